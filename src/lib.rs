@@ -1,0 +1,3 @@
+//! mailsync keeps the Maildirs of several machines the same by exchanging immutable bundle files.
+
+pub mod model;

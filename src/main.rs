@@ -1,0 +1,3 @@
+//! The `mailsync` command.
+
+fn main() {}

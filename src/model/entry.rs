@@ -1,0 +1,196 @@
+//! Entries: one message in one folder, and how two states of it merge.
+
+use std::fmt;
+
+use super::{Digest, Flag, FlagRegisters, FlagSet, FolderName, Knowledge, Stamp};
+
+/// What names an entry on every replica: the message, the folder in which it was first seen, and the lowest ordinal that no
+/// living entry of that message and folder had then. Two replicas that find the same message in the same folder by
+/// themselves give it the same id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// The message.
+    pub digest: Digest,
+    /// The folder in which it was first seen.
+    pub birth: FolderName,
+    /// Which of several copies.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.digest, self.ordinal, self.birth)
+    }
+}
+
+/// A file's modification time, which mail programs take for the delivery date: nanoseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mtime(pub i64);
+
+impl Mtime {
+    /// From whole seconds and nanoseconds within the second; what lies beyond the range (the years 1677 to 2262) becomes its
+    /// end.
+    pub fn new(seconds: i64, nanoseconds: u32) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds)))
+    }
+
+    /// Whole seconds since 1970 UTC, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000_000)
+    }
+
+    /// Nanoseconds within the second.
+    pub fn subsec_nanos(self) -> u32 {
+        u32::try_from(self.0.rem_euclid(1_000_000_000)).expect("less than a billion")
+    }
+}
+
+/// That an entry was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Removal {
+    /// The stamp of the location that the remover had seen.
+    pub seen: Stamp,
+    /// The stamp of the removal.
+    pub stamp: Stamp,
+}
+
+/// How a message came into a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Found by the first scan of a replica: it may be an old copy of what others have too, so its flags unite with theirs.
+    Init,
+    /// Delivered, copied or restored: flags that an earlier life of the entry had don't count.
+    Delivery,
+}
+
+/// An entry's replicated state: a join-semilattice under [`Entry::merge`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The folder, and when the entry came there: a last-writer-wins register.
+    pub location: (Stamp, FolderName),
+    /// The greatest stamp of a delivery under this id: whoever doesn't cover it needs the contents.
+    pub born: Stamp,
+    /// The same, but not raised by [`Origin::Init`]: a flag register older than this doesn't count.
+    pub floor: Stamp,
+    /// The greatest removal. It counts while it has seen the present location.
+    pub removal: Option<Removal>,
+    /// One register for each flag.
+    pub flags: FlagRegisters,
+    /// The message's size in bytes, which its digest determines.
+    pub size: u64,
+    /// The delivery date; of several, the earliest.
+    pub mtime: Mtime,
+}
+
+impl Entry {
+    /// A message that came into `folder` with these flags. `past` is what is known of the same id, if it had an earlier
+    /// life: flags of then that are not set now are cleared.
+    pub fn delivered(
+        past: Option<&Self>,
+        origin: Origin,
+        stamp: Stamp,
+        folder: FolderName,
+        flags: &FlagSet,
+        size: u64,
+        mtime: Mtime,
+    ) -> Self {
+        let mut registers = FlagRegisters::default();
+        for (flag, ..) in past.iter().flat_map(|past| past.flags.iter()) {
+            registers.write(flag.clone(), stamp, false);
+        }
+        for flag in flags {
+            registers.write(flag.clone(), stamp, true);
+        }
+        let floor = match origin {
+            Origin::Init => Stamp::ZERO,
+            Origin::Delivery => stamp,
+        };
+        let new = Self { location: (stamp, folder), born: stamp, floor, removal: None, flags: registers, size, mtime };
+        match past {
+            Some(past) => past.merge(&new),
+            None => new,
+        }
+    }
+
+    /// Whether the message lies in its folder: not removed, or removed by somebody who had not seen where it is now.
+    pub fn alive(&self) -> bool {
+        self.removal.is_none_or(|removal| removal.seen < self.location.0)
+    }
+
+    /// Sets or clears a flag.
+    pub fn set_flag(&mut self, stamp: Stamp, flag: Flag, on: bool) {
+        self.flags.write(flag, stamp, on);
+    }
+
+    /// Moves the entry to another folder.
+    pub fn move_to(&mut self, stamp: Stamp, folder: FolderName) {
+        self.location = (stamp, folder);
+    }
+
+    /// Removes the entry from where it is now.
+    pub fn remove(&mut self, stamp: Stamp) {
+        self.removal = self.removal.max(Some(Removal { seen: self.location.0, stamp }));
+    }
+
+    /// The flags that are on.
+    pub fn flags_on(&self) -> impl Iterator<Item = &Flag> {
+        self.flags.on(self.floor)
+    }
+
+    /// The least upper bound of two states: commutative, associative and idempotent.
+    #[must_use]
+    pub fn merge(&self, other: &Self) -> Self {
+        let mut flags = self.flags.clone();
+        for (flag, stamp, on) in other.flags.iter() {
+            flags.write(flag.clone(), *stamp, *on);
+        }
+        Self {
+            location: self.location.clone().max(other.location.clone()),
+            born: self.born.max(other.born),
+            floor: self.floor.max(other.floor),
+            removal: self.removal.max(other.removal),
+            flags,
+            size: self.size.max(other.size),
+            mtime: self.mtime.min(other.mtime),
+        }
+    }
+
+    /// The stamps of all registers, [`Stamp::ZERO`] and repetitions among them. The location stamp that a remover had seen
+    /// is not one of them: it is somebody else's change.
+    pub fn stamps(&self) -> impl Iterator<Item = Stamp> + '_ {
+        [self.location.0, self.born, self.floor]
+            .into_iter()
+            .chain(self.removal.map(|removal| removal.stamp))
+            .chain(self.flags.iter().map(|&(_, stamp, _)| stamp))
+    }
+
+    /// Whether `knowledge` includes all that is known of the entry.
+    pub fn covered_by(&self, knowledge: &Knowledge) -> bool {
+        self.stamps().all(|stamp| knowledge.covers(stamp))
+    }
+
+    /// Replaces every stamp, the one that a remover had seen included. A replica does so whose past was rolled back and which
+    /// may have issued the same stamps twice.
+    pub fn restamp(&mut self, anew: impl Fn(Stamp) -> Stamp) {
+        for stamp in [&mut self.location.0, &mut self.born, &mut self.floor].into_iter().chain(self.flags.stamps_mut())
+        {
+            *stamp = anew(*stamp);
+        }
+        if let Some(removal) = &mut self.removal {
+            *removal = Removal { seen: anew(removal.seen), stamp: anew(removal.stamp) };
+        }
+    }
+
+    /// What the state digest adds up for an entry that is alive: NUL-separated fields, which no field can hold.
+    pub fn canonical(&self, id: &EntryId) -> Vec<u8> {
+        use std::io::Write as _;
+        let mut form = Vec::with_capacity(160);
+        write!(form, "entry\0{}\0{}\0{}\0{}\0", id.digest, id.birth, id.ordinal, self.location.1)
+            .expect("a vector takes every byte");
+        for (i, flag) in self.flags_on().enumerate() {
+            let separator = if i > 0 { " " } else { "" };
+            write!(form, "{separator}{flag}").expect("a vector takes every byte");
+        }
+        form
+    }
+}

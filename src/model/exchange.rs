@@ -1,0 +1,178 @@
+//! What a replica concludes from a bundle: whether it may be applied, what becomes of each entry in it, what its absences
+//! mean, and whether somebody's past was rolled back.
+
+use std::collections::BTreeMap;
+
+use super::{Clock, Entry, Incarnation, Knowledge, Stamp};
+
+/// What a bundle says of itself and its sender, as far as the model is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The sender's incarnation.
+    pub incarnation: Incarnation,
+    /// Counts the sender's bundles, upwards.
+    pub number: u64,
+    /// Whether the bundle is complete: it holds every entry that the sender knows of.
+    pub full: bool,
+    /// Who covers this can apply the bundle. Empty for a full one.
+    pub base: Knowledge,
+    /// What the sender knows, and whoever applies the bundle will.
+    pub tip: Knowledge,
+    /// The removals that the sender has forgotten.
+    pub horizon: Knowledge,
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending.
+    pub issued: Vec<Clock>,
+}
+
+/// What a peer is known to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The incarnation and number of its newest bundle.
+    pub newest: Option<(Incarnation, u64)>,
+    /// The tip of its newest bundle.
+    pub shown: Option<Knowledge>,
+}
+
+/// Whose state was put back to an earlier one in place, so that it may issue the same stamps twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolledBack {
+    /// The importing replica's own.
+    Me,
+    /// The sender's.
+    Sender,
+}
+
+/// What to do with a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It can be applied.
+    Apply,
+    /// Something that came before it is missing: its base names these incarnations up to clocks that are not known here.
+    NotYet(Knowledge),
+    /// Its sender doesn't know of removals that have been purged here; it first needs a full bundle from here.
+    NeedsFull,
+}
+
+/// Whether a bundle is the newest of its sender, so that it tells what the sender has now. Of one incarnation that is the
+/// one with the highest number, of two incarnations the one received last; no wall clock is trusted for it.
+pub fn is_newest(standing: &Standing, head: &Head) -> bool {
+    standing.newest.is_none_or(|(incarnation, number)| incarnation != head.incarnation || head.number >= number)
+}
+
+/// Decides what to do with a bundle, before anything of it is applied.
+///
+/// `me` is the importing replica's incarnation and `issued_here` tells whether it has issued a stamp with that clock.
+///
+/// # Errors
+/// One of three signs shows that a state was rolled back in place. Then nothing may be written, the sender's standing
+/// included.
+pub fn judge(
+    me: Incarnation,
+    issued_here: impl Fn(Clock) -> bool,
+    knowledge: &Knowledge,
+    horizon: &Knowledge,
+    standing: &Standing,
+    head: &Head,
+) -> Result<Judgement, RolledBack> {
+    let mine = head.tip.get(me);
+    if mine > Clock::ZERO && !issued_here(mine) {
+        return Err(RolledBack::Me);
+    }
+    let known = knowledge.get(head.incarnation);
+    let within = head.base.get(head.incarnation) < known && known < head.tip.get(head.incarnation);
+    if within && head.issued.binary_search(&known).is_err() {
+        return Err(RolledBack::Sender);
+    }
+    let older_knows_more =
+        !is_newest(standing, head) && standing.shown.as_ref().is_some_and(|s| !s.includes(&head.tip));
+    if older_knows_more {
+        return Err(RolledBack::Sender);
+    }
+    if !knowledge.includes(&head.base) {
+        return Ok(Judgement::NotYet(knowledge.missing(&head.base).collect()));
+    }
+    if !head.full && !knowledge.includes(&head.tip) && !head.tip.includes(horizon) {
+        return Ok(Judgement::NeedsFull);
+    }
+    Ok(Judgement::Apply)
+}
+
+/// What becomes of an entry that a bundle holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is to be stored in this state, which differs from mine.
+    Store(Entry),
+    /// Nothing changes.
+    Keep,
+}
+
+/// Decides on an entry that a bundle holds. `knowledge` is that from before the import.
+pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge) -> Arrival {
+    match mine {
+        Some(mine) => {
+            let merged = mine.merge(&theirs);
+            if merged == *mine { Arrival::Keep } else { Arrival::Store(merged) }
+        }
+        // It was removed and purged here.
+        None if theirs.alive() && knowledge.covers(theirs.location.0) => Arrival::Keep,
+        None if theirs.covered_by(knowledge) => Arrival::Keep,
+        None => Arrival::Store(theirs),
+    }
+}
+
+/// Whether an entry that a full bundle with this tip doesn't hold was removed over there, so that it is dropped here,
+/// without a tombstone.
+pub fn dropped_by_full(absent: &Entry, tip: &Knowledge) -> bool {
+    absent.alive() && tip.covers(absent.location.0)
+}
+
+/// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.
+/// Empty means a full bundle.
+pub fn export_base(shown: Knowledge, horizon: &Knowledge) -> Knowledge {
+    if shown.includes(horizon) { shown } else { Knowledge::new() }
+}
+
+/// Whether a dead entry can be forgotten: every peer's shown tip covers all its stamps. A replica without peers forgets
+/// nothing.
+pub fn purgeable<'a>(entry: &Entry, mut shown: impl Iterator<Item = &'a Knowledge>) -> bool {
+    !entry.alive() && shown.all(|tip| entry.covered_by(tip))
+}
+
+/// How a replica whose state was rolled back in place stamps anew what it has stamped since `last`, the newest of its
+/// stamps that is known to have been issued once only.
+#[derive(Clone, Debug)]
+pub struct Restamping {
+    old: Incarnation,
+    anew: BTreeMap<Clock, Stamp>,
+}
+
+impl Restamping {
+    /// Plans new stamps, of the incarnation `new` and above everything in `knowledge`, for those clocks in `issued` that are
+    /// above `last`. `None` when the clock is used up.
+    pub fn plan(
+        old: Incarnation,
+        new: Incarnation,
+        issued: impl Iterator<Item = Clock>,
+        last: Clock,
+        knowledge: &Knowledge,
+    ) -> Option<Self> {
+        let mut top = knowledge.newest();
+        let mut anew = BTreeMap::new();
+        for clock in issued.filter(|&clock| clock > last) {
+            top = Clock::next(0, top)?;
+            anew.insert(clock, Stamp { clock: top, incarnation: new });
+        }
+        Some(Self { old, anew })
+    }
+
+    /// The stamp that takes the place of this one; most stay as they are.
+    pub fn anew(&self, stamp: Stamp) -> Stamp {
+        let replaced = (stamp.incarnation == self.old).then(|| self.anew.get(&stamp.clock)).flatten();
+        replaced.copied().unwrap_or(stamp)
+    }
+
+    /// The clocks that the new incarnation has issued by this, ascending.
+    pub fn issued(&self) -> impl Iterator<Item = Clock> + '_ {
+        self.anew.values().map(|stamp| stamp.clock)
+    }
+}

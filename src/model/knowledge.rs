@@ -1,0 +1,94 @@
+//! Knowledge: what a replica has heard of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Clock, Incarnation, Stamp};
+
+/// A version vector: for each incarnation the newest clock up to which everything from it is included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Knowledge(BTreeMap<Incarnation, Clock>);
+
+impl Knowledge {
+    /// Knowing nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The newest clock known of `incarnation`; [`Clock::ZERO`] if it was never heard of.
+    pub fn get(&self, incarnation: Incarnation) -> Clock {
+        self.0.get(&incarnation).copied().unwrap_or_default()
+    }
+
+    /// Every incarnation heard of, with its newest clock.
+    pub fn iter(&self) -> impl Iterator<Item = (Incarnation, Clock)> + '_ {
+        self.0.iter().map(|(&incarnation, &clock)| (incarnation, clock))
+    }
+
+    /// Whether the change with this stamp is included.
+    pub fn covers(&self, stamp: Stamp) -> bool {
+        self.get(stamp.incarnation) >= stamp.clock
+    }
+
+    /// Whether everything in `other` is included.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.iter().all(|(incarnation, clock)| self.get(incarnation) >= clock)
+    }
+
+    /// The greatest clock known of any incarnation.
+    pub fn newest(&self) -> Clock {
+        self.0.values().copied().max().unwrap_or_default()
+    }
+
+    /// Makes the knowledge of `incarnation` exactly `clock`; [`Clock::ZERO`] forgets it.
+    pub fn set(&mut self, incarnation: Incarnation, clock: Clock) {
+        if clock == Clock::ZERO {
+            self.0.remove(&incarnation);
+        } else {
+            self.0.insert(incarnation, clock);
+        }
+    }
+
+    /// Includes one more stamp and everything before it.
+    pub fn learn(&mut self, stamp: Stamp) {
+        if !self.covers(stamp) {
+            self.0.insert(stamp.incarnation, stamp.clock);
+        }
+    }
+
+    /// Includes everything in `other`: the least upper bound of both.
+    pub fn join(&mut self, other: &Self) {
+        for (incarnation, clock) in other.iter() {
+            self.learn(Stamp { clock, incarnation });
+        }
+    }
+
+    /// What both include: the greatest lower bound.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let both = self.iter().map(|(incarnation, clock)| (incarnation, clock.min(other.get(incarnation))));
+        Self(both.filter(|&(_, clock)| clock > Clock::ZERO).collect())
+    }
+
+    /// What `self` lacks of `other`: the incarnations of which `other` knows more.
+    pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Incarnation, Clock)> + 'a {
+        other.iter().filter(|&(incarnation, clock)| self.get(incarnation) < clock)
+    }
+}
+
+impl FromIterator<(Incarnation, Clock)> for Knowledge {
+    fn from_iter<I: IntoIterator<Item = (Incarnation, Clock)>>(pairs: I) -> Self {
+        let mut knowledge = Self::new();
+        for (incarnation, clock) in pairs {
+            knowledge.learn(Stamp { clock, incarnation });
+        }
+        knowledge
+    }
+}

@@ -1,0 +1,26 @@
+//! The replication model: stamps, knowledge, folder names, flags, entries, how two states of an entry merge, and what a
+//! replica concludes from a bundle's head.
+//!
+//! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in as
+//! arguments. So the same code is run by the replica on disk and by the simulations in the tests.
+
+mod digest;
+mod entry;
+mod exchange;
+mod flag;
+mod folder;
+mod knowledge;
+mod stamp;
+mod text;
+
+pub use digest::{Digest, StateDigest};
+pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
+pub use exchange::{
+    Arrival, Head, Judgement, Restamping, RolledBack, Standing, arrive, dropped_by_full, export_base, is_newest, judge,
+    purgeable,
+};
+pub use flag::{Flag, FlagRegisters, FlagSet};
+pub use folder::{FolderName, FolderState};
+pub use knowledge::Knowledge;
+pub use stamp::{Clock, Incarnation, Stamp};
+pub use text::ParseError;
