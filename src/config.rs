@@ -1,0 +1,135 @@
+//! The configuration: a file that mailsync writes once, at `init`, and that is the user's from then on.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::maildir::{Layout, LayoutKind, NameEncoding};
+
+/// What `config.toml` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The directory that holds the Maildirs.
+    pub mail_root: PathBuf,
+    /// The replica's name: it appears in the names of files that it delivers and of bundles that it writes.
+    pub name: String,
+    /// How folder names become directories.
+    pub layout: LayoutKind,
+    /// How directory names are written.
+    pub folder_names: NameEncoding,
+    /// Whether the mail root itself is the INBOX.
+    #[serde(default)]
+    pub inbox_at_root: bool,
+    /// How many days what an import removed stays in the trash.
+    #[serde(default = "default_trash_days")]
+    pub trash_days: u32,
+}
+
+fn default_trash_days() -> u32 {
+    30
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// It can't be read, or says something that makes no sense.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("reading the configuration", path, error))?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+            Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message())).advise("correct it there")
+        })?;
+        check_name(&config.name).map_err(|error| error.about(path.display()))?;
+        if !config.mail_root.is_absolute() {
+            let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
+            return Err(Error::usage(what).advise("give it as an absolute path"));
+        }
+        Ok(config)
+    }
+
+    /// The configuration as a file with explanations.
+    pub fn to_text(&self) -> String {
+        format!(
+            "# Written once by mailsync; it is yours to edit and is never rewritten.\n\
+             \n\
+             # The directory that holds the Maildirs.\n\
+             mail_root = {}\n\
+             \n\
+             # The name of this replica, in the names of the files that it delivers and the bundles that it writes.\n\
+             name = {}\n\
+             \n\
+             # How folders become directories: \"maildir++\" (.Archive.2019) or \"fs\" (Archive/2019).\n\
+             layout = {}\n\
+             \n\
+             # How directory names are written: \"utf-7\" (IMAP's modified UTF-7, as Dovecot and Courier have it) or \"utf-8\".\n\
+             folder_names = {}\n\
+             \n\
+             # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
+             inbox_at_root = {}\n\
+             \n\
+             # How many days what an import removed is kept in the trash.\n\
+             trash_days = {}\n",
+            value(self.mail_root.to_string_lossy()),
+            value(&self.name),
+            value(self.layout),
+            value(self.folder_names),
+            self.inbox_at_root,
+            self.trash_days,
+        )
+    }
+
+    /// The layout that the configuration describes.
+    pub fn layout(&self) -> Layout {
+        Layout { kind: self.layout, encoding: self.folder_names, inbox_at_root: self.inbox_at_root }
+    }
+}
+
+/// A string's form in TOML.
+fn value(text: impl Serialize) -> String {
+    toml::Value::try_from(text).expect("a string has a form in TOML").to_string()
+}
+
+/// Checks the name of a replica or a peer: it becomes a part of file names.
+///
+/// # Errors
+/// It is empty, longer than 64 bytes, begins with `.` or `-`, or has a character that is not an ASCII letter, a digit, `.`,
+/// `_` or `-`.
+pub fn check_name(name: &str) -> Result<()> {
+    let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(fits) {
+        return Err(Error::usage(format!("the name {name:?} is not one that a replica can have"))
+            .advise("use at most 64 letters, digits, \".\", \"_\" and \"-\", beginning with a letter, a digit or \"_\""));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_configuration_reads_back_as_it_was() {
+        let config = Config {
+            mail_root: PathBuf::from("/home/me/My \"Mail\"\\x"),
+            name: "laptop".into(),
+            layout: LayoutKind::Fs,
+            folder_names: NameEncoding::Utf8,
+            inbox_at_root: true,
+            trash_days: 7,
+        };
+        assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_name_that_could_lead_out_of_a_directory_is_refused() {
+        for wrong in ["", ".", "..", ".x", "-x", "a/b", "a b", "é", "a\n", &"x".repeat(65)] {
+            assert!(check_name(wrong).is_err(), "{wrong:?}");
+        }
+        for right in ["laptop", "a.b-c_d", "7"] {
+            assert!(check_name(right).is_ok(), "{right:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The one layer through which a scan and a materialisation touch the file system, so that a test can count what they do,
+//! see in which order, make any step fail, or stop everything at it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps};
+
+use crate::model::Mtime;
+
+/// What `stat` tells of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// When its contents were last changed; of a directory, when a name in it was.
+    pub mtime: Mtime,
+    /// Bytes.
+    pub size: u64,
+    /// The file system.
+    pub device: u64,
+    /// The file within its file system.
+    pub inode: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// What a directory listing tells of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, or something whose kind the file system doesn't tell in a listing.
+    Unclear,
+    /// A socket, a pipe or a device.
+    Other,
+}
+
+/// The file operations of scan and materialise. All paths are absolute, or relative to the working directory.
+pub trait Disk: Send + Sync {
+    /// `stat`, following symbolic links.
+    fn metadata(&self, path: &Path) -> io::Result<Meta>;
+    /// Lists a directory's names, without `.` and `..`, in no particular order.
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()>;
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<File>;
+    /// Makes a file, which must not exist, for its owner only.
+    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Appends to a file that [`Disk::create`] made.
+    fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()>;
+    /// Sets the modification time of an open file.
+    fn set_mtime(&self, path: &Path, file: &File, mtime: Mtime) -> io::Result<()>;
+    /// Makes a file's contents durable.
+    fn sync_file(&self, path: &Path, file: &File) -> io::Result<()>;
+    /// Makes a directory's names durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything on the file system that holds `path` durable.
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name; fails with [`io::ErrorKind::AlreadyExists`] if something has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory, for its owner only.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl From<&fs::Metadata> for Meta {
+    fn from(meta: &fs::Metadata) -> Self {
+        let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+        Self {
+            mtime: Mtime::new(meta.mtime(), nanoseconds),
+            size: meta.len(),
+            device: meta.dev(),
+            inode: meta.ino(),
+            is_dir: meta.is_dir(),
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn metadata(&self, path: &Path) -> io::Result<Meta> {
+        fs::metadata(path).map(|meta| Meta::from(&meta))
+    }
+
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        for item in fs::read_dir(dir)? {
+            let item = item?;
+            let kind = match item.file_type() {
+                Ok(kind) if kind.is_file() => Kind::File,
+                Ok(kind) if kind.is_dir() => Kind::Directory,
+                Ok(kind) if !kind.is_symlink() => Kind::Other,
+                _ => Kind::Unclear,
+            };
+            each(&item.file_name(), kind);
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    fn write(&self, _: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    fn set_mtime(&self, _: &Path, file: &File, mtime: Mtime) -> io::Result<()> {
+        let time = Timespec { tv_sec: mtime.seconds(), tv_nsec: mtime.subsec_nanos().into() };
+        Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+    }
+
+    fn sync_file(&self, _: &Path, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // File systems without it: NFS, some FUSE. A hard link refuses to replace, too.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                fs::hard_link(from, to)?;
+                fs::remove_file(from)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(dir)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+}
+
+/// Makes a file with these contents and modification time (nanoseconds since 1970 UTC). It must not exist. Durable only
+/// with [`Durability::Now`].
+pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
+    let mut file = disk.create(path)?;
+    disk.write(path, &mut file, bytes)?;
+    disk.set_mtime(path, &file, mtime)?;
+    if durability == Durability::Now {
+        disk.sync_file(path, &file)?;
+    }
+    Ok(())
+}
+
+/// Copies a file into a new one with this modification time. Returns the number of bytes.
+pub fn copy_new(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<u64> {
+    let mut source = disk.open(from)?;
+    let mut file = disk.create(to)?;
+    let mut buffer = vec![0; 128 << 10];
+    let mut total = 0;
+    loop {
+        let n = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        disk.write(to, &mut file, &buffer[..n])?;
+        total += n as u64;
+    }
+    disk.set_mtime(to, &file, mtime)?;
+    if durability == Durability::Now {
+        disk.sync_file(to, &file)?;
+    }
+    Ok(total)
+}
+
+/// When a new file's contents are made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// At once, by an fsync of its own.
+    Now,
+    /// By whoever asked, for many files together.
+    Later,
+}

@@ -1,0 +1,139 @@
+//! Finding the folders below the mail root without reading a directory that hasn't changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::Replica;
+use super::listing::{settled, wall_clock};
+use crate::error::{Error, Result};
+use crate::maildir::LayoutKind;
+use crate::maildir::disk::Kind;
+use crate::model::{FolderName, Mtime};
+
+/// The folders that are there.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// Each folder with its directory, absolute.
+    pub folders: BTreeMap<FolderName, PathBuf>,
+    /// Directories that could not be read: what lies below them is neither found nor gone.
+    pub unreadable: Vec<(PathBuf, io::Error)>,
+    /// Directories that were read.
+    pub listed: u64,
+}
+
+impl Discovery {
+    /// Whether this directory, relative to the mail root, could not be looked into.
+    pub fn hides(&self, dir: &Path) -> bool {
+        self.unreadable.iter().any(|(hidden, _)| dir.starts_with(hidden))
+    }
+}
+
+/// What is known of a directory: its modification time at a clean listing, and whether it is a folder.
+type Known = BTreeMap<PathBuf, (Option<Mtime>, bool)>;
+
+impl Replica {
+    /// Finds the folders. Within a transaction: what was learnt of the directories is recorded.
+    pub(super) fn discover(&self) -> Result<Discovery> {
+        let known: Known =
+            self.state.directories()?.into_iter().map(|(path, mtime, folder)| (path, (mtime, folder))).collect();
+        let mut found = Discovery::default();
+        let mut visited = BTreeSet::new();
+        let mut identities = HashSet::new();
+        let mut todo = vec![PathBuf::new()];
+        while let Some(dir) = todo.pop() {
+            let path = self.mail_root().join(&dir);
+            let meta = match self.world.disk.metadata(&path) {
+                Ok(meta) if meta.is_dir => meta,
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.as_os_str().is_empty() => continue,
+                Err(error) => {
+                    found.unreadable.push((dir, error));
+                    continue;
+                }
+            };
+            // A symbolic link may lead to a directory that was seen already, or around in a circle.
+            if !identities.insert((meta.device, meta.inode)) {
+                continue;
+            }
+            let unchanged = known.get(&dir).filter(|(mtime, _)| *mtime == Some(meta.mtime));
+            let is_folder = if let Some(&(_, is_folder)) = unchanged {
+                todo.extend(children(&known, &dir));
+                is_folder
+            } else {
+                match self.search(&dir, &path) {
+                    Ok((subdirectories, is_folder)) => {
+                        found.listed += 1;
+                        todo.extend(subdirectories);
+                        is_folder
+                    }
+                    Err(error) => {
+                        found.unreadable.push((dir, error));
+                        continue;
+                    }
+                }
+            };
+            if is_folder && let Some(name) = self.layout.folder_of(&dir) {
+                found.folders.insert(name, path);
+            }
+            visited.insert(dir);
+        }
+        for gone in known.keys().filter(|dir| !visited.contains(*dir) && !found.hides(dir)) {
+            self.state.remove_directory(gone)?;
+        }
+        Ok(found)
+    }
+
+    /// Reads one directory: the subdirectories to be searched, and whether it is a folder.
+    fn search(&self, dir: &Path, path: &Path) -> io::Result<(Vec<PathBuf>, bool)> {
+        let before = self.world.disk.metadata(path)?.mtime;
+        let started = wall_clock();
+        let mut subdirectories = Vec::new();
+        let mut is_folder = false;
+        let mut unclear = Vec::new();
+        self.world.disk.list(path, &mut |name, kind| match kind {
+            Kind::Directory if is_sub(name) => is_folder |= name != "tmp",
+            Kind::Directory => subdirectories.push(name.to_owned()),
+            Kind::Unclear => unclear.push(name.to_owned()),
+            Kind::File | Kind::Other => {}
+        })?;
+        for name in unclear {
+            if self.world.disk.metadata(&path.join(&name)).is_ok_and(|meta| meta.is_dir) {
+                if is_sub(&name) {
+                    is_folder |= name != "tmp";
+                } else {
+                    subdirectories.push(name);
+                }
+            }
+        }
+        subdirectories.retain(|name| self.may_hold_folders(dir, path, name));
+        let clean = settled(before, started) && self.world.disk.metadata(path)?.mtime == before;
+        self.state.set_directory(dir, clean.then_some(before), is_folder).map_err(io::Error::other)?;
+        Ok((subdirectories.iter().map(|name| dir.join(name)).collect(), is_folder))
+    }
+
+    /// Whether a subdirectory is to be searched.
+    fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr) -> bool {
+        let dotted = name.as_bytes().starts_with(b".");
+        match self.layout.kind {
+            LayoutKind::MaildirPlusPlus => dir.as_os_str().is_empty() && dotted,
+            // Programs keep their own things in such directories; only one that is a Maildir is a folder.
+            LayoutKind::Fs if dotted => ["cur", "new"]
+                .iter()
+                .any(|sub| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir)),
+            LayoutKind::Fs => true,
+        }
+    }
+}
+
+fn is_sub(name: &OsStr) -> bool {
+    name == "cur" || name == "new" || name == "tmp"
+}
+
+/// The known directories directly below this one.
+fn children(known: &Known, dir: &Path) -> Vec<PathBuf> {
+    let below = known.range(dir.to_owned()..).skip_while(|(path, _)| *path == dir).take_while(|(path, _)| path.starts_with(dir));
+    below.map(|(path, _)| path).filter(|path| path.parent() == Some(dir)).cloned().collect()
+}

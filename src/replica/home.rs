@@ -1,0 +1,116 @@
+//! Where a replica keeps its configuration, its key and its state, and the lock that one command at a time holds.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fs2::FileExt;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The directories of one replica.
+#[derive(Clone, Debug)]
+pub struct Home {
+    config: PathBuf,
+    state: PathBuf,
+}
+
+impl Home {
+    /// Everything in one directory.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        Self { config: dir.clone(), state: dir }
+    }
+
+    /// The directories that the XDG base directory specification names.
+    ///
+    /// # Errors
+    /// There is no home directory.
+    pub fn standard() -> Result<Self> {
+        let dirs = directories::ProjectDirs::from("", "", "mailsync")
+            .ok_or_else(|| Error::usage("looking for your home directory: there is none").advise("use --home DIR"))?;
+        let state = dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir());
+        Ok(Self { config: dirs.config_dir().to_owned(), state: state.to_owned() })
+    }
+
+    /// The user's configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// The replica's private key, in OpenSSH's format.
+    pub fn key_file(&self) -> PathBuf {
+        self.config.join("key")
+    }
+
+    /// The replica's public key, in OpenSSH's format.
+    pub fn public_key_file(&self) -> PathBuf {
+        self.config.join("key.pub")
+    }
+
+    /// The directory that holds the state.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// The state database.
+    pub fn database(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
+    /// The directory of what imports have removed.
+    pub fn trash(&self) -> PathBuf {
+        self.state.join("trash")
+    }
+
+    /// Whether a replica lives here.
+    pub fn exists(&self) -> bool {
+        self.config_file().exists()
+    }
+
+    /// Makes the directories, for their owner only.
+    pub(super) fn make(&self) -> Result<()> {
+        for dir in [&self.config, &self.state, &self.trash()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(|error| Error::io("making the directory", dir, error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for the exclusive lock. It is held until the file is dropped.
+    pub(super) fn lock(&self, timeout: Duration) -> Result<File> {
+        let path = self.state.join("lock");
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| Error::io("opening the lock", &path, error))?;
+        let started = Instant::now();
+        loop {
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) => return Ok(file),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Error::io("locking", &path, error)),
+            }
+            if started.elapsed() >= timeout {
+                let what = format!("locking {}: another mailsync is working on this replica", path.display());
+                return Err(Error::new(ErrorKind::Locked, what)
+                    .advise("run this again when it is done, or wait longer with --lock-timeout"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The inode of the state database, by which a copied or restored state is known.
+    pub(super) fn database_inode(&self) -> Result<u64> {
+        let path = self.database();
+        let meta = fs::metadata(&path).map_err(|error| Error::io("reading", &path, error))?;
+        Ok(meta.ino())
+    }
+}

@@ -1,0 +1,177 @@
+//! How an entry's registers are stored: a compact form, since there is one for every message.
+//!
+//! One byte of marks, the location stamp, then what the marks say is there: born, floor, the removal, and the flags. A stamp
+//! is sixteen bytes, most significant first. Most stamps of an entry equal the one of its location, and cost a bit.
+
+use crate::model::{Clock, Flag, FlagRegisters, Incarnation, Removal, Stamp};
+
+const BORN_DIFFERS: u8 = 1;
+const FLOOR_IS_LOCATION: u8 = 2;
+const FLOOR_DIFFERS: u8 = 4;
+const REMOVED: u8 = 8;
+
+const FLAG_ON: u8 = 1;
+const FLAG_STAMP_DIFFERS: u8 = 2;
+
+const RECENT: u8 = 1;
+const KEYWORD: u8 = 2;
+
+/// The part of an entry's state that is stored in the compact form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registers {
+    pub location: Stamp,
+    pub born: Stamp,
+    pub floor: Stamp,
+    pub removal: Option<Removal>,
+    pub flags: FlagRegisters,
+}
+
+pub fn encode(registers: &Registers) -> Vec<u8> {
+    let location = registers.location;
+    let mut out = Vec::with_capacity(24 + registers.flags.iter().len() * 2);
+    let mut marks = 0;
+    if registers.born != location {
+        marks |= BORN_DIFFERS;
+    }
+    if registers.floor == location {
+        marks |= FLOOR_IS_LOCATION;
+    } else if registers.floor != Stamp::ZERO {
+        marks |= FLOOR_DIFFERS;
+    }
+    if registers.removal.is_some() {
+        marks |= REMOVED;
+    }
+    out.push(marks);
+    put(&mut out, location);
+    if marks & BORN_DIFFERS != 0 {
+        put(&mut out, registers.born);
+    }
+    if marks & FLOOR_DIFFERS != 0 {
+        put(&mut out, registers.floor);
+    }
+    if let Some(removal) = registers.removal {
+        put(&mut out, removal.seen);
+        put(&mut out, removal.stamp);
+    }
+    for (flag, stamp, on) in registers.flags.iter() {
+        match flag {
+            Flag::Info(character) => out.push(*character),
+            Flag::Recent => out.push(RECENT),
+            Flag::Keyword(name) => {
+                out.push(KEYWORD);
+                out.push(u8::try_from(name.len()).expect("a keyword has at most 255 bytes"));
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
+        let differs = *stamp != location;
+        out.push(if *on { FLAG_ON } else { 0 } | if differs { FLAG_STAMP_DIFFERS } else { 0 });
+        if differs {
+            put(&mut out, *stamp);
+        }
+    }
+    out
+}
+
+/// Reads what [`encode`] wrote; `None` if that is not what it is.
+pub fn decode(mut from: &[u8]) -> Option<Registers> {
+    let marks = take(&mut from)?;
+    let location = stamp(&mut from)?;
+    let born = if marks & BORN_DIFFERS != 0 { stamp(&mut from)? } else { location };
+    let floor = match marks & (FLOOR_IS_LOCATION | FLOOR_DIFFERS) {
+        0 => Stamp::ZERO,
+        FLOOR_IS_LOCATION => location,
+        _ => stamp(&mut from)?,
+    };
+    let removal = if marks & REMOVED != 0 {
+        Some(Removal { seen: stamp(&mut from)?, stamp: stamp(&mut from)? })
+    } else {
+        None
+    };
+    let mut flags = FlagRegisters::default();
+    while !from.is_empty() {
+        let flag = match take(&mut from)? {
+            RECENT => Flag::Recent,
+            KEYWORD => {
+                let length = usize::from(take(&mut from)?);
+                let (name, rest) = from.split_at_checked(length)?;
+                from = rest;
+                Flag::keyword(std::str::from_utf8(name).ok()?)?
+            }
+            character => Flag::info(character)?,
+        };
+        let marks = take(&mut from)?;
+        let at = if marks & FLAG_STAMP_DIFFERS != 0 { stamp(&mut from)? } else { location };
+        flags.write(flag, at, marks & FLAG_ON != 0);
+    }
+    Some(Registers { location, born, floor, removal, flags })
+}
+
+fn put(out: &mut Vec<u8>, stamp: Stamp) {
+    out.extend_from_slice(&stamp.clock.bits().to_be_bytes());
+    out.extend_from_slice(&stamp.incarnation.0.to_be_bytes());
+}
+
+fn take(from: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = from.split_first()?;
+    *from = rest;
+    Some(*first)
+}
+
+fn stamp(from: &mut &[u8]) -> Option<Stamp> {
+    let (clock, rest) = from.split_first_chunk::<8>()?;
+    let (incarnation, rest) = rest.split_first_chunk::<8>()?;
+    *from = rest;
+    Some(Stamp {
+        clock: Clock::from_bits(u64::from_be_bytes(*clock))?,
+        incarnation: Incarnation(u64::from_be_bytes(*incarnation)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_stamp() -> impl Strategy<Value = Stamp> {
+        (0..4_u64, 0..3_u64).prop_map(|(clock, incarnation)| Stamp {
+            clock: Clock::from_bits(clock << 40).unwrap(),
+            incarnation: Incarnation(incarnation.wrapping_sub(1)),
+        })
+    }
+
+    fn any_flag() -> impl Strategy<Value = Flag> {
+        prop_oneof![
+            Just(Flag::Recent),
+            "[a-zA-Z0-9]".prop_map(|c| Flag::info(c.as_bytes()[0]).unwrap()),
+            "[!-~]{1,9}".prop_map(|name| Flag::keyword(&name).unwrap()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn registers_read_back_as_they_were(
+            location in any_stamp(), born in any_stamp(), floor in any_stamp(),
+            removal in proptest::option::of((any_stamp(), any_stamp())),
+            flags in proptest::collection::vec((any_flag(), any_stamp(), any::<bool>()), 0..6),
+        ) {
+            let mut registers = Registers {
+                location, born, floor, removal: removal.map(|(seen, stamp)| Removal { seen, stamp }),
+                flags: FlagRegisters::default(),
+            };
+            for (flag, stamp, on) in flags {
+                registers.flags.write(flag, stamp, on);
+            }
+            let bytes = encode(&registers);
+            prop_assert_eq!(decode(&bytes), Some(registers));
+            for end in 0..17.min(bytes.len()) {
+                prop_assert_eq!(decode(&bytes[..end]), None);
+            }
+        }
+
+        #[test]
+        fn nothing_makes_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

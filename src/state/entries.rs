@@ -1,0 +1,414 @@
+//! Entries, and where their files were last seen.
+
+use rusqlite::{OptionalExtension, Row as SqlRow};
+
+use super::codec::{self, Registers};
+use super::{FolderKey, State, damaged};
+use crate::error::Result;
+use crate::maildir::Sub;
+use crate::model::{Clock, Digest, Entry, EntryId, FolderName, Incarnation, Knowledge, Mtime, Stamp};
+
+/// An entry's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey(pub(super) i64);
+
+impl EntryKey {
+    /// The number as a small index: numbers are given out from 1 upwards.
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).expect("row numbers are positive")
+    }
+}
+
+/// Where a message's file is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The folder.
+    pub folder: FolderKey,
+    /// `new` or `cur`.
+    pub sub: Sub,
+    /// The file name.
+    pub name: Vec<u8>,
+}
+
+/// What is recorded of an entry.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its number.
+    pub key: EntryKey,
+    /// Its id.
+    pub id: EntryId,
+    /// Its replicated state.
+    pub entry: Entry,
+    /// Where its file was last seen, or is about to be put.
+    pub at: Option<Place>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Entries that are alive.
+    pub entries: u64,
+    /// Different messages among them.
+    pub messages: u64,
+    /// The bytes of these entries' messages.
+    pub bytes: u64,
+}
+
+const COLUMNS: &str =
+    "e.key, e.digest, e.birth, e.ordinal, e.folder, e.size, e.mtime, e.registers, e.at_folder, e.at_sub, e.at_name";
+
+impl State {
+    fn row(&self, row: &SqlRow<'_>) -> Result<Row> {
+        let folders = self.folders.borrow();
+        let digest = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+        let id = EntryId {
+            digest: Digest(digest.ok_or_else(|| damaged("a digest"))?),
+            birth: folders.name(row.get(2)?)?,
+            ordinal: row.get(3)?,
+        };
+        let registers = row.get_ref(7)?.as_bytes().ok().and_then(codec::decode);
+        let registers = registers.ok_or_else(|| damaged("an entry's registers"))?;
+        let entry = Entry {
+            location: (registers.location, folders.name(row.get(4)?)?),
+            born: registers.born,
+            floor: registers.floor,
+            removal: registers.removal,
+            flags: registers.flags,
+            size: row.get::<_, i64>(5)?.cast_unsigned(),
+            mtime: Mtime(row.get(6)?),
+        };
+        Ok(Row { key: EntryKey(row.get(0)?), id, entry, at: place(row, 8)? })
+    }
+
+    fn rows(
+        &self,
+        query: &str,
+        params: impl rusqlite::Params,
+        mut each: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let mut query = self.conn.prepare_cached(query)?;
+        let mut rows = query.query(params)?;
+        while let Some(row) = rows.next()? {
+            each(self.row(row)?)?;
+        }
+        Ok(())
+    }
+
+    fn one_row(&self, query: &str, params: impl rusqlite::Params) -> Result<Option<Row>> {
+        let mut query = self.conn.prepare_cached(query)?;
+        let mut rows = query.query(params)?;
+        rows.next()?.map(|row| self.row(row)).transpose()
+    }
+
+    /// Adds an entry.
+    pub fn insert_entry(&self, id: &EntryId, entry: &Entry, at: Option<&Place>) -> Result<EntryKey> {
+        let birth = self.folder(&id.birth)?;
+        let folder = if entry.location.1 == id.birth { birth } else { self.folder(&entry.location.1)? };
+        let registers = codec::encode(&registers(entry));
+        self.conn
+            .prepare_cached(
+                "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                id.digest.0,
+                birth.0,
+                id.ordinal,
+                folder.0,
+                entry.alive(),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                registers,
+                at.map(|at| at.folder.0),
+                at.map(|at| at.sub as u8),
+                at.map(|at| &at.name[..]),
+            ))?;
+        let key = EntryKey(self.conn.last_insert_rowid());
+        for (incarnation, clock) in newest_stamps(entry) {
+            self.add_change(key, incarnation, clock)?;
+        }
+        if entry.alive() {
+            self.digest_add(&entry.canonical(id));
+        }
+        Ok(key)
+    }
+
+    /// Replaces an entry's replicated state. `row` is what is recorded of it until now.
+    pub fn update_entry(&self, row: &Row, entry: &Entry) -> Result<()> {
+        let folder = self.folder(&entry.location.1)?;
+        self.conn
+            .prepare_cached("UPDATE entry SET folder = ?, alive = ?, size = ?, mtime = ?, registers = ? WHERE key = ?")?
+            .execute((
+                folder.0,
+                entry.alive(),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                codec::encode(&registers(entry)),
+                row.key.0,
+            ))?;
+        let (before, after) = (newest_stamps(&row.entry), newest_stamps(entry));
+        for &(incarnation, clock) in before.iter().filter(|change| !after.contains(change)) {
+            self.remove_change(row.key, incarnation, clock)?;
+        }
+        for &(incarnation, clock) in after.iter().filter(|change| !before.contains(change)) {
+            self.add_change(row.key, incarnation, clock)?;
+        }
+        if row.entry.alive() {
+            self.digest_remove(&row.entry.canonical(&row.id));
+        }
+        if entry.alive() {
+            self.digest_add(&entry.canonical(&row.id));
+        }
+        Ok(())
+    }
+
+    /// Forgets an entry, its tombstone included.
+    pub fn delete_entry(&self, row: &Row) -> Result<()> {
+        for (incarnation, clock) in newest_stamps(&row.entry) {
+            self.remove_change(row.key, incarnation, clock)?;
+        }
+        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry"] {
+            self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
+        }
+        if row.entry.alive() {
+            self.digest_remove(&row.entry.canonical(&row.id));
+        }
+        Ok(())
+    }
+
+    fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO change (incarnation, clock, entry) VALUES (?, ?, ?)")?
+            .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    fn remove_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+        self.conn
+            .prepare_cached("DELETE FROM change WHERE incarnation = ? AND clock = ? AND entry = ?")?
+            .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records where an entry's file was seen.
+    pub fn set_place(&self, key: EntryKey, at: Option<&Place>) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE entry SET at_folder = ?, at_sub = ?, at_name = ? WHERE key = ?")?
+            .execute((at.map(|at| at.folder.0), at.map(|at| at.sub as u8), at.map(|at| &at.name[..]), key.0))?;
+        Ok(())
+    }
+
+    /// The entry with this number.
+    pub fn entry(&self, key: EntryKey) -> Result<Option<Row>> {
+        self.one_row(&format!("SELECT {COLUMNS} FROM entry e WHERE key = ?"), [key.0])
+    }
+
+    /// The entry with this id.
+    pub fn entry_by_id(&self, id: &EntryId) -> Result<Option<Row>> {
+        let Some(birth) = self.find_folder(&id.birth) else { return Ok(None) };
+        self.one_row(
+            &format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND birth = ? AND ordinal = ?"),
+            (id.digest.0, birth.0, id.ordinal),
+        )
+    }
+
+    /// The entry whose file was last seen here.
+    pub fn entry_at(&self, at: &Place) -> Result<Option<Row>> {
+        self.one_row(
+            &format!("SELECT {COLUMNS} FROM entry e WHERE at_folder = ? AND at_name = ? AND at_sub = ?"),
+            (at.folder.0, &at.name[..], at.sub as u8),
+        )
+    }
+
+    /// All entries of one message, dead ones included.
+    pub fn entries_of(&self, digest: &Digest) -> Result<Vec<Row>> {
+        let mut found = Vec::new();
+        let query = format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? ORDER BY key");
+        self.rows(&query, [digest.0], |row| {
+            found.push(row);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The lowest ordinal that no living entry of this message and birth folder has, and what is known of that id.
+    pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<Row>)> {
+        let mut id = EntryId { digest, birth: birth.clone(), ordinal: 0 };
+        loop {
+            match self.entry_by_id(&id)? {
+                Some(row) if row.entry.alive() => id.ordinal += 1,
+                row => return Ok((id, row)),
+            }
+        }
+    }
+
+    /// The files that were last seen in a folder: entry, `new` or `cur`, and name, sorted by name, then `new` before `cur`.
+    pub fn files_in(
+        &self,
+        folder: FolderKey,
+        mut each: impl FnMut(EntryKey, Sub, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT key, at_sub, at_name FROM entry INDEXED BY entry_at WHERE at_folder = ? ORDER BY at_name, at_sub",
+        )?;
+        let mut rows = query.query([folder.0])?;
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(2)?.as_bytes().map_err(|_| damaged("a file name"))?;
+            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name)?;
+        }
+        Ok(())
+    }
+
+    /// How many files were last seen in a folder.
+    pub fn count_files_in(&self, folder: FolderKey) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry INDEXED BY entry_at WHERE at_folder = ?")?;
+        Ok(query.query_row([folder.0], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// Whether any file was ever seen and not known to be gone.
+    pub fn has_files(&self) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE at_folder IS NOT NULL LIMIT 1")?;
+        Ok(query.exists([])?)
+    }
+
+    /// Whether a folder holds a file, or will.
+    pub fn folder_has_files(&self, folder: FolderKey) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry INDEXED BY entry_at WHERE at_folder = ? LIMIT 1")?;
+        Ok(query.exists([folder.0])?)
+    }
+
+    /// Every entry, dead ones included, in no particular order.
+    pub fn each_entry(&self, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+        self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)
+    }
+
+    /// Every dead entry.
+    pub fn each_dead_entry(&self, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+        self.rows(&format!("SELECT {COLUMNS} FROM entry e WHERE alive = 0"), [], each)
+    }
+
+    /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth folder,
+    /// delivery date, digest and ordinal.
+    pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+        const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.mtime, e.digest, e.ordinal";
+        if base.is_empty() {
+            return self.rows(&format!("SELECT {COLUMNS} FROM entry e {ORDER}"), [], each);
+        }
+        self.fill_delta(base)?;
+        self.rows(&format!("SELECT {COLUMNS} FROM temp.delta d JOIN entry e ON e.key = d.entry {ORDER}"), [], each)
+    }
+
+    /// Puts the entries with a register that `base` doesn't cover into a temporary table.
+    fn fill_delta(&self, base: &Knowledge) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS delta (entry INTEGER PRIMARY KEY); DELETE FROM temp.delta;",
+        )?;
+        let mut statement = self.conn.prepare_cached(
+            "INSERT OR IGNORE INTO temp.delta SELECT entry FROM change WHERE incarnation = ? AND clock > ?",
+        )?;
+        for (incarnation, _) in self.knowledge()?.iter() {
+            statement.execute((incarnation.0.cast_signed(), base.get(incarnation).bits().cast_signed()))?;
+        }
+        Ok(())
+    }
+
+    /// How many entries have a register that `base` doesn't cover, and the bytes of the messages that go with them.
+    pub fn count_changed_since(&self, base: &Knowledge) -> Result<(u64, u64)> {
+        let (mut entries, mut bytes) = (0, 0);
+        let mut count = |row: Row| {
+            entries += 1;
+            if row.entry.alive() && !base.covers(row.entry.born) {
+                bytes += row.entry.size;
+            }
+            Ok(())
+        };
+        if base.is_empty() {
+            self.each_entry(&mut count)?;
+        } else {
+            self.fill_delta(base)?;
+            self.rows(&format!("SELECT {COLUMNS} FROM temp.delta d JOIN entry e ON e.key = d.entry"), [], &mut count)?;
+        }
+        Ok((entries, bytes))
+    }
+
+    /// How much there is.
+    pub fn totals(&self) -> Result<Totals> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
+        Ok(query.query_row([], |row| {
+            let count = |i| row.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0).cast_unsigned());
+            Ok(Totals { entries: count(0)?, messages: count(1)?, bytes: count(2)? })
+        })?)
+    }
+
+    /// How many entries are alive in each folder that holds any.
+    pub fn entries_by_folder(&self) -> Result<Vec<(FolderName, u64)>> {
+        let mut query = self.conn.prepare_cached("SELECT folder, COUNT(*) FROM entry WHERE alive GROUP BY folder")?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let counts = rows.map(|row| {
+            let (folder, count) = row?;
+            Ok((self.folders.borrow().name(folder)?, count.cast_unsigned()))
+        });
+        let mut counts = counts.collect::<Result<Vec<_>>>()?;
+        counts.sort();
+        Ok(counts)
+    }
+
+    /// Whether another entry than this one is of the same message.
+    pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
+        Ok(query.exists((digest.0, key.0))?)
+    }
+
+    /// Some file that holds this message.
+    pub fn file_of(&self, digest: &Digest) -> Result<Option<(Place, u64, Mtime)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT at_folder, at_sub, at_name, size, mtime FROM entry e WHERE digest = ? AND at_folder IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM pending WHERE entry = e.key) LIMIT 1",
+        )?;
+        let mut rows = query.query([digest.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let at = place(row, 0)?.ok_or_else(|| damaged("a place"))?;
+        Ok(Some((at, row.get::<_, i64>(3)?.cast_unsigned(), Mtime(row.get(4)?))))
+    }
+
+    /// Whether the entry's id is known at all (for a message that arrives without one).
+    pub fn knows_message(&self, digest: &Digest) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? LIMIT 1")?;
+        Ok(query.query_row([digest.0], |_| Ok(())).optional()?.is_some())
+    }
+}
+
+pub(super) fn place(row: &SqlRow<'_>, first: usize) -> Result<Option<Place>> {
+    let Some(folder) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
+    Ok(Some(Place { folder: FolderKey(folder), sub: sub(row.get(first + 1)?)?, name: row.get(first + 2)? }))
+}
+
+pub(super) fn sub(stored: i64) -> Result<Sub> {
+    match stored {
+        0 => Ok(Sub::New),
+        1 => Ok(Sub::Cur),
+        _ => Err(damaged("the name of a subdirectory")),
+    }
+}
+
+fn registers(entry: &Entry) -> Registers {
+    Registers {
+        location: entry.location.0,
+        born: entry.born,
+        floor: entry.floor,
+        removal: entry.removal,
+        flags: entry.flags.clone(),
+    }
+}
+
+/// For each incarnation the newest of an entry's stamps.
+fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
+    let mut newest: Vec<(Incarnation, Clock)> = Vec::with_capacity(2);
+    for stamp in entry.stamps().filter(|&stamp| stamp != Stamp::ZERO) {
+        match newest.iter_mut().find(|(incarnation, _)| *incarnation == stamp.incarnation) {
+            Some((_, clock)) => *clock = stamp.clock.max(*clock),
+            None => newest.push((stamp.incarnation, stamp.clock)),
+        }
+    }
+    newest
+}

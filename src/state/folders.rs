@@ -1,0 +1,193 @@
+//! Folders: their names, their registers, and what their directories looked like when last seen.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::{State, clock_from, damaged};
+use crate::error::Result;
+use crate::model::{FolderName, FolderState, Incarnation, Knowledge, Mtime, Stamp};
+
+/// A folder's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FolderKey(pub(super) i64);
+
+/// The modification times of `new/` and `cur/` at a listing that nothing can have disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanListing {
+    /// Of `new/`; `None` if there was none.
+    pub new: Option<Mtime>,
+    /// Of `cur/`; `None` if there was none.
+    pub cur: Option<Mtime>,
+}
+
+/// What is recorded of a folder.
+#[derive(Clone, Debug)]
+pub struct FolderRow {
+    /// Its number.
+    pub key: FolderKey,
+    /// Its canonical name.
+    pub name: FolderName,
+    /// Its register, if it was ever made or removed as a folder.
+    pub state: Option<FolderState>,
+    /// Whether its directory was there when last seen.
+    pub on_disk: bool,
+    /// The last clean listing.
+    pub clean: Option<CleanListing>,
+}
+
+/// All folders, in memory: a mailbox has few.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    by_key: HashMap<FolderKey, Arc<FolderRow>>,
+    by_name: HashMap<FolderName, FolderKey>,
+}
+
+/// Stands for "there was no such directory" in the columns of a clean listing.
+const ABSENT: i64 = i64::MIN;
+
+impl Folders {
+    pub(super) fn load(conn: &Connection) -> Result<Self> {
+        let mut query = conn.prepare_cached(
+            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime FROM folder",
+        )?;
+        let mut rows = query.query([])?;
+        let mut folders = Self::default();
+        while let Some(row) = rows.next()? {
+            let name: FolderName =
+                row.get_ref(1)?.as_str().ok().and_then(|name| name.parse().ok()).ok_or_else(|| damaged("a folder name"))?;
+            let state = match (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?, row.get::<_, Option<bool>>(4)?) {
+                (Some(clock), Some(incarnation), Some(present)) => {
+                    let stamp =
+                        Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) };
+                    Some(FolderState { stamp, present })
+                }
+                _ => None,
+            };
+            let clean = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?) {
+                (Some(new), Some(cur)) => {
+                    let mtime = |stored| (stored != ABSENT).then_some(Mtime(stored));
+                    Some(CleanListing { new: mtime(new), cur: mtime(cur) })
+                }
+                _ => None,
+            };
+            folders.put(FolderRow { key: FolderKey(row.get(0)?), name, state, on_disk: row.get(5)?, clean });
+        }
+        Ok(folders)
+    }
+
+    fn put(&mut self, row: FolderRow) {
+        self.by_name.insert(row.name.clone(), row.key);
+        self.by_key.insert(row.key, Arc::new(row));
+    }
+
+    pub(super) fn name(&self, key: i64) -> Result<FolderName> {
+        self.by_key.get(&FolderKey(key)).map(|row| row.name.clone()).ok_or_else(|| damaged("a folder's number"))
+    }
+}
+
+impl State {
+    /// A folder's number; a new one if the folder was never heard of.
+    pub fn folder(&self, name: &FolderName) -> Result<FolderKey> {
+        if let Some(&key) = self.folders.borrow().by_name.get(name) {
+            return Ok(key);
+        }
+        self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
+        let key = FolderKey(self.conn.last_insert_rowid());
+        let row = FolderRow { key, name: name.clone(), state: None, on_disk: false, clean: None };
+        self.folders.borrow_mut().put(row);
+        Ok(key)
+    }
+
+    /// A folder's number, if it was ever heard of.
+    pub fn find_folder(&self, name: &FolderName) -> Option<FolderKey> {
+        self.folders.borrow().by_name.get(name).copied()
+    }
+
+    /// What is recorded of a folder.
+    pub fn folder_row(&self, key: FolderKey) -> Result<Arc<FolderRow>> {
+        self.folders.borrow().by_key.get(&key).cloned().ok_or_else(|| damaged("a folder's number"))
+    }
+
+    /// All folders ever heard of, sorted by name.
+    pub fn all_folders(&self) -> Vec<Arc<FolderRow>> {
+        let mut rows: Vec<_> = self.folders.borrow().by_key.values().cloned().collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+
+    /// The folders whose registers `base` doesn't cover, sorted by name.
+    pub fn folders_changed_since(&self, base: &Knowledge) -> Vec<(FolderName, FolderState)> {
+        let rows = self.all_folders();
+        let states = rows.iter().filter_map(|row| row.state.map(|state| (row.name.clone(), state)));
+        states.filter(|(_, state)| !base.covers(state.stamp)).collect()
+    }
+
+    /// Writes a folder's register.
+    pub fn set_folder_state(&self, key: FolderKey, state: FolderState) -> Result<()> {
+        let row = self.folder_row(key)?;
+        let canonical = format!("folder\0{}", row.name);
+        match (row.state.is_some_and(|before| before.present), state.present) {
+            (false, true) => self.digest_add(canonical.as_bytes()),
+            (true, false) => self.digest_remove(canonical.as_bytes()),
+            _ => {}
+        }
+        self.conn
+            .prepare_cached("UPDATE folder SET clock = ?, incarnation = ?, present = ? WHERE key = ?")?
+            .execute((state.stamp.clock.bits().cast_signed(), state.stamp.incarnation.0.cast_signed(), state.present, key.0))?;
+        self.folders.borrow_mut().put(FolderRow { state: Some(state), ..(*row).clone() });
+        Ok(())
+    }
+
+    /// Records whether a folder's directory is there.
+    pub fn set_folder_on_disk(&self, key: FolderKey, on_disk: bool) -> Result<()> {
+        let row = self.folder_row(key)?;
+        if row.on_disk != on_disk {
+            self.conn.prepare_cached("UPDATE folder SET on_disk = ? WHERE key = ?")?.execute((on_disk, key.0))?;
+            self.folders.borrow_mut().put(FolderRow { on_disk, ..(*row).clone() });
+        }
+        Ok(())
+    }
+
+    /// Records a clean listing of a folder, or that the last one wasn't.
+    pub fn set_clean_listing(&self, key: FolderKey, clean: Option<CleanListing>) -> Result<()> {
+        let row = self.folder_row(key)?;
+        if row.clean != clean {
+            let stored = |mtime: Option<Mtime>| mtime.map_or(ABSENT, |mtime| mtime.0);
+            self.conn
+                .prepare_cached("UPDATE folder SET new_mtime = ?, cur_mtime = ? WHERE key = ?")?
+                .execute((clean.map(|c| stored(c.new)), clean.map(|c| stored(c.cur)), key.0))?;
+            self.folders.borrow_mut().put(FolderRow { clean, ..(*row).clone() });
+        }
+        Ok(())
+    }
+
+    /// The directories below the mail root that were searched for folders: path relative to the mail root, the modification
+    /// time at a clean listing, whether it is a folder. Sorted by path.
+    pub fn directories(&self) -> Result<Vec<(PathBuf, Option<Mtime>, bool)>> {
+        let mut query = self.conn.prepare_cached("SELECT path, mtime, is_folder FROM directory ORDER BY path")?;
+        let rows = query.query_map([], |row| {
+            let path = PathBuf::from(OsStr::from_bytes(row.get_ref(0)?.as_bytes()?));
+            Ok((path, row.get::<_, Option<i64>>(1)?.map(Mtime), row.get(2)?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Records a directory that was searched for folders.
+    pub fn set_directory(&self, path: &Path, mtime: Option<Mtime>, is_folder: bool) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO directory (path, mtime, is_folder) VALUES (?, ?, ?)")?
+            .execute((path.as_os_str().as_bytes(), mtime.map(|mtime| mtime.0), is_folder))?;
+        Ok(())
+    }
+
+    /// Forgets a directory that is gone.
+    pub fn remove_directory(&self, path: &Path) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM directory WHERE path = ?")?.execute([path.as_os_str().as_bytes()])?;
+        Ok(())
+    }
+}

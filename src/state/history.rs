@@ -1,0 +1,43 @@
+//! History: what was done, for people to read.
+
+use super::State;
+use crate::error::Result;
+
+/// Something that was done.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When, in milliseconds since 1970 UTC.
+    pub at: u64,
+    /// The command that did it.
+    pub command: String,
+    /// The peer concerned.
+    pub peer: Option<String>,
+    /// What was done.
+    pub text: String,
+}
+
+impl State {
+    /// Records that something was done at `now` (milliseconds since 1970 UTC).
+    pub fn record(&self, now: u64, command: &str, peer: Option<&str>, text: &str) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?
+            .execute((now.cast_signed(), command, peer, text))?;
+        Ok(())
+    }
+
+    /// The last things that were done, at most `limit`, the oldest of them first.
+    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT at, command, peer, text FROM (SELECT * FROM history ORDER BY key DESC LIMIT ?) ORDER BY key",
+        )?;
+        let rows = query.query_map([limit.min(i64::MAX.cast_unsigned()).cast_signed()], |row| {
+            Ok(Event {
+                at: row.get::<_, i64>(0)?.cast_unsigned(),
+                command: row.get(1)?,
+                peer: row.get(2)?,
+                text: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}

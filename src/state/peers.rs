@@ -1,0 +1,152 @@
+//! Peers: who they are and what they have shown to have.
+
+use rusqlite::Row as SqlRow;
+
+use super::{State, damaged};
+use crate::error::Result;
+use crate::model::{Digest, Incarnation, Knowledge, Standing};
+
+/// A peer's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(i64);
+
+/// What is recorded of a peer. Times are milliseconds since 1970 UTC.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its number.
+    pub key: PeerKey,
+    /// The fingerprint of its public key.
+    pub id: String,
+    /// The name by which it is known here.
+    pub name: String,
+    /// Its public key, one line in OpenSSH's format.
+    pub public_key: String,
+    /// When it was made known.
+    pub added: u64,
+    /// When a bundle of it was last imported.
+    pub last_heard: Option<u64>,
+    /// When a bundle for it was last written.
+    pub last_sent: Option<u64>,
+    /// What its bundles have shown.
+    pub standing: Standing,
+    /// The tip of the last bundle written for it.
+    pub sent: Option<Knowledge>,
+    /// Whether its state digest differed from the one here at equal knowledge: the next bundle for it is a full one.
+    pub suspect: bool,
+}
+
+const COLUMNS: &str =
+    "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect";
+
+fn peer(row: &SqlRow<'_>) -> Result<Peer> {
+    let knowledge = |column| -> Result<Option<Knowledge>> {
+        let text: Option<String> = row.get(column)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_| damaged("a peer's knowledge"))).transpose()
+    };
+    let unsigned = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(i64::cast_unsigned));
+    let newest = unsigned(7)?.map(Incarnation).zip(unsigned(8)?);
+    Ok(Peer {
+        key: PeerKey(row.get(0)?),
+        id: row.get(1)?,
+        name: row.get(2)?,
+        public_key: row.get(3)?,
+        added: row.get::<_, i64>(4)?.cast_unsigned(),
+        last_heard: unsigned(5)?,
+        last_sent: unsigned(6)?,
+        standing: Standing { newest, shown: knowledge(9)? },
+        sent: knowledge(10)?,
+        suspect: row.get(11)?,
+    })
+}
+
+fn json(knowledge: &Knowledge) -> String {
+    serde_json::to_string(knowledge).expect("knowledge is a map from strings to strings")
+}
+
+impl State {
+    /// All peers, sorted by name.
+    pub fn peers(&self) -> Result<Vec<Peer>> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM peer ORDER BY name"))?;
+        let mut rows = query.query([])?;
+        let mut peers = Vec::new();
+        while let Some(row) = rows.next()? {
+            peers.push(peer(row)?);
+        }
+        Ok(peers)
+    }
+
+    fn peer_where(&self, column: &str, value: &str) -> Result<Option<Peer>> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM peer WHERE {column} = ?"))?;
+        let mut rows = query.query([value])?;
+        rows.next()?.map(peer).transpose()
+    }
+
+    /// The peer of this name.
+    pub fn peer_by_name(&self, name: &str) -> Result<Option<Peer>> {
+        self.peer_where("name", name)
+    }
+
+    /// The peer with this id.
+    pub fn peer_by_id(&self, id: &str) -> Result<Option<Peer>> {
+        self.peer_where("id", id)
+    }
+
+    /// Makes a peer known.
+    pub fn add_peer(&self, name: &str, id: &str, public_key: &str, now: u64) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?
+            .execute((id, name, public_key, now.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Gives a peer another name.
+    pub fn rename_peer(&self, key: PeerKey, name: &str) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET name = ? WHERE key = ?")?.execute((name, key.0))?;
+        Ok(())
+    }
+
+    /// Forgets a peer.
+    pub fn remove_peer(&self, key: PeerKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
+        self.conn.prepare_cached("DELETE FROM peer WHERE key = ?")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// Records when a peer was heard of.
+    pub fn set_heard(&self, key: PeerKey, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?.execute((now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records what a peer's newest bundle shows: the tip and the messages that it wants.
+    pub fn set_standing(&self, key: PeerKey, newest: (Incarnation, u64), shown: &Knowledge, wants: &[Digest]) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
+            .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
+        self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
+        let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO wanted (peer, digest) VALUES (?, ?)")?;
+        for digest in wants {
+            statement.execute((key.0, digest.0))?;
+        }
+        Ok(())
+    }
+
+    /// The messages that a peer wants, sorted.
+    pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
+        self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])
+    }
+
+    /// Records the tip of a bundle that was written for a peer.
+    pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, now: u64) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET sent = ?, last_sent = ? WHERE key = ?")?
+            .execute((json(tip), now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records whether a peer's state digest differed from the one here at equal knowledge.
+    pub fn set_suspect(&self, key: PeerKey, suspect: bool) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET suspect = ? WHERE key = ?")?.execute((suspect, key.0))?;
+        Ok(())
+    }
+}

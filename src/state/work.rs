@@ -1,0 +1,313 @@
+//! Work in progress: what is to be done on disk, and the lists that a scan, an export or an import keeps while it runs.
+//! The latter are temporary tables, so that they cost no memory however long they get.
+
+use super::entries::{place, sub};
+use super::{EntryKey, FolderKey, Place, Row, State, damaged};
+use crate::error::Result;
+use crate::maildir::Sub;
+use crate::model::{Digest, EntryId, Mtime};
+
+/// What is to be done on disk for an entry. The entry's recorded place is where its file will be afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// The message is to be delivered, its contents are still awaited.
+    Await,
+    /// The message lies under its final name in the `tmp/` of its folder.
+    Deliver,
+    /// The file is to be renamed or moved from here.
+    Move(Place),
+    /// The file was changed by somebody else meanwhile: to be looked at again after the next scan.
+    Reconsider,
+}
+
+/// A file that is to be moved to the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discard {
+    /// Its number.
+    pub key: i64,
+    /// Where it was last seen.
+    pub at: Place,
+    /// The id of the entry that it was.
+    pub id: EntryId,
+    /// The flags that were on, separated by spaces.
+    pub flags: String,
+    /// The message's size in bytes.
+    pub size: u64,
+    /// The delivery date.
+    pub mtime: Mtime,
+    /// By whom it was removed.
+    pub reason: String,
+}
+
+const AWAIT: i64 = 0;
+const DELIVER: i64 = 1;
+const MOVE: i64 = 2;
+const RECONSIDER: i64 = 3;
+
+impl State {
+    /// Notes what is to be done for an entry, in place of what was noted before.
+    pub fn set_pending(&self, key: EntryKey, pending: &Pending) -> Result<()> {
+        let (kind, from) = match pending {
+            Pending::Await => (AWAIT, None),
+            Pending::Deliver => (DELIVER, None),
+            Pending::Move(from) => (MOVE, Some(from)),
+            Pending::Reconsider => (RECONSIDER, None),
+        };
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO pending (entry, kind, from_folder, from_sub, from_name) VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                key.0,
+                kind,
+                from.map(|from| from.folder.0),
+                from.map(|from| from.sub as u8),
+                from.map(|from| &from.name[..]),
+            ))?;
+        Ok(())
+    }
+
+    /// What is to be done for an entry.
+    pub fn pending(&self, key: EntryKey) -> Result<Option<Pending>> {
+        let mut query = self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
+        let mut rows = query.query([key.0])?;
+        rows.next()?.map(pending).transpose()
+    }
+
+    /// Nothing is to be done for an entry any more.
+    pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// Everything was done, except what is to be reconsidered.
+    pub fn clear_done(&self) -> Result<()> {
+        let reconsider = self.conn.prepare_cached("SELECT 1 FROM pending WHERE kind = 3 LIMIT 1")?.exists([])?;
+        let statement = if reconsider { "DELETE FROM pending WHERE kind <> 3" } else { "DELETE FROM pending" };
+        self.conn.execute(statement, [])?;
+        Ok(())
+    }
+
+    /// The next entries for which something is to be done, in the order of their numbers.
+    pub fn pending_batch(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<(Row, Pending)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT entry, kind, from_folder, from_sub, from_name FROM pending WHERE entry > ? ORDER BY entry LIMIT ?",
+        )?;
+        let mut rows = query.query((after.map_or(0, |key| key.0), limit))?;
+        let mut batch = Vec::new();
+        while let Some(sql) = rows.next()? {
+            let key = EntryKey(sql.get(0)?);
+            let from = place(sql, 2)?;
+            let row = self.entry(key)?.ok_or_else(|| damaged("a pending entry's number"))?;
+            batch.push((row, pending_from(sql.get(1)?, from)?));
+        }
+        Ok(batch)
+    }
+
+    /// How many entries and files wait for something to be done.
+    pub fn count_pending(&self) -> Result<u64> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT (SELECT COUNT(*) FROM pending) + (SELECT COUNT(*) FROM discard) + (SELECT COUNT(*) FROM missing)")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The entries that await this message's contents: number, place, delivery date.
+    pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime FROM entry e JOIN pending p ON p.entry = e.key
+             WHERE e.digest = ? AND p.kind = 0",
+        )?;
+        let mut rows = query.query([digest.0])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let at = place(row, 1)?.ok_or_else(|| damaged("the place of a delivery"))?;
+            found.push((EntryKey(row.get(0)?), at, Mtime(row.get(4)?)));
+        }
+        Ok(found)
+    }
+
+    /// Entries that still await their contents.
+    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<Row>> {
+        let mut query =
+            self.conn.prepare_cached("SELECT entry FROM pending WHERE kind = 0 AND entry > ? ORDER BY entry LIMIT ?")?;
+        let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
+    }
+
+    /// Notes a file that is to be moved to the trash.
+    pub fn add_discard(&self, row: &Row, at: &Place, reason: &str) -> Result<()> {
+        let flags = row.entry.flags_on().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        self.conn
+            .prepare_cached(
+                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                at.folder.0,
+                at.sub as u8,
+                &at.name[..],
+                row.id.digest.0,
+                row.id.birth.as_str(),
+                row.id.ordinal,
+                flags,
+                row.entry.size.cast_signed(),
+                row.entry.mtime.0,
+                reason,
+            ))?;
+        Ok(())
+    }
+
+    /// Files that are to be moved to the trash.
+    pub fn discard_batch(&self, after: i64, limit: usize) -> Result<Vec<Discard>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason FROM discard
+             WHERE key > ? ORDER BY key LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::new();
+        while let Some(row) = rows.next()? {
+            let digest = row.get_ref(4)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+            let birth = row.get_ref(5)?.as_str().ok().and_then(|name| name.parse().ok());
+            batch.push(Discard {
+                key: row.get(0)?,
+                at: place(row, 1)?.ok_or_else(|| damaged("the place of a removed file"))?,
+                id: EntryId {
+                    digest: Digest(digest.ok_or_else(|| damaged("a digest"))?),
+                    birth: birth.ok_or_else(|| damaged("a folder name"))?,
+                    ordinal: row.get(6)?,
+                },
+                flags: row.get(7)?,
+                size: row.get::<_, i64>(8)?.cast_unsigned(),
+                mtime: Mtime(row.get(9)?),
+                reason: row.get(10)?,
+            });
+        }
+        Ok(batch)
+    }
+
+    /// The file was moved to the trash, or is not there any more.
+    pub fn remove_discard(&self, key: i64) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
+        Ok(())
+    }
+
+    /// The entry is alive, but its contents are nowhere on this machine.
+    pub fn add_missing(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("INSERT OR IGNORE INTO missing (entry) VALUES (?)")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// The entry's contents were found, or are no longer needed.
+    pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// The entries that are alive and whose contents are nowhere on this machine.
+    pub fn missing_entries(&self) -> Result<Vec<Row>> {
+        let mut query = self.conn.prepare_cached("SELECT entry FROM missing ORDER BY entry")?;
+        let keys = query.query_map([], |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
+    }
+
+    /// The messages that are missing, sorted, at most `limit` of them.
+    pub fn missing_digests(&self, limit: usize) -> Result<Vec<Digest>> {
+        self.digests(
+            "SELECT DISTINCT e.digest FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive ORDER BY e.digest LIMIT ?",
+            [limit],
+        )
+    }
+
+    pub(super) fn digests(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<Digest>> {
+        let mut query = self.conn.prepare_cached(query)?;
+        let rows = query.query_map(params, |row| Ok(Digest(row.get(0)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Begins the list of files that a scan has found and not recognised by name.
+    pub fn clear_found(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS found (
+                 key INTEGER PRIMARY KEY, folder INTEGER NOT NULL, sub INTEGER NOT NULL, name BLOB NOT NULL);
+             DELETE FROM temp.found;",
+        )?;
+        Ok(())
+    }
+
+    /// Adds a file to the list.
+    pub fn add_found(&self, folder: FolderKey, sub: Sub, name: &[u8]) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO temp.found (folder, sub, name) VALUES (?, ?, ?)")?
+            .execute((folder.0, sub as u8, name))?;
+        Ok(())
+    }
+
+    /// Takes a folder's files off the list again.
+    pub fn remove_found(&self, folder: FolderKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM temp.found WHERE folder = ?")?.execute([folder.0])?;
+        Ok(())
+    }
+
+    /// How long the list is.
+    pub fn count_found(&self) -> Result<u64> {
+        Ok(self.conn.query_row("SELECT COUNT(*) FROM temp.found", [], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The next files on the list, after the one with the number `after`.
+    pub fn found_batch(&self, after: i64, limit: usize) -> Result<Vec<(i64, Place)>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT key, folder, sub, name FROM temp.found WHERE key > ? ORDER BY key LIMIT ?")?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::with_capacity(limit);
+        while let Some(row) = rows.next()? {
+            let at = Place { folder: FolderKey(row.get(1)?), sub: sub(row.get(2)?)?, name: row.get(3)? };
+            batch.push((row.get(0)?, at));
+        }
+        Ok(batch)
+    }
+
+    /// Begins the list of messages that a bundle will hold.
+    pub fn clear_outgoing(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS outgoing (
+                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL);
+             DELETE FROM temp.outgoing;",
+        )?;
+        Ok(())
+    }
+
+    /// Adds a message to the list: its size in bytes and its delivery date.
+    pub fn add_outgoing(&self, digest: &Digest, size: u64, mtime: Mtime) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO temp.outgoing (digest, size, mtime) VALUES (?, ?, ?)")?
+            .execute((digest.0, size.cast_signed(), mtime.0))?;
+        Ok(())
+    }
+
+    /// The next messages on the list, after the one with the number `after`.
+    pub fn outgoing_batch(&self, after: i64, limit: usize) -> Result<Vec<(i64, Digest, u64, Mtime)>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT key, digest, size, mtime FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?")?;
+        let rows = query.query_map((after, limit), |row| {
+            Ok((row.get(0)?, Digest(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned(), Mtime(row.get(3)?)))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn pending(row: &rusqlite::Row<'_>) -> Result<Pending> {
+    pending_from(row.get(0)?, place(row, 1)?)
+}
+
+fn pending_from(kind: i64, from: Option<Place>) -> Result<Pending> {
+    match (kind, from) {
+        (AWAIT, _) => Ok(Pending::Await),
+        (DELIVER, _) => Ok(Pending::Deliver),
+        (MOVE, Some(from)) => Ok(Pending::Move(from)),
+        (RECONSIDER, _) => Ok(Pending::Reconsider),
+        _ => Err(damaged("a pending entry")),
+    }
+}
