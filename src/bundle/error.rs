@@ -1,0 +1,161 @@
+//! What can be wrong with a bundle that is read, and with one that is written.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::ReplicaId;
+use crate::model::Digest;
+
+/// Why a bundle can't be read. The messages say what is wrong; what to do about it is for the caller to say.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source failed; the bundle itself may be good.
+    #[error("the bundle could not be read")]
+    Io(#[source] io::Error),
+    /// The place where the contents were to go failed; the bundle itself may be good.
+    #[error("what the bundle holds could not be written")]
+    Sink(#[source] io::Error),
+    /// There is nothing at all.
+    #[error("nothing there: the input is empty")]
+    Empty,
+    /// It doesn't begin as a bundle does.
+    #[error("not a bundle")]
+    NotABundle,
+    /// It ends before its end.
+    #[error("the bundle is cut off")]
+    Truncated,
+    /// It contradicts itself or the format.
+    #[error("the bundle is corrupt: {what}")]
+    Corrupt {
+        /// Where, and what is wrong there.
+        what: Cow<'static, str>,
+    },
+    /// It follows a version of the format, or uses a feature, that came after this reader.
+    #[error("the bundle needs a newer mailsync: it uses {what}")]
+    NewerFormat {
+        /// The version or the feature.
+        what: String,
+    },
+    /// The signature doesn't hold.
+    #[error("the bundle's signature is wrong: {why}")]
+    BadSignature {
+        /// What is wrong with it.
+        why: Cow<'static, str>,
+    },
+    /// It is signed, or says that it was made, by another replica than the one whose key it was checked against.
+    #[error("the bundle is from {found}, not from {expected}")]
+    WrongSigner {
+        /// Whose key it was checked against.
+        expected: ReplicaId,
+        /// Whom it names.
+        found: ReplicaId,
+    },
+    /// Something in it is above a fixed limit.
+    #[error("the bundle is too large for a reader: {what} is above {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit, in the unit of what it limits; see [`super::limits`].
+        limit: u64,
+    },
+}
+
+impl Error {
+    pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}
+
+/// So that an error of the format passes unchanged through [`io::Read`].
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io(e) | Error::Sink(e) => e.kind(),
+            Error::Truncated => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The way back: an error of the format comes out as it went in, anything else is the source's.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        error.downcast::<Self>().unwrap_or_else(Self::Io)
+    }
+}
+
+/// A text from a hostile source, fit for a terminal: without control characters, and not long.
+pub(super) fn printable(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if shown.len() < text.len() && text.chars().nth(LONGEST).is_some() { shown + "…" } else { shown }
+}
+
+/// Why a bundle can't be written. What was written so far is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The place where the bundle was to go failed.
+    #[error("the bundle could not be written")]
+    Out(#[source] io::Error),
+    /// The temporary file for records failed.
+    #[error("the temporary file for the bundle's entries failed")]
+    Spool(#[source] io::Error),
+    /// A message could not be read.
+    #[error("message {digest} could not be read")]
+    Message {
+        /// The message.
+        digest: Digest,
+        /// Why.
+        source: io::Error,
+    },
+    /// A message doesn't have the size or the bytes that it is named for: its file was changed.
+    #[error("message {digest} has other contents than before")]
+    Changed {
+        /// The message.
+        digest: Digest,
+    },
+    /// The bundle would contradict itself; a reader would refuse it.
+    #[error("the bundle would contradict itself: {what}")]
+    Inconsistent {
+        /// In what.
+        what: Cow<'static, str>,
+    },
+    /// Something is above a limit that every reader keeps.
+    #[error("too large for a bundle: {what} is above {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit, in the unit of what it limits; see [`super::limits`].
+        limit: u64,
+    },
+    /// The key can't sign.
+    #[error("the bundle could not be signed")]
+    Sign(#[from] super::KeyError),
+}
+
+impl WriteError {
+    pub(super) fn inconsistent(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Inconsistent { what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_format_survives_the_way_through_a_reader() {
+        let through = Error::from(io::Error::from(Error::Truncated));
+        assert!(matches!(through, Error::Truncated));
+        let other = Error::from(io::Error::other("disk on fire"));
+        assert!(matches!(other, Error::Io(_)));
+    }
+
+    #[test]
+    fn a_hostile_text_neither_moves_the_cursor_nor_fills_the_screen() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(printable(&"x".repeat(1000)).chars().count(), 301);
+        assert_eq!(printable(&"ü".repeat(300)), "ü".repeat(300));
+    }
+}

@@ -1,0 +1,33 @@
+//! What a reader takes at most, so that its memory doesn't grow with what a bundle claims. A writer refuses to write what a
+//! reader would refuse to read.
+
+/// The size of `manifest.json`, in bytes.
+pub const MANIFEST_BYTES: u64 = 32 << 20;
+
+/// The size of `manifest.json.sig`, in bytes.
+pub const SIGNATURE_BYTES: u64 = 16 << 10;
+
+/// The length of a line of `entries.jsonl`, in bytes, without its newline. The longest entry that the model and
+/// [`FLAGS`] permit fits: two folder names and [`FLAGS`] keywords of the greatest length, every character escaped.
+pub const LINE_BYTES: u64 = 256 << 10;
+
+/// The number of flag registers that one entry has.
+pub const FLAGS: usize = 256;
+
+/// The size of `jobs.jsonl`, in bytes.
+pub const JOBS_BYTES: u64 = 64 << 20;
+
+/// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
+pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
+
+/// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
+pub const WINDOW_LOG: u32 = 27;
+
+/// The base-two logarithm of the largest zstd window that a writer chooses unless told otherwise.
+pub const DEFAULT_WINDOW_LOG: u32 = 26;
+
+/// The zero bytes after the archive's end marker that are read over, for writers that pad archives to whole records.
+pub const PADDING_BYTES: u64 = 1 << 20;
+
+/// The length of a replica's name, in bytes.
+pub const NAME_BYTES: usize = 255;

@@ -1,0 +1,193 @@
+//! The manifest: what a bundle says of itself, and what its signature covers.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::printable;
+use super::{Error, ReplicaId, limits};
+use crate::model::{Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
+
+/// What the manifest's `format` says.
+pub const FORMAT: &str = "mailsync-bundle";
+
+/// The version of the format that is read and written here.
+pub const VERSION: u64 = 1;
+
+/// The features that are understood here, besides what version 1 holds by itself.
+const FEATURES: &[&str] = &[];
+
+/// What a bundle says of itself. The field names are those of `manifest.json`; `bundle-format.md` tells more of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Whether the bundle starts from nothing or from a base.
+    pub kind: Kind,
+    /// Counts the sender's bundles, upwards, within its incarnation.
+    pub number: u64,
+    /// When the bundle was made: milliseconds since 1970 UTC. For people; nothing is decided by it.
+    pub made: u64,
+    /// Who made it.
+    pub sender: Sender,
+    /// Whom it is for; `None` for any peer.
+    #[serde(default)]
+    pub recipient: Option<ReplicaId>,
+    /// Who covers this can apply the bundle. Empty for a full one.
+    pub base: Knowledge,
+    /// What the sender knows, and whoever applies the bundle will.
+    pub tip: Knowledge,
+    /// The removals that the sender has forgotten.
+    pub horizon: Knowledge,
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending.
+    pub issued: Vec<Clock>,
+    /// The hash of everything that is alive at the sender.
+    pub state_digest: StateDigest,
+    /// The messages whose contents the sender lacks, ascending.
+    pub wants: Vec<Digest>,
+    /// How much the bundle holds.
+    pub counts: Counts,
+    /// The sizes of all messages in the bundle, added up: bytes.
+    pub bytes: u64,
+    /// `entries.jsonl`.
+    pub entries: Part,
+    /// `jobs.jsonl`; `None` when there is none.
+    #[serde(default)]
+    pub jobs: Option<Part>,
+}
+
+/// Where a bundle starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// From nothing: it holds every entry that its sender knows of.
+    Full,
+    /// From the base: it holds what changed since.
+    Delta,
+}
+
+/// The replica that made a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// The fingerprint of the key that signed the bundle.
+    pub id: ReplicaId,
+    /// What the replica calls itself: 1 to [`limits::NAME_BYTES`] bytes, no control characters. Peers may know it by
+    /// another name.
+    pub name: String,
+    /// Its incarnation when the bundle was made.
+    pub incarnation: Incarnation,
+}
+
+/// How much a bundle holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Folder records.
+    pub folders: u64,
+    /// Entry records.
+    pub entries: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Lines of `jobs.jsonl`.
+    pub jobs: u64,
+}
+
+/// A member of the archive that the manifest vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes.
+    pub sha256: Digest,
+}
+
+impl Part {
+    /// The part that consists of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
+    }
+}
+
+/// The fields that tell whether the others can be understood. They alone keep their meaning in every version.
+#[derive(Serialize, Deserialize)]
+struct Opening<'a> {
+    #[serde(borrow)]
+    format: Cow<'a, str>,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Features {
+    features: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: &'static str,
+    version: u64,
+    features: &'static [&'static str],
+    #[serde(flatten)]
+    manifest: &'a Manifest,
+}
+
+impl Manifest {
+    /// What the model concludes from.
+    pub fn head(&self) -> Head {
+        Head {
+            incarnation: self.sender.incarnation,
+            number: self.number,
+            full: self.kind == Kind::Full,
+            base: self.base.clone(),
+            tip: self.tip.clone(),
+            horizon: self.horizon.clone(),
+            issued: self.issued.clone(),
+        }
+    }
+
+    /// The bytes of `manifest.json`, which are what is signed.
+    pub fn to_json(&self) -> Vec<u8> {
+        let written = Written { format: FORMAT, version: VERSION, features: FEATURES, manifest: self };
+        let mut json = serde_json::to_vec_pretty(&written).expect("every field has a JSON form");
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads `manifest.json`. Of a newer version nothing but `format` and `version` is looked at.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        let wrong = |e: serde_json::Error| Error::corrupt(format!("manifest.json: {}", printable(&e.to_string())));
+        let opening: Opening<'_> = serde_json::from_slice(json).map_err(wrong)?;
+        if opening.format != FORMAT {
+            return Err(Error::NotABundle);
+        }
+        match opening.version {
+            VERSION => {}
+            0 => return Err(Error::corrupt("manifest.json: there is no version 0")),
+            newer => return Err(Error::NewerFormat { what: format!("format version {newer}") }),
+        }
+        let features: Features = serde_json::from_slice(json).map_err(wrong)?;
+        if let Some(unknown) = features.features.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
+            return Err(Error::NewerFormat { what: format!("the feature \"{}\"", printable(unknown)) });
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(wrong)?;
+        manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;
+        Ok(manifest)
+    }
+
+    /// What the types of the fields can't rule out.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let name = &self.sender.name;
+        if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
+            return Err("the sender's name is empty, too long or not printable");
+        }
+        if self.kind == Kind::Full && !self.base.is_empty() {
+            return Err("a full bundle has a base");
+        }
+        if !self.issued.is_sorted_by(|a, b| a < b) {
+            return Err("\"issued\" is not in ascending order");
+        }
+        if !self.wants.is_sorted_by(|a, b| a < b) {
+            return Err("\"wants\" is not in ascending order");
+        }
+        if self.jobs.is_some() != (self.counts.jobs > 0) {
+            return Err("\"jobs\" and \"counts.jobs\" disagree");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! The bundle format: an immutable, signed, compressed file that carries what one replica knows to others.
+//!
+//! `bundle-format.md` is its specification; this module is a reader and a writer for it, and nothing else. What may be
+//! applied, what is missing and where mail lies on disk is decided elsewhere: no replica, no state and no Maildir is known
+//! here. Everything that is read is hostile until its signature holds, and bounded by [`limits`] and by the signed manifest
+//! afterwards.
+//!
+//! Writing: spool the records with a [`RecordSpool`], which counts and hashes them; put its result into a [`Manifest`];
+//! start a [`Writer`], give it the messages, finish it.
+//!
+//! Reading: a [`Stream`] gives one [`Reader`] for each bundle; [`Reader::verify`] turns it into a [`RecordsPart`], and that
+//! by way of a [`JobsPart`] into a [`MessagesPart`], in the order in which the parts stand in the file. So nothing can be
+//! read out of turn, and nothing before the signature was checked, unless [`Reader::read_unverified`] is called by name.
+
+mod archive;
+mod error;
+mod frame;
+pub mod limits;
+mod manifest;
+mod reader;
+mod record;
+mod replica_id;
+mod signature;
+mod spool;
+mod writer;
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, WriteError};
+pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
+pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
+pub use record::Record;
+pub use replica_id::ReplicaId;
+pub use signature::{KeyError, NAMESPACE, PrivateKey, PublicKey, Signature};
+pub use spool::{RecordSpool, SpooledRecords};
+pub use writer::{Options, Writer};

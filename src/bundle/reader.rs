@@ -1,0 +1,457 @@
+//! Reading bundles, in one pass, from a file, a pipe or a terminal's other end.
+//!
+//! A bundle's parts are read in the order in which they stand, and each step is a type of its own: a [`Reader`] has read
+//! the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`], which ends
+//! where the next bundle starts.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use super::archive::{Archive, Data, Member};
+use super::error::printable;
+use super::frame::{Frame, Source};
+use super::record::{Decoder, Order};
+use super::{Error, Manifest, PublicKey, Record, Signature, limits};
+use crate::model::Digest;
+
+/// How much is decompressed at a time, in bytes.
+const BUFFER: usize = 256 << 10;
+
+/// A stream of bundles, one after the other.
+pub struct Stream<R> {
+    source: Source<R>,
+    /// Whether there was a bundle.
+    any: bool,
+    /// Whether the last bundle was not read to its end.
+    within: bool,
+}
+
+impl<R: BufRead> Stream<R> {
+    /// Reads bundles from here. Reads no further than the last bundle's last byte, but for what `source` buffers itself.
+    pub fn new(source: R) -> Self {
+        Self { source: Source::new(source), any: false, within: false }
+    }
+
+    /// Goes on to the next bundle and reads its manifest and signature. `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] if the stream holds no bundle at all.
+    ///
+    /// # Panics
+    /// If the bundle before was not read to its end, by [`MessagesPart::finish`] or one of the other ways: where the next
+    /// one starts is not known then. After an error the stream is of no more use.
+    pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
+        assert!(!self.within, "the bundle before this one was read to its end");
+        match self.source.peek_frame() {
+            Ok(true) => {}
+            Ok(false) if self.any => return Ok(None),
+            Ok(false) => return Err(Error::Empty),
+            Err(Error::NotABundle) if self.any => {
+                return Err(Error::corrupt("what follows it in the stream is not another bundle"));
+            }
+            Err(other) => return Err(other),
+        }
+        self.any = true;
+        self.within = true;
+        let frame = Frame::open(&mut self.source)?;
+        Reader::open(frame, &mut self.within).map(Some)
+    }
+}
+
+impl<R> fmt::Debug for Stream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
+/// What all steps share.
+struct Inner<'s, R: BufRead> {
+    archive: Archive<BufReader<Frame<'s, R>>>,
+    manifest: Manifest,
+    within: &'s mut bool,
+}
+
+macro_rules! debug_as_manifest {
+    ($($step:ident),+) => {$(
+        impl<R: BufRead> fmt::Debug for $step<'_, R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($step)).field("manifest", self.manifest()).finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+debug_as_manifest!(Reader, RecordsPart, JobsPart, MessagesPart);
+
+/// A bundle whose manifest has been read and whose signature has not been checked.
+pub struct Reader<'s, R: BufRead> {
+    inner: Inner<'s, R>,
+    signed: Vec<u8>,
+    signature: Signature,
+}
+
+impl<'s, R: BufRead> Reader<'s, R> {
+    fn open(frame: Frame<'s, R>, within: &'s mut bool) -> Result<Self, Error> {
+        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
+        if !archive.may_begin_with("manifest.json")? {
+            return Err(Error::NotABundle);
+        }
+        let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
+        let manifest = Manifest::from_json(&signed)?;
+        let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)?;
+        let signature = Signature::from_armor(&signature)?;
+        Ok(Self { inner: Inner { archive, manifest, within }, signed, signature })
+    }
+
+    /// What the bundle says of itself. Until [`Reader::verify`] anybody may have written it.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// The key that the signature says it is by. Anybody can say so: before it is passed to [`Reader::verify`] something
+    /// else must vouch for it, such as a known peer's id or a person who compares fingerprints.
+    pub fn signer(&self) -> PublicKey {
+        self.signature.signer()
+    }
+
+    /// Checks that the manifest was signed by this key, and that the sender that it names has this key.
+    pub fn verify(self, key: &PublicKey) -> Result<RecordsPart<'s, R>, Error> {
+        key.verify(&self.signed, &self.signature)?;
+        let (expected, found) = (key.id(), self.inner.manifest.sender.id);
+        if expected != found {
+            return Err(Error::WrongSigner { expected, found });
+        }
+        Ok(RecordsPart(self.inner))
+    }
+
+    /// Goes on without checking the signature: to show what a bundle of an unknown sender says, or to rescue mail. Nothing
+    /// that is read this way may change a replica.
+    pub fn read_unverified(self) -> RecordsPart<'s, R> {
+        RecordsPart(self.inner)
+    }
+
+    /// Reads to the bundle's end without looking at what it holds.
+    pub fn skip(self) -> Result<(), Error> {
+        RecordsPart(self.inner).skip()
+    }
+}
+
+/// A bundle whose records are to be read next.
+pub struct RecordsPart<'s, R: BufRead>(Inner<'s, R>);
+
+impl<'s, R: BufRead> RecordsPart<'s, R> {
+    /// What the bundle says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// Gives every record to `take`, in order. Whether they are those that were signed is known at the end only, so
+    /// nothing of them may last if this fails.
+    ///
+    /// # Errors
+    /// What `take` returns; or if they are not in order, not as many as the manifest says, or not those that it vouches for.
+    pub fn records<E: From<Error>>(
+        mut self,
+        mut take: impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<JobsPart<'s, R>, E> {
+        self.read_records(&mut take)?;
+        Ok(JobsPart(self.0))
+    }
+
+    fn read_records<E: From<Error>>(&mut self, take: &mut impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
+        let part = self.0.manifest.entries;
+        let counts = self.0.manifest.counts;
+        let member = expect_member(&mut self.0.archive, "entries.jsonl")?;
+        if member.size != part.bytes {
+            return Err(Error::corrupt("entries.jsonl: not of the size that the manifest says").into());
+        }
+        let mut data = self.0.archive.data();
+        let (mut decoder, mut order, mut hasher) = (Decoder::default(), Order::default(), Sha256::new());
+        let (mut folders, mut entries) = (0, 0);
+        let mut line = Vec::new();
+        while read_line(&mut data, &mut line)? {
+            hasher.update(&line);
+            let wrong = |what: &str| {
+                let number = folders + entries + 1;
+                Error::corrupt(format!("entries.jsonl, line {number}: {}", printable(what)))
+            };
+            let record = decoder.decode(&line).map_err(|what| wrong(&what))?;
+            match &record {
+                Record::Folder { name, .. } => order.folder(name).map_err(wrong)?,
+                Record::Entry { id, entry } => order.entry(id, entry).map_err(wrong)?,
+            }
+            match &record {
+                Record::Folder { .. } => folders += 1,
+                Record::Entry { .. } => entries += 1,
+            }
+            take(record)?;
+        }
+        if (folders, entries) != (counts.folders, counts.entries) {
+            return Err(Error::corrupt("entries.jsonl: not as many records as the manifest says").into());
+        }
+        if Digest(hasher.finalize().into()) != part.sha256 {
+            return Err(Error::corrupt("entries.jsonl: not what the manifest vouches for").into());
+        }
+        Ok(())
+    }
+
+    /// Reads to the bundle's end and checks all that it holds, every message's digest included.
+    pub fn drain_verified(self) -> Result<(), Error> {
+        self.records::<Error>(|_| Ok(()))?.jobs(&mut io::sink())?.finish()
+    }
+
+    /// Reads to the bundle's end without looking at what it holds.
+    pub fn skip(mut self) -> Result<(), Error> {
+        expect_member(&mut self.0.archive, "entries.jsonl")?;
+        if self.0.manifest.jobs.is_some() {
+            expect_member(&mut self.0.archive, "jobs.jsonl")?;
+        }
+        MessagesPart::new(self.0).skip()
+    }
+}
+
+/// A bundle whose jobs are to be read next, if it has any.
+pub struct JobsPart<'s, R: BufRead>(Inner<'s, R>);
+
+impl<'s, R: BufRead> JobsPart<'s, R> {
+    /// What the bundle says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// Copies `jobs.jsonl` to `sink`; nothing, if there is none. Whether it is what was signed is known at the end only.
+    pub fn jobs(mut self, sink: &mut impl Write) -> Result<MessagesPart<'s, R>, Error> {
+        if let Some(part) = self.0.manifest.jobs {
+            let member = expect_member(&mut self.0.archive, "jobs.jsonl")?;
+            if member.size > limits::JOBS_BYTES {
+                return Err(Error::TooLarge { what: "the size of jobs.jsonl", limit: limits::JOBS_BYTES });
+            }
+            if member.size != part.bytes {
+                return Err(Error::corrupt("jobs.jsonl: not of the size that the manifest says"));
+            }
+            let mut lines = Lines { sink, ended: 0, open: false };
+            let sha256 = copy_hashing(&mut self.0.archive.data(), &mut lines)?;
+            if lines.count() != self.0.manifest.counts.jobs {
+                return Err(Error::corrupt("jobs.jsonl: not as many jobs as the manifest says"));
+            }
+            if sha256 != part.sha256 {
+                return Err(Error::corrupt("jobs.jsonl: not what the manifest vouches for"));
+            }
+        }
+        Ok(MessagesPart::new(self.0))
+    }
+}
+
+/// Counts the lines that pass through.
+struct Lines<'a, W> {
+    sink: &'a mut W,
+    /// How many had a newline.
+    ended: u64,
+    /// Whether the last line has no newline yet.
+    open: bool,
+}
+
+impl<W> Lines<'_, W> {
+    fn count(&self) -> u64 {
+        self.ended + u64::from(self.open)
+    }
+}
+
+impl<W: Write> Write for Lines<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.sink.write(bytes)?;
+        self.ended += bytes[..n].iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();
+        self.open = bytes[..n].last().map_or(self.open, |&byte| byte != b'\n');
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// A bundle whose messages are to be read next.
+pub struct MessagesPart<'s, R: BufRead> {
+    inner: Inner<'s, R>,
+    seen: HashSet<Digest>,
+    bytes: u64,
+    ended: bool,
+}
+
+impl<'s, R: BufRead> MessagesPart<'s, R> {
+    fn new(inner: Inner<'s, R>) -> Self {
+        Self { inner, seen: HashSet::new(), bytes: 0, ended: false }
+    }
+
+    /// What the bundle says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// Goes on to the next message, over what is left of the one before. `None` after the last.
+    ///
+    /// # Errors
+    /// If there are more messages or bytes than the manifest says, or fewer at the end; if a message comes twice; or if
+    /// there is something else in their place.
+    pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let counts = self.inner.manifest.counts;
+        let Some(Member { name, size }) = self.inner.archive.next_member()? else {
+            if (self.seen.len() as u64, self.bytes) != (counts.messages, self.inner.manifest.bytes) {
+                return Err(Error::corrupt("messages: fewer than the manifest says"));
+            }
+            self.ended = true;
+            return Ok(None);
+        };
+        let digest = name.strip_prefix("messages/").and_then(|digest| digest.parse::<Digest>().ok());
+        let digest = digest.ok_or_else(|| {
+            Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", printable(&name)))
+        })?;
+        if self.seen.len() as u64 == counts.messages || size > self.inner.manifest.bytes - self.bytes {
+            return Err(Error::corrupt("messages: more than the manifest says"));
+        }
+        if !self.seen.insert(digest) {
+            return Err(Error::corrupt(format!("message {digest} comes twice")));
+        }
+        self.bytes += size;
+        Ok(Some(Message { digest, size, data: self.inner.archive.data() }))
+    }
+
+    /// Reads to the bundle's end and checks the digest of every message that has not been asked for; of those that have
+    /// been given out, that is the caller's task. After this the stream stands at the next bundle.
+    ///
+    /// # Errors
+    /// Besides what is wrong with the messages: if the archive has no proper end, something follows it, or the checksum of
+    /// the whole is wrong.
+    pub fn finish(mut self) -> Result<(), Error> {
+        while let Some(message) = self.next_message()? {
+            message.copy_verified(&mut io::sink())?;
+        }
+        self.end()
+    }
+
+    /// Reads to the bundle's end without looking at what the messages hold. After this the stream stands at the next
+    /// bundle.
+    pub fn skip(mut self) -> Result<(), Error> {
+        while self.next_message()?.is_some() {}
+        self.end()
+    }
+
+    fn end(mut self) -> Result<(), Error> {
+        self.inner.archive.end()?;
+        *self.inner.within = false;
+        Ok(())
+    }
+}
+
+/// One message. Reading from it gives its bytes as they stand in the bundle: whoever does so has to check that their
+/// SHA-256 is [`Message::digest`], and can do it in another thread.
+pub struct Message<'m, 's, R: BufRead> {
+    digest: Digest,
+    size: u64,
+    data: Data<'m, BufReader<Frame<'s, R>>>,
+}
+
+impl<R: BufRead> Message<'_, '_, R> {
+    /// What the message is named.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its size in bytes, within what the manifest says of all messages.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Puts the contents in the place of what `contents` holds, and checks the digest. Memory is taken as the bytes come,
+    /// not as the size claims.
+    pub fn read_verified(mut self, contents: &mut Vec<u8>) -> Result<(), Error> {
+        const AT_FIRST: u64 = 1 << 20;
+        contents.clear();
+        contents.reserve(usize::try_from(self.size.min(AT_FIRST)).expect("a mebibyte fits"));
+        self.data.read_to_end(contents)?;
+        self.check(Digest::of(contents))
+    }
+
+    /// Copies the contents to `sink` and checks the digest at the end.
+    pub fn copy_verified(mut self, sink: &mut impl Write) -> Result<(), Error> {
+        let found = copy_hashing(&mut self.data, sink)?;
+        self.check(found)
+    }
+
+    fn check(&self, found: Digest) -> Result<(), Error> {
+        if found == self.digest {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("message {} has other contents, of digest {found}", self.digest)))
+    }
+}
+
+impl<R: BufRead> Read for Message<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.data.read(buffer)
+    }
+}
+
+impl<R: BufRead> fmt::Debug for Message<'_, '_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("digest", &self.digest).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Goes on to the next member, which must have this name.
+fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
+    match archive.next_member()? {
+        Some(member) if member.name == name => Ok(member),
+        Some(member) => {
+            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", printable(&member.name))))
+        }
+        None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
+    }
+}
+
+/// Reads the next member, which must have this name and be no larger than `limit`.
+fn read_small<B: BufRead>(archive: &mut Archive<B>, name: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
+    let member = expect_member(archive, name)?;
+    if member.size > limit {
+        return Err(Error::TooLarge { what: name, limit });
+    }
+    let mut contents = Vec::new();
+    archive.data().read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+/// Reads one line with its newline into `line`. `false` at the end.
+fn read_line(data: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error> {
+    line.clear();
+    data.by_ref().take(limits::LINE_BYTES + 1).read_until(b'\n', line)?;
+    match line.last() {
+        None => Ok(false),
+        Some(b'\n') => Ok(true),
+        Some(_) if line.len() as u64 > limits::LINE_BYTES => {
+            Err(Error::TooLarge { what: "the length of a line of entries.jsonl", limit: limits::LINE_BYTES })
+        }
+        Some(_) => Err(Error::corrupt("entries.jsonl: its last line has no end")),
+    }
+}
+
+/// Copies all of `data` to `sink`, and gives its digest.
+fn copy_hashing(data: &mut impl BufRead, sink: &mut impl Write) -> Result<Digest, Error> {
+    let mut hasher = Sha256::new();
+    loop {
+        let chunk = match data.fill_buf() {
+            Ok([]) => return Ok(Digest(hasher.finalize().into())),
+            Ok(chunk) => chunk,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e.into()),
+        };
+        hasher.update(chunk);
+        sink.write_all(chunk).map_err(Error::Sink)?;
+        let length = chunk.len();
+        data.consume(length);
+    }
+}

@@ -1,0 +1,212 @@
+//! Keys and signatures: ed25519, in OpenSSH's formats, so that `ssh-keygen` makes and checks the same.
+//!
+//! A signature is an armored SSHSIG (`PROTOCOL.sshsig` in OpenSSH) with the namespace [`NAMESPACE`]. Where keys are kept is
+//! not decided here.
+
+use std::fmt;
+
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
+
+use super::{Error, ReplicaId};
+
+/// The namespace of every signature: one made for another purpose with the same key is worth nothing here.
+pub const NAMESPACE: &str = "mailsync";
+
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It is not in OpenSSH's format, or can't be used.
+    #[error("not a usable OpenSSH key")]
+    Unusable(#[source] ssh_key::Error),
+    /// It is of another kind.
+    #[error("the key is {found}, and must be ssh-ed25519")]
+    NotEd25519 {
+        /// The kind that it is.
+        found: String,
+    },
+    /// It is protected by a passphrase, which nobody is there to type.
+    #[error("the key is protected by a passphrase, and must not be")]
+    Encrypted,
+}
+
+fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
+    match algorithm {
+        Algorithm::Ed25519 => Ok(()),
+        other => Err(KeyError::NotEd25519 { found: other.to_string() }),
+    }
+}
+
+/// A replica's public key: ed25519.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey(ssh_key::PublicKey);
+
+impl PublicKey {
+    /// Reads the line that a `.pub` file holds: `ssh-ed25519 AAAA… comment`.
+    pub fn from_openssh(line: &str) -> Result<Self, KeyError> {
+        let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(KeyError::Unusable)?;
+        must_be_ed25519(&key.algorithm())?;
+        Ok(Self(key))
+    }
+
+    /// The line that a `.pub` file holds, without a newline.
+    pub fn to_openssh(&self) -> String {
+        self.0.to_openssh().expect("an ed25519 key has a text form")
+    }
+
+    /// The key's fingerprint, which is the replica's id.
+    pub fn id(&self) -> ReplicaId {
+        let fingerprint = self.0.fingerprint(HashAlg::Sha256).sha256().expect("a SHA-256 was asked for");
+        ReplicaId::from_bytes(fingerprint)
+    }
+
+    /// Checks a signature over exactly these bytes: by this key, in [`NAMESPACE`].
+    pub fn verify(&self, bytes: &[u8], signature: &Signature) -> Result<(), Error> {
+        let signer = signature.signer();
+        if self.0.key_data() != signer.0.key_data() {
+            return Err(Error::WrongSigner { expected: self.id(), found: signer.id() });
+        }
+        self.0
+            .verify(NAMESPACE, bytes, &signature.0)
+            .map_err(|_| Error::BadSignature { why: "it was not made over this manifest".into() })
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id())
+    }
+}
+
+/// A replica's private key: ed25519, without a passphrase.
+#[derive(Clone)]
+pub struct PrivateKey(ssh_key::PrivateKey);
+
+impl PrivateKey {
+    /// Makes a new key from the operating system's randomness. The comment is for people and no secret.
+    pub fn generate(comment: &str) -> Result<Self, KeyError> {
+        let mut key = ssh_key::PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(KeyError::Unusable)?;
+        key.set_comment(comment);
+        Ok(Self(key))
+    }
+
+    /// The same key every time, for tests that compare bytes.
+    #[cfg(test)]
+    pub(super) fn from_seed(seed: [u8; 32]) -> Self {
+        Self(ssh_key::private::Ed25519Keypair::from_seed(&seed).into())
+    }
+
+    /// Reads what a private key file holds.
+    pub fn from_openssh(text: &str) -> Result<Self, KeyError> {
+        let key = ssh_key::PrivateKey::from_openssh(text).map_err(KeyError::Unusable)?;
+        if key.is_encrypted() {
+            return Err(KeyError::Encrypted);
+        }
+        must_be_ed25519(&key.algorithm())?;
+        Ok(Self(key))
+    }
+
+    /// What a private key file holds. To be written where nobody else can read it.
+    pub fn to_openssh(&self) -> String {
+        let text = self.0.to_openssh(LineEnding::LF).expect("an ed25519 key has a text form");
+        text.to_string()
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.public_key().clone())
+    }
+
+    /// Signs exactly these bytes, in [`NAMESPACE`]. The same key and bytes give the same signature (RFC 8032).
+    pub fn sign(&self, bytes: &[u8]) -> Result<Signature, KeyError> {
+        self.sign_for(NAMESPACE, bytes)
+    }
+
+    pub(super) fn sign_for(&self, namespace: &str, bytes: &[u8]) -> Result<Signature, KeyError> {
+        self.0.sign(namespace, HashAlg::Sha512, bytes).map(Signature).map_err(KeyError::Unusable)
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({})", self.public_key().id())
+    }
+}
+
+/// A signature that has the right form. Whether it holds is for [`PublicKey::verify`] to say.
+#[derive(Clone, Debug)]
+pub struct Signature(SshSig);
+
+impl Signature {
+    /// Reads an armored SSHSIG; its key must be ed25519 and its namespace [`NAMESPACE`].
+    pub fn from_armor(text: &[u8]) -> Result<Self, Error> {
+        let bad = |why: &'static str| Error::BadSignature { why: why.into() };
+        let signature = SshSig::from_pem(text).map_err(|_| bad("it is no SSH signature"))?;
+        if signature.version() != SshSig::VERSION {
+            return Err(bad("it is of an unknown version"));
+        }
+        let key = signature.public_key();
+        if key.algorithm() != Algorithm::Ed25519 || signature.algorithm() != Algorithm::Ed25519 {
+            return Err(bad("it is not by an ed25519 key"));
+        }
+        if signature.namespace() != NAMESPACE {
+            return Err(bad("it was made for another purpose (its namespace is not \"mailsync\")"));
+        }
+        Ok(Self(signature))
+    }
+
+    /// The armored SSHSIG, which `ssh-keygen -Y verify` reads.
+    pub fn to_armor(&self) -> String {
+        self.0.to_pem(LineEnding::LF).expect("an SSH signature has a text form")
+    }
+
+    /// The key that the signature says it is by. Anybody can say so; whether to trust that key is the caller's decision.
+    pub fn signer(&self) -> PublicKey {
+        PublicKey(self.0.public_key().clone().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_holds_for_its_key_and_bytes_only() {
+        let (key, other) = (PrivateKey::generate("a").unwrap(), PrivateKey::generate("b").unwrap());
+        let armor = key.sign(b"bytes").unwrap().to_armor();
+        let signature = Signature::from_armor(armor.as_bytes()).unwrap();
+        assert!(key.public_key().verify(b"bytes", &signature).is_ok());
+        assert!(matches!(key.public_key().verify(b"Bytes", &signature), Err(Error::BadSignature { .. })));
+        assert!(matches!(
+            other.public_key().verify(b"bytes", &signature),
+            Err(Error::WrongSigner { expected, found })
+                if expected == other.public_key().id() && found == key.public_key().id()
+        ));
+    }
+
+    #[test]
+    fn a_signature_for_another_namespace_is_refused() {
+        let key = PrivateKey::generate("a").unwrap();
+        let armor = key.sign_for("file", b"bytes").unwrap().to_armor();
+        assert!(matches!(Signature::from_armor(armor.as_bytes()), Err(Error::BadSignature { .. })));
+    }
+
+    #[test]
+    fn keys_read_back_what_they_write() {
+        let key = PrivateKey::generate("me@here").unwrap();
+        let again = PrivateKey::from_openssh(&key.to_openssh()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+        let line = key.public_key().to_openssh();
+        assert!(line.starts_with("ssh-ed25519 ") && line.ends_with(" me@here"), "{line}");
+        assert_eq!(PublicKey::from_openssh(&format!("{line}\n")).unwrap().id(), key.public_key().id());
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused() {
+        let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHwf2HMM5TRXvo2SQJjsNkiDD5Kq\
+            iiNjrGVv3UUh+mMT5RHxiRtOnlqvjhQtBq0VpmpCV/PwUdhOig4vkbqAcEc= x";
+        assert!(PublicKey::from_openssh(ecdsa).is_err());
+        assert!(PublicKey::from_openssh("nonsense").is_err());
+        assert!(PrivateKey::from_openssh("nonsense").is_err());
+    }
+}
