@@ -37,10 +37,12 @@ impl Config {
     /// # Errors
     /// It can't be read, or says something that makes no sense.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("reading the configuration", path, error))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Error::io("reading the configuration", path, error))?;
         let config: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-            Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message())).advise("correct it there")
+            Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()))
+                .advise("correct it there")
         })?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
         if !config.mail_root.is_absolute() {
@@ -100,8 +102,9 @@ fn value(text: impl Serialize) -> String {
 pub fn check_name(name: &str) -> Result<()> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(fits) {
-        return Err(Error::usage(format!("the name {name:?} is not one that a replica can have"))
-            .advise("use at most 64 letters, digits, \".\", \"_\" and \"-\", beginning with a letter, a digit or \"_\""));
+        return Err(Error::usage(format!("the name {name:?} is not one that a replica can have")).advise(
+            "use at most 64 letters, digits, \".\", \"_\" and \"-\", beginning with a letter, a digit or \"_\"",
+        ));
     }
     Ok(())
 }

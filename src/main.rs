@@ -1,3 +1,9 @@
-//! The `mailsync` command.
+//! The `mailsync` command: parse, run, turn the result into an exit code.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::listing::{settled, wall_clock};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::maildir::LayoutKind;
 use crate::maildir::disk::Kind;
 use crate::model::{FolderName, Mtime};
@@ -134,6 +134,9 @@ fn is_sub(name: &OsStr) -> bool {
 
 /// The known directories directly below this one.
 fn children(known: &Known, dir: &Path) -> Vec<PathBuf> {
-    let below = known.range(dir.to_owned()..).skip_while(|(path, _)| *path == dir).take_while(|(path, _)| path.starts_with(dir));
+    let below = known
+        .range(dir.to_owned()..)
+        .skip_while(|(path, _)| *path == dir)
+        .take_while(|(path, _)| path.starts_with(dir));
     below.map(|(path, _)| path).filter(|path| path.parent() == Some(dir)).cloned().collect()
 }

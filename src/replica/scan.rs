@@ -255,11 +255,7 @@ impl Scan<'_> {
     }
 
     /// Lists the folders that changed, until what vanished from them can be believed.
-    fn list(
-        &mut self,
-        discovery: &Discovery,
-        vanished: Vec<FolderKey>,
-    ) -> Result<BTreeMap<FolderKey, FolderScan>> {
+    fn list(&mut self, discovery: &Discovery, vanished: Vec<FolderKey>) -> Result<BTreeMap<FolderKey, FolderScan>> {
         let state = &self.replica.state;
         let mut dirs = BTreeMap::new();
         for (name, dir) in &discovery.folders {
@@ -391,7 +387,8 @@ impl Scan<'_> {
         state.remove_found(key)?;
         let listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
         self.report.folders_read += 1;
-        let mut folder = FolderScan { dir: dir.to_owned(), times: listing.times, quiet: listing.quiet, ..FolderScan::default() };
+        let mut folder =
+            FolderScan { dir: dir.to_owned(), times: listing.times, quiet: listing.quiet, ..FolderScan::default() };
         let mut vanished: HashMap<Vec<u8>, Vec<EntryKey>> = HashMap::new();
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
@@ -559,7 +556,7 @@ impl Scan<'_> {
             let mut exhausted = false;
             loop {
                 while !exhausted && pool.in_flight() < 64 {
-                    let batch = replica.state.found_batch(after, BATCH)?;
+                    let batch = replica.state.found_batch(after, BATCH as u32)?;
                     let Some((last, _)) = batch.last() else {
                         exhausted = true;
                         break;
@@ -641,7 +638,8 @@ impl Scan<'_> {
     }
 
     fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
-        let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && self.report.problems.is_empty());
+        let clean: Option<CleanListing> =
+            folder.times.found.filter(|_| folder.quiet && self.report.problems.is_empty());
         self.replica.state.set_clean_listing(key, clean)
     }
 

@@ -82,11 +82,8 @@ pub fn decode(mut from: &[u8]) -> Option<Registers> {
         FLOOR_IS_LOCATION => location,
         _ => stamp(&mut from)?,
     };
-    let removal = if marks & REMOVED != 0 {
-        Some(Removal { seen: stamp(&mut from)?, stamp: stamp(&mut from)? })
-    } else {
-        None
-    };
+    let removal =
+        if marks & REMOVED != 0 { Some(Removal { seen: stamp(&mut from)?, stamp: stamp(&mut from)? }) } else { None };
     let mut flags = FlagRegisters::default();
     while !from.is_empty() {
         let flag = match take(&mut from)? {

@@ -1,6 +1,6 @@
 //! Entries, and where their files were last seen.
 
-use rusqlite::{OptionalExtension, Row as SqlRow};
+use rusqlite::Row as SqlRow;
 
 use super::codec::{self, Registers};
 use super::{FolderKey, State, damaged};
@@ -80,12 +80,7 @@ impl State {
         Ok(Row { key: EntryKey(row.get(0)?), id, entry, at: place(row, 8)? })
     }
 
-    fn rows(
-        &self,
-        query: &str,
-        params: impl rusqlite::Params,
-        mut each: impl FnMut(Row) -> Result<()>,
-    ) -> Result<()> {
+    fn rows(&self, query: &str, params: impl rusqlite::Params, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
         while let Some(row) = rows.next()? {
@@ -184,9 +179,11 @@ impl State {
     }
 
     fn remove_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
-        self.conn
-            .prepare_cached("DELETE FROM change WHERE incarnation = ? AND clock = ? AND entry = ?")?
-            .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
+        self.conn.prepare_cached("DELETE FROM change WHERE incarnation = ? AND clock = ? AND entry = ?")?.execute((
+            incarnation.0.cast_signed(),
+            clock.bits().cast_signed(),
+            key.0,
+        ))?;
         Ok(())
     }
 
@@ -243,11 +240,7 @@ impl State {
     }
 
     /// The files that were last seen in a folder: entry, `new` or `cur`, and name, sorted by name, then `new` before `cur`.
-    pub fn files_in(
-        &self,
-        folder: FolderKey,
-        mut each: impl FnMut(EntryKey, Sub, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn files_in(&self, folder: FolderKey, mut each: impl FnMut(EntryKey, Sub, &[u8]) -> Result<()>) -> Result<()> {
         let mut query = self.conn.prepare_cached(
             "SELECT key, at_sub, at_name FROM entry INDEXED BY entry_at WHERE at_folder = ? ORDER BY at_name, at_sub",
         )?;
@@ -261,7 +254,8 @@ impl State {
 
     /// How many files were last seen in a folder.
     pub fn count_files_in(&self, folder: FolderKey) -> Result<u64> {
-        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry INDEXED BY entry_at WHERE at_folder = ?")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT COUNT(*) FROM entry INDEXED BY entry_at WHERE at_folder = ?")?;
         Ok(query.query_row([folder.0], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
@@ -273,7 +267,8 @@ impl State {
 
     /// Whether a folder holds a file, or will.
     pub fn folder_has_files(&self, folder: FolderKey) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry INDEXED BY entry_at WHERE at_folder = ? LIMIT 1")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT 1 FROM entry INDEXED BY entry_at WHERE at_folder = ? LIMIT 1")?;
         Ok(query.exists([folder.0])?)
     }
 
@@ -333,7 +328,8 @@ impl State {
 
     /// How much there is.
     pub fn totals(&self) -> Result<Totals> {
-        let mut query = self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
         Ok(query.query_row([], |row| {
             let count = |i| row.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0).cast_unsigned());
             Ok(Totals { entries: count(0)?, messages: count(1)?, bytes: count(2)? })
@@ -357,24 +353,6 @@ impl State {
     pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
         Ok(query.exists((digest.0, key.0))?)
-    }
-
-    /// Some file that holds this message.
-    pub fn file_of(&self, digest: &Digest) -> Result<Option<(Place, u64, Mtime)>> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT at_folder, at_sub, at_name, size, mtime FROM entry e WHERE digest = ? AND at_folder IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM pending WHERE entry = e.key) LIMIT 1",
-        )?;
-        let mut rows = query.query([digest.0])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let at = place(row, 0)?.ok_or_else(|| damaged("a place"))?;
-        Ok(Some((at, row.get::<_, i64>(3)?.cast_unsigned(), Mtime(row.get(4)?))))
-    }
-
-    /// Whether the entry's id is known at all (for a message that arrives without one).
-    pub fn knows_message(&self, digest: &Digest) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? LIMIT 1")?;
-        Ok(query.query_row([digest.0], |_| Ok(())).optional()?.is_some())
     }
 }
 

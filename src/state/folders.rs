@@ -58,16 +58,21 @@ impl Folders {
         let mut rows = query.query([])?;
         let mut folders = Self::default();
         while let Some(row) = rows.next()? {
-            let name: FolderName =
-                row.get_ref(1)?.as_str().ok().and_then(|name| name.parse().ok()).ok_or_else(|| damaged("a folder name"))?;
-            let state = match (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?, row.get::<_, Option<bool>>(4)?) {
-                (Some(clock), Some(incarnation), Some(present)) => {
-                    let stamp =
-                        Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) };
-                    Some(FolderState { stamp, present })
-                }
-                _ => None,
-            };
+            let name: FolderName = row
+                .get_ref(1)?
+                .as_str()
+                .ok()
+                .and_then(|name| name.parse().ok())
+                .ok_or_else(|| damaged("a folder name"))?;
+            let state =
+                match (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?, row.get::<_, Option<bool>>(4)?) {
+                    (Some(clock), Some(incarnation), Some(present)) => {
+                        let stamp =
+                            Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) };
+                        Some(FolderState { stamp, present })
+                    }
+                    _ => None,
+                };
             let clean = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?) {
                 (Some(new), Some(cur)) => {
                     let mtime = |stored| (stored != ABSENT).then_some(Mtime(stored));
@@ -136,9 +141,9 @@ impl State {
             (true, false) => self.digest_remove(canonical.as_bytes()),
             _ => {}
         }
-        self.conn
-            .prepare_cached("UPDATE folder SET clock = ?, incarnation = ?, present = ? WHERE key = ?")?
-            .execute((state.stamp.clock.bits().cast_signed(), state.stamp.incarnation.0.cast_signed(), state.present, key.0))?;
+        self.conn.prepare_cached("UPDATE folder SET clock = ?, incarnation = ?, present = ? WHERE key = ?")?.execute(
+            (state.stamp.clock.bits().cast_signed(), state.stamp.incarnation.0.cast_signed(), state.present, key.0),
+        )?;
         self.folders.borrow_mut().put(FolderRow { state: Some(state), ..(*row).clone() });
         Ok(())
     }
@@ -158,9 +163,11 @@ impl State {
         let row = self.folder_row(key)?;
         if row.clean != clean {
             let stored = |mtime: Option<Mtime>| mtime.map_or(ABSENT, |mtime| mtime.0);
-            self.conn
-                .prepare_cached("UPDATE folder SET new_mtime = ?, cur_mtime = ? WHERE key = ?")?
-                .execute((clean.map(|c| stored(c.new)), clean.map(|c| stored(c.cur)), key.0))?;
+            self.conn.prepare_cached("UPDATE folder SET new_mtime = ?, cur_mtime = ? WHERE key = ?")?.execute((
+                clean.map(|c| stored(c.new)),
+                clean.map(|c| stored(c.cur)),
+                key.0,
+            ))?;
             self.folders.borrow_mut().put(FolderRow { clean, ..(*row).clone() });
         }
         Ok(())

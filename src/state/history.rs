@@ -19,9 +19,12 @@ pub struct Event {
 impl State {
     /// Records that something was done at `now` (milliseconds since 1970 UTC).
     pub fn record(&self, now: u64, command: &str, peer: Option<&str>, text: &str) -> Result<()> {
-        self.conn
-            .prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?
-            .execute((now.cast_signed(), command, peer, text))?;
+        self.conn.prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?.execute((
+            now.cast_signed(),
+            command,
+            peer,
+            text,
+        ))?;
         Ok(())
     }
 

@@ -24,8 +24,8 @@ pub use entries::{EntryKey, Place, Row, Totals};
 pub use folders::{CleanListing, FolderKey, FolderRow};
 pub use history::Event;
 pub use peers::{Peer, PeerKey};
-pub use trash::{Trashed, TrashKey};
-pub use work::{Discard, Pending};
+pub use trash::{TrashKey, Trashed};
+pub use work::{Discard, Outgoing, Pending};
 
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp, StateDigest};
@@ -341,7 +341,8 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    Error::io("opening the state database", path, error).advise("put it back from a backup, or start anew with `mailsync init`")
+    Error::io("opening the state database", path, error)
+        .advise("put it back from a backup, or start anew with `mailsync init`")
 }
 
 fn clock_from(stored: i64) -> Result<Clock> {

@@ -93,9 +93,12 @@ impl State {
 
     /// Makes a peer known.
     pub fn add_peer(&self, name: &str, id: &str, public_key: &str, now: u64) -> Result<()> {
-        self.conn
-            .prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?
-            .execute((id, name, public_key, now.cast_signed()))?;
+        self.conn.prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?.execute((
+            id,
+            name,
+            public_key,
+            now.cast_signed(),
+        ))?;
         Ok(())
     }
 
@@ -114,12 +117,20 @@ impl State {
 
     /// Records when a peer was heard of.
     pub fn set_heard(&self, key: PeerKey, now: u64) -> Result<()> {
-        self.conn.prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?.execute((now.cast_signed(), key.0))?;
+        self.conn
+            .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
+            .execute((now.cast_signed(), key.0))?;
         Ok(())
     }
 
     /// Records what a peer's newest bundle shows: the tip and the messages that it wants.
-    pub fn set_standing(&self, key: PeerKey, newest: (Incarnation, u64), shown: &Knowledge, wants: &[Digest]) -> Result<()> {
+    pub fn set_standing(
+        &self,
+        key: PeerKey,
+        newest: (Incarnation, u64),
+        shown: &Knowledge,
+        wants: &[Digest],
+    ) -> Result<()> {
         self.conn
             .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
             .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
@@ -138,9 +149,11 @@ impl State {
 
     /// Records the tip of a bundle that was written for a peer.
     pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, now: u64) -> Result<()> {
-        self.conn
-            .prepare_cached("UPDATE peer SET sent = ?, last_sent = ? WHERE key = ?")?
-            .execute((json(tip), now.cast_signed(), key.0))?;
+        self.conn.prepare_cached("UPDATE peer SET sent = ?, last_sent = ? WHERE key = ?")?.execute((
+            json(tip),
+            now.cast_signed(),
+            key.0,
+        ))?;
         Ok(())
     }
 

@@ -85,7 +85,7 @@ impl State {
     }
 
     /// The next messages in the trash after the one with the number `after`, in the order of their numbers.
-    pub fn trash_batch(&self, after: TrashKey, limit: usize) -> Result<Vec<Trashed>> {
+    pub fn trash_batch(&self, after: TrashKey, limit: u32) -> Result<Vec<Trashed>> {
         self.trash_where("WHERE key > ? ORDER BY key LIMIT ?", (after, limit))
     }
 

@@ -39,6 +39,19 @@ pub struct Discard {
     pub reason: String,
 }
 
+/// A message that a bundle will hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The message.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// The delivery date.
+    pub mtime: Mtime,
+    /// Where its file was last seen; `None` if it has to be looked for elsewhere.
+    pub at: Option<Place>,
+}
+
 const AWAIT: i64 = 0;
 const DELIVER: i64 = 1;
 const MOVE: i64 = 2;
@@ -69,7 +82,8 @@ impl State {
 
     /// What is to be done for an entry.
     pub fn pending(&self, key: EntryKey) -> Result<Option<Pending>> {
-        let mut query = self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
         let mut rows = query.query([key.0])?;
         rows.next()?.map(pending).transpose()
     }
@@ -89,7 +103,7 @@ impl State {
     }
 
     /// The next entries for which something is to be done, in the order of their numbers.
-    pub fn pending_batch(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<(Row, Pending)>> {
+    pub fn pending_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<(Row, Pending)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT entry, kind, from_folder, from_sub, from_name FROM pending WHERE entry > ? ORDER BY entry LIMIT ?",
         )?;
@@ -106,9 +120,9 @@ impl State {
 
     /// How many entries and files wait for something to be done.
     pub fn count_pending(&self) -> Result<u64> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT (SELECT COUNT(*) FROM pending) + (SELECT COUNT(*) FROM discard) + (SELECT COUNT(*) FROM missing)")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT (SELECT COUNT(*) FROM pending) + (SELECT COUNT(*) FROM discard) + (SELECT COUNT(*) FROM missing)",
+        )?;
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
@@ -128,9 +142,10 @@ impl State {
     }
 
     /// Entries that still await their contents.
-    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<Row>> {
-        let mut query =
-            self.conn.prepare_cached("SELECT entry FROM pending WHERE kind = 0 AND entry > ? ORDER BY entry LIMIT ?")?;
+    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT entry FROM pending WHERE kind = 0 AND entry > ? ORDER BY entry LIMIT ?")?;
         let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
     }
@@ -159,7 +174,7 @@ impl State {
     }
 
     /// Files that are to be moved to the trash.
-    pub fn discard_batch(&self, after: i64, limit: usize) -> Result<Vec<Discard>> {
+    pub fn discard_batch(&self, after: i64, limit: u32) -> Result<Vec<Discard>> {
         let mut query = self.conn.prepare_cached(
             "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason FROM discard
              WHERE key > ? ORDER BY key LIMIT ?",
@@ -211,8 +226,17 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
+    /// The entries of this message whose contents are nowhere on this machine.
+    pub fn missing_of(&self, digest: &Digest) -> Result<Vec<Row>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT e.key FROM entry e JOIN missing m ON m.entry = e.key WHERE e.digest = ? AND e.alive",
+        )?;
+        let keys = query.query_map([digest.0], |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
+    }
+
     /// The messages that are missing, sorted, at most `limit` of them.
-    pub fn missing_digests(&self, limit: usize) -> Result<Vec<Digest>> {
+    pub fn missing_digests(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests(
             "SELECT DISTINCT e.digest FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive ORDER BY e.digest LIMIT ?",
             [limit],
@@ -255,12 +279,12 @@ impl State {
     }
 
     /// The next files on the list, after the one with the number `after`.
-    pub fn found_batch(&self, after: i64, limit: usize) -> Result<Vec<(i64, Place)>> {
+    pub fn found_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Place)>> {
         let mut query = self
             .conn
             .prepare_cached("SELECT key, folder, sub, name FROM temp.found WHERE key > ? ORDER BY key LIMIT ?")?;
         let mut rows = query.query((after, limit))?;
-        let mut batch = Vec::with_capacity(limit);
+        let mut batch = Vec::new();
         while let Some(row) = rows.next()? {
             let at = Place { folder: FolderKey(row.get(1)?), sub: sub(row.get(2)?)?, name: row.get(3)? };
             batch.push((row.get(0)?, at));
@@ -272,29 +296,54 @@ impl State {
     pub fn clear_outgoing(&self) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS outgoing (
-                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL);
+                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+                 folder INTEGER, sub INTEGER, name BLOB);
              DELETE FROM temp.outgoing;",
         )?;
         Ok(())
     }
 
-    /// Adds a message to the list: its size in bytes and its delivery date.
-    pub fn add_outgoing(&self, digest: &Digest, size: u64, mtime: Mtime) -> Result<()> {
+    /// Adds a message to the list.
+    pub fn add_outgoing(&self, message: &Outgoing) -> Result<()> {
+        let at = message.at.as_ref();
         self.conn
-            .prepare_cached("INSERT INTO temp.outgoing (digest, size, mtime) VALUES (?, ?, ?)")?
-            .execute((digest.0, size.cast_signed(), mtime.0))?;
+            .prepare_cached(
+                "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                message.digest.0,
+                message.size.cast_signed(),
+                message.mtime.0,
+                at.map(|at| at.folder.0),
+                at.map(|at| at.sub as u8),
+                at.map(|at| &at.name[..]),
+            ))?;
         Ok(())
     }
 
     /// The next messages on the list, after the one with the number `after`.
-    pub fn outgoing_batch(&self, after: i64, limit: usize) -> Result<Vec<(i64, Digest, u64, Mtime)>> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT key, digest, size, mtime FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?")?;
-        let rows = query.query_map((after, limit), |row| {
-            Ok((row.get(0)?, Digest(row.get(1)?), row.get::<_, i64>(2)?.cast_unsigned(), Mtime(row.get(3)?)))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    pub fn outgoing_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Outgoing)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT key, digest, size, mtime, folder, sub, name FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::new();
+        while let Some(row) = rows.next()? {
+            let message = Outgoing {
+                digest: Digest(row.get(1)?),
+                size: row.get::<_, i64>(2)?.cast_unsigned(),
+                mtime: Mtime(row.get(3)?),
+                at: place(row, 4)?,
+            };
+            batch.push((row.get(0)?, message));
+        }
+        Ok(batch)
+    }
+
+    /// The contents of an awaited message lie in the `tmp/` of its folder.
+    pub fn contents_arrived(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("UPDATE pending SET kind = 1 WHERE entry = ?")?.execute([key.0])?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,200 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps the Maildirs of several machines the same by exchanging bundle files.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing); 4 rejected \
+(corrupt, truncated, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
+
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Keep configuration and state in this directory instead of the XDG directories
+    #[arg(long, global = true, value_name = "DIR", env = "MAILSYNC_HOME")]
+    pub home: Option<PathBuf>,
+    /// Wait up to this many seconds for another mailsync that works on the same replica
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub lock_timeout: u64,
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a replica of a mail root
+    Init(Init),
+    /// List, add, rename or remove peers
+    Peer(Peer),
+    /// Find out what changed in the mail root
+    Scan(Scan),
+    /// Write a bundle with what a peer has not shown to have
+    Export(Export),
+    /// Apply bundles
+    Import(Import),
+    /// Show what this replica holds, and what its peers have not shown to have yet
+    Status,
+    /// Show what was done
+    Log(Log),
+    /// Show what a bundle says of itself
+    Inspect(Bundle),
+    /// Check a bundle from end to end, and whether it can be applied here
+    Verify(Bundle),
+    /// List or restore what imports have removed
+    Trash(Trash),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    /// The directory that holds your Maildirs
+    pub mail_root: PathBuf,
+    /// The replica's name; the host's name if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How folders become directories; found out if not given
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Layout {
+    /// .Archive.2019, and the mail root is the INBOX
+    #[value(name = "maildir++")]
+    MaildirPlusPlus,
+    /// Archive/2019
+    Fs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Peer {
+    #[command(subcommand)]
+    pub command: PeerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// List the peers
+    List,
+    /// Make a peer known
+    Add {
+        /// What to call it here
+        name: String,
+        /// Its public key, as `mailsync init` printed it there, or a file that holds it
+        #[arg(long)]
+        key: String,
+    },
+    /// Call a peer otherwise
+    Rename {
+        /// Its name until now
+        old: String,
+        /// Its name from now on
+        new: String,
+    },
+    /// Forget a peer
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Scan {
+    /// The folders to look at; all of them if none is given
+    pub folders: Vec<String>,
+    /// Read every message again, to find edits in place
+    #[arg(long)]
+    pub deep: bool,
+    /// Only tell what changed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Believe that more than half of a large folder, or all mail, was removed
+    #[arg(long)]
+    pub allow_mass_delete: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// The peer that the bundle is for; without it the only peer, or anyone if there are several
+    #[arg(long, value_name = "PEER")]
+    pub to: Option<String>,
+    /// Hold everything, for a peer that has lost what it had
+    #[arg(long, conflicts_with = "since_last")]
+    pub full: bool,
+    /// Start from the last bundle written for the peer, for links on which no answer ever comes
+    #[arg(long)]
+    pub since_last: bool,
+    /// Write to this file, or to a file in this directory, instead of standard output
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
+    /// zstd's compression level
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: i32,
+    /// Don't look for local changes first
+    #[arg(long)]
+    pub no_scan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// Bundle files, directories of bundles, or - for standard input, which is also what is read if none is given
+    #[arg(value_name = "BUNDLE|DIR|-")]
+    pub bundles: Vec<PathBuf>,
+    /// Afterwards write a bundle for the sender to standard output
+    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    pub reply: bool,
+    /// Only tell what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove bundle files that are for this replica alone once they are imported
+    #[arg(long)]
+    pub consume: bool,
+    /// Believe that more than half of a large folder was removed
+    #[arg(long)]
+    pub allow_mass_delete: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Log {
+    /// Show at most so many of the last things that were done
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER")]
+    pub limit: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Bundle {
+    /// The bundle file, or - for standard input
+    #[arg(value_name = "BUNDLE|-")]
+    pub bundle: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Trash {
+    #[command(subcommand)]
+    pub command: TrashCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TrashCommand {
+    /// List what imports have removed
+    List,
+    /// Bring messages back into their folders
+    Restore {
+        /// Their numbers, as `mailsync trash list` shows them
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+}

@@ -1,0 +1,55 @@
+//! `mailsync export`
+
+use std::io::{self, IsTerminal, Write};
+
+use mailsync::error::Error;
+use mailsync::replica::{ExportOptions, Fullness, Replica, ScanOptions, ScanReport, To};
+
+use super::args::Export;
+use super::{Context, Outcome};
+
+pub fn run(context: &Context, args: Export) -> Outcome {
+    if args.output.is_none() {
+        refuse_terminal()?;
+    }
+    let options = ExportOptions {
+        to: args.to.map_or(To::Whoever, To::Peer),
+        fullness: match (args.full, args.since_last) {
+            (true, _) => Fullness::Full,
+            (_, true) => Fullness::SinceLast,
+            _ => Fullness::SinceShown,
+        },
+        level: args.level,
+    };
+    let replica = context.write()?;
+    let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+    match args.output {
+        None => to_stdout(context, &replica, &options)?,
+        Some(path) => {
+            let (path, exported) = replica.export_to_file(&options, &path)?;
+            context.say_notes(&replica);
+            context.out.say(format_args!("wrote {}: {exported}", path.display()));
+        }
+    }
+    super::scan::complain_of(context, &report)
+}
+
+/// Writes a bundle to standard output.
+pub fn to_stdout(context: &Context, replica: &Replica, options: &ExportOptions) -> Outcome {
+    let out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    let (mut out, exported) = replica.export(options, out)?;
+    out.flush().map_err(|error| Error::failed(format!("writing the bundle to standard output: {error}")))?;
+    context.say_notes(replica);
+    context.out.say(&exported);
+    Ok(())
+}
+
+/// A bundle is never written to a terminal.
+pub fn refuse_terminal() -> Outcome {
+    if io::stdout().is_terminal() {
+        let error = Error::usage("writing the bundle: standard output is a terminal")
+            .advise("redirect it to a file, pipe it to another machine, or use -o");
+        return Err(error.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! `mailsync init`
+
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{InitOptions, Replica, World, host_name};
+use serde_json::json;
+
+use super::args::{Init, Layout};
+use super::{Context, Failure, Outcome};
+
+pub fn run(context: &Context, args: Init) -> Outcome {
+    let options = InitOptions {
+        mail_root: args.mail_root,
+        name: args.name.unwrap_or_else(|| valid_name(&host_name())),
+        layout: args.layout.map(|layout| match layout {
+            Layout::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
+            Layout::Fs => LayoutKind::Fs,
+        }),
+        lock_timeout: context.lock_timeout,
+    };
+    let (replica, report) = Replica::init(&context.home()?, World::real(), &options)?;
+    context.say_notes(&replica);
+    let name = &replica.config().name;
+    let key = replica.public_key().to_openssh();
+    context.out.say(format_args!(
+        "made the replica {name} of {}: {} messages in {} folders ({} layout)",
+        replica.config().mail_root.display(),
+        report.new,
+        report.folders_made,
+        super::status::layout_word(replica.config()),
+    ));
+    context.out.say("its public key is what follows; on the other machine, run");
+    context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
+    context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
+    if context.out.json() {
+        context.out.print_json(&json!({ "replica": super::status::replica_json(&replica), "new": report.new }))?;
+    } else {
+        context.out.print([key])?;
+    }
+    super::scan::complain_of(context, &report).map_err(Failure::from)
+}
+
+/// A replica's name made of a host's.
+fn valid_name(host: &str) -> String {
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let name: String = host.chars().filter(fits).take(64).collect();
+    let name = name.trim_start_matches('-');
+    if name.is_empty() { String::from("replica") } else { name.to_owned() }
+}

@@ -1,0 +1,131 @@
+//! `mailsync inspect` and `mailsync verify`
+
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use mailsync::bundle::{self, Kind, Manifest, PublicKey, Stream};
+use mailsync::error::{Error, ErrorKind, Result};
+use mailsync::replica::{Replica, Verdict};
+use serde_json::{Value, json};
+
+use super::args::Bundle;
+use super::output::{bytes, printable, time};
+use super::{Context, Failure, Outcome};
+
+/// Shows what a bundle says of itself. Needs no replica.
+pub fn inspect(context: &Context, args: &Bundle) -> Outcome {
+    let replica = context.home()?.exists().then(|| context.read()).transpose()?;
+    let mut documents = Vec::new();
+    let mut lines = Vec::new();
+    each_bundle(&args.bundle, |reader, source| {
+        let manifest = reader.manifest().clone();
+        let signer = reader.signer();
+        let known = replica.as_ref().map_or(Ok(None), |replica| replica.known_as(&manifest.sender.id))?;
+        let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
+        rest.skip().map_err(|error| rejected(&error, source))?;
+        if context.out.json() {
+            documents.push(manifest_json(&manifest, known.as_deref()));
+        } else {
+            lines.extend(describe(&manifest, known.as_deref()));
+        }
+        Ok(())
+    })?;
+    if context.out.json() { context.out.print_json(&json!({ "bundles": documents })) } else { context.out.print(lines) }
+}
+
+/// Checks a bundle from end to end, and whether it can be applied here.
+pub fn verify(context: &Context, args: &Bundle) -> Outcome {
+    let replica = context.read()?;
+    let mut documents = Vec::new();
+    let mut lines = Vec::new();
+    let mut worst: Option<ErrorKind> = None;
+    let result = each_bundle(&args.bundle, |reader, source| {
+        let manifest = reader.manifest().clone();
+        let key: PublicKey = replica.key_of(&manifest).map_err(|error| error.about(source))?;
+        reader.verify(&key).and_then(bundle::RecordsPart::drain_verified).map_err(|error| rejected(&error, source))?;
+        let known = replica.known_as(&manifest.sender.id)?;
+        let verdict = replica.verdict(&manifest)?;
+        let (word, why) = match &verdict {
+            Verdict::Apply => ("can be applied here", None),
+            Verdict::NothingNew => ("holds nothing new", None),
+            Verdict::NotYet(error) => ("can't be applied yet", Some(error)),
+            Verdict::Refused(error) => ("can't be applied", Some(error)),
+        };
+        worst = worst.max(why.map(Error::kind));
+        let from = known.unwrap_or_else(|| String::from("this replica"));
+        lines.push(format!("bundle {} of {from} is whole and {word}", manifest.number));
+        lines.extend(why.map(|error| format!("  {error}")));
+        documents.push(json!({
+            "number": manifest.number,
+            "from": from,
+            "valid": true,
+            "applicable": why.is_none(),
+            "reason": why.map(ToString::to_string),
+        }));
+        Ok(())
+    });
+    if let Err(Failure::Error(error)) = &result {
+        documents.push(json!({ "valid": false, "applicable": false, "reason": error.to_string() }));
+    }
+    if context.out.json() {
+        context.out.print_json(&json!({ "bundles": documents }))?;
+    } else {
+        context.out.print(lines)?;
+    }
+    result?;
+    worst.map_or(Ok(()), |kind| Err(Failure::Said(kind)))
+}
+
+type Source = Box<dyn BufRead>;
+
+fn each_bundle(path: &Path, mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>) -> Outcome {
+    let (source, name): (Source, String) = if path == Path::new("-") {
+        (Box::new(BufReader::new(io::stdin())), String::from("standard input"))
+    } else {
+        let file = std::fs::File::open(path)
+            .map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
+        (Box::new(BufReader::with_capacity(256 << 10, file)), path.display().to_string())
+    };
+    let mut stream = Stream::new(source);
+    loop {
+        match stream.next_bundle() {
+            Ok(Some(reader)) => each(reader, &name)?,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(rejected(&error, &name).into()),
+        }
+    }
+}
+
+fn rejected(error: &bundle::Error, source: &str) -> Error {
+    Replica::rejection(error).about(source)
+}
+
+fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
+    let kind = match manifest.kind {
+        Kind::Full => "full",
+        Kind::Delta => "delta",
+    };
+    let known = known.map_or_else(|| String::from("unknown here"), |name| format!("known here as {}", printable(name)));
+    let counts = manifest.counts;
+    vec![
+        format!("bundle     {} ({kind}), made {}", manifest.number, time(manifest.made)),
+        format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
+        format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
+        format!(
+            "holds      {} entries, {} folders, {} messages of {}, {} jobs",
+            counts.entries,
+            counts.folders,
+            counts.messages,
+            bytes(manifest.bytes),
+            counts.jobs
+        ),
+        format!("wants      {} messages", manifest.wants.len()),
+        String::from("signature  holds for the key that it names"),
+    ]
+}
+
+fn manifest_json(manifest: &Manifest, known: Option<&str>) -> Value {
+    let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
+    document["known_as"] = known.into();
+    document
+}

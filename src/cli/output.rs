@@ -1,0 +1,109 @@
+//! Writing: data to standard output, words to standard error.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use mailsync::error::Error;
+use serde_json::Value;
+
+use super::{Failure, Outcome};
+
+/// How a command speaks.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// Whether one JSON document is wanted instead of text.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Says something to the person.
+    pub fn say(&self, what: impl fmt::Display) {
+        if !self.quiet {
+            // A person who has closed standard error doesn't listen.
+            let _ = writeln!(io::stderr(), "mailsync: {what}");
+        }
+    }
+
+    /// Says that something went wrong.
+    pub fn complain(&self, error: &Error) {
+        let _ = writeln!(io::stderr(), "mailsync: {error}");
+    }
+
+    /// Prints the JSON document.
+    pub fn print_json(&self, document: &Value) -> Outcome {
+        let mut out = io::stdout().lock();
+        let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
+        written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(closed)
+    }
+
+    /// Prints lines of data.
+    pub fn print(&self, lines: impl IntoIterator<Item = String>) -> Outcome {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for line in lines {
+            writeln!(out, "{line}").map_err(closed)?;
+        }
+        out.flush().map_err(closed)
+    }
+}
+
+/// What a failure to write to standard output means.
+pub fn closed(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::BrokenPipe
+    } else {
+        Failure::Error(Error::failed(format!("writing to standard output: {error}")))
+    }
+}
+
+/// A time for people: UTC, to the second. `millis` counts from 1970 UTC.
+pub fn time(millis: u64) -> String {
+    i64::try_from(millis)
+        .ok()
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
+        .map_or_else(|| String::from("-"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// A time in JSON: RFC 3339, or null.
+pub fn json_time(millis: Option<u64>) -> Value {
+    millis.map_or(Value::Null, |millis| Value::from(time(millis)))
+}
+
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// Rows of cells as lines with aligned columns.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A text from elsewhere, without what could move a terminal's cursor.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

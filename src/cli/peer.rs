@@ -1,0 +1,75 @@
+//! `mailsync peer`
+
+use std::path::Path;
+
+use mailsync::bundle::PublicKey;
+use mailsync::error::{Error, Result};
+use mailsync::state::Peer;
+use serde_json::{Value, json};
+
+use super::args::PeerCommand;
+use super::output::{json_time, table, time};
+use super::{Context, Outcome};
+
+pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
+    match args.command {
+        PeerCommand::List => list(context),
+        PeerCommand::Add { name, key } => {
+            let peer = context.write()?.add_peer(&name, &read_key(&key)?)?;
+            context.out.say(format_args!("{name} is known now, as {}", peer.id));
+            context.out.say(format_args!("next: `mailsync export --to {name} > FILE`, and import that file there"));
+            Ok(())
+        }
+        PeerCommand::Rename { old, new } => {
+            context.write()?.rename_peer(&old, &new)?;
+            context.out.say(format_args!("{old} is called {new} now"));
+            Ok(())
+        }
+        PeerCommand::Remove { name } => {
+            context.write()?.remove_peer(&name)?;
+            context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
+            Ok(())
+        }
+    }
+}
+
+fn list(context: &Context) -> Outcome {
+    let peers = context.read()?.peers()?;
+    if context.out.json() {
+        let peers: Vec<Value> = peers.iter().map(peer_json).collect();
+        return context.out.print_json(&json!({ "peers": peers }));
+    }
+    let rows = peers.iter().map(|peer| {
+        let heard = peer.last_heard.map_or_else(|| String::from("never heard of"), time);
+        vec![peer.name.clone(), peer.id.clone(), heard]
+    });
+    context.out.print(table(&rows.collect::<Vec<_>>()))
+}
+
+pub fn peer_json(peer: &Peer) -> Value {
+    json!({
+        "name": peer.name,
+        "id": peer.id,
+        "public_key": peer.public_key,
+        "added": json_time(Some(peer.added)),
+        "last_heard": json_time(peer.last_heard),
+        "last_sent": json_time(peer.last_sent),
+    })
+}
+
+/// A public key as it is typed, or in a file.
+fn read_key(given: &str) -> Result<PublicKey> {
+    let line = if given.trim_start().starts_with("ssh-") {
+        given.to_owned()
+    } else {
+        let path = Path::new(given);
+        std::fs::read_to_string(path).map_err(|error| {
+            Error::io("reading the public key", path, error)
+                .advise("give the line that `mailsync init` printed, in quotes, or a file that holds it")
+        })?
+    };
+    PublicKey::from_openssh(&line).map_err(|error| {
+        Error::usage(format!("reading the public key: {error}"))
+            .advise("give the whole line that `mailsync init` printed, in quotes; it begins with ssh-ed25519")
+    })
+}

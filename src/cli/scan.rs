@@ -1,0 +1,70 @@
+//! `mailsync scan`
+
+use mailsync::error::{Error, ErrorKind, Result};
+use mailsync::model::FolderName;
+use mailsync::replica::{Depth, MassDelete, Run, ScanOptions, ScanReport};
+use serde_json::{Value, json};
+
+use super::args::Scan;
+use super::{Context, Failure, Outcome};
+
+pub fn run(context: &Context, args: Scan) -> Outcome {
+    let folders = args
+        .folders
+        .iter()
+        .map(|name| name.parse::<FolderName>().map_err(|error| Error::usage(format!("scanning {name}: {error}"))));
+    let options = ScanOptions {
+        folders: folders.collect::<Result<_>>()?,
+        depth: if args.deep { Depth::Contents } else { Depth::Names },
+        run: run_mode(args.dry_run),
+        mass_delete: mass_delete(args.allow_mass_delete),
+    };
+    let replica = context.write()?;
+    let report = replica.scan(&options)?;
+    context.say_notes(&replica);
+    let would = if args.dry_run { "would record: " } else { "" };
+    context.out.say(format_args!("{would}{report}"));
+    if context.out.json() {
+        context.out.print_json(&report_json(&report))?;
+    }
+    complain_of(context, &report)
+}
+
+pub fn run_mode(dry: bool) -> Run {
+    if dry { Run::Dry } else { Run::Real }
+}
+
+pub fn mass_delete(allowed: bool) -> MassDelete {
+    if allowed { MassDelete::Allow } else { MassDelete::Refuse }
+}
+
+pub fn report_json(report: &ScanReport) -> Value {
+    json!({
+        "new": report.new,
+        "moved": report.moved,
+        "flagged": report.flagged,
+        "removed": report.removed,
+        "folders_made": report.folders_made,
+        "folders_removed": report.folders_removed,
+        "folders_read": report.folders_read,
+        "messages_read": report.messages_read,
+        "problems": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// So many problems are told one by one.
+const TOLD: usize = 20;
+
+/// Tells what a scan could not look at. That is a failure, although everything else was done.
+pub fn complain_of(context: &Context, report: &ScanReport) -> Outcome {
+    if report.problems.is_empty() {
+        return Ok(());
+    }
+    for problem in report.problems.iter().take(TOLD) {
+        context.out.complain(problem);
+    }
+    if report.problems.len() > TOLD {
+        context.out.complain(&Error::failed(format!("and {} more like these", report.problems.len() - TOLD)));
+    }
+    Err(Failure::Said(ErrorKind::Failed))
+}

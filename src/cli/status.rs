@@ -1,0 +1,97 @@
+//! `mailsync status`
+
+use mailsync::config::Config;
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{PeerStatus, Replica};
+use serde_json::{Value, json};
+
+use super::output::{bytes, printable, table, time};
+use super::{Context, Outcome};
+
+pub fn run(context: &Context) -> Outcome {
+    let replica = context.read()?;
+    let status = replica.status()?;
+    if context.out.json() {
+        let folders: Vec<Value> =
+            status.folders.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect();
+        let peers = status.peers.iter().map(|status| {
+            let mut peer = super::peer::peer_json(&status.peer);
+            peer["unseen_entries"] = status.unseen_entries.into();
+            peer["unseen_bytes"] = status.unseen_bytes.into();
+            peer
+        });
+        return context.out.print_json(&json!({
+            "replica": replica_json(&replica),
+            "entries": status.totals.entries,
+            "messages": status.totals.messages,
+            "bytes": status.totals.bytes,
+            "folders": folders,
+            "pending": status.pending,
+            "peers": peers.collect::<Vec<_>>(),
+        }));
+    }
+    let config = replica.config();
+    let mut lines = vec![
+        format!("replica    {} ({})", config.name, replica.public_key().id()),
+        format!("mail root  {} ({})", config.mail_root.display(), layout_word(config)),
+        format!(
+            "mail       {} entries in {} folders: {} messages, {}",
+            status.totals.entries,
+            status.folders.len(),
+            status.totals.messages,
+            bytes(status.totals.bytes)
+        ),
+    ];
+    if status.pending > 0 {
+        lines.push(format!("pending    {} changes of others are not on disk yet", status.pending));
+    }
+    let rows = status
+        .folders
+        .iter()
+        .map(|(name, entries)| vec![format!("  {}", printable(name.as_str())), entries.to_string()]);
+    lines.push(String::new());
+    lines.extend(table(&rows.collect::<Vec<_>>()));
+    lines.push(String::new());
+    if status.peers.is_empty() {
+        lines.push(String::from("no peers yet; make one known with `mailsync peer add NAME --key KEY`"));
+    } else {
+        let head = ["peer", "last heard", "not seen yet", "next"].map(String::from).to_vec();
+        let rows = std::iter::once(head).chain(status.peers.iter().map(peer_row));
+        lines.extend(table(&rows.collect::<Vec<_>>()));
+    }
+    context.out.print(lines)
+}
+
+fn peer_row(status: &PeerStatus) -> Vec<String> {
+    let peer = &status.peer;
+    let unseen = match status.unseen_entries {
+        0 => String::from("nothing"),
+        entries => format!("{entries} entries, {}", bytes(status.unseen_bytes)),
+    };
+    let next = if status.unseen_entries > 0 || peer.suspect {
+        format!("mailsync export --to {}", peer.name)
+    } else if peer.last_heard.is_none() {
+        String::from("import a bundle from there")
+    } else {
+        String::from("-")
+    };
+    vec![peer.name.clone(), peer.last_heard.map_or_else(|| String::from("never"), time), unseen, next]
+}
+
+pub fn replica_json(replica: &Replica) -> Value {
+    let config = replica.config();
+    json!({
+        "id": replica.public_key().id().to_string(),
+        "name": config.name,
+        "public_key": replica.public_key().to_openssh(),
+        "mail_root": config.mail_root.to_string_lossy(),
+        "layout": layout_word(config),
+    })
+}
+
+pub fn layout_word(config: &Config) -> &'static str {
+    match config.layout {
+        LayoutKind::MaildirPlusPlus => "maildir++",
+        LayoutKind::Fs => "fs",
+    }
+}

@@ -1,0 +1,54 @@
+//! `mailsync trash`
+
+use serde_json::{Value, json};
+
+use super::args::TrashCommand;
+use super::output::{bytes, json_time, printable, time};
+use super::{Context, Outcome};
+
+pub fn run(context: &Context, args: super::args::Trash) -> Outcome {
+    match args.command {
+        TrashCommand::List => list(context),
+        TrashCommand::Restore { ids } => {
+            let replica = context.write()?;
+            for id in ids {
+                let restored = replica.restore(id)?;
+                context.say_notes(&replica);
+                context.out.say(format_args!("{id} is back in {}", printable(restored.folder.as_str())));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(context: &Context) -> Outcome {
+    let replica = context.read()?;
+    let mut rows: Vec<Value> = Vec::new();
+    let mut lines = Vec::new();
+    replica.each_trashed(|trashed| {
+        if context.out.json() {
+            rows.push(json!({
+                "id": trashed.key,
+                "digest": trashed.id.digest,
+                "folder": trashed.folder,
+                "flags": trashed.flags.split_whitespace().collect::<Vec<_>>(),
+                "bytes": trashed.size,
+                "removed": json_time(Some(trashed.removed)),
+                "by": trashed.reason,
+                "file": replica.trash_file(&trashed).to_string_lossy(),
+            }));
+        } else {
+            lines.push(format!(
+                "{:>6}  {}  by {}  {:>10}  {}  {}",
+                trashed.key,
+                time(trashed.removed),
+                trashed.reason,
+                bytes(trashed.size),
+                printable(trashed.folder.as_str()),
+                replica.trash_file(&trashed).display(),
+            ));
+        }
+        Ok(())
+    })?;
+    if context.out.json() { context.out.print_json(&json!({ "trash": rows })) } else { context.out.print(lines) }
+}

@@ -1,0 +1,4 @@
+//! Maildirs.
+pub mod disk;
+mod stub;
+pub use stub::*;

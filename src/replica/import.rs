@@ -1,0 +1,981 @@
+//! Importing: apply bundles.
+//!
+//! The order, so that a crash at any point leaves either the old or the new state and the next command rolls on: scan, so
+//! that local changes come first; verify, and write message contents into the `tmp/` of their folders; make them durable;
+//! one transaction with the merged entries, the knowledge, and the list of what is to be done on disk; do that; make it
+//! durable; clear the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use super::Replica;
+use super::contents::SMALL;
+use super::materialise::remove_if_there;
+use super::pool::{Pool, threads};
+use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
+use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::maildir::disk::{Durability, copy_new, write_new};
+use crate::model::{
+    Arrival, Digest, Entry, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest, judge,
+};
+use crate::progress::Progress;
+use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, Row};
+
+/// What would become of a bundle whose signature holds.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It can be applied.
+    Apply,
+    /// It holds nothing new.
+    NothingNew,
+    /// A bundle before it is missing.
+    NotYet(Error),
+    /// It is not accepted.
+    Refused(Error),
+}
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Whether to change anything.
+    pub run: Run,
+    /// Whether it may remove much.
+    pub mass_delete: MassDelete,
+    /// Whether a bundle file for this replica alone is removed when it was imported.
+    pub consume: bool,
+}
+
+/// What became of a bundle.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// It held nothing new.
+    NothingNew,
+    /// A bundle before it is missing.
+    NotYet(Error),
+    /// It is not accepted.
+    Rejected(Error),
+    /// It is not for this replica.
+    ForSomeoneElse(Error),
+}
+
+impl Outcome {
+    /// The word for it in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::NothingNew => "nothing-new",
+            Self::NotYet(_) => "not-yet",
+            Self::Rejected(_) => "rejected",
+            Self::ForSomeoneElse(_) => "for-someone-else",
+        }
+    }
+
+    /// Why it was not applied, if that is a failure.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Applied | Self::NothingNew => None,
+            Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) => Some(error),
+        }
+    }
+}
+
+/// A bundle that was looked at.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The file that it was in; `None` for standard input.
+    pub file: Option<PathBuf>,
+    /// The name of its sender: the one by which it is known here, or else the one that it gives itself.
+    pub from: Option<String>,
+    /// Its number.
+    pub number: Option<u64>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What it brought.
+    pub changes: Changes,
+}
+
+/// What a bundle brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Messages that came.
+    pub new: u64,
+    /// Entries that are in another folder.
+    pub moved: u64,
+    /// Entries with other flags.
+    pub flagged: u64,
+    /// Entries that are gone.
+    pub removed: u64,
+    /// Folders that were made or removed.
+    pub folders: u64,
+}
+
+/// Up to this many messages are made durable each by itself; more of them all together.
+const FEW_MESSAGES: u64 = 32;
+/// A batch of messages for a writing thread ends at this many, or at this many bytes.
+const BATCH: usize = 32;
+const BATCH_BYTES: usize = 512 << 10;
+/// How many batches may be on their way to the disk.
+const AHEAD: u64 = 8;
+/// From how many milliseconds on a peer's clock is said to be far in the future.
+const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
+
+/// What an import keeps while it goes through a bundle.
+struct Import<'r> {
+    replica: &'r Replica,
+    options: &'r ImportOptions,
+    peer: Peer,
+    knowledge: Knowledge,
+    changes: Changes,
+    changed: bool,
+    /// The entries that a full bundle holds, by number.
+    held: Vec<u64>,
+    full: bool,
+    /// For each folder from which something is removed: how much, and how much it held.
+    removals: BTreeMap<FolderKey, (u64, u64)>,
+    /// Folders whose `tmp/` is there.
+    prepared: BTreeMap<FolderKey, PathBuf>,
+}
+
+/// A message on its way to the disk.
+struct Arriving {
+    digest: Digest,
+    bytes: Vec<u8>,
+    to: Vec<(PathBuf, Mtime)>,
+}
+
+impl Replica {
+    /// Scans, so that local changes come before those of others.
+    pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
+        let scan = ScanOptions { run: options.run, mass_delete: options.mass_delete, ..ScanOptions::default() };
+        self.scan(&scan)
+    }
+
+    /// Imports all bundles of a stream, one after the other. After one that can't be read, what follows is not looked at.
+    ///
+    /// # Errors
+    /// Failures of this machine, and refusals for safety. What is wrong with a bundle is told by its outcome.
+    pub fn import_stream(
+        &self,
+        file: Option<&Path>,
+        source: impl BufRead,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
+        let mut stream = Stream::new(source);
+        loop {
+            let mut imported = Imported {
+                file: file.map(Path::to_owned),
+                from: None,
+                number: None,
+                outcome: Outcome::NothingNew,
+                changes: Changes::default(),
+            };
+            let result = match stream.next_bundle() {
+                Ok(None) => return Ok(()),
+                Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
+                Err(error) => Err(Fault::Bundle(error)),
+            };
+            match result {
+                Ok(outcome) => imported.outcome = outcome,
+                Err(Fault::Bundle(error)) => {
+                    imported.outcome = Outcome::Rejected(reading(&error).about(&about));
+                    each(imported);
+                    return Ok(());
+                }
+                Err(Fault::Here(error)) => return Err(error.about(&about)),
+            }
+            if let Outcome::NotYet(error) | Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) =
+                &mut imported.outcome
+            {
+                *error = error.clone().about(&about);
+            }
+            each(imported);
+        }
+    }
+
+    /// Imports one bundle, or finds out why not.
+    fn import_bundle<R: BufRead>(
+        &self,
+        reader: Reader<'_, R>,
+        options: &ImportOptions,
+        imported: &mut Imported,
+    ) -> std::result::Result<Outcome, Fault> {
+        let manifest = reader.manifest().clone();
+        imported.number = Some(manifest.number);
+        imported.from = Some(manifest.sender.name.clone());
+        if manifest.sender.id == self.public_key().id() {
+            reader.skip()?;
+            return Ok(Outcome::Rejected(own_bundle()));
+        }
+        let Some(peer) = self.state.peer_by_id(&manifest.sender.id.to_string())? else {
+            reader.skip()?;
+            return Ok(Outcome::Rejected(unknown_sender(&manifest)));
+        };
+        imported.from = Some(peer.name.clone());
+        let records = reader.verify(&peer_key(&peer)?)?;
+        if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != self.public_key().id()) {
+            records.skip()?;
+            return Ok(Outcome::ForSomeoneElse(self.for_someone_else(&recipient)?));
+        }
+        let knowledge = self.state.knowledge()?;
+        let judgement = self.judge(&manifest, &peer, &knowledge)?;
+        match judgement {
+            Err(who) => Err(rolled_back(who, &peer).into()),
+            Ok(Judgement::NotYet(missing)) => {
+                records.skip()?;
+                self.record_heard(&peer, &manifest, options)?;
+                Ok(Outcome::NotYet(not_yet(&peer, &manifest, &missing)))
+            }
+            Ok(Judgement::NeedsFull) => {
+                records.skip()?;
+                self.record_heard(&peer, &manifest, options)?;
+                Ok(Outcome::NotYet(needs_full(&peer)))
+            }
+            Ok(Judgement::Apply) => {
+                if manifest.sender_clock_ahead(self.now()) {
+                    self.note(format!(
+                        "the clock of {}, or of a machine behind it, is more than a day ahead",
+                        peer.name
+                    ));
+                }
+                let nothing_new = manifest.kind == Kind::Delta
+                    && knowledge.includes(&manifest.tip)
+                    && (manifest.counts.messages == 0 || self.state.missing_digests(1)?.is_empty());
+                if nothing_new {
+                    records.drain_verified()?;
+                    self.check_digest_at_rest(&peer, &manifest, &knowledge, options)?;
+                    self.record_heard(&peer, &manifest, options)?;
+                    return Ok(Outcome::NothingNew);
+                }
+                let mut import = Import {
+                    replica: self,
+                    options,
+                    full: manifest.kind == Kind::Full,
+                    peer,
+                    knowledge,
+                    changes: Changes::default(),
+                    changed: false,
+                    held: Vec::new(),
+                    removals: BTreeMap::new(),
+                    prepared: BTreeMap::new(),
+                };
+                let outcome = import.apply(records, &manifest)?;
+                imported.changes = import.changes;
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// The name by which a replica is known here.
+    pub fn known_as(&self, id: &bundle::ReplicaId) -> Result<Option<String>> {
+        Ok(self.state.peer_by_id(&id.to_string())?.map(|peer| peer.name))
+    }
+
+    /// The key with which a bundle must be signed: that of the peer that it names, or this replica's own.
+    ///
+    /// # Errors
+    /// The sender is unknown.
+    pub fn key_of(&self, manifest: &Manifest) -> Result<PublicKey> {
+        if manifest.sender.id == self.public_key().id() {
+            return Ok(self.public_key());
+        }
+        match self.state.peer_by_id(&manifest.sender.id.to_string())? {
+            Some(peer) => peer_key(&peer),
+            None => Err(unknown_sender(manifest)),
+        }
+    }
+
+    /// What would become of a bundle whose signature holds.
+    pub fn verdict(&self, manifest: &Manifest) -> Result<Verdict> {
+        let me = self.public_key().id();
+        if manifest.sender.id == me {
+            return Ok(Verdict::Refused(own_bundle()));
+        }
+        if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != me) {
+            return Ok(Verdict::Refused(self.for_someone_else(&recipient)?));
+        }
+        let Some(peer) = self.state.peer_by_id(&manifest.sender.id.to_string())? else {
+            return Ok(Verdict::Refused(unknown_sender(manifest)));
+        };
+        let knowledge = self.state.knowledge()?;
+        Ok(match self.judge(manifest, &peer, &knowledge)? {
+            Err(who) => Verdict::Refused(rolled_back(who, &peer)),
+            Ok(Judgement::NotYet(missing)) => Verdict::NotYet(not_yet(&peer, manifest, &missing)),
+            Ok(Judgement::NeedsFull) => Verdict::NotYet(needs_full(&peer)),
+            Ok(Judgement::Apply) if manifest.kind == Kind::Delta && knowledge.includes(&manifest.tip) => {
+                Verdict::NothingNew
+            }
+            Ok(Judgement::Apply) => Verdict::Apply,
+        })
+    }
+
+    fn judge(
+        &self,
+        manifest: &Manifest,
+        peer: &Peer,
+        knowledge: &Knowledge,
+    ) -> Result<std::result::Result<Judgement, RolledBack>> {
+        let me = self.state.incarnation()?;
+        let shown = manifest.tip.get(me);
+        let issued = self.state.has_issued(shown)?;
+        Ok(judge(me, |_| issued, knowledge, &self.state.horizon()?, &peer.standing, &manifest.head()))
+    }
+
+    fn for_someone_else(&self, recipient: &bundle::ReplicaId) -> Result<Error> {
+        let whom = self.known_as(recipient)?.unwrap_or_else(|| recipient.to_string());
+        Ok(Error::rejected(format!("this bundle is for {whom}")).advise("import it there"))
+    }
+
+    /// What a bundle that can't be read means to a person.
+    pub fn rejection(error: &bundle::Error) -> Error {
+        reading(error)
+    }
+
+    /// Records what a bundle shows of its sender, whether it was applied or not.
+    fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
+        if options.run == Run::Dry {
+            return Ok(());
+        }
+        let transaction = self.state.begin()?;
+        self.record_heard_within(peer, manifest)?;
+        transaction.commit()
+    }
+
+    fn record_heard_within(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        self.state.set_heard(peer.key, self.now())?;
+        let head = manifest.head();
+        if is_newest(&peer.standing, &head) {
+            self.state.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+        }
+        Ok(())
+    }
+
+    fn check_digest_at_rest(
+        &self,
+        peer: &Peer,
+        manifest: &Manifest,
+        knowledge: &Knowledge,
+        options: &ImportOptions,
+    ) -> Result<()> {
+        if *knowledge != manifest.tip || options.run == Run::Dry {
+            return Ok(());
+        }
+        let transaction = self.state.begin()?;
+        self.compare_digests(peer, manifest)?;
+        transaction.commit()
+    }
+
+    /// At equal knowledge both must hold the same. If not, the next bundle for the peer is a full one.
+    fn compare_digests(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        let differs = self.state.digest() != manifest.state_digest;
+        if differs {
+            self.note(format!(
+                "{} and this replica know the same but hold different mail; exchange bundles both ways to heal it: the next \
+                 one for {} will be full",
+                peer.name, peer.name
+            ));
+        }
+        if differs != peer.suspect {
+            self.state.set_suspect(peer.key, differs)?;
+        }
+        Ok(())
+    }
+
+    /// Imports every bundle in a directory that is for this replica, in an order that works. Bundles of this replica and
+    /// for others are left alone.
+    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
+        let mut waiting = self.bundles_in(dir, &mut each)?;
+        loop {
+            let mut still_waiting = Vec::new();
+            let mut progress = false;
+            for path in waiting {
+                let mut outcomes = Vec::new();
+                self.import_file(&path, options, |imported| outcomes.push(imported))?;
+                if outcomes.iter().any(|imported| matches!(imported.outcome, Outcome::NotYet(_))) {
+                    still_waiting.push((path, outcomes));
+                } else {
+                    progress = true;
+                    outcomes.into_iter().for_each(&mut each);
+                }
+            }
+            if still_waiting.is_empty() || !progress {
+                still_waiting.into_iter().flat_map(|(_, outcomes)| outcomes).for_each(&mut each);
+                return Ok(());
+            }
+            waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
+        }
+    }
+
+    /// The bundles in a directory that this replica should look at, by sender and number.
+    fn bundles_in(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Vec<PathBuf>> {
+        let fail = |error: io::Error| Error::io("listing", dir, error);
+        let mut found = Vec::new();
+        for item in std::fs::read_dir(dir).map_err(fail)? {
+            let path = item.map_err(fail)?.path();
+            if path.extension().is_some_and(|extension| extension == "zst") && path.is_file() {
+                found.push(path);
+            }
+        }
+        found.sort();
+        let me = self.public_key().id();
+        let mut bundles = BTreeSet::new();
+        for path in found {
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(error) => return Err(Error::io("opening the bundle", &path, error)),
+            };
+            let mut stream = Stream::new(io::BufReader::new(file));
+            let opened = stream.next_bundle().map(|reader| reader.map(|reader| reader.manifest().clone()));
+            match opened {
+                Ok(Some(manifest)) => {
+                    let for_me = manifest.recipient.is_none_or(|recipient| recipient == me);
+                    if for_me && manifest.sender.id != me {
+                        bundles.insert((manifest.sender.id, manifest.number, path));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => each(Imported {
+                    outcome: Outcome::Rejected(reading(&error).about(path.display())),
+                    file: Some(path),
+                    from: None,
+                    number: None,
+                    changes: Changes::default(),
+                }),
+            }
+        }
+        Ok(bundles.into_iter().map(|(_, _, path)| path).collect())
+    }
+
+    /// Imports the bundles in a file.
+    pub fn import_file(&self, path: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
+        let file = std::fs::File::open(path)
+            .map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
+        let mut taken = true;
+        self.import_stream(Some(path), io::BufReader::with_capacity(256 << 10, file), options, |imported| {
+            taken &= imported.outcome.error().is_none();
+            each(imported);
+        })?;
+        if options.consume && options.run == Run::Real && taken && self.is_for_me_alone(path) {
+            std::fs::remove_file(path).map_err(|error| Error::io("removing the imported bundle", path, error))?;
+        }
+        Ok(())
+    }
+
+    fn is_for_me_alone(&self, path: &Path) -> bool {
+        let Ok(file) = std::fs::File::open(path) else { return false };
+        let mut stream = Stream::new(io::BufReader::new(file));
+        let Ok(Some(reader)) = stream.next_bundle() else { return false };
+        reader.manifest().recipient == Some(self.public_key().id())
+    }
+}
+
+impl Import<'_> {
+    fn apply<R: BufRead>(
+        &mut self,
+        records: bundle::RecordsPart<'_, R>,
+        manifest: &Manifest,
+    ) -> std::result::Result<Outcome, Fault> {
+        let state = &self.replica.state;
+        if self.options.run == Run::Real && manifest.counts.messages > 0 {
+            let transaction = state.begin()?;
+            state.set_leftovers(true)?;
+            transaction.commit()?;
+        }
+        let transaction = state.begin()?;
+        let result = self.apply_within(records, manifest);
+        match result {
+            Ok(outcome) if self.options.run == Run::Dry => Ok(outcome),
+            Ok(outcome) => {
+                transaction.commit()?;
+                self.replica.materialise()?;
+                Ok(outcome)
+            }
+            Err(fault) => {
+                drop(transaction);
+                if state.leftovers()? {
+                    self.replica.sweep_leftovers()?;
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn apply_within<R: BufRead>(
+        &mut self,
+        records: bundle::RecordsPart<'_, R>,
+        manifest: &Manifest,
+    ) -> std::result::Result<Outcome, Fault> {
+        let replica = self.replica;
+        let state = &replica.state;
+        let progress = Progress::new("merging entries", manifest.counts.entries);
+        let jobs = records.records::<Fault>(|record| {
+            progress.advance(1);
+            Ok(self.take(record)?)
+        })?;
+        drop(progress);
+        let messages = jobs.jobs(&mut io::sink())?;
+        if self.full {
+            self.drop_absent(manifest)?;
+        }
+        self.check_guard()?;
+        if self.options.run == Run::Dry {
+            messages.finish()?;
+        } else {
+            self.take_messages(messages, manifest)?;
+            self.settle_contents()?;
+        }
+        let mut knowledge = self.knowledge.clone();
+        knowledge.join(&manifest.tip);
+        if knowledge != self.knowledge {
+            state.set_knowledge(&knowledge)?;
+            self.changed = true;
+        }
+        if self.full {
+            let mut horizon = state.horizon()?;
+            horizon.join(&manifest.horizon);
+            state.set_horizon(&horizon)?;
+        }
+        if knowledge == manifest.tip {
+            replica.compare_digests(&self.peer, manifest)?;
+        }
+        replica.record_heard_within(&self.peer, manifest)?;
+        let outcome = if self.changed { Outcome::Applied } else { Outcome::NothingNew };
+        if self.changed {
+            let text = format!("bundle {}: {}", manifest.number, self.changes);
+            state.record(replica.now(), "import", Some(&self.peer.name), &text)?;
+        }
+        Ok(outcome)
+    }
+
+    fn take(&mut self, record: Record) -> Result<()> {
+        let state = &self.replica.state;
+        match record {
+            Record::Folder { name, state: theirs } => {
+                let key = state.folder(&name)?;
+                let mine = state.folder_row(key)?.state;
+                let merged = mine.map_or(theirs, |mine| mine.merge(theirs));
+                if mine != Some(merged) {
+                    let present = |state: Option<crate::model::FolderState>| state.is_some_and(|state| state.present);
+                    self.changes.folders += u64::from(present(mine) != merged.present);
+                    self.changed = true;
+                    state.set_folder_state(key, merged)?;
+                }
+                Ok(())
+            }
+            Record::Entry { id, entry } => {
+                let mine = state.entry_by_id(&id)?;
+                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge);
+                let key = match (mine, arrival) {
+                    (None, Arrival::Keep) => return Ok(()),
+                    (Some(row), Arrival::Keep) => row.key,
+                    (None, Arrival::Store(entry)) => {
+                        self.changed = true;
+                        if entry.alive() {
+                            self.changes.new += 1;
+                            let at = self.replica.place_for(&id, &entry)?;
+                            let key = state.insert_entry(&id, &entry, Some(&at))?;
+                            state.set_pending(key, &Pending::Await)?;
+                            key
+                        } else {
+                            state.insert_entry(&id, &entry, None)?
+                        }
+                    }
+                    (Some(row), Arrival::Store(entry)) => {
+                        self.changed = true;
+                        let key = row.key;
+                        self.change(row, entry)?;
+                        key
+                    }
+                };
+                if self.full {
+                    self.hold(key);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// An entry that is known here has another state now.
+    fn change(&mut self, row: Row, entry: Entry) -> Result<()> {
+        let state = &self.replica.state;
+        match (row.entry.alive(), entry.alive()) {
+            (false, true) => self.changes.new += 1,
+            (true, false) => {
+                self.changes.removed += 1;
+                self.count_removal(&row)?;
+            }
+            (true, true) => {
+                self.changes.moved += u64::from(row.entry.location.1 != entry.location.1);
+                self.changes.flagged += u64::from(row.entry.flags_on().ne(entry.flags_on()));
+            }
+            (false, false) => {}
+        }
+        state.update_entry(&row, &entry)?;
+        self.replica.plan(&Row { entry, ..row }, &self.peer.name)
+    }
+
+    fn count_removal(&mut self, row: &Row) -> Result<()> {
+        if let Some(at) = &row.at {
+            if !self.removals.contains_key(&at.folder) {
+                let held = self.replica.state.count_files_in(at.folder)?;
+                self.removals.insert(at.folder, (0, held));
+            }
+            if let Some((removed, _)) = self.removals.get_mut(&at.folder) {
+                *removed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, key: EntryKey) {
+        let (word, bit) = (key.index() / 64, key.index() % 64);
+        if self.held.len() <= word {
+            self.held.resize(word + 1, 0);
+        }
+        self.held[word] |= 1 << bit;
+    }
+
+    fn holds(&self, key: EntryKey) -> bool {
+        self.held.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
+    }
+
+    /// A full bundle is complete: what it lacks and its tip covers was removed over there.
+    fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
+        let state = &self.replica.state;
+        let mut absent = Vec::new();
+        state.each_entry(|row| {
+            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.tip) {
+                absent.push(row.key);
+            }
+            Ok(())
+        })?;
+        for key in absent {
+            let Some(row) = state.entry(key)? else { continue };
+            self.changed = true;
+            self.changes.removed += 1;
+            self.count_removal(&row)?;
+            if let Some(at) = &row.at {
+                state.add_discard(&row, at, &self.peer.name)?;
+            }
+            state.delete_entry(&row)?;
+        }
+        Ok(())
+    }
+
+    fn check_guard(&self) -> Result<()> {
+        for (folder, (removed, held)) in &self.removals {
+            let name = &self.replica.state.folder_row(*folder)?.name;
+            guard(self.options.mass_delete, "importing", name.as_str(), *removed, *held)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the messages that are awaited into the `tmp/` of their folders.
+    fn take_messages<R: BufRead>(
+        &mut self,
+        mut messages: MessagesPart<'_, R>,
+        manifest: &Manifest,
+    ) -> std::result::Result<(), Fault> {
+        let replica = self.replica;
+        let disk = &*replica.world.disk;
+        let durability = if manifest.counts.messages <= FEW_MESSAGES { Durability::Now } else { Durability::Later };
+        let progress = Progress::new("importing messages", manifest.counts.messages);
+        let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
+            for message in batch {
+                if Digest::of(&message.bytes) != message.digest {
+                    let what = format!("message {} has other contents", message.digest);
+                    return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
+                }
+                for (path, mtime) in &message.to {
+                    write_over_leftover(disk, path, &message.bytes, *mtime, durability)?;
+                }
+            }
+            Ok(())
+        };
+        Pool::run(threads(), write, |pool| {
+            let mut batch = Vec::new();
+            let mut size = 0;
+            while let Some(mut message) = messages.next_message()? {
+                progress.advance(1);
+                let digest = message.digest();
+                let to = self.awaited(&digest)?;
+                if to.is_empty() {
+                    message.copy_verified(&mut io::sink())?;
+                    continue;
+                }
+                if message.size() > SMALL {
+                    self.take_large(message, &to, durability)?;
+                    continue;
+                }
+                let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
+                message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
+                size += bytes.len();
+                batch.push(Arriving { digest, bytes, to });
+                if batch.len() >= BATCH || size >= BATCH_BYTES {
+                    pool.push(std::mem::take(&mut batch));
+                    size = 0;
+                    while pool.in_flight() > AHEAD {
+                        pool.pop().transpose()?;
+                    }
+                }
+            }
+            pool.push(batch);
+            while let Some(result) = pool.pop() {
+                result?;
+            }
+            Ok::<(), Fault>(())
+        })?;
+        messages.finish()?;
+        match durability {
+            Durability::Later => replica.sync_file_systems(self.prepared.values())?,
+            Durability::Now => {
+                for dir in self.prepared.values() {
+                    disk.sync_dir(dir).map_err(|error| Error::io("making durable", dir, error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The files in `tmp/` that are to hold this message.
+    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+        let state = &self.replica.state;
+        let mut to = Vec::new();
+        for (key, at, mtime) in state.awaiting(digest)? {
+            self.prepare(&at)?;
+            state.contents_arrived(key)?;
+            to.push((self.replica.tmp_path(&at)?, mtime));
+        }
+        // What was missing, and is not a part of this bundle's entries.
+        for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+            let at = self.replica.place_for(&row.id, &row.entry)?;
+            state.set_place(row.key, Some(&at))?;
+            state.set_pending(row.key, &Pending::Deliver)?;
+            state.remove_missing(row.key)?;
+            self.prepare(&at)?;
+            self.changed = true;
+            to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+        }
+        Ok(to)
+    }
+
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
+    fn prepare(&mut self, at: &Place) -> Result<()> {
+        if !self.prepared.contains_key(&at.folder) {
+            let dir = self.replica.dir(&self.replica.state.folder_row(at.folder)?.name).join("tmp");
+            self.replica.make_dirs(&dir).map_err(|error| {
+                Error::io("making the directory", &dir, error).advise("make room for it, then import again")
+            })?;
+            self.prepared.insert(at.folder, dir);
+        }
+        Ok(())
+    }
+
+    /// Writes a message that is too large to be kept in memory.
+    fn take_large<R: BufRead>(
+        &self,
+        message: bundle::Message<'_, '_, R>,
+        to: &[(PathBuf, Mtime)],
+        durability: Durability,
+    ) -> std::result::Result<(), Fault> {
+        let disk = &*self.replica.world.disk;
+        let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
+        let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
+        remove_if_there(disk.unlink(first)).map_err(fail)?;
+        let file = disk.create(first).map_err(fail)?;
+        let mut sink = DiskFile { disk, path: first, file };
+        message.copy_verified(&mut sink)?;
+        disk.set_mtime(first, &sink.file, *mtime).map_err(fail)?;
+        if durability == Durability::Now {
+            disk.sync_file(first, &sink.file).map_err(fail)?;
+        }
+        for (path, mtime) in others {
+            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+            remove_if_there(disk.unlink(path)).map_err(fail)?;
+            copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
+    fn settle_contents(&self) -> Result<()> {
+        let replica = self.replica;
+        let mut after = None;
+        loop {
+            let batch = replica.state.awaiting_batch(after, 256)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(last.key);
+            for row in batch {
+                let Some(at) = &row.at else { continue };
+                let tmp = replica.tmp_path(at)?;
+                if let Some(dir) = tmp.parent() {
+                    replica.make_dirs(dir).map_err(|error| Error::io("making the directory", dir, error))?;
+                }
+                if replica.recover_contents(&row, &tmp)? {
+                    replica.state.contents_arrived(row.key)?;
+                } else {
+                    replica.state.set_place(row.key, None)?;
+                    replica.state.clear_pending(row.key)?;
+                    replica.state.add_missing(row.key)?;
+                }
+            }
+        }
+    }
+}
+
+const WRITING: &str = "make room on the disk, then import again";
+
+/// A file that is being written through the layer of file operations.
+struct DiskFile<'d> {
+    disk: &'d dyn crate::maildir::disk::Disk,
+    path: &'d Path,
+    file: std::fs::File,
+}
+
+impl io::Write for DiskFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(self.path, &mut self.file, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a file in `tmp/`. One of the same name was left there by an import that did not end.
+fn write_over_leftover(
+    disk: &dyn crate::maildir::disk::Disk,
+    path: &Path,
+    bytes: &[u8],
+    mtime: Mtime,
+    durability: Durability,
+) -> Result<()> {
+    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+    match write_new(disk, path, bytes, mtime, durability) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_if_there(disk.unlink(path)).map_err(fail)?;
+            write_new(disk, path, bytes, mtime, durability).map_err(fail)
+        }
+        result => result.map_err(fail),
+    }
+}
+
+/// What can go wrong with an import: with the bundle, or here.
+#[derive(Debug)]
+enum Fault {
+    Bundle(bundle::Error),
+    Here(Error),
+}
+
+impl From<bundle::Error> for Fault {
+    fn from(error: bundle::Error) -> Self {
+        match error {
+            // The bundle may be good.
+            bundle::Error::Io(error) => Self::Here(
+                Error::failed(format!("reading the bundle: {error}"))
+                    .advise("check what it is read from, then import again"),
+            ),
+            bundle::Error::Sink(error) => {
+                Self::Here(Error::failed(format!("writing what the bundle holds: {error}")).advise(WRITING))
+            }
+            other => Self::Bundle(other),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Here(error)
+    }
+}
+
+/// What to do about a bundle that can't be read.
+pub(super) fn reading(error: &bundle::Error) -> Error {
+    let advice = match error {
+        bundle::Error::Empty => "export again; what wrote it failed before the first byte",
+        bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
+        bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
+        bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
+            "don't trust it; export it again on the machine that it says it is from"
+        }
+        bundle::Error::Truncated => "copy it again, whole, or export again",
+        _ => "copy it again, or export again",
+    };
+    Error::rejected(error.to_string()).advise(advice)
+}
+
+fn own_bundle() -> Error {
+    Error::rejected("this bundle was made by this replica itself").advise("import it on another machine")
+}
+
+fn unknown_sender(manifest: &Manifest) -> Error {
+    let sender = &manifest.sender;
+    Error::rejected(format!("this bundle is of an unknown sender, {}, who calls itself {}", sender.id, sender.name))
+        .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
+}
+
+fn needs_full(peer: &Peer) -> Error {
+    Error::new(ErrorKind::NotYet, format!("{} doesn't know of removals that were purged here", peer.name))
+        .advise(format!("first import there what `mailsync export --to {}` writes here", peer.name))
+}
+
+fn peer_key(peer: &Peer) -> Result<PublicKey> {
+    PublicKey::from_openssh(&peer.public_key)
+        .map_err(|error| Error::failed(format!("the state database: the key of {}: {error}", peer.name)))
+}
+
+fn rolled_back(who: RolledBack, peer: &Peer) -> Error {
+    match who {
+        RolledBack::Me => Error::refused(format!(
+            "{} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one",
+            peer.name
+        ))
+        .advise("run `mailsync doctor --new-identity` here, then import again"),
+        RolledBack::Sender => Error::refused(format!(
+            "{} has forgotten changes that it made: its state was put back to an earlier one",
+            peer.name
+        ))
+        .advise(format!("run `mailsync doctor --new-identity` on {}, then export there again", peer.name)),
+    }
+}
+
+fn not_yet(peer: &Peer, manifest: &Manifest, missing: &Knowledge) -> Error {
+    let own = missing.get(manifest.sender.incarnation);
+    let since = |millis: u64| {
+        jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX))
+            .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    };
+    let clock = if own.bits() > 0 { own } else { missing.newest() };
+    let what = format!(
+        "bundle {} of {} starts from changes up to {} that are not known here: a bundle before it is missing",
+        manifest.number,
+        peer.name,
+        since(clock.millis())
+    );
+    Error::new(ErrorKind::NotYet, what).advise(format!(
+        "import the bundles of {} before number {} first, or give {} a bundle from here and let it export again",
+        peer.name, manifest.number, peer.name
+    ))
+}
+
+impl Manifest {
+    fn sender_clock_ahead(&self, now: u64) -> bool {
+        self.tip.newest().millis() > now.saturating_add(FAR_FUTURE)
+    }
+}
+
+impl std::fmt::Display for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
+        if self.folders > 0 {
+            write!(f, ", {} folders made or removed", self.folders)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! Making a replica of a mail root.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::scan::{MassDelete, Run};
+use super::{Access, Depth, Home, Replica, ScanOptions, ScanReport, World};
+use crate::bundle::PrivateKey;
+use crate::config::{Config, check_name};
+use crate::error::{Error, Result};
+use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::model::Incarnation;
+use crate::state::State;
+
+/// What a new replica is to be.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The directory that holds the Maildirs.
+    pub mail_root: PathBuf,
+    /// The replica's name.
+    pub name: String,
+    /// How folders become directories; found out if not given.
+    pub layout: Option<LayoutKind>,
+    /// How long to wait for the lock.
+    pub lock_timeout: Duration,
+}
+
+impl Replica {
+    /// Makes a replica of a mail root: its key, its configuration and its state, and scans for the first time.
+    ///
+    /// # Errors
+    /// A replica lives in `home` already; the mail root isn't there, or holds files but no Maildir.
+    pub fn init(home: &Home, world: World, options: &InitOptions) -> Result<(Self, ScanReport)> {
+        check_name(&options.name)?;
+        let mail_root = check_mail_root(&options.mail_root)?;
+        if home.exists() && !is_unfinished(home)? {
+            let what = format!("making a replica: {} is there already", home.config_file().display());
+            return Err(Error::failed(what)
+                .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
+        }
+        let detected = detect(&mail_root, options.layout)?;
+        home.make()?;
+        let lock = home.lock(options.lock_timeout)?;
+        let config = Config {
+            mail_root,
+            name: options.name.clone(),
+            layout: detected.layout.kind,
+            folder_names: detected.layout.encoding,
+            inbox_at_root: detected.layout.inbox_at_root,
+            trash_days: 30,
+        };
+        make_key(home, &options.name)?;
+        make_state(home, Incarnation((world.random)()))?;
+        write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+        drop(lock);
+        let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
+        for note in detected.notes {
+            replica.note(note);
+        }
+        if detected.empty {
+            replica.make_inbox()?;
+        }
+        let scan =
+            ScanOptions { depth: Depth::Names, run: Run::Real, mass_delete: MassDelete::Refuse, folders: Vec::new() };
+        let report = replica.scan(&scan)?;
+        Ok((replica, report))
+    }
+
+    /// The INBOX always exists.
+    fn make_inbox(&self) -> Result<()> {
+        let dir = self.dir(&crate::model::FolderName::inbox());
+        for sub in ["tmp", "new", "cur"] {
+            let path = dir.join(sub);
+            self.make_dirs(&path).map_err(|error| Error::io("making the directory", &path, error))?;
+        }
+        Ok(())
+    }
+}
+
+fn check_mail_root(path: &Path) -> Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => {
+            return Err(Error::failed(format!("the mail root {} is not a directory", path.display()))
+                .advise("give the directory that holds your Maildirs"));
+        }
+        Err(error) => {
+            return Err(Error::io("looking at the mail root", path, error).advise(
+                "give the directory that holds your Maildirs; for a new, empty one, make it first with mkdir",
+            ));
+        }
+    }
+    fs::canonicalize(path).map_err(|error| Error::io("looking at the mail root", path, error))
+}
+
+/// Whether an earlier `init` was interrupted before its first scan was complete, with nothing in the state yet.
+fn is_unfinished(home: &Home) -> Result<bool> {
+    if !home.database().exists() {
+        return Ok(true);
+    }
+    let state = State::open(&home.database())?;
+    Ok(state.initial_scan_due()? && state.peers()?.is_empty())
+}
+
+fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
+    let detected = detect_layout(mail_root, wanted);
+    if detected.folders == 0 && !detected.empty {
+        return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
+            .advise("give the directory that holds your Maildirs, or a new, empty one"));
+    }
+    Ok(detected)
+}
+
+/// Makes the replica's key, unless an interrupted `init` has made it.
+fn make_key(home: &Home, name: &str) -> Result<()> {
+    if home.key_file().exists() {
+        super::read_key(&home.key_file())?;
+        return Ok(());
+    }
+    let key = PrivateKey::generate(&format!("mailsync {name}"))
+        .map_err(|error| Error::io("making the key", &home.key_file(), error))?;
+    write_new(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
+    let public = format!("{}\n", key.public_key().to_openssh());
+    let path = home.public_key_file();
+    fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
+}
+
+/// Makes an empty state, in the place of one that an interrupted `init` has left.
+fn make_state(home: &Home, incarnation: Incarnation) -> Result<()> {
+    let path = home.database();
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.clone().into_os_string();
+        file.push(suffix);
+        let file = PathBuf::from(file);
+        super::materialise::remove_if_there(fs::remove_file(&file))
+            .map_err(|error| Error::io("removing", &file, error))?;
+    }
+    drop(State::create(&path, incarnation)?);
+    Ok(())
+}
+
+/// Writes a file under a temporary name, and gives it its name when it is durable.
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let fail =
+        |error: std::io::Error| Error::io("writing", path, error).advise("check the directory, then run this again");
+    let mut tmp = path.to_owned().into_os_string();
+    tmp.push(".new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&tmp).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    fs::rename(&tmp, path).map_err(fail)
+}

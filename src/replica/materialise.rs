@@ -1,0 +1,624 @@
+//! Materialising: make the disk follow the state.
+//!
+//! What is to be done is first decided and committed ([`Replica::plan`]), then done ([`Replica::materialise`]), then
+//! committed as done. Every step can be repeated: one that was done already is recognised. Nothing is overwritten, nothing
+//! is removed that isn't in the trash first, and a file that somebody else has changed meanwhile is left to the next scan.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Replica;
+use super::contents::{self, Hashed};
+use super::listing::path_in;
+use super::scan::flags_of;
+use crate::error::{Error, Result};
+use crate::maildir::disk::{Durability, copy_new};
+use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_ours, with_flags};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
+use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
+
+/// From this many directories on, one sync of the whole file system is cheaper than one of each.
+const MANY_DIRS: usize = 16;
+/// How many pending entries are taken from the state at a time.
+const BATCH: u32 = 512;
+
+/// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
+#[derive(Debug, Default)]
+struct Progress {
+    touched: BTreeSet<PathBuf>,
+    /// Entries whose file was not as last seen; the place to go back to.
+    disturbed: Vec<(EntryKey, Place)>,
+    /// Entries whose contents are lost.
+    lost: Vec<EntryKey>,
+    /// Entries whose file had to get another name.
+    renamed: Vec<(EntryKey, Place)>,
+    folders_made: Vec<FolderKey>,
+    folders_removed: Vec<FolderKey>,
+    trashed: Vec<(Discard, Option<String>)>,
+    /// The files of a folder by base, read when one is not where it was last seen.
+    bases: HashMap<FolderKey, HashMap<Vec<u8>, (Sub, Vec<u8>)>>,
+}
+
+impl Replica {
+    /// A message came into a folder: makes its entry, or brings one back that was removed. `at` is where its file lies.
+    pub(super) fn deliver(
+        &self,
+        stamp: Stamp,
+        origin: Origin,
+        folder: FolderName,
+        flags: &FlagSet,
+        hashed: &Hashed,
+        at: &Place,
+    ) -> Result<()> {
+        let (id, past) = self.state.free_ordinal(hashed.digest, &folder)?;
+        let before = past.as_ref().map(|row| &row.entry);
+        let entry = Entry::delivered(before, origin, stamp, folder, flags, hashed.size, hashed.mtime);
+        let Some(row) = past else {
+            self.state.insert_entry(&id, &entry, Some(at))?;
+            return Ok(());
+        };
+        self.state.update_entry(&row, &entry)?;
+        self.state.set_place(row.key, Some(at))?;
+        self.plan(&Row { entry, at: Some(at.clone()), ..row }, "here")
+    }
+
+    /// Decides what is to be done on disk so that an entry's file is as its registers say. `row` is the entry as recorded
+    /// now; `reason` says who removed it, if it was.
+    pub(super) fn plan(&self, row: &Row, reason: &str) -> Result<()> {
+        let state = &self.state;
+        match (&row.at, row.entry.alive()) {
+            (None, false) => state.remove_missing(row.key),
+            (None, true) => {
+                state.set_place(row.key, Some(&self.place_for(&row.id, &row.entry)?))?;
+                state.set_pending(row.key, &Pending::Await)
+            }
+            (Some(at), false) => {
+                state.add_discard(row, at, reason)?;
+                state.set_place(row.key, None)?;
+                state.clear_pending(row.key)
+            }
+            (Some(at), true) => {
+                let folder = state.folder(&row.entry.location.1)?;
+                let flags = visible(&row.entry);
+                if at.folder == folder && flags_of(at) == flags {
+                    return Ok(());
+                }
+                let to = if at.folder == folder {
+                    let sub = sub_of(&flags);
+                    Place { folder, sub, name: with_flags(FileName::parse(&at.name).base(), sub, &flags) }
+                } else {
+                    self.place_for(&row.id, &row.entry)?
+                };
+                // Two files of one base, by some program's mistake: this one goes under a name of our own.
+                let taken = state.entry_at(&to)?.is_some_and(|other| other.key != row.key);
+                let to = if taken { self.place_for(&row.id, &row.entry)? } else { to };
+                state.set_place(row.key, Some(&to))?;
+                state.set_pending(row.key, &Pending::Move(at.clone()))
+            }
+        }
+    }
+
+    /// Where an entry's file is put: its name derives from the entry's id, so that a repeated delivery has the same name.
+    pub(super) fn place_for(&self, id: &EntryId, entry: &Entry) -> Result<Place> {
+        let folder = self.state.folder(&entry.location.1)?;
+        let flags = visible(entry);
+        let sub = sub_of(&flags);
+        let mut named = id.clone();
+        loop {
+            let base = delivered_base(&named, entry.mtime, entry.size, &self.config.name);
+            let place = Place { folder, sub, name: with_flags(base.as_bytes(), sub, &flags) };
+            match self.state.entry_at(&place)? {
+                Some(other) if other.id != *id => named = other_id(&named),
+                _ => return Ok(place),
+            }
+        }
+    }
+
+    /// The file in `tmp/` from which an entry is delivered to `at`.
+    pub(super) fn tmp_path(&self, at: &Place) -> Result<PathBuf> {
+        let dir = self.dir(&self.state.folder_row(at.folder)?.name).join("tmp");
+        Ok(path_of(dir, FileName::parse(&at.name).base()))
+    }
+
+    pub(super) fn path(&self, at: &Place) -> Result<PathBuf> {
+        Ok(path_in(&self.dir(&self.state.folder_row(at.folder)?.name), at.sub, &at.name))
+    }
+
+    /// Does everything that is to be done on disk, and records it as done.
+    pub(super) fn materialise(&self) -> Result<()> {
+        let mut progress = Progress::default();
+        self.make_folders(&mut progress)?;
+        let mut after = None;
+        loop {
+            let batch = self.state.pending_batch(after, BATCH)?;
+            let Some((last, _)) = batch.last() else { break };
+            after = Some(last.key);
+            for (row, pending) in batch {
+                self.carry_out(&row, pending, &mut progress)?;
+            }
+        }
+        let mut after = 0;
+        loop {
+            let batch = self.state.discard_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = last.key;
+            for discard in batch {
+                let file = self.discard(&discard, &mut progress)?;
+                progress.trashed.push((discard, file));
+            }
+        }
+        self.remove_folders(&mut progress)?;
+        self.sync_dirs(&progress.touched)?;
+        self.record_done(progress)
+    }
+
+    fn record_done(&self, progress: Progress) -> Result<()> {
+        let leftovers = self.state.leftovers()?;
+        if !leftovers
+            && self.state.count_pending()? == 0
+            && progress.folders_made.is_empty()
+            && progress.folders_removed.is_empty()
+            && progress.trashed.is_empty()
+        {
+            return Ok(());
+        }
+        let transaction = self.state.begin()?;
+        for key in progress.folders_made {
+            self.state.set_folder_on_disk(key, true)?;
+        }
+        for key in progress.folders_removed {
+            self.state.set_folder_on_disk(key, false)?;
+        }
+        for (key, place) in progress.renamed {
+            self.state.set_place(key, Some(&place))?;
+        }
+        for key in progress.lost {
+            self.state.set_place(key, None)?;
+            self.state.add_missing(key)?;
+        }
+        for (key, place) in progress.disturbed {
+            self.state.set_place(key, Some(&place))?;
+            self.state.set_pending(key, &Pending::Reconsider)?;
+            // Its folder is looked at again, whatever its times say.
+            self.state.set_clean_listing(place.folder, None)?;
+        }
+        for (discard, file) in progress.trashed {
+            if let Some(file) = file {
+                let folder = self.state.folder_row(discard.at.folder)?.name.clone();
+                self.state.add_trash(&file, &discard, &folder, self.now())?;
+            }
+            self.state.remove_discard(discard.key)?;
+        }
+        self.state.clear_done()?;
+        if leftovers {
+            self.state.set_leftovers(false)?;
+        }
+        transaction.commit()
+    }
+
+    fn carry_out(&self, row: &Row, pending: Pending, progress: &mut Progress) -> Result<()> {
+        let Some(at) = row.at.clone() else { return Ok(()) };
+        match pending {
+            Pending::Reconsider => Ok(()),
+            Pending::Await | Pending::Deliver => self.deliver_file(row, at, progress),
+            Pending::Move(from) => self.move_file(row, &from, &at, progress),
+        }
+    }
+
+    /// Moves a message from `tmp/` to its place.
+    fn deliver_file(&self, row: &Row, at: Place, progress: &mut Progress) -> Result<()> {
+        let disk = &*self.world.disk;
+        let from = self.tmp_path(&at)?;
+        self.make_folder(at.folder, progress)?;
+        let to = self.path(&at)?;
+        match disk.rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if disk.metadata(&to).is_ok() {
+                    return Ok(());
+                }
+                // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
+                if !self.recover_contents(row, &from)? {
+                    progress.lost.push(row.key);
+                    return Ok(());
+                }
+                disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return self.deliver_beside(row, &from, at, progress);
+            }
+            Err(error) => return Err(delivering(&to, &error)),
+        }
+        progress.touch(&from);
+        progress.touch(&to);
+        Ok(())
+    }
+
+    /// Something has the name that a message is to get. If it is this message, it was delivered before.
+    fn deliver_beside(&self, row: &Row, from: &Path, mut at: Place, progress: &mut Progress) -> Result<()> {
+        let disk = &*self.world.disk;
+        let mut id = row.id.clone();
+        loop {
+            let to = self.path(&at)?;
+            match contents::hash(disk, &to) {
+                Ok(found)
+                    if found.digest == row.id.digest && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key) =>
+                {
+                    disk.unlink(from).map_err(|error| Error::io("removing the second copy", from, error))?;
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.rename(from, &to) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(delivering(&to, &error)),
+                },
+                Err(error) => return Err(Error::io("reading", &to, error)),
+            }
+            id = other_id(&id);
+            let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
+            at.name = with_flags(base.as_bytes(), at.sub, &visible(&row.entry));
+        }
+        progress.touch(from);
+        progress.touch(&self.path(&at)?);
+        progress.renamed.push((row.key, at));
+        Ok(())
+    }
+
+    /// Renames a file within its folder, or moves it to another one.
+    fn move_file(&self, row: &Row, from: &Place, at: &Place, progress: &mut Progress) -> Result<()> {
+        let disk = &*self.world.disk;
+        let (source, to) = (self.path(from)?, self.path(at)?);
+        self.make_folder(at.folder, progress)?;
+        match disk.rename(&source, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.move_across(row, &source, at, &to)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Done before an interruption, or somebody was faster.
+                if disk.metadata(&to).is_err() || disk.metadata(&source).is_ok() {
+                    progress.disturbed.push((row.key, from.clone()));
+                }
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                progress.disturbed.push((row.key, from.clone()));
+                return Ok(());
+            }
+            Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+        }
+        progress.touch(&source);
+        progress.touch(&to);
+        Ok(())
+    }
+
+    /// Moves a file to a folder on another file system: the copy is durable under its name before the original goes.
+    fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<()> {
+        let disk = &*self.world.disk;
+        let tmp = self.tmp_path(at)?;
+        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
+        copy_new(disk, source, &tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+        disk.rename(&tmp, to).map_err(fail)?;
+        disk.sync_dir(to.parent().expect("a message lies in a directory")).map_err(fail)?;
+        disk.unlink(source).map_err(fail)
+    }
+
+    /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
+    fn discard(&self, discard: &Discard, progress: &mut Progress) -> Result<Option<String>> {
+        let disk = &*self.world.disk;
+        let trash = self.home.trash();
+        let file = format!("{}-{}", discard.key, &discard.id.digest.to_string()[..16]);
+        let to = trash.join(&file);
+        let mut source = self.path(&discard.at)?;
+        let mut looked = false;
+        loop {
+            let error = match disk.rename(&source, &to) {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            match error.kind() {
+                // Done before an interruption.
+                io::ErrorKind::AlreadyExists => return Ok(Some(file)),
+                io::ErrorKind::NotFound if disk.metadata(&to).is_ok() => return Ok(Some(file)),
+                // Whoever removed it had not seen its flags change; the removal counts nevertheless.
+                io::ErrorKind::NotFound if !looked => {
+                    looked = true;
+                    let base = FileName::parse(&discard.at.name).base().to_vec();
+                    let Some((sub, name)) = self.find_base(discard.at.folder, &base, progress)? else {
+                        return Ok(None);
+                    };
+                    source = self.path(&Place { folder: discard.at.folder, sub, name })?;
+                }
+                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::CrossesDevices => {
+                    let tmp = trash.join(format!("{file}.part"));
+                    let fail =
+                        |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+                    remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
+                    copy_new(disk, &source, &tmp, discard.mtime, Durability::Now).map_err(fail)?;
+                    disk.rename(&tmp, &to).map_err(fail)?;
+                    disk.sync_dir(&trash).map_err(fail)?;
+                    disk.unlink(&source).map_err(fail)?;
+                    break;
+                }
+                _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
+            }
+        }
+        progress.touch(&source);
+        progress.touch(&to);
+        Ok(Some(file))
+    }
+
+    /// Looks a file up by the base of its name.
+    fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut Progress) -> Result<Option<(Sub, Vec<u8>)>> {
+        if !progress.bases.contains_key(&folder) {
+            let dir = self.dir(&self.state.folder_row(folder)?.name);
+            let mut bases = HashMap::new();
+            match super::listing::Listing::read(&*self.world.disk, &dir, None) {
+                Ok(listing) => {
+                    for (name, sub) in listing.iter() {
+                        bases.insert(FileName::parse(name).base().to_vec(), (sub, name.to_vec()));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("listing", &dir, error)),
+            }
+            progress.bases.insert(folder, bases);
+        }
+        Ok(progress.bases[&folder].get(base).cloned())
+    }
+
+    /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
+    pub(super) fn recover_contents(&self, row: &Row, tmp: &Path) -> Result<bool> {
+        let disk = &*self.world.disk;
+        for source in self.sources(&row.id.digest)? {
+            match contents::hash(disk, &source) {
+                Ok(found) if found.digest == row.id.digest => {}
+                _ => continue,
+            }
+            let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+            remove_if_there(disk.unlink(tmp)).map_err(fail)?;
+            copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Files that should hold this message, where there are any.
+    pub(super) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+        let mut sources = Vec::new();
+        for row in self.state.entries_of(digest)? {
+            match (row.at, self.state.pending(row.key)?) {
+                (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
+                (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),
+                _ => {}
+            }
+        }
+        if let Some(trashed) = self.state.trashed_message(digest)? {
+            sources.push(self.home.trash().join(trashed.file));
+        }
+        Ok(sources)
+    }
+
+    /// Makes the directories of folders that were made elsewhere.
+    fn make_folders(&self, progress: &mut Progress) -> Result<()> {
+        for row in self.state.all_folders() {
+            if !row.on_disk && row.state.is_some_and(|state| state.present) {
+                self.make_folder(row.key, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_folder(&self, key: FolderKey, progress: &mut Progress) -> Result<()> {
+        let row = self.state.folder_row(key)?;
+        if row.on_disk || progress.folders_made.contains(&key) {
+            return Ok(());
+        }
+        let dir = self.dir(&row.name);
+        let fail = |error: io::Error| {
+            Error::io("making the folder", &dir, error)
+                .advise("make room for it, then run this again; its mail is not lost")
+        };
+        self.make_dirs(&dir.join("tmp")).map_err(fail)?;
+        for sub in [Sub::New, Sub::Cur] {
+            self.make_dirs(&dir.join(sub.as_str())).map_err(fail)?;
+        }
+        // Courier's and Dovecot's mark of a folder that is not the top of a Maildir.
+        if self.layout.kind == LayoutKind::MaildirPlusPlus && !row.name.is_inbox() {
+            match self.world.disk.create(&dir.join("maildirfolder")) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        progress.touched.insert(dir.clone());
+        if let Some(parent) = dir.parent().filter(|_| dir != self.mail_root()) {
+            progress.touched.insert(parent.to_owned());
+        }
+        progress.folders_made.push(key);
+        Ok(())
+    }
+
+    /// Makes a directory below the mail root, and those above it.
+    pub(super) fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.make_dir(dir) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir != self.mail_root() => {
+                self.make_dirs(dir.parent().ok_or(error)?)?;
+                match disk.make_dir(dir) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the directories of folders that were removed elsewhere, if nothing is left in them.
+    fn remove_folders(&self, progress: &mut Progress) -> Result<()> {
+        let removed = |row: &crate::state::FolderRow| row.on_disk && row.state.is_some_and(|state| !state.present);
+        let mut rows = self.state.all_folders();
+        // A folder stands before those below it.
+        rows.reverse();
+        for row in rows.iter().filter(|row| removed(row) && !row.name.is_inbox()) {
+            if !self.state.folder_has_files(row.key)? && self.remove_folder(&self.dir(&row.name), progress)? {
+                progress.folders_removed.push(row.key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a folder's directory unless a file is left in it. Returns whether it is no folder any more.
+    fn remove_folder(&self, dir: &Path, progress: &mut Progress) -> Result<bool> {
+        let disk = &*self.world.disk;
+        let mut empty = true;
+        for sub in [Sub::New, Sub::Cur] {
+            match disk.list(&dir.join(sub.as_str()), &mut |_, _| empty = false) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("listing", &dir.join(sub.as_str()), error));
+                }
+                _ => {}
+            }
+        }
+        if !empty {
+            return Ok(false);
+        }
+        for sub in [Sub::New, Sub::Cur] {
+            match disk.remove_dir(&dir.join(sub.as_str())) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    // Mail came just now: the folder stays.
+                    return self
+                        .make_dirs(&dir.join(Sub::New.as_str()))
+                        .map(|()| false)
+                        .map_err(|error| Error::io("keeping the folder", dir, error));
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing the folder", dir, error));
+                }
+                _ => {}
+            }
+        }
+        // What other programs keep beside the mail stays, and so does the directory around it.
+        if self.layout.kind == LayoutKind::MaildirPlusPlus {
+            let _ = disk.unlink(&dir.join("maildirfolder"));
+        }
+        let _ = disk.remove_dir(&dir.join("tmp"));
+        let _ = disk.remove_dir(dir);
+        if let Some(parent) = dir.parent() {
+            progress.touched.insert(parent.to_owned());
+        }
+        Ok(true)
+    }
+
+    /// Makes the names in these directories durable.
+    fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
+        let disk = &*self.world.disk;
+        if dirs.len() > MANY_DIRS {
+            return self.sync_file_systems(dirs.iter());
+        }
+        for dir in dirs {
+            match disk.sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("making durable", dir, error).advise("check the disk, then run this again"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable on every file system that holds one of these directories.
+    pub(super) fn sync_file_systems<'p>(&self, dirs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+        let mut synced = BTreeSet::new();
+        for dir in dirs {
+            let Ok(meta) = self.world.disk.metadata(dir) else { continue };
+            if synced.insert(meta.device) {
+                self.world.disk.sync_file_system(dir).map_err(|error| {
+                    Error::io("making durable what was written to the file system of", dir, error)
+                        .advise("check the disk, then run this again")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an import that did not end has left in a `tmp/`.
+    pub(super) fn sweep_leftovers(&self) -> Result<()> {
+        for dir in crate::maildir::tmp_dirs(self.mail_root()) {
+            let mut leftovers = Vec::new();
+            let listed = self.world.disk.list(&dir, &mut |name, _| {
+                use std::os::unix::ffi::OsStrExt;
+                if is_ours(name.as_bytes(), &self.config.name) {
+                    leftovers.push(dir.join(name));
+                }
+            });
+            if listed.is_err() {
+                continue;
+            }
+            for path in leftovers {
+                remove_if_there(self.world.disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
+            }
+            // A directory that was made for an import that did not end holds nothing else.
+            let Some(folder) = dir.parent().filter(|folder| *folder != self.mail_root()) else { continue };
+            let is_folder = ["cur", "new"].iter().any(|sub| self.world.disk.metadata(&folder.join(sub)).is_ok());
+            if !is_folder && self.world.disk.remove_dir(&dir).is_ok() {
+                let mut above = Some(folder);
+                while let Some(dir) = above.filter(|dir| *dir != self.mail_root()) {
+                    if self.world.disk.remove_dir(dir).is_err() {
+                        break;
+                    }
+                    above = dir.parent();
+                }
+            }
+        }
+        let transaction = self.state.begin()?;
+        self.state.set_leftovers(false)?;
+        transaction.commit()
+    }
+}
+
+impl Progress {
+    /// Notes that a name in the directory of this file has changed.
+    fn touch(&mut self, file: &Path) {
+        let dir = file.parent().expect("a file lies in a directory");
+        if !self.touched.contains(dir) {
+            self.touched.insert(dir.to_owned());
+        }
+    }
+}
+
+/// The flags that the name and place of a file can show.
+fn visible(entry: &Entry) -> FlagSet {
+    entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect()
+}
+
+fn sub_of(flags: &FlagSet) -> Sub {
+    if flags.contains(&Flag::Recent) { Sub::New } else { Sub::Cur }
+}
+
+/// A name for a file of which the one that derives from its entry's id is taken: the one of an id that no entry has.
+fn other_id(id: &EntryId) -> EntryId {
+    EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
+}
+
+fn path_of(dir: PathBuf, name: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    dir.join(std::ffi::OsStr::from_bytes(name))
+}
+
+fn delivering(to: &Path, error: &io::Error) -> Error {
+    Error::io("delivering", to, error).advise("run this again; the message is not lost")
+}
+
+pub(super) fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! A replica: one mail root on one machine, and the verbs that work on it.
+//!
+//! Here stand the decisions about disk and state together: when a change here becomes a stamp, when a change of somebody
+//! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
+//! anything is stored the state's.
+
+mod contents;
+mod discover;
+mod export;
+mod home;
+mod import;
+mod init;
+mod listing;
+mod materialise;
+mod peers;
+mod pool;
+mod scan;
+mod status;
+mod trash;
+mod world;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use export::{ExportOptions, Exported, Fullness, To};
+pub use home::Home;
+pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
+pub use init::InitOptions;
+pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
+pub use status::{PeerStatus, Status};
+pub use world::{World, host_name};
+
+use crate::bundle::{PrivateKey, PublicKey};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::maildir::Layout;
+use crate::model::{FolderName, Incarnation};
+use crate::state::State;
+
+/// A replica, opened by one command.
+#[derive(Debug)]
+pub struct Replica {
+    home: Home,
+    config: Config,
+    layout: Layout,
+    key: PrivateKey,
+    state: State,
+    world: World,
+    notes: std::cell::RefCell<Vec<String>>,
+    _lock: Option<File>,
+}
+
+/// Whether a command changes the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only reads, and doesn't wait for anybody.
+    Read,
+    /// It changes things: it waits this long for the lock, and finishes what an interrupted command left.
+    Write(Duration),
+}
+
+impl Replica {
+    /// Opens the replica that lives in `home`.
+    ///
+    /// # Errors
+    /// There is none, or another command works on it for longer than the lock is waited for.
+    pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
+        let replica = Self::open_at_rest(home, world, access)?;
+        if let Access::Write(_) = access {
+            replica.recognise_home()?;
+            replica.roll_on()?;
+        }
+        Ok(replica)
+    }
+
+    fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
+        if !home.exists() {
+            let what = format!("opening {}: no replica lives there", home.config_file().display());
+            return Err(Error::failed(what).advise("make one with `mailsync init MAILROOT`"));
+        }
+        let lock = match access {
+            Access::Read => None,
+            Access::Write(timeout) => Some(home.lock(timeout)?),
+        };
+        let config = Config::read(&home.config_file())?;
+        let key = read_key(&home.key_file())?;
+        let state = State::open(&home.database())?;
+        let layout = config.layout();
+        Ok(Self {
+            home: home.clone(),
+            config,
+            layout,
+            key,
+            state,
+            world,
+            notes: std::cell::RefCell::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Finds out whether the state was copied, moved or restored since the last command. If so it may have forgotten stamps
+    /// that it had issued, and a new incarnation makes sure that none of them is issued again.
+    fn recognise_home(&self) -> Result<()> {
+        let here = (self.home.database_inode()?, self.world.machine.clone());
+        let recorded = self.state.home()?;
+        if recorded.as_ref() == Some(&here) {
+            return Ok(());
+        }
+        let transaction = self.state.begin()?;
+        if recorded.is_some() {
+            self.state.set_incarnation(Incarnation((self.world.random)()))?;
+            let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
+            self.state.record(self.now(), "open", None, text)?;
+            self.note(text);
+        }
+        self.state.set_home(here.0, &here.1)?;
+        transaction.commit()
+    }
+
+    /// Finishes what an interrupted command has left to do on disk.
+    fn roll_on(&self) -> Result<()> {
+        let leftovers = self.state.leftovers()?;
+        if self.state.count_pending()? > 0 {
+            self.materialise()?;
+        }
+        if leftovers { self.sweep_leftovers() } else { Ok(()) }
+    }
+
+    /// Something that the person should know, although nothing failed.
+    fn note(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+
+    /// Takes what the person should know.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The replica's public key.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public_key()
+    }
+
+    /// The state, for those who only read it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn mail_root(&self) -> &Path {
+        &self.config.mail_root
+    }
+
+    fn now(&self) -> u64 {
+        (self.world.now)()
+    }
+
+    /// A folder's directory, relative to the mail root.
+    fn relative_dir(&self, name: &FolderName) -> PathBuf {
+        self.layout.dir_of(name)
+    }
+
+    /// A folder's directory.
+    fn dir(&self, name: &FolderName) -> PathBuf {
+        let relative = self.relative_dir(name);
+        if relative.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(relative) }
+    }
+
+    /// The mail root must be there: an unmounted disk is not a wish to remove everything.
+    fn check_mail_root(&self) -> Result<()> {
+        let advice = "mount the disk that holds it, or correct mail_root in the configuration";
+        match self.world.disk.metadata(self.mail_root()) {
+            Ok(meta) if meta.is_dir => Ok(()),
+            Ok(_) => {
+                let what = format!("the mail root {} is not a directory", self.mail_root().display());
+                Err(Error::refused(what).advise(advice))
+            }
+            Err(error) => {
+                let what = format!("looking at the mail root {}: {error}", self.mail_root().display());
+                Err(Error::refused(what).advise(advice))
+            }
+        }
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKey> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io("reading the key", path, error))?;
+    PrivateKey::from_openssh(&text).map_err(|error| {
+        Error::io("reading the key", path, error)
+            .advise("put it back from a backup; without it peers don't know this replica")
+    })
+}

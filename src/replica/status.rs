@@ -1,0 +1,51 @@
+//! How a replica stands: what it holds, and what its peers have not shown to have yet.
+
+use super::Replica;
+use crate::error::Result;
+use crate::model::FolderName;
+use crate::state::{Peer, Totals};
+
+/// What a replica holds, and how its peers stand.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// How much is alive.
+    pub totals: Totals,
+    /// How many entries are alive in each folder that exists.
+    pub folders: Vec<(FolderName, u64)>,
+    /// Entries and files for which something is to be done on disk, or whose contents are missing.
+    pub pending: u64,
+    /// The peers, sorted by name.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// How a peer stands.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// The peer.
+    pub peer: Peer,
+    /// Entries with something that the peer has not shown to know.
+    pub unseen_entries: u64,
+    /// The bytes of the messages that go with them.
+    pub unseen_bytes: u64,
+}
+
+impl Replica {
+    /// Finds out how the replica stands. Doesn't look at the disk.
+    pub fn status(&self) -> Result<Status> {
+        let mut folders = self.state.entries_by_folder()?;
+        for row in self.state.all_folders() {
+            let present = row.state.is_some_and(|state| state.present);
+            if present && folders.binary_search_by(|(name, _)| name.cmp(&row.name)).is_err() {
+                folders.push((row.name.clone(), 0));
+            }
+        }
+        folders.sort();
+        let mut peers = Vec::new();
+        for peer in self.state.peers()? {
+            let shown = peer.standing.shown.clone().unwrap_or_default();
+            let (unseen_entries, unseen_bytes) = self.state.count_changed_since(&shown)?;
+            peers.push(PeerStatus { peer, unseen_entries, unseen_bytes });
+        }
+        Ok(Status { totals: self.state.totals()?, folders, pending: self.state.count_pending()?, peers })
+    }
+}

@@ -1,0 +1,87 @@
+//! The trash: what imports have removed can be brought back.
+
+use super::Replica;
+use super::contents::{self, Hashed};
+use super::materialise::remove_if_there;
+use crate::error::{Error, Result};
+use crate::maildir::disk::{Durability, copy_new};
+use crate::model::{EntryId, FlagSet, Mtime, Origin};
+use crate::state::{TrashKey, Trashed};
+
+impl Replica {
+    /// Goes through the trash, in the order in which things came into it.
+    pub fn each_trashed(&self, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let batch = self.state.trash_batch(after, 256)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = last.key;
+            batch.into_iter().try_for_each(&mut each)?;
+        }
+    }
+
+    /// The file of something in the trash.
+    pub fn trash_file(&self, trashed: &Trashed) -> std::path::PathBuf {
+        self.home.trash().join(&trashed.file)
+    }
+
+    /// Brings a message back into the folder it was in, with the flags it had, as a new change of this replica's. Its file
+    /// stays in the trash until the message is in its folder.
+    ///
+    /// # Errors
+    /// There is no such thing in the trash, or its file is damaged.
+    pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
+        let disk = &*self.world.disk;
+        let trashed = self.state.trashed(key)?.ok_or_else(|| {
+            Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
+                .advise("`mailsync trash list` shows what there is")
+        })?;
+        let file = self.home.trash().join(&trashed.file);
+        let found = contents::hash(disk, &file).map_err(|error| Error::io("reading", &file, error))?;
+        let flags: FlagSet = trashed.flags.split(' ').filter_map(|flag| flag.parse().ok()).collect();
+        let hashed = Hashed { mtime: trashed.mtime, ..found };
+
+        let transaction = self.state.begin()?;
+        let stamp = self.state.issue(self.now())?;
+        let folder = self.state.folder(&trashed.folder)?;
+        let (id, past) = self.state.free_ordinal(hashed.digest, &trashed.folder)?;
+        let past = past.map(|row| row.entry);
+        let name = trashed.folder.clone();
+        let entry = crate::model::Entry::delivered(
+            past.as_ref(),
+            Origin::Delivery,
+            stamp,
+            name,
+            &flags,
+            hashed.size,
+            hashed.mtime,
+        );
+        let at = self.place_for(&id, &entry)?;
+        let tmp = self.tmp_path(&at)?;
+        let fail =
+            |error: std::io::Error| Error::io("writing", &tmp, error).advise("make room for it, then run this again");
+        if let Some(dir) = tmp.parent() {
+            self.make_dirs(dir).map_err(fail)?;
+        }
+        remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
+        copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        self.state.set_leftovers(true)?;
+        self.deliver(stamp, Origin::Delivery, trashed.folder.clone(), &flags, &hashed, &at)?;
+        let row = self.state.entry_by_id(&id)?.filter(|row| row.entry.alive());
+        let row = row.ok_or_else(|| Error::failed(format!("restoring {}", describe(&id))))?;
+        self.state.set_pending(row.key, &crate::state::Pending::Deliver)?;
+        if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
+            self.state.set_folder_state(folder, crate::model::FolderState { stamp, present: true })?;
+        }
+        self.state.remove_trash(key)?;
+        self.state.record(self.now(), "trash restore", None, &format!("{} in {}", id.digest, trashed.folder))?;
+        transaction.commit()?;
+        self.materialise()?;
+        remove_if_there(disk.unlink(&file)).map_err(|error| Error::io("removing", &file, error))?;
+        Ok(trashed)
+    }
+}
+
+fn describe(id: &EntryId) -> String {
+    format!("{id}: the state doesn't hold it")
+}
