@@ -56,6 +56,8 @@ pub enum Command {
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
+    /// Check the state, or mend a replica whose state was put back to an earlier one in place
+    Doctor(Doctor),
 }
 
 #[derive(Debug, clap::Args)]
@@ -179,6 +181,13 @@ pub struct Bundle {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
     pub bundle: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// Go on as a new incarnation, and stamp anew what may have been stamped twice
+    #[arg(long)]
+    pub new_identity: bool,
 }
 
 #[derive(Debug, clap::Args)]

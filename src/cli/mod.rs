@@ -2,6 +2,7 @@
 //! Data goes to standard output, everything that is said to people to standard error.
 
 mod args;
+mod doctor;
 mod export;
 mod import;
 mod init;
@@ -88,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::inspect(&context, &args),
         Command::Verify(args) => inspect::verify(&context, &args),
         Command::Trash(args) => trash::run(&context, args),
+        Command::Doctor(args) => doctor::run(&context, &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@
 
 mod contents;
 mod discover;
+mod doctor;
 mod export;
 mod home;
 mod import;
@@ -23,6 +24,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use doctor::NewIdentity;
 pub use export::{ExportOptions, Exported, Fullness, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};

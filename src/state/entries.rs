@@ -277,9 +277,15 @@ impl State {
         self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)
     }
 
-    /// Every dead entry.
-    pub fn each_dead_entry(&self, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
-        self.rows(&format!("SELECT {COLUMNS} FROM entry e WHERE alive = 0"), [], each)
+    /// The next entries, dead ones included, in the order of their numbers.
+    pub fn entry_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+        let mut batch = Vec::new();
+        let query = format!("SELECT {COLUMNS} FROM entry e WHERE key > ? ORDER BY key LIMIT ?");
+        self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
+            batch.push(row);
+            Ok(())
+        })?;
+        Ok(batch)
     }
 
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth folder,

@@ -1,0 +1,80 @@
+//! Mending: what a person does when a replica's past was rolled back in place.
+
+use super::Replica;
+use crate::error::{Error, Result};
+use crate::model::{Clock, FolderState, Incarnation, Restamping};
+use crate::state::Row;
+
+/// How many entries are looked at in one go.
+const BATCH: u32 = 512;
+
+/// What a new identity has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewIdentity {
+    /// Entries that were stamped anew.
+    pub entries: u64,
+    /// Folders that were stamped anew.
+    pub folders: u64,
+}
+
+impl Replica {
+    /// Draws a new incarnation, and stamps anew what the present one has stamped since the newest of its stamps that every
+    /// peer which was heard of has shown to know: only these are sure to have been issued once. What nobody else has seen
+    /// yet keeps its place; where somebody changed the same entry meanwhile, the change made here wins, and mail is kept.
+    ///
+    /// # Errors
+    /// The clock is used up.
+    pub fn new_identity(&self) -> Result<NewIdentity> {
+        let transaction = self.state.begin()?;
+        let old = self.state.incarnation()?;
+        let new = Incarnation((self.world.random)());
+        let mut knowledge = self.state.knowledge()?;
+        let peers = self.state.peers()?;
+        let shown = peers.iter().filter_map(|peer| peer.standing.shown.as_ref()).map(|shown| shown.get(old));
+        let issued = self.state.issued_after(Clock::ZERO)?;
+        let last = shown.min().or(issued.last().copied()).unwrap_or_default();
+        let plan = Restamping::plan(old, new, issued.into_iter(), last, &knowledge).ok_or_else(|| {
+            Error::failed("making new stamps: the clock that the peers have shown is at its end")
+                .advise("find the machine whose clock is wrong and make a new replica there")
+        })?;
+        let mut changed = NewIdentity::default();
+        let mut after = None;
+        loop {
+            let batch = self.state.entry_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            for row in batch {
+                changed.entries += u64::from(self.restamp(&row, &plan)?);
+            }
+        }
+        for row in self.state.all_folders() {
+            let Some(state) = row.state else { continue };
+            let stamp = plan.anew(state.stamp);
+            if stamp != state.stamp {
+                self.state.set_folder_state(row.key, FolderState { stamp, ..state })?;
+                changed.folders += 1;
+            }
+        }
+        self.state.set_incarnation(new)?;
+        knowledge.set(old, last);
+        for clock in plan.issued() {
+            knowledge.set(new, clock);
+            self.state.record_issued(clock)?;
+        }
+        self.state.set_knowledge(&knowledge)?;
+        let text = format!("new identity: {} entries stamped anew", changed.entries);
+        self.state.record(self.now(), "doctor", None, &text)?;
+        transaction.commit()?;
+        Ok(changed)
+    }
+
+    fn restamp(&self, row: &Row, plan: &Restamping) -> Result<bool> {
+        let mut entry = row.entry.clone();
+        entry.restamp(|stamp| plan.anew(stamp));
+        let changed = entry != row.entry;
+        if changed {
+            self.state.update_entry(row, &entry)?;
+        }
+        Ok(changed)
+    }
+}
