@@ -1,4 +1,4 @@
-//! Reading bundles, in one pass, from a file, a pipe or a terminal's other end.
+//! Reading bundles, in one pass, from a file or a pipe.
 //!
 //! A bundle's parts are read in the order in which they stand, and each step is a type of its own: a [`Reader`] has read
 //! the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`], which ends
