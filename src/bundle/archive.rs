@@ -123,12 +123,10 @@ impl<B: BufRead> Archive<B> {
     pub(super) fn end(&mut self) -> Result<(), Error> {
         let mut zeros = 0;
         loop {
-            let chunk = match self.inner.fill_buf() {
-                Ok([]) => return Ok(()),
-                Ok(chunk) => chunk,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e.into()),
-            };
+            let chunk = self.inner.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
             let length = chunk.len();
             if chunk.iter().any(|&byte| byte != 0) {
                 return Err(Error::corrupt("archive: something stands behind its end marker"));

@@ -101,7 +101,7 @@ impl<R: BufRead> BufRead for Source<R> {
     }
 }
 
-/// What one frame holds. Its errors are [`Error`]s within [`io::Error`]s, but for interruptions.
+/// What one frame holds. Its errors are [`Error`]s within [`io::Error`]s; interruptions are taken care of here.
 pub(super) struct Frame<'s, R: BufRead>(zstd::Decoder<'static, &'s mut Source<R>>);
 
 impl<'s, R: BufRead> Frame<'s, R> {
@@ -111,16 +111,25 @@ impl<'s, R: BufRead> Frame<'s, R> {
         decoder.window_log_max(limits::WINDOW_LOG).map_err(Error::Io)?;
         Ok(Self(decoder))
     }
+
+    fn explain(&self, error: io::Error) -> Error {
+        match error.kind() {
+            _ if self.0.get_ref().failed => Error::Io(error),
+            io::ErrorKind::UnexpectedEof => Error::Truncated,
+            _ if error.to_string().contains("too much memory") => WINDOW_TOO_LARGE,
+            _ => Error::corrupt(format!("zstd: {error}")),
+        }
+    }
 }
 
 impl<R: BufRead> Read for Frame<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|e| match e.kind() {
-            io::ErrorKind::Interrupted => e,
-            _ if self.0.get_ref().failed => Error::Io(e).into(),
-            io::ErrorKind::UnexpectedEof => Error::Truncated.into(),
-            _ if e.to_string().contains("too much memory") => WINDOW_TOO_LARGE.into(),
-            _ => Error::corrupt(format!("zstd: {e}")).into(),
-        })
+        loop {
+            return match self.0.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Err(self.explain(e).into()),
+                done => done,
+            };
+        }
     }
 }

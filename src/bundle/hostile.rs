@@ -1,1 +1,672 @@
+//! Bundles that no writer makes, and what a reader says of them.
 
+use std::io::{self, BufReader, Read, Write as _};
+
+use super::archive::BLOCK;
+use super::testing::{RawMember, Sample, archive, bundle_of, compress, entry, folder, key, read, stamp};
+use super::{Error, PrivateKey, Record, Stream, limits};
+use crate::model::{Digest, FolderState, Mtime};
+
+/// The bundle must be refused as corrupt, with this in the message.
+#[track_caller]
+fn assert_corrupt(bundle: &[u8], why: &str) {
+    match read(bundle) {
+        Err(Error::Corrupt { what }) if what.contains(why) => {}
+        other => panic!("expected to be told {why:?}, not {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_too_large(bundle: &[u8], why: &str) {
+    match read(bundle) {
+        Err(Error::TooLarge { what, .. }) if what.contains(why) => {}
+        other => panic!("expected to be told {why:?}, not {other:?}"),
+    }
+}
+
+/// The sample's members after a change.
+fn tampered(change: impl FnOnce(&mut Vec<RawMember>)) -> Vec<u8> {
+    let mut members = Sample::new().members();
+    change(&mut members);
+    bundle_of(&members)
+}
+
+/// The sample with other bytes in the place of `entries.jsonl`, vouched for by the manifest.
+fn with_entries(entries: &[u8], folders: u64, count: u64) -> Vec<u8> {
+    let mut sample = Sample::new();
+    sample.manifest.entries = super::Part::of(entries);
+    (sample.manifest.counts.folders, sample.manifest.counts.entries) = (folders, count);
+    let mut members = sample.members();
+    members[2] = RawMember::new("entries.jsonl", entries);
+    bundle_of(&members)
+}
+
+/// The sample with another manifest, properly signed.
+fn with_manifest_text(change: impl FnOnce(String) -> String) -> Vec<u8> {
+    let sample = Sample::new();
+    let json = change(String::from_utf8(sample.manifest.to_json()).unwrap());
+    let signature = key().sign(json.as_bytes()).unwrap().to_armor();
+    let mut members = sample.members();
+    members[0] = RawMember::new("manifest.json", json.as_bytes());
+    members[1] = RawMember::new("manifest.json.sig", signature.as_bytes());
+    bundle_of(&members)
+}
+
+#[test]
+fn what_the_tests_tamper_with_is_good_before() {
+    assert!(read(&tampered(|_| {})).is_ok());
+    assert!(read(&with_manifest_text(|json| json)).is_ok());
+}
+
+/// A zstd frame can hold the same contents in other bits: the window only tells how much memory decompression takes, the
+/// tables of the entropy coder end with unused bits (RFC 8878, section 4.1.1), and one repetition can be copied from either
+/// of two places. The frame's checksum and the signature are over the contents, so nothing else can change.
+#[test]
+fn a_bundle_with_any_byte_changed_is_refused_or_holds_the_very_same() {
+    let bundle = Sample::new().bundle();
+    let good = read(&bundle).unwrap();
+    let (mut tried, mut same) = (0, 0);
+    for at in 0..bundle.len() {
+        for flip in [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff] {
+            let mut bundle = bundle.clone();
+            bundle[at] ^= flip;
+            tried += 1;
+            if let Ok(contents) = read(&bundle) {
+                assert_eq!(contents, good, "byte {at} ^ {flip:#04x}");
+                same += 1;
+            }
+        }
+    }
+    assert!(same * 100 < tried, "{same} of {tried}");
+}
+
+#[test]
+fn an_archive_with_any_byte_changed_is_refused() {
+    let bytes = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
+    let good = read(&compress(&bytes)).unwrap();
+    for at in 0..bytes.len() {
+        for flip in [0x01, 0x20, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] ^= flip;
+            match read(&compress(&changed)) {
+                Err(_) => {}
+                // A checksum may be ended by either.
+                Ok(contents) if bytes[at] == 0 && changed[at] == b' ' => assert_eq!(contents, good),
+                Ok(_) => panic!("byte {at} ^ {flip:#04x} went unseen"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bundle_cut_off_anywhere_is_called_so() {
+    let bundle = Sample::new().bundle();
+    assert!(matches!(read(b""), Err(Error::Empty)));
+    for length in 1..bundle.len() {
+        let result = read(&bundle[..length]);
+        assert!(matches!(result, Err(Error::Truncated)), "{length} of {}: {result:?}", bundle.len());
+    }
+    // The second of two as well.
+    for length in 1..bundle.len() {
+        let result = read(&[&bundle, &bundle[..length]].concat());
+        assert!(matches!(result, Err(Error::Truncated)), "{length} of {}: {result:?}", bundle.len());
+    }
+}
+
+#[test]
+fn several_bundles_one_after_the_other_are_read_one_after_the_other() {
+    let (first, mut second) = (Sample::new(), Sample::new());
+    second.manifest.number += 1;
+    let stream = [first.bundle(), second.bundle()].concat();
+    let contents = read(&stream).unwrap();
+    assert_eq!(contents.manifests, [first.manifest, second.manifest]);
+    assert_eq!(contents.messages.len(), 4);
+}
+
+#[test]
+fn a_bundle_can_be_passed_over_in_every_way() {
+    let bundle = Sample::new().bundle();
+    let six = bundle.repeat(6);
+    let mut stream = Stream::new(six.as_slice());
+    let mut passed = 0;
+    while let Some(reader) = stream.next_bundle().unwrap() {
+        passed += 1;
+        match passed {
+            2 => reader.read_unverified().skip().unwrap(),
+            3 => reader.verify(&key().public_key()).unwrap().drain_verified().unwrap(),
+            4 => {
+                let jobs = reader.read_unverified().records(|_| Ok::<_, Error>(())).unwrap();
+                jobs.jobs(&mut io::sink()).unwrap().skip().unwrap();
+            }
+            5 => {
+                let jobs = reader.read_unverified().records(|_| Ok::<_, Error>(())).unwrap();
+                let mut messages = jobs.jobs(&mut io::sink()).unwrap();
+                // The first is begun only, the second left to `finish`.
+                let mut message = messages.next_message().unwrap().unwrap();
+                message.read_exact(&mut [0; 3]).unwrap();
+                messages.finish().unwrap();
+            }
+            _ => reader.skip().unwrap(),
+        }
+    }
+    assert_eq!(passed, 6);
+}
+
+#[test]
+fn something_else_is_not_a_bundle() {
+    for other in [b"From: me".as_slice(), b"\0", b"PK\x03\x04 a zip", &compress(b"Subject: hi\n\nA compressed mail.\n")]
+    {
+        assert!(matches!(read(other), Err(Error::NotABundle)));
+    }
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
+    assert!(matches!(read(&skippable), Err(Error::NotABundle)));
+    let elsewhere = with_manifest_text(|json| json.replace("mailsync-bundle", "other-bundle"));
+    assert!(matches!(read(&elsewhere), Err(Error::NotABundle)));
+}
+
+#[test]
+fn something_that_follows_a_bundle_is_refused() {
+    let bundle = Sample::new().bundle();
+    assert_corrupt(&[&bundle, b"garbage".as_slice()].concat(), "not another bundle");
+    assert_corrupt(&[&bundle, b"\0".as_slice()].concat(), "not another bundle");
+}
+
+#[test]
+fn a_source_that_fails_is_not_called_a_corrupt_bundle() {
+    struct Failing<'a>(&'a [u8], io::ErrorKind);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(self.1.into()),
+                n => Ok(n),
+            }
+        }
+    }
+    let bundle = Sample::new().bundle();
+    for length in 0..bundle.len() {
+        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::InvalidData] {
+            let source = BufReader::with_capacity(100, Failing(&bundle[..length], kind));
+            let mut stream = Stream::new(source);
+            let result = stream.next_bundle().and_then(|reader| reader.unwrap().read_unverified().drain_verified());
+            assert!(matches!(&result, Err(Error::Io(e)) if e.kind() == kind), "{length}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_gives_single_bytes_and_interruptions_is_read_as_well() {
+    struct Slow<'a>(&'a [u8], bool);
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut buffer[..1]) }
+        }
+    }
+    let bundle = Sample::new().bundle().repeat(2);
+    let mut stream = Stream::new(BufReader::new(Slow(&bundle, false)));
+    for _ in 0..2 {
+        stream.next_bundle().unwrap().unwrap().read_unverified().drain_verified().unwrap();
+    }
+    assert!(stream.next_bundle().unwrap().is_none());
+}
+
+#[test]
+fn a_full_disk_is_not_called_a_corrupt_bundle() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let bundle = Sample::new().bundle();
+    let mut stream = Stream::new(bundle.as_slice());
+    let reader = stream.next_bundle().unwrap().unwrap();
+    let jobs = reader.read_unverified().records(|_| Ok::<_, Error>(())).unwrap();
+    assert!(matches!(jobs.jobs(&mut Full), Err(Error::Sink(e)) if e.kind() == io::ErrorKind::StorageFull));
+}
+
+#[test]
+fn members_out_of_order_are_refused() {
+    assert_corrupt(&tampered(|m| m.swap(1, 2)), "where manifest.json.sig was expected");
+    assert_corrupt(&tampered(|m| m.swap(2, 3)), "where entries.jsonl was expected");
+    assert_corrupt(&tampered(|m| m.swap(3, 4)), "where jobs.jsonl was expected");
+    for other in 1..4 {
+        assert!(matches!(read(&tampered(|m| m.swap(0, other))), Err(Error::NotABundle)), "member {other}");
+    }
+}
+
+#[test]
+fn members_that_are_missing_are_missed() {
+    assert!(matches!(read(&tampered(|m| drop(m.remove(0)))), Err(Error::NotABundle)));
+    assert_corrupt(&tampered(|m| drop(m.remove(1))), "where manifest.json.sig was expected");
+    assert_corrupt(&tampered(|m| drop(m.remove(2))), "where entries.jsonl was expected");
+    assert_corrupt(&tampered(|m| drop(m.remove(3))), "where jobs.jsonl was expected");
+    assert_corrupt(&tampered(|m| drop(m.remove(5))), "fewer than the manifest says");
+    assert_corrupt(&tampered(|m| m.truncate(2)), "ends where entries.jsonl was expected");
+}
+
+#[test]
+fn members_that_come_twice_or_that_nothing_announced_are_refused() {
+    for at in 0..4 {
+        let twice = tampered(|m| m.insert(at, m[at].clone()));
+        assert!(matches!(read(&twice), Err(Error::Corrupt { .. })), "member {at}");
+    }
+    assert_corrupt(&tampered(|m| m.push(m[4].clone())), "more than the manifest says");
+    assert_corrupt(&tampered(|m| m.push(RawMember::new("README", b"hi"))), "\"README\" where a message or the end");
+    let first = tampered(|m| m.insert(0, RawMember::new("manifest.json.bak", b"hi")));
+    assert!(matches!(read(&first), Err(Error::NotABundle)));
+    let mut sample = Sample::new();
+    sample.jobs = None;
+    let mut members = sample.counted().members();
+    members.insert(3, RawMember::new("jobs.jsonl", b"{}\n"));
+    assert_corrupt(&bundle_of(&members), "\"jobs.jsonl\" where a message or the end");
+}
+
+#[test]
+fn a_message_that_comes_twice_is_refused() {
+    let mut sample = Sample::new();
+    sample.messages.push(sample.messages[0].clone());
+    assert_corrupt(&bundle_of(&sample.counted().members()), "comes twice");
+}
+
+#[test]
+fn a_message_with_a_name_that_is_no_digest_is_refused() {
+    let digest = Digest::of(b"x").to_string();
+    let names = [
+        "messages/../x".to_owned(),
+        format!("messages/../{digest}"),
+        format!("./messages/{digest}"),
+        format!("/messages/{digest}"),
+        format!("messages//{digest}"),
+        format!("messages/{}", digest.to_uppercase()),
+        format!("messages/{}", &digest[1..]),
+        format!("messages/{digest}0"),
+        format!("messages/{digest}\n"),
+        "messages/".to_owned(),
+        digest,
+        "\u{1b}[2J".to_owned(),
+    ];
+    for name in names {
+        let bundle = tampered(|m| {
+            m[4] = m[4].clone().with(|fields| {
+                fields.name = [0; 100];
+                fields.name[..name.len()].copy_from_slice(name.as_bytes());
+            });
+        });
+        assert_corrupt(&bundle, "where a message or the end was expected");
+        assert!(!read(&bundle).unwrap_err().to_string().chars().any(char::is_control));
+    }
+    let not_text = tampered(|m| m[4] = m[4].clone().with(|fields| fields.name[10] = 0xff));
+    assert_corrupt(&not_text, "not UTF-8");
+    let prefixed = tampered(|m| m[4] = m[4].clone().with(|fields| fields.prefix[0] = b'x'));
+    assert_corrupt(&prefixed, "prefix");
+}
+
+#[test]
+fn anything_but_regular_files_in_the_plain_format_is_refused() {
+    // Old regular file, hard link, symbolic link, devices, directory, FIFO, contiguous file; then the extensions of GNU
+    // (long name, long link, sparse) and pax (local, global), and one that nobody has defined.
+    for kind in *b"\x001234567LKSxgZ" {
+        for at in [0, 4] {
+            let bundle = tampered(|m| m[at] = m[at].clone().with(|fields| fields.typeflag = [kind]));
+            assert_corrupt(&bundle, "not a regular file");
+        }
+    }
+    let pax = tampered(|m| {
+        m.insert(
+            4,
+            RawMember::new("PaxHeaders/x", b"30 path=messages/../../x\n").with(|fields| fields.typeflag = *b"x"),
+        );
+    });
+    assert_corrupt(&pax, "not a regular file");
+    let gnu = tampered(|m| m[4] = m[4].clone().with(|fields| (fields.magic, fields.version) = (*b"ustar ", *b" \0")));
+    assert_corrupt(&gnu, "not in the ustar format");
+    let version = tampered(|m| m[4] = m[4].clone().with(|fields| fields.version = *b"01"));
+    assert_corrupt(&version, "not in the ustar format");
+    let link = tampered(|m| m[4] = m[4].clone().with(|fields| fields.linkname[0] = b'x'));
+    assert_corrupt(&link, "names a link");
+}
+
+#[test]
+fn a_header_that_could_be_understood_in_two_ways_is_refused() {
+    let checksum = tampered(|m| m[4].header.as_ustar_mut().unwrap().cksum = *b"0000000\0");
+    assert_corrupt(&checksum, "checksum is wrong");
+    // Nothing, not octal, signed, text after the number, and the binary form of GNU tar.
+    let binary = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 21];
+    for size in [*b"\0\0\0\0\0\0\0\0\0\0\0\0", *b"00000000009\0", *b"-0000000025\0", *b"025\0 garbage", binary] {
+        let bundle = tampered(|m| m[4] = m[4].clone().with(|fields| fields.size = size));
+        assert_corrupt(&bundle, "not an octal number");
+    }
+    let padding = {
+        let mut bytes = archive(&Sample::new().members());
+        *bytes.last_mut().unwrap() = b'x';
+        compress(&[bytes, vec![0; 2 * BLOCK]].concat())
+    };
+    assert_corrupt(&padding, "not padded with zeros");
+}
+
+#[test]
+fn an_absurd_size_is_refused_and_takes_no_memory() {
+    let absurd = |at: usize| {
+        let size = *b"77777777777\0";
+        let mut members = Sample::new().members();
+        members[at] = members[at].clone().with(|fields| fields.size = size);
+        compress(&archive(&members))
+    };
+    assert_too_large(&absurd(0), "manifest.json");
+    assert_too_large(&absurd(1), "manifest.json.sig");
+    assert_corrupt(&absurd(2), "not of the size that the manifest says");
+    assert_too_large(&absurd(3), "jobs.jsonl");
+    assert_corrupt(&absurd(4), "more than the manifest says");
+    // Within the limit, but not there.
+    let mut members = Sample::new().members();
+    members[0] = members[0].clone().with(|fields| fields.size = *b"00100000000\0");
+    assert_corrupt(&compress(&archive(&members)), "ends without an end marker");
+}
+
+#[test]
+fn an_archive_without_its_end_marker_is_refused() {
+    let bytes = archive(&Sample::new().members());
+    for (zeros, why) in [
+        (0, "without an end marker"),
+        (1, "without an end marker"),
+        (BLOCK, "without an end marker"),
+        (2 * BLOCK - 1, "without an end marker"),
+    ] {
+        assert_corrupt(&compress(&[bytes.clone(), vec![0; zeros]].concat()), why);
+    }
+    let half = [bytes, vec![0; BLOCK], vec![b'x'; BLOCK]].concat();
+    assert_corrupt(&compress(&half), "half an end marker");
+}
+
+#[test]
+fn an_archive_is_followed_by_some_zeros_at_most() {
+    let bytes = archive(&Sample::new().members());
+    let padded = |zeros: u64| [bytes.as_slice(), &vec![0; 2 * BLOCK + usize::try_from(zeros).unwrap()]].concat();
+    assert!(read(&compress(&padded(limits::PADDING_BYTES))).is_ok());
+    assert_too_large(&compress(&padded(limits::PADDING_BYTES + 1)), "padding");
+    assert_too_large(&compress(&padded(1 << 30)), "padding");
+    assert_corrupt(&compress(&[padded(100), b"x".to_vec()].concat()), "something stands behind");
+    assert_corrupt(&compress(&[padded(0), bytes.clone()].concat()), "something stands behind");
+}
+
+#[test]
+fn a_frame_that_decompresses_without_end_is_left_early() {
+    let sample = Sample::new();
+    let bomb = |members: &[RawMember]| {
+        let mut bytes = archive(members);
+        bytes.resize(bytes.len() + (1 << 30), b' ');
+        compress(&bytes)
+    };
+    let mut members = sample.members();
+    members.truncate(2);
+    assert_corrupt(&bomb(&members), "not in the ustar format");
+    members.push(RawMember { data: Vec::new(), ..sample.members()[2].clone() });
+    assert_too_large(
+        &{
+            let mut members = members.clone();
+            let bytes = 1 << 30;
+            let mut manifest = sample.manifest.clone();
+            manifest.entries.bytes = bytes;
+            let json = manifest.to_json();
+            members[0] = RawMember::new("manifest.json", &json);
+            members[1] = RawMember::new("manifest.json.sig", key().sign(&json).unwrap().to_armor().as_bytes());
+            members[2].header.set_size(bytes);
+            members[2].header.set_cksum();
+            bomb(&members)
+        },
+        "line",
+    );
+}
+
+#[test]
+fn a_frame_without_checksum_is_refused() {
+    let bytes = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
+    assert_corrupt(&zstd::encode_all(bytes.as_slice(), 3).unwrap(), "no checksum");
+}
+
+#[test]
+fn a_frame_that_takes_too_much_memory_is_refused() {
+    let bytes = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
+    let with_window = |log: u32| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.window_log(log).unwrap();
+        // In two pieces: of a single one zstd would know the size, and choose a window no larger.
+        encoder.write_all(&bytes[..BLOCK]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&bytes[BLOCK..]).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert!(read(&with_window(27)).is_ok());
+    assert_too_large(&with_window(28), "window");
+    assert_too_large(&with_window(31), "window");
+    // A frame of one segment, which names the size of its contents in place of a window: 4 GiB.
+    let segment = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa4], &u32::MAX.to_le_bytes()[..], &[0; 100]].concat();
+    assert_too_large(&segment, "window");
+}
+
+#[test]
+fn a_frame_that_needs_a_dictionary_is_refused() {
+    let mut bundle = Sample::new().bundle();
+    bundle[4] |= 1;
+    assert_corrupt(&bundle, "sets bits that no bundle has");
+}
+
+#[test]
+fn a_manifest_that_lies_about_what_follows_is_found_out() {
+    let lie = |change: fn(&mut Sample)| {
+        let mut sample = Sample::new();
+        change(&mut sample);
+        bundle_of(&sample.members())
+    };
+    assert_corrupt(&lie(|s| s.manifest.counts.folders += 1), "not as many records");
+    assert_corrupt(&lie(|s| s.manifest.counts.entries -= 1), "not as many records");
+    assert_corrupt(&lie(|s| s.manifest.counts.jobs += 1), "not as many jobs");
+    assert_corrupt(&lie(|s| s.manifest.counts.messages += 1), "fewer than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.counts.messages -= 1), "more than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.counts.messages = u64::MAX), "fewer than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.bytes += 1), "fewer than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.bytes -= 1), "more than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.bytes = 0), "more than the manifest says");
+    assert_corrupt(&lie(|s| s.manifest.entries.bytes += 1), "not of the size");
+    assert_corrupt(&lie(|s| s.manifest.entries.sha256 = Digest::of(b"")), "not what the manifest vouches for");
+    assert_corrupt(&lie(|s| s.manifest.jobs.as_mut().unwrap().bytes += 1), "not of the size");
+    assert_corrupt(&lie(|s| s.manifest.jobs.as_mut().unwrap().sha256 = Digest::of(b"")), "not what the manifest");
+}
+
+#[test]
+fn a_manifest_that_contradicts_itself_is_refused() {
+    let wrong = |change: fn(&mut Sample)| {
+        let mut sample = Sample::new();
+        change(&mut sample);
+        bundle_of(&sample.members())
+    };
+    assert_corrupt(&wrong(|s| s.manifest.issued.reverse()), "issued");
+    assert_corrupt(&wrong(|s| s.manifest.issued = vec![stamp(4).clock; 2]), "issued");
+    assert_corrupt(&wrong(|s| s.manifest.wants = vec![Digest::of(b"x"); 2]), "wants");
+    assert_corrupt(&wrong(|s| s.manifest.sender.name.clear()), "name");
+    assert_corrupt(&wrong(|s| s.manifest.sender.name = "\u{1b}[2J".to_owned()), "name");
+    assert_corrupt(&wrong(|s| s.manifest.sender.name = "x".repeat(256)), "name");
+    assert_corrupt(&wrong(|s| s.manifest.counts.jobs = 0), "jobs");
+    assert_corrupt(&wrong(|s| s.manifest.jobs = None), "jobs");
+    assert_corrupt(
+        &wrong(|s| {
+            s.manifest.kind = super::Kind::Full;
+            s.manifest.base = s.manifest.tip.clone();
+        }),
+        "full",
+    );
+}
+
+#[test]
+fn a_manifest_that_is_not_one_is_refused() {
+    assert_corrupt(&with_manifest_text(|_| String::new()), "manifest.json");
+    assert_corrupt(&with_manifest_text(|json| json.replace('{', "[")), "manifest.json");
+    assert_corrupt(&with_manifest_text(|json| json + "{}"), "manifest.json");
+    assert_corrupt(&with_manifest_text(|json| json.replace("\"number\": 7", "\"number\": -7")), "manifest.json");
+    assert_corrupt(&with_manifest_text(|json| json.replace("\"number\": 7,", "")), "number");
+    assert_corrupt(
+        &with_manifest_text(|json| json.replace("\"number\": 7,", "\"number\": 7, \"number\": 8,")),
+        "number",
+    );
+    assert_corrupt(&with_manifest_text(|json| json.replace("\"version\": 1", "\"version\": 0")), "version");
+    assert_corrupt(&with_manifest_text(|json| json.replace("\"version\": 1", "\"version\": \"1\"")), "manifest.json");
+    assert_corrupt(&with_manifest_text(|json| json.replace("delta", "gamma")), "manifest.json");
+    assert_corrupt(&with_manifest_text(|_| "[".repeat(1 << 20)), "manifest.json");
+}
+
+#[test]
+fn a_field_that_came_later_is_no_obstacle() {
+    let later = with_manifest_text(|json| json.replacen('{', "{ \"later\": {\"x\": [1, null]},", 1));
+    assert!(read(&later).is_ok());
+}
+
+#[test]
+fn a_newer_format_is_called_so_whatever_else_has_changed() {
+    let newer = |json: &str| {
+        let json = json.to_owned();
+        match read(&with_manifest_text(|_| json)) {
+            Err(Error::NewerFormat { what }) => what,
+            other => panic!("expected to be told of a newer format, not {other:?}"),
+        }
+    };
+    assert_eq!(newer(r#"{"version": 2, "format": "mailsync-bundle"}"#), "format version 2");
+    assert_eq!(newer(r#"{"format": "mailsync-bundle", "version": 3, "features": {}, "kind": 9}"#), "format version 3");
+    let feature = r#"{"format": "mailsync-bundle", "version": 1, "features": ["patches"], "kind": "third"}"#;
+    assert_eq!(newer(feature), "the feature \"patches\"");
+}
+
+#[test]
+fn a_signature_that_does_not_hold_is_refused() {
+    let bad = |bundle: &[u8]| matches!(read(bundle), Err(Error::BadSignature { .. }));
+    let json = Sample::new().manifest.to_json();
+    let with_signature = |text: &[u8]| tampered(|m| m[1] = RawMember::new("manifest.json.sig", text));
+
+    let other_bytes = key().sign(b"something else").unwrap().to_armor();
+    assert!(bad(&with_signature(other_bytes.as_bytes())), "over other bytes");
+    let elsewhere = key().sign_for("file", &json).unwrap().to_armor();
+    assert!(bad(&with_signature(elsewhere.as_bytes())), "in another namespace");
+    assert!(bad(&with_signature(b"")), "none");
+    assert!(bad(&with_signature(b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")), "garbage");
+    let changed = tampered(|m| {
+        let at = m[0].data.iter().position(|&byte| byte == b'7').unwrap();
+        m[0].data[at] = b'8';
+    });
+    assert!(bad(&changed), "over a manifest that was changed");
+}
+
+#[test]
+fn another_signer_than_the_expected_one_is_named() {
+    let mallory = PrivateKey::from_seed([2; 32]);
+    let json = Sample::new().manifest.to_json();
+    let forged = mallory.sign(&json).unwrap().to_armor();
+    let bundle = tampered(|m| m[1] = RawMember::new("manifest.json.sig", forged.as_bytes()));
+    let wrong_signer = |result: Result<_, Error>| match result {
+        Err(Error::WrongSigner { expected, found }) => (expected, found),
+        other => panic!("expected to be told of a wrong signer, not {other:?}"),
+    };
+    let ids = (key().public_key().id(), mallory.public_key().id());
+    assert_eq!(wrong_signer(read(&bundle).map(drop)), ids);
+
+    // Checked against the forger's own key, the sender that the manifest names is another.
+    let mut stream = Stream::new(bundle.as_slice());
+    let reader = stream.next_bundle().unwrap().unwrap();
+    assert_eq!(reader.signer(), mallory.public_key());
+    assert_eq!(wrong_signer(reader.verify(&mallory.public_key()).map(drop)), (ids.1, ids.0));
+}
+
+#[test]
+fn a_message_with_other_contents_is_refused_however_it_is_read() {
+    let bundle = tampered(|m| m[5].data[9] ^= 1);
+    assert_corrupt(&bundle, "has other contents");
+    let mut stream = Stream::new(bundle.as_slice());
+    let reader = stream.next_bundle().unwrap().unwrap();
+    let drained = reader.verify(&key().public_key()).unwrap().drain_verified();
+    assert!(matches!(drained, Err(Error::Corrupt { .. })));
+    let mut stream = Stream::new(bundle.as_slice());
+    let reader = stream.next_bundle().unwrap().unwrap();
+    reader.skip().unwrap();
+}
+
+#[test]
+fn records_out_of_order_are_refused() {
+    let mut lines = Vec::new();
+    Sample::new().spool().copy_to(&mut lines).unwrap();
+    let lines: Vec<_> = lines.split_inclusive(|&byte| byte == b'\n').collect();
+    let in_order = |order: [usize; 5]| with_entries(&order.map(|i| lines[i]).concat(), 2, 3);
+    assert!(read(&in_order([0, 1, 2, 3, 4])).is_ok());
+    assert_corrupt(&in_order([1, 0, 2, 3, 4]), "line 2: the folders are not in ascending order");
+    assert_corrupt(&in_order([0, 0, 2, 3, 4]), "line 2: the folders are not in ascending order");
+    assert_corrupt(&in_order([0, 2, 1, 3, 4]), "line 3: a folder stands after an entry");
+    assert_corrupt(&in_order([0, 1, 3, 2, 4]), "line 4: the entries are not in ascending order");
+    assert_corrupt(&in_order([0, 1, 2, 4, 3]), "line 5: the entries are not in ascending order");
+    assert_corrupt(&in_order([0, 1, 2, 2, 3]), "line 4: the entries are not in ascending order");
+}
+
+#[test]
+fn a_line_that_is_no_record_is_refused() {
+    let mut sample = Sample::new();
+    let (id, entry) = entry(b"x", "INBOX", Mtime::new(5, 6));
+    sample.records = vec![Record::Entry { id, entry }];
+    let mut line = Vec::new();
+    sample.spool().copy_to(&mut line).unwrap();
+    let line = String::from_utf8(line).unwrap();
+    let wrong = |from: &str, to: &str| {
+        assert!(line.contains(from), "{line}");
+        with_entries(line.replace(from, to).as_bytes(), 0, 1)
+    };
+    let digest = Digest::of(b"x").to_string();
+    assert!(matches!(read(&wrong("INBOX", "Sent")), Ok(contents) if contents.records.len() == 1));
+    assert_corrupt(&wrong("INBOX", "../../etc"), "folder name");
+    assert_corrupt(&wrong("INBOX", "a\\u0000b"), "folder name");
+    assert_corrupt(&wrong("\"entry\"", "\"message\""), "unknown variant");
+    assert_corrupt(&wrong("\"entry\"", "\"\\u001b[2J\""), "unknown variant");
+    assert_corrupt(&wrong(&digest, &digest[1..]), "digest");
+    assert_corrupt(&wrong("\"mtime\":5", "\"mtime\":5.0"), "line 1");
+    assert_corrupt(&wrong("\"mtime\":5", "\"mtime\":9223372036854775807"), "mtime");
+    assert_corrupt(&wrong("\"mtime_ns\":6", "\"mtime_ns\":1000000000"), "mtime");
+    assert_corrupt(&wrong("\"size\":1", "\"size\":-1"), "line 1");
+    assert_corrupt(&wrong("\"size\":1", "\"size\":8589934592"), "8589934592 bytes");
+    assert_corrupt(&wrong("\"S\"", "\"SS\""), "flag");
+    assert_corrupt(&wrong("\"flags\":{", "\"flags\":{\"S\":[\"0000000000000001-0000000000000001\",false],"), "twice");
+    assert_corrupt(&wrong("\n", " {}\n"), "line 1");
+    assert_corrupt(&wrong("\n", ""), "no end");
+    assert_corrupt(&wrong("\n", "\n\n"), "line 2");
+    assert_corrupt(&wrong("\n", "\r\n\0\n"), "line 2");
+    let flags: Vec<_> = (0..=limits::FLAGS).map(|n| format!("\"keyword:{n}\":[\"{}\",true]", stamp(1))).collect();
+    let many = |n: usize| wrong("\"flags\":{", &format!("\"flags\":{{{},", flags[..n].join(",")));
+    assert!(read(&many(limits::FLAGS - 1)).is_ok());
+    assert_corrupt(&many(limits::FLAGS), "flags");
+}
+
+#[test]
+fn a_line_without_end_is_refused_before_it_fills_the_memory() {
+    let long = |length: u64| {
+        let spaces = usize::try_from(length).unwrap();
+        let state = FolderState { stamp: stamp(1), present: true };
+        let mut sample = Sample::new();
+        sample.records = vec![Record::Folder { name: folder("INBOX"), state }];
+        let mut line = Vec::new();
+        sample.spool().copy_to(&mut line).unwrap();
+        line.pop();
+        line.resize(spaces, b' ');
+        line.push(b'\n');
+        with_entries(&line, 1, 0)
+    };
+    assert!(read(&long(limits::LINE_BYTES)).is_ok());
+    assert_too_large(&long(limits::LINE_BYTES + 1), "line");
+    assert_too_large(&long(100 << 20), "line");
+}
+
+#[test]
+#[should_panic(expected = "was read to its end")]
+fn a_stream_does_not_go_on_from_the_middle_of_a_bundle() {
+    let bundle = Sample::new().bundle();
+    let mut stream = Stream::new(bundle.as_slice());
+    drop(stream.next_bundle().unwrap());
+    let _ = stream.next_bundle();
+}

@@ -25,6 +25,8 @@ mod spool;
 mod writer;
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,4 @@
-//! Reading bundles, in one pass, from a file, a pipe or a terminal's other end.
+//! Reading bundles, in one pass, from a file or a pipe.
 //!
 //! A bundle's parts are read in the order in which they stand, and each step is a type of its own: a [`Reader`] has read
 //! the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`], which ends
@@ -443,12 +443,10 @@ fn read_line(data: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error>
 fn copy_hashing(data: &mut impl BufRead, sink: &mut impl Write) -> Result<Digest, Error> {
     let mut hasher = Sha256::new();
     loop {
-        let chunk = match data.fill_buf() {
-            Ok([]) => return Ok(Digest(hasher.finalize().into())),
-            Ok(chunk) => chunk,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e.into()),
-        };
+        let chunk = data.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(Digest(hasher.finalize().into()));
+        }
         hasher.update(chunk);
         sink.write_all(chunk).map_err(Error::Sink)?;
         let length = chunk.len();

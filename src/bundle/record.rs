@@ -261,3 +261,165 @@ impl Order {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{entry, folder, stamp};
+    use super::*;
+    use crate::model::{Clock, Incarnation};
+
+    fn encoded(record: &Record) -> Vec<u8> {
+        let mut line = Vec::new();
+        match record {
+            Record::Folder { name, state } => encode_folder(&mut line, name, *state),
+            Record::Entry { id, entry } => encode_entry(&mut line, id, entry),
+        }
+        line
+    }
+
+    fn stamps() -> impl Strategy<Value = Stamp> {
+        let clocks = prop_oneof![Just(0), 0..=Clock::MAX.bits()];
+        (clocks, any::<u64>()).prop_map(|(clock, incarnation)| Stamp {
+            clock: Clock::from_bits(clock).unwrap(),
+            incarnation: Incarnation(incarnation),
+        })
+    }
+
+    fn folders() -> impl Strategy<Value = FolderName> {
+        let component =
+            "[^/\\x00]{1,20}".prop_filter("not one of the names for directories", |c| c != "." && c != "..");
+        prop::collection::vec(component, 1..4).prop_map(|components| components.join("/").parse().unwrap())
+    }
+
+    fn flags() -> impl Strategy<Value = FlagRegisters> {
+        let flag = prop_oneof![
+            "[a-zA-Z0-9]".prop_map(|text| text.parse().unwrap()),
+            Just(Flag::Recent),
+            "[!-~]{1,30}".prop_map(|name| Flag::keyword(&name).unwrap()),
+        ];
+        prop::collection::vec((flag, stamps(), any::<bool>()), 0..8).prop_map(|written| {
+            let mut registers = FlagRegisters::default();
+            for (flag, stamp, on) in written {
+                registers.write(flag, stamp, on);
+            }
+            registers
+        })
+    }
+
+    prop_compose! {
+        fn entries()(
+            digest in any::<[u8; 32]>(),
+            birth in folders(),
+            elsewhere in prop::option::of(folders()),
+            ordinal in prop_oneof![Just(0), any::<u32>()],
+            location in stamps(),
+            born in prop::option::of(stamps()),
+            floor in stamps(),
+            removal in prop::option::of((stamps(), stamps())),
+            flags in flags(),
+            size in 0..=limits::MEMBER_BYTES,
+            mtime in any::<i64>(),
+        ) -> Record {
+            let entry = Entry {
+                location: (location, elsewhere.unwrap_or_else(|| birth.clone())),
+                born: born.unwrap_or(location),
+                floor,
+                removal: removal.map(|(seen, stamp)| Removal { seen, stamp }),
+                flags,
+                size,
+                mtime: Mtime(mtime),
+            };
+            Record::Entry { id: EntryId { digest: Digest(digest), birth, ordinal }, entry }
+        }
+    }
+
+    fn records() -> impl Strategy<Value = Record> {
+        let folder = (folders(), stamps(), any::<bool>())
+            .prop_map(|(name, stamp, present)| Record::Folder { name, state: FolderState { stamp, present } });
+        prop_oneof![1 => folder, 4 => entries()]
+    }
+
+    proptest! {
+        #[test]
+        fn records_read_back_what_they_write(records in prop::collection::vec(records(), 1..5)) {
+            let mut decoder = Decoder::default();
+            for record in &records {
+                let line = encoded(record);
+                prop_assert_eq!(line.iter().position(|&byte| byte == b'\n'), Some(line.len() - 1));
+                prop_assert_eq!(&decoder.decode(&line).unwrap(), record);
+            }
+        }
+
+        #[test]
+        fn any_line_is_a_record_or_refused(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Decoder::default().decode(&line);
+        }
+    }
+
+    #[test]
+    fn a_line_leaves_out_what_goes_without_saying() {
+        let (id, mut state) = entry(b"x", "INBOX", Mtime::new(1_500_000_000, 0));
+        let stamp_of = |millis| stamp(millis).to_string();
+        let record = Record::Entry { id: id.clone(), entry: state.clone() };
+        let expected = format!(
+            r#"{{"entry":{{"digest":"{}","birth":"INBOX","location":"{2}","flags":{{"S":["{2}",true]}},"size":1,"mtime":{1}}}}}"#,
+            id.digest,
+            1_500_000_000,
+            stamp_of(1),
+        );
+        assert_eq!(String::from_utf8(encoded(&record)).unwrap(), expected + "\n");
+
+        state.move_to(stamp(2), folder("Sent"));
+        state.remove(stamp(3));
+        state.floor = stamp(1);
+        state.flags = FlagRegisters::default();
+        state.mtime = Mtime(-1);
+        let record = Record::Entry { id: EntryId { ordinal: 7, ..id.clone() }, entry: state };
+        let expected = format!(
+            concat!(
+                r#"{{"entry":{{"digest":"{}","birth":"INBOX","ordinal":7,"folder":"Sent","location":"{2}","born":"{1}","#,
+                r#""floor":"{1}","removal":{{"seen":"{2}","stamp":"{3}"}},"size":1,"mtime":-1,"mtime_ns":999999999}}}}"#
+            ),
+            id.digest,
+            stamp_of(1),
+            stamp_of(2),
+            stamp_of(3),
+        );
+        assert_eq!(String::from_utf8(encoded(&record)).unwrap(), expected + "\n");
+    }
+
+    #[test]
+    fn the_largest_entry_there_can_be_fits_a_line() {
+        let long = folder(&"\u{1}".repeat(FolderName::MAX_BYTES));
+        let (mut id, mut state) = entry(b"x", "INBOX", Mtime(i64::MIN));
+        (id.birth, id.ordinal) = (long.clone(), u32::MAX);
+        state.floor = stamp(3);
+        state.size = limits::MEMBER_BYTES;
+        for n in 1..limits::FLAGS {
+            let name = format!("{n:\"<0$}", Flag::MAX_KEYWORD_BYTES);
+            state.set_flag(stamp(3), Flag::keyword(&name).unwrap(), false);
+        }
+        state.move_to(stamp(2), long);
+        state.remove(stamp(3));
+        assert_eq!(state.flags.iter().len(), limits::FLAGS);
+        let record = Record::Entry { id, entry: state };
+        let line = encoded(&record);
+        assert!(line.len() as u64 <= limits::LINE_BYTES, "{}", line.len());
+        assert_eq!(Decoder::default().decode(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn entries_that_stand_together_share_the_memory_of_their_folder() {
+        let mut decoder = Decoder::default();
+        let mut read = |contents: &[u8]| {
+            let (id, entry) = entry(contents, "INBOX", Mtime(0));
+            match decoder.decode(&encoded(&Record::Entry { id, entry })).unwrap() {
+                Record::Entry { id, .. } => id.birth.as_str().as_ptr(),
+                Record::Folder { .. } => unreachable!("an entry was written"),
+            }
+        };
+        assert_eq!(read(b"x"), read(b"y"));
+    }
+}

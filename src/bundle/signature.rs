@@ -152,7 +152,12 @@ impl Signature {
         if signature.namespace() != NAMESPACE {
             return Err(bad("it was made for another purpose (its namespace is not \"mailsync\")"));
         }
-        Ok(Self(signature))
+        let signature = Self(signature);
+        // The decoder is not strict about what stands around the armor.
+        if signature.to_armor().as_bytes() != text {
+            return Err(bad("its armor is not in the form that ssh-keygen writes"));
+        }
+        Ok(signature)
     }
 
     /// The armored SSHSIG, which `ssh-keygen -Y verify` reads.

@@ -141,3 +141,60 @@ impl SpooledRecords {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{entry, folder, stamp};
+    use super::*;
+    use crate::model::{Flag, Mtime};
+
+    #[test]
+    fn records_out_of_order_are_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let inconsistent = |result| matches!(result, Err(WriteError::Inconsistent { .. }));
+        let state = FolderState { stamp: stamp(1), present: true };
+        let (id, state_of_entry) = entry(b"x", "INBOX", Mtime(1));
+        let (earlier, state_of_earlier) = entry(b"y", "INBOX", Mtime(0));
+
+        let mut spool = RecordSpool::new(dir.path());
+        spool.folder(&folder("b"), state).unwrap();
+        assert!(inconsistent(spool.folder(&folder("b"), state)));
+        assert!(inconsistent(spool.folder(&folder("a"), state)));
+        spool.entry(&id, &state_of_entry).unwrap();
+        assert!(inconsistent(spool.entry(&id, &state_of_entry)));
+        assert!(inconsistent(spool.entry(&earlier, &state_of_earlier)));
+        assert!(inconsistent(spool.folder(&folder("c"), state)));
+    }
+
+    #[test]
+    fn what_no_reader_would_take_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
+        for n in 0..limits::FLAGS {
+            state.set_flag(stamp(1), Flag::keyword(&n.to_string()).unwrap(), true);
+        }
+        assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
+        let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
+        state.size = limits::MEMBER_BYTES + 1;
+        assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn records_beyond_what_is_kept_in_memory_go_to_a_file_that_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = RecordSpool::new(dir.path());
+        let (mut id, state) = entry(b"x", "INBOX", Mtime(1));
+        for ordinal in 0..50_000 {
+            id.ordinal = ordinal;
+            spool.entry(&id, &state).unwrap();
+        }
+        let spooled = spool.finish().unwrap();
+        assert_eq!((spooled.folders(), spooled.entries()), (0, 50_000));
+        let part = spooled.part();
+        assert!(part.bytes > IN_MEMORY as u64);
+        let mut bytes = Vec::new();
+        spooled.copy_to(&mut bytes).unwrap();
+        assert_eq!(Part::of(&bytes), part);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

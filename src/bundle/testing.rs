@@ -39,6 +39,8 @@ pub(super) struct Sample {
     pub(super) records: Vec<Record>,
     pub(super) jobs: Option<Vec<u8>>,
     pub(super) messages: Vec<Vec<u8>>,
+    /// The delivery date of them all, as far as the archive tells it.
+    pub(super) delivered: Mtime,
     pub(super) manifest: Manifest,
 }
 
@@ -80,7 +82,7 @@ impl Sample {
             entries: Part::of(b""),
             jobs: None,
         };
-        Self { records, jobs, messages, manifest }.counted()
+        Self { records, jobs, messages, delivered: Mtime::new(1_500_000_000, 0), manifest }.counted()
     }
 
     /// Makes the manifest say what is there.
@@ -115,7 +117,7 @@ impl Sample {
         let mut writer =
             Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.jobs.as_deref()).unwrap();
         for message in &self.messages {
-            writer.message_bytes(Digest::of(message), Mtime::new(1_500_000_000, 0), message).unwrap();
+            writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
         }
         writer.finish().unwrap()
     }
