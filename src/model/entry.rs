@@ -1,5 +1,6 @@
 //! Entries: one message in one folder, and how two states of it merge.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::{Digest, Flag, FlagRegisters, FlagSet, FolderName, Knowledge, Stamp};
@@ -78,7 +79,7 @@ pub struct Entry {
     pub flags: FlagRegisters,
     /// The message's size in bytes, which its digest determines.
     pub size: u64,
-    /// The delivery date; of several, the earliest.
+    /// The delivery date, written by the delivery at `born`.
     pub mtime: Mtime,
 }
 
@@ -144,6 +145,13 @@ impl Entry {
         for (flag, stamp, on) in other.flags.iter() {
             flags.write(flag.clone(), *stamp, *on);
         }
+        // A date without a stamp of its own, such as the earliest of all, would stay unknown to whoever covers `born`, and
+        // would differ between those who have forgotten an earlier life of the entry and those who have not.
+        let mtime = match self.born.cmp(&other.born) {
+            Ordering::Less => other.mtime,
+            Ordering::Equal => self.mtime.min(other.mtime),
+            Ordering::Greater => self.mtime,
+        };
         Self {
             location: self.location.clone().max(other.location.clone()),
             born: self.born.max(other.born),
@@ -151,7 +159,7 @@ impl Entry {
             removal: self.removal.max(other.removal),
             flags,
             size: self.size.max(other.size),
-            mtime: self.mtime.min(other.mtime),
+            mtime,
         }
     }
 

@@ -134,8 +134,9 @@ pub fn export_base(shown: Knowledge, horizon: &Knowledge) -> Knowledge {
 
 /// Whether a dead entry can be forgotten: every peer's shown tip covers all its stamps. A replica without peers forgets
 /// nothing.
-pub fn purgeable<'a>(entry: &Entry, mut shown: impl Iterator<Item = &'a Knowledge>) -> bool {
-    !entry.alive() && shown.all(|tip| entry.covered_by(tip))
+pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
+    let mut shown = shown.peekable();
+    !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
 }
 
 /// How a replica whose state was rolled back in place stamps anew what it has stamped since `last`, the newest of its

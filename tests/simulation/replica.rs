@@ -1,0 +1,411 @@
+//! A replica whose mail is only in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mailsync::model::{
+    Arrival, Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
+    Knowledge, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, arrive, dropped_by_full,
+    export_base, is_newest, judge, purgeable,
+};
+
+/// What a bundle file carries.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Which replica wrote it.
+    pub from: usize,
+    /// What the model wants to know of it.
+    pub head: Head,
+    /// The sender's state digest.
+    pub state: StateDigest,
+    /// Entries of which the base doesn't cover everything.
+    pub entries: BTreeMap<EntryId, Entry>,
+    /// Folder registers that the base doesn't cover.
+    pub folders: BTreeMap<FolderName, FolderState>,
+    /// The messages whose contents it holds.
+    pub contents: BTreeSet<Digest>,
+    /// The messages whose contents the sender would like to have.
+    pub wants: BTreeSet<Digest>,
+}
+
+/// What came of reading a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// It was applied, and showed that two replicas that know the same hold different mail.
+    Differs,
+    /// It has to wait for something else.
+    Waits,
+}
+
+/// What a replica holds, as far as a person or another replica can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Where each message lies, with which flags and which delivery date.
+    pub entries: BTreeMap<EntryId, (FolderName, FlagSet, Mtime)>,
+    /// The folders that exist.
+    pub folders: BTreeSet<FolderName>,
+}
+
+impl View {
+    /// What somebody who holds exactly this would see.
+    pub fn of(entries: &BTreeMap<EntryId, Entry>, folders: &BTreeMap<FolderName, FolderState>) -> Self {
+        let alive = entries.iter().filter(|(_, entry)| entry.alive());
+        let shown = |entry: &Entry| (entry.location.1.clone(), entry.flags_on().cloned().collect(), entry.mtime);
+        let entries: BTreeMap<_, _> = alive.map(|(id, entry)| (id.clone(), shown(entry))).collect();
+        let made = folders.iter().filter(|(_, folder)| folder.present).map(|(name, _)| name);
+        let folders = made.chain(entries.values().map(|(folder, ..)| folder)).cloned().collect();
+        Self { entries, folders }
+    }
+
+    /// What differs, a line for each entry and folder: what is here, then what is there.
+    pub fn differences(&self, other: &Self) -> String {
+        let ids: BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
+        let differ = ids.into_iter().filter(|id| self.entries.get(id) != other.entries.get(id));
+        let entries = differ.map(|id| format!("\n{id}: {:?} / {:?}", self.entries.get(id), other.entries.get(id)));
+        let folders = self.folders.symmetric_difference(&other.folders);
+        entries.chain(folders.map(|folder| format!("\n{folder}: exists on one side only"))).collect()
+    }
+}
+
+/// What a replica keeps of each peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Peer {
+    standing: Standing,
+    wants: BTreeSet<Digest>,
+    sent: Option<Knowledge>,
+    suspect: bool,
+}
+
+/// A replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    name: usize,
+    incarnation: Incarnation,
+    knowledge: Knowledge,
+    horizon: Knowledge,
+    issued: Vec<Clock>,
+    entries: BTreeMap<EntryId, Entry>,
+    folders: BTreeMap<FolderName, FolderState>,
+    have: BTreeSet<Digest>,
+    state: StateDigest,
+    peers: BTreeMap<usize, Peer>,
+    bundles: u64,
+}
+
+impl Replica {
+    /// A replica that holds nothing.
+    pub fn new(name: usize, incarnation: Incarnation) -> Self {
+        Self {
+            name,
+            incarnation,
+            knowledge: Knowledge::new(),
+            horizon: Knowledge::new(),
+            issued: Vec::new(),
+            entries: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            have: BTreeSet::new(),
+            state: StateDigest::default(),
+            peers: BTreeMap::new(),
+            bundles: 0,
+        }
+    }
+
+    /// What it holds.
+    pub fn view(&self) -> View {
+        View::of(&self.entries, &self.folders)
+    }
+
+    /// What it knows.
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
+    /// Its state digest, kept up change by change.
+    pub fn state(&self) -> StateDigest {
+        self.state
+    }
+
+    /// Its state digest, computed from everything it holds.
+    pub fn state_from_scratch(&self) -> StateDigest {
+        let mut state = StateDigest::default();
+        for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.alive()) {
+            state.add(&entry.canonical(id));
+        }
+        for (name, _) in self.folders.iter().filter(|(_, folder)| folder.present) {
+            state.add(&canonical_folder(name));
+        }
+        state
+    }
+
+    /// Everything it keeps, the entries that were removed included.
+    pub fn entries(&self) -> &BTreeMap<EntryId, Entry> {
+        &self.entries
+    }
+
+    /// Every folder that it has heard of.
+    pub fn folders(&self) -> &BTreeMap<FolderName, FolderState> {
+        &self.folders
+    }
+
+    /// The incarnation, and the clocks of the stamps issued by it.
+    pub fn issued(&self) -> (Incarnation, &[Clock]) {
+        (self.incarnation, &self.issued)
+    }
+
+    /// This replica as it would be if it and its peers had never counted their bundles: the same before and after an
+    /// exchange that had nothing to tell.
+    pub fn without_numbers(&self) -> Self {
+        let mut without = Self { bundles: 0, ..self.clone() };
+        for peer in without.peers.values_mut() {
+            peer.sent = None;
+            peer.standing.newest = peer.standing.newest.map(|(incarnation, _)| (incarnation, 0));
+        }
+        without
+    }
+
+    /// The messages that it should have and whose contents never came.
+    pub fn wants(&self) -> BTreeSet<Digest> {
+        let alive = self.entries.iter().filter(|(_, entry)| entry.alive()).map(|(id, _)| id.digest);
+        alive.filter(|digest| !self.have.contains(digest)).collect()
+    }
+
+    /// The entries whose files a mail program would find.
+    pub fn found(&self) -> impl Iterator<Item = &EntryId> {
+        let here = self.entries.iter().filter(|(id, entry)| entry.alive() && self.have.contains(&id.digest));
+        here.map(|(id, _)| id)
+    }
+
+    /// A stamp for what a scan finds at `now` (milliseconds by this replica's own clock).
+    pub fn stamp(&mut self, now: u64) -> Stamp {
+        let clock = Clock::next(now, self.knowledge.newest()).expect("simulations end before the year 6429");
+        let stamp = Stamp { clock, incarnation: self.incarnation };
+        self.knowledge.learn(stamp);
+        self.issued.push(clock);
+        stamp
+    }
+
+    /// A message came into a folder.
+    pub fn deliver(
+        &mut self,
+        stamp: Stamp,
+        origin: Origin,
+        digest: Digest,
+        folder: &FolderName,
+        flags: &FlagSet,
+        mtime: Mtime,
+    ) -> EntryId {
+        let mut id = EntryId { digest, birth: folder.clone(), ordinal: 0 };
+        while self.entries.get(&id).is_some_and(Entry::alive) {
+            id.ordinal += 1;
+        }
+        let entry = Entry::delivered(self.entries.get(&id), origin, stamp, folder.clone(), flags, 1, mtime);
+        self.have.insert(digest);
+        self.put(&id, Some(entry));
+        self.make_folder(stamp, folder);
+        id
+    }
+
+    /// A flag was set or cleared.
+    pub fn set_flag(&mut self, stamp: Stamp, id: &EntryId, flag: Flag, on: bool) {
+        self.change(id, |entry| entry.set_flag(stamp, flag, on));
+    }
+
+    /// A message was moved.
+    pub fn move_to(&mut self, stamp: Stamp, id: &EntryId, folder: &FolderName) {
+        self.change(id, |entry| entry.move_to(stamp, folder.clone()));
+        self.make_folder(stamp, folder);
+    }
+
+    /// A message was removed.
+    pub fn remove(&mut self, stamp: Stamp, id: &EntryId) {
+        self.change(id, |entry| entry.remove(stamp));
+        self.drop_contents();
+    }
+
+    /// A folder was made, if it wasn't there.
+    pub fn make_folder(&mut self, stamp: Stamp, folder: &FolderName) {
+        if self.folders.get(folder).is_none_or(|state| !state.present) {
+            self.put_folder(folder, FolderState { stamp, present: true });
+        }
+    }
+
+    /// A folder was removed, if it was there. Its messages are for the caller to remove.
+    pub fn remove_folder(&mut self, stamp: Stamp, folder: &FolderName) {
+        if self.folders.get(folder).is_some_and(|state| state.present) {
+            self.put_folder(folder, FolderState { stamp, present: false });
+        }
+    }
+
+    /// A bundle for a peer: what was new since the last one for it (`Some`), or since what it has shown.
+    pub fn export(&mut self, to: usize, since_last: bool) -> Bundle {
+        let peer = self.peers.entry(to).or_default();
+        let base = match (peer.suspect, since_last) {
+            (true, _) => Knowledge::new(),
+            (false, true) => peer.sent.clone().unwrap_or_default(),
+            (false, false) => peer.standing.shown.clone().unwrap_or_default(),
+        };
+        let base = export_base(base, &self.horizon);
+        let full = base.is_empty();
+        self.bundles += 1;
+        peer.sent = Some(self.knowledge.clone());
+
+        let entries: BTreeMap<_, _> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| full || !entry.covered_by(&base))
+            .map(|(id, entry)| (id.clone(), entry.clone()))
+            .collect();
+        let folders =
+            self.folders.iter().filter(|(_, folder)| full || !base.covers(folder.stamp)).map(|(n, s)| (n.clone(), *s));
+        let needed = entries.iter().filter(|(_, entry)| entry.alive() && !base.covers(entry.born));
+        let contents = needed.map(|(id, _)| id.digest).chain(peer.wants.iter().copied());
+        let last = base.get(self.incarnation);
+        Bundle {
+            from: self.name,
+            state: self.state,
+            folders: folders.collect(),
+            contents: contents.filter(|digest| self.have.contains(digest)).collect(),
+            wants: self.wants(),
+            head: Head {
+                incarnation: self.incarnation,
+                number: self.bundles,
+                full,
+                base,
+                tip: self.knowledge.clone(),
+                horizon: self.horizon.clone(),
+                issued: self.issued.iter().copied().filter(|&clock| clock > last).collect(),
+            },
+            entries,
+        }
+    }
+
+    /// Reads a bundle. With an error nothing has changed.
+    pub fn import(&mut self, bundle: &Bundle) -> Result<Outcome, RolledBack> {
+        let head = &bundle.head;
+        let peer = self.peers.entry(bundle.from).or_default();
+        let issued = &self.issued;
+        let judgement = judge(
+            self.incarnation,
+            |clock| issued.binary_search(&clock).is_ok(),
+            &self.knowledge,
+            &self.horizon,
+            &peer.standing,
+            head,
+        )?;
+        if is_newest(&peer.standing, head) {
+            peer.standing.newest = Some((head.incarnation, head.number));
+            peer.standing.shown = Some(head.tip.clone());
+            peer.wants.clone_from(&bundle.wants);
+        }
+        if judgement != Judgement::Apply {
+            return Ok(Outcome::Waits);
+        }
+        for (id, theirs) in &bundle.entries {
+            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge) {
+                self.put(id, Some(entry));
+            }
+        }
+        for (name, &theirs) in &bundle.folders {
+            let merged = self.folders.get(name).map_or(theirs, |mine| mine.merge(theirs));
+            self.put_folder(name, merged);
+        }
+        self.have.extend(&bundle.contents);
+        if head.full {
+            self.horizon.join(&head.horizon);
+            let dropped = self.entries.iter().filter(|(id, entry)| {
+                !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.tip)
+            });
+            for id in dropped.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+                self.put(&id, None);
+            }
+        }
+        self.knowledge.join(&head.tip);
+        self.drop_contents();
+        if self.knowledge != head.tip {
+            return Ok(Outcome::Applied);
+        }
+        let suspect = self.state != bundle.state;
+        self.peers.entry(bundle.from).or_default().suspect = suspect;
+        Ok(if suspect { Outcome::Differs } else { Outcome::Applied })
+    }
+
+    /// Forgets the removals that all these peers know of.
+    pub fn purge(&mut self, peers: &BTreeSet<usize>) {
+        let unheard_of = Knowledge::new();
+        let shown = |name| {
+            let peer: Option<&Peer> = self.peers.get(name);
+            peer.and_then(|peer| peer.standing.shown.as_ref()).unwrap_or(&unheard_of)
+        };
+        let forgotten: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| purgeable(entry, peers.iter().map(shown)))
+            .map(|(id, entry)| (id.clone(), entry.stamps().collect::<Vec<_>>()))
+            .collect();
+        for (id, stamps) in forgotten {
+            for stamp in stamps {
+                self.horizon.learn(stamp);
+            }
+            self.put(&id, None);
+        }
+        self.drop_contents();
+    }
+
+    /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued once
+    /// only; what was stamped since is stamped anew.
+    pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
+        let old = std::mem::replace(&mut self.incarnation, new);
+        let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, &self.knowledge)
+            .expect("simulations end before the year 6429");
+        for entry in self.entries.values_mut() {
+            entry.restamp(|stamp| plan.anew(stamp));
+        }
+        for folder in self.folders.values_mut() {
+            folder.stamp = plan.anew(folder.stamp);
+        }
+        // A flag register that was older than its entry's floor may count now.
+        self.state = self.state_from_scratch();
+        self.issued = plan.issued().collect();
+        self.knowledge.set(old, last);
+        self.knowledge.set(new, self.issued.last().copied().unwrap_or_default());
+    }
+
+    fn change(&mut self, id: &EntryId, change: impl FnOnce(&mut Entry)) {
+        let mut entry = self.entries[id].clone();
+        change(&mut entry);
+        self.put(id, Some(entry));
+    }
+
+    fn put(&mut self, id: &EntryId, entry: Option<Entry>) {
+        if let Some(new) = entry.as_ref().filter(|entry| entry.alive()) {
+            self.state.add(&new.canonical(id));
+        }
+        let old = match entry {
+            Some(entry) => self.entries.insert(id.clone(), entry),
+            None => self.entries.remove(id),
+        };
+        if let Some(old) = old.filter(Entry::alive) {
+            self.state.remove(&old.canonical(id));
+        }
+    }
+
+    fn put_folder(&mut self, name: &FolderName, folder: FolderState) {
+        if folder.present {
+            self.state.add(&canonical_folder(name));
+        }
+        if self.folders.insert(name.clone(), folder).is_some_and(|old| old.present) {
+            self.state.remove(&canonical_folder(name));
+        }
+    }
+
+    /// Contents are kept as long as the entry is, removed or not.
+    fn drop_contents(&mut self) {
+        let kept: BTreeSet<_> = self.entries.keys().map(|id| id.digest).collect();
+        self.have.retain(|digest| kept.contains(digest));
+    }
+}
+
+fn canonical_folder(name: &FolderName) -> Vec<u8> {
+    [b"folder\0", name.as_str().as_bytes()].concat()
+}
