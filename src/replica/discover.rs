@@ -20,6 +20,8 @@ pub struct Discovery {
     pub folders: BTreeMap<FolderName, PathBuf>,
     /// Directories that could not be read: what lies below them is neither found nor gone.
     pub unreadable: Vec<(PathBuf, io::Error)>,
+    /// Maildirs, relative to the mail root, with names that no folder can have under this layout.
+    pub nameless: Vec<PathBuf>,
     /// Directories that were read.
     pub listed: u64,
 }
@@ -34,11 +36,15 @@ impl Discovery {
 /// What is known of a directory: its modification time at a clean listing, and whether it is a folder.
 type Known = BTreeMap<PathBuf, (Option<Mtime>, bool)>;
 
+/// Directories that known folders are expected in, each with the folder whose directory it is where its name doesn't tell.
+type Expected = BTreeMap<PathBuf, Option<FolderName>>;
+
 impl Replica {
     /// Finds the folders. Within a transaction: what was learnt of the directories is recorded.
     pub(super) fn discover(&self) -> Result<Discovery> {
         let known: Known =
             self.state.directories()?.into_iter().map(|(path, mtime, folder)| (path, (mtime, folder))).collect();
+        let expected = self.expected_dirs();
         let mut found = Discovery::default();
         let mut visited = BTreeSet::new();
         let mut identities = HashSet::new();
@@ -63,7 +69,7 @@ impl Replica {
                 todo.extend(children(&known, &dir));
                 is_folder
             } else {
-                match self.search(&dir, &path) {
+                match self.search(&dir, &path, &expected) {
                     Ok((subdirectories, is_folder)) => {
                         found.listed += 1;
                         todo.extend(subdirectories);
@@ -75,8 +81,13 @@ impl Replica {
                     }
                 }
             };
-            if is_folder && let Some(name) = self.layout.folder_of(&dir) {
-                found.folders.insert(name, path);
+            if is_folder {
+                match self.layout.folder_of(&dir).or_else(|| expected.get(&dir).cloned().flatten()) {
+                    Some(name) => {
+                        found.folders.insert(name, path);
+                    }
+                    None => found.nameless.push(dir.clone()),
+                }
             }
             visited.insert(dir);
         }
@@ -86,8 +97,26 @@ impl Replica {
         Ok(found)
     }
 
+    /// The directories of the known folders, and those above them, where a name alone doesn't tell that it is, or leads to, a
+    /// folder: names that begin with a dot, and names that had to be cut, with the folder whose directory it is.
+    fn expected_dirs(&self) -> Expected {
+        let mut expected = Expected::new();
+        for row in self.state.all_folders() {
+            let dir = self.relative_dir(&row.name);
+            let hidden = dir.iter().any(|part| part.as_bytes().starts_with(b"."));
+            let cut = self.layout.is_cut(&dir);
+            if hidden || cut {
+                for above in dir.ancestors().skip(1) {
+                    expected.entry(above.to_owned()).or_default();
+                }
+                expected.insert(dir, cut.then(|| row.name.clone()));
+            }
+        }
+        expected
+    }
+
     /// Reads one directory: the subdirectories to be searched, and whether it is a folder.
-    fn search(&self, dir: &Path, path: &Path) -> io::Result<(Vec<PathBuf>, bool)> {
+    fn search(&self, dir: &Path, path: &Path, expected: &Expected) -> io::Result<(Vec<PathBuf>, bool)> {
         let before = self.world.disk.metadata(path)?.mtime;
         let started = wall_clock();
         let mut subdirectories = Vec::new();
@@ -108,21 +137,23 @@ impl Replica {
                 }
             }
         }
-        subdirectories.retain(|name| self.may_hold_folders(dir, path, name));
+        subdirectories.retain(|name| self.may_hold_folders(dir, path, name, expected));
         let clean = settled(before, started) && self.world.disk.metadata(path)?.mtime == before;
         self.state.set_directory(dir, clean.then_some(before), is_folder).map_err(io::Error::other)?;
         Ok((subdirectories.iter().map(|name| dir.join(name)).collect(), is_folder))
     }
 
     /// Whether a subdirectory is to be searched.
-    fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr) -> bool {
+    fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr, expected: &Expected) -> bool {
         let dotted = name.as_bytes().starts_with(b".");
         match self.layout.kind {
             LayoutKind::MaildirPlusPlus => dir.as_os_str().is_empty() && dotted,
-            // Programs keep their own things in such directories; only one that is a Maildir is a folder.
-            LayoutKind::Fs if dotted => ["cur", "new"]
-                .iter()
-                .any(|sub| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir)),
+            // Programs keep their own things in such directories; only one that is a Maildir, or was made for folders, counts.
+            LayoutKind::Fs if dotted => {
+                let is_dir =
+                    |sub: &&str| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir);
+                expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(|sub| is_dir(&sub))
+            }
             LayoutKind::Fs => true,
         }
     }

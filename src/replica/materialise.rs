@@ -14,7 +14,7 @@ use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
 use crate::maildir::disk::{Durability, copy_new};
-use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_ours, with_flags};
+use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_delivered_base, tmp_dirs};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
@@ -86,7 +86,7 @@ impl Replica {
                 }
                 let to = if at.folder == folder {
                     let sub = sub_of(&flags);
-                    Place { folder, sub, name: with_flags(FileName::parse(&at.name).base(), sub, &flags) }
+                    Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags) }
                 } else {
                     self.place_for(&row.id, &row.entry)?
                 };
@@ -107,7 +107,7 @@ impl Replica {
         let mut named = id.clone();
         loop {
             let base = delivered_base(&named, entry.mtime, entry.size, &self.config.name);
-            let place = Place { folder, sub, name: with_flags(base.as_bytes(), sub, &flags) };
+            let place = Place { folder, sub, name: FileName::parse(base.as_bytes()).with_flags(sub, &flags) };
             match self.state.entry_at(&place)? {
                 Some(other) if other.id != *id => named = other_id(&named),
                 _ => return Ok(place),
@@ -258,7 +258,7 @@ impl Replica {
             }
             id = other_id(&id);
             let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
-            at.name = with_flags(base.as_bytes(), at.sub, &visible(&row.entry));
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry));
         }
         progress.touch(from);
         progress.touch(&self.path(&at)?);
@@ -550,11 +550,11 @@ impl Replica {
 
     /// Removes what an import that did not end has left in a `tmp/`.
     pub(super) fn sweep_leftovers(&self) -> Result<()> {
-        for dir in crate::maildir::tmp_dirs(self.mail_root()) {
+        for dir in tmp_dirs(self.mail_root()) {
             let mut leftovers = Vec::new();
             let listed = self.world.disk.list(&dir, &mut |name, _| {
                 use std::os::unix::ffi::OsStrExt;
-                if is_ours(name.as_bytes(), &self.config.name) {
+                if is_delivered_base(name.as_bytes(), &self.config.name) {
                     leftovers.push(dir.join(name));
                 }
             });

@@ -171,6 +171,14 @@ impl Scan<'_> {
         for (dir, error) in &discovery.unreadable {
             self.problem("searching for folders in", replica.mail_root().join(dir), error);
         }
+        for dir in &discovery.nameless {
+            let advice = if dir.as_os_str().is_empty() {
+                "is a Maildir itself, which config.toml denies: set inbox_at_root there, or move that mail"
+            } else {
+                "can't be the name of a folder, and the mail in it stays here: rename it, then scan again"
+            };
+            replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
+        }
         let vanished = self.follow_folders(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
         let mut gone = self.take_gone(&mut folders)?;

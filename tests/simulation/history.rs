@@ -113,11 +113,9 @@ impl Step {
         // An entry, a neighbour or a bundle, of however many there will be.
         let some = rng.below(1 << 16);
         let op = match rng.below(100) {
-            0..19 => Op::Deliver {
-                message: rng.below(MESSAGES),
-                folder: rng.number_of_folder(),
-                flags: random_flags(rng),
-            },
+            0..19 => {
+                Op::Deliver { message: rng.below(MESSAGES), folder: rng.number_of_folder(), flags: random_flags(rng) }
+            }
             19..23 => Op::Redeliver { removed: some, flags: random_flags(rng) },
             23..26 => Op::Copy { entry: some, folder: rng.number_of_folder() },
             26..40 => Op::SetFlag { entry: some, flag: Flag::Info(rng.one_of(b"FRST")), on: rng.percent(50) },

@@ -123,7 +123,14 @@ impl Network {
         match &step.op {
             Op::Deliver { message: number, folder: into, flags } => {
                 let stamp = self.stamp(at);
-                self.deliver(at, stamp, Origin::Delivery, message(*number), &folder(*into), &flags.iter().cloned().collect());
+                self.deliver(
+                    at,
+                    stamp,
+                    Origin::Delivery,
+                    message(*number),
+                    &folder(*into),
+                    &flags.iter().cloned().collect(),
+                );
             }
             Op::Redeliver { removed, flags } => {
                 let dead = self.replicas[at].entries().iter().filter(|(_, entry)| !entry.alive()).map(|(id, _)| id);

@@ -313,9 +313,10 @@ impl Replica {
         self.have.extend(&bundle.contents);
         if head.full {
             self.horizon.join(&head.horizon);
-            let dropped = self.entries.iter().filter(|(id, entry)| {
-                !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.tip)
-            });
+            let dropped = self
+                .entries
+                .iter()
+                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.tip));
             for id in dropped.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
                 self.put(&id, None);
             }

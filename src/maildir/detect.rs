@@ -1,0 +1,164 @@
+//! Finding out a mail root's layout.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::{Layout, LayoutKind, NameEncoding, utf7};
+
+/// What a mail root looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// The layout, as far as it can be told.
+    pub layout: Layout,
+    /// How many Maildirs there are.
+    pub folders: usize,
+    /// Whether the mail root holds nothing at all.
+    pub empty: bool,
+    /// What the user should know of.
+    pub notes: Vec<String>,
+}
+
+/// Looks at the directories below a mail root, without reading a folder's files. What can't be read is left out: the scan
+/// that follows tells of it. With `wanted` the kind of layout is not guessed.
+pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+    let at_root = is_maildir(root);
+    let (mut dotted, mut plain) = (Vec::new(), Vec::new());
+    for dir in maildirs(root) {
+        let first = dir.iter().next().unwrap_or_default();
+        if dir.iter().count() == 1 && first.as_bytes().starts_with(b".") { dotted.push(dir) } else { plain.push(dir) }
+    }
+    let kind = wanted.unwrap_or(if plain.len() > dotted.len() { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus });
+    let mut notes = Vec::new();
+    let seen = match kind {
+        LayoutKind::MaildirPlusPlus => {
+            if let Some(one) = plain.first() {
+                notes.push(format!(
+                    "under the layout maildir++, {} of the Maildirs below the mail root are not folders, such as {}; with \
+                     --layout fs they are",
+                    plain.len(),
+                    one.display()
+                ));
+            }
+            dotted
+        }
+        LayoutKind::Fs => [dotted, plain].concat(),
+    };
+    let encoding = encoding(kind, &seen);
+    if encoding == NameEncoding::ModifiedUtf7
+        && let Some(one) = seen.iter().find(|dir| !is_utf7(dir))
+    {
+        notes.push(format!(
+            "folder names are taken as modified UTF-7, and {} is not; if they are UTF-8, say so in config.toml before the \
+             first export",
+            one.display()
+        ));
+    }
+    Detected {
+        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
+        folders: seen.len() + usize::from(at_root),
+        empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
+        notes,
+    }
+}
+
+/// How the names are written: as most of those that tell are. Where none does, as Dovecot and Courier (`maildir++`) or mail
+/// readers (`fs`) write them by default.
+fn encoding(kind: LayoutKind, dirs: &[PathBuf]) -> NameEncoding {
+    let shifted = dirs.iter().filter(|dir| dir.as_os_str().as_bytes().contains(&b'&') && is_utf7(dir)).count();
+    let raw = dirs.iter().filter(|dir| !dir.as_os_str().as_bytes().is_ascii()).count();
+    match (shifted.cmp(&raw), kind) {
+        (std::cmp::Ordering::Greater, _) | (std::cmp::Ordering::Equal, LayoutKind::MaildirPlusPlus) => {
+            NameEncoding::ModifiedUtf7
+        }
+        _ => NameEncoding::Utf8,
+    }
+}
+
+fn is_utf7(dir: &Path) -> bool {
+    dir.iter().flat_map(|part| part.as_bytes().split(|&c| c == b'.')).all(|part| utf7::decode(part).is_some())
+}
+
+/// The Maildirs below the mail root, relative to it.
+fn maildirs(root: &Path) -> impl Iterator<Item = PathBuf> {
+    directories(root).filter(|dir| is_maildir(dir)).filter_map(move |dir| Some(dir.strip_prefix(root).ok()?.to_owned()))
+}
+
+fn is_maildir(dir: &Path) -> bool {
+    dir.join("cur").is_dir() || dir.join("new").is_dir()
+}
+
+fn is_sub(name: &OsStr) -> bool {
+    name == "cur" || name == "new" || name == "tmp"
+}
+
+/// All directories below the mail root but those in which messages lie.
+fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
+    let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));
+    walk.filter_map(Result::ok).map(walkdir::DirEntry::into_path)
+}
+
+/// The `tmp/` of the mail root and of every directory below it.
+pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = PathBuf> {
+    let dirs = std::iter::once(root.to_owned()).chain(directories(root));
+    dirs.map(|dir| dir.join("tmp")).filter(|tmp| tmp.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn root(dirs: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for dir in dirs {
+            fs::create_dir_all(root.path().join(dir)).unwrap();
+        }
+        root
+    }
+
+    fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
+        let found = detect_layout(root(dirs).path(), None);
+        (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
+    }
+
+    #[test]
+    fn the_layout_is_that_of_most_folders() {
+        use LayoutKind::{Fs, MaildirPlusPlus};
+        use NameEncoding::{ModifiedUtf7, Utf8};
+        assert_eq!(detected(&["cur", "new", ".Sent/cur"]), (MaildirPlusPlus, ModifiedUtf7, true, 2));
+        assert_eq!(detected(&["cur"]), (MaildirPlusPlus, ModifiedUtf7, true, 1));
+        assert_eq!(detected(&[".Entwürfe/new"]), (MaildirPlusPlus, Utf8, true, 1));
+        assert_eq!(detected(&["INBOX/cur", "Archive/2019/new"]), (Fs, Utf8, false, 2));
+        assert_eq!(detected(&["INBOX/cur", "Entw&APw-rfe/cur", "Tom & Jerry/cur"]), (Fs, ModifiedUtf7, false, 3));
+        assert_eq!(detected(&["cur", "Sent/cur"]), (Fs, Utf8, true, 2));
+        assert_eq!(detected(&["a/cur", "b/cur", ".mbsync/cur"]), (Fs, Utf8, false, 3));
+    }
+
+    #[test]
+    fn folders_that_the_layout_leaves_out_are_named() {
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
+        assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
+        assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
+    }
+
+    #[test]
+    fn an_empty_root_is_told_from_one_without_mail() {
+        let found = detect_layout(root(&[]).path(), None);
+        assert!(found.empty && found.folders == 0);
+        let found = detect_layout(root(&["notes/tmp"]).path(), None);
+        assert!(!found.empty && found.folders == 0);
+    }
+
+    #[test]
+    fn every_tmp_is_found_without_looking_among_the_messages() {
+        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur"]);
+        let found: Vec<_> = tmp_dirs(root.path()).map(|dir| dir.strip_prefix(&root).unwrap().to_owned()).collect();
+        assert_eq!(found, ["tmp", ".a/tmp", "b/c/tmp"].map(PathBuf::from));
+    }
+}

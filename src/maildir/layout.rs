@@ -1,0 +1,288 @@
+//! Layouts: how the canonical names of folders become directories, and back.
+//!
+//! For each layout the mapping is one to one, whatever the names: a directory that another program made gets a canonical
+//! name that leads back to it, and a canonical name that the layout can't hold as it stands gets a directory that leads back
+//! to it. So mail in a folder with an unusual name travels like any other, and two folders never share a directory.
+//!
+//! A component of a canonical name becomes a component on disk in one of three ways:
+//!
+//! - as it stands, in the layout's encoding, if that reads back as the same: nearly always;
+//! - escaped, if it holds something that can't stand there (a `.` under `maildir++`): the bytes in question are written `\hh`,
+//!   with two lower-case hexadecimal digits, as Dovecot's `mailbox_list_storage_escape_char` has it;
+//! - as the name on disk that it stands for, if it is a marked one: a name on disk that is no name in the encoding (bytes
+//!   that are not UTF-8, or not modified UTF-7) is canonically its text behind the character U+F100, or, where it isn't UTF-8,
+//!   its bytes behind U+F101, those that are not ASCII letters or digits as characters from U+F000 on.
+//!
+//! A name on disk longer than file systems allow is cut, and ends in `\x` and a hash. It can't be read back: whoever knows the
+//! folder finds its directory nevertheless.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::utf7;
+use crate::model::{Digest, FolderName};
+
+/// How folder names become directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayoutKind {
+    /// `.Archive.2019`, and the mail root is the INBOX (<https://www.courier-mta.org/imap/README.maildirquota.html>).
+    #[serde(rename = "maildir++")]
+    MaildirPlusPlus,
+    /// `Archive/2019`.
+    #[serde(rename = "fs")]
+    Fs,
+}
+
+impl LayoutKind {
+    /// As in the configuration and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaildirPlusPlus => "maildir++",
+            Self::Fs => "fs",
+        }
+    }
+}
+
+/// How the names of directories are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameEncoding {
+    /// UTF-8.
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// IMAP's modified UTF-7 (RFC 3501, section 5.1.3).
+    #[serde(rename = "utf-7")]
+    ModifiedUtf7,
+}
+
+/// A replica's layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How folder names become directories.
+    pub kind: LayoutKind,
+    /// How the names of directories are written.
+    pub encoding: NameEncoding,
+    /// Whether the mail root itself is the INBOX; under `maildir++` it always is.
+    pub inbox_at_root: bool,
+}
+
+/// The longest name of a file on every common file system, in bytes.
+const NAME_MAX: usize = 255;
+/// How many hexadecimal digits stand for the rest of a name that was cut.
+const CUT_DIGITS: usize = 32;
+const CUT: &str = "\\x";
+const MARK_TEXT: char = '\u{f100}';
+const MARK_BYTES: char = '\u{f101}';
+const BYTE_ZERO: u32 = 0xf000;
+
+impl Layout {
+    /// The directory of a folder, relative to the mail root.
+    pub fn dir_of(&self, folder: &FolderName) -> PathBuf {
+        if folder.is_inbox() && self.root_is_inbox() {
+            return PathBuf::new();
+        }
+        let sole = !folder.as_str().contains('/');
+        let parts = folder.components().map(|component| self.encode(component, sole));
+        match self.kind {
+            LayoutKind::Fs => folder
+                .components()
+                .zip(parts)
+                .map(|(component, part)| OsStr::from_bytes(&cut(part, component, NAME_MAX)).to_owned())
+                .collect(),
+            LayoutKind::MaildirPlusPlus => {
+                let parts: Vec<_> = parts.collect();
+                let name = cut(parts.join(&b'.'), folder.as_str(), NAME_MAX - 1);
+                PathBuf::from(OsStr::from_bytes(&[b".", &*name].concat()))
+            }
+        }
+    }
+
+    /// The folder whose directory this is, relative to the mail root. `None` if no folder can have it: a name that was cut,
+    /// or one with an empty component (`..a`, `.a.`) under `maildir++`.
+    pub fn folder_of(&self, dir: &Path) -> Option<FolderName> {
+        let bytes = dir.as_os_str().as_bytes();
+        if bytes.is_empty() {
+            return self.root_is_inbox().then(FolderName::inbox);
+        }
+        let parts: Vec<&[u8]> = match self.kind {
+            LayoutKind::Fs => bytes.split(|&c| c == b'/').collect(),
+            LayoutKind::MaildirPlusPlus => bytes.strip_prefix(b".")?.split(|&c| c == b'.').collect(),
+        };
+        let sole = parts.len() == 1;
+        let components: Vec<String> = parts.iter().map(|part| self.decode(part, sole)).collect::<Option<_>>()?;
+        components.join("/").parse().ok()
+    }
+
+    /// Whether this directory's name was cut, so that only who knows the folder can tell which it is.
+    pub fn is_cut(&self, dir: &Path) -> bool {
+        dir.iter().any(|part| is_cut(part.as_bytes()))
+    }
+
+    fn root_is_inbox(&self) -> bool {
+        self.kind == LayoutKind::MaildirPlusPlus || self.inbox_at_root
+    }
+
+    /// A component's name on disk, before it is cut.
+    fn encode(&self, component: &str, sole: bool) -> Vec<u8> {
+        if self.stands_as_it_is(component, sole) {
+            return self.write(component);
+        }
+        if let Some(bytes) = unmark(component)
+            && self.decode(&bytes, sole).as_deref() == Some(component)
+        {
+            return bytes;
+        }
+        self.write(&self.escape(component))
+    }
+
+    /// The canonical component that stands behind a name on disk; undoes [`Layout::encode`], and is undone by it.
+    fn decode(&self, part: &[u8], sole: bool) -> Option<String> {
+        if !self.is_part(part) || is_cut(part) {
+            return None;
+        }
+        let read = self.read(part);
+        if let Some(text) = read.as_deref() {
+            if self.stands_as_it_is(text, sole) {
+                return read;
+            }
+            if let Some(escaped) = unescape(text)
+                && is_component(&escaped)
+                && self.encode(&escaped, sole) == part
+            {
+                return Some(escaped);
+            }
+        }
+        Some(mark(part))
+    }
+
+    /// Whether this can stand between two separators in the path of a folder's directory.
+    fn is_part(&self, part: &[u8]) -> bool {
+        let separator = match self.kind {
+            LayoutKind::Fs => b'/',
+            LayoutKind::MaildirPlusPlus => b'.',
+        };
+        let sub = self.kind == LayoutKind::Fs && matches!(part, b"cur" | b"new" | b"tmp");
+        !sub && !matches!(part, b"" | b"." | b"..") && !part.iter().any(|&c| c == separator || c == b'/' || c == 0)
+    }
+
+    fn stands_as_it_is(&self, component: &str, sole: bool) -> bool {
+        is_component(component) && !self.is_reserved(component, sole) && !component.chars().any(|c| self.special(c))
+            // What would read as an escape, or as a name that was cut.
+            && unescape(component).is_none()
+            && !is_cut(component.as_bytes())
+    }
+
+    /// Whether a component means something else on disk.
+    fn is_reserved(&self, component: &str, sole: bool) -> bool {
+        let inbox = sole && self.root_is_inbox() && component == "INBOX";
+        inbox || (self.kind == LayoutKind::Fs && matches!(component, "cur" | "new" | "tmp"))
+    }
+
+    /// Whether a character can't stand in a name on disk, or marks what doesn't stand for itself.
+    fn special(&self, character: char) -> bool {
+        (character == '.' && self.kind == LayoutKind::MaildirPlusPlus) || matches!(character, '\u{f000}'..='\u{f1ff}')
+    }
+
+    /// The component with `\hh` for what can't stand on disk: at least one character.
+    fn escape(&self, component: &str) -> String {
+        let special = |c: char| self.special(c) || c == '\\';
+        let first = !component.chars().any(special);
+        let mut escaped = String::new();
+        for (i, character) in component.chars().enumerate() {
+            if special(character) || (first && i == 0) {
+                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                    escaped.push_str(&format!("\\{byte:02x}"));
+                }
+            } else {
+                escaped.push(character);
+            }
+        }
+        escaped
+    }
+
+    fn write(&self, text: &str) -> Vec<u8> {
+        match self.encoding {
+            NameEncoding::Utf8 => text.as_bytes().to_vec(),
+            NameEncoding::ModifiedUtf7 => utf7::encode(text).into_bytes(),
+        }
+    }
+
+    fn read(&self, part: &[u8]) -> Option<String> {
+        match self.encoding {
+            NameEncoding::Utf8 => String::from_utf8(part.to_vec()).ok(),
+            NameEncoding::ModifiedUtf7 => utf7::decode(part),
+        }
+    }
+}
+
+/// Whether text can be a component of a canonical name.
+fn is_component(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\0'])
+}
+
+/// Text with its `\hh` replaced by the bytes they stand for; `None` if there are none, or if the result isn't UTF-8.
+fn unescape(text: &str) -> Option<String> {
+    let digit = |c: &u8| matches!(c, b'0'..=b'9' | b'a'..=b'f').then(|| char::from(*c).to_digit(16)).flatten();
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = (first == b'\\').then(|| Some((digit(after.first()?)?, digit(after.get(1)?)?))).flatten();
+        if let Some((high, low)) = escaped {
+            bytes.push(u8::try_from(high << 4 | low).expect("two digits of four bits"));
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    (bytes.len() < text.len()).then(|| String::from_utf8(bytes).ok()).flatten()
+}
+
+/// A name on disk that is no name in the layout's encoding, as a canonical component.
+fn mark(part: &[u8]) -> String {
+    match std::str::from_utf8(part) {
+        Ok(text) => format!("{MARK_TEXT}{text}"),
+        Err(_) => std::iter::once(MARK_BYTES)
+            .chain(part.iter().map(|&byte| match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte),
+                _ => char::from_u32(BYTE_ZERO + u32::from(byte)).expect("a private-use character"),
+            }))
+            .collect(),
+    }
+}
+
+/// The name on disk behind a component that [`mark`] may have made; [`Layout::encode`] checks that it has.
+fn unmark(component: &str) -> Option<Vec<u8>> {
+    if let Some(text) = component.strip_prefix(MARK_TEXT) {
+        return Some(text.as_bytes().to_vec());
+    }
+    let bytes = component.strip_prefix(MARK_BYTES)?.chars().map(|character| {
+        let value = u32::from(character);
+        u8::try_from(value.checked_sub(BYTE_ZERO).unwrap_or(value)).ok()
+    });
+    bytes.collect()
+}
+
+/// Cuts a name on disk that is longer than file systems allow; the hash of what it stands for keeps it apart from others.
+fn cut(name: Vec<u8>, whole: &str, longest: usize) -> Vec<u8> {
+    if name.len() <= longest {
+        return name;
+    }
+    let mut kept = longest - CUT.len() - CUT_DIGITS;
+    // A character is kept whole or not at all.
+    while name[kept] & 0xc0 == 0x80 {
+        kept -= 1;
+    }
+    let hash = Digest::of(whole.as_bytes()).to_string();
+    [&name[..kept], CUT.as_bytes(), hash[..CUT_DIGITS].as_bytes()].concat()
+}
+
+fn is_cut(name: &[u8]) -> bool {
+    let Some(at) = name.len().checked_sub(CUT.len() + CUT_DIGITS) else { return false };
+    let (cut, hash) = name[at..].split_at(CUT.len());
+    cut == CUT.as_bytes() && hash.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests;
