@@ -104,7 +104,7 @@ impl Bench {
         for count in [10, 2 * messages] {
             let mail = self.path(&format!("mail-{count}"));
             corpus::make(&mail, count, 8).expect("the corpus can be written");
-            self.init(&mail, &self.path(&format!("home-{count}")));
+            Self::init(&mail, &self.path(&format!("home-{count}")));
             self.unchanged_of(&mail, &self.path(&format!("home-{count}")), count);
             if count > messages {
                 self.peaks(&self.path(&format!("home-{count}")), count);
@@ -122,7 +122,7 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    fn init(&self, mail: &Path, home: &Path) -> Cost {
+    fn init(mail: &Path, home: &Path) -> Cost {
         fs::create_dir_all(mail).expect("a mail root can be made");
         let name = home.file_name().expect("a home has a name").to_string_lossy().into_owned();
         mailsync(home, &["init", &text(mail), "--name", &name])
@@ -133,7 +133,7 @@ impl Bench {
         for _ in 0..self.options.runs {
             let home = self.path("desktop");
             let _ = fs::remove_dir_all(&home);
-            ours.0.push(self.init(mail, &home));
+            ours.0.push(Self::init(mail, &home));
             theirs.0.push(shell(&format!("find {} -type f -print0 | xargs -0 -P2 sha256sum", text(mail))));
         }
         self.row("first scan (`init`)", "`find -print0 \\| xargs -0 -P2 sha256sum`", &ours, &theirs);
@@ -172,7 +172,7 @@ impl Bench {
                 fs::remove_dir_all(self.path("laptop")).expect("the replica can be removed");
                 fs::create_dir_all(self.path("laptop")).expect("a home can be made");
                 fs::write(&key, kept).expect("the key can be kept");
-                self.init(&self.path("laptop-mail"), &self.path("laptop"));
+                Self::init(&self.path("laptop-mail"), &self.path("laptop"));
                 mailsync(&self.path("laptop"), &["peer", "add", "desktop", "--key", &text(&home.join("key.pub"))]);
             }
             ours.0.push(mailsync(&self.path("laptop"), &["import", &text(&bundle)]));
@@ -190,7 +190,7 @@ impl Bench {
     }
 
     fn make_peer(&self, name: &str, home: &Path) {
-        self.init(&self.path(&format!("{name}-mail")), &self.path(name));
+        Self::init(&self.path(&format!("{name}-mail")), &self.path(name));
         mailsync(home, &["peer", "add", name, "--key", &text(&self.path(name).join("key.pub"))]);
         let own = home.file_name().expect("a home has a name").to_string_lossy().into_owned();
         mailsync(&self.path(name), &["peer", "add", &own, "--key", &text(&home.join("key.pub"))]);
@@ -279,7 +279,7 @@ impl Bench {
     fn row(&mut self, what: &str, beside: &str, ours: &Runs, theirs: &Runs) {
         let wall = |runs: &Runs| runs.median(|cost| cost.wall);
         let cpu = |runs: &Runs| runs.median(|cost| cost.cpu);
-        let peak = |runs: &Runs| runs.median(|cost| cost.peak as f64) as u64;
+        let peak = |runs: &Runs| runs.0.iter().map(|cost| cost.peak).max().unwrap_or(0);
         let line = format!(
             "| {what} | {} | {} {beside} | {:.2} | {} / {} | {} / {} |\n",
             seconds(wall(ours)),
@@ -321,7 +321,7 @@ fn shell(line: &str) -> Cost {
 
 fn measure(mut command: Command) -> Cost {
     let started = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the command can be run");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the command can be run");
     let used = child.wait4().expect("the command can be waited for");
     assert!(used.status.success(), "{command:?} failed");
     let cpu: Duration = used.rusage.utime + used.rusage.stime;

@@ -1,5 +1,6 @@
 //! A mail tree made from a seed: realistic sizes (median 4 KiB, mean 12 KiB), text that compresses like mail, attachments
 //! that don't, twenty folders, flags and dates spread over ten years.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Random numbers become sizes: any will do.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -11,23 +12,26 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Random(u64);
 
 impl Random {
+    /// The numbers of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.any() % end
     }
 
     fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.any() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Normally distributed around 0 with deviation 1 (Box and Muller 1958).
@@ -91,6 +95,8 @@ pub fn words(random: &mut Random) -> Vec<String> {
         .collect()
 }
 
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 fn message(number: u64, date: u64, random: &mut Random, words: &[String]) -> Vec<u8> {
     // Median 4 KiB and mean 12 KiB: log-normal with these two.
     let size = (4096_f64.ln() + 1.482 * random.normal()).exp().clamp(600.0, 20e6);
@@ -104,7 +110,7 @@ fn message(number: u64, date: u64, random: &mut Random, words: &[String]) -> Vec
          DKIM-Signature: v=1; a=rsa-sha256; d=host{host}.example.org; b={:016x}{:016x}{:016x}\r\n\
          Message-ID: <{number}.{:x}@host{host}.example.org>\r\nDate: {date}\r\nFrom: Person {who} <person{who}@host{host}.example.org>\r\n\
          To: me@example.net\r\nSubject: {} {} {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
-        random.next(), random.next(), random.next(), random.next(), random.next(),
+        random.any(), random.any(), random.any(), random.any(), random.any(),
         word(words, random), word(words, random), word(words, random),
     )
     .expect("a string takes every byte");
@@ -121,10 +127,9 @@ fn message(number: u64, date: u64, random: &mut Random, words: &[String]) -> Vec
         }
     }
     let mut bytes = text.into_bytes();
-    const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     while (bytes.len() as f64) < size {
         for _ in 0..8 {
-            let random = random.next();
+            let random = random.any();
             bytes.extend((0..10).map(|i| BASE64[(random >> (6 * i)) as usize & 63]));
         }
         bytes.extend_from_slice(b"\r\n");

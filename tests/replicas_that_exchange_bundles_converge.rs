@@ -8,11 +8,10 @@ mod simulation;
 
 use std::ops::Range;
 
-use mailsync::model::{Digest, Flag, Incarnation, Mtime, Origin};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use simulation::{History, Network, Outcome, Replica, Restores, Setup, Step, Tally};
+use simulation::{History, Network, Restores, Setup, Step, Tally};
 
 /// A history that failed.
 struct Failure {

@@ -13,7 +13,7 @@ const FIXTURE: &[u8] = include_bytes!("../../fixtures/bundle-v1.zst");
 
 /// A stamp made this many seconds after noon of a certain day.
 fn at(incarnation: Incarnation, seconds: u64) -> Stamp {
-    Stamp { clock: Clock::from_bits((1_718_020_800 + seconds) * 1000 << 16).unwrap(), incarnation }
+    Stamp { clock: Clock::from_bits(((1_718_020_800 + seconds) * 1000) << 16).unwrap(), incarnation }
 }
 
 fn delivered(contents: &[u8], stamp: Stamp, flags: &[u8], mtime: Mtime) -> (EntryId, Entry) {
@@ -70,7 +70,7 @@ fn example() -> Sample {
 fn the_example_in_the_specification_is_what_is_written_and_read() {
     let example = example();
     let contents = read(FIXTURE).unwrap();
-    assert_eq!(contents.manifests, [example.manifest.clone()]);
+    assert_eq!(contents.manifests, std::slice::from_ref(&example.manifest));
     assert_eq!(contents.records, example.records);
     assert_eq!(contents.messages, example.messages);
 

@@ -151,6 +151,8 @@ pub struct Export {
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Import {
     /// Bundle files, directories of bundles, or - for standard input, which is also what is read if none is given
     #[arg(value_name = "BUNDLE|DIR|-")]

@@ -31,7 +31,7 @@ pub fn run(context: &Context, args: Export) -> Outcome {
             context.out.say(format_args!("wrote {}: {exported}", path.display()));
         }
     }
-    super::scan::complain_of(context, &report)
+    super::scan::complain_of(&report)
 }
 
 /// Writes a bundle to standard output.

@@ -10,7 +10,7 @@ use mailsync::replica::{
 use serde_json::{Value, json};
 
 use super::args::Import;
-use super::output::printable;
+use super::output::{Output, printable};
 use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: Import) -> Outcome {
@@ -50,7 +50,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
             "scan": super::scan::report_json(&report),
             "error": failed.as_ref().map(ToString::to_string),
         });
-        context.out.print_json(&document)?;
+        Output::print_json(&document)?;
     }
     if let Some(error) = failed {
         return Err(error.into());
@@ -60,7 +60,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     }
     match worst(&all) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => super::scan::complain_of(context, &report),
+        None => super::scan::complain_of(&report),
     }
 }
 
@@ -85,11 +85,11 @@ fn tell(context: &Context, imported: &Imported, dry: bool) {
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
         Became::Applied if dry => {
-            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes))
+            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
         }
         Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
         Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
-        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) => context.out.complain(error),
+        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) => Output::complain(error),
     }
 }
 

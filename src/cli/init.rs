@@ -5,7 +5,8 @@ use mailsync::replica::{InitOptions, Replica, World, host_name};
 use serde_json::json;
 
 use super::args::{Init, Layout};
-use super::{Context, Failure, Outcome};
+use super::output::Output;
+use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: Init) -> Outcome {
     let options = InitOptions {
@@ -32,11 +33,11 @@ pub fn run(context: &Context, args: Init) -> Outcome {
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     if context.out.json() {
-        context.out.print_json(&json!({ "replica": super::status::replica_json(&replica), "new": report.new }))?;
+        Output::print_json(&json!({ "replica": super::status::replica_json(&replica), "new": report.new }))?;
     } else {
-        context.out.print([key])?;
+        Output::print([key])?;
     }
-    super::scan::complain_of(context, &report).map_err(Failure::from)
+    super::scan::complain_of(&report)
 }
 
 /// A replica's name made of a host's.

@@ -9,7 +9,7 @@ use mailsync::replica::{Replica, Verdict};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
-use super::output::{bytes, printable, time};
+use super::output::{Output, bytes, printable, time};
 use super::{Context, Failure, Outcome};
 
 /// Shows what a bundle says of itself. Needs no replica.
@@ -30,7 +30,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> Outcome {
         }
         Ok(())
     })?;
-    if context.out.json() { context.out.print_json(&json!({ "bundles": documents })) } else { context.out.print(lines) }
+    if context.out.json() { Output::print_json(&json!({ "bundles": documents })) } else { Output::print(lines) }
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
@@ -68,9 +68,9 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
         documents.push(json!({ "valid": false, "applicable": false, "reason": error.to_string() }));
     }
     if context.out.json() {
-        context.out.print_json(&json!({ "bundles": documents }))?;
+        Output::print_json(&json!({ "bundles": documents }))?;
     } else {
-        context.out.print(lines)?;
+        Output::print(lines)?;
     }
     result?;
     worst.map_or(Ok(()), |kind| Err(Failure::Said(kind)))

@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use super::args::Log;
-use super::output::{json_time, printable, table, time};
+use super::output::{Output, json_time, printable, table, time};
 use super::{Context, Outcome};
 
-pub fn run(context: &Context, args: Log) -> Outcome {
+pub fn run(context: &Context, args: &Log) -> Outcome {
     let events = context.read()?.state().history(args.limit)?;
     if context.out.json() {
         let events = events.iter().map(|event| {
             json!({ "at": json_time(Some(event.at)), "command": event.command, "peer": event.peer, "text": event.text })
         });
-        return context.out.print_json(&json!({ "events": events.collect::<Vec<Value>>() }));
+        return Output::print_json(&json!({ "events": events.collect::<Vec<Value>>() }));
     }
     let rows = events.iter().map(|event| {
         let peer = event.peer.as_deref().unwrap_or("-").to_owned();
         vec![time(event.at), event.command.clone(), peer, printable(&event.text)]
     });
-    context.out.print(table(&rows.collect::<Vec<_>>()))
+    Output::print(table(&rows.collect::<Vec<_>>()))
 }

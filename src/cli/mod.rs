@@ -33,7 +33,7 @@ struct Context {
 
 impl Context {
     fn home(&self) -> Result<Home> {
-        self.home.clone().map_or_else(Home::standard, |dir| Ok(Home::at(absolute(dir)?)))
+        self.home.clone().map_or_else(Home::standard, |dir| Ok(Home::at(absolute(&dir)?)))
     }
 
     fn open(&self, access: Access) -> Result<Replica> {
@@ -58,8 +58,8 @@ impl Context {
     }
 }
 
-fn absolute(path: std::path::PathBuf) -> Result<std::path::PathBuf> {
-    std::path::absolute(&path).map_err(|error| Error::io("finding", &path, error))
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io("finding", path, error))
 }
 
 /// Runs the command line that the process was started with.
@@ -81,23 +81,22 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Init(args) => init::run(&context, args),
         Command::Peer(args) => peer::run(&context, args),
-        Command::Scan(args) => scan::run(&context, args),
+        Command::Scan(args) => scan::run(&context, &args),
         Command::Export(args) => export::run(&context, args),
         Command::Import(args) => import::run(&context, args),
         Command::Status => status::run(&context),
-        Command::Log(args) => log::run(&context, args),
+        Command::Log(args) => log::run(&context, &args),
         Command::Inspect(args) => inspect::inspect(&context, &args),
         Command::Verify(args) => inspect::verify(&context, &args),
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough.
-        Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        // Whoever closed the output has seen enough.
+        Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(Failure::Said(kind)) => ExitCode::from(kind.exit_code()),
         Err(Failure::Error(error)) => {
-            context.out.complain(&error);
+            Output::complain(&error);
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -34,29 +34,29 @@ impl Output {
     }
 
     /// Says that something went wrong.
-    pub fn complain(&self, error: &Error) {
+    pub fn complain(error: &Error) {
         let _ = writeln!(io::stderr(), "mailsync: {error}");
     }
 
     /// Prints the JSON document.
-    pub fn print_json(&self, document: &Value) -> Outcome {
+    pub fn print_json(document: &Value) -> Outcome {
         let mut out = io::stdout().lock();
         let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
-        written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(closed)
+        written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(|error| closed(&error))
     }
 
     /// Prints lines of data.
-    pub fn print(&self, lines: impl IntoIterator<Item = String>) -> Outcome {
+    pub fn print(lines: impl IntoIterator<Item = String>) -> Outcome {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for line in lines {
-            writeln!(out, "{line}").map_err(closed)?;
+            writeln!(out, "{line}").map_err(|error| closed(&error))?;
         }
-        out.flush().map_err(closed)
+        out.flush().map_err(|error| closed(&error))
     }
 }
 
 /// What a failure to write to standard output means.
-pub fn closed(error: io::Error) -> Failure {
+pub fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::BrokenPipe
     } else {

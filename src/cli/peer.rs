@@ -8,7 +8,7 @@ use mailsync::state::Peer;
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
-use super::output::{json_time, table, time};
+use super::output::{Output, json_time, table, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
@@ -37,13 +37,13 @@ fn list(context: &Context) -> Outcome {
     let peers = context.read()?.peers()?;
     if context.out.json() {
         let peers: Vec<Value> = peers.iter().map(peer_json).collect();
-        return context.out.print_json(&json!({ "peers": peers }));
+        return Output::print_json(&json!({ "peers": peers }));
     }
     let rows = peers.iter().map(|peer| {
         let heard = peer.last_heard.map_or_else(|| String::from("never heard of"), time);
         vec![peer.name.clone(), peer.id.clone(), heard]
     });
-    context.out.print(table(&rows.collect::<Vec<_>>()))
+    Output::print(table(&rows.collect::<Vec<_>>()))
 }
 
 pub fn peer_json(peer: &Peer) -> Value {

@@ -6,9 +6,10 @@ use mailsync::replica::{Depth, MassDelete, Run, ScanOptions, ScanReport};
 use serde_json::{Value, json};
 
 use super::args::Scan;
+use super::output::Output;
 use super::{Context, Failure, Outcome};
 
-pub fn run(context: &Context, args: Scan) -> Outcome {
+pub fn run(context: &Context, args: &Scan) -> Outcome {
     let folders = args
         .folders
         .iter()
@@ -25,9 +26,9 @@ pub fn run(context: &Context, args: Scan) -> Outcome {
     let would = if args.dry_run { "would record: " } else { "" };
     context.out.say(format_args!("{would}{report}"));
     if context.out.json() {
-        context.out.print_json(&report_json(&report))?;
+        Output::print_json(&report_json(&report))?;
     }
-    complain_of(context, &report)
+    complain_of(&report)
 }
 
 pub fn run_mode(dry: bool) -> Run {
@@ -56,15 +57,15 @@ pub fn report_json(report: &ScanReport) -> Value {
 const TOLD: usize = 20;
 
 /// Tells what a scan could not look at. That is a failure, although everything else was done.
-pub fn complain_of(context: &Context, report: &ScanReport) -> Outcome {
+pub fn complain_of(report: &ScanReport) -> Outcome {
     if report.problems.is_empty() {
         return Ok(());
     }
     for problem in report.problems.iter().take(TOLD) {
-        context.out.complain(problem);
+        Output::complain(problem);
     }
     if report.problems.len() > TOLD {
-        context.out.complain(&Error::failed(format!("and {} more like these", report.problems.len() - TOLD)));
+        Output::complain(&Error::failed(format!("and {} more like these", report.problems.len() - TOLD)));
     }
     Err(Failure::Said(ErrorKind::Failed))
 }

@@ -5,7 +5,7 @@ use mailsync::maildir::LayoutKind;
 use mailsync::replica::{PeerStatus, Replica};
 use serde_json::{Value, json};
 
-use super::output::{bytes, printable, table, time};
+use super::output::{Output, bytes, printable, table, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context) -> Outcome {
@@ -20,7 +20,7 @@ pub fn run(context: &Context) -> Outcome {
             peer["unseen_bytes"] = status.unseen_bytes.into();
             peer
         });
-        return context.out.print_json(&json!({
+        return Output::print_json(&json!({
             "replica": replica_json(&replica),
             "entries": status.totals.entries,
             "messages": status.totals.messages,
@@ -59,7 +59,7 @@ pub fn run(context: &Context) -> Outcome {
         let rows = std::iter::once(head).chain(status.peers.iter().map(peer_row));
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
-    context.out.print(lines)
+    Output::print(lines)
 }
 
 fn peer_row(status: &PeerStatus) -> Vec<String> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::TrashCommand;
-use super::output::{bytes, json_time, printable, time};
+use super::output::{Output, bytes, json_time, printable, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: super::args::Trash) -> Outcome {
@@ -50,5 +50,5 @@ fn list(context: &Context) -> Outcome {
         }
         Ok(())
     })?;
-    if context.out.json() { context.out.print_json(&json!({ "trash": rows })) } else { context.out.print(lines) }
+    if context.out.json() { Output::print_json(&json!({ "trash": rows })) } else { Output::print(lines) }
 }

@@ -193,7 +193,7 @@ impl Layout {
         for (i, character) in component.chars().enumerate() {
             if special(character) || (first && i == 0) {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    escaped.push_str(&format!("\\{byte:02x}"));
+                    escaped.extend(['\\', hex_digit(byte >> 4), hex_digit(byte & 15)]);
                 }
             } else {
                 escaped.push(character);
@@ -239,6 +239,10 @@ fn unescape(text: &str) -> Option<String> {
     (bytes.len() < text.len()).then(|| String::from_utf8(bytes).ok()).flatten()
 }
 
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).expect("four bits")
+}
+
 /// A name on disk that is no name in the layout's encoding, as a canonical component.
 fn mark(part: &[u8]) -> String {
     match std::str::from_utf8(part) {
@@ -275,7 +279,7 @@ fn cut(name: Vec<u8>, whole: &str, longest: usize) -> Vec<u8> {
         kept -= 1;
     }
     let hash = Digest::of(whole.as_bytes()).to_string();
-    [&name[..kept], CUT.as_bytes(), hash[..CUT_DIGITS].as_bytes()].concat()
+    [&name[..kept], CUT.as_bytes(), &hash.as_bytes()[..CUT_DIGITS]].concat()
 }
 
 fn is_cut(name: &[u8]) -> bool {

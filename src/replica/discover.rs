@@ -152,7 +152,7 @@ impl Replica {
             LayoutKind::Fs if dotted => {
                 let is_dir =
                     |sub: &&str| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir);
-                expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(|sub| is_dir(&sub))
+                expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(is_dir)
             }
             LayoutKind::Fs => true,
         }

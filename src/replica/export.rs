@@ -192,15 +192,14 @@ impl Replica {
             list(&row)
         })?;
         let mut wanted = Vec::new();
-        match to {
-            Some(peer) => wanted = state.wanted_by(peer.key)?,
-            None => {
-                for peer in state.peers()? {
-                    wanted.extend(state.wanted_by(peer.key)?);
-                }
-                wanted.sort_unstable();
-                wanted.dedup();
+        if let Some(peer) = to {
+            wanted = state.wanted_by(peer.key)?;
+        } else {
+            for peer in state.peers()? {
+                wanted.extend(state.wanted_by(peer.key)?);
             }
+            wanted.sort_unstable();
+            wanted.dedup();
         }
         for digest in wanted {
             let included = |row: &Row| row.entry.alive() && !base.covers(row.entry.born);
@@ -276,7 +275,7 @@ impl Replica {
             .suffix(".part")
             .tempfile_in(&dir)
             .map_err(|error| fail(&error))?;
-        let (_, exported) = self
+        let ((), exported) = self
             .write_bundle(plan, options.level, io::BufWriter::with_capacity(256 << 10, file.as_file_mut()))
             .and_then(|(mut out, exported)| {
                 out.flush().map_err(|error| fail(&error))?;
@@ -302,20 +301,20 @@ impl Replica {
             batch.into_iter().map(read).collect::<Vec<_>>()
         };
         Pool::run(threads(), read, |pool| {
-            let mut list = Vec::new().into_iter();
+            let mut listed = Vec::new().into_iter();
             let mut after = 0;
             loop {
                 while pool.in_flight() < AHEAD {
-                    if list.as_slice().is_empty() {
+                    if listed.as_slice().is_empty() {
                         let next = self.state.outgoing_batch(after, LIST)?;
                         let Some(&(last, _)) = next.last() else { break };
                         after = last;
-                        list = next.into_iter();
+                        listed = next.into_iter();
                     }
                     let mut batch = Vec::with_capacity(BATCH);
                     let mut size = 0;
                     while batch.len() < BATCH && size < contents::SMALL {
-                        let Some((_, message)) = list.next() else { break };
+                        let Some((_, message)) = listed.next() else { break };
                         size += message.size;
                         let path = message.at.as_ref().map(|at| self.path(at)).transpose()?;
                         batch.push((message, path));
@@ -327,7 +326,7 @@ impl Replica {
                 for (message, bytes) in results {
                     match bytes {
                         Some(bytes) => {
-                            writer.message_bytes(message.digest, message.mtime, &bytes).map_err(|e| writing(&e))?
+                            writer.message_bytes(message.digest, message.mtime, &bytes).map_err(|e| writing(&e))?;
                         }
                         None => self.write_large(writer, &message)?,
                     }

@@ -70,11 +70,11 @@ impl Listing {
         let after = stat_folder(disk, dir)?;
         let bytes = &listing.bytes;
         listing.names.sort_unstable_by_key(|&(start, length, sub)| (slice(bytes, start, length), sub));
-        let lasting = earlier.is_some_and(|earlier| {
+        let unmoved = earlier.is_some_and(|earlier| {
             earlier.found == Some(before) && started.0.saturating_sub(earlier.started.0) >= nanoseconds(COARSE)
         });
         let mut times = before.new.iter().chain(&before.cur);
-        listing.quiet = before == after && (lasting || times.all(|&time| settled(time, started)));
+        listing.quiet = before == after && (unmoved || times.all(|&time| settled(time, started)));
         listing.times = CleanTimes { found: Some(before), started };
         Ok(listing)
     }

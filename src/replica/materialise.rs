@@ -5,7 +5,9 @@
 //! is removed that isn't in the trash first, and a file that somebody else has changed meanwhile is left to the next scan.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
@@ -37,8 +39,11 @@ struct Progress {
     folders_removed: Vec<FolderKey>,
     trashed: Vec<(Discard, Option<String>)>,
     /// The files of a folder by base, read when one is not where it was last seen.
-    bases: HashMap<FolderKey, HashMap<Vec<u8>, (Sub, Vec<u8>)>>,
+    bases: HashMap<FolderKey, Bases>,
 }
+
+/// Where the files of a folder are, by base.
+type Bases = HashMap<Vec<u8>, (Sub, Vec<u8>)>;
 
 impl Replica {
     /// A message came into a folder: makes its entry, or brings one back that was removed. `at` is where its file lies.
@@ -118,7 +123,7 @@ impl Replica {
     /// The file in `tmp/` from which an entry is delivered to `at`.
     pub(super) fn tmp_path(&self, at: &Place) -> Result<PathBuf> {
         let dir = self.dir(&self.state.folder_row(at.folder)?.name).join("tmp");
-        Ok(path_of(dir, FileName::parse(&at.name).base()))
+        Ok(dir.join(OsStr::from_bytes(FileName::parse(&at.name).base())))
     }
 
     pub(super) fn path(&self, at: &Place) -> Result<PathBuf> {
@@ -354,7 +359,7 @@ impl Replica {
 
     /// Looks a file up by the base of its name.
     fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut Progress) -> Result<Option<(Sub, Vec<u8>)>> {
-        if !progress.bases.contains_key(&folder) {
+        if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
             let dir = self.dir(&self.state.folder_row(folder)?.name);
             let mut bases = HashMap::new();
             match super::listing::Listing::read(&*self.world.disk, &dir, None) {
@@ -366,7 +371,7 @@ impl Replica {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("listing", &dir, error)),
             }
-            progress.bases.insert(folder, bases);
+            e.insert(bases);
         }
         Ok(progress.bases[&folder].get(base).cloned())
     }
@@ -553,7 +558,6 @@ impl Replica {
         for dir in tmp_dirs(self.mail_root()) {
             let mut leftovers = Vec::new();
             let listed = self.world.disk.list(&dir, &mut |name, _| {
-                use std::os::unix::ffi::OsStrExt;
                 if is_delivered_base(name.as_bytes(), &self.config.name) {
                     leftovers.push(dir.join(name));
                 }
@@ -605,11 +609,6 @@ fn sub_of(flags: &FlagSet) -> Sub {
 /// A name for a file of which the one that derives from its entry's id is taken: the one of an id that no entry has.
 fn other_id(id: &EntryId) -> EntryId {
     EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
-}
-
-fn path_of(dir: PathBuf, name: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    dir.join(std::ffi::OsStr::from_bytes(name))
 }
 
 fn delivering(to: &Path, error: &io::Error) -> Error {

@@ -98,7 +98,7 @@ const GUARDED_ENTRIES: u64 = 100;
 /// How often a folder that keeps changing is listed before its vanished files are left for the next scan.
 const ROUNDS: usize = 8;
 /// How many files a hashing thread takes at a time.
-const BATCH: usize = 32;
+const BATCH: u32 = 32;
 
 /// What one folder's listing showed.
 #[derive(Debug, Default)]
@@ -314,7 +314,9 @@ impl Scan<'_> {
                 // As long as some folder doesn't come to rest, what vanished may be on its way there: it is left for the
                 // next scan.
                 if folders.values().any(|folder| !folder.quiet) {
-                    folders.values_mut().for_each(|folder| folder.gone.clear());
+                    for folder in folders.values_mut() {
+                        folder.gone.clear();
+                    }
                 }
             }
         }
@@ -450,7 +452,7 @@ impl Scan<'_> {
             batch.into_iter().map(hash).collect::<Vec<_>>()
         };
         Pool::run(threads(), work, |pool| {
-            let mut batches = chunks(files.into_iter(), BATCH);
+            let mut batches = chunks(files.into_iter(), BATCH as usize);
             loop {
                 while pool.in_flight() < 64 {
                     let Some(batch) = batches.next() else { break };
@@ -564,7 +566,7 @@ impl Scan<'_> {
             let mut exhausted = false;
             loop {
                 while !exhausted && pool.in_flight() < 64 {
-                    let batch = replica.state.found_batch(after, BATCH as u32)?;
+                    let batch = replica.state.found_batch(after, BATCH)?;
                     let Some((last, _)) = batch.last() else {
                         exhausted = true;
                         break;

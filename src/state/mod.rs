@@ -1,4 +1,4 @@
-//! The state of record: a SQLite database that holds the entries with their registers, what each file looked like on disk
+//! The state of record: a `SQLite` database that holds the entries with their registers, what each file looked like on disk
 //! when last seen, the folders, what is known, the peers, the trash and the history.
 //!
 //! No SQL stands outside this module, and no decision about mail inside it. Everything that must change together is changed
@@ -299,7 +299,7 @@ impl State {
         rows.map(|row| clock_from(row?)).collect()
     }
 
-    /// Asks SQLite whether the database is whole. Returns what it finds wrong.
+    /// Asks `SQLite` whether the database is whole. Returns what it finds wrong.
     pub fn integrity(&self) -> Result<Vec<String>> {
         let mut query = self.conn.prepare("PRAGMA integrity_check(20)")?;
         let rows = query.query_map([], |row| row.get::<_, String>(0))?;

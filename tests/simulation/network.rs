@@ -333,7 +333,7 @@ impl Network {
 
     fn check_that_again_changes_nothing(&self, to: usize, bundle: &Bundle) -> Result<(), String> {
         // Every eighth: it doubles the work.
-        if bundle.head.number % 8 != 0 {
+        if !bundle.head.number.is_multiple_of(8) {
             return Ok(());
         }
         let mut again = self.replicas[to].clone();

@@ -22,7 +22,7 @@ fn name(text: &str) -> FolderName {
     text.parse().unwrap()
 }
 
-fn holds(layout: &Layout, folder: &str, dir: &str) {
+fn holds(layout: Layout, folder: &str, dir: &str) {
     assert_eq!(layout.dir_of(&name(folder)), Path::new(dir), "{layout:?}");
     assert_eq!(layout.folder_of(Path::new(dir)), Some(name(folder)), "{layout:?}");
 }
@@ -30,50 +30,50 @@ fn holds(layout: &Layout, folder: &str, dir: &str) {
 #[test]
 fn usual_names_are_written_as_other_programs_write_them() {
     let courier = layout(LayoutKind::MaildirPlusPlus, NameEncoding::ModifiedUtf7);
-    holds(&courier, "INBOX", "");
-    holds(&courier, "Sent", ".Sent");
-    holds(&courier, "Archive/2019", ".Archive.2019");
-    holds(&courier, "INBOX/Lists", ".INBOX.Lists");
-    holds(&courier, "Entwürfe", ".Entw&APw-rfe");
-    holds(&courier, "Tom & Jerry", ".Tom &- Jerry");
+    holds(courier, "INBOX", "");
+    holds(courier, "Sent", ".Sent");
+    holds(courier, "Archive/2019", ".Archive.2019");
+    holds(courier, "INBOX/Lists", ".INBOX.Lists");
+    holds(courier, "Entwürfe", ".Entw&APw-rfe");
+    holds(courier, "Tom & Jerry", ".Tom &- Jerry");
     let dovecot = layout(LayoutKind::MaildirPlusPlus, NameEncoding::Utf8);
-    holds(&dovecot, "Entwürfe/Архив", ".Entwürfe.Архив");
-    holds(&dovecot, "Entw&APw-rfe", ".Entw&APw-rfe");
+    holds(dovecot, "Entwürfe/Архив", ".Entwürfe.Архив");
+    holds(dovecot, "Entw&APw-rfe", ".Entw&APw-rfe");
     let fs = layout(LayoutKind::Fs, NameEncoding::Utf8);
-    holds(&fs, "INBOX", "INBOX");
-    holds(&fs, "Archive/2019.old", "Archive/2019.old");
-    holds(&fs, ".hidden", ".hidden");
-    holds(&Layout { inbox_at_root: true, ..fs }, "INBOX", "");
+    holds(fs, "INBOX", "INBOX");
+    holds(fs, "Archive/2019.old", "Archive/2019.old");
+    holds(fs, ".hidden", ".hidden");
+    holds(Layout { inbox_at_root: true, ..fs }, "INBOX", "");
 }
 
 #[test]
 fn a_dot_in_a_component_is_escaped_where_it_would_separate() {
     for encoding in ENCODINGS {
         let layout = layout(LayoutKind::MaildirPlusPlus, encoding);
-        holds(&layout, "lists/debian.org", ".lists.debian\\2eorg");
-        holds(&layout, ".hidden", ".\\2ehidden");
+        holds(layout, "lists/debian.org", ".lists.debian\\2eorg");
+        holds(layout, ".hidden", ".\\2ehidden");
         // Text that looks like an escape is not one.
-        holds(&layout, "debian\\2eorg", ".debian\\5c2eorg");
-        holds(&layout, "C:\\mail", ".C:\\mail");
+        holds(layout, "debian\\2eorg", ".debian\\5c2eorg");
+        holds(layout, "C:\\mail", ".C:\\mail");
     }
 }
 
 #[test]
 fn what_means_something_else_on_disk_is_escaped() {
     let fs = layout(LayoutKind::Fs, NameEncoding::Utf8);
-    holds(&fs, "cur", "\\63ur");
-    holds(&fs, "a/tmp/new", "a/\\74mp/\\6eew");
+    holds(fs, "cur", "\\63ur");
+    holds(fs, "a/tmp/new", "a/\\74mp/\\6eew");
     let at_root = Layout { inbox_at_root: true, ..fs };
-    holds(&at_root, "INBOX/cur", "INBOX/\\63ur");
-    holds(&layout(LayoutKind::MaildirPlusPlus, NameEncoding::Utf8), "cur", ".cur");
+    holds(at_root, "INBOX/cur", "INBOX/\\63ur");
+    holds(layout(LayoutKind::MaildirPlusPlus, NameEncoding::Utf8), "cur", ".cur");
 }
 
 #[test]
 fn a_directory_that_is_no_name_in_the_encoding_still_has_one() {
     let courier = layout(LayoutKind::MaildirPlusPlus, NameEncoding::ModifiedUtf7);
-    holds(&courier, "\u{f100}Entwürfe", ".Entwürfe");
-    holds(&courier, "\u{f100}INBOX", ".INBOX");
-    holds(&courier, "\u{f100}a&b", ".a&b");
+    holds(courier, "\u{f100}Entwürfe", ".Entwürfe");
+    holds(courier, "\u{f100}INBOX", ".INBOX");
+    holds(courier, "\u{f100}a&b", ".a&b");
     let fs = layout(LayoutKind::Fs, NameEncoding::Utf8);
     let latin = Path::new(OsStr::from_bytes(b"Entw\xfcrfe/2019"));
     assert_eq!(fs.folder_of(latin), Some(name("\u{f101}Entw\u{f0fc}rfe/2019")));
