@@ -266,10 +266,12 @@ fn members_that_come_twice_or_that_nothing_announced_are_refused() {
 }
 
 #[test]
-fn a_message_that_comes_twice_is_refused() {
+fn a_message_more_than_the_manifest_says_is_refused_even_if_it_came_before() {
     let mut sample = Sample::new();
+    let once = sample.clone().counted().manifest;
     sample.messages.push(sample.messages[0].clone());
-    assert_corrupt(&bundle_of(&sample.counted().members()), "comes twice");
+    sample.manifest = once;
+    assert_corrupt(&bundle_of(&sample.members()), "more than the manifest says");
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`], which ends
 //! where the next bundle starts.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -275,14 +274,14 @@ impl<W: Write> Write for Lines<'_, W> {
 /// A bundle whose messages are to be read next.
 pub struct MessagesPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
-    seen: HashSet<Digest>,
+    messages: u64,
     bytes: u64,
     ended: bool,
 }
 
 impl<'s, R: BufRead> MessagesPart<'s, R> {
     fn new(inner: Inner<'s, R>) -> Self {
-        Self { inner, seen: HashSet::new(), bytes: 0, ended: false }
+        Self { inner, messages: 0, bytes: 0, ended: false }
     }
 
     /// What the bundle says of itself.
@@ -293,15 +292,15 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     /// Goes on to the next message, over what is left of the one before. `None` after the last.
     ///
     /// # Errors
-    /// If there are more messages or bytes than the manifest says, or fewer at the end; if a message comes twice; or if
-    /// there is something else in their place.
+    /// If there are more messages or bytes than the manifest says, or fewer at the end; or if there is something else in
+    /// their place. One that comes twice is not noticed: memory must not grow with their number, and it does no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);
         }
         let counts = self.inner.manifest.counts;
         let Some(Member { name, size }) = self.inner.archive.next_member()? else {
-            if (self.seen.len() as u64, self.bytes) != (counts.messages, self.inner.manifest.bytes) {
+            if (self.messages, self.bytes) != (counts.messages, self.inner.manifest.bytes) {
                 return Err(Error::corrupt("messages: fewer than the manifest says"));
             }
             self.ended = true;
@@ -311,12 +310,10 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         let digest = digest.ok_or_else(|| {
             Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", printable(&name)))
         })?;
-        if self.seen.len() as u64 == counts.messages || size > self.inner.manifest.bytes - self.bytes {
+        if self.messages == counts.messages || size > self.inner.manifest.bytes - self.bytes {
             return Err(Error::corrupt("messages: more than the manifest says"));
         }
-        if !self.seen.insert(digest) {
-            return Err(Error::corrupt(format!("message {digest} comes twice")));
-        }
+        self.messages += 1;
         self.bytes += size;
         Ok(Some(Message { digest, size, data: self.inner.archive.data() }))
     }
