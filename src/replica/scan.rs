@@ -147,6 +147,8 @@ impl Replica {
             options,
             report: ScanReport::default(),
             stamp: None,
+            unread: BTreeSet::new(),
+            overtaken: false,
             origin: if self.state.initial_scan_due()? { Origin::Init } else { Origin::Delivery },
         };
         scan.run()?;
@@ -160,6 +162,10 @@ struct Scan<'r> {
     report: ScanReport,
     stamp: Option<Stamp>,
     origin: Origin,
+    /// Folders that are to be listed again by the next scan: files in them were found, and could not be read.
+    unread: BTreeSet<FolderKey>,
+    /// Whether a file that was found had another name when it was to be read: it may be one that vanished elsewhere.
+    overtaken: bool,
 }
 
 impl Scan<'_> {
@@ -471,7 +477,10 @@ impl Scan<'_> {
                             }
                         }
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => self.problem("reading", path_in(dir, sub, &name), &error),
+                        Err(error) => {
+                            self.unread.insert(key);
+                            self.problem("reading", path_in(dir, sub, &name), &error);
+                        }
                     }
                 }
             }
@@ -584,9 +593,14 @@ impl Scan<'_> {
                     self.report.messages_read += 1;
                     match hashed {
                         Ok(hashed) => self.follow_arrival(at, &hashed, gone)?,
-                        // Somebody was faster; the directory's time has changed by that, and the next scan looks again.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => self.problem("reading", path, &error),
+                        Err(error) => {
+                            self.unread.insert(at.folder);
+                            if error.kind() == io::ErrorKind::NotFound {
+                                self.overtaken = true;
+                            } else {
+                                self.problem("reading", path, &error);
+                            }
+                        }
                     }
                 }
             }
@@ -612,7 +626,8 @@ impl Scan<'_> {
         self.replica.deliver(stamp, self.origin, name, &flags_of(&at), hashed, &at)
     }
 
-    /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once.
+    /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
+    /// it may be a file that somebody renamed just now: then it is left for the next scan.
     fn remove_unmatched(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
@@ -621,8 +636,12 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut removed: Vec<(Row, FolderKey)> = Vec::new();
         for gone in gone.into_values().flatten() {
-            if let (Some(from), true) = (&gone.from, gone.row.entry.alive()) {
+            let (Some(from), true) = (gone.from, gone.row.entry.alive()) else { continue };
+            if !self.overtaken || state.entry_at(&from)?.is_some() {
                 removed.push((gone.row, from.folder));
+            } else {
+                state.set_place(gone.row.key, Some(&from))?;
+                self.unread.insert(from.folder);
             }
         }
         if removed.is_empty() {
@@ -648,8 +667,7 @@ impl Scan<'_> {
     }
 
     fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
-        let clean: Option<CleanListing> =
-            folder.times.found.filter(|_| folder.quiet && self.report.problems.is_empty());
+        let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
         self.replica.state.set_clean_listing(key, clean)
     }
 
