@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::error::printable;
-use super::{Error, ReplicaId, limits};
+use super::{Error, Invitation, ReplicaId, limits};
 use crate::model::{Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 
 /// What the manifest's `format` says.
@@ -31,6 +31,16 @@ pub struct Manifest {
     /// Whom it is for; `None` for any peer.
     #[serde(default)]
     pub recipient: Option<ReplicaId>,
+    /// To a replica that is not known yet: by what it becomes known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<Invitation>,
+    /// From a replica that may not be known yet: that it was invited, see [`super::Token::proof`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Digest>,
+    /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided by
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<u64>,
     /// Who covers this can apply the bundle. Empty for a full one.
     pub base: Knowledge,
     /// What the sender knows, and whoever applies the bundle will.
@@ -167,6 +177,7 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(json).map_err(wrong)?;
         manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;
+        manifest.invitation.as_ref().map_or(Ok(()), Invitation::check)?;
         Ok(manifest)
     }
 

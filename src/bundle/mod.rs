@@ -15,6 +15,7 @@
 mod archive;
 mod error;
 mod frame;
+mod invitation;
 pub mod limits;
 mod manifest;
 mod reader;
@@ -32,6 +33,7 @@ mod hostile;
 mod testing;
 
 pub use error::{Error, WriteError};
+pub use invitation::{Invitation, Token};
 pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;

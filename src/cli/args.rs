@@ -145,9 +145,31 @@ pub struct Export {
     /// zstd's compression level
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
+    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub split: Option<u64>,
     /// Don't look for local changes first
     #[arg(long)]
     pub no_scan: bool,
+}
+
+/// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what FAT32
+/// holds.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(String::from("a number of bytes is expected, with K, M or G if you like")),
+    };
+    let size: u64 = digits.parse().map_err(|_| String::from("a number of bytes is expected, with K, M or G if you like"))?;
+    let size = size.checked_mul(factor).ok_or("that is too large")?;
+    if size < 64 << 10 {
+        return Err(String::from("less than 64K leaves no room for messages"));
+    }
+    Ok(if size == 4 << 30 { size - 1 } else { size })
 }
 
 #[derive(Debug, clap::Args)]

@@ -20,15 +20,24 @@ pub fn run(context: &Context, args: Export) -> Outcome {
             _ => Fullness::SinceShown,
         },
         level: args.level,
+        split: args.split,
+        ..ExportOptions::default()
     };
+    if args.split.is_some() && !args.output.as_deref().is_some_and(std::path::Path::is_dir) {
+        return Err(Error::usage("exporting with --split: there may be several bundles")
+            .advise("give a directory that exists with -o DIR")
+            .into());
+    }
     let replica = context.write()?;
     let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
     match args.output {
         None => to_stdout(context, &replica, &options)?,
         Some(path) => {
-            let (path, exported) = replica.export_to_file(&options, &path)?;
+            let written = replica.export_to_file(&options, &path)?;
             context.say_notes(&replica);
-            context.out.say(format_args!("wrote {}: {exported}", path.display()));
+            for (path, exported) in written {
+                context.out.say(format_args!("wrote {}: {exported}", path.display()));
+            }
         }
     }
     super::scan::complain_of(&report)

@@ -4,9 +4,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{
-    ExportOptions, Fullness, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions, To,
-};
+use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions};
 use serde_json::{Value, json};
 
 use super::args::Import;
@@ -100,8 +98,7 @@ fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Outcome {
     let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(()) };
     // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
     replica.scan(&ScanOptions::default())?;
-    let options = ExportOptions { to: To::Peer(from.clone()), fullness: Fullness::SinceShown, level: 3 };
-    super::export::to_stdout(context, replica, &options)
+    super::export::to_stdout(context, replica, &ExportOptions::to_peer(from))
 }
 
 /// Of several bundles the worst outcome decides.

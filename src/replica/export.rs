@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use super::Replica;
 use super::contents;
 use super::pool::{Pool, threads};
-use crate::bundle::{Counts, Kind, Manifest, Options, RecordSpool, Sender, SpooledRecords, WriteError, Writer, limits};
+use crate::bundle::{
+    Counts, Invitation, Kind, Manifest, Options, RecordSpool, Sender, SpooledRecords, Token, WriteError, Writer, limits,
+};
 use crate::error::{Error, Result};
 use crate::maildir::disk::Disk;
 use crate::model::{Digest, Knowledge, export_base};
 use crate::progress::Progress;
-use crate::state::{Outgoing, Peer, Row};
+use crate::state::{Invited, Outgoing, Peer, Row};
 
 /// Whom a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// The only peer; with several, anyone.
     Whoever,
-    /// This peer.
+    /// This peer, or this replica that was invited.
     Peer(String),
 }
 
@@ -35,6 +37,16 @@ pub enum Fullness {
     Full,
 }
 
+/// Whether a bundle holds messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contents {
+    /// Those that the recipient may not have.
+    #[default]
+    Included,
+    /// None: the recipient has the mail from elsewhere, and asks for what turns out to be missing.
+    LeftOut,
+}
+
 /// What to export, and how.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
@@ -42,8 +54,34 @@ pub struct ExportOptions {
     pub to: To,
     /// From where it starts.
     pub fullness: Fullness,
+    /// Whether it holds messages.
+    pub contents: Contents,
     /// zstd's compression level.
     pub level: i32,
+    /// No bundle is to be larger than so many bytes, unless a single message is: what doesn't fit goes into further ones.
+    pub split: Option<u64>,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            to: To::Whoever,
+            fullness: Fullness::default(),
+            contents: Contents::default(),
+            level: Self::LEVEL,
+            split: None,
+        }
+    }
+}
+
+impl ExportOptions {
+    /// The compression level unless another is asked for.
+    pub const LEVEL: i32 = 3;
+
+    /// A bundle for this peer, from what it has shown to have.
+    pub fn to_peer(name: &str) -> Self {
+        Self { to: To::Peer(name.to_owned()), ..Self::default() }
+    }
 }
 
 /// What was exported.
@@ -61,11 +99,54 @@ pub struct Exported {
     pub bytes: u64,
 }
 
-/// A bundle about to be written.
+/// Whom a bundle is for, as far as that is known here.
+#[derive(Debug)]
+pub(super) enum Recipient {
+    Anyone,
+    Peer(Box<Peer>),
+    Invited(Invited),
+}
+
+impl Recipient {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anyone => None,
+            Self::Peer(peer) => Some(&peer.name),
+            Self::Invited(invited) => Some(&invited.name),
+        }
+    }
+
+    fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Peer(peer) => Some(peer),
+            _ => None,
+        }
+    }
+}
+
+/// What a bundle is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    Export,
+    Invitation,
+}
+
+/// Bundles about to be written: one, or the parts of one.
+#[derive(Debug)]
 pub(super) struct Plan {
-    pub manifest: Manifest,
-    pub to: Option<Peer>,
+    to: Recipient,
+    occasion: Occasion,
+    level: i32,
+    tip: Knowledge,
+    parts: Vec<PlannedPart>,
+}
+
+#[derive(Debug)]
+struct PlannedPart {
+    manifest: Manifest,
     records: SpooledRecords,
+    /// The number of the last message on the list that belongs to an earlier part.
+    after: i64,
 }
 
 /// At most so many messages are asked for in one bundle; the next one asks for more.
@@ -75,60 +156,87 @@ const LIST: u32 = 256;
 const BATCH: usize = 16;
 /// How many batches are read ahead.
 const AHEAD: u64 = 8;
+/// What archive headers, the signature and the zstd frame take at most, in bytes, besides what they enclose.
+const FRAMING: u64 = 8192;
 
 impl Replica {
-    /// Plans the next bundle: its number is used up by this, whether it is written or not.
-    pub(super) fn plan_export(&self, options: &ExportOptions) -> Result<Plan> {
+    /// Plans the next bundle: its number is used up by this, whether it is written or not. In the directory `dir` its name
+    /// is to be a free one.
+    fn plan_export(&self, options: &ExportOptions, dir: Option<&Path>) -> Result<Plan> {
         let transaction = self.state.begin()?;
         let to = self.recipient(&options.to)?;
-        let number = self.state.next_number()?;
-        let plan = self.make_plan(options, to, number)?;
+        let plan = self.plan_within(options, to, Occasion::Export, dir)?;
         transaction.commit()?;
         Ok(plan)
     }
 
-    fn recipient(&self, to: &To) -> Result<Option<Peer>> {
-        let peers = self.state.peers()?;
+    fn recipient(&self, to: &To) -> Result<Recipient> {
+        let (mut peers, mut invited) = (self.state.peers()?, self.state.invitations()?);
         match to {
             To::Peer(name) => {
-                let peer = peers.iter().find(|peer| peer.name == *name).cloned();
-                Ok(Some(peer.ok_or_else(|| self.unknown_peer(name))?))
+                if let Some(at) = peers.iter().position(|peer| peer.name == *name) {
+                    return Ok(Recipient::Peer(Box::new(peers.swap_remove(at))));
+                }
+                match invited.iter().position(|invited| invited.name == *name) {
+                    Some(at) => Ok(Recipient::Invited(invited.swap_remove(at))),
+                    None => Err(self.unknown_peer(name)),
+                }
             }
-            To::Whoever => match peers.len() {
-                0 => Err(Error::failed("exporting: this replica has no peer")
-                    .advise("make one known with `mailsync peer add NAME --key KEY`")),
-                1 => Ok(peers.into_iter().next()),
-                _ => Ok(None),
+            To::Whoever => match (peers.pop(), invited.pop(), peers.len() + invited.len()) {
+                (None, None, _) => Err(Error::failed("exporting: this replica has no peer")
+                    .advise("invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`")),
+                (Some(peer), None, 0) => Ok(Recipient::Peer(Box::new(peer))),
+                (None, Some(invited), 0) => Ok(Recipient::Invited(invited)),
+                _ => Ok(Recipient::Anyone),
             },
         }
     }
 
-    fn make_plan(&self, options: &ExportOptions, to: Option<Peer>, number: u64) -> Result<Plan> {
+    /// Plans a bundle, within a transaction.
+    pub(super) fn plan_within(
+        &self,
+        options: &ExportOptions,
+        to: Recipient,
+        occasion: Occasion,
+        dir: Option<&Path>,
+    ) -> Result<Plan> {
         let state = &self.state;
         let horizon = state.horizon()?;
-        let shown = self.base_for(options.fullness, to.as_ref())?;
+        let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
         let base = export_base(shown, &horizon);
-        if asked_for_delta && base.is_empty() && options.fullness != Fullness::Full {
+        if asked_for_delta && base.is_empty() {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }
-        if to.as_ref().is_some_and(|peer| peer.suspect) {
+        if to.peer().is_some_and(|peer| peer.suspect) {
             self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
-        let (records, mut counts, bytes) = self.spool(&base, to.as_ref())?;
+        let (records, mut counts, bytes) = self.spool(&base, &to, options.contents)?;
         counts.folders = records.folders();
         counts.entries = records.entries();
+        let me = self.public_key().id();
+        let recipient = to
+            .peer()
+            .map(|peer| peer.id.parse())
+            .transpose()
+            .map_err(|error| Error::failed(format!("the state database: a peer's id: {error}")))?;
+        let proof = to.peer().and_then(|peer| peer.token).zip(recipient);
+        let invitation = match (&to, occasion) {
+            (Recipient::Invited(invited), Occasion::Invitation) => {
+                Some(Invitation { name: invited.name.clone(), token: Token::from_bytes(invited.token) })
+            }
+            _ => None,
+        };
         let manifest = Manifest {
             kind: if base.is_empty() { Kind::Full } else { Kind::Delta },
-            number,
+            number: self.free_number(&to, dir)?,
             made: self.now(),
-            sender: Sender { id: self.public_key().id(), name: self.config.name.clone(), incarnation },
-            recipient: to
-                .as_ref()
-                .map(|peer| peer.id.parse())
-                .transpose()
-                .map_err(|error| Error::failed(format!("the state database: a peer's id: {error}")))?,
+            sender: Sender { id: me, name: self.config.name.clone(), incarnation },
+            recipient,
+            invitation,
+            proof: proof.map(|(token, inviter)| Token::from_bytes(token).proof(&inviter, &me)),
+            follows: follows.filter(|_| !base.is_empty()),
             issued: state.issued_after(base.get(incarnation))?,
             base,
             tip: state.knowledge()?,
@@ -140,29 +248,109 @@ impl Replica {
             entries: records.part(),
             jobs: None,
         };
-        Ok(Plan { manifest, to, records })
+        let tip = manifest.tip.clone();
+        let parts = match options.split {
+            None => vec![PlannedPart { manifest, records, after: 0 }],
+            Some(size) => self.split(manifest, records, size, &to, dir)?,
+        };
+        Ok(Plan { to, occasion, level: options.level, tip, parts })
     }
 
-    fn base_for(&self, fullness: Fullness, to: Option<&Peer>) -> Result<Knowledge> {
-        let Some(peer) = to else {
-            // For anyone: what all of them have.
-            let mut shown = self.state.peers()?.into_iter().map(|peer| self.base_for(fullness, Some(&peer)));
-            let Some(first) = shown.next().transpose()? else { return Ok(Knowledge::new()) };
-            return shown.try_fold(first, |all, one| Ok(all.meet(&one?)));
+    /// The number for a bundle. One whose file name in `dir` is taken is passed over: a replica that was restored from a
+    /// backup counts from an earlier number on, and a bundle is never overwritten.
+    fn free_number(&self, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
+        loop {
+            let number = self.state.next_number()?;
+            let taken = dir.is_some_and(|dir| dir.join(self.bundle_name(to, number)).symlink_metadata().is_ok());
+            if !taken {
+                return Ok(number);
+            }
+        }
+    }
+
+    fn bundle_name(&self, to: &Recipient, number: u64) -> String {
+        format!("{}-{}-{number}.zst", self.config.name, to.name().unwrap_or("any"))
+    }
+
+    /// Distributes the messages over several bundles, none larger than `size` bytes unless a single message is. The first
+    /// one holds all entries; whoever has applied it lacks the contents of some of them, and takes these from the others in
+    /// any order.
+    fn split(
+        &self,
+        mut first: Manifest,
+        records: SpooledRecords,
+        size: u64,
+        to: &Recipient,
+        dir: Option<&Path>,
+    ) -> Result<Vec<PlannedPart>> {
+        // zstd makes what it can't compress larger by less than this (its ZSTD_COMPRESSBOUND).
+        let room = size - size / 128;
+        let head = first.to_json().len() as u64 + FRAMING;
+        let used = head + records.part().bytes;
+        if used > room {
+            return Err(Error::usage(format!(
+                "splitting into bundles of {size} bytes: the list of entries alone takes {used}, uncompressed"
+            ))
+            .advise("choose a larger size"));
+        }
+        let mut later = Manifest {
+            kind: Kind::Delta,
+            base: first.tip.clone(),
+            issued: Vec::new(),
+            follows: Some(first.number),
+            invitation: None,
+            ..first.clone()
         };
-        if peer.suspect {
-            return Ok(Knowledge::new());
+        let empty = || RecordSpool::new(self.home.state_dir()).finish().map_err(|error| writing(&error));
+        (first.counts.messages, first.bytes) = (0, 0);
+        let mut parts = vec![PlannedPart { manifest: first, records, after: 0 }];
+        let mut left = room - used;
+        let mut after = 0;
+        loop {
+            let listed = self.state.outgoing_batch(after, LIST)?;
+            let Some(&(last, _)) = listed.last() else { return Ok(parts) };
+            for (key, message) in listed {
+                let needed = 1024 + message.size;
+                let part = parts.last_mut().expect("there is a first part");
+                // The first one may stay without messages: a receiver that takes nothing else has the entries at least.
+                let may_stay_over = part.manifest.counts.messages > 0 || part.manifest.counts.entries > 0;
+                if needed > left && may_stay_over {
+                    let records = empty()?;
+                    later.number = self.free_number(to, dir)?;
+                    later.counts = Counts::default();
+                    later.bytes = 0;
+                    later.entries = records.part();
+                    parts.push(PlannedPart { manifest: later.clone(), records, after: key - 1 });
+                    left = room.saturating_sub(head);
+                }
+                let part = parts.last_mut().expect("there is a first part");
+                part.manifest.counts.messages += 1;
+                part.manifest.bytes += message.size;
+                left = left.saturating_sub(needed);
+            }
+            after = last;
         }
-        Ok(match fullness {
-            Fullness::Full => None,
-            Fullness::SinceShown => peer.standing.shown.clone(),
-            Fullness::SinceLast => peer.sent.clone(),
-        }
-        .unwrap_or_default())
+    }
+
+    /// From where a bundle starts, and the number of the bundle that told the recipient all of that, where it is one.
+    fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
+        Ok(match to {
+            Recipient::Anyone => (self.base_for_anyone(fullness)?, None),
+            Recipient::Peer(peer) => base_for_peer(fullness, peer),
+            Recipient::Invited(invited) => base_for_invited(fullness, invited),
+        })
+    }
+
+    /// What all peers have.
+    fn base_for_anyone(&self, fullness: Fullness) -> Result<Knowledge> {
+        let (peers, invited) = (self.state.peers()?, self.state.invitations()?);
+        let of_peers = peers.iter().map(|peer| base_for_peer(fullness, peer).0);
+        let of_invited = invited.iter().map(|invited| base_for_invited(fullness, invited).0);
+        Ok(of_peers.chain(of_invited).reduce(|all, one| all.meet(&one)).unwrap_or_default())
     }
 
     /// Writes the records to be exported into a spool, and lists the messages that go with them.
-    fn spool(&self, base: &Knowledge, to: Option<&Peer>) -> Result<(SpooledRecords, Counts, u64)> {
+    fn spool(&self, base: &Knowledge, to: &Recipient, contents: Contents) -> Result<(SpooledRecords, Counts, u64)> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
         let mut spool = RecordSpool::new(self.home.state_dir());
@@ -180,7 +368,7 @@ impl Replica {
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
-            let needed = row.entry.alive() && !base.covers(row.entry.born);
+            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == Contents::Included;
             if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
             }
@@ -192,14 +380,17 @@ impl Replica {
             list(&row)
         })?;
         let mut wanted = Vec::new();
-        if let Some(peer) = to {
-            wanted = state.wanted_by(peer.key)?;
-        } else {
-            for peer in state.peers()? {
-                wanted.extend(state.wanted_by(peer.key)?);
+        match to {
+            _ if contents == Contents::LeftOut => {}
+            Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
+            Recipient::Invited(_) => {}
+            Recipient::Anyone => {
+                for peer in state.peers()? {
+                    wanted.extend(state.wanted_by(peer.key)?);
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
             }
-            wanted.sort_unstable();
-            wanted.dedup();
         }
         for digest in wanted {
             let included = |row: &Row| row.entry.alive() && !base.covers(row.entry.born);
@@ -216,81 +407,128 @@ impl Replica {
         Ok((spool.finish().map_err(|error| writing(&error))?, counts, bytes))
     }
 
-    /// Writes a planned bundle, and remembers what it told its recipient.
-    pub(super) fn write_bundle<W: Write>(&self, plan: Plan, level: i32, out: W) -> Result<(W, Exported)> {
+    /// Writes one planned bundle.
+    fn write_part<W: Write>(&self, part: PlannedPart, to: &Recipient, level: i32, out: W) -> Result<(W, Exported)> {
         let options = Options { level, ..Options::default() };
+        let PlannedPart { manifest, records, after } = part;
         let exported = Exported {
-            number: plan.manifest.number,
-            to: plan.to.as_ref().map(|peer| peer.name.clone()),
-            kind: plan.manifest.kind,
-            counts: plan.manifest.counts,
-            bytes: plan.manifest.bytes,
+            number: manifest.number,
+            to: to.name().map(str::to_owned),
+            kind: manifest.kind,
+            counts: manifest.counts,
+            bytes: manifest.bytes,
         };
-        let mut writer = Writer::start(out, &options, &plan.manifest, &self.key, plan.records, None)
-            .map_err(|error| writing(&error))?;
-        self.write_messages(&mut writer, plan.manifest.counts.messages)?;
+        let mut writer =
+            Writer::start(out, &options, &manifest, &self.key, records, None).map_err(|error| writing(&error))?;
+        self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish().map_err(|error| writing(&error))?;
         Ok((out, exported))
     }
 
-    /// Records that a bundle was written to where it was to go.
-    pub(super) fn record_export(&self, exported: &Exported, tip: &Knowledge) -> Result<()> {
-        let transaction = self.state.begin()?;
-        for peer in self.state.peers()? {
-            if exported.to.as_ref().is_none_or(|name| *name == peer.name) {
-                self.state.set_sent(peer.key, tip, self.now())?;
+    /// Records that bundles were written to where they were to go.
+    fn record_export(&self, plan: &Written, exported: &[Exported]) -> Result<()> {
+        let Some(first) = exported.first() else { return Ok(()) };
+        let (state, now) = (&self.state, self.now());
+        let transaction = state.begin()?;
+        for peer in state.peers()? {
+            if first.to.as_ref().is_none_or(|name| *name == peer.name) {
+                state.set_sent(peer.key, &plan.tip, first.number, now)?;
+                // Who was invited and has not answered yet counts as having its invitation's tip.
+                if plan.occasion == Occasion::Invitation && peer.standing.shown.is_none() {
+                    state.set_shown(peer.key, &plan.tip)?;
+                }
             }
         }
-        self.state.record(self.now(), "export", exported.to.as_deref(), &exported.to_string())?;
+        for mut invited in state.invitations()? {
+            if first.to.as_ref().is_none_or(|name| *name == invited.name) {
+                (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
+                if plan.occasion == Occasion::Invitation && invited.shown.is_empty() {
+                    invited.shown = plan.tip.clone();
+                }
+                state.set_invitation(&invited)?;
+            }
+        }
+        let command = if plan.occasion == Occasion::Invitation { "invite" } else { "export" };
+        for exported in exported {
+            state.record(now, command, exported.to.as_deref(), &exported.to_string())?;
+        }
         transaction.commit()
     }
 
     /// Plans and writes a bundle. What `out` gives back is flushed by the caller.
+    ///
+    /// # Errors
+    /// A bundle that is to be split can't go into one stream.
     pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<(W, Exported)> {
-        let plan = self.plan_export(options)?;
-        let tip = plan.manifest.tip.clone();
-        let (out, exported) = self.write_bundle(plan, options.level, out)?;
-        self.record_export(&exported, &tip)?;
+        let plan = self.plan_export(options, None)?;
+        self.write_plan(plan, out)
+    }
+
+    pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<(W, Exported)> {
+        let (written, mut parts) = plan.take_parts();
+        let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
+            return Err(Error::usage("exporting: several bundles don't go into one stream")
+                .advise("write them into a directory with -o DIR"));
+        };
+        let (out, exported) = self.write_part(part, &written.to, written.level, out)?;
+        self.record_export(&written, std::slice::from_ref(&exported))?;
         Ok((out, exported))
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. A directory stands for a
-    /// file in it, named `<from>-<to>-<number>.zst`. Returns the file's path.
-    pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<(PathBuf, Exported)> {
-        let plan = self.plan_export(options)?;
-        let tip = plan.manifest.tip.clone();
-        let path = if path.is_dir() {
-            let to = plan.to.as_ref().map_or("any", |peer| &peer.name);
-            path.join(format!("{}-{to}-{}.zst", self.config.name, plan.manifest.number))
-        } else {
-            path.to_owned()
-        };
+    /// file in it, named `<from>-<to>-<number>.zst`. Returns the file's path; the paths of all parts if it is to be split.
+    ///
+    /// # Errors
+    /// The file can't be written; or it is to be split, and `path` is not a directory.
+    pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        let plan = self.plan_export(options, path.is_dir().then_some(path))?;
+        self.write_plan_to_file(plan, path)
+    }
+
+    pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        let (plan, parts) = plan.take_parts();
+        if parts.len() > 1 && !path.is_dir() {
+            return Err(Error::usage(format!("exporting: there are {} bundles, and one file {}", parts.len(), path.display()))
+                .advise("give a directory that exists with -o"));
+        }
+        let mut written = Vec::new();
+        for part in parts {
+            let path = if path.is_dir() {
+                path.join(self.bundle_name(&plan.to, part.manifest.number))
+            } else {
+                path.to_owned()
+            };
+            let exported = self.write_part_to_file(part, &plan, &path)?;
+            written.push((path, exported));
+        }
+        self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>())?;
+        Ok(written)
+    }
+
+    fn write_part_to_file(&self, part: PlannedPart, plan: &Written, path: &Path) -> Result<Exported> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
         let fail = |error: &dyn std::fmt::Display| {
-            Error::io("writing the bundle", &path, error).advise("check the disk and its free space, then export again")
+            Error::io("writing the bundle", path, error).advise("check the disk and its free space, then export again")
         };
         let mut file = tempfile::Builder::new()
             .prefix(".mailsync-")
             .suffix(".part")
             .tempfile_in(&dir)
             .map_err(|error| fail(&error))?;
-        let ((), exported) = self
-            .write_bundle(plan, options.level, io::BufWriter::with_capacity(256 << 10, file.as_file_mut()))
-            .and_then(|(mut out, exported)| {
-                out.flush().map_err(|error| fail(&error))?;
-                Ok(((), exported))
-            })
-            .map_err(|error| error.about(path.display()))?;
+        let out = io::BufWriter::with_capacity(256 << 10, file.as_file_mut());
+        let (mut out, exported) =
+            self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.about(path.display()))?;
+        out.flush().map_err(|error| fail(&error))?;
+        drop(out);
         file.as_file().sync_all().map_err(|error| fail(&error))?;
-        file.persist(&path).map_err(|error| fail(&error.error))?;
+        file.persist(path).map_err(|error| fail(&error.error))?;
         self.world.disk.sync_dir(&dir).map_err(|error| fail(&error))?;
-        self.record_export(&exported, &tip)?;
-        Ok((path, exported))
+        Ok(exported)
     }
 
     /// Reads the listed messages in several threads, and writes them in order.
-    fn write_messages<W: Write>(&self, writer: &mut Writer<W>, count: u64) -> Result<()> {
+    fn write_messages<W: Write>(&self, writer: &mut Writer<W>, after: i64, count: u64) -> Result<()> {
         let progress = Progress::new("exporting messages", count);
         let disk = &*self.world.disk;
         let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
@@ -302,12 +540,14 @@ impl Replica {
         };
         Pool::run(threads(), read, |pool| {
             let mut listed = Vec::new().into_iter();
-            let mut after = 0;
+            let (mut after, mut left) = (after, count);
             loop {
                 while pool.in_flight() < AHEAD {
                     if listed.as_slice().is_empty() {
-                        let next = self.state.outgoing_batch(after, LIST)?;
+                        let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
+                        let next = self.state.outgoing_batch(after, most)?;
                         let Some(&(last, _)) = next.last() else { break };
+                        left -= next.len() as u64;
                         after = last;
                         listed = next.into_iter();
                     }
@@ -370,6 +610,39 @@ impl Replica {
             }
         }
         Ok(found)
+    }
+}
+
+/// A plan whose parts were taken out to be written.
+struct Written {
+    to: Recipient,
+    occasion: Occasion,
+    level: i32,
+    tip: Knowledge,
+}
+
+impl Plan {
+    fn take_parts(self) -> (Written, Vec<PlannedPart>) {
+        let Self { to, occasion, level, tip, parts } = self;
+        (Written { to, occasion, level, tip }, parts)
+    }
+}
+
+fn base_for_peer(fullness: Fullness, peer: &Peer) -> (Knowledge, Option<u64>) {
+    let (base, follows) = match fullness {
+        _ if peer.suspect => (None, None),
+        Fullness::Full => (None, None),
+        Fullness::SinceShown => (peer.standing.shown.clone(), None),
+        Fullness::SinceLast => (peer.sent.clone(), peer.sent_number),
+    };
+    (base.unwrap_or_default(), follows)
+}
+
+fn base_for_invited(fullness: Fullness, invited: &Invited) -> (Knowledge, Option<u64>) {
+    match fullness {
+        Fullness::Full => (Knowledge::new(), None),
+        Fullness::SinceShown => (invited.shown.clone(), None),
+        Fullness::SinceLast => (invited.sent.clone(), Some(invited.sent_number)),
     }
 }
 

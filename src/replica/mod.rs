@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::NewIdentity;
-pub use export::{ExportOptions, Exported, Fullness, To};
+pub use export::{Contents, ExportOptions, Exported, Fullness, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;

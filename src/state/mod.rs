@@ -8,6 +8,7 @@ mod codec;
 mod entries;
 mod folders;
 mod history;
+mod invitations;
 mod peers;
 mod schema;
 mod trash;
@@ -23,6 +24,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 pub use entries::{EntryKey, Place, Row, Totals};
 pub use folders::{CleanListing, FolderKey, FolderRow};
 pub use history::Event;
+pub use invitations::Invited;
 pub use peers::{Peer, PeerKey};
 pub use trash::{TrashKey, Trashed};
 pub use work::{Discard, Outgoing, Pending};
@@ -49,6 +51,15 @@ pub struct Transaction<'s> {
     open: bool,
 }
 
+/// What a mail root held before a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootBefore {
+    /// No message: all that an interrupted join has left there is its own.
+    Empty,
+    /// Mail.
+    Mail,
+}
+
 /// Names of single values.
 mod meta {
     pub const DIGEST: &str = "state-digest";
@@ -58,6 +69,7 @@ mod meta {
     pub const LEFTOVERS: &str = "tmp-may-hold-leftovers";
     pub const INODE: &str = "inode";
     pub const MACHINE: &str = "machine";
+    pub const JOINING: &str = "joining";
 }
 
 impl State {
@@ -198,6 +210,19 @@ impl State {
     /// Records that the first scan was completed.
     pub fn initial_scan_done(&self) -> Result<()> {
         self.clear_meta(meta::INITIAL)
+    }
+
+    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
+    pub fn joining(&self) -> Result<Option<RootBefore>> {
+        Ok(self.meta::<i64>(meta::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
+    }
+
+    /// Records that a join has begun, or is complete.
+    pub fn set_joining(&self, joining: Option<RootBefore>) -> Result<()> {
+        match joining {
+            Some(before) => self.set_meta(meta::JOINING, i64::from(before == RootBefore::Empty)),
+            None => self.clear_meta(meta::JOINING),
+        }
     }
 
     /// Whether an import that did not end may have left files in a `tmp/`.

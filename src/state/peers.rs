@@ -31,12 +31,17 @@ pub struct Peer {
     pub standing: Standing,
     /// The tip of the last bundle written for it.
     pub sent: Option<Knowledge>,
+    /// That bundle's number.
+    pub sent_number: Option<u64>,
     /// Whether its state digest differed from the one here at equal knowledge: the next bundle for it is a full one.
     pub suspect: bool,
+    /// The token of its invitation to this replica, as long as it has not shown to know this replica.
+    pub token: Option<[u8; 32]>,
 }
 
 const COLUMNS: &str =
-    "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect";
+    "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
+     sent_number, token";
 
 fn peer(row: &SqlRow<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -56,10 +61,12 @@ fn peer(row: &SqlRow<'_>) -> Result<Peer> {
         standing: Standing { newest, shown: knowledge(9)? },
         sent: knowledge(10)?,
         suspect: row.get(11)?,
+        sent_number: unsigned(12)?,
+        token: row.get(13)?,
     })
 }
 
-fn json(knowledge: &Knowledge) -> String {
+pub(super) fn json(knowledge: &Knowledge) -> String {
     serde_json::to_string(knowledge).expect("knowledge is a map from strings to strings")
 }
 
@@ -147,13 +154,23 @@ impl State {
         self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])
     }
 
-    /// Records the tip of a bundle that was written for a peer.
-    pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, now: u64) -> Result<()> {
-        self.conn.prepare_cached("UPDATE peer SET sent = ?, last_sent = ? WHERE key = ?")?.execute((
-            json(tip),
-            now.cast_signed(),
-            key.0,
-        ))?;
+    /// Records the tip and the number of a bundle that was written for a peer.
+    pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, number: u64, now: u64) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET sent = ?, sent_number = ?, last_sent = ? WHERE key = ?")?
+            .execute((json(tip), number.cast_signed(), now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records the token by which a peer invited this replica, or that the peer knows this replica now.
+    pub fn set_peer_token(&self, key: PeerKey, token: Option<[u8; 32]>) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET token = ? WHERE key = ?")?.execute((token, key.0))?;
+        Ok(())
+    }
+
+    /// Records what a peer has that was not heard of yet: what its invitation holds.
+    pub fn set_shown(&self, key: PeerKey, shown: &Knowledge) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET shown = ? WHERE key = ?")?.execute((json(shown), key.0))?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ pub const VERSION: i64 = 1;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
+/// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
 /// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
 /// what it doesn't hold.
 const TABLES: &str = "
@@ -51,8 +52,14 @@ CREATE INDEX trash_digest ON trash (digest);
 CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
-    newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, suspect INTEGER NOT NULL DEFAULT 0
+    newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
+    suspect INTEGER NOT NULL DEFAULT 0, token BLOB
 ) STRICT;
+CREATE TABLE invitation (
+    token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
+    sent_number INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
