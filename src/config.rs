@@ -1,5 +1,6 @@
 //! The configuration: a file that mailsync writes once, at `init`, and that is the user's from then on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -25,13 +26,46 @@ pub struct Config {
     /// How many days what an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
+    /// How many days the history of what was done is kept.
+    #[serde(default = "default_history_days")]
+    pub history_days: u32,
+    /// What is known of peers besides their keys, by name.
+    #[serde(default)]
+    pub peer: BTreeMap<String, PeerConfig>,
+}
+
+/// What the configuration says of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and writes
+    /// bundles to its standard output. Run without a shell.
+    pub call: Vec<String>,
 }
 
 fn default_trash_days() -> u32 {
     30
 }
 
+fn default_history_days() -> u32 {
+    365
+}
+
 impl Config {
+    /// The configuration of a new replica.
+    pub fn new(mail_root: PathBuf, name: String, layout: Layout) -> Self {
+        Self {
+            mail_root,
+            name,
+            layout: layout.kind,
+            folder_names: layout.encoding,
+            inbox_at_root: layout.inbox_at_root,
+            trash_days: default_trash_days(),
+            history_days: default_history_days(),
+            peer: BTreeMap::new(),
+        }
+    }
+
     /// Reads a configuration.
     ///
     /// # Errors
@@ -45,6 +79,10 @@ impl Config {
                 .advise("correct it there")
         })?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
+        if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.is_empty()) {
+            return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
+                .advise("give a program and its arguments, or take it out"));
+        }
         if !config.mail_root.is_absolute() {
             let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
             return Err(Error::usage(what).advise("give it as an absolute path"));
@@ -72,14 +110,22 @@ impl Config {
              # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
              inbox_at_root = {}\n\
              \n\
-             # How many days what an import removed is kept in the trash.\n\
-             trash_days = {}\n",
+             # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
+             trash_days = {}\n\
+             \n\
+             # How many days the history that `mailsync log` shows is kept, until `mailsync purge` shortens it.\n\
+             history_days = {}\n\
+             \n\
+             # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
+             # [peer.server]\n\
+             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
             value(self.layout),
             value(self.folder_names),
             self.inbox_at_root,
             self.trash_days,
+            self.history_days,
         )
     }
 
@@ -122,6 +168,8 @@ mod tests {
             folder_names: NameEncoding::Utf8,
             inbox_at_root: true,
             trash_days: 7,
+            history_days: 70,
+            peer: BTreeMap::new(),
         };
         assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);
     }

@@ -11,17 +11,18 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::contents::SMALL;
-use super::materialise::remove_if_there;
+use super::join::Before;
+use super::materialise::{Progress as Made, remove_if_there};
 use super::pool::{Pool, threads};
 use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::maildir::disk::{Durability, copy_new, write_new};
+use crate::maildir::disk::{Disk, Durability, copy_new, write_new};
 use crate::model::{
     Arrival, Digest, Entry, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest, judge,
 };
 use crate::progress::Progress;
-use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, Row};
+use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
 
 /// What would become of a bundle whose signature holds.
 #[derive(Clone, Debug)]
@@ -98,6 +99,19 @@ pub struct Imported {
     pub changes: Changes,
 }
 
+impl Imported {
+    /// A bundle of this peer of which nothing more is known yet.
+    pub(super) fn of(file: Option<&Path>, manifest: &Manifest, peer: &Peer) -> Self {
+        Self {
+            file: file.map(Path::to_owned),
+            from: Some(peer.name.clone()),
+            number: Some(manifest.number),
+            outcome: Outcome::NothingNew,
+            changes: Changes::default(),
+        }
+    }
+}
+
 /// What a bundle brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -124,7 +138,7 @@ const AHEAD: u64 = 8;
 const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 
 /// What an import keeps while it goes through a bundle.
-struct Import<'r> {
+pub(super) struct Import<'r> {
     replica: &'r Replica,
     options: &'r ImportOptions,
     peer: Peer,
@@ -138,6 +152,12 @@ struct Import<'r> {
     removals: BTreeMap<FolderKey, (u64, u64)>,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Whether this is a join, and what the mail root held before that.
+    join: Option<Before>,
+    /// What a join has found in the mail root.
+    found: ScanReport,
+    /// What was made for messages that go straight to their places.
+    made: Made,
 }
 
 /// A message on its way to the disk.
@@ -166,7 +186,18 @@ impl Replica {
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
-        let mut stream = Stream::new(source);
+        self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
+    }
+
+    /// Imports what is left of a stream.
+    pub(super) fn import_all<R: BufRead>(
+        &self,
+        stream: &mut Stream<R>,
+        file: Option<&Path>,
+        about: &str,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
         loop {
             let mut imported = Imported {
                 file: file.map(Path::to_owned),
@@ -183,16 +214,16 @@ impl Replica {
             match result {
                 Ok(outcome) => imported.outcome = outcome,
                 Err(Fault::Bundle(error)) => {
-                    imported.outcome = Outcome::Rejected(reading(&error).about(&about));
+                    imported.outcome = Outcome::Rejected(reading(&error).about(about));
                     each(imported);
                     return Ok(());
                 }
-                Err(Fault::Here(error)) => return Err(error.about(&about)),
+                Err(Fault::Here(error)) => return Err(error.about(about)),
             }
             if let Outcome::NotYet(error) | Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) =
                 &mut imported.outcome
             {
-                *error = error.clone().about(&about);
+                *error = error.clone().about(about);
             }
             each(imported);
         }
@@ -212,12 +243,33 @@ impl Replica {
             reader.skip()?;
             return Ok(Outcome::Rejected(own_bundle()));
         }
-        let Some(peer) = self.state.peer_by_id(&manifest.sender.id.to_string())? else {
-            reader.skip()?;
-            return Ok(Outcome::Rejected(unknown_sender(&manifest)));
+        let (peer, records) = match self.state.peer_by_id(&manifest.sender.id.to_string())? {
+            Some(peer) => {
+                let records = reader.verify(&peer_key(&peer)?)?;
+                (peer, records)
+            }
+            None if manifest.proof.is_some() => {
+                let key = reader.signer();
+                let records = reader.verify(&key)?;
+                match self.meet_invited(&manifest, &key, options) {
+                    Ok(Some(peer)) => (peer, records),
+                    Ok(None) => {
+                        records.skip()?;
+                        return Ok(Outcome::Rejected(unknown_sender(&manifest)));
+                    }
+                    Err(error) if error.kind() == ErrorKind::Rejected => {
+                        records.skip()?;
+                        return Ok(Outcome::Rejected(error));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            None => {
+                reader.skip()?;
+                return Ok(Outcome::Rejected(unknown_sender(&manifest)));
+            }
         };
         imported.from = Some(peer.name.clone());
-        let records = reader.verify(&peer_key(&peer)?)?;
         if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != self.public_key().id()) {
             records.skip()?;
             return Ok(Outcome::ForSomeoneElse(self.for_someone_else(&recipient)?));
@@ -252,23 +304,25 @@ impl Replica {
                     self.record_heard(&peer, &manifest, options)?;
                     return Ok(Outcome::NothingNew);
                 }
-                let mut import = Import {
-                    replica: self,
-                    options,
-                    full: manifest.kind == Kind::Full,
-                    peer,
-                    knowledge,
-                    changes: Changes::default(),
-                    changed: false,
-                    held: Vec::new(),
-                    removals: BTreeMap::new(),
-                    prepared: BTreeMap::new(),
-                };
+                let mut import = Import::new(self, options, peer, &manifest)?;
                 let outcome = import.apply(records, &manifest)?;
                 imported.changes = import.changes;
                 Ok(outcome)
             }
         }
+    }
+
+    /// Accepts a sender that was invited from here and proves it. A dry run refuses it instead: what it would bring can't be
+    /// told before it is known.
+    fn meet_invited(&self, manifest: &Manifest, key: &PublicKey, options: &ImportOptions) -> Result<Option<Peer>> {
+        let transaction = self.state.begin()?;
+        let peer = self.accept_invited(manifest, key)?;
+        if let (Some(peer), Run::Dry) = (&peer, options.run) {
+            return Err(Error::rejected(format!("this is the first bundle of {}, which was invited", peer.name))
+                .advise("import it without --dry-run: the invitation is accepted by that"));
+        }
+        transaction.commit()?;
+        Ok(peer)
     }
 
     /// The name by which a replica is known here.
@@ -348,6 +402,9 @@ impl Replica {
 
     fn record_heard_within(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
         self.state.set_heard(peer.key, self.now())?;
+        if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
+            self.state.set_peer_token(peer.key, None)?;
+        }
         let head = manifest.head();
         if is_newest(&peer.standing, &head) {
             self.state.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
@@ -474,8 +531,51 @@ impl Replica {
     }
 }
 
-impl Import<'_> {
-    fn apply<R: BufRead>(
+impl<'r> Import<'r> {
+    pub(super) fn new(
+        replica: &'r Replica,
+        options: &'r ImportOptions,
+        peer: Peer,
+        manifest: &Manifest,
+    ) -> Result<Self> {
+        Ok(Self {
+            replica,
+            options,
+            peer,
+            knowledge: replica.state.knowledge()?,
+            changes: Changes::default(),
+            changed: false,
+            held: Vec::new(),
+            full: manifest.kind == Kind::Full,
+            removals: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            join: None,
+            found: ScanReport::default(),
+            made: Made::default(),
+        })
+    }
+
+    /// This is the import by which a new replica begins.
+    pub(super) fn join(&mut self, before: Before) {
+        self.join = Some(before);
+    }
+
+    /// What it brought.
+    pub(super) fn changes(&self) -> Changes {
+        self.changes
+    }
+
+    /// What a join has found in the mail root.
+    pub(super) fn found(&mut self) -> &mut ScanReport {
+        &mut self.found
+    }
+
+    /// Whether messages go straight to their places: nothing else has the mail open yet.
+    fn is_fast(&self) -> bool {
+        self.join.is_some_and(|before| before.root == RootBefore::Empty && before.empty_now)
+    }
+
+    pub(super) fn apply<R: BufRead>(
         &mut self,
         records: bundle::RecordsPart<'_, R>,
         manifest: &Manifest,
@@ -523,17 +623,27 @@ impl Import<'_> {
             self.drop_absent(manifest)?;
         }
         self.check_guard()?;
+        let mut knowledge = self.knowledge.clone();
+        knowledge.join(&manifest.tip);
+        if knowledge != self.knowledge {
+            state.set_knowledge(&knowledge)?;
+            self.changed = true;
+        }
+        if let Some(before) = self.join {
+            self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
+            self.changes.new -= self.found.adopted;
+            state.set_joining(None)?;
+            state.initial_scan_done()?;
+            knowledge = state.knowledge()?;
+        }
         if self.options.run == Run::Dry {
             messages.finish()?;
         } else {
             self.take_messages(messages, manifest)?;
             self.settle_contents()?;
         }
-        let mut knowledge = self.knowledge.clone();
-        knowledge.join(&manifest.tip);
-        if knowledge != self.knowledge {
-            state.set_knowledge(&knowledge)?;
-            self.changed = true;
+        for key in std::mem::take(&mut self.made.folders_made) {
+            state.set_folder_on_disk(key, true)?;
         }
         if self.full {
             let mut horizon = state.horizon()?;
@@ -660,7 +770,7 @@ impl Import<'_> {
             self.changes.removed += 1;
             self.count_removal(&row)?;
             if let Some(at) = &row.at {
-                state.add_discard(&row, at, &self.peer.name)?;
+                state.add_discard(&row.id, &row.entry, at, &self.peer.name)?;
             }
             state.delete_entry(&row)?;
         }
@@ -683,7 +793,11 @@ impl Import<'_> {
     ) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
-        let durability = if manifest.counts.messages <= FEW_MESSAGES { Durability::Now } else { Durability::Later };
+        let few = manifest.counts.messages <= FEW_MESSAGES && !self.is_fast();
+        let durability = if few { Durability::Now } else { Durability::Later };
+        // In `tmp/` a file of the same name was left by an import that did not end. In the place of a message nothing is
+        // ever overwritten.
+        let leftovers = if self.is_fast() { Leftovers::Refuse } else { Leftovers::Replace };
         let progress = Progress::new("importing messages", manifest.counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
             for message in batch {
@@ -692,7 +806,7 @@ impl Import<'_> {
                     return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
                 }
                 for (path, mtime) in &message.to {
-                    write_over_leftover(disk, path, &message.bytes, *mtime, durability)?;
+                    write_message(disk, path, &message.bytes, *mtime, durability, leftovers)?;
                 }
             }
             Ok(())
@@ -709,7 +823,7 @@ impl Import<'_> {
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability)?;
+                    self.take_large(message, &to, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
@@ -742,14 +856,19 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The files in `tmp/` that are to hold this message.
+    /// The files that are to hold this message: in `tmp/`, or where they will stay.
     fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
         let state = &self.replica.state;
         let mut to = Vec::new();
         for (key, at, mtime) in state.awaiting(digest)? {
             self.prepare(&at)?;
-            state.contents_arrived(key)?;
-            to.push((self.replica.tmp_path(&at)?, mtime));
+            if self.is_fast() {
+                state.clear_pending(key)?;
+                to.push((self.replica.path(&at)?, mtime));
+            } else {
+                state.contents_arrived(key)?;
+                to.push((self.replica.tmp_path(&at)?, mtime));
+            }
         }
         // What was missing, and is not a part of this bundle's entries.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
@@ -771,6 +890,9 @@ impl Import<'_> {
             self.replica.make_dirs(&dir).map_err(|error| {
                 Error::io("making the directory", &dir, error).advise("make room for it, then import again")
             })?;
+            if self.is_fast() {
+                self.replica.make_folder(at.folder, &mut self.made)?;
+            }
             self.prepared.insert(at.folder, dir);
         }
         Ok(())
@@ -782,11 +904,12 @@ impl Import<'_> {
         message: bundle::Message<'_, '_, R>,
         to: &[(PathBuf, Mtime)],
         durability: Durability,
+        leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
         let disk = &*self.replica.world.disk;
         let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        remove_if_there(disk.unlink(first)).map_err(fail)?;
+        leftovers.clear(disk, first).map_err(fail)?;
         let file = disk.create(first).map_err(fail)?;
         let mut sink = DiskFile { disk, path: first, file };
         message.copy_verified(&mut sink)?;
@@ -796,7 +919,7 @@ impl Import<'_> {
         }
         for (path, mtime) in others {
             let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            remove_if_there(disk.unlink(path)).map_err(fail)?;
+            leftovers.clear(disk, path).map_err(fail)?;
             copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
         }
         Ok(())
@@ -832,7 +955,7 @@ const WRITING: &str = "make room on the disk, then import again";
 
 /// A file that is being written through the layer of file operations.
 struct DiskFile<'d> {
-    disk: &'d dyn crate::maildir::disk::Disk,
+    disk: &'d dyn Disk,
     path: &'d Path,
     file: std::fs::File,
 }
@@ -848,18 +971,34 @@ impl io::Write for DiskFile<'_> {
     }
 }
 
-/// Writes a file in `tmp/`. One of the same name was left there by an import that did not end.
-fn write_over_leftover(
-    disk: &dyn crate::maildir::disk::Disk,
+/// What to do about a file that has the name which is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leftovers {
+    Replace,
+    Refuse,
+}
+
+impl Leftovers {
+    fn clear(self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Replace => remove_if_there(disk.unlink(path)),
+            Self::Refuse => Ok(()),
+        }
+    }
+}
+
+fn write_message(
+    disk: &dyn Disk,
     path: &Path,
     bytes: &[u8],
     mtime: Mtime,
     durability: Durability,
+    leftovers: Leftovers,
 ) -> Result<()> {
     let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
     match write_new(disk, path, bytes, mtime, durability) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            remove_if_there(disk.unlink(path)).map_err(fail)?;
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
+            leftovers.clear(disk, path).map_err(fail)?;
             write_new(disk, path, bytes, mtime, durability).map_err(fail)
         }
         result => result.map_err(fail),
@@ -868,9 +1007,19 @@ fn write_over_leftover(
 
 /// What can go wrong with an import: with the bundle, or here.
 #[derive(Debug)]
-enum Fault {
+pub(super) enum Fault {
     Bundle(bundle::Error),
     Here(Error),
+}
+
+impl Fault {
+    /// The error that a person is told.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Bundle(error) => reading(&error),
+            Self::Here(error) => error,
+        }
+    }
 }
 
 impl From<bundle::Error> for Fault {

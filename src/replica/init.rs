@@ -6,14 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::scan::{MassDelete, Run};
-use super::{Access, Depth, Home, Replica, ScanOptions, ScanReport, World};
+use super::{Access, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, detect_layout};
 use crate::model::Incarnation;
-use crate::state::State;
+use crate::state::{RootBefore, State};
 
 /// What a new replica is to be.
 #[derive(Clone, Debug)]
@@ -44,16 +43,9 @@ impl Replica {
         let detected = detect(&mail_root, options.layout)?;
         home.make()?;
         let lock = home.lock(options.lock_timeout)?;
-        let config = Config {
-            mail_root,
-            name: options.name.clone(),
-            layout: detected.layout.kind,
-            folder_names: detected.layout.encoding,
-            inbox_at_root: detected.layout.inbox_at_root,
-            trash_days: 30,
-        };
+        let config = Config::new(mail_root, options.name.clone(), detected.layout);
         make_key(home, &options.name)?;
-        make_state(home, Incarnation((world.random)()))?;
+        make_state(home, Incarnation((world.random)()), None)?;
         write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
@@ -63,9 +55,7 @@ impl Replica {
         if detected.empty {
             replica.make_inbox()?;
         }
-        let scan =
-            ScanOptions { depth: Depth::Names, run: Run::Real, mass_delete: MassDelete::Refuse, folders: Vec::new() };
-        let report = replica.scan(&scan)?;
+        let report = replica.scan(&ScanOptions::default())?;
         Ok((replica, report))
     }
 
@@ -80,7 +70,7 @@ impl Replica {
     }
 }
 
-fn check_mail_root(path: &Path) -> Result<PathBuf> {
+pub(super) fn check_mail_root(path: &Path) -> Result<PathBuf> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {
@@ -102,10 +92,10 @@ fn is_unfinished(home: &Home) -> Result<bool> {
         return Ok(true);
     }
     let state = State::open(&home.database())?;
-    Ok(state.initial_scan_due()? && state.peers()?.is_empty())
+    Ok(state.initial_scan_due()? && state.joining()?.is_none() && state.peers()?.is_empty())
 }
 
-fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
+pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
     let detected = detect_layout(mail_root, wanted);
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
@@ -115,7 +105,7 @@ fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
 }
 
 /// Makes the replica's key, unless an interrupted `init` has made it.
-fn make_key(home: &Home, name: &str) -> Result<()> {
+pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
     if home.key_file().exists() {
         super::read_key(&home.key_file())?;
         return Ok(());
@@ -128,8 +118,8 @@ fn make_key(home: &Home, name: &str) -> Result<()> {
     fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
 }
 
-/// Makes an empty state, in the place of one that an interrupted `init` has left.
-fn make_state(home: &Home, incarnation: Incarnation) -> Result<()> {
+/// Makes an empty state, in the place of one that an interrupted `init` or `join` has left.
+pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
     let path = home.database();
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.clone().into_os_string();
@@ -138,12 +128,11 @@ fn make_state(home: &Home, incarnation: Incarnation) -> Result<()> {
         super::materialise::remove_if_there(fs::remove_file(&file))
             .map_err(|error| Error::io("removing", &file, error))?;
     }
-    drop(State::create(&path, incarnation)?);
-    Ok(())
+    State::create(&path, incarnation)?.set_joining(joining)
 }
 
 /// Writes a file under a temporary name, and gives it its name when it is durable.
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let fail =
         |error: std::io::Error| Error::io("writing", path, error).advise("check the directory, then run this again");
     let mut tmp = path.to_owned().into_os_string();

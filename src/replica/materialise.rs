@@ -27,7 +27,7 @@ const BATCH: u32 = 512;
 
 /// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     touched: BTreeSet<PathBuf>,
     /// Entries whose file was not as last seen; the place to go back to.
     disturbed: Vec<(EntryKey, Place)>,
@@ -35,7 +35,7 @@ struct Progress {
     lost: Vec<EntryKey>,
     /// Entries whose file had to get another name.
     renamed: Vec<(EntryKey, Place)>,
-    folders_made: Vec<FolderKey>,
+    pub(super) folders_made: Vec<FolderKey>,
     folders_removed: Vec<FolderKey>,
     trashed: Vec<(Discard, Option<String>)>,
     /// The files of a folder by base, read when one is not where it was last seen.
@@ -79,7 +79,7 @@ impl Replica {
                 state.set_pending(row.key, &Pending::Await)
             }
             (Some(at), false) => {
-                state.add_discard(row, at, reason)?;
+                state.add_discard(&row.id, &row.entry, at, reason)?;
                 state.set_place(row.key, None)?;
                 state.clear_pending(row.key)
             }
@@ -418,7 +418,7 @@ impl Replica {
         Ok(())
     }
 
-    fn make_folder(&self, key: FolderKey, progress: &mut Progress) -> Result<()> {
+    pub(super) fn make_folder(&self, key: FolderKey, progress: &mut Progress) -> Result<()> {
         let row = self.state.folder_row(key)?;
         if row.on_disk || progress.folders_made.contains(&key) {
             return Ok(());
@@ -598,7 +598,7 @@ impl Progress {
 }
 
 /// The flags that the name and place of a file can show.
-fn visible(entry: &Entry) -> FlagSet {
+pub(super) fn visible(entry: &Entry) -> FlagSet {
     entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect()
 }
 

@@ -11,10 +11,13 @@ mod export;
 mod home;
 mod import;
 mod init;
+mod invite;
+mod join;
 mod listing;
 mod materialise;
 mod peers;
 mod pool;
+mod purge;
 mod scan;
 mod status;
 mod trash;
@@ -29,6 +32,9 @@ pub use export::{Contents, ExportOptions, Exported, Fullness, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;
+pub use invite::InviteOptions;
+pub use join::{JoinOptions, Joined};
+pub use purge::Purged;
 pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
 pub use status::{PeerStatus, Status};
 pub use world::{World, host_name};
@@ -69,6 +75,10 @@ impl Replica {
     /// There is none, or another command works on it for longer than the lock is waited for.
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_at_rest(home, world, access)?;
+        if replica.state.joining()?.is_some() {
+            let what = format!("opening {}: the join that made this replica is not complete", home.config_file().display());
+            return Err(Error::failed(what).advise("repeat `mailsync join` with the same bundle, or a newer invitation"));
+        }
         if let Access::Write(_) = access {
             replica.recognise_home()?;
             replica.roll_on()?;
@@ -79,7 +89,8 @@ impl Replica {
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
         if !home.exists() {
             let what = format!("opening {}: no replica lives there", home.config_file().display());
-            return Err(Error::failed(what).advise("make one with `mailsync init MAILROOT`"));
+            return Err(Error::failed(what)
+                .advise("make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation"));
         }
         let lock = match access {
             Access::Read => None,

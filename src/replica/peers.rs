@@ -4,7 +4,7 @@ use super::Replica;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
-use crate::state::Peer;
+use crate::state::{Invited, Peer};
 
 impl Replica {
     /// All peers, sorted by name.
@@ -17,6 +17,14 @@ impl Replica {
     /// # Errors
     /// The name or the key is taken, or the key is this replica's own.
     pub fn add_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
+        let transaction = self.state.begin()?;
+        let peer = self.add_peer_within(name, key)?;
+        transaction.commit()?;
+        Ok(peer)
+    }
+
+    /// The same, within a transaction.
+    pub(super) fn add_peer_within(&self, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
         if *key == self.public_key() || key.id() == self.public_key().id() {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
@@ -28,31 +36,41 @@ impl Replica {
                 .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
         }
         self.check_name_is_free(name)?;
-        let transaction = self.state.begin()?;
         self.state.add_peer(name, &id, &key.to_openssh(), self.now())?;
         self.state.record(self.now(), "peer add", Some(name), &id)?;
-        transaction.commit()?;
         self.peer(name)
     }
 
     /// Gives a peer another name.
     pub fn rename_peer(&self, old: &str, new: &str) -> Result<()> {
         check_name(new)?;
-        let peer = self.peer(old)?;
         self.check_name_is_free(new)?;
         let transaction = self.state.begin()?;
-        self.state.rename_peer(peer.key, new)?;
+        match self.state.invitation(old)? {
+            Some(invited) => self.state.set_invitation(&Invited { name: new.to_owned(), ..invited })?,
+            None => self.state.rename_peer(self.peer(old)?.key, new)?,
+        }
         self.state.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
         transaction.commit()
     }
 
-    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen.
+    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. Of a replica that was
+    /// invited and has not answered, the invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
-        let peer = self.peer(name)?;
         let transaction = self.state.begin()?;
-        self.state.remove_peer(peer.key)?;
-        self.state.record(self.now(), "peer remove", Some(name), &peer.id)?;
+        if self.state.remove_invitation(name)? {
+            self.state.record(self.now(), "peer remove", Some(name), "the invitation is withdrawn")?;
+        } else {
+            let peer = self.peer(name)?;
+            self.state.remove_peer(peer.key)?;
+            self.state.record(self.now(), "peer remove", Some(name), &peer.id)?;
+        }
         transaction.commit()
+    }
+
+    /// The replicas that were invited and have not answered, sorted by name.
+    pub fn invitations(&self) -> Result<Vec<Invited>> {
+        self.state.invitations()
     }
 
     fn peer(&self, name: &str) -> Result<Peer> {
@@ -60,7 +78,9 @@ impl Replica {
     }
 
     pub(super) fn unknown_peer(&self, name: &str) -> Error {
-        let names: Vec<String> = self.state.peers().unwrap_or_default().into_iter().map(|peer| peer.name).collect();
+        let peers = self.state.peers().unwrap_or_default().into_iter().map(|peer| peer.name);
+        let invited = self.state.invitations().unwrap_or_default().into_iter().map(|invited| invited.name);
+        let names: Vec<String> = peers.chain(invited).collect();
         let advice = if names.is_empty() {
             String::from("there is none yet; make one known with `mailsync peer add NAME --key KEY`")
         } else {
@@ -69,7 +89,12 @@ impl Replica {
         Error::usage(format!("there is no peer called {name}")).advise(advice)
     }
 
-    fn check_name_is_free(&self, name: &str) -> Result<()> {
+    pub(super) fn check_name_is_free(&self, name: &str) -> Result<()> {
+        if self.state.invitation(name)?.is_some() {
+            return Err(Error::failed(format!("{name} is invited and has not answered yet")).advise(format!(
+                "choose another name, invite it again with `mailsync invite {name}`, or withdraw that with `mailsync peer remove {name}`"
+            )));
+        }
         match self.state.peer_by_name(name)? {
             Some(_) => Err(Error::failed(format!("there is already a peer called {name}"))
                 .advise("choose another name, or forget that one with `mailsync peer remove`")),

@@ -13,12 +13,13 @@ use super::Replica;
 use super::contents::{self, Hashed};
 use super::discover::Discovery;
 use super::listing::{CleanTimes, Listing, path_in, stat_folder, unsettled_for};
+use super::materialise::visible;
 use super::pool::{Pool, threads};
 use crate::error::{Error, Result};
-use crate::maildir::{FileName, Sub};
-use crate::model::{Digest, Entry, Flag, FlagSet, FolderName, FolderState, Origin, Stamp};
+use crate::maildir::{FileName, Sub, is_delivered_base};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Origin, Stamp};
 use crate::progress::Progress;
-use crate::state::{CleanListing, EntryKey, FolderKey, Pending, Place, Row};
+use crate::state::{CleanListing, EntryKey, FolderKey, Pending, Place, RootBefore, Row};
 
 /// Whether a scan or an import may remove more than half of a large folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct ScanReport {
     pub flagged: u64,
     /// Entries that are gone.
     pub removed: u64,
+    /// Files that were found for entries that had none.
+    pub adopted: u64,
     /// Folders that were made.
     pub folders_made: u64,
     /// Folders that were removed.
@@ -89,7 +92,7 @@ pub struct ScanReport {
 impl ScanReport {
     /// Whether somebody here changed something.
     pub fn has_changes(&self) -> bool {
-        self.new + self.moved + self.flagged + self.removed + self.folders_made + self.folders_removed > 0
+        self.new + self.moved + self.flagged + self.removed + self.adopted + self.folders_made + self.folders_removed > 0
     }
 }
 
@@ -118,7 +121,7 @@ struct FolderScan {
 #[derive(Debug)]
 struct Gone {
     row: Row,
-    from: Option<Place>,
+    from: Place,
 }
 
 impl Replica {
@@ -129,7 +132,7 @@ impl Replica {
     /// be removed. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let transaction = self.state.begin()?;
-        let report = self.scan_within(options)?;
+        let report = self.scan_within(options, None)?;
         if options.run == Run::Real {
             if report.has_changes() {
                 self.state.record(self.now(), "scan", None, &report.to_string())?;
@@ -140,11 +143,12 @@ impl Replica {
         Ok(report)
     }
 
-    /// The scan itself, within a transaction.
-    pub(super) fn scan_within(&self, options: &ScanOptions) -> Result<ScanReport> {
+    /// The scan itself, within a transaction. `join` says that it is part of one, and what the mail root held before that.
+    pub(super) fn scan_within(&self, options: &ScanOptions, join: Option<RootBefore>) -> Result<ScanReport> {
         let mut scan = Scan {
             replica: self,
             options,
+            join,
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
@@ -159,6 +163,7 @@ impl Replica {
 struct Scan<'r> {
     replica: &'r Replica,
     options: &'r ScanOptions,
+    join: Option<RootBefore>,
     report: ScanReport,
     stamp: Option<Stamp>,
     origin: Origin,
@@ -496,12 +501,8 @@ impl Scan<'_> {
                 let Some(row) = state.entry(key)? else { continue };
                 state.set_place(key, None)?;
                 state.clear_pending(key)?;
-                gone.entry(row.id.digest).or_default().push(Gone { from: row.at.clone(), row });
-            }
-        }
-        if state.count_found()? > 0 {
-            for row in state.missing_entries()? {
-                gone.entry(row.id.digest).or_default().push(Gone { from: None, row });
+                let Some(from) = row.at.clone() else { continue };
+                gone.entry(row.id.digest).or_default().push(Gone { from, row });
             }
         }
         Ok(gone)
@@ -519,36 +520,58 @@ impl Scan<'_> {
         }
         for ((_, at), row) in renamed().zip(rows) {
             let Some(row) = row else { continue };
-            let from = row.at.clone();
-            self.follow_file(row, from.as_ref(), at.clone())?;
+            let Some(from) = row.at.clone() else { continue };
+            self.follow_file(row, &from, at.clone())?;
         }
         Ok(())
     }
 
     /// Records that an entry's file is now at `at`, and what that says about its location and its flags.
-    fn follow_file(&mut self, mut row: Row, from: Option<&Place>, at: Place) -> Result<()> {
+    fn follow_file(&mut self, mut row: Row, from: &Place, at: Place) -> Result<()> {
         let state = &self.replica.state;
         let mut entry = row.entry.clone();
-        if let Some(from) = from {
-            if from.folder != at.folder {
-                entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
-                self.report.moved += 1;
+        if from.folder != at.folder {
+            entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
+            self.report.moved += 1;
+        }
+        let (before, after) = (flags_of(from), flags_of(&at));
+        if before != after {
+            let stamp = self.stamp()?;
+            for flag in before.symmetric_difference(&after) {
+                entry.set_flag(stamp, flag.clone(), after.contains(flag));
             }
-            let (before, after) = (flags_of(from), flags_of(&at));
-            if before != after {
-                let stamp = self.stamp()?;
-                for flag in before.symmetric_difference(&after) {
-                    entry.set_flag(stamp, flag.clone(), after.contains(flag));
-                }
-                self.report.flagged += 1;
-            }
-        } else {
-            state.remove_missing(row.key)?;
+            self.report.flagged += 1;
         }
         if entry != row.entry {
             state.update_entry(&row, &entry)?;
             row.entry = entry;
         }
+        state.set_place(row.key, Some(&at))?;
+        row.at = Some(at);
+        self.replica.plan(&row, "here")
+    }
+
+    /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite. It is new mail
+    /// only where both were.
+    fn adopt(&mut self, mut row: Row, at: Place) -> Result<()> {
+        let state = &self.replica.state;
+        let mut entry = row.entry.clone();
+        let (theirs, found) = (visible(&entry), flags_of(&at));
+        let mut changes: Vec<(Flag, bool)> =
+            found.difference(&theirs).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();
+        if theirs.contains(&Flag::Recent) && !found.contains(&Flag::Recent) {
+            changes.push((Flag::Recent, false));
+        }
+        if !changes.is_empty() {
+            let stamp = self.stamp()?;
+            changes.into_iter().for_each(|(flag, on)| entry.set_flag(stamp, flag, on));
+            self.report.flagged += 1;
+            state.update_entry(&row, &entry)?;
+            row.entry = entry;
+        }
+        self.report.adopted += 1;
+        state.remove_missing(row.key)?;
+        state.clear_pending(row.key)?;
         state.set_place(row.key, Some(&at))?;
         row.at = Some(at);
         self.replica.plan(&row, "here")
@@ -608,22 +631,40 @@ impl Scan<'_> {
     }
 
     fn follow_arrival(&mut self, at: Place, hashed: &Hashed, gone: &mut HashMap<Digest, Vec<Gone>>) -> Result<()> {
-        if let Some(candidates) = gone.get_mut(&hashed.digest) {
-            let here = |gone: &Gone| match &gone.from {
-                Some(from) => from.folder == at.folder,
-                None => self.replica.state.find_folder(&gone.row.entry.location.1) == Some(at.folder),
-            };
-            let moved = |gone: &Gone| gone.from.is_some();
-            let chosen = candidates.iter().position(here).or_else(|| candidates.iter().position(moved));
-            if let Some(chosen) = chosen {
-                let found = candidates.swap_remove(chosen);
-                return self.follow_file(found.row, found.from.as_ref(), at);
-            }
+        if let Some(candidates) = gone.get_mut(&hashed.digest)
+            && !candidates.is_empty()
+        {
+            let here = candidates.iter().position(|gone| gone.from.folder == at.folder);
+            let found = candidates.swap_remove(here.unwrap_or(0));
+            return self.follow_file(found.row, &found.from, at);
+        }
+        let mut without_file = self.replica.state.without_file(&hashed.digest, at.folder)?;
+        if !without_file.is_empty() {
+            // The one for which the file has the very name comes first: another one's place must stay free.
+            let named = without_file.iter().position(|row| row.at.as_ref() == Some(&at));
+            return self.adopt(without_file.swap_remove(named.unwrap_or(0)), at);
+        }
+        if self.join == Some(RootBefore::Empty) && self.is_leftover(&at) {
+            return self.discard_leftover(&at, hashed);
         }
         let stamp = self.stamp()?;
         self.report.new += 1;
         let name = self.replica.state.folder_row(at.folder)?.name.clone();
         self.replica.deliver(stamp, self.origin, name, &flags_of(&at), hashed, &at)
+    }
+
+    /// Whether a file was left by an interrupted join into an empty mail root.
+    fn is_leftover(&self, at: &Place) -> bool {
+        is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
+    }
+
+    /// What an interrupted join has left and the repeated one has no use for: cut off, or removed by the inviter meanwhile.
+    fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
+        let folder = self.replica.state.folder_row(at.folder)?.name.clone();
+        let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
+        let (origin, flags) = (Origin::Init, flags_of(at));
+        let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
+        self.replica.state.add_discard(&id, &entry, at, "an interrupted join")
     }
 
     /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
@@ -636,7 +677,10 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut removed: Vec<(Row, FolderKey)> = Vec::new();
         for gone in gone.into_values().flatten() {
-            let (Some(from), true) = (gone.from, gone.row.entry.alive()) else { continue };
+            let from = gone.from;
+            if !gone.row.entry.alive() {
+                continue;
+            }
             if !self.overtaken || state.entry_at(&from)?.is_some() {
                 removed.push((gone.row, from.folder));
             } else {
@@ -725,6 +769,9 @@ fn chunks<T>(mut items: impl Iterator<Item = T>, size: usize) -> impl Iterator<I
 impl std::fmt::Display for ScanReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
+        if self.adopted > 0 {
+            write!(f, ", {} found again", self.adopted)?;
+        }
         if self.folders_made + self.folders_removed > 0 {
             write!(f, ", {} folders made, {} folders removed", self.folders_made, self.folders_removed)?;
         }

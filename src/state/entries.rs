@@ -288,6 +288,17 @@ impl State {
         Ok(batch)
     }
 
+    /// The next entries that are not alive, in the order of their numbers.
+    pub fn tombstone_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+        let mut batch = Vec::new();
+        let query = format!("SELECT {COLUMNS} FROM entry e WHERE NOT alive AND key > ? ORDER BY key LIMIT ?");
+        self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
+            batch.push(row);
+            Ok(())
+        })?;
+        Ok(batch)
+    }
+
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth folder,
     /// delivery date, digest and ordinal.
     pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(Row) -> Result<()>) -> Result<()> {

@@ -28,6 +28,11 @@ impl State {
         Ok(())
     }
 
+    /// Forgets what was done before a time (milliseconds since 1970 UTC). Returns how much that was.
+    pub fn purge_history(&self, before: u64) -> Result<u64> {
+        Ok(self.conn.execute("DELETE FROM history WHERE at < ?", [before.cast_signed()])? as u64)
+    }
+
     /// The last things that were done, at most `limit`, the oldest of them first.
     pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
         let mut query = self.conn.prepare_cached(

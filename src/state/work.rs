@@ -5,7 +5,7 @@ use super::entries::{place, sub};
 use super::{EntryKey, FolderKey, Place, Row, State, damaged};
 use crate::error::Result;
 use crate::maildir::Sub;
-use crate::model::{Digest, EntryId, Mtime};
+use crate::model::{Digest, Entry, EntryId, Mtime};
 
 /// What is to be done on disk for an entry. The entry's recorded place is where its file will be afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,19 @@ impl State {
         Ok(found)
     }
 
+    /// Entries of this message, in this folder, for which a file that is found there will do: their contents are awaited, or
+    /// are nowhere on this machine.
+    pub fn without_file(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<Row>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT e.key FROM entry e WHERE e.digest = ?1 AND e.folder = ?2 AND e.alive
+                 AND (EXISTS (SELECT 1 FROM missing m WHERE m.entry = e.key)
+                     OR EXISTS (SELECT 1 FROM pending p WHERE p.entry = e.key AND p.kind = 0))
+             ORDER BY e.key",
+        )?;
+        let keys = query.query_map((digest.0, folder.0), |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("an entry's number"))).collect()
+    }
+
     /// Entries that still await their contents.
     pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
         let mut query = self
@@ -151,8 +164,8 @@ impl State {
     }
 
     /// Notes a file that is to be moved to the trash.
-    pub fn add_discard(&self, row: &Row, at: &Place, reason: &str) -> Result<()> {
-        let flags = row.entry.flags_on().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, reason: &str) -> Result<()> {
+        let flags = entry.flags_on().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         self.conn
             .prepare_cached(
                 "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
@@ -162,12 +175,12 @@ impl State {
                 at.folder.0,
                 at.sub as u8,
                 &at.name[..],
-                row.id.digest.0,
-                row.id.birth.as_str(),
-                row.id.ordinal,
+                id.digest.0,
+                id.birth.as_str(),
+                id.ordinal,
                 flags,
-                row.entry.size.cast_signed(),
-                row.entry.mtime.0,
+                entry.size.cast_signed(),
+                entry.mtime.0,
                 reason,
             ))?;
         Ok(())

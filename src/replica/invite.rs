@@ -1,0 +1,125 @@
+//! Inviting a new replica: its initial bundle, with a token by which its first answer is recognised.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::Replica;
+use super::export::{Contents, ExportOptions, Exported, Fullness, Occasion, Plan, Recipient, To};
+use crate::bundle::{Manifest, PublicKey, Token};
+use crate::config::check_name;
+use crate::error::{Error, Result};
+use crate::model::Knowledge;
+use crate::state::{Invited, Peer};
+
+/// Whom to invite, and how.
+#[derive(Clone, Debug)]
+pub struct InviteOptions {
+    /// What the new replica is to be called here.
+    pub name: String,
+    /// Its public key, where that is known already: then it needs no token.
+    pub key: Option<PublicKey>,
+    /// Whether the bundle holds messages.
+    pub contents: Contents,
+    /// zstd's compression level.
+    pub level: i32,
+    /// See [`ExportOptions::split`].
+    pub split: Option<u64>,
+}
+
+impl Replica {
+    /// Writes a full bundle for a new replica. Inviting it again, after a bundle that was lost, gives one with the same
+    /// token, so that either will do.
+    ///
+    /// # Errors
+    /// The name is that of a peer that was heard of.
+    pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<(W, Exported)> {
+        let plan = self.plan_invitation(options, None)?;
+        self.write_plan(plan, out)
+    }
+
+    /// The same into a file, or into a directory; see [`Replica::export_to_file`].
+    pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        let plan = self.plan_invitation(options, path.is_dir().then_some(path))?;
+        self.write_plan_to_file(plan, path)
+    }
+
+    /// The token is recorded before the bundle that holds it can be anywhere.
+    fn plan_invitation(&self, options: &InviteOptions, dir: Option<&Path>) -> Result<Plan> {
+        check_name(&options.name)?;
+        let transaction = self.state.begin()?;
+        let to = match &options.key {
+            Some(key) => Recipient::Peer(Box::new(self.invite_key(&options.name, key)?)),
+            None => Recipient::Invited(self.invite_name(&options.name)?),
+        };
+        let export = ExportOptions {
+            to: To::Peer(options.name.clone()),
+            fullness: Fullness::Full,
+            contents: options.contents,
+            level: options.level,
+            split: options.split,
+        };
+        let plan = self.plan_within(&export, to, Occasion::Invitation, dir)?;
+        transaction.commit()?;
+        Ok(plan)
+    }
+
+    fn invite_name(&self, name: &str) -> Result<Invited> {
+        if let Some(again) = self.state.invitation(name)? {
+            return Ok(again);
+        }
+        self.check_name_is_free(name)?;
+        let mut token = [0; 32];
+        for part in token.chunks_exact_mut(8) {
+            part.copy_from_slice(&(self.world.random)().to_le_bytes());
+        }
+        let invited = Invited {
+            name: name.to_owned(),
+            token,
+            made: self.now(),
+            shown: Knowledge::new(),
+            sent: Knowledge::new(),
+            sent_number: 0,
+        };
+        self.state.set_invitation(&invited)?;
+        Ok(invited)
+    }
+
+    fn invite_key(&self, name: &str, key: &PublicKey) -> Result<Peer> {
+        match self.state.peer_by_id(&key.id().to_string())? {
+            Some(again) if again.name == name && again.last_heard.is_none() => Ok(again),
+            _ => self.add_peer_within(name, key),
+        }
+    }
+
+    /// Whether an unknown sender is one that was invited, by the proof in its bundle, whose signature must hold for `key`.
+    /// From then on it is a peer. Within a transaction.
+    ///
+    /// # Errors
+    /// Its invitation was used already.
+    pub(super) fn accept_invited(&self, manifest: &Manifest, key: &PublicKey) -> Result<Option<Peer>> {
+        let Some(proof) = &manifest.proof else { return Ok(None) };
+        let me = self.public_key().id();
+        let sender = manifest.sender.id;
+        let proves = |token| Token::from_bytes(token).is_proved_by(proof, &me, &sender);
+        for invited in self.state.invitations()? {
+            if !proves(invited.token) {
+                continue;
+            }
+            self.state.remove_invitation(&invited.name)?;
+            self.state.set_token_used(invited.token, &sender.to_string())?;
+            let peer = self.add_peer_within(&invited.name, key)?;
+            if !invited.shown.is_empty() {
+                self.state.set_shown(peer.key, &invited.shown)?;
+            }
+            self.note(format!("{} has accepted its invitation, and is known from now on as {sender}", invited.name));
+            return Ok(Some(peer));
+        }
+        match self.state.find_used_token(proves)? {
+            Some(by) if by != sender.to_string() => Err(Error::rejected(format!(
+                "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
+            ))
+            .advise("invite this one by itself with `mailsync invite NAME`")),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Joining: making a new replica from an invitation.
+//!
+//! What the mail root holds already is matched with what the bundle tells: a message that lies in the folder in which the
+//! inviter has it becomes that entry's file, any other one is new. Into an empty mail root the messages go straight to
+//! their places, since nobody else looks at it yet. The state is written once, at the end; until then the replica is not
+//! complete, does nothing else, and a join that is repeated begins anew.
+
+use std::fs;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use walkdir::WalkDir;
+
+use super::import::{Import, ImportOptions, Imported};
+use super::init::{check_mail_root, detect, make_key, make_state, write_new};
+use super::{Access, Home, Replica, ScanReport, World};
+use crate::bundle::{Kind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
+use crate::config::{Config, check_name};
+use crate::error::{Error, Result};
+use crate::maildir::LayoutKind;
+use crate::model::Incarnation;
+use crate::state::{Peer, RootBefore};
+
+/// What a replica that joins is to be.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// The directory that holds the Maildirs; made if it isn't there.
+    pub mail_root: PathBuf,
+    /// The replica's name; the one by which it was invited if not given.
+    pub name: Option<String>,
+    /// How folders become directories; found out if not given.
+    pub layout: Option<LayoutKind>,
+    /// Whose invitation it must be.
+    pub expect: Option<ReplicaId>,
+    /// How long to wait for the lock.
+    pub lock_timeout: Duration,
+}
+
+/// A replica that has joined.
+#[derive(Debug)]
+pub struct Joined {
+    /// The replica.
+    pub replica: Replica,
+    /// Its inviter, which is its first peer.
+    pub inviter: Peer,
+    /// What became of the invitation, and of the bundles behind it in the stream.
+    pub bundles: Vec<Imported>,
+    /// What was found in the mail root.
+    pub found: ScanReport,
+}
+
+impl Replica {
+    /// Makes a replica from an invitation.
+    ///
+    /// # Errors
+    /// The bundle is no invitation, is not from the expected replica, or is corrupt; a replica lives in `home` already; or
+    /// the mail root holds files but no Maildir. What was written until then does no harm: the join can be repeated.
+    pub fn join(
+        home: &Home,
+        world: World,
+        options: &JoinOptions,
+        file: Option<&Path>,
+        source: impl BufRead,
+    ) -> Result<Joined> {
+        let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
+        let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
+        let mut stream = Stream::new(source);
+        let reader = stream.next_bundle().map_err(|error| rejected(&error))?;
+        let reader = reader.expect("a stream without any bundle is an error");
+        let manifest = reader.manifest().clone();
+        check_invitation(home, &manifest, options.expect.as_ref()).map_err(|error| error.about(&about))?;
+        let key = reader.signer();
+        let records = reader.verify(&key).map_err(|error| rejected(&error))?;
+
+        let (replica, before) = Self::begin_join(home, world, options, &manifest)?;
+        let inviter = replica.meet_inviter(&manifest, &key)?;
+        let mut first = Imported::of(file, &manifest, &inviter);
+        let import_options = ImportOptions::default();
+        let mut found = ScanReport::default();
+        let mut import = Import::new(&replica, &import_options, inviter.clone(), &manifest)?;
+        import.join(before);
+        first.outcome = import.apply(records, &manifest).map_err(|fault| fault.into_error().about(&about))?;
+        first.changes = import.changes();
+        std::mem::swap(&mut found, import.found());
+        let mut bundles = vec![first];
+        replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+        Ok(Joined { replica, inviter, bundles, found })
+    }
+
+    /// Makes what a join needs: key, empty state, configuration. Tells what the mail root held before.
+    fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Before)> {
+        let invited_as = manifest.invitation.as_ref().map(|invitation| invitation.name.clone());
+        let name = options.name.clone().or(invited_as).unwrap_or_else(super::host_name);
+        check_name(&name)?;
+        make_mail_root(&options.mail_root)?;
+        let mail_root = check_mail_root(&options.mail_root)?;
+        let repeated = interrupted_join(home, &mail_root, &name)?;
+        let detected = detect(&mail_root, options.layout)?;
+        home.make()?;
+        let lock = home.lock(options.lock_timeout)?;
+        make_key(home, &name)?;
+        let holds_mail = holds_messages(&mail_root);
+        let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
+        make_state(home, Incarnation((world.random)()), Some(root))?;
+        if repeated.is_none() {
+            let config = Config::new(mail_root, name, detected.layout);
+            write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+        }
+        drop(lock);
+        let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
+        replica.recognise_home()?;
+        detected.notes.into_iter().for_each(|note| replica.note(note));
+        Ok((replica, Before { root, empty_now: !holds_mail }))
+    }
+
+    /// The inviter is the first peer. Until it shows to know this replica, bundles for it prove that it invited it.
+    fn meet_inviter(&self, manifest: &Manifest, key: &PublicKey) -> Result<Peer> {
+        let name = &manifest.sender.name;
+        let name = if check_name(name).is_ok() { name.as_str() } else { "inviter" };
+        let transaction = self.state.begin()?;
+        let mut peer = self.add_peer_within(name, key)?;
+        peer.token = manifest.invitation.as_ref().map(|invitation| invitation.token.to_bytes());
+        self.state.set_peer_token(peer.key, peer.token)?;
+        transaction.commit()?;
+        Ok(peer)
+    }
+}
+
+/// What a mail root held before a join, and what it holds when that is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    pub root: RootBefore,
+    pub empty_now: bool,
+}
+
+fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {
+    let sender = &manifest.sender;
+    if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
+        return Err(Error::rejected(format!("the invitation is of {}, and {expected} is expected", sender.id))
+            .advise("make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine"));
+    }
+    let for_this_key = || {
+        let key = fs::read_to_string(home.key_file()).ok().and_then(|text| PrivateKey::from_openssh(&text).ok());
+        key.is_some_and(|key| manifest.recipient == Some(key.public_key().id()))
+    };
+    if manifest.invitation.is_none() && !for_this_key() {
+        return Err(Error::rejected("this bundle is no invitation")
+            .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
+    }
+    if manifest.kind != Kind::Full {
+        return Err(Error::rejected("this is a later part of an invitation, or a delta")
+            .advise("join with its first part, then import the others"));
+    }
+    Ok(())
+}
+
+fn make_mail_root(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("making the mail root", path, error).advise("make the directory above it first, or correct the name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What an interrupted join that is now repeated found in the mail root; `None` if there was none.
+fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
+    if !home.exists() {
+        return Ok(None);
+    }
+    let Some(before) = crate::state::State::open(&home.database())?.joining()? else {
+        let what = format!("joining: {} is there already, so a replica lives there", home.config_file().display());
+        return Err(Error::failed(what).advise(
+            "use --home DIR for another one; to exchange bundles with the inviter, use `mailsync peer add` on both sides",
+        ));
+    };
+    let config = Config::read(&home.config_file())?;
+    if config.mail_root != mail_root || config.name != name {
+        let what = format!(
+            "joining: an interrupted join of {} with the name {} is to be finished first",
+            config.mail_root.display(),
+            config.name
+        );
+        return Err(Error::failed(what).advise("repeat that one"));
+    }
+    Ok(Some(before))
+}
+
+/// Whether there is any message below a mail root.
+fn holds_messages(mail_root: &Path) -> bool {
+    let in_folder = |item: &walkdir::DirEntry| {
+        item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"))
+    };
+    let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_map(std::result::Result::ok);
+    let mut messages = files.filter(|item| !item.file_type().is_dir() && in_folder(item));
+    messages.any(|item| !item.file_name().to_string_lossy().starts_with('.'))
+}

@@ -1,0 +1,108 @@
+//! Purging: forgetting what nobody needs any more.
+
+use super::Replica;
+use super::materialise::remove_if_there;
+use crate::error::{Error, Result};
+use crate::model::{Knowledge, Stamp, purgeable};
+use crate::state::EntryKey;
+
+/// How much is looked at in one go.
+const BATCH: u32 = 512;
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// What was purged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Tombstones that every peer has.
+    pub tombstones: u64,
+    /// Tombstones that some peer has not shown to have.
+    pub tombstones_kept: u64,
+    /// Messages in the trash.
+    pub trashed: u64,
+    /// Their bytes.
+    pub trashed_bytes: u64,
+    /// Lines of the history.
+    pub history: u64,
+}
+
+impl Replica {
+    /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no tombstone
+    /// any more, and old history. The days that both are kept are the configuration's.
+    pub fn purge(&self) -> Result<Purged> {
+        let mut purged = Purged::default();
+        self.purge_tombstones(&mut purged)?;
+        self.purge_trash(&mut purged)?;
+        let transaction = self.state.begin()?;
+        let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
+        purged.history = self.state.purge_history(before)?;
+        if purged.tombstones + purged.trashed + purged.history > 0 {
+            self.state.record(self.now(), "purge", None, &purged.to_string())?;
+        }
+        transaction.commit()?;
+        Ok(purged)
+    }
+
+    fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
+        let transaction = self.state.begin()?;
+        let peers = self.state.peers()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
+        let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
+        let shown: Vec<Knowledge> = peers.chain(invited).collect();
+        let mut horizon = self.state.horizon()?;
+        let mut after: Option<EntryKey> = None;
+        loop {
+            let batch = self.state.tombstone_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            for row in batch {
+                if !purgeable(&row.entry, shown.iter()) {
+                    purged.tombstones_kept += 1;
+                    continue;
+                }
+                row.entry.stamps().filter(|&stamp| stamp != Stamp::ZERO).for_each(|stamp| horizon.learn(stamp));
+                self.state.delete_entry(&row)?;
+                purged.tombstones += 1;
+            }
+        }
+        if purged.tombstones > 0 {
+            self.state.set_horizon(&horizon)?;
+        }
+        transaction.commit()
+    }
+
+    /// Each file goes before its record does: one that is gone already is no obstacle.
+    fn purge_trash(&self, purged: &mut Purged) -> Result<()> {
+        let before = self.now().saturating_sub(u64::from(self.config.trash_days) * DAY);
+        let mut after = 0;
+        loop {
+            let batch = self.state.trash_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = last.key;
+            let transaction = self.state.begin()?;
+            for trashed in batch {
+                let tombstone = self.state.entry_by_id(&trashed.id)?.is_some_and(|row| !row.entry.alive());
+                // A peer may still ask for it: an entry that is alive, and whose contents are nowhere else.
+                let needed = !self.state.missing_of(&trashed.id.digest)?.is_empty();
+                if trashed.removed > before || tombstone || needed {
+                    continue;
+                }
+                let file = self.trash_file(&trashed);
+                remove_if_there(self.world.disk.unlink(&file))
+                    .map_err(|error| Error::io("removing", &file, error).advise("run this again"))?;
+                self.state.remove_trash(trashed.key)?;
+                purged.trashed += 1;
+                purged.trashed_bytes += trashed.size;
+            }
+            transaction.commit()?;
+        }
+    }
+}
+
+impl std::fmt::Display for Purged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} tombstones, {} messages in the trash ({} bytes), {} lines of history",
+            self.tombstones, self.trashed, self.trashed_bytes, self.history
+        )
+    }
+}
