@@ -138,6 +138,8 @@ struct Import<'r> {
     removals: BTreeMap<FolderKey, (u64, u64)>,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Directories whose names a `tmp/` that was made depends on.
+    made: BTreeSet<PathBuf>,
 }
 
 /// A message on its way to the disk.
@@ -263,6 +265,7 @@ impl Replica {
                     held: Vec::new(),
                     removals: BTreeMap::new(),
                     prepared: BTreeMap::new(),
+                    made: BTreeSet::new(),
                 };
                 let outcome = import.apply(records, &manifest)?;
                 imported.changes = import.changes;
@@ -481,7 +484,7 @@ impl Import<'_> {
         manifest: &Manifest,
     ) -> std::result::Result<Outcome, Fault> {
         let state = &self.replica.state;
-        if self.options.run == Run::Real && manifest.counts.messages > 0 {
+        if self.options.run == Run::Real && manifest.counts.entries + manifest.counts.messages > 0 {
             let transaction = state.begin()?;
             state.set_leftovers(true)?;
             transaction.commit()?;
@@ -497,8 +500,9 @@ impl Import<'_> {
             }
             Err(fault) => {
                 drop(transaction);
-                if state.leftovers()? {
-                    self.replica.sweep_leftovers()?;
+                // What can't be swept now, the next command sweeps; what went wrong first is what the person should know.
+                if state.leftovers().unwrap_or(false) {
+                    let _ = self.replica.sweep_leftovers();
                 }
                 Err(fault)
             }
@@ -528,6 +532,7 @@ impl Import<'_> {
         } else {
             self.take_messages(messages, manifest)?;
             self.settle_contents()?;
+            self.make_durable(manifest)?;
         }
         let mut knowledge = self.knowledge.clone();
         knowledge.join(&manifest.tip);
@@ -683,7 +688,7 @@ impl Import<'_> {
     ) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
-        let durability = if manifest.counts.messages <= FEW_MESSAGES { Durability::Now } else { Durability::Later };
+        let durability = durability(manifest);
         let progress = Progress::new("importing messages", manifest.counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
             for message in batch {
@@ -731,15 +736,15 @@ impl Import<'_> {
             Ok::<(), Fault>(())
         })?;
         messages.finish()?;
-        match durability {
-            Durability::Later => replica.sync_file_systems(self.prepared.values())?,
-            Durability::Now => {
-                for dir in self.prepared.values() {
-                    disk.sync_dir(dir).map_err(|error| Error::io("making durable", dir, error))?;
-                }
-            }
-        }
         Ok(())
+    }
+
+    /// Makes what was written into the `tmp/` of folders durable, under its names.
+    fn make_durable(&self, manifest: &Manifest) -> Result<()> {
+        match durability(manifest) {
+            Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
+            Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
+        }
     }
 
     /// The files in `tmp/` that are to hold this message.
@@ -767,7 +772,11 @@ impl Import<'_> {
     /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
     fn prepare(&mut self, at: &Place) -> Result<()> {
         if !self.prepared.contains_key(&at.folder) {
-            let dir = self.replica.dir(&self.replica.state.folder_row(at.folder)?.name).join("tmp");
+            let folder = self.replica.state.folder_row(at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
+            if !folder.on_disk {
+                self.made.extend(self.replica.upwards(&dir));
+            }
             self.replica.make_dirs(&dir).map_err(|error| {
                 Error::io("making the directory", &dir, error).advise("make room for it, then import again")
             })?;
@@ -803,7 +812,7 @@ impl Import<'_> {
     }
 
     /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
-    fn settle_contents(&self) -> Result<()> {
+    fn settle_contents(&mut self) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
         loop {
@@ -813,9 +822,7 @@ impl Import<'_> {
             for row in batch {
                 let Some(at) = &row.at else { continue };
                 let tmp = replica.tmp_path(at)?;
-                if let Some(dir) = tmp.parent() {
-                    replica.make_dirs(dir).map_err(|error| Error::io("making the directory", dir, error))?;
-                }
+                self.prepare(at)?;
                 if replica.recover_contents(&row, &tmp)? {
                     replica.state.contents_arrived(row.key)?;
                 } else {
@@ -864,6 +871,10 @@ fn write_over_leftover(
         }
         result => result.map_err(fail),
     }
+}
+
+fn durability(manifest: &Manifest) -> Durability {
+    if manifest.counts.messages <= FEW_MESSAGES { Durability::Now } else { Durability::Later }
 }
 
 /// What can go wrong with an import: with the bundle, or here.
