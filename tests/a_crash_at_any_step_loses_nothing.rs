@@ -307,6 +307,15 @@ fn hold(case: Case, layouts: (LayoutKind, LayoutKind)) {
             stage.check_held(&held, when);
             stage.check_end(&watch, Scanned::of(&again), when);
         });
+        attempt(format!("killed, repeated, and then a power cut at {what}"), &|when| {
+            let watch = stage.put_back();
+            stage.run_with(&watch, Fault::Stop(n)).expect_err(when);
+            watch.arm(Fault::Fail(usize::MAX, Errno::IO));
+            stage.run(&watch).unwrap();
+            watch.cut_power(stage.here.root(), Names::Undone);
+            assert_eq!(stage.here.mailbox(), stage.case.end, "{when}");
+            stage.check_trash(when);
+        });
         for names in [Names::Undone, Names::Kept] {
             attempt(format!("power cut with names {names:?} at {what}"), &|when| {
                 let watch = stage.put_back();

@@ -222,15 +222,15 @@ impl Replica {
         match disk.rename(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if is_there(disk, &to)? {
-                    return Ok(());
+                // Done before an interruption, if it is there: but perhaps not durable.
+                if !is_there(disk, &to)? {
+                    // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
+                    if !self.recover_contents(row, &from)? {
+                        progress.lost.push(row.key);
+                        return Ok(());
+                    }
+                    disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
                 }
-                // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
-                if !self.recover_contents(row, &from)? {
-                    progress.lost.push(row.key);
-                    return Ok(());
-                }
-                disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
@@ -287,11 +287,11 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Done before an interruption, or somebody was faster.
+                // Done before an interruption, but perhaps not durable; or somebody was faster.
                 if !is_there(disk, &to)? || is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
                 }
-                return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 progress.disturbed.push((row.key, from.clone()));
@@ -363,7 +363,7 @@ impl Replica {
                     }
                     break;
                 }
-                io::ErrorKind::NotFound if is_there(disk, &to)? => return Ok(Some(file)),
+                io::ErrorKind::NotFound if is_there(disk, &to)? => break,
                 // Whoever removed it had not seen its flags change; the removal counts nevertheless.
                 io::ErrorKind::NotFound if !looked => {
                     looked = true;
@@ -574,6 +574,7 @@ impl Replica {
         }
         remove_if_empty(disk, &dir.join("tmp")).map_err(fail)?;
         remove_if_empty(disk, dir).map_err(fail)?;
+        progress.touched.insert(dir.to_owned());
         if let Some(parent) = dir.parent() {
             progress.touched.insert(parent.to_owned());
         }
