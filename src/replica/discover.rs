@@ -91,6 +91,10 @@ impl Replica {
             }
             visited.insert(dir);
         }
+        // Their parents need not change for them to be looked at again: unknown, they would be taken for removed then.
+        for (dir, _) in found.unreadable.iter().filter(|(dir, _)| !known.contains_key(dir)) {
+            self.state.set_directory(dir, None, false)?;
+        }
         for gone in known.keys().filter(|dir| !visited.contains(*dir) && !found.hides(dir)) {
             self.state.remove_directory(gone)?;
         }
@@ -129,7 +133,13 @@ impl Replica {
             Kind::File | Kind::Other => {}
         })?;
         for name in unclear {
-            if self.world.disk.metadata(&path.join(&name)).is_ok_and(|meta| meta.is_dir) {
+            let is_dir = match self.world.disk.metadata(&path.join(&name)) {
+                Ok(meta) => meta.is_dir,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                // It may be a folder that is known: searched, it is told as unreadable.
+                Err(_) => true,
+            };
+            if is_dir {
                 if is_sub(&name) {
                     is_folder |= name != "tmp";
                 } else {

@@ -157,7 +157,9 @@ pub(super) struct Import<'r> {
     /// What a join has found in the mail root.
     found: ScanReport,
     /// What was made for messages that go straight to their places.
-    made: Made,
+    straight: Made,
+    /// Directories whose names a `tmp/` that was made depends on.
+    made: BTreeSet<PathBuf>,
 }
 
 /// A message on its way to the disk.
@@ -551,7 +553,8 @@ impl<'r> Import<'r> {
             prepared: BTreeMap::new(),
             join: None,
             found: ScanReport::default(),
-            made: Made::default(),
+            straight: Made::default(),
+            made: BTreeSet::new(),
         })
     }
 
@@ -581,7 +584,7 @@ impl<'r> Import<'r> {
         manifest: &Manifest,
     ) -> std::result::Result<Outcome, Fault> {
         let state = &self.replica.state;
-        if self.options.run == Run::Real && manifest.counts.messages > 0 {
+        if self.options.run == Run::Real && manifest.counts.entries + manifest.counts.messages > 0 {
             let transaction = state.begin()?;
             state.set_leftovers(true)?;
             transaction.commit()?;
@@ -597,8 +600,9 @@ impl<'r> Import<'r> {
             }
             Err(fault) => {
                 drop(transaction);
-                if state.leftovers()? {
-                    self.replica.sweep_leftovers()?;
+                // What can't be swept now, the next command sweeps; what went wrong first is what the person should know.
+                if state.leftovers().unwrap_or(false) {
+                    let _ = self.replica.sweep_leftovers();
                 }
                 Err(fault)
             }
@@ -641,8 +645,9 @@ impl<'r> Import<'r> {
         } else {
             self.take_messages(messages, manifest)?;
             self.settle_contents()?;
+            self.make_durable(manifest)?;
         }
-        for key in std::mem::take(&mut self.made.folders_made) {
+        for key in std::mem::take(&mut self.straight.folders_made) {
             state.set_folder_on_disk(key, true)?;
         }
         if self.full {
@@ -793,8 +798,7 @@ impl<'r> Import<'r> {
     ) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
-        let few = manifest.counts.messages <= FEW_MESSAGES && !self.is_fast();
-        let durability = if few { Durability::Now } else { Durability::Later };
+        let durability = self.durability(manifest);
         // In `tmp/` a file of the same name was left by an import that did not end. In the place of a message nothing is
         // ever overwritten.
         let leftovers = if self.is_fast() { Leftovers::Refuse } else { Leftovers::Replace };
@@ -845,15 +849,21 @@ impl<'r> Import<'r> {
             Ok::<(), Fault>(())
         })?;
         messages.finish()?;
-        match durability {
-            Durability::Later => replica.sync_file_systems(self.prepared.values())?,
-            Durability::Now => {
-                for dir in self.prepared.values() {
-                    disk.sync_dir(dir).map_err(|error| Error::io("making durable", dir, error))?;
-                }
-            }
-        }
         Ok(())
+    }
+
+    /// Few messages are made durable one by one; many of them, and those of a join, all together.
+    fn durability(&self, manifest: &Manifest) -> Durability {
+        let few = manifest.counts.messages <= FEW_MESSAGES && !self.is_fast();
+        if few { Durability::Now } else { Durability::Later }
+    }
+
+    /// Makes what was written into the `tmp/` of folders durable, under its names.
+    fn make_durable(&self, manifest: &Manifest) -> Result<()> {
+        match self.durability(manifest) {
+            Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
+            Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
+        }
     }
 
     /// The files that are to hold this message: in `tmp/`, or where they will stay.
@@ -886,12 +896,16 @@ impl<'r> Import<'r> {
     /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
     fn prepare(&mut self, at: &Place) -> Result<()> {
         if !self.prepared.contains_key(&at.folder) {
-            let dir = self.replica.dir(&self.replica.state.folder_row(at.folder)?.name).join("tmp");
+            let folder = self.replica.state.folder_row(at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
+            if !folder.on_disk {
+                self.made.extend(self.replica.upwards(&dir));
+            }
             self.replica.make_dirs(&dir).map_err(|error| {
                 Error::io("making the directory", &dir, error).advise("make room for it, then import again")
             })?;
             if self.is_fast() {
-                self.replica.make_folder(at.folder, &mut self.made)?;
+                self.replica.make_folder(at.folder, &mut self.straight)?;
             }
             self.prepared.insert(at.folder, dir);
         }
@@ -926,7 +940,7 @@ impl<'r> Import<'r> {
     }
 
     /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
-    fn settle_contents(&self) -> Result<()> {
+    fn settle_contents(&mut self) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
         loop {
@@ -936,9 +950,7 @@ impl<'r> Import<'r> {
             for row in batch {
                 let Some(at) = &row.at else { continue };
                 let tmp = replica.tmp_path(at)?;
-                if let Some(dir) = tmp.parent() {
-                    replica.make_dirs(dir).map_err(|error| Error::io("making the directory", dir, error))?;
-                }
+                self.prepare(at)?;
                 if replica.recover_contents(&row, &tmp)? {
                     replica.state.contents_arrived(row.key)?;
                 } else {

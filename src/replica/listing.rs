@@ -80,15 +80,26 @@ impl Listing {
     }
 
     fn read_sub(&mut self, disk: &dyn Disk, dir: &Path, sub: Sub) -> io::Result<()> {
+        let mut unclear = Ok(());
         disk.list(dir, &mut |name, kind| {
             let bytes = name.as_bytes();
-            if FileName::ignored(bytes) || !is_file(disk, dir, name, kind) {
+            if FileName::ignored(bytes) || unclear.is_err() {
                 return;
+            }
+            match is_file(disk, dir, name, kind) {
+                Ok(true) => {}
+                Ok(false) => return,
+                // What can't be looked at must not count as gone.
+                Err(error) => {
+                    unclear = Err(error);
+                    return;
+                }
             }
             let length = u16::try_from(bytes.len()).expect("no file system has names of 64 KiB");
             self.names.push((self.bytes.len(), length, sub));
             self.bytes.extend_from_slice(bytes);
-        })
+        })?;
+        unclear
     }
 
     /// The names, sorted.
@@ -101,11 +112,16 @@ fn slice(bytes: &[u8], start: usize, length: u16) -> &[u8] {
     &bytes[start..start + usize::from(length)]
 }
 
-fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> bool {
+fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> io::Result<bool> {
     match kind {
-        Kind::File => true,
-        Kind::Directory | Kind::Other => false,
-        Kind::Unclear => disk.metadata(&dir.join(name)).is_ok_and(|meta| !meta.is_dir),
+        Kind::File => Ok(true),
+        Kind::Directory | Kind::Other => Ok(false),
+        Kind::Unclear => match disk.metadata(&dir.join(name)) {
+            Ok(meta) => Ok(!meta.is_dir),
+            // A symbolic link that leads nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        },
     }
 }
 

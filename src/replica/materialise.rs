@@ -15,9 +15,9 @@ use super::contents::{self, Hashed};
 use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Durability, copy_new};
+use crate::maildir::disk::{Disk, Durability, copy_new};
 use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_delivered_base, tmp_dirs};
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
 /// From this many directories on, one sync of the whole file system is cheaper than one of each.
@@ -134,6 +134,8 @@ impl Replica {
     pub(super) fn materialise(&self) -> Result<()> {
         let mut progress = Progress::default();
         self.make_folders(&mut progress)?;
+        // Else what is moved into a new folder could vanish with it.
+        self.sync_dirs(&std::mem::take(&mut progress.touched))?;
         let mut after = None;
         loop {
             let batch = self.state.pending_batch(after, BATCH)?;
@@ -215,20 +217,20 @@ impl Replica {
     fn deliver_file(&self, row: &Row, at: Place, progress: &mut Progress) -> Result<()> {
         let disk = &*self.world.disk;
         let from = self.tmp_path(&at)?;
-        self.make_folder(at.folder, progress)?;
+        self.ensure_folder(at.folder, progress)?;
         let to = self.path(&at)?;
         match disk.rename(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if disk.metadata(&to).is_ok() {
-                    return Ok(());
+                // Done before an interruption, if it is there: but perhaps not durable.
+                if !is_there(disk, &to)? {
+                    // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
+                    if !self.recover_contents(row, &from)? {
+                        progress.lost.push(row.key);
+                        return Ok(());
+                    }
+                    disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
                 }
-                // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
-                if !self.recover_contents(row, &from)? {
-                    progress.lost.push(row.key);
-                    return Ok(());
-                }
-                disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
@@ -275,18 +277,21 @@ impl Replica {
     fn move_file(&self, row: &Row, from: &Place, at: &Place, progress: &mut Progress) -> Result<()> {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
-        self.make_folder(at.folder, progress)?;
+        self.ensure_folder(at.folder, progress)?;
         match disk.rename(&source, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                self.move_across(row, &source, at, &to)?;
+                if !self.move_across(row, &source, at, &to)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Done before an interruption, or somebody was faster.
-                if disk.metadata(&to).is_err() || disk.metadata(&source).is_ok() {
+                // Done before an interruption, but perhaps not durable; or somebody was faster.
+                if !is_there(disk, &to)? || is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
                 }
-                return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 progress.disturbed.push((row.key, from.clone()));
@@ -299,16 +304,36 @@ impl Replica {
         Ok(())
     }
 
-    /// Moves a file to a folder on another file system: the copy is durable under its name before the original goes.
-    fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<()> {
-        let disk = &*self.world.disk;
-        let tmp = self.tmp_path(at)?;
+    /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
+    /// if something else has its new name.
+    fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<bool> {
+        if !is_there(&*self.world.disk, source)? {
+            return is_there(&*self.world.disk, to);
+        }
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_new(disk, source, &tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-        disk.rename(&tmp, to).map_err(fail)?;
-        disk.sync_dir(to.parent().expect("a message lies in a directory")).map_err(fail)?;
-        disk.unlink(source).map_err(fail)
+        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
+    }
+
+    /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
+    /// could: not if something else has the new name.
+    fn copy_across(&self, digest: &Digest, mtime: Mtime, source: &Path, tmp: &Path, to: &Path) -> io::Result<bool> {
+        let disk = &*self.world.disk;
+        remove_if_there(disk.unlink(tmp))?;
+        copy_new(disk, source, tmp, mtime, Durability::Now)?;
+        match disk.rename(tmp, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.unlink(tmp)?;
+                // An interruption may have come between the new name and the end of the old one.
+                if contents::hash(disk, to)?.digest != *digest {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
+        disk.unlink(source)?;
+        Ok(true)
     }
 
     /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
@@ -322,12 +347,23 @@ impl Replica {
         loop {
             let error = match disk.rename(&source, &to) {
                 Ok(()) => break,
+                // Told before anything is looked for.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
+                    io::ErrorKind::NotFound.into()
+                }
                 Err(error) => error,
             };
             match error.kind() {
-                // Done before an interruption.
-                io::ErrorKind::AlreadyExists => return Ok(Some(file)),
-                io::ErrorKind::NotFound if disk.metadata(&to).is_ok() => return Ok(Some(file)),
+                // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
+                io::ErrorKind::AlreadyExists => {
+                    let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
+                    if contents::hash(disk, &source).map_err(fail)?.digest == discard.id.digest {
+                        disk.sync_dir(&trash).map_err(fail)?;
+                        disk.unlink(&source).map_err(fail)?;
+                    }
+                    break;
+                }
+                io::ErrorKind::NotFound if is_there(disk, &to)? => break,
                 // Whoever removed it had not seen its flags change; the removal counts nevertheless.
                 io::ErrorKind::NotFound if !looked => {
                     looked = true;
@@ -342,12 +378,10 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-                    copy_new(disk, &source, &tmp, discard.mtime, Durability::Now).map_err(fail)?;
-                    disk.rename(&tmp, &to).map_err(fail)?;
-                    disk.sync_dir(&trash).map_err(fail)?;
-                    disk.unlink(&source).map_err(fail)?;
-                    break;
+                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to).map_err(fail)? {
+                        break;
+                    }
+                    return Ok(Some(file));
                 }
                 _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
             }
@@ -382,6 +416,9 @@ impl Replica {
         for source in self.sources(&row.id.digest)? {
             match contents::hash(disk, &source) {
                 Ok(found) if found.digest == row.id.digest => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                }
                 _ => continue,
             }
             let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
@@ -418,6 +455,13 @@ impl Replica {
         Ok(())
     }
 
+    /// Makes sure that something can be moved into a folder, and stays there.
+    fn ensure_folder(&self, key: FolderKey, progress: &mut Progress) -> Result<()> {
+        let touched = std::mem::take(&mut progress.touched);
+        self.make_folder(key, progress)?;
+        self.sync_dirs(&std::mem::replace(&mut progress.touched, touched))
+    }
+
     pub(super) fn make_folder(&self, key: FolderKey, progress: &mut Progress) -> Result<()> {
         let row = self.state.folder_row(key)?;
         if row.on_disk || progress.folders_made.contains(&key) {
@@ -440,12 +484,16 @@ impl Replica {
                 Err(error) => return Err(fail(error)),
             }
         }
-        progress.touched.insert(dir.clone());
-        if let Some(parent) = dir.parent().filter(|_| dir != self.mail_root()) {
-            progress.touched.insert(parent.to_owned());
-        }
+        progress.touched.extend(self.upwards(&dir));
         progress.folders_made.push(key);
         Ok(())
+    }
+
+    /// A directory below the mail root and those above it, up to the mail root: those whose names must be durable for one
+    /// that was made in it. An interrupted command may have made any of them.
+    pub(super) fn upwards(&self, dir: &Path) -> impl Iterator<Item = PathBuf> {
+        let root = self.mail_root();
+        dir.ancestors().take_while(move |above| above.starts_with(root)).map(Path::to_owned)
     }
 
     /// Makes a directory below the mail root, and those above it.
@@ -471,8 +519,17 @@ impl Replica {
         let mut rows = self.state.all_folders();
         // A folder stands before those below it.
         rows.reverse();
+        let mut durable = false;
         for row in rows.iter().filter(|row| removed(row) && !row.name.is_inbox()) {
-            if !self.state.folder_has_files(row.key)? && self.remove_folder(&self.dir(&row.name), progress)? {
+            if self.state.folder_has_files(row.key)? {
+                continue;
+            }
+            if !durable {
+                // What was moved out of these directories must have arrived before they go.
+                self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+                durable = true;
+            }
+            if self.remove_folder(&self.dir(&row.name), progress)? {
                 progress.folders_removed.push(row.key);
             }
         }
@@ -510,11 +567,14 @@ impl Replica {
             }
         }
         // What other programs keep beside the mail stays, and so does the directory around it.
+        let fail =
+            |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
         if self.layout.kind == LayoutKind::MaildirPlusPlus {
-            let _ = disk.unlink(&dir.join("maildirfolder"));
+            remove_if_there(disk.unlink(&dir.join("maildirfolder"))).map_err(fail)?;
         }
-        let _ = disk.remove_dir(&dir.join("tmp"));
-        let _ = disk.remove_dir(dir);
+        remove_if_empty(disk, &dir.join("tmp")).map_err(fail)?;
+        remove_if_empty(disk, dir).map_err(fail)?;
+        progress.touched.insert(dir.to_owned());
         if let Some(parent) = dir.parent() {
             progress.touched.insert(parent.to_owned());
         }
@@ -522,7 +582,7 @@ impl Replica {
     }
 
     /// Makes the names in these directories durable.
-    fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
+    pub(super) fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
         let disk = &*self.world.disk;
         if dirs.len() > MANY_DIRS {
             return self.sync_file_systems(dirs.iter());
@@ -542,7 +602,11 @@ impl Replica {
     pub(super) fn sync_file_systems<'p>(&self, dirs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
         let mut synced = BTreeSet::new();
         for dir in dirs {
-            let Ok(meta) = self.world.disk.metadata(dir) else { continue };
+            let meta = match self.world.disk.metadata(dir) {
+                Ok(meta) => meta,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::io("making durable", dir, error)),
+            };
             if synced.insert(meta.device) {
                 self.world.disk.sync_file_system(dir).map_err(|error| {
                     Error::io("making durable what was written to the file system of", dir, error)
@@ -562,22 +626,22 @@ impl Replica {
                     leftovers.push(dir.join(name));
                 }
             });
-            if listed.is_err() {
-                continue;
+            match listed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                listed => listed.map_err(|error| Error::io("listing", &dir, error).advise("run this again"))?,
             }
             for path in leftovers {
                 remove_if_there(self.world.disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
             }
             // A directory that was made for an import that did not end holds nothing else.
             let Some(folder) = dir.parent().filter(|folder| *folder != self.mail_root()) else { continue };
-            let is_folder = ["cur", "new"].iter().any(|sub| self.world.disk.metadata(&folder.join(sub)).is_ok());
-            if !is_folder && self.world.disk.remove_dir(&dir).is_ok() {
-                let mut above = Some(folder);
-                while let Some(dir) = above.filter(|dir| *dir != self.mail_root()) {
-                    if self.world.disk.remove_dir(dir).is_err() {
-                        break;
-                    }
-                    above = dir.parent();
+            let disk = &*self.world.disk;
+            if is_there(disk, &folder.join("cur"))? || is_there(disk, &folder.join("new"))? {
+                continue;
+            }
+            for dir in dir.ancestors().take_while(|dir| *dir != self.mail_root()) {
+                if !remove_if_empty(disk, dir).map_err(|error| Error::io("removing", dir, error))? {
+                    break;
                 }
             }
         }
@@ -613,6 +677,27 @@ fn other_id(id: &EntryId) -> EntryId {
 
 fn delivering(to: &Path, error: &io::Error) -> Error {
     Error::io("delivering", to, error).advise("run this again; the message is not lost")
+}
+
+/// Whether something has this name.
+fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is gone.
+fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound, ResourceBusy};
+    match disk.remove_dir(dir) {
+        Err(error) if error.kind() == NotFound => Ok(true),
+        Err(error) if matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory | ResourceBusy) => {
+            Ok(false)
+        }
+        result => result.map(|()| true),
+    }
 }
 
 pub(super) fn remove_if_there(result: io::Result<()>) -> io::Result<()> {

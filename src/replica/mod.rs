@@ -44,7 +44,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::{FolderName, Incarnation};
-use crate::state::State;
+use crate::state::{FolderRow, State};
 
 /// A replica, opened by one command.
 #[derive(Debug)]
@@ -134,9 +134,11 @@ impl Replica {
     /// Finishes what an interrupted command has left to do on disk.
     fn roll_on(&self) -> Result<()> {
         let leftovers = self.state.leftovers()?;
-        if self.state.count_pending()? > 0 {
+        let unfinished = |row: &FolderRow| row.state.is_some_and(|state| state.present != row.on_disk);
+        if self.state.count_pending()? > 0 || self.state.all_folders().iter().any(|row| unfinished(row)) {
             self.materialise()?;
         }
+        self.empty_restored()?;
         if leftovers { self.sweep_leftovers() } else { Ok(()) }
     }
 

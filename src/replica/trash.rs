@@ -26,7 +26,7 @@ impl Replica {
     }
 
     /// Brings a message back into the folder it was in, with the flags it had, as a new change of this replica's. Its file
-    /// stays in the trash until the message is in its folder.
+    /// stays in the trash until the message is durable in its folder.
     ///
     /// # Errors
     /// There is no such thing in the trash, or its file is damaged.
@@ -41,6 +41,9 @@ impl Replica {
         let flags: FlagSet = trashed.flags.split(' ').filter_map(|flag| flag.parse().ok()).collect();
         let hashed = Hashed { mtime: trashed.mtime, ..found };
 
+        let transaction = self.state.begin()?;
+        self.state.set_leftovers(true)?;
+        transaction.commit()?;
         let transaction = self.state.begin()?;
         let stamp = self.state.issue(self.now())?;
         let folder = self.state.folder(&trashed.folder)?;
@@ -60,12 +63,11 @@ impl Replica {
         let tmp = self.tmp_path(&at)?;
         let fail =
             |error: std::io::Error| Error::io("writing", &tmp, error).advise("make room for it, then run this again");
-        if let Some(dir) = tmp.parent() {
-            self.make_dirs(dir).map_err(fail)?;
-        }
+        let dir = tmp.parent().expect("a message lies in a directory");
+        self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
-        self.state.set_leftovers(true)?;
+        self.sync_dirs(&self.upwards(dir).collect())?;
         self.deliver(stamp, Origin::Delivery, trashed.folder.clone(), &flags, &hashed, &at)?;
         let row = self.state.entry_by_id(&id)?.filter(|row| row.entry.alive());
         let row = row.ok_or_else(|| Error::failed(format!("restoring {}", describe(&id))))?;
@@ -74,11 +76,25 @@ impl Replica {
             self.state.set_folder_state(folder, crate::model::FolderState { stamp, present: true })?;
         }
         self.state.remove_trash(key)?;
+        self.state.set_restored(&trashed.file)?;
         self.state.record(self.now(), "trash restore", None, &format!("{} in {}", id.digest, trashed.folder))?;
         transaction.commit()?;
         self.materialise()?;
-        remove_if_there(disk.unlink(&file)).map_err(|error| Error::io("removing", &file, error))?;
+        self.empty_restored()?;
         Ok(trashed)
+    }
+
+    /// Removes the file of something that was brought back.
+    pub(super) fn empty_restored(&self) -> Result<()> {
+        let Some(name) = self.state.restored()? else { return Ok(()) };
+        let disk = &*self.world.disk;
+        let file = self.home.trash().join(name);
+        let fail = |error: std::io::Error| Error::io("removing", &file, error).advise("run this again");
+        remove_if_there(disk.unlink(&file)).map_err(fail)?;
+        disk.sync_dir(&self.home.trash()).map_err(fail)?;
+        let transaction = self.state.begin()?;
+        self.state.clear_restored()?;
+        transaction.commit()
     }
 }
 

@@ -67,6 +67,7 @@ mod meta {
     pub const NUMBER: &str = "bundle-number";
     pub const INITIAL: &str = "initial-scan-due";
     pub const LEFTOVERS: &str = "tmp-may-hold-leftovers";
+    pub const RESTORED: &str = "restored-trash-file";
     pub const INODE: &str = "inode";
     pub const MACHINE: &str = "machine";
     pub const JOINING: &str = "joining";
@@ -233,6 +234,21 @@ impl State {
     /// Records whether an import may have left files in a `tmp/`.
     pub fn set_leftovers(&self, leftovers: bool) -> Result<()> {
         if leftovers { self.set_meta(meta::LEFTOVERS, 1) } else { self.clear_meta(meta::LEFTOVERS) }
+    }
+
+    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
+    pub fn restored(&self) -> Result<Option<String>> {
+        self.meta(meta::RESTORED)
+    }
+
+    /// Records that the message of a file in the trash was brought back.
+    pub fn set_restored(&self, file: &str) -> Result<()> {
+        self.set_meta(meta::RESTORED, file)
+    }
+
+    /// The file was removed.
+    pub fn clear_restored(&self) -> Result<()> {
+        self.clear_meta(meta::RESTORED)
     }
 
     /// The number for the next bundle; every call gives a greater one.

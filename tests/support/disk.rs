@@ -1,0 +1,343 @@
+//! A file system that writes down what it is asked, fails when told to, stops as if the process had been killed, and loses
+//! what a power cut may lose.
+//!
+//! What the power cut models, and what not. Of file contents, nothing counts as durable that was written since the file, or
+//! the file system, was last synced: such a file is empty afterwards. Of names, a change counts as durable when the
+//! directory that it was made in was synced afterwards; a rename is one change, durable when either of its two directories
+//! was synced, as it is on every file system with a journal. A directory whose own name is not durable vanishes with
+//! everything in it. Changes of names that are not durable are either all undone ([`Names::Undone`]: the disk had written
+//! nothing by itself) or all kept ([`Names::Kept`]: it had just written its journal); a real disk may be anywhere in between.
+//! What the state database has committed is durable, by its own promise; what was not committed is rolled back by itself.
+//! Times of files and directories are not modelled, nor are torn writes or a disk that lies about a sync.
+#![allow(dead_code)] // Each test file uses what it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mailsync::maildir::disk::{Disk, Kind, Meta, RealDisk};
+use mailsync::model::Mtime;
+use rustix::io::Errno;
+
+/// A file operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Op {
+    Metadata,
+    List,
+    Open,
+    Create,
+    Write,
+    SetMtime,
+    SyncFile,
+    SyncDir,
+    SyncFileSystem,
+    Rename,
+    Unlink,
+    MakeDir,
+    RemoveDir,
+}
+
+impl Op {
+    /// Whether it changes anything on the disk, or makes it durable.
+    pub fn changes(self) -> bool {
+        !matches!(self, Self::Metadata | Self::List | Self::Open)
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub op: Op,
+    pub path: PathBuf,
+    /// The new name, of a rename.
+    pub to: Option<PathBuf>,
+    /// Whether it did what it was asked.
+    pub done: bool,
+    /// What the observer said just before it.
+    pub seen: u64,
+}
+
+/// What becomes of changed names that were not made durable when the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    Undone,
+    Kept,
+}
+
+/// What is to go wrong, and at which call, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This call fails, and no other.
+    Fail(usize, Errno),
+    /// This call and all that follow fail without doing anything: the process is no more.
+    Stop(usize),
+}
+
+/// A change of names, and how it is undone.
+#[derive(Debug)]
+enum Change {
+    Made(PathBuf),
+    MadeDir(PathBuf),
+    Renamed(PathBuf, PathBuf),
+    /// The file is kept under a number.
+    Unlinked(PathBuf, PathBuf),
+    RemovedDir(PathBuf),
+}
+
+type Observer = Box<dyn FnMut() -> u64 + Send>;
+
+#[derive(Default)]
+struct Inner {
+    calls: Vec<Call>,
+    fault: Option<Fault>,
+    struck: Option<usize>,
+    other_device: Option<PathBuf>,
+    at_stop: Option<Box<dyn FnOnce() + Send>>,
+    observer: Option<Observer>,
+    /// Changes of names that are not durable, in the order in which they were made.
+    pending: Vec<Change>,
+    /// Files, by inode, with contents that are not durable.
+    dirty: BTreeSet<u64>,
+    kept: usize,
+}
+
+/// Watches a disk. Clones watch the same one.
+#[derive(Clone)]
+pub struct Watch {
+    inner: Arc<Mutex<Inner>>,
+    /// Where unlinked files are kept, on the same file system, so that a power cut can bring them back.
+    keep: PathBuf,
+}
+
+impl Watch {
+    /// `keep` is a directory on the same file system as what is watched, and not in it.
+    pub fn new(keep: &Path) -> Self {
+        let _ = fs::remove_dir_all(keep);
+        fs::create_dir_all(keep).unwrap();
+        Self { inner: Arc::default(), keep: keep.to_owned() }
+    }
+
+    /// The disk that is watched.
+    pub fn disk(&self) -> Box<dyn Disk> {
+        Box::new(self.clone())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// Arms a fault; calls are counted from now on.
+    pub fn arm(&self, fault: Fault) {
+        let mut inner = self.inner();
+        inner.calls.clear();
+        inner.fault = Some(fault);
+        inner.struck = None;
+    }
+
+    /// Everything below this directory is on another file system than everything else: no rename leads across.
+    pub fn mount(&self, dir: &Path) {
+        self.inner().other_device = Some(dir.to_owned());
+    }
+
+    /// What is done at the moment of a stop.
+    pub fn at_stop(&self, action: impl FnOnce() + Send + 'static) {
+        self.inner().at_stop = Some(Box::new(action));
+    }
+
+    /// Asks this before every call, and writes the answer down.
+    pub fn observe(&self, observer: impl FnMut() -> u64 + Send + 'static) {
+        self.inner().observer = Some(Box::new(observer));
+    }
+
+    /// Takes all calls since the last time.
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut self.inner().calls)
+    }
+
+    /// The call at which the fault struck, if it did.
+    pub fn struck(&self) -> Option<Call> {
+        let inner = self.inner();
+        inner.struck.map(|at| inner.calls[at].clone())
+    }
+
+    /// Lets the power fail below `root`, after everything that worked on the disk has ended.
+    pub fn cut_power(&self, root: &Path, names: Names) {
+        let mut inner = self.inner();
+        for dir in [root, &self.keep] {
+            let files = walkdir::WalkDir::new(dir).into_iter().map(Result::unwrap);
+            for file in files.filter(|item| item.file_type().is_file()) {
+                if inner.dirty.contains(&file.metadata().unwrap().ino()) {
+                    File::options().write(true).open(file.path()).unwrap().set_len(0).unwrap();
+                }
+            }
+        }
+        inner.dirty.clear();
+        let pending = std::mem::take(&mut inner.pending);
+        if names == Names::Kept {
+            return;
+        }
+        // What is not where the change left it was changed again, durably, or vanished with its directory.
+        for change in pending.into_iter().rev() {
+            let _ = match change {
+                Change::Made(path) => fs::remove_file(path),
+                Change::MadeDir(path) => fs::remove_dir_all(path),
+                Change::Renamed(from, to) => fs::rename(to, from),
+                Change::Unlinked(path, kept) => fs::hard_link(kept, path),
+                Change::RemovedDir(path) => fs::create_dir(path),
+            };
+        }
+    }
+
+    fn call<T>(
+        &self,
+        op: Op,
+        path: &Path,
+        to: Option<&Path>,
+        act: impl FnOnce(&mut Inner) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut inner = self.inner();
+        let seen = inner.observer.as_mut().map_or(0, |observer| observer());
+        inner.calls.push(Call { op, path: path.to_owned(), to: to.map(Path::to_owned), done: false, seen });
+        let number = inner.calls.len();
+        match inner.fault {
+            Some(Fault::Fail(at, errno)) if number == at => {
+                inner.struck = Some(number - 1);
+                return Err(errno.into());
+            }
+            Some(Fault::Stop(at)) if number >= at => {
+                inner.struck.get_or_insert(number - 1);
+                if let Some(action) = inner.at_stop.take() {
+                    action();
+                }
+                return Err(io::Error::other("the process was stopped"));
+            }
+            _ => {}
+        }
+        let result = act(&mut inner);
+        inner.calls[number - 1].done = result.is_ok();
+        result
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("nobody changes the root directory")
+}
+
+impl Disk for Watch {
+    fn metadata(&self, path: &Path) -> io::Result<Meta> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.metadata(path))
+    }
+
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        // What is done with each name may be a call, too.
+        let mut names = Vec::new();
+        self.call(Op::List, dir, None, |_| RealDisk.list(dir, &mut |name, kind| names.push((name.to_owned(), kind))))?;
+        for (name, kind) in names {
+            each(&name, kind);
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        self.call(Op::Open, path, None, |_| RealDisk.open(path))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.call(Op::Create, path, None, |inner| {
+            let file = RealDisk.create(path)?;
+            inner.pending.push(Change::Made(path.to_owned()));
+            Ok(file)
+        })
+    }
+
+    fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.call(Op::Write, path, None, |inner| {
+            inner.dirty.insert(file.metadata()?.ino());
+            RealDisk.write(path, file, bytes)
+        })
+    }
+
+    fn set_mtime(&self, path: &Path, file: &File, mtime: Mtime) -> io::Result<()> {
+        self.call(Op::SetMtime, path, None, |_| RealDisk.set_mtime(path, file, mtime))
+    }
+
+    fn sync_file(&self, path: &Path, file: &File) -> io::Result<()> {
+        self.call(Op::SyncFile, path, None, |inner| {
+            inner.dirty.remove(&file.metadata()?.ino());
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call(Op::SyncDir, dir, None, |inner| {
+            RealDisk.metadata(dir)?;
+            inner.pending.retain(|change| match change {
+                Change::Made(path) | Change::MadeDir(path) | Change::Unlinked(path, _) | Change::RemovedDir(path) => {
+                    parent(path) != dir
+                }
+                Change::Renamed(from, to) => parent(from) != dir && parent(to) != dir,
+            });
+            Ok(())
+        })
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        self.call(Op::SyncFileSystem, path, None, |inner| {
+            RealDisk.metadata(path)?;
+            inner.pending.clear();
+            inner.dirty.clear();
+            Ok(())
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Op::Rename, from, Some(to), |inner| {
+            if inner.other_device.as_ref().is_some_and(|dir| from.starts_with(dir) != to.starts_with(dir)) {
+                return Err(Errno::XDEV.into());
+            }
+            RealDisk.rename(from, to)?;
+            inner.pending.push(Change::Renamed(from.to_owned(), to.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.call(Op::Unlink, path, None, |inner| {
+            let kept = self.keep.join(inner.kept.to_string());
+            inner.kept += 1;
+            fs::hard_link(path, &kept)?;
+            RealDisk.unlink(path)?;
+            inner.pending.push(Change::Unlinked(path.to_owned(), kept));
+            Ok(())
+        })
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call(Op::MakeDir, dir, None, |inner| {
+            RealDisk.make_dir(dir)?;
+            inner.pending.push(Change::MadeDir(dir.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.call(Op::RemoveDir, dir, None, |inner| {
+            RealDisk.remove_dir(dir)?;
+            inner.pending.push(Change::RemovedDir(dir.to_owned()));
+            Ok(())
+        })
+    }
+}
+
+/// How often each operation was done.
+pub fn tally(calls: &[Call]) -> BTreeMap<Op, usize> {
+    let mut tally = BTreeMap::new();
+    for call in calls {
+        *tally.entry(call.op).or_default() += 1;
+    }
+    tally
+}
