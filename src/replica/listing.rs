@@ -105,7 +105,7 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> bool {
     match kind {
         Kind::File => true,
         Kind::Directory | Kind::Other => false,
-        Kind::Unclear => disk.metadata(&dir.join(name)).is_ok_and(|meta| !meta.is_dir),
+        Kind::Unclear => disk.metadata(&dir.join(name)).is_ok_and(|meta| meta.is_file),
     }
 }
 

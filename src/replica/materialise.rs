@@ -16,7 +16,7 @@ use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
 use crate::maildir::disk::{Durability, copy_new};
-use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_delivered_base, tmp_dirs};
+use crate::maildir::{FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, tmp_dirs};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
@@ -97,7 +97,8 @@ impl Replica {
                 };
                 // Two files of one base, by some program's mistake: this one goes under a name of our own.
                 let taken = state.entry_at(&to)?.is_some_and(|other| other.key != row.key);
-                let to = if taken { self.place_for(&row.id, &row.entry)? } else { to };
+                // So does one whose name leaves no room for its flags.
+                let to = if taken || to.name.len() > NAME_MAX { self.place_for(&row.id, &row.entry)? } else { to };
                 state.set_place(row.key, Some(&to))?;
                 state.set_pending(row.key, &Pending::Move(at.clone()))
             }
