@@ -245,17 +245,21 @@ impl Replica {
         transaction.commit()
     }
 
-    /// Plans and writes a bundle. What `out` gives back is flushed by the caller.
-    pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<(W, Exported)> {
-        let plan = self.plan_export(options)?;
+    /// Plans and writes a bundle. It counts as sent once all of it has left for `out`.
+    pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<Exported> {
+        self.export_planned(self.plan_export(options)?, options.level, out)
+    }
+
+    fn export_planned<W: Write>(&self, plan: Plan, level: i32, out: W) -> Result<Exported> {
         let tip = plan.manifest.tip.clone();
-        let (out, exported) = self.write_bundle(plan, options.level, out)?;
+        let (mut out, exported) = self.write_bundle(plan, level, out)?;
+        out.flush().map_err(|error| writing(&WriteError::Out(error)))?;
         self.record_export(&exported, &tip)?;
-        Ok((out, exported))
+        Ok(exported)
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. A directory stands for a
-    /// file in it, named `<from>-<to>-<number>.zst`. Returns the file's path.
+    /// file in it, named `<from>-<to>-<number>.zst`. A pipe or a device is written to. Returns the file's path.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<(PathBuf, Exported)> {
         let plan = self.plan_export(options)?;
         let tip = plan.manifest.tip.clone();
@@ -263,13 +267,21 @@ impl Replica {
             let to = plan.to.as_ref().map_or("any", |peer| &peer.name);
             path.join(format!("{}-{to}-{}.zst", self.config.name, plan.manifest.number))
         } else {
-            path.to_owned()
+            // Where a link leads to an earlier bundle, that one is replaced and not the link.
+            std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
         };
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("writing the bundle", &path, error).advise("check the disk and its free space, then export again")
         };
+        if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            let out = std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| fail(&error))?;
+            let out = io::BufWriter::with_capacity(256 << 10, out);
+            let exported =
+                self.export_planned(plan, options.level, out).map_err(|error| error.about(path.display()))?;
+            return Ok((path, exported));
+        }
         let mut file = tempfile::Builder::new()
             .prefix(".mailsync-")
             .suffix(".part")
@@ -341,20 +353,24 @@ impl Replica {
         let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
         sources.extend(self.sources(&message.digest)?);
         sources.extend(self.look_again(&message.digest)?);
+        let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
         for source in sources {
             // Read twice: once begun, a message can't be taken back from the bundle.
-            if !contents::hash(&*self.world.disk, &source).is_ok_and(|found| found.digest == message.digest) {
-                continue;
+            match contents::hash(&*self.world.disk, &source) {
+                Ok(found) if found.digest == message.digest => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    why = error.to_string();
+                    continue;
+                }
+                _ => continue,
             }
             let Ok(mut file) = self.world.disk.open(&source) else { continue };
             return writer
                 .message(message.digest, message.size, message.mtime, &mut file)
                 .map_err(|error| writing(&error).about(source.display()));
         }
-        Err(Error::failed(format!(
-            "reading {place}: the message is gone, or was edited in place, since it was scanned"
-        ))
-        .advise("export again; if that fails too, run `mailsync scan --deep` first"))
+        Err(Error::failed(format!("reading {place}: {why}"))
+            .advise("see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first"))
     }
 
     /// The files that have the message now, if a mail reader has renamed them since they were listed.

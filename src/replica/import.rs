@@ -877,10 +877,7 @@ impl From<bundle::Error> for Fault {
     fn from(error: bundle::Error) -> Self {
         match error {
             // The bundle may be good.
-            bundle::Error::Io(error) => Self::Here(
-                Error::failed(format!("reading the bundle: {error}"))
-                    .advise("check what it is read from, then import again"),
-            ),
+            bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
                 Self::Here(Error::failed(format!("writing what the bundle holds: {error}")).advise(WRITING))
             }
@@ -898,6 +895,11 @@ impl From<Error> for Fault {
 /// What to do about a bundle that can't be read.
 pub(super) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
+        // The bundle may be good.
+        bundle::Error::Io(source) => {
+            return Error::failed(format!("reading the bundle: {source}"))
+                .advise("check what it is read from, then run this again");
+        }
         bundle::Error::Empty => "export again; what wrote it failed before the first byte",
         bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
