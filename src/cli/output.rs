@@ -60,7 +60,8 @@ pub fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::BrokenPipe
     } else {
-        Failure::Error(Error::failed(format!("writing to standard output: {error}")))
+        let what = format!("writing to standard output: {error}");
+        Failure::Error(Error::failed(what).advise("make room for it, or send it elsewhere, then run this again"))
     }
 }
 

@@ -36,7 +36,14 @@ impl Replica {
     pub fn init(home: &Home, world: World, options: &InitOptions) -> Result<(Self, ScanReport)> {
         check_name(&options.name)?;
         let mail_root = check_mail_root(&options.mail_root)?;
-        if home.exists() && !is_unfinished(home)? {
+        if !is_unfinished(home)? {
+            if !home.exists() {
+                let what = format!("making a replica: there is a state, {}, already", home.database().display());
+                return Err(Error::failed(what).advise(format!(
+                    "put its configuration, {}, back from a backup; or move the state away",
+                    home.config_file().display()
+                )));
+            }
             let what = format!("making a replica: {} is there already", home.config_file().display());
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));

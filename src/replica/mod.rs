@@ -191,9 +191,10 @@ impl Replica {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKey> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("reading the key", path, error))?;
-    PrivateKey::from_openssh(&text).map_err(|error| {
+    let fail = |error: &dyn std::fmt::Display| {
         Error::io("reading the key", path, error)
             .advise("put it back from a backup; without it peers don't know this replica")
-    })
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    PrivateKey::from_openssh(&text).map_err(|error| fail(&error))
 }

@@ -342,7 +342,7 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 
 fn opening(path: &Path, error: &rusqlite::Error) -> Error {
     Error::io("opening the state database", path, error)
-        .advise("put it back from a backup, or start anew with `mailsync init`")
+        .advise("put it back from a backup; or move it away, and start anew with `mailsync init`")
 }
 
 fn clock_from(stored: i64) -> Result<Clock> {
