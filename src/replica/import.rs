@@ -129,6 +129,7 @@ struct Import<'r> {
     options: &'r ImportOptions,
     peer: Peer,
     knowledge: Knowledge,
+    horizon: Knowledge,
     changes: Changes,
     changed: bool,
     /// The entries that a full bundle holds, by number.
@@ -258,6 +259,7 @@ impl Replica {
                     full: manifest.kind == Kind::Full,
                     peer,
                     knowledge,
+                    horizon: self.state.horizon()?,
                     changes: Changes::default(),
                     changed: false,
                     held: Vec::new(),
@@ -536,7 +538,7 @@ impl Import<'_> {
             self.changed = true;
         }
         if self.full {
-            let mut horizon = state.horizon()?;
+            let mut horizon = self.horizon.clone();
             horizon.join(&manifest.horizon);
             state.set_horizon(&horizon)?;
         }
@@ -569,7 +571,7 @@ impl Import<'_> {
             }
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge);
+                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge, &self.horizon);
                 let key = match (mine, arrival) {
                     (None, Arrival::Keep) => return Ok(()),
                     (Some(row), Arrival::Keep) => row.key,
@@ -644,12 +646,12 @@ impl Import<'_> {
         self.held.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
     }
 
-    /// A full bundle is complete: what it lacks and its tip covers was removed over there.
+    /// A full bundle is complete: what it lacks and its horizon covers was removed over there.
     fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         let mut absent = Vec::new();
         state.each_entry(|row| {
-            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.tip) {
+            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.horizon) {
                 absent.push(row.key);
             }
             Ok(())
