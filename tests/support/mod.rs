@@ -156,7 +156,13 @@ impl Machine {
                 continue;
             }
             let dir = sub.parent().unwrap().strip_prefix(&self.mail).unwrap();
-            let Some(folder) = layout.folder_of(dir) else { panic!("{} is no folder", dir.display()) };
+            let folder = layout.folder_of(dir).unwrap_or_else(|| {
+                // A name that had to be cut: who knows the folder can tell.
+                let mut names = self.folders().into_iter().map(|name| name.parse().unwrap());
+                names
+                    .find(|name| layout.dir_of(name) == dir)
+                    .unwrap_or_else(|| panic!("{} is no folder", dir.display()))
+            });
             let flags = FileName::parse(file.file_name().as_bytes()).flags(mailsync::maildir::Sub::Cur);
             let mail = Mail {
                 folder: folder.to_string(),
