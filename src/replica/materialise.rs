@@ -218,7 +218,7 @@ impl Replica {
         let from = self.tmp_path(&at)?;
         self.make_folder(at.folder, progress)?;
         let to = self.path(&at)?;
-        match disk.rename(&from, &to) {
+        match self.rename(&from, &to, progress) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if disk.metadata(&to).is_ok() {
@@ -277,7 +277,12 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.make_folder(at.folder, progress)?;
-        match disk.rename(&source, &to) {
+        let renamed = if from.folder == at.folder {
+            self.rename(&source, &to, progress)
+        } else {
+            self.rename_to_another_directory(&source, &to, progress)
+        };
+        match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.move_across(row, &source, at, &to)?;
@@ -305,6 +310,9 @@ impl Replica {
         let disk = &*self.world.disk;
         let tmp = self.tmp_path(at)?;
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        for file in [&*tmp, to] {
+            self.make_dirs(file.parent().expect("a file lies in a directory")).map_err(fail)?;
+        }
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_new(disk, source, &tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
         disk.rename(&tmp, to).map_err(fail)?;
@@ -321,7 +329,7 @@ impl Replica {
         let mut source = self.path(&discard.at)?;
         let mut looked = false;
         loop {
-            let error = match disk.rename(&source, &to) {
+            let error = match self.rename_to_another_directory(&source, &to, progress) {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -356,6 +364,34 @@ impl Replica {
         progress.touch(&source);
         progress.touch(&to);
         Ok(Some(file))
+    }
+
+    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
+    fn rename(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
+                let dir = to.parent().expect("a file lies in a directory");
+                self.make_dirs(dir)?;
+                progress.touch(dir);
+                disk.rename(from, to)
+            }
+            result => result,
+        }
+    }
+
+    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
+    /// system: what it leads to is to be copied.
+    fn rename_to_another_directory(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        self.rename(from, to, progress)?;
+        match disk.metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.rename(to, from)?;
+                Err(io::ErrorKind::CrossesDevices.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Looks a file up by the base of its name.
