@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -283,6 +285,8 @@ fn of_a_directory_of_bundles_the_good_ones_are_taken_and_the_worst_decides() {
     laptop.refuses(&["import", "/nonexistent"], b"", 1, &["opening the bundle /nonexistent"]);
 }
 
+type Damage<'a> = Box<dyn Fn() + 'a>;
+
 #[test]
 fn a_state_that_mailsync_can_not_understand_is_left_alone() {
     let Scene { dir, laptop, bundle, .. } = scene();
@@ -299,7 +303,6 @@ fn a_state_that_mailsync_can_not_understand_is_left_alone() {
     let config = fs::read_to_string(laptop.home.join("config.toml")).unwrap();
     let mail = laptop.everything();
     let page = 4096;
-    type Damage<'a> = Box<dyn Fn() + 'a>;
     let cases: Vec<(&str, Damage<'_>, i32, &str)> = vec![
         ("a newer version", Box::new(|| sql("PRAGMA user_version = 99")), 1, "version 99"),
         ("no version", Box::new(|| sql("PRAGMA user_version = 0")), 1, "not a mailsync state"),
@@ -492,6 +495,10 @@ fn init_refuses_what_can_not_be_a_replica() {
     refused(&["init", "/etc/passwd"], 1, &["/etc/passwd", "not a directory"]);
     refused(&["init", mail, "--name", "../x"], 2, &["../x"]);
     refused(&["init", mail, "--name", ""], 2, &["name"]);
+    let odd = dir.path().join(OsStr::from_bytes(b"not \xff text"));
+    fs::create_dir(&odd).unwrap();
+    complains(&run(machine.command(&["init"]).arg(&odd)), 1, &["not UTF-8"]);
+    assert!(!machine.home.exists());
     fs::write(machine.mail.join("mbox"), "From a\n").unwrap();
     refused(&["init", mail, "--name", "desktop"], 1, &["no Maildir"]);
     fs::remove_file(machine.mail.join("mbox")).unwrap();
@@ -614,6 +621,36 @@ fn an_import_into_a_folder_that_may_not_be_written_fails_and_succeeds_when_it_ma
     assert_eq!(laptop.ok(&["status", "--json"]).json()["pending"], 0);
 }
 
+#[test]
+fn a_home_that_may_not_be_used_is_not_taken_for_none() {
+    let Scene { laptop, dir, .. } = scene();
+    let Some(nobody) = Nobody::owning(dir.path()) else { return };
+    let home = |name: &str| laptop.home.join(name);
+    let cases = [
+        (laptop.home.clone(), 0o000, "config.toml"),
+        (home("config.toml"), 0o000, "config.toml"),
+        (home("key"), 0o000, "key"),
+        (home("lock"), 0o000, "lock"),
+        (home("state.db"), 0o000, "state.db"),
+    ];
+    for (path, mode, words) in cases {
+        println!("{} {mode:o}", path.display());
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let ran = nobody.run(&laptop, &["scan"]);
+        complains(&ran, 1, &[words]);
+        assert!(!ran.stderr.contains("mailsync init"), "{ran:?}");
+        fs::set_permissions(&path, before).unwrap();
+        let ran = nobody.run(&laptop, &["scan"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    let other = Machine { home: closed.join("home"), ..laptop.clone() };
+    let ran = nobody.run_at(&other, &["init", laptop.mail.to_str().unwrap(), "--name", "laptop"]);
+    complains(&ran, 1, &["closed/home", "Permission denied"]);
+}
+
 /// A user whom permissions bind: root's tests must not pass because root may do everything.
 struct Nobody {
     switch: bool,
@@ -654,9 +691,13 @@ impl Nobody {
         command
     }
 
-    fn run(&self, machine: &Machine, args: &[&str]) -> support::Ran {
+    fn run_at(&self, machine: &Machine, args: &[&str]) -> support::Ran {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_mailsync")));
-        let ran = run(command.arg("--home").arg(&machine.home).args(args).stdin(Stdio::null()));
+        run(command.arg("--home").arg(&machine.home).args(args).stdin(Stdio::null()))
+    }
+
+    fn run(&self, machine: &Machine, args: &[&str]) -> support::Ran {
+        let ran = self.run_at(machine, args);
         // What root reads to compare doesn't make files that the user can't open.
         for item in walkdir::WalkDir::new(&machine.home) {
             self.own(item.unwrap().path());
@@ -723,7 +764,6 @@ fn an_export_that_can_not_be_written_is_as_if_it_had_not_been_tried() {
         let ran = run_without_stdout(desktop.command(args).stdout(full()));
         complains(&ran, 1, &["writing to standard output", "No space left"]);
     }
-    use std::os::unix::fs::FileTypeExt;
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,7 +54,6 @@ fn init_prints_the_key_and_says_what_comes_next() {
     assert!(ran.stderr.contains("1 messages in 2 folders (maildir++ layout)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("mailsync export"), "{}", ran.stderr);
     assert_eq!(machine.folders(), ["INBOX", "Sent"]);
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(machine.home.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&machine.home).unwrap().permissions().mode() & 0o777, 0o700);
 
@@ -192,7 +192,6 @@ fn export_to_a_pipe_or_through_a_link_replaces_neither() {
     });
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(laptop.mailbox(), desktop.mailbox());
-    use std::os::unix::fs::FileTypeExt;
     assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
 
     desktop.put("INBOX", "new/2", "two", 2);
@@ -363,6 +362,12 @@ fn consume_removes_what_was_for_this_replica_alone_once_it_is_imported() {
     laptop.ok(&["import", "--consume", path]);
     assert_eq!(names(&drop), ["desktop-any-3.zst", "desktop-third-4.zst"]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // A file that holds one for everybody, too, is kept for the others.
+    let both = [desktop.ok(&["export", "--to", "laptop"]).stdout, fs::read(drop.join("desktop-any-3.zst")).unwrap()];
+    let file = drop.join("both.zst");
+    fs::write(&file, both.concat()).unwrap();
+    laptop.ok(&["import", "--consume", file.to_str().unwrap()]);
+    assert!(file.exists());
 }
 
 #[test]

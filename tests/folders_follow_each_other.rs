@@ -164,7 +164,9 @@ fn a_renamed_folder_takes_its_mail_along_and_no_contents_travel() {
     assert_eq!(laptop.folders(), ["INBOX", "New/Name"]);
     assert!(!laptop.mail.join("Old").exists());
     let moved = before.into_iter().map(|(digest, mut mail)| {
-        mail.iter_mut().for_each(|mail| mail.folder = "New/Name".into());
+        for mail in &mut mail {
+            mail.folder = "New/Name".into();
+        }
         (digest, mail)
     });
     assert_eq!(laptop.mailbox(), moved.collect());

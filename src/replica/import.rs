@@ -468,11 +468,21 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether every bundle in a file is for this replica and for no other.
     fn is_for_me_alone(&self, path: &Path) -> bool {
         let Ok(file) = std::fs::File::open(path) else { return false };
         let mut stream = Stream::new(io::BufReader::new(file));
-        let Ok(Some(reader)) = stream.next_bundle() else { return false };
-        reader.manifest().recipient == Some(self.public_key().id())
+        loop {
+            match stream.next_bundle() {
+                Ok(None) => return true,
+                Ok(Some(reader)) if reader.manifest().recipient == Some(self.public_key().id()) => {
+                    if reader.skip().is_err() {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+        }
     }
 }
 

@@ -100,7 +100,13 @@ fn check_mail_root(path: &Path) -> Result<PathBuf> {
             ));
         }
     }
-    fs::canonicalize(path).map_err(|error| Error::io("looking at the mail root", path, error))
+    let path = fs::canonicalize(path).map_err(|error| Error::io("looking at the mail root", path, error))?;
+    if path.to_str().is_none() {
+        let what =
+            format!("the mail root {}: the configuration can't hold its path, which is not UTF-8", path.display());
+        return Err(Error::failed(what).advise("rename that directory, or the one above it"));
+    }
+    Ok(path)
 }
 
 /// Whether an earlier `init` was interrupted before its first scan was complete, with nothing in the state yet.

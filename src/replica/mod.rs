@@ -77,7 +77,7 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        if !home.exists() {
+        if !home.try_exists()? {
             let what = format!("opening {}: no replica lives there", home.config_file().display());
             return Err(Error::failed(what).advise("make one with `mailsync init MAILROOT`"));
         }

@@ -198,7 +198,9 @@ impl Machine {
     pub fn left(&self) -> Left {
         let mut mail = self.everything();
         // A bundle that ends too early has had a part of its messages in `tmp/`.
-        mail.values_mut().filter(|(contents, _)| contents.is_none()).for_each(|(_, time)| *time = UNIX_EPOCH);
+        for (_, time) in mail.values_mut().filter(|(contents, _)| contents.is_none()) {
+            *time = UNIX_EPOCH;
+        }
         let text = |args: &[&str]| self.ok(args).text().to_owned();
         Left { mail, status: text(&["status", "--json"]), log: text(&["log", "--json"]) }
     }
