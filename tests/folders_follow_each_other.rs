@@ -312,6 +312,9 @@ fn a_maildir_that_can_be_no_folder_is_told_of_and_left_alone() {
     for name in ["..two", ".a..b", ".end."] {
         assert!(ran.stderr.lines().any(|line| line.contains(name) && line.contains("rename it")), "{name}: {ran:?}");
     }
+    make_folder(&server.mail.join("..\u{1b}[2J\nx"));
+    let ran = server.ok(&["scan"]);
+    assert!(ran.stderr.contains("[2J\u{fffd}x") && !ran.stderr.contains('\u{1b}'), "{ran:?}");
     pass(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), 0);
     assert!(server.mail.join("..two/cur/1:2,S").exists());

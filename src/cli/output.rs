@@ -29,7 +29,7 @@ impl Output {
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
             // A person who has closed standard error doesn't listen.
-            let _ = writeln!(io::stderr(), "mailsync: {what}");
+            let _ = writeln!(io::stderr(), "mailsync: {}", printable(&what.to_string()));
         }
     }
 
