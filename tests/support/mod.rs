@@ -172,7 +172,9 @@ impl Machine {
             };
             mailbox.entry(Digest::of(&fs::read(path).unwrap())).or_default().push(mail);
         }
-        mailbox.values_mut().for_each(|copies| copies.sort());
+        for copies in mailbox.values_mut() {
+            copies.sort();
+        }
         mailbox
     }
 
