@@ -71,8 +71,9 @@ impl Config {
     /// # Errors
     /// It can't be read, or says something that makes no sense.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Error::io("reading the configuration", path, error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::io("reading the configuration", path, error).advise("correct it there, or put it back from a backup")
+        })?;
         let config: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
             Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()))

@@ -1,6 +1,6 @@
 //! `mailsync export`
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use mailsync::error::Error;
 use mailsync::replica::{ExportOptions, Fullness, Replica, ScanOptions, ScanReport, To};
@@ -46,8 +46,7 @@ pub fn run(context: &Context, args: Export) -> Outcome {
 /// Writes a bundle to standard output.
 pub fn to_stdout(context: &Context, replica: &Replica, options: &ExportOptions) -> Outcome {
     let out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
-    let (mut out, exported) = replica.export(options, out)?;
-    out.flush().map_err(|error| Error::failed(format!("writing the bundle to standard output: {error}")))?;
+    let exported = replica.export(options, out)?;
     context.say_notes(replica);
     context.out.say(&exported);
     Ok(())

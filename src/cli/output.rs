@@ -29,7 +29,7 @@ impl Output {
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
             // A person who has closed standard error doesn't listen.
-            let _ = writeln!(io::stderr(), "mailsync: {what}");
+            let _ = writeln!(io::stderr(), "mailsync: {}", printable(&what.to_string()));
         }
     }
 
@@ -60,7 +60,8 @@ pub fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::BrokenPipe
     } else {
-        Failure::Error(Error::failed(format!("writing to standard output: {error}")))
+        let what = format!("writing to standard output: {error}");
+        Failure::Error(Error::failed(what).advise("make room for it, or send it elsewhere, then run this again"))
     }
 }
 

@@ -68,6 +68,11 @@ fn read_key(given: &str) -> Result<PublicKey> {
                 .advise("give the line that `mailsync init` printed, in quotes, or a file that holds it")
         })?
     };
+    if line.contains("PRIVATE KEY") {
+        return Err(Error::usage("reading the public key: this is a private key").advise(
+            "give the public one, which `mailsync init` printed and is in the file key.pub; keep this one secret",
+        ));
+    }
     PublicKey::from_openssh(&line).map_err(|error| {
         Error::usage(format!("reading the public key: {error}"))
             .advise("give the whole line that `mailsync init` printed, in quotes; it begins with ssh-ed25519")

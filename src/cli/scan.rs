@@ -10,10 +10,11 @@ use super::output::Output;
 use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: &Scan) -> Outcome {
-    let folders = args
-        .folders
-        .iter()
-        .map(|name| name.parse::<FolderName>().map_err(|error| Error::usage(format!("scanning {name}: {error}"))));
+    let folders = args.folders.iter().map(|name| {
+        name.parse::<FolderName>().map_err(|error| {
+            Error::usage(format!("scanning {name}: {error}")).advise("name folders as `mailsync status` lists them")
+        })
+    });
     let options = ScanOptions {
         folders: folders.collect::<Result<_>>()?,
         depth: if args.deep { Depth::Contents } else { Depth::Names },

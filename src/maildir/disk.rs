@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
 
 use crate::model::Mtime;
 
@@ -24,6 +24,8 @@ pub struct Meta {
     pub inode: u64,
     /// Whether it is a directory.
     pub is_dir: bool,
+    /// Whether it is a regular file.
+    pub is_file: bool,
 }
 
 /// What a directory listing tells of a name.
@@ -45,7 +47,7 @@ pub trait Disk: Send + Sync {
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()>;
-    /// Opens a file for reading.
+    /// Opens a file for reading. Doesn't wait for anybody: a pipe may have taken the file's place.
     fn open(&self, path: &Path) -> io::Result<File>;
     /// Makes a file, which must not exist, for its owner only.
     fn create(&self, path: &Path) -> io::Result<File>;
@@ -82,6 +84,7 @@ impl From<&fs::Metadata> for Meta {
             device: meta.dev(),
             inode: meta.ino(),
             is_dir: meta.is_dir(),
+            is_file: meta.is_file(),
         }
     }
 }
@@ -106,7 +109,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        File::open(path)
+        let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
+        fs::OpenOptions::new().read(true).custom_flags(without_waiting).open(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {

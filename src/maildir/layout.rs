@@ -69,7 +69,7 @@ pub struct Layout {
 }
 
 /// The longest name of a file on every common file system, in bytes.
-const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = 255;
 /// How many hexadecimal digits stand for the rest of a name that was cut.
 const CUT_DIGITS: usize = 32;
 const CUT: &str = "\\x";

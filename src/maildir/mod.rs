@@ -9,4 +9,4 @@ mod utf7;
 
 pub use detect::{Detected, detect_layout, tmp_dirs};
 pub use filename::{FileName, Sub, delivered_base, is_delivered_base};
-pub use layout::{Layout, LayoutKind, NameEncoding};
+pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding};

@@ -106,24 +106,27 @@ pub enum Arrival {
     Keep,
 }
 
-/// Decides on an entry that a bundle holds. `knowledge` is that from before the import.
-pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge) -> Arrival {
+/// Decides on an entry that a bundle holds. `knowledge` and `horizon` are those from before the import.
+///
+/// An entry that I know of by my knowledge and don't have is one that I have lost, unless its removal was purged here; then
+/// my horizon covers it.
+pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge, horizon: &Knowledge) -> Arrival {
     match mine {
         Some(mine) => {
             let merged = mine.merge(&theirs);
             if merged == *mine { Arrival::Keep } else { Arrival::Store(merged) }
         }
         // It was removed and purged here.
-        None if theirs.alive() && knowledge.covers(theirs.location.0) => Arrival::Keep,
-        None if theirs.covered_by(knowledge) => Arrival::Keep,
+        None if theirs.alive() && horizon.covers(theirs.location.0) => Arrival::Keep,
+        None if !theirs.alive() && theirs.covered_by(knowledge) => Arrival::Keep,
         None => Arrival::Store(theirs),
     }
 }
 
-/// Whether an entry that a full bundle with this tip doesn't hold was removed over there, so that it is dropped here,
-/// without a tombstone.
-pub fn dropped_by_full(absent: &Entry, tip: &Knowledge) -> bool {
-    absent.alive() && tip.covers(absent.location.0)
+/// Whether an entry that a full bundle with this horizon doesn't hold was removed over there, so that it is dropped here,
+/// without a tombstone. One that only its tip covers has been lost over there: the mail is kept.
+pub fn dropped_by_full(absent: &Entry, horizon: &Knowledge) -> bool {
+    absent.alive() && horizon.covers(absent.location.0)
 }
 
 /// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.

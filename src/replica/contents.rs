@@ -26,8 +26,8 @@ pub struct Hashed {
 pub fn hash(disk: &dyn Disk, path: &Path) -> io::Result<Hashed> {
     let mut file = disk.open(path)?;
     let meta = Meta::from(&file.metadata()?);
-    if meta.is_dir {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory, not a message"));
+    if !meta.is_file {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
     }
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB")];

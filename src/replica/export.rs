@@ -455,28 +455,29 @@ impl Replica {
         transaction.commit()
     }
 
-    /// Plans and writes a bundle. What `out` gives back is flushed by the caller.
+    /// Plans and writes a bundle. It counts as sent once all of it has left for `out`.
     ///
     /// # Errors
     /// A bundle that is to be split can't go into one stream.
-    pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<(W, Exported)> {
+    pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<Exported> {
         let plan = self.plan_export(options, None)?;
         self.write_plan(plan, out)
     }
 
-    pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<(W, Exported)> {
+    pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
         let (written, mut parts) = plan.take_parts();
         let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
             return Err(Error::usage("exporting: several bundles don't go into one stream")
                 .advise("write them into a directory with -o DIR"));
         };
-        let (out, exported) = self.write_part(part, &written.to, written.level, out)?;
+        let exported = self.write_and_flush(part, &written, out)?;
         self.record_export(&written, std::slice::from_ref(&exported))?;
-        Ok((out, exported))
+        Ok(exported)
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. A directory stands for a
-    /// file in it, named `<from>-<to>-<number>.zst`. Returns the file's path; the paths of all parts if it is to be split.
+    /// file in it, named `<from>-<to>-<number>.zst`. A pipe or a device is written to. Returns the file's path; the paths of
+    /// all parts if it is to be split.
     ///
     /// # Errors
     /// The file can't be written; or it is to be split, and `path` is not a directory.
@@ -496,7 +497,8 @@ impl Replica {
             let path = if path.is_dir() {
                 path.join(self.bundle_name(&plan.to, part.manifest.number))
             } else {
-                path.to_owned()
+                // Where a link leads to an earlier bundle, that one is replaced and not the link.
+                std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
             };
             let exported = self.write_part_to_file(part, &plan, &path)?;
             written.push((path, exported));
@@ -505,12 +507,23 @@ impl Replica {
         Ok(written)
     }
 
+    fn write_and_flush<W: Write>(&self, part: PlannedPart, plan: &Written, out: W) -> Result<Exported> {
+        let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out)?;
+        out.flush().map_err(|error| writing(&WriteError::Out(error)))?;
+        Ok(exported)
+    }
+
     fn write_part_to_file(&self, part: PlannedPart, plan: &Written, path: &Path) -> Result<Exported> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("writing the bundle", path, error).advise("check the disk and its free space, then export again")
         };
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            let out = std::fs::OpenOptions::new().write(true).open(path).map_err(|error| fail(&error))?;
+            let out = io::BufWriter::with_capacity(256 << 10, out);
+            return self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()));
+        }
         let mut file = tempfile::Builder::new()
             .prefix(".mailsync-")
             .suffix(".part")
@@ -581,20 +594,24 @@ impl Replica {
         let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
         sources.extend(self.sources(&message.digest)?);
         sources.extend(self.look_again(&message.digest)?);
+        let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
         for source in sources {
             // Read twice: once begun, a message can't be taken back from the bundle.
-            if !contents::hash(&*self.world.disk, &source).is_ok_and(|found| found.digest == message.digest) {
-                continue;
+            match contents::hash(&*self.world.disk, &source) {
+                Ok(found) if found.digest == message.digest => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    why = error.to_string();
+                    continue;
+                }
+                _ => continue,
             }
             let Ok(mut file) = self.world.disk.open(&source) else { continue };
             return writer
                 .message(message.digest, message.size, message.mtime, &mut file)
                 .map_err(|error| writing(&error).about(source.display()));
         }
-        Err(Error::failed(format!(
-            "reading {place}: the message is gone, or was edited in place, since it was scanned"
-        ))
-        .advise("export again; if that fails too, run `mailsync scan --deep` first"))
+        Err(Error::failed(format!("reading {place}: {why}"))
+            .advise("see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first"))
     }
 
     /// The files that have the message now, if a mail reader has renamed them since they were listed.

@@ -17,6 +17,8 @@ pub struct Home {
     state: PathBuf,
 }
 
+const PERMISSION: &str = "see that you may read and write there, or use --home DIR";
+
 impl Home {
     /// Everything in one directory.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
@@ -70,6 +72,15 @@ impl Home {
         self.config_file().exists()
     }
 
+    /// The same, for one who needs to know.
+    ///
+    /// # Errors
+    /// It can't be told.
+    pub(super) fn try_exists(&self) -> Result<bool> {
+        let path = self.config_file();
+        path.try_exists().map_err(|error| Error::io("looking for the configuration", &path, error).advise(PERMISSION))
+    }
+
     /// Makes the directories, for their owner only.
     pub(super) fn make(&self) -> Result<()> {
         for dir in [&self.config, &self.state, &self.trash()] {
@@ -77,7 +88,7 @@ impl Home {
                 .recursive(true)
                 .mode(0o700)
                 .create(dir)
-                .map_err(|error| Error::io("making the directory", dir, error))?;
+                .map_err(|error| Error::io("making the directory", dir, error).advise(PERMISSION))?;
         }
         Ok(())
     }
@@ -90,7 +101,7 @@ impl Home {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(|error| Error::io("opening the lock", &path, error))?;
+            .map_err(|error| Error::io("opening the lock", &path, error).advise(PERMISSION))?;
         let started = Instant::now();
         loop {
             match FileExt::try_lock_exclusive(&file) {

@@ -143,6 +143,7 @@ pub(super) struct Import<'r> {
     options: &'r ImportOptions,
     peer: Peer,
     knowledge: Knowledge,
+    horizon: Knowledge,
     changes: Changes,
     changed: bool,
     /// The entries that a full bundle holds, by number.
@@ -525,11 +526,21 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether every bundle in a file is for this replica and for no other.
     fn is_for_me_alone(&self, path: &Path) -> bool {
         let Ok(file) = std::fs::File::open(path) else { return false };
         let mut stream = Stream::new(io::BufReader::new(file));
-        let Ok(Some(reader)) = stream.next_bundle() else { return false };
-        reader.manifest().recipient == Some(self.public_key().id())
+        loop {
+            match stream.next_bundle() {
+                Ok(None) => return true,
+                Ok(Some(reader)) if reader.manifest().recipient == Some(self.public_key().id()) => {
+                    if reader.skip().is_err() {
+                        return false;
+                    }
+                }
+                _ => return false,
+            }
+        }
     }
 }
 
@@ -545,6 +556,7 @@ impl<'r> Import<'r> {
             options,
             peer,
             knowledge: replica.state.knowledge()?,
+            horizon: replica.state.horizon()?,
             changes: Changes::default(),
             changed: false,
             held: Vec::new(),
@@ -651,7 +663,7 @@ impl<'r> Import<'r> {
             state.set_folder_on_disk(key, true)?;
         }
         if self.full {
-            let mut horizon = state.horizon()?;
+            let mut horizon = self.horizon.clone();
             horizon.join(&manifest.horizon);
             state.set_horizon(&horizon)?;
         }
@@ -684,7 +696,7 @@ impl<'r> Import<'r> {
             }
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge);
+                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge, &self.horizon);
                 let key = match (mine, arrival) {
                     (None, Arrival::Keep) => return Ok(()),
                     (Some(row), Arrival::Keep) => row.key,
@@ -759,12 +771,12 @@ impl<'r> Import<'r> {
         self.held.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
     }
 
-    /// A full bundle is complete: what it lacks and its tip covers was removed over there.
+    /// A full bundle is complete: what it lacks and its horizon covers was removed over there.
     fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         let mut absent = Vec::new();
         state.each_entry(|row| {
-            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.tip) {
+            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.horizon) {
                 absent.push(row.key);
             }
             Ok(())
@@ -1038,10 +1050,7 @@ impl From<bundle::Error> for Fault {
     fn from(error: bundle::Error) -> Self {
         match error {
             // The bundle may be good.
-            bundle::Error::Io(error) => Self::Here(
-                Error::failed(format!("reading the bundle: {error}"))
-                    .advise("check what it is read from, then import again"),
-            ),
+            bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
                 Self::Here(Error::failed(format!("writing what the bundle holds: {error}")).advise(WRITING))
             }
@@ -1059,6 +1068,11 @@ impl From<Error> for Fault {
 /// What to do about a bundle that can't be read.
 pub(super) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
+        // The bundle may be good.
+        bundle::Error::Io(source) => {
+            return Error::failed(format!("reading the bundle: {source}"))
+                .advise("check what it is read from, then run this again");
+        }
         bundle::Error::Empty => "export again; what wrote it failed before the first byte",
         bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",

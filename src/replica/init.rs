@@ -35,7 +35,14 @@ impl Replica {
     pub fn init(home: &Home, world: World, options: &InitOptions) -> Result<(Self, ScanReport)> {
         check_name(&options.name)?;
         let mail_root = check_mail_root(&options.mail_root)?;
-        if home.exists() && !is_unfinished(home)? {
+        if !is_unfinished(home)? {
+            if !home.exists() {
+                let what = format!("making a replica: there is a state, {}, already", home.database().display());
+                return Err(Error::failed(what).advise(format!(
+                    "put its configuration, {}, back from a backup; or move the state away",
+                    home.config_file().display()
+                )));
+            }
             let what = format!("making a replica: {} is there already", home.config_file().display());
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
@@ -83,7 +90,13 @@ pub(super) fn check_mail_root(path: &Path) -> Result<PathBuf> {
             ));
         }
     }
-    fs::canonicalize(path).map_err(|error| Error::io("looking at the mail root", path, error))
+    let path = fs::canonicalize(path).map_err(|error| Error::io("looking at the mail root", path, error))?;
+    if path.to_str().is_none() {
+        let what =
+            format!("the mail root {}: the configuration can't hold its path, which is not UTF-8", path.display());
+        return Err(Error::failed(what).advise("rename that directory, or the one above it"));
+    }
+    Ok(path)
 }
 
 /// Whether an earlier `init` was interrupted before its first scan was complete, with nothing in the state yet.

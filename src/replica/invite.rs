@@ -32,7 +32,7 @@ impl Replica {
     ///
     /// # Errors
     /// The name is that of a peer that was heard of.
-    pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<(W, Exported)> {
+    pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<Exported> {
         let plan = self.plan_invitation(options, None)?;
         self.write_plan(plan, out)
     }

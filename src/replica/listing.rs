@@ -117,7 +117,7 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> io::Result<
         Kind::File => Ok(true),
         Kind::Directory | Kind::Other => Ok(false),
         Kind::Unclear => match disk.metadata(&dir.join(name)) {
-            Ok(meta) => Ok(!meta.is_dir),
+            Ok(meta) => Ok(meta.is_file),
             // A symbolic link that leads nowhere.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

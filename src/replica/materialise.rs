@@ -16,7 +16,7 @@ use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
 use crate::maildir::disk::{Disk, Durability, copy_new};
-use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_delivered_base, tmp_dirs};
+use crate::maildir::{FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, tmp_dirs};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
@@ -97,7 +97,8 @@ impl Replica {
                 };
                 // Two files of one base, by some program's mistake: this one goes under a name of our own.
                 let taken = state.entry_at(&to)?.is_some_and(|other| other.key != row.key);
-                let to = if taken { self.place_for(&row.id, &row.entry)? } else { to };
+                // So does one whose name leaves no room for its flags.
+                let to = if taken || to.name.len() > NAME_MAX { self.place_for(&row.id, &row.entry)? } else { to };
                 state.set_place(row.key, Some(&to))?;
                 state.set_pending(row.key, &Pending::Move(at.clone()))
             }
@@ -219,7 +220,7 @@ impl Replica {
         let from = self.tmp_path(&at)?;
         self.ensure_folder(at.folder, progress)?;
         let to = self.path(&at)?;
-        match disk.rename(&from, &to) {
+        match self.rename(&from, &to, progress) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Done before an interruption, if it is there: but perhaps not durable.
@@ -278,7 +279,12 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        match disk.rename(&source, &to) {
+        let renamed = if from.folder == at.folder {
+            self.rename(&source, &to, progress)
+        } else {
+            self.rename_to_another_directory(&source, &to, progress)
+        };
+        match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 if !self.move_across(row, &source, at, &to)? {
@@ -318,6 +324,9 @@ impl Replica {
     /// could: not if something else has the new name.
     fn copy_across(&self, digest: &Digest, mtime: Mtime, source: &Path, tmp: &Path, to: &Path) -> io::Result<bool> {
         let disk = &*self.world.disk;
+        for file in [tmp, to] {
+            self.make_dirs(file.parent().expect("a file lies in a directory"))?;
+        }
         remove_if_there(disk.unlink(tmp))?;
         copy_new(disk, source, tmp, mtime, Durability::Now)?;
         match disk.rename(tmp, to) {
@@ -345,7 +354,7 @@ impl Replica {
         let mut source = self.path(&discard.at)?;
         let mut looked = false;
         loop {
-            let error = match disk.rename(&source, &to) {
+            let error = match self.rename_to_another_directory(&source, &to, progress) {
                 Ok(()) => break,
                 // Told before anything is looked for.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
@@ -389,6 +398,34 @@ impl Replica {
         progress.touch(&source);
         progress.touch(&to);
         Ok(Some(file))
+    }
+
+    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
+    fn rename(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
+                let dir = to.parent().expect("a file lies in a directory");
+                self.make_dirs(dir)?;
+                progress.touch(dir);
+                disk.rename(from, to)
+            }
+            result => result,
+        }
+    }
+
+    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
+    /// system: what it leads to is to be copied.
+    fn rename_to_another_directory(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        self.rename(from, to, progress)?;
+        match disk.metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.rename(to, from)?;
+                Err(io::ErrorKind::CrossesDevices.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Looks a file up by the base of its name.

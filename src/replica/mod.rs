@@ -87,7 +87,7 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        if !home.exists() {
+        if !home.try_exists()? {
             let what = format!("opening {}: no replica lives there", home.config_file().display());
             return Err(Error::failed(what)
                 .advise("make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation"));
@@ -204,9 +204,10 @@ impl Replica {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKey> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("reading the key", path, error))?;
-    PrivateKey::from_openssh(&text).map_err(|error| {
+    let fail = |error: &dyn std::fmt::Display| {
         Error::io("reading the key", path, error)
             .advise("put it back from a backup; without it peers don't know this replica")
-    })
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    PrivateKey::from_openssh(&text).map_err(|error| fail(&error))
 }

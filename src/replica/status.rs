@@ -1,5 +1,7 @@
 //! How a replica stands: what it holds, and what its peers have not shown to have yet.
 
+use std::collections::BTreeMap;
+
 use super::Replica;
 use crate::error::Result;
 use crate::model::FolderName;
@@ -32,20 +34,19 @@ pub struct PeerStatus {
 impl Replica {
     /// Finds out how the replica stands. Doesn't look at the disk.
     pub fn status(&self) -> Result<Status> {
-        let mut folders = self.state.entries_by_folder()?;
+        let mut folders: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
         for row in self.state.all_folders() {
-            let present = row.state.is_some_and(|state| state.present);
-            if present && folders.binary_search_by(|(name, _)| name.cmp(&row.name)).is_err() {
-                folders.push((row.name.clone(), 0));
+            if row.state.is_some_and(|state| state.present) {
+                folders.entry(row.name.clone()).or_default();
             }
         }
-        folders.sort();
         let mut peers = Vec::new();
         for peer in self.state.peers()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
             let (unseen_entries, unseen_bytes) = self.state.count_changed_since(&shown)?;
             peers.push(PeerStatus { peer, unseen_entries, unseen_bytes });
         }
+        let folders = folders.into_iter().collect();
         Ok(Status { totals: self.state.totals()?, folders, pending: self.state.count_pending()?, peers })
     }
 }

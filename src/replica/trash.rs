@@ -37,7 +37,13 @@ impl Replica {
                 .advise("`mailsync trash list` shows what there is")
         })?;
         let file = self.home.trash().join(&trashed.file);
-        let found = contents::hash(disk, &file).map_err(|error| Error::io("reading", &file, error))?;
+        let fail = |error: &dyn std::fmt::Display| {
+            Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
+        };
+        let found = contents::hash(disk, &file).map_err(|error| fail(&error))?;
+        if found.digest != trashed.id.digest {
+            return Err(fail(&"it has other contents than the message that was removed"));
+        }
         let flags: FlagSet = trashed.flags.split(' ').filter_map(|flag| flag.parse().ok()).collect();
         let hashed = Hashed { mtime: trashed.mtime, ..found };
 

@@ -382,8 +382,12 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    Error::io("opening the state database", path, error)
-        .advise("put it back from a backup, or start anew with `mailsync init`")
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    let advice = match error.sqlite_error_code() {
+        Some(CannotOpen | PermissionDenied | ReadOnly) if path.is_file() => "see that you may read and write it",
+        _ => "put it back from a backup; or move it away, and start anew with `mailsync init`",
+    };
+    Error::io("opening the state database", path, error).advise(advice)
 }
 
 fn clock_from(stored: i64) -> Result<Clock> {

@@ -302,7 +302,8 @@ impl Replica {
             return Ok(Outcome::Waits);
         }
         for (id, theirs) in &bundle.entries {
-            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge) {
+            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &self.horizon)
+            {
                 self.put(id, Some(entry));
             }
         }
@@ -316,7 +317,7 @@ impl Replica {
             let dropped = self
                 .entries
                 .iter()
-                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.tip));
+                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.horizon));
             for id in dropped.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
                 self.put(&id, None);
             }

@@ -156,7 +156,13 @@ impl Machine {
                 continue;
             }
             let dir = sub.parent().unwrap().strip_prefix(&self.mail).unwrap();
-            let Some(folder) = layout.folder_of(dir) else { panic!("{} is no folder", dir.display()) };
+            let folder = layout.folder_of(dir).unwrap_or_else(|| {
+                // A name that had to be cut: who knows the folder can tell.
+                let mut names = self.folders().into_iter().map(|name| name.parse().unwrap());
+                names
+                    .find(|name| layout.dir_of(name) == dir)
+                    .unwrap_or_else(|| panic!("{} is no folder", dir.display()))
+            });
             let flags = FileName::parse(file.file_name().as_bytes()).flags(mailsync::maildir::Sub::Cur);
             let mail = Mail {
                 folder: folder.to_string(),
@@ -187,6 +193,50 @@ impl Machine {
             (item.path().to_owned(), (contents, item.metadata().unwrap().modified().unwrap()))
         };
         items.map(look).collect()
+    }
+
+    /// What a refused command must leave as it was: every message file with its bytes and times, every directory, what
+    /// `status` says, and what `log` says.
+    pub fn left(&self) -> Left {
+        let mut mail = self.everything();
+        // A bundle that ends too early has had a part of its messages in `tmp/`.
+        for (_, time) in mail.values_mut().filter(|(contents, _)| contents.is_none()) {
+            *time = UNIX_EPOCH;
+        }
+        let text = |args: &[&str]| self.ok(args).text().to_owned();
+        Left { mail, status: text(&["status", "--json"]), log: text(&["log", "--json"]) }
+    }
+
+    /// A command fails with this exit code, says why in one line that has these words and advice, and leaves mail and state
+    /// as they were.
+    #[track_caller]
+    pub fn refuses(&self, args: &[&str], input: &[u8], code: i32, words: &[&str]) -> Ran {
+        let before = self.left();
+        let ran = self.run_with(args, input);
+        complains(&ran, code, words);
+        assert_eq!(self.left(), before, "{args:?} changed something");
+        ran
+    }
+}
+
+/// See [`Machine::left`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    pub mail: BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)>,
+    pub status: String,
+    pub log: String,
+}
+
+/// A command has failed with this exit code, and said why in one line that has these words, and what to do next.
+#[track_caller]
+pub fn complains(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, code, "{ran:?}");
+    let lines: Vec<&str> = ran.stderr.lines().filter(|line| !line.starts_with("mailsync: note: ")).collect();
+    assert_eq!(lines.len(), 1, "one line should be said: {}", ran.stderr);
+    let (what, advice) = lines[0].split_once("; ").unwrap_or_else(|| panic!("there is no advice in {:?}", lines[0]));
+    assert!(what.starts_with("mailsync: ") && !advice.is_empty(), "{}", ran.stderr);
+    for word in words {
+        assert!(lines[0].contains(word), "{word:?} should be in {:?}", lines[0]);
     }
 }
 

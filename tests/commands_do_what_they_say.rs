@@ -1,0 +1,792 @@
+//! Each command, through the program itself: what it prints, what it changes, and what it leaves alone.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mailsync::model::Digest;
+use mailsync::state::State;
+use serde_json::{Value, json};
+
+use support::{Machine, Ran, complains, make_peers, pair, pass, run, scratch};
+
+/// The names in a directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// The counts of what one command of `--json` says of itself.
+fn counts(value: &Value) -> [u64; 4] {
+    ["new", "moved", "flagged", "removed"].map(|name| value[name].as_u64().unwrap())
+}
+
+/// Several bundles, each of which starts where the one before ended; the machine that made them gets `messages` more.
+fn chain(from: &Machine, messages: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+    let next = |number: u64| {
+        from.put("INBOX", &format!("new/{number}"), format!("message {number}"), number);
+        from.ok(&["export", "--since-last"]).stdout
+    };
+    messages.map(next).collect()
+}
+
+#[test]
+fn init_prints_the_key_and_says_what_comes_next() {
+    let dir = scratch();
+    let machine = Machine::new(dir.path(), "desktop");
+    fs::create_dir_all(machine.mail.join("cur")).unwrap();
+    fs::create_dir_all(machine.mail.join(".Sent/cur")).unwrap();
+    fs::write(machine.mail.join("cur/1:2,S"), "one").unwrap();
+    let ran = machine.init();
+    assert_eq!(ran.text().trim_end(), machine.key());
+    assert!(machine.key().starts_with("ssh-ed25519 "));
+    assert!(ran.stderr.contains(&format!("mailsync peer add desktop --key '{}'", machine.key())), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 messages in 2 folders (maildir++ layout)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mailsync export"), "{}", ran.stderr);
+    assert_eq!(machine.folders(), ["INBOX", "Sent"]);
+    assert_eq!(fs::metadata(machine.home.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&machine.home).unwrap().permissions().mode() & 0o777, 0o700);
+
+    let json = Machine::new(dir.path(), "laptop");
+    let document =
+        json.ok(&["init", json.mail.to_str().unwrap(), "--name", "laptop", "--layout", "fs", "--json"]).json();
+    assert_eq!(document["replica"]["layout"], "fs");
+    assert_eq!(document["replica"]["public_key"], json.key());
+    assert_eq!(document["new"], 0);
+}
+
+#[test]
+fn scan_with_dry_run_tells_the_same_and_changes_nothing() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    for number in 0..4 {
+        machine.put("INBOX", &format!("cur/{number}:2,"), format!("message {number}"), number);
+    }
+    machine.ok(&["scan"]);
+    let cur = machine.dir("INBOX").join("cur");
+    fs::rename(cur.join("0:2,"), cur.join("0:2,S")).unwrap();
+    fs::remove_file(cur.join("1:2,")).unwrap();
+    machine.put("Archive", "cur/new:2,", "another one", 9);
+    fs::rename(cur.join("2:2,"), machine.dir("Archive").join("cur/2:2,")).unwrap();
+    let before = machine.left();
+    let dry = machine.ok(&["scan", "--dry-run", "--json"]);
+    assert!(
+        dry.stderr.contains("would record: 1 new, 1 moved, 1 flagged, 1 removed, 1 folders made"),
+        "{}",
+        dry.stderr
+    );
+    assert_eq!(machine.left(), before);
+    let real = machine.ok(&["scan", "--json"]).json();
+    assert_eq!(real, dry.json());
+    assert_eq!(counts(&real), [1, 1, 1, 1]);
+    assert_eq!((&real["folders_made"], &real["problems"]), (&json!(1), &json!([])));
+    assert_eq!(counts(&machine.ok(&["scan", "--json"]).json()), [0; 4]);
+}
+
+#[test]
+fn scan_of_a_folder_looks_at_no_other() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    for folder in ["Work", "Private"] {
+        machine.put(folder, "cur/1:2,", format!("{folder} 1"), 1);
+    }
+    machine.ok(&["scan"]);
+    for folder in ["Work", "Private"] {
+        machine.put(folder, "cur/2:2,", format!("{folder} 2"), 2);
+    }
+    let report = machine.ok(&["scan", "Work", "--json"]).json();
+    assert_eq!((counts(&report), &report["folders_read"]), ([1, 0, 0, 0], &json!(1)));
+    assert_eq!(counts(&machine.ok(&["scan", "Private", "Work", "--json"]).json()), [1, 0, 0, 0]);
+    // What went from one folder to another is moved, even if only one of them is asked for.
+    fs::rename(machine.dir("Work").join("cur/1:2,"), machine.dir("Private").join("cur/w:2,")).unwrap();
+    assert_eq!(counts(&machine.ok(&["scan", "Work", "--json"]).json()), [0, 1, 0, 0]);
+    complains(&machine.run(&["scan", "Nowhere"]), 2, &["Nowhere", "mailsync status"]);
+    complains(&machine.run(&["scan", "a//b"]), 2, &["a//b"]);
+}
+
+#[test]
+fn scan_deep_finds_an_edit_in_place() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let path = desktop.put("INBOX", "cur/1:2,S", "before", 1_000);
+    pass(&desktop, &laptop);
+    let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "after!").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(mtime).unwrap();
+    assert_eq!(counts(&desktop.ok(&["scan", "--json"]).json()), [0; 4]);
+    assert_eq!(counts(&desktop.ok(&["scan", "--deep", "--json"]).json()), [1, 0, 0, 1]);
+    assert_eq!(counts(&desktop.ok(&["scan", "--deep", "--json"]).json()), [0; 4]);
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert!(laptop.mailbox().contains_key(&Digest::of(b"after!")));
+}
+
+#[test]
+fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "new/1", "one", 1);
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let file = out.join("some name.zst");
+    let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    assert!(ran.stdout.is_empty());
+    assert!(
+        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entries, 1 messages, 3 bytes"),
+        "{}",
+        ran.stderr
+    );
+    desktop.ok(&["export", "-o", out.to_str().unwrap()]);
+    assert_eq!(names(&out), ["desktop-laptop-2.zst", "some name.zst"]);
+    // An older bundle of the same name is replaced.
+    desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    assert_eq!(names(&out), ["desktop-laptop-2.zst", "some name.zst"]);
+    let stdout = desktop.ok(&["export"]).stdout;
+    assert_eq!(stdout[..4], [0x28, 0xb5, 0x2f, 0xfd]);
+    let numbers: Vec<Value> = [fs::read(&file).unwrap(), stdout.clone()]
+        .iter()
+        .map(|bundle| laptop.run_with(&["inspect", "-", "--json"], bundle).json()["bundles"][0]["number"].clone())
+        .collect();
+    assert_eq!(numbers, [3, 4]);
+
+    let third = Machine::replica(dir.path(), "third");
+    desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
+    third.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
+    desktop.ok(&["export", "-o", out.to_str().unwrap()]);
+    desktop.ok(&["export", "--to", "third", "-o", out.to_str().unwrap()]);
+    assert_eq!(names(&out), ["desktop-any-5.zst", "desktop-laptop-2.zst", "desktop-third-6.zst", "some name.zst"]);
+    for machine in [&laptop, &third] {
+        assert_eq!(machine.ok(&["import", out.join("desktop-any-5.zst").to_str().unwrap()]).code, 0);
+        assert_eq!(machine.mailbox(), desktop.mailbox());
+    }
+    let at = Command::new(env!("CARGO_BIN_EXE_mailsync"))
+        .current_dir(&out)
+        .args(["--home", desktop.home.to_str().unwrap(), "export", "--to", "laptop", "-o", "here.zst"])
+        .output()
+        .unwrap();
+    assert!(at.status.success() && out.join("here.zst").exists(), "{at:?}");
+}
+
+#[test]
+fn export_to_a_pipe_or_through_a_link_replaces_neither() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "new/1", "one", 1);
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let ran = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| desktop.run(&["export", "-o", fifo.to_str().unwrap()]));
+        let ran = laptop.run(&["import", fifo.to_str().unwrap()]);
+        assert_eq!(writer.join().unwrap().code, 0);
+        ran
+    });
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
+
+    desktop.put("INBOX", "new/2", "two", 2);
+    let (file, link) = (dir.path().join("file.zst"), dir.path().join("link.zst"));
+    fs::write(&file, "an older bundle").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    desktop.ok(&["export", "-o", link.to_str().unwrap()]);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    laptop.ok(&["import", file.to_str().unwrap()]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+
+    desktop.put("INBOX", "new/3", "three", 3);
+    let stdout = desktop.ok(&["export", "-o", "/dev/stdout"]).stdout;
+    assert_eq!(laptop.run_with(&["import", "/dev/stdin"], &stdout).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // What was written to nowhere is not known there.
+    desktop.put("INBOX", "new/4", "four", 4);
+    desktop.ok(&["export", "-o", "/dev/null"]);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn a_bundle_that_could_not_leave_does_not_count_as_the_last_one_written() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "new/1", "one", 1);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = desktop.command(&["export", "--since-last"]).stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let bundle = desktop.ok(&["export", "--since-last"]).stdout;
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn import_takes_a_file_a_directory_standard_input_and_several_of_them() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let bundles = chain(&desktop, 0..8);
+    let file = |number: usize| {
+        let path = dir.path().join(format!("{number}.zst"));
+        fs::write(&path, &bundles[number]).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let applied = |ran: &Ran| {
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json()["bundles"].as_array().unwrap().iter().map(|bundle| bundle["outcome"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(applied(&laptop.run(&["import", "--json", &file(0)])), ["applied"]);
+    assert_eq!(applied(&laptop.run(&["import", "--json", &file(1), &file(2)])), ["applied", "applied"]);
+    assert_eq!(applied(&laptop.run_with(&["import", "--json"], &bundles[3])), ["applied"]);
+    assert_eq!(applied(&laptop.run_with(&["import", "--json", "-"], &bundles[3])), ["nothing-new"]);
+    // Several in one stream, and a file beside.
+    let stream = bundles[4..6].concat();
+    assert_eq!(applied(&laptop.run_with(&["import", "--json", "-", &file(6)], &stream)), ["applied"; 3]);
+    let drop = dir.path().join("drop");
+    fs::create_dir(&drop).unwrap();
+    fs::write(drop.join("x.zst"), &bundles[7]).unwrap();
+    assert_eq!(applied(&laptop.run(&["import", "--json", drop.to_str().unwrap()])), ["applied"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox().len(), 8);
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert_eq!(applied(&laptop.run(&["import", "--json", empty.to_str().unwrap()])), [] as [&str; 0]);
+}
+
+#[test]
+fn a_stream_of_bundles_that_ends_too_early_brings_those_that_are_whole() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let bundles = chain(&desktop, 0..3);
+    let mut stream = bundles.concat();
+    stream.truncate(stream.len() - 7);
+    let ran = laptop.run_with(&["import", "--json"], &stream);
+    let outcomes: Vec<Value> =
+        ran.json()["bundles"].as_array().unwrap().iter().map(|bundle| bundle["outcome"].clone()).collect();
+    assert_eq!((ran.code, outcomes), (4, vec![json!("applied"), json!("applied"), json!("rejected")]));
+    assert_eq!(laptop.mailbox().len(), 2);
+    assert_eq!(laptop.run_with(&["import"], &bundles.concat()).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn bundles_are_taken_in_any_order_and_again_without_harm() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let bundles = chain(&desktop, 0..4);
+    for number in [2, 3, 1] {
+        let ran = laptop.run_with(&["import", "--json"], &bundles[number]);
+        assert_eq!((ran.code, &ran.json()["bundles"][0]["outcome"]), (3, &json!("not-yet")));
+        assert_eq!(laptop.mailbox().len(), 0);
+    }
+    for (number, messages) in [(0, 1), (2, 1), (1, 2), (3, 2), (2, 3), (3, 4)] {
+        laptop.run_with(&["import"], &bundles[number]);
+        assert_eq!(laptop.mailbox().len(), messages);
+    }
+    let before = (laptop.everything(), laptop.ok(&["log", "--json"]).json());
+    for bundle in &bundles {
+        let ran = laptop.run_with(&["import", "--json"], bundle);
+        assert_eq!((ran.code, &ran.json()["bundles"][0]["outcome"]), (0, &json!("nothing-new")));
+    }
+    assert_eq!((laptop.everything(), laptop.ok(&["log", "--json"]).json()), before);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+
+    // In a directory an order that works is found, whatever the names are.
+    let third = Machine::replica(dir.path(), "third");
+    make_peers(&desktop, &third);
+    let drop = dir.path().join("drop");
+    fs::create_dir(&drop).unwrap();
+    desktop.ok(&["export", "--to", "third", "--since-last", "-o", drop.join("z.zst").to_str().unwrap()]);
+    for (name, number) in [("y", 4), ("x", 5), ("w", 6)] {
+        desktop.put("INBOX", &format!("new/{number}"), format!("message {number}"), number);
+        let path = drop.join(format!("{name}.zst"));
+        desktop.ok(&["export", "--to", "third", "--since-last", "-o", path.to_str().unwrap()]);
+    }
+    third.ok(&["import", drop.to_str().unwrap()]);
+    assert_eq!(third.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn one_line_of_pipes_brings_both_ways() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "new/1", "from the desktop", 1);
+    laptop.put("INBOX", "new/2", "from the laptop", 2);
+    let mut export = desktop.command(&["export"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reply = laptop
+        .command(&["import", "--reply"])
+        .stdin(export.stdout.take().unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let import = run(desktop.command(&["import"]).stdin(reply.stdout.take().unwrap()));
+    assert!(export.wait().unwrap().success() && reply.wait().unwrap().success());
+    assert_eq!(import.code, 0, "{import:?}");
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+    assert_eq!(desktop.mailbox().len(), 2);
+    // A reply comes even to a bundle that can't be applied yet, so that the next one can be.
+    let mut bundles = chain(&desktop, 3..6);
+    let ran = laptop.run_with(&["import", "--reply"], &bundles.pop().unwrap());
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(desktop.run_with(&["import"], &ran.stdout).code, 0);
+    pass(&desktop, &laptop);
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+}
+
+#[test]
+fn consume_removes_what_was_for_this_replica_alone_once_it_is_imported() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let third = Machine::replica(dir.path(), "third");
+    let drop = dir.path().join("drop");
+    fs::create_dir(&drop).unwrap();
+    let path = drop.to_str().unwrap();
+    chain(&desktop, 0..1);
+    desktop.ok(&["export", "--full", "-o", path]);
+    desktop.put("INBOX", "new/9", "nine", 9);
+    desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
+    desktop.ok(&["export", "-o", path]);
+    desktop.ok(&["export", "--to", "third", "-o", path]);
+    let all = ["desktop-any-3.zst", "desktop-laptop-2.zst", "desktop-third-4.zst"];
+    assert_eq!(names(&drop), all);
+    laptop.ok(&["import", "--consume", "--dry-run", path]);
+    laptop.ok(&["import", path]);
+    assert_eq!(names(&drop), all);
+    laptop.ok(&["import", "--consume", path]);
+    assert_eq!(names(&drop), ["desktop-any-3.zst", "desktop-third-4.zst"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // A file that holds one for everybody, too, is kept for the others.
+    let both = [desktop.ok(&["export", "--to", "laptop"]).stdout, fs::read(drop.join("desktop-any-3.zst")).unwrap()];
+    let file = drop.join("both.zst");
+    fs::write(&file, both.concat()).unwrap();
+    laptop.ok(&["import", "--consume", file.to_str().unwrap()]);
+    assert!(file.exists());
+}
+
+#[test]
+fn import_with_dry_run_tells_the_same_and_changes_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for number in 0..4 {
+        desktop.put("INBOX", &format!("cur/{number}:2,"), format!("message {number}"), number);
+    }
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    let cur = desktop.dir("INBOX").join("cur");
+    fs::rename(cur.join("0:2,"), cur.join("0:2,F")).unwrap();
+    fs::remove_file(cur.join("1:2,")).unwrap();
+    desktop.put("Archive", "new/5", "another", 5);
+    fs::rename(cur.join("2:2,"), desktop.dir("Archive").join("cur/2:2,")).unwrap();
+    let bundle = desktop.ok(&["export"]).stdout;
+    let before = laptop.left();
+    let dry = laptop.run_with(&["import", "--dry-run", "--json"], &bundle);
+    assert!(dry.stderr.contains("would bring: 1 new, 1 moved, 1 flagged, 1 removed"), "{dry:?}");
+    assert_eq!(laptop.left(), before);
+    let real = laptop.run_with(&["import", "--json"], &bundle);
+    let (dry, real) = (dry.json(), real.json());
+    assert_eq!(real["bundles"], dry["bundles"]);
+    assert_eq!(counts(&real["bundles"][0]), [1, 1, 1, 1]);
+    assert_eq!(
+        keys(&real["bundles"][0]),
+        BTreeSet::from(["file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed"])
+    );
+    assert_eq!(real["bundles"][0]["from"], "desktop");
+    assert_eq!(real["bundles"][0]["file"], Value::Null);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert!(laptop.ok(&["trash", "list", "--json"]).json()["trash"].as_array().unwrap().len() == 1);
+}
+
+#[test]
+fn a_peer_is_renamed_and_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    chain(&desktop, 0..1);
+    let bundle = desktop.ok(&["export"]).stdout;
+    laptop.ok(&["peer", "rename", "desktop", "tower"]);
+    let peers = laptop.ok(&["peer", "list", "--json"]).json();
+    assert_eq!((&peers["peers"][0]["name"], &peers["peers"][0]["last_heard"]), (&json!("tower"), &Value::Null));
+    assert!(laptop.ok(&["peer", "list"]).text().starts_with("tower  SHA256:"));
+    let ran = laptop.run_with(&["import", "--json"], &bundle);
+    assert_eq!((ran.code, &ran.json()["bundles"][0]["from"]), (0, &json!("tower")));
+    laptop.ok(&["export", "--to", "tower", "-o", dir.path().to_str().unwrap()]);
+    assert!(dir.path().join("laptop-tower-1.zst").exists());
+    complains(&laptop.run(&["export", "--to", "desktop"]), 2, &["the peers are: tower"]);
+    laptop.ok(&["peer", "remove", "tower"]);
+    assert_eq!(laptop.ok(&["peer", "list", "--json"]).json(), json!({ "peers": [] }));
+    let before = laptop.left();
+    complains(&laptop.run_with(&["import"], &bundle), 4, &["unknown sender", "mailsync peer add"]);
+    assert_eq!(laptop.left(), before);
+    laptop.ok(&["peer", "add", "tower", "--key", &format!("  {}\n", desktop.key())]);
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    let commands: Vec<Value> = laptop.ok(&["log", "--json"]).json()["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["command"].clone())
+        .collect();
+    for command in ["peer add", "peer rename", "peer remove", "import", "export"] {
+        assert!(commands.contains(&json!(command)), "{command} is not in {commands:?}");
+    }
+}
+
+#[test]
+fn status_tells_what_is_here_and_what_a_peer_has_not_seen() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/1:2,", "same", 1);
+    desktop.put("Archive/2019", "cur/1:2,", "same", 1);
+    desktop.put("Archive/2019", "cur/2:2,", "another", 1);
+    desktop.ok(&["scan"]);
+    let status = desktop.ok(&["status", "--json"]).json();
+    assert!(
+        keys(&status)
+            .is_superset(&BTreeSet::from(["replica", "entries", "messages", "bytes", "folders", "pending", "peers"])),
+        "{status}"
+    );
+    let replica = &status["replica"];
+    assert_eq!(
+        *replica,
+        json!({
+            "id": replica["id"],
+            "name": "desktop",
+            "public_key": desktop.key(),
+            "mail_root": desktop.mail.to_str().unwrap(),
+            "layout": "maildir++",
+        })
+    );
+    assert!(replica["id"].as_str().unwrap().starts_with("SHA256:"));
+    assert_eq!((&status["entries"], &status["messages"], &status["bytes"]), (&json!(3), &json!(2), &json!(15)));
+    assert_eq!(status["folders"], json!([{ "name": "Archive/2019", "entries": 2 }, { "name": "INBOX", "entries": 1 }]));
+    assert_eq!(status["pending"], 0);
+    let peer = &status["peers"][0];
+    assert_eq!((&peer["name"], &peer["last_heard"]), (&json!("laptop"), &Value::Null));
+    assert_eq!((&peer["unseen_entries"], &peer["unseen_bytes"]), (&json!(3), &json!(15)));
+    let laptops = laptop.ok(&["status", "--json"]).json();
+    assert_eq!(peer["id"], laptops["replica"]["id"]);
+    let text = desktop.ok(&["status"]);
+    for words in ["desktop", "maildir++", "3 entries", "Archive/2019", "laptop", "mailsync export --to laptop"] {
+        assert!(text.text().contains(words), "{words} is not in {}", text.text());
+    }
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    let peer = desktop.ok(&["status", "--json"]).json()["peers"][0].clone();
+    assert_eq!((&peer["unseen_entries"], &peer["unseen_bytes"]), (&json!(0), &json!(0)));
+    assert!(peer["last_heard"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn log_shows_the_newest_things_that_were_done() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for number in 0..5 {
+        desktop.put("INBOX", &format!("new/{number}"), format!("message {number}"), number);
+        desktop.ok(&["scan"]);
+    }
+    pass(&desktop, &laptop);
+    let events = laptop.ok(&["log", "--json"]).json()["events"].as_array().unwrap().clone();
+    let import = events.iter().find(|event| event["command"] == "import").unwrap();
+    assert_eq!(keys(import), BTreeSet::from(["at", "command", "peer", "text"]));
+    assert_eq!(
+        (&import["peer"], &import["text"]),
+        (&json!("desktop"), &json!("bundle 1: 5 new, 0 moved, 0 flagged, 0 removed"))
+    );
+    assert_eq!(desktop.ok(&["log", "-n", "3"]).text().lines().count(), 3);
+    assert!(desktop.ok(&["log", "-n", "3"]).text().contains("export"));
+    assert_eq!(desktop.ok(&["log", "-n", "0"]).text(), "");
+    // A scan that finds nothing is nothing to tell of.
+    let before = desktop.ok(&["log"]).stdout;
+    desktop.ok(&["scan"]);
+    assert_eq!(desktop.ok(&["log"]).stdout, before);
+}
+
+#[test]
+fn inspect_tells_what_a_bundle_says_with_and_without_a_replica() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let bundle = dir.path().join("b.zst");
+    fs::write(&bundle, chain(&desktop, 0..2).concat()).unwrap();
+    let path = bundle.to_str().unwrap();
+    let nowhere = Machine::new(dir.path(), "nowhere");
+    for (machine, known) in [(&laptop, json!("desktop")), (&nowhere, Value::Null)] {
+        let document = machine.ok(&["inspect", "--json", path]).json();
+        let first = &document["bundles"][0];
+        assert_eq!(document["bundles"].as_array().unwrap().len(), 2);
+        assert_eq!(first["known_as"], known);
+        assert_eq!((&first["number"], &first["kind"]), (&json!(1), &json!("full")));
+        assert_eq!(first["sender"]["name"], "desktop");
+        assert_eq!(first["counts"]["messages"], 1);
+        let text = machine.ok(&["inspect", path]);
+        assert!(text.text().contains("bundle     1 (full)") && text.text().contains("signature  holds"), "{text:?}");
+    }
+    assert!(laptop.ok(&["inspect", path]).text().contains("known here as desktop"));
+    assert!(nowhere.ok(&["inspect", path]).text().contains("unknown here"));
+    assert!(!nowhere.home.exists());
+    assert_eq!(
+        laptop.run_with(&["inspect", "-"], &fs::read(path).unwrap()).stdout,
+        laptop.ok(&["inspect", path]).stdout
+    );
+}
+
+#[test]
+fn verify_tells_whether_a_bundle_is_whole_and_can_be_applied() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let third = Machine::replica(dir.path(), "third");
+    make_peers(&desktop, &third);
+    desktop.put("INBOX", "new/7", "seven", 7);
+    let one = desktop.ok(&["export", "--to", "laptop", "--since-last"]).stdout;
+    desktop.put("INBOX", "new/8", "eight", 8);
+    let two = desktop.ok(&["export", "--to", "laptop", "--since-last"]).stdout;
+    let others = desktop.ok(&["export", "--to", "third"]).stdout;
+    let own = laptop.ok(&["export"]).stdout;
+    let mut broken = one.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    pass(&desktop, &third);
+    let strange = third.ok(&["export"]).stdout;
+    let before = laptop.left();
+    let verify = |bundle: &[u8], code: i32, applicable: bool, words: &str| {
+        let ran = laptop.run_with(&["verify", "-"], bundle);
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(format!("{}{}", ran.text(), ran.stderr).contains(words), "{ran:?}");
+        let json = laptop.run_with(&["verify", "-", "--json"], bundle);
+        assert_eq!((json.code, &json.json()["bundles"][0]["applicable"]), (code, &json!(applicable)), "{json:?}");
+        assert_eq!(laptop.left(), before);
+    };
+    verify(&one, 0, true, "is whole and can be applied here");
+    verify(&two, 3, false, "can't be applied yet");
+    verify(&others, 4, false, "this bundle is for");
+    verify(&own, 4, false, "made by this replica itself");
+    verify(&strange, 4, false, "unknown sender");
+    verify(&broken, 4, false, "corrupt");
+    laptop.run_with(&["import"], &one);
+    assert!(laptop.run_with(&["verify", "-"], &one).text().contains("is whole"));
+    assert_eq!(laptop.run_with(&["verify", "-"], &two).code, 0);
+    assert_eq!(laptop.run_with(&["verify", "-"], &one[..one.len() - 1]).code, 4);
+}
+
+#[test]
+fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("Archive/2019", "cur/1:2,FS", "to be missed", 1_234_567);
+    desktop.put("Archive/2019", "cur/2:2,", "to be kept", 1_234_568);
+    pass(&desktop, &laptop);
+    let before = laptop.mailbox();
+    pass(&laptop, &desktop);
+    fs::remove_file(desktop.dir("Archive/2019").join("cur/1:2,FS")).unwrap();
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    assert_eq!(laptop.mailbox().len(), 1);
+    let listed = laptop.ok(&["trash", "list", "--json"]).json();
+    let [item] = &listed["trash"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!(
+        (&item["folder"], &item["flags"], &item["bytes"], &item["by"]),
+        (&json!("Archive/2019"), &json!(["F", "S"]), &json!(12), &json!("desktop"))
+    );
+    assert_eq!(item["digest"], Digest::of(b"to be missed").to_string());
+    assert_eq!(fs::read(item["file"].as_str().unwrap()).unwrap(), b"to be missed");
+    assert!(laptop.ok(&["trash", "list"]).text().contains("Archive/2019"));
+    // Whoever removed it has nothing in the trash.
+    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+
+    let id = item["id"].to_string();
+    laptop.refuses(&["trash", "restore", "4711"], b"", 1, &["4711", "mailsync trash list"]);
+    let ran = laptop.ok(&["trash", "restore", &id]);
+    assert!(ran.stderr.contains("is back in Archive/2019"), "{ran:?}");
+    assert_eq!(laptop.mailbox(), before);
+    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    laptop.refuses(&["trash", "restore", &id], b"", 1, &[&id]);
+    assert_eq!(counts(&laptop.ok(&["scan", "--json"]).json()), [0; 4]);
+    pass(&laptop, &desktop);
+    assert_eq!(desktop.mailbox(), before);
+    pass(&desktop, &laptop);
+    assert_eq!((laptop.mailbox(), desktop.mailbox()), (before.clone(), before));
+}
+
+#[test]
+fn a_restored_message_brings_its_folder_back() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("Old/Stuff", "cur/1:2,S", "one", 1);
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    let before = laptop.mailbox();
+    fs::remove_dir_all(desktop.dir("Old/Stuff")).unwrap();
+    pass(&desktop, &laptop);
+    assert!(!laptop.dir("Old/Stuff").exists());
+    let id = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
+    laptop.ok(&["trash", "restore", &id]);
+    assert_eq!(laptop.mailbox(), before);
+    pass(&laptop, &desktop);
+    assert_eq!(desktop.mailbox(), before);
+}
+
+#[test]
+fn a_trash_file_that_is_gone_is_told_of() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/1:2,S", "one", 1);
+    pass(&desktop, &laptop);
+    fs::remove_file(desktop.dir("INBOX").join("cur/1:2,S")).unwrap();
+    pass(&desktop, &laptop);
+    let item = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0].clone();
+    let file = PathBuf::from(item["file"].as_str().unwrap());
+    fs::write(&file, "something else").unwrap();
+    laptop.refuses(&["trash", "restore", &item["id"].to_string()], b"", 1, &[file.to_str().unwrap(), "other contents"]);
+    fs::remove_file(&file).unwrap();
+    laptop.refuses(&["trash", "restore", &item["id"].to_string()], b"", 1, &[file.to_str().unwrap()]);
+}
+
+#[test]
+fn quiet_says_nothing_and_a_closed_standard_error_is_no_failure() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "new/1", "one", 1);
+    for args in [&["scan", "-q"][..], &["--quiet", "status"], &["peer", "add", "x", "--key", "-q"]] {
+        if args[0] != "peer" {
+            assert_eq!(desktop.ok(args).stderr, "", "{args:?}");
+        }
+    }
+    let bundle = desktop.ok(&["export", "-q"]);
+    assert_eq!(bundle.stderr, "");
+    let ran = laptop.run_with(&["import", "--quiet"], &bundle.stdout);
+    assert_eq!((ran.code, &*ran.stderr, ran.stdout.len()), (0, "", 0));
+    // Errors are said nevertheless.
+    complains(&laptop.run_with(&["import", "--quiet"], b"x"), 4, &["standard input"]);
+
+    desktop.put("INBOX", "new/2", "two", 2);
+    let mut child = desktop.command(&["scan"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    let mut child =
+        desktop.command(&["export", "--to", "nobody"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(desktop.command(&["scan"]).stdout(Stdio::null()).stderr(full).status().unwrap().success());
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let dir = scratch();
+    let machine = Machine::new(dir.path(), "nowhere");
+    let version = machine.ok(&["--version"]);
+    assert_eq!((version.text(), &*version.stderr), (concat!("mailsync ", env!("CARGO_PKG_VERSION"), "\n"), ""));
+    let help = machine.ok(&["--help"]);
+    for words in ["init", "export", "import", "Exit codes: 0 done", "--home"] {
+        assert!(help.text().contains(words), "{words} is not in {}", help.text());
+    }
+    for command in ["init", "peer", "scan", "export", "import", "status", "log", "inspect", "verify", "trash", "doctor"]
+    {
+        let help = machine.ok(&[command, "--help"]);
+        assert!(help.text().contains("Usage: mailsync") && help.stderr.is_empty(), "{help:?}");
+    }
+    assert!(!machine.home.exists());
+}
+
+#[test]
+fn the_home_is_found_in_the_environment_and_in_the_xdg_directories() {
+    let dir = scratch();
+    let (mail, home) = (dir.path().join("mail"), dir.path().join("home"));
+    let mailsync = |variables: &[(&str, &Path)], args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailsync"));
+        command.env_clear().args(args).stdin(Stdio::null()).current_dir(dir.path());
+        command.envs(variables.iter().copied());
+        run(&mut command)
+    };
+    let make = |variables: &[(&str, &Path)]| {
+        let _ = fs::remove_dir_all(&mail);
+        fs::create_dir(&mail).unwrap();
+        let ran = mailsync(variables, &["init", "mail", "--name", "here"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let status = mailsync(variables, &["status", "--json"]).json();
+        assert_eq!(status["replica"]["mail_root"], mail.to_str().unwrap());
+    };
+    let (config, state, own) = (dir.path().join("c"), dir.path().join("s"), dir.path().join("own"));
+    make(&[("HOME", &home)]);
+    assert_eq!(names(&home.join(".config/mailsync")), ["config.toml", "key", "key.pub"]);
+    assert!(home.join(".local/state/mailsync/state.db").exists() && home.join(".local/state/mailsync/trash").exists());
+    make(&[("HOME", &home), ("XDG_CONFIG_HOME", &config), ("XDG_STATE_HOME", &state)]);
+    assert_eq!(names(&config.join("mailsync")), ["config.toml", "key", "key.pub"]);
+    assert!(state.join("mailsync/state.db").exists());
+    make(&[("HOME", &home), ("MAILSYNC_HOME", &own)]);
+    assert!(own.join("config.toml").exists() && own.join("state.db").exists() && own.join("key").exists());
+    // The command line wins over the environment, and a path may be relative.
+    let other = mailsync(&[("HOME", &home), ("MAILSYNC_HOME", &own)], &["--home", "nothing/there", "status"]);
+    complains(&other, 1, &["nothing/there/config.toml", "no replica lives there"]);
+    assert_eq!(mailsync(&[("HOME", &home)], &["--home", "own", "status"]).code, 0);
+}
+
+#[test]
+fn two_mailboxes_that_differ_at_equal_knowledge_are_noticed_and_healed() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for number in 0..5 {
+        desktop.put("INBOX", &format!("cur/{number}:2,S"), format!("message {number}"), number);
+    }
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+    let before = desktop.mailbox();
+    // An entry is lost from the laptop's state, and its file from the disk, and nobody knows.
+    let state = State::open(&laptop.home.join("state.db")).unwrap();
+    let transaction = state.begin().unwrap();
+    let lost = state.entries_of(&Digest::of(b"message 0")).unwrap().remove(0);
+    state.delete_entry(&lost).unwrap();
+    transaction.commit().unwrap();
+    drop(state);
+    let name = String::from_utf8(lost.at.unwrap().name).unwrap();
+    fs::remove_file(laptop.dir("INBOX").join("cur").join(name)).unwrap();
+    assert_eq!(laptop.mailbox().len(), 4);
+    let words = "know the same but hold different mail";
+    let ran = pass(&laptop, &desktop);
+    assert!(ran.stderr.contains(words) && ran.stderr.contains("laptop"), "{ran:?}");
+    let full = laptop.ok(&["export"]);
+    assert!(full.stderr.contains("(delta)"), "it has not heard of it yet: {full:?}");
+    let full = desktop.ok(&["export"]);
+    assert!(full.stderr.contains("(full)") && full.stderr.contains("to heal it"), "{full:?}");
+    let ran = laptop.run_with(&["import"], &full.stdout);
+    assert!(ran.code == 0 && ran.stderr.contains("1 new"), "{ran:?}");
+    pass(&laptop, &desktop);
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox(), before);
+    let ran = pass(&desktop, &laptop);
+    assert!(!ran.stderr.contains(words), "{ran:?}");
+    let ran = pass(&laptop, &desktop);
+    assert!(!ran.stderr.contains(words), "{ran:?}");
+    assert!(desktop.ok(&["export"]).stderr.contains("(delta)"));
+}
+
+#[test]
+fn mail_that_one_side_has_lost_stays_on_the_other_whoever_speaks_first() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for number in 0..5 {
+        desktop.put("INBOX", &format!("cur/{number}:2,S"), format!("message {number}"), number);
+    }
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    let before = desktop.mailbox();
+    let state = State::open(&laptop.home.join("state.db")).unwrap();
+    let transaction = state.begin().unwrap();
+    let lost = state.entries_of(&Digest::of(b"message 0")).unwrap().remove(0);
+    state.delete_entry(&lost).unwrap();
+    transaction.commit().unwrap();
+    drop(state);
+    let name = String::from_utf8(lost.at.unwrap().name).unwrap();
+    fs::remove_file(laptop.dir("INBOX").join("cur").join(name)).unwrap();
+    let full = laptop.ok(&["export", "--full"]).stdout;
+    let ran = desktop.run_with(&["import"], &full);
+    assert!(ran.code == 0 && ran.stderr.contains("hold different mail"), "{ran:?}");
+    assert_eq!(desktop.mailbox(), before);
+    pass(&desktop, &laptop);
+    assert_eq!((desktop.mailbox(), laptop.mailbox()), (before.clone(), before));
+}
