@@ -1,0 +1,297 @@
+//! Dovecot serves the Maildirs of replicas, each its own: what either does to the mail, the other finds, and the Dovecots of
+//! both machines show the same.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mailsync::model::Digest;
+use support::{Machine, make_peers, pass, programs, run, run_with, scratch};
+
+/// The layouts, as both name them.
+const LAYOUTS: [&str; 2] = ["maildir++", "fs"];
+
+/// A machine whose mail Dovecot serves.
+struct Served {
+    machine: Machine,
+    conf: PathBuf,
+    imap: PathBuf,
+}
+
+/// What an IMAP client sees of a message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    mailbox: String,
+    subject: String,
+    flags: BTreeSet<String>,
+    /// INTERNALDATE, in seconds since 1970.
+    date: u64,
+    /// RFC822.SIZE: with CRLF at every line's end.
+    size: u64,
+}
+
+impl Served {
+    /// A machine with this layout, whose mail Dovecot serves; not yet a replica.
+    fn new(dir: &Path, name: &str, layout: &str) -> Option<Self> {
+        let imap = programs::find("imap").filter(|imap| imap.to_string_lossy().contains("dovecot"))?;
+        let version = run(Command::new(programs::find("dovecot")?).arg("--version"));
+        if !version.text().starts_with("2.3.") {
+            println!("left out, since Dovecot {} is configured otherwise than 2.3", version.text().trim());
+            return None;
+        }
+        let machine = Machine::new(dir, name);
+        let own = dir.join(format!("{name}-dovecot"));
+        fs::create_dir_all(own.join("run")).unwrap();
+        let conf = own.join("dovecot.conf");
+        let text = format!(
+            "base_dir = {own}/run\nstate_dir = {own}/run\nlog_path = /dev/stderr\nmail_home = {own}\n\
+             stats_writer_socket_path =\nmail_location = maildir:{mail}:LAYOUT={layout}\n\
+             protocol imap {{\n  mail_max_userip_connections = 0\n}}\n\
+             namespace inbox {{\n  inbox = yes\n  separator = /\n}}\n",
+            own = own.display(),
+            mail = machine.mail.display(),
+        );
+        fs::write(&conf, text).unwrap();
+        Some(Self { machine, conf, imap })
+    }
+
+    /// Makes the replica, once Dovecot has made its INBOX: under both layouts that is the mail root itself.
+    fn init(&self, layout: &str) {
+        self.imap(&["SELECT INBOX"]);
+        let mail = self.machine.mail.to_str().unwrap();
+        self.machine.ok(&["init", mail, "--name", &self.machine.name, "--layout", layout]);
+    }
+
+    /// A session of IMAP commands, which must all succeed. Returns what Dovecot answered.
+    fn imap(&self, commands: &[&str]) -> String {
+        let (answer, errors) = self.session(commands);
+        for n in 0..=commands.len() {
+            assert!(answer.contains(&format!("\r\nt{n} OK ")), "t{n} of {commands:?}: {answer}{errors}");
+        }
+        answer
+    }
+
+    /// A session of IMAP commands. Dovecot must not complain about what it finds on disk.
+    fn session(&self, commands: &[&str]) -> (String, String) {
+        let mut input = String::new();
+        for (n, command) in commands.iter().chain(&["LOGOUT"]).enumerate() {
+            input.push_str(&format!("t{n} {command}\r\n"));
+        }
+        let mut imap = self.dovecot(&self.imap);
+        let ran = run_with(imap.arg("-c").arg(&self.conf), input.as_bytes());
+        for word in ["Error", "Warning", "Panic", "Fatal"] {
+            assert!(!ran.stderr.contains(word), "{commands:?}: {}", ran.stderr);
+        }
+        (String::from_utf8(ran.stdout).unwrap(), ran.stderr)
+    }
+
+    fn dovecot(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let home = self.conf.parent().unwrap();
+        command.env_clear().env("PATH", path).env("USER", &self.machine.name).env("HOME", home).current_dir(home);
+        command
+    }
+
+    /// Appends a message through Dovecot.
+    fn append(&self, mailbox: &str, flags: &str, date: &str, message: &str) {
+        let command = format!("APPEND {mailbox} ({flags}) \"{date}\" {{{}+}}\r\n{message}", message.len());
+        self.imap(&[&command]);
+    }
+
+    /// The mailboxes, as an IMAP client sees them.
+    fn mailboxes(&self) -> BTreeSet<String> {
+        let answer = self.imap(&["LIST \"\" *"]);
+        let listed = answer.lines().filter(|line| line.starts_with("* LIST ") && !line.contains("\\Noselect"));
+        listed.map(|line| line.split(" \"/\" ").nth(1).unwrap().trim_matches('"').to_owned()).collect()
+    }
+
+    /// All mail, as an IMAP client sees it.
+    fn mail(&self) -> BTreeSet<Seen> {
+        let mut seen = BTreeSet::new();
+        for mailbox in self.mailboxes() {
+            let (select, fetch) = (
+                format!("SELECT \"{mailbox}\""),
+                "UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (SUBJECT)])",
+            );
+            let answer = self.imap(&[&select, fetch]);
+            for part in answer.split("\r\n* ").filter(|part| part.contains(" FETCH (")) {
+                let between = |from: &str, to: &str| part.split_once(from).unwrap().1.split_once(to).unwrap().0;
+                let flags = between("FLAGS (", ")").split(' ').filter(|flag| !flag.is_empty() && *flag != "\\Recent");
+                let message = Seen {
+                    mailbox: mailbox.clone(),
+                    subject: between("Subject: ", "\r\n").to_owned(),
+                    flags: flags.map(str::to_owned).collect(),
+                    date: seconds(between("INTERNALDATE \"", "\"")),
+                    size: between("RFC822.SIZE ", " ").parse().unwrap(),
+                };
+                assert!(seen.insert(message.clone()), "{message:?} is there twice");
+            }
+        }
+        seen
+    }
+
+    /// Everything of Dovecot's own below the mail root.
+    fn own_files(&self) -> BTreeMap<PathBuf, Digest> {
+        let items = walkdir::WalkDir::new(&self.machine.mail).into_iter().map(Result::unwrap);
+        let own = items.filter(|item| {
+            let name = item.file_name().to_string_lossy();
+            item.file_type().is_file() && (name.starts_with("dovecot") || name == "subscriptions")
+        });
+        own.map(|item| (item.path().to_owned(), Digest::of(&fs::read(item.path()).unwrap()))).collect()
+    }
+}
+
+/// `" 5-Jan-2020 10:00:00 +0000"` in seconds since 1970.
+fn seconds(date: &str) -> u64 {
+    let output = run(Command::new("date").args(["-u", "+%s", "-d", &date.trim().replacen('-', " ", 2)]));
+    output.text().trim().parse().unwrap()
+}
+
+/// Two machines with Dovecot, both replicas that know each other.
+fn two(dir: &Path, here: &str, there: &str) -> Option<(Served, Served)> {
+    let one = Served::new(dir, "desktop", here)?;
+    let other = Served::new(dir, "laptop", there)?;
+    one.init(here);
+    other.init(there);
+    make_peers(&one.machine, &other.machine);
+    Some((one, other))
+}
+
+fn subject(seen: &BTreeSet<Seen>, subject: &str) -> Seen {
+    let mut found = seen.iter().filter(|message| message.subject == subject);
+    let message = found.next().unwrap_or_else(|| panic!("{subject} is not in {seen:?}"));
+    assert!(found.next().is_none(), "{subject} is there twice: {seen:?}");
+    message.clone()
+}
+
+fn flags(flags: &[&str]) -> BTreeSet<String> {
+    flags.iter().map(|flag| (*flag).to_owned()).collect()
+}
+
+#[test]
+fn dovecot_shows_what_was_imported_with_its_flags_date_and_size() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for layout in LAYOUTS {
+        let dir = scratch();
+        let Some((sender, receiver)) = two(dir.path(), "maildir++", layout) else { return };
+        let from = &sender.machine;
+        from.put("INBOX", "new/1.a.h", "Subject: new\r\n\r\nwith CRLF\r\n", 1_500_000_001);
+        from.put("INBOX", "cur/2.b.h:2,FRS", "Subject: flagged\n\nwith LF\n", 1_500_000_002);
+        from.put("INBOX", "cur/3.c.h:2,DPT", "Subject: draft\n\n", 1_500_000_003);
+        from.put(
+            "INBOX",
+            "cur/4.d.h,S=99,W=999:2,S",
+            "Subject: liar\n\nThe name lies about its size.\n",
+            1_500_000_004,
+        );
+        from.put("Entwürfe", "cur/5.e.h:2,", "Subject: umlaut\n\nx\r\ny\n", 1_500_000_005);
+        from.put("Archive/2019/Q1", "cur/6.f.h:2,S", "Subject: deep\n\nx", 1_000_000_006);
+        assert_eq!(pass(from, &receiver.machine).stderr.lines().count(), 1);
+
+        let files = receiver.machine.mailbox();
+        let seen = receiver.mail();
+        let expected = [
+            ("INBOX", "new", flags(&[]), 1_500_000_001, 27),
+            ("INBOX", "flagged", flags(&["\\Flagged", "\\Answered", "\\Seen"]), 1_500_000_002, 29),
+            ("INBOX", "draft", flags(&["\\Draft", "\\Deleted"]), 1_500_000_003, 18),
+            ("INBOX", "liar", flags(&["\\Seen"]), 1_500_000_004, 48),
+            ("Entw&APw-rfe", "umlaut", flags(&[]), 1_500_000_005, 25),
+            ("Archive/2019/Q1", "deep", flags(&["\\Seen"]), 1_000_000_006, 18),
+        ]
+        .map(|(mailbox, subject, flags, date, size)| Seen {
+            mailbox: mailbox.to_owned(),
+            subject: subject.to_owned(),
+            flags,
+            date,
+            size,
+        });
+        assert_eq!(seen, BTreeSet::from(expected), "{layout}");
+
+        // Dovecot found the sizes in the names to be right: it renames files where they are not.
+        let names: Vec<_> = walkdir::WalkDir::new(&receiver.machine.mail).into_iter().map(Result::unwrap).collect();
+        let messages = names.iter().filter(|item| item.file_name().to_string_lossy().contains(",S="));
+        for item in messages.clone() {
+            let name = item.file_name().to_str().unwrap();
+            let size = name.split_once(",S=").unwrap().1.split([',', ':']).next().unwrap();
+            assert_eq!(size, item.metadata().unwrap().len().to_string(), "{name}");
+        }
+        assert_eq!(messages.count(), 6);
+        // What it did was to take the new message into `cur/`.
+        let scanned = receiver.machine.ok(&["scan", "--json"]).json();
+        assert_eq!((&scanned["flagged"], &scanned["new"]), (&1.into(), &0.into()), "{scanned}");
+        assert_eq!(receiver.machine.mailbox().len(), files.len());
+    }
+}
+
+#[test]
+fn what_a_client_does_through_dovecot_is_seen_through_the_other_machines_dovecot() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for (here, there) in [("maildir++", "fs"), ("fs", "maildir++")] {
+        let dir = scratch();
+        let Some((one, other)) = two(dir.path(), here, there) else { return };
+        one.imap(&["CREATE Sent", "CREATE Archive/2019", "SUBSCRIBE Archive/2019"]);
+        for n in 0..6 {
+            one.append(
+                "INBOX",
+                "",
+                &format!("05-Jan-2020 10:00:0{n} +0000"),
+                &format!("Subject: m{n}\r\n\r\nhello {n}\r\n"),
+            );
+        }
+        let there_before = other.own_files();
+        let report = pass(&one.machine, &other.machine);
+        assert!(report.stderr.contains("6 new"), "{}", report.stderr);
+        assert_eq!(other.own_files(), there_before, "nothing of Dovecot's travels");
+        assert_eq!(other.mail(), one.mail());
+        assert_eq!(other.mailboxes(), one.mailboxes());
+
+        // The other one's client flags, moves, copies, expunges, appends.
+        other.imap(&[
+            "SELECT INBOX",
+            "STORE 1 +FLAGS (\\Seen \\Flagged)",
+            "STORE 2 +FLAGS (\\Answered \\Draft)",
+            "MOVE 3 Archive/2019",
+            "COPY 1 Sent",
+            "STORE 4 +FLAGS (\\Deleted)",
+            "EXPUNGE",
+        ]);
+        other.append("Sent", "\\Seen", "06-Feb-2020 11:00:00 +0200", "Subject: sent\r\n\r\nreply\r\n");
+        let expected = other.mail();
+        let (mine, own) = (one.own_files(), other.own_files());
+        assert_eq!(subject(&expected, "m2").mailbox, "Archive/2019");
+        assert_eq!(subject(&expected, "m1").flags, flags(&["\\Answered", "\\Draft"]));
+        let report = pass(&other.machine, &one.machine);
+        assert!(report.stderr.contains("2 new, 1 moved, "), "a move is none of them: {}", report.stderr);
+        assert_eq!((one.own_files(), other.own_files()), (mine, own), "Dovecot's own files are left alone");
+        assert_eq!(one.mail(), expected);
+
+        // Back again, with the changes of both at once.
+        one.imap(&["SELECT INBOX", "STORE 1 -FLAGS (\\Seen)", "SELECT Archive/2019", "STORE 1 +FLAGS (\\Flagged)"]);
+        other.imap(&["SELECT INBOX", "STORE 1 +FLAGS (\\Answered)", "SELECT Archive/2019", "STORE 1 +FLAGS (\\Seen)"]);
+        pass(&one.machine, &other.machine);
+        pass(&other.machine, &one.machine);
+        let united = other.mail();
+        assert_eq!(one.mail(), united);
+        assert_eq!(subject(&united, "m2").flags, flags(&["\\Flagged", "\\Seen"]));
+        let first = united.iter().find(|message| message.subject == "m0" && message.mailbox == "INBOX").unwrap();
+        assert_eq!(first.flags, flags(&["\\Answered", "\\Flagged"]));
+        // And nothing is left to be done.
+        for machine in [&one.machine, &other.machine] {
+            let scanned = machine.ok(&["scan", "--json"]).json();
+            for count in ["new", "moved", "flagged", "removed"] {
+                assert_eq!(scanned[count], 0, "{scanned}");
+            }
+        }
+    }
+}
