@@ -295,3 +295,73 @@ fn what_a_client_does_through_dovecot_is_seen_through_the_other_machines_dovecot
         }
     }
 }
+
+#[test]
+fn renamed_and_deleted_mailboxes_keep_their_messages_apart_and_whole() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for (here, there) in [("maildir++", "fs"), ("fs", "maildir++")] {
+        let dir = scratch();
+        let Some((one, other)) = two(dir.path(), here, there) else { return };
+        one.imap(&["CREATE Entw&APw-rfe", "CREATE \"Entw&APw-rfe/&BB4EQg- &- b\"", "CREATE Old"]);
+        for (n, mailbox) in ["Entw&APw-rfe", "\"Entw&APw-rfe/&BB4EQg- &- b\"", "Old"].iter().enumerate() {
+            let message = format!("Subject: m{n}\r\n\r\nhello\r\n");
+            one.append(mailbox, "\\Flagged", "05-Jan-2020 10:00:00 +0000", &message);
+        }
+        pass(&one.machine, &other.machine);
+        assert_eq!(other.mail(), one.mail());
+
+        // A renamed mailbox is moved mail: nothing is read twice over there, and the flags stay.
+        one.imap(&["RENAME Entw&APw-rfe Archive/&ZeVnLIqe-", "DELETE Old"]);
+        let expected = one.mail();
+        assert_eq!(subject(&expected, "m0").mailbox, "Archive/&ZeVnLIqe-");
+        let report = pass(&one.machine, &other.machine);
+        assert!(report.stderr.contains(" 0 new, "), "{}", report.stderr);
+        assert_eq!(other.mail(), expected, "{}", report.stderr);
+        assert_eq!(other.mailboxes(), one.mailboxes());
+        // What the client deleted is in the other one's trash.
+        let trash = other.machine.ok(&["trash", "list", "--json"]).json();
+        assert!(trash.to_string().contains("Old"), "{trash}");
+    }
+}
+
+#[test]
+fn what_dovecot_is_about_to_delete_is_no_folder() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for (layout, name) in [("maildir++", "..DOVECOT-TRASHED"), ("fs", "..DOVECOT-TrasH")] {
+        let dir = scratch();
+        let Some((one, _)) = two(dir.path(), layout, layout) else { return };
+        let machine = &one.machine;
+        one.imap(&["CREATE Gone"]);
+        one.append("Gone", "", "05-Jan-2020 10:00:00 +0000", "Subject: gone\r\n\r\n\r\n");
+        machine.ok(&["scan"]);
+        // As Dovecot does when a client deletes a mailbox: it renames the directory, then empties it.
+        fs::rename(machine.dir("Gone"), machine.mail.join(name)).unwrap();
+        let scanned = machine.ok(&["scan", "--json"]);
+        assert!(!scanned.stderr.contains("note"), "{}", scanned.stderr);
+        assert_eq!(scanned.json()["removed"], 1, "{layout}: {:?}", scanned.json());
+        assert_eq!(machine.folders(), ["INBOX"], "{layout}");
+    }
+}
+
+#[test]
+fn keywords_keep_their_letters_whatever_these_stand_for() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    let dir = scratch();
+    let Some((one, other)) = two(dir.path(), "maildir++", "maildir++") else { return };
+    one.append("INBOX", "$Forwarded work", "05-Jan-2020 10:00:00 +0000", "Subject: m\r\n\r\n\r\n");
+    one.imap(&["SELECT INBOX"]);
+    pass(&one.machine, &other.machine);
+    let copies: Vec<_> = other.machine.mailbox().into_values().flatten().collect();
+    assert_eq!(copies[0].flags, "ab");
+    // Their names are in a file of Dovecot's, which stays where it is.
+    assert_eq!(subject(&other.mail(), "m").flags, flags(&["unknown-0", "unknown-1"]));
+    other.imap(&["SELECT INBOX", "STORE 1 +FLAGS (\\Flagged)"]);
+    pass(&other.machine, &one.machine);
+    assert_eq!(subject(&one.mail(), "m").flags, flags(&["$Forwarded", "\\Flagged", "work"]));
+}

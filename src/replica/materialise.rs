@@ -15,7 +15,7 @@ use super::contents::{self, Hashed};
 use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Durability, copy_new};
+use crate::maildir::disk::{Durability, Kind, copy_new};
 use crate::maildir::{FileName, LayoutKind, Sub, delivered_base, is_delivered_base, tmp_dirs};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
@@ -509,6 +509,7 @@ impl Replica {
                 _ => {}
             }
         }
+        self.remove_server_files(dir);
         // What other programs keep beside the mail stays, and so does the directory around it.
         if self.layout.kind == LayoutKind::MaildirPlusPlus {
             let _ = disk.unlink(&dir.join("maildirfolder"));
@@ -519,6 +520,23 @@ impl Replica {
             progress.touched.insert(parent.to_owned());
         }
         Ok(true)
+    }
+
+    /// Removes what an IMAP server remembers of a folder that is gone. While that is left, Dovecot lists a mailbox which it
+    /// then can't open; and a later folder of the same name would get the UIDs of this one.
+    fn remove_server_files(&self, dir: &Path) {
+        let mut files = Vec::new();
+        let listed = self.world.disk.list(dir, &mut |name, kind| {
+            let servers = ["dovecot-", "dovecot.", "courierimap"].map(str::as_bytes);
+            if kind == Kind::File && servers.iter().any(|server| name.as_bytes().starts_with(server)) {
+                files.push(dir.join(name));
+            }
+        });
+        if listed.is_ok() {
+            for file in files {
+                let _ = self.world.disk.unlink(&file);
+            }
+        }
     }
 
     /// Makes the names in these directories durable.
