@@ -217,7 +217,7 @@ impl Replica {
         let from = self.tmp_path(&at)?;
         self.make_folder(at.folder, progress)?;
         let to = self.path(&at)?;
-        match disk.rename(&from, &to) {
+        match self.rename_into(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if disk.metadata(&to).is_ok() {
@@ -228,7 +228,7 @@ impl Replica {
                     progress.lost.push(row.key);
                     return Ok(());
                 }
-                disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
+                self.rename_into(&from, &to).map_err(|error| delivering(&to, &error))?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
@@ -254,7 +254,7 @@ impl Replica {
                     break;
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.rename(from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.rename_into(from, &to) {
                     Ok(()) => break,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => return Err(delivering(&to, &error)),
@@ -276,7 +276,7 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.make_folder(at.folder, progress)?;
-        match disk.rename(&source, &to) {
+        match self.rename_into(&source, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.move_across(row, &source, at, &to)?;
@@ -299,6 +299,23 @@ impl Replica {
         Ok(())
     }
 
+    /// Renames a message file. A folder may have only one of `new/` and `cur/` until something comes into the other.
+    fn rename_into(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let dir = to.parent().expect("a message lies in a directory");
+        match disk.rename(from, to) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && disk.metadata(from).is_ok()
+                    && disk.metadata(dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+            {
+                self.make_dirs(dir)?;
+                disk.rename(from, to)
+            }
+            result => result,
+        }
+    }
+
     /// Moves a file to a folder on another file system: the copy is durable under its name before the original goes.
     fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<()> {
         let disk = &*self.world.disk;
@@ -306,7 +323,7 @@ impl Replica {
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_new(disk, source, &tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-        disk.rename(&tmp, to).map_err(fail)?;
+        self.rename_into(&tmp, to).map_err(fail)?;
         disk.sync_dir(to.parent().expect("a message lies in a directory")).map_err(fail)?;
         disk.unlink(source).map_err(fail)
     }
