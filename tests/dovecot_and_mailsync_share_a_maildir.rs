@@ -78,17 +78,15 @@ impl Served {
 
     /// A session of IMAP commands. Dovecot must not complain about what it finds on disk.
     fn session(&self, commands: &[&str]) -> (String, String) {
-        let mut input = String::new();
-        for (n, command) in commands.iter().chain(&["LOGOUT"]).enumerate() {
-            input.push_str(&format!("t{n} {command}\r\n"));
-        }
+        let commands = commands.iter().chain(&["LOGOUT"]).enumerate();
+        let input: String = commands.clone().map(|(n, command)| format!("t{n} {command}\r\n")).collect();
         let mut imap = self.dovecot(&self.imap);
         let ran = run_with(imap.arg("-c").arg(&self.conf), input.as_bytes());
         let complaints = |line: &&str| {
             ["Error", "Warning", "Panic", "Fatal"].iter().any(|word| line.contains(word))
                 && !["Expunged message reappeared", "Duplicate file entry"].iter().any(|w| line.contains(w))
         };
-        assert_eq!(ran.stderr.lines().find(complaints), None, "{commands:?}");
+        assert_eq!(ran.stderr.lines().find(complaints), None, "{input}");
         (String::from_utf8(ran.stdout).unwrap(), ran.stderr)
     }
 

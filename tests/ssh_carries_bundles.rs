@@ -45,7 +45,7 @@ impl Sshd {
         for (name, options) in keys {
             assert_eq!(run(Command::new("ssh-keygen").args(keygen).arg(dir.join(name))).code, 0);
             let public = fs::read_to_string(dir.join(format!("{name}.pub"))).unwrap();
-            authorized.push_str(&format!("{options} {public}"));
+            authorized.extend([options, " ", &public]);
         }
         fs::write(dir.join("authorized_keys"), authorized).unwrap();
         // Another program may take the port between its choice and sshd's start: then the next one.
