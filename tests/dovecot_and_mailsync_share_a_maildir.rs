@@ -395,6 +395,15 @@ fn work(served: &Served, flag: &str, own: &str, stop: &AtomicBool, mut random: u
 
 const MESSAGES: u64 = 60;
 
+/// Tells the clients to stop when it goes, be it that the test has failed: it would wait for them for ever.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Carries a bundle while others are at work: a message may go elsewhere between the scan and the reading of it, and then
 /// the export says that it is to be repeated.
 fn pass_amid(from: &Machine, to: &Machine) {
@@ -436,6 +445,7 @@ fn what_clients_do_while_mailsync_is_at_work_is_neither_lost_nor_undone() {
         let (flagged, answered) = std::thread::scope(|scope| {
             let flagged = scope.spawn(|| work(&one, "\\Flagged", "a", &stop, 1));
             let answered = scope.spawn(|| work(&other, "\\Answered", "b", &stop, 2));
+            let at_work = StopAtTheEnd(&stop);
             let until = Instant::now() + Duration::from_millis(2500);
             let mut rounds = 0;
             while Instant::now() < until && !flagged.is_finished() && !answered.is_finished() {
@@ -443,8 +453,8 @@ fn what_clients_do_while_mailsync_is_at_work_is_neither_lost_nor_undone() {
                 pass_amid(&other.machine, &one.machine);
                 rounds += 1;
             }
-            stop.store(true, Ordering::Relaxed);
-            println!("{rounds} rounds");
+            drop(at_work);
+            assert!(rounds > 2, "{rounds} rounds");
             (flagged.join().unwrap(), answered.join().unwrap())
         });
         for _ in 0..3 {
