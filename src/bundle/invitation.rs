@@ -74,8 +74,13 @@ pub struct Invitation {
 
 impl Invitation {
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.name.is_empty() || self.name.len() > super::limits::NAME_BYTES || self.name.chars().any(char::is_control) {
-            return Err(Error::corrupt("manifest.json: the invited replica's name is empty, too long or not printable"));
+        if self.name.is_empty()
+            || self.name.len() > super::limits::NAME_BYTES
+            || self.name.chars().any(char::is_control)
+        {
+            return Err(Error::corrupt(
+                "manifest.json: the invited replica's name is empty, too long or not printable",
+            ));
         }
         Ok(())
     }

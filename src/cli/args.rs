@@ -164,7 +164,8 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "g" | "gib" => 1 << 30,
         _ => return Err(String::from("a number of bytes is expected, with K, M or G if you like")),
     };
-    let size: u64 = digits.parse().map_err(|_| String::from("a number of bytes is expected, with K, M or G if you like"))?;
+    let size: u64 =
+        digits.parse().map_err(|_| String::from("a number of bytes is expected, with K, M or G if you like"))?;
     let size = size.checked_mul(factor).ok_or("that is too large")?;
     if size < 64 << 10 {
         return Err(String::from("less than 64K leaves no room for messages"));

@@ -46,7 +46,12 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
         }
         LayoutKind::Fs => [dotted, plain].concat(),
     };
-    let encoding = encoding(kind, &seen);
+    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root) {
+        NameEncoding::ModifiedUtf7
+    } else {
+        NameEncoding::Utf8
+    };
+    let encoding = encoding(&seen).unwrap_or(by_default);
     if encoding == NameEncoding::ModifiedUtf7
         && let Some(one) = seen.iter().find(|dir| !is_utf7(dir))
     {
@@ -64,17 +69,25 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     }
 }
 
-/// How the names are written: as most of those that tell are. Where none does, as Dovecot and Courier (`maildir++`) or mail
-/// readers (`fs`) write them by default.
-fn encoding(kind: LayoutKind, dirs: &[PathBuf]) -> NameEncoding {
+/// How the names are written: as most of those that tell are. Where none does, it is as Dovecot and Courier write them by
+/// default (modified UTF-7), or, where neither is at work, as mail readers do (UTF-8).
+fn encoding(dirs: &[PathBuf]) -> Option<NameEncoding> {
     let shifted = dirs.iter().filter(|dir| dir.as_os_str().as_bytes().contains(&b'&') && is_utf7(dir)).count();
     let raw = dirs.iter().filter(|dir| !dir.as_os_str().as_bytes().is_ascii()).count();
-    match (shifted.cmp(&raw), kind) {
-        (std::cmp::Ordering::Greater, _) | (std::cmp::Ordering::Equal, LayoutKind::MaildirPlusPlus) => {
-            NameEncoding::ModifiedUtf7
-        }
-        _ => NameEncoding::Utf8,
+    match shifted.cmp(&raw) {
+        std::cmp::Ordering::Greater => Some(NameEncoding::ModifiedUtf7),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Less => Some(NameEncoding::Utf8),
     }
+}
+
+/// Whether Dovecot keeps files of its own in the mail root, such as `dovecot-uidvalidity` and `dovecot.list.index.log`.
+fn is_dovecots(root: &Path) -> bool {
+    let items = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
+    items.map(|item| item.file_name()).any(|name| {
+        let name = name.as_bytes();
+        name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")
+    })
 }
 
 fn is_utf7(dir: &Path) -> bool {
@@ -137,6 +150,17 @@ mod tests {
         assert_eq!(detected(&["INBOX/cur", "Entw&APw-rfe/cur", "Tom & Jerry/cur"]), (Fs, ModifiedUtf7, false, 3));
         assert_eq!(detected(&["cur", "Sent/cur"]), (Fs, Utf8, true, 2));
         assert_eq!(detected(&["a/cur", "b/cur", ".mbsync/cur"]), (Fs, Utf8, false, 3));
+    }
+
+    #[test]
+    fn where_dovecot_is_at_work_names_are_written_as_dovecot_does_unless_they_tell() {
+        let at_work = |dirs: &[&str]| {
+            let root = root(dirs);
+            fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
+            detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding
+        };
+        assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
+        assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
     }
 
     #[test]

@@ -155,6 +155,10 @@ impl Replica {
 
     /// Whether a subdirectory is to be searched.
     fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr, expected: &Expected) -> bool {
+        // Dovecot deletes a mailbox by giving its directory such a name, and emptying it then.
+        if name.as_bytes().starts_with(b"..DOVECOT-T") {
+            return false;
+        }
         let dotted = name.as_bytes().starts_with(b".");
         match self.layout.kind {
             LayoutKind::MaildirPlusPlus => dir.as_os_str().is_empty() && dotted,

@@ -489,8 +489,12 @@ impl Replica {
     pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         let (plan, parts) = plan.take_parts();
         if parts.len() > 1 && !path.is_dir() {
-            return Err(Error::usage(format!("exporting: there are {} bundles, and one file {}", parts.len(), path.display()))
-                .advise("give a directory that exists with -o"));
+            return Err(Error::usage(format!(
+                "exporting: there are {} bundles, and one file {}",
+                parts.len(),
+                path.display()
+            ))
+            .advise("give a directory that exists with -o"));
         }
         let mut written = Vec::new();
         for part in parts {

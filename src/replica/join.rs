@@ -137,8 +137,9 @@ pub(super) struct Before {
 fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {
     let sender = &manifest.sender;
     if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
-        return Err(Error::rejected(format!("the invitation is of {}, and {expected} is expected", sender.id))
-            .advise("make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine"));
+        return Err(Error::rejected(format!("the invitation is of {}, and {expected} is expected", sender.id)).advise(
+            "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
+        ));
     }
     let for_this_key = || {
         let key = fs::read_to_string(home.key_file()).ok().and_then(|text| PrivateKey::from_openssh(&text).ok());
@@ -158,7 +159,8 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
 fn make_mail_root(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Error::io("making the mail root", path, error).advise("make the directory above it first, or correct the name"))
+            Err(Error::io("making the mail root", path, error)
+                .advise("make the directory above it first, or correct the name"))
         }
         _ => Ok(()),
     }
@@ -189,9 +191,8 @@ fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<
 
 /// Whether there is any message below a mail root.
 fn holds_messages(mail_root: &Path) -> bool {
-    let in_folder = |item: &walkdir::DirEntry| {
-        item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"))
-    };
+    let in_folder =
+        |item: &walkdir::DirEntry| item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"));
     let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_map(std::result::Result::ok);
     let mut messages = files.filter(|item| !item.file_type().is_dir() && in_folder(item));
     messages.any(|item| !item.file_name().to_string_lossy().starts_with('.'))

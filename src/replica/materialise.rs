@@ -15,7 +15,7 @@ use super::contents::{self, Hashed};
 use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Disk, Durability, copy_new};
+use crate::maildir::disk::{Disk, Durability, Kind, copy_new};
 use crate::maildir::{FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, tmp_dirs};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
@@ -257,7 +257,7 @@ impl Replica {
                     break;
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.rename(from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.rename_into(from, &to) {
                     Ok(()) => break,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => return Err(delivering(&to, &error)),
@@ -606,6 +606,7 @@ impl Replica {
         // What other programs keep beside the mail stays, and so does the directory around it.
         let fail =
             |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
+        self.remove_server_files(dir).map_err(fail)?;
         if self.layout.kind == LayoutKind::MaildirPlusPlus {
             remove_if_there(disk.unlink(&dir.join("maildirfolder"))).map_err(fail)?;
         }
@@ -616,6 +617,20 @@ impl Replica {
             progress.touched.insert(parent.to_owned());
         }
         Ok(true)
+    }
+
+    /// Removes what an IMAP server remembers of a folder that is gone. While that is left, Dovecot lists a mailbox which it
+    /// then can't open; and a later folder of the same name would get the UIDs of this one.
+    fn remove_server_files(&self, dir: &Path) -> io::Result<()> {
+        let mut files = Vec::new();
+        let listed = self.world.disk.list(dir, &mut |name, kind| {
+            let servers = ["dovecot-", "dovecot.", "courierimap"].map(str::as_bytes);
+            if kind == Kind::File && servers.iter().any(|server| name.as_bytes().starts_with(server)) {
+                files.push(dir.join(name));
+            }
+        });
+        remove_if_there(listed)?;
+        files.iter().try_for_each(|file| remove_if_there(self.world.disk.unlink(file)))
     }
 
     /// Makes the names in these directories durable.

@@ -76,8 +76,11 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_at_rest(home, world, access)?;
         if replica.state.joining()?.is_some() {
-            let what = format!("opening {}: the join that made this replica is not complete", home.config_file().display());
-            return Err(Error::failed(what).advise("repeat `mailsync join` with the same bundle, or a newer invitation"));
+            let what =
+                format!("opening {}: the join that made this replica is not complete", home.config_file().display());
+            return Err(
+                Error::failed(what).advise("repeat `mailsync join` with the same bundle, or a newer invitation")
+            );
         }
         if let Access::Write(_) = access {
             replica.recognise_home()?;
@@ -89,8 +92,9 @@ impl Replica {
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
         if !home.try_exists()? {
             let what = format!("opening {}: no replica lives there", home.config_file().display());
-            return Err(Error::failed(what)
-                .advise("make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation"));
+            return Err(Error::failed(what).advise(
+                "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
+            ));
         }
         let lock = match access {
             Access::Read => None,

@@ -92,7 +92,8 @@ pub struct ScanReport {
 impl ScanReport {
     /// Whether somebody here changed something.
     pub fn has_changes(&self) -> bool {
-        self.new + self.moved + self.flagged + self.removed + self.adopted + self.folders_made + self.folders_removed > 0
+        self.new + self.moved + self.flagged + self.removed + self.adopted + self.folders_made + self.folders_removed
+            > 0
     }
 }
 

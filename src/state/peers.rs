@@ -39,8 +39,7 @@ pub struct Peer {
     pub token: Option<[u8; 32]>,
 }
 
-const COLUMNS: &str =
-    "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
+const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
      sent_number, token";
 
 fn peer(row: &SqlRow<'_>) -> Result<Peer> {

@@ -2,6 +2,8 @@
 //! vanishes with the test.
 #![allow(dead_code)] // Each test file uses what it needs.
 
+pub mod programs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

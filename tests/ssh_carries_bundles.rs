@@ -1,0 +1,231 @@
+//! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`, through a
+//! real sshd on the loopback interface.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use support::{Machine, Ran, pair, programs, run, run_with, scratch};
+
+/// An sshd of this test's own, which ends with it.
+struct Sshd {
+    child: Child,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sshd {
+    /// Starts one that lets the server's peers in, with the options that stand before their keys in `authorized_keys`.
+    fn start(dir: &Path, keys: &[(&str, &str)]) -> Option<Self> {
+        let sshd = programs::find("sshd")?;
+        let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
+        if root && !Path::new("/run/sshd").is_dir() {
+            println!("left out, since root's sshd wants the directory /run/sshd");
+            return None;
+        }
+        for program in ["ssh", "ssh-keygen"] {
+            programs::find(program)?;
+        }
+        let dir = dir.join("ssh");
+        fs::create_dir(&dir).unwrap();
+        let keygen = ["-q", "-t", "ed25519", "-N", "", "-f"];
+        assert_eq!(run(Command::new("ssh-keygen").args(keygen).arg(dir.join("host"))).code, 0);
+        let mut authorized = String::new();
+        for (name, options) in keys {
+            assert_eq!(run(Command::new("ssh-keygen").args(keygen).arg(dir.join(name))).code, 0);
+            let public = fs::read_to_string(dir.join(format!("{name}.pub"))).unwrap();
+            authorized.extend([options, " ", &public]);
+        }
+        fs::write(dir.join("authorized_keys"), authorized).unwrap();
+        // Another program may take the port between its choice and sshd's start: then the next one.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let text = format!(
+                "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\n\
+                 PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+                 PermitRootLogin yes\nLogLevel INFO\n",
+                dir = dir.display()
+            );
+            fs::write(dir.join("sshd_config"), text).unwrap();
+            let mut command = Command::new(&sshd);
+            command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
+            let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+            let listening = lines.by_ref().any(|line| line.contains("Server listening"));
+            // What it says later must go somewhere.
+            std::thread::spawn(move || lines.for_each(drop));
+            let started = Self { child, dir: dir.clone(), port };
+            if listening {
+                return Some(started);
+            }
+        }
+        panic!("sshd can't be started");
+    }
+
+    /// The ssh command to this server, with this key.
+    fn ssh(&self, key: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        ssh.args([
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "IdentityAgent=none",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "BatchMode=yes",
+        ]);
+        ssh.arg("-i").arg(self.dir.join(key)).arg("-p").arg(self.port.to_string()).arg("127.0.0.1");
+        ssh.env_remove("SSH_AUTH_SOCK");
+        ssh
+    }
+}
+
+/// The command that a peer gives to `ssh`: what it runs on the machine.
+fn remote(machine: &Machine, args: &str) -> String {
+    format!("{} --home {} {args}", env!("CARGO_BIN_EXE_mailsync"), machine.home.display())
+}
+
+/// What the line in the manual does: the sender's bundle goes to the other machine, whose answer is imported here.
+fn exchange(here: &Machine, there: &Machine, ssh: &mut Command) -> Ran {
+    let bundle = here.ok(&["export", "--to", &there.name]).stdout;
+    let answer = run_with(ssh, &bundle);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    here.run_with(&["import"], &answer.stdout)
+}
+
+fn both_have_mail(dir: &Path) -> (Machine, Machine) {
+    let (laptop, server) = pair(dir);
+    for n in 0..20 {
+        laptop.put("INBOX", &format!("cur/{n}.l:2,S"), format!("Subject: laptop {n}\n\n"), 1_500_000_000 + n);
+        server.put("Sent", &format!("new/{n}.s"), format!("Subject: server {n}\n\n"), 1_600_000_000 + n);
+    }
+    // Something that can't be compressed, so that a line can break in the midst of it.
+    let mut noise: u64 = 1;
+    let text: String = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + u8::try_from((noise >> 33) % 75).unwrap())
+    })
+    .take(400_000)
+    .collect();
+    laptop.put("INBOX", "cur/big.l:2,", format!("Subject: big\n\n{text}\n"), 1_500_000_100);
+    (laptop, server)
+}
+
+#[test]
+fn one_line_makes_both_ends_the_same() {
+    let dir = scratch();
+    let Some(sshd) = Sshd::start(dir.path(), &[("any", "")]) else { return };
+    let (laptop, server) = both_have_mail(dir.path());
+    // As a shell runs it.
+    let line = format!(
+        "set -o pipefail; {} export --to {} | {} {} | {} import",
+        remote(&laptop, ""),
+        server.name,
+        shell(&sshd.ssh("any")),
+        quoted(&remote(&server, "import --reply")),
+        remote(&laptop, ""),
+    );
+    let ran = run(Command::new("bash").arg("-c").arg(&line));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout, b"");
+    assert_eq!(laptop.mailbox().len(), 41);
+    assert_eq!(laptop.mailbox(), server.mailbox());
+    // Both know now that the other has all: the next time next to nothing goes over the line, and nothing is left to do.
+    let bundle = laptop.ok(&["export", "--to", &server.name]).stdout;
+    assert!(bundle.len() < 4096, "{} bytes", bundle.len());
+    let again = run(Command::new("bash").arg("-c").arg(&line));
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
+}
+
+#[test]
+fn a_key_that_may_only_exchange_bundles_is_enough() {
+    let dir = scratch();
+    let home = dir.path().join("laptop");
+    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
+    let only = format!("restrict,command=\"{command}\"");
+    let Some(sshd) = Sshd::start(dir.path(), &[("only", &only)]) else { return };
+    let (desktop, server) = both_have_mail(dir.path());
+    assert_eq!(server.home, home);
+    // Whatever the other end asks for, this is what it gets.
+    let ran = exchange(&desktop, &server, sshd.ssh("only").arg("cat /etc/passwd; rm -rf /nonexistent"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(desktop.mailbox(), server.mailbox());
+    assert_eq!(desktop.mailbox().len(), 41);
+    // What is no bundle, or none at all, does no harm, and the exit code comes back through ssh.
+    for (sent, code) in [(&b"GET / HTTP/1.0\r\n\r\n"[..], 4), (b"", 4)] {
+        let refused = run_with(&mut sshd.ssh("only"), sent);
+        assert_eq!((refused.code, refused.stdout.len()), (code, 0), "{}", refused.stderr);
+    }
+    assert_eq!(desktop.mailbox(), server.mailbox());
+}
+
+#[test]
+fn a_connection_that_breaks_leaves_all_as_it_was_and_is_repeated() {
+    let dir = scratch();
+    let Some(sshd) = Sshd::start(dir.path(), &[("any", "")]) else { return };
+    let (laptop, server) = both_have_mail(dir.path());
+    let bundle = laptop.ok(&["export", "--to", &server.name]).stdout;
+    assert!(bundle.len() > 200_000, "{}", bundle.len());
+    let (here, there) = (laptop.mailbox(), server.mailbox());
+    let command = remote(&server, "import --reply");
+
+    // The sender's end breaks off: what arrived is the beginning of a bundle.
+    for length in [0, 1, 1000, bundle.len() / 2, bundle.len() - 1] {
+        let ran = run_with(sshd.ssh("any").arg(&command), &bundle[..length]);
+        assert_eq!((ran.code, ran.stdout.len()), (4, 0), "{length} bytes: {}", ran.stderr);
+        assert_eq!(server.mailbox(), there, "after {length} bytes");
+    }
+    // ssh is killed while it carries: sshd's child sees the end of its input, or is hung up.
+    let mut ssh = sshd.ssh("any").arg(&command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut pipe = ssh.stdin.take().unwrap();
+    pipe.write_all(&bundle[..bundle.len() / 2]).unwrap();
+    pipe.flush().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+    // The next command waits for the lock, if need be.
+    server.ok(&["scan"]);
+    assert_eq!(server.mailbox(), there);
+    let left = walkdir::WalkDir::new(&server.mail).into_iter().map(Result::unwrap);
+    let left: Vec<_> =
+        left.filter(|item| item.file_type().is_file() && item.path().parent().unwrap().ends_with("tmp")).collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    // The answer breaks off: the server has all, and here nothing changed.
+    let answer = run_with(sshd.ssh("any").arg(&command), &bundle);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(server.mailbox().len(), 41);
+    let ran = laptop.run_with(&["import"], &answer.stdout[..answer.stdout.len() / 2]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert_eq!(laptop.mailbox(), here);
+
+    // Repeated, all is well, although the server had imported it before.
+    let ran = exchange(&laptop, &server, sshd.ssh("any").arg(&command));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(laptop.mailbox(), server.mailbox());
+    assert_eq!(laptop.mailbox().len(), 41);
+}
+
+/// A command as it is typed.
+fn shell(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| quoted(word.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{word}'")
+}
