@@ -257,7 +257,7 @@ impl Replica {
                     break;
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.rename_into(from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.rename(from, &to, progress) {
                     Ok(()) => break,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => return Err(delivering(&to, &error)),
