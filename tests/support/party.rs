@@ -12,8 +12,7 @@ use mailsync::error::Error;
 use mailsync::maildir::disk::Disk;
 use mailsync::maildir::{FileName, Layout, LayoutKind, Sub};
 use mailsync::replica::{
-    Access, ExportOptions, Fullness, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, To,
-    World,
+    Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
 /// A replica: where it lives and where its mail is.
@@ -261,10 +260,8 @@ impl Party {
 
 /// Exports without a scan.
 pub fn export(replica: &Replica, to: &Party, file: &Path) {
-    let options = ExportOptions { to: To::Peer(to.name.clone()), fullness: Fullness::SinceShown, level: 1 };
-    let out = io::BufWriter::new(File::create(file).unwrap());
-    let (mut out, _) = replica.export(&options, out).unwrap();
-    io::Write::flush(&mut out).unwrap();
+    let options = ExportOptions { level: 1, ..ExportOptions::to_peer(&to.name) };
+    replica.export(&options, io::BufWriter::new(File::create(file).unwrap())).unwrap();
 }
 
 /// Scans and imports as the command does. What was wrong with a bundle is an error, too.
