@@ -38,6 +38,10 @@ pub struct Global {
 pub enum Command {
     /// Make a replica of a mail root
     Init(Init),
+    /// Write the bundle with which a new machine begins
+    Invite(Invite),
+    /// Make a replica from an invitation
+    Join(Join),
     /// List, add, rename or remove peers
     Peer(Peer),
     /// Find out what changed in the mail root
@@ -46,6 +50,10 @@ pub enum Command {
     Export(Export),
     /// Apply bundles
     Import(Import),
+    /// Exchange bundles with peers, by the commands that the configuration names
+    Update(Update),
+    /// Forget removals that every peer knows of, old trash and old history
+    Purge,
     /// Show what this replica holds, and what its peers have not shown to have yet
     Status,
     /// Show what was done
@@ -79,6 +87,52 @@ pub enum Layout {
     MaildirPlusPlus,
     /// Archive/2019
     Fs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Invite {
+    /// What the new machine is to be called here
+    pub name: String,
+    /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Leave the messages out: the new machine has them from elsewhere
+    #[arg(long)]
+    pub no_contents: bool,
+    /// Write to this file, or to a file in this directory, instead of standard output
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
+    /// zstd's compression level
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: Option<i32>,
+    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub split: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Join {
+    /// The directory that holds your Maildirs, or is to hold them
+    pub mail_root: PathBuf,
+    /// The invitation, or - for standard input
+    #[arg(value_name = "BUNDLE|-", default_value = "-")]
+    pub bundle: PathBuf,
+    /// The replica's name; the one by which it was invited if not given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How folders become directories; found out if not given
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+    /// The id of the replica that must have written the invitation
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub expect: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Update {
+    /// The peers, one after the other; all that the configuration tells how to reach if none is given
+    #[arg(value_name = "PEER")]
+    pub peers: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! `mailsync export`
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use mailsync::error::Error;
 use mailsync::replica::{ExportOptions, Fullness, Replica, ScanOptions, ScanReport, To};
@@ -23,11 +24,7 @@ pub fn run(context: &Context, args: Export) -> Outcome {
         split: args.split,
         ..ExportOptions::default()
     };
-    if args.split.is_some() && !args.output.as_deref().is_some_and(std::path::Path::is_dir) {
-        return Err(Error::usage("exporting with --split: there may be several bundles")
-            .advise("give a directory that exists with -o DIR")
-            .into());
-    }
+    check_split(args.split, args.output.as_deref())?;
     let replica = context.write()?;
     let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
     match args.output {
@@ -49,6 +46,16 @@ pub fn to_stdout(context: &Context, replica: &Replica, options: &ExportOptions) 
     let exported = replica.export(options, out)?;
     context.say_notes(replica);
     context.out.say(&exported);
+    Ok(())
+}
+
+/// Several bundles need a directory.
+pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Outcome {
+    if split.is_some() && !output.is_some_and(Path::is_dir) {
+        let error = Error::usage("writing bundles with --split: there may be several of them")
+            .advise("give a directory that exists with -o DIR");
+        return Err(error.into());
+    }
     Ok(())
 }
 

@@ -78,7 +78,7 @@ fn import(
     }
 }
 
-fn tell(context: &Context, imported: &Imported, dry: bool) {
+pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
@@ -102,11 +102,11 @@ fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Outcome {
 }
 
 /// Of several bundles the worst outcome decides.
-fn worst(all: &[Imported]) -> Option<ErrorKind> {
+pub fn worst(all: &[Imported]) -> Option<ErrorKind> {
     all.iter().filter_map(|imported| imported.outcome.error()).map(mailsync::error::Error::kind).max()
 }
 
-fn imported_json(imported: &Imported) -> Value {
+pub fn imported_json(imported: &Imported) -> Value {
     json!({
         "file": imported.file.as_ref().map(|file| file.to_string_lossy()),
         "from": imported.from,

@@ -12,10 +12,7 @@ pub fn run(context: &Context, args: Init) -> Outcome {
     let options = InitOptions {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
-        layout: args.layout.map(|layout| match layout {
-            Layout::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
-            Layout::Fs => LayoutKind::Fs,
-        }),
+        layout: args.layout.map(layout_kind),
         lock_timeout: context.lock_timeout,
     };
     let (replica, report) = Replica::init(&context.home()?, World::real(), &options)?;
@@ -38,6 +35,13 @@ pub fn run(context: &Context, args: Init) -> Outcome {
         Output::print([key])?;
     }
     super::scan::complain_of(&report)
+}
+
+pub fn layout_kind(layout: Layout) -> LayoutKind {
+    match layout {
+        Layout::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
+        Layout::Fs => LayoutKind::Fs,
+    }
 }
 
 /// A replica's name made of a host's.

@@ -7,12 +7,16 @@ mod export;
 mod import;
 mod init;
 mod inspect;
+mod invite;
+mod join;
 mod log;
 mod output;
 mod peer;
+mod purge;
 mod scan;
 mod status;
 mod trash;
+mod update;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -80,10 +84,14 @@ pub fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Init(args) => init::run(&context, args),
+        Command::Invite(args) => invite::run(&context, args),
+        Command::Join(args) => join::run(&context, args),
         Command::Peer(args) => peer::run(&context, args),
         Command::Scan(args) => scan::run(&context, &args),
         Command::Export(args) => export::run(&context, args),
         Command::Import(args) => import::run(&context, args),
+        Command::Update(args) => update::run(&context, &args),
+        Command::Purge => purge::run(&context),
         Command::Status => status::run(&context),
         Command::Log(args) => log::run(&context, &args),
         Command::Inspect(args) => inspect::inspect(&context, &args),

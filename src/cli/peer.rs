@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mailsync::bundle::PublicKey;
 use mailsync::error::{Error, Result};
-use mailsync::state::Peer;
+use mailsync::state::{Invited, Peer};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
@@ -34,16 +34,25 @@ pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
 }
 
 fn list(context: &Context) -> Outcome {
-    let peers = context.read()?.peers()?;
+    let replica = context.read()?;
+    let (peers, invited) = (replica.peers()?, replica.invitations()?);
     if context.out.json() {
         let peers: Vec<Value> = peers.iter().map(peer_json).collect();
-        return Output::print_json(&json!({ "peers": peers }));
+        let invited: Vec<Value> = invited.iter().map(invited_json).collect();
+        return Output::print_json(&json!({ "peers": peers, "invited": invited }));
     }
     let rows = peers.iter().map(|peer| {
         let heard = peer.last_heard.map_or_else(|| String::from("never heard of"), time);
         vec![peer.name.clone(), peer.id.clone(), heard]
     });
-    Output::print(table(&rows.collect::<Vec<_>>()))
+    let invited = invited
+        .iter()
+        .map(|invited| vec![invited.name.clone(), String::from("invited, has not answered"), time(invited.made)]);
+    Output::print(table(&rows.chain(invited).collect::<Vec<_>>()))
+}
+
+pub fn invited_json(invited: &Invited) -> Value {
+    json!({ "name": invited.name, "invited": json_time(Some(invited.made)) })
 }
 
 pub fn peer_json(peer: &Peer) -> Value {
@@ -58,7 +67,7 @@ pub fn peer_json(peer: &Peer) -> Value {
 }
 
 /// A public key as it is typed, or in a file.
-fn read_key(given: &str) -> Result<PublicKey> {
+pub fn read_key(given: &str) -> Result<PublicKey> {
     let line = if given.trim_start().starts_with("ssh-") {
         given.to_owned()
     } else {

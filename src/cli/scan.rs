@@ -46,6 +46,7 @@ pub fn report_json(report: &ScanReport) -> Value {
         "moved": report.moved,
         "flagged": report.flagged,
         "removed": report.removed,
+        "adopted": report.adopted,
         "folders_made": report.folders_made,
         "folders_removed": report.folders_removed,
         "folders_read": report.folders_read,

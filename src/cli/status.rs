@@ -3,6 +3,7 @@
 use mailsync::config::Config;
 use mailsync::maildir::LayoutKind;
 use mailsync::replica::{PeerStatus, Replica};
+use mailsync::state::Invited;
 use serde_json::{Value, json};
 
 use super::output::{Output, bytes, printable, table, time};
@@ -28,6 +29,7 @@ pub fn run(context: &Context) -> Outcome {
             "folders": folders,
             "pending": status.pending,
             "peers": peers.collect::<Vec<_>>(),
+            "invited": status.invited.iter().map(super::peer::invited_json).collect::<Vec<_>>(),
         }));
     }
     let config = replica.config();
@@ -52,14 +54,23 @@ pub fn run(context: &Context) -> Outcome {
     lines.push(String::new());
     lines.extend(table(&rows.collect::<Vec<_>>()));
     lines.push(String::new());
-    if status.peers.is_empty() {
-        lines.push(String::from("no peers yet; make one known with `mailsync peer add NAME --key KEY`"));
+    if status.peers.is_empty() && status.invited.is_empty() {
+        lines.push(String::from(
+            "no peers yet; invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
+        ));
     } else {
         let head = ["peer", "last heard", "not seen yet", "next"].map(String::from).to_vec();
-        let rows = std::iter::once(head).chain(status.peers.iter().map(peer_row));
+        let rows = std::iter::once(head)
+            .chain(status.peers.iter().map(peer_row))
+            .chain(status.invited.iter().map(invited_row));
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
     Output::print(lines)
+}
+
+fn invited_row(invited: &Invited) -> Vec<String> {
+    let next = format!("mailsync join MAILROOT BUNDLE on {}", invited.name);
+    vec![invited.name.clone(), format!("invited {}", time(invited.made)), String::from("-"), next]
 }
 
 fn peer_row(status: &PeerStatus) -> Vec<String> {

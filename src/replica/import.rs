@@ -1127,16 +1127,24 @@ fn not_yet(peer: &Peer, manifest: &Manifest, missing: &Knowledge) -> Error {
             .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
     };
     let clock = if own.bits() > 0 { own } else { missing.newest() };
-    let what = format!(
-        "bundle {} of {} starts from changes up to {} that are not known here: a bundle before it is missing",
-        manifest.number,
-        peer.name,
-        since(clock.millis())
-    );
-    Error::new(ErrorKind::NotYet, what).advise(format!(
-        "import the bundles of {} before number {} first, or give {} a bundle from here and let it export again",
-        peer.name, manifest.number, peer.name
-    ))
+    let what = match manifest.follows {
+        Some(before) => format!(
+            "bundle {} of {} follows its bundle {before}, which was not imported here",
+            manifest.number, peer.name
+        ),
+        None => format!(
+            "bundle {} of {} starts from changes up to {} that are not known here: a bundle before it is missing",
+            manifest.number,
+            peer.name,
+            since(clock.millis())
+        ),
+    };
+    let first = match manifest.follows {
+        Some(before) => format!("import bundle {before} of {} first", peer.name),
+        None => format!("import the bundles of {} before number {} first", peer.name, manifest.number),
+    };
+    Error::new(ErrorKind::NotYet, what)
+        .advise(format!("{first}, or give {} a bundle from here and let it export again", peer.name))
 }
 
 impl Manifest {

@@ -171,6 +171,11 @@ impl Replica {
         &self.state
     }
 
+    /// The directory that holds the state, for temporary files that must not lie where others look.
+    pub fn state_dir(&self) -> &Path {
+        self.home.state_dir()
+    }
+
     fn mail_root(&self) -> &Path {
         &self.config.mail_root
     }

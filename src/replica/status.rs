@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Replica;
 use crate::error::Result;
 use crate::model::FolderName;
-use crate::state::{Peer, Totals};
+use crate::state::{Invited, Peer, Totals};
 
 /// What a replica holds, and how its peers stand.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Status {
     pub pending: u64,
     /// The peers, sorted by name.
     pub peers: Vec<PeerStatus>,
+    /// The replicas that were invited and have not answered, sorted by name.
+    pub invited: Vec<Invited>,
 }
 
 /// How a peer stands.
@@ -47,6 +49,12 @@ impl Replica {
             peers.push(PeerStatus { peer, unseen_entries, unseen_bytes });
         }
         let folders = folders.into_iter().collect();
-        Ok(Status { totals: self.state.totals()?, folders, pending: self.state.count_pending()?, peers })
+        Ok(Status {
+            totals: self.state.totals()?,
+            folders,
+            pending: self.state.count_pending()?,
+            peers,
+            invited: self.state.invitations()?,
+        })
     }
 }
