@@ -19,7 +19,7 @@ use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Recor
 use crate::error::{Error, ErrorKind, Result};
 use crate::maildir::disk::{Disk, Durability, copy_new, write_new};
 use crate::model::{
-    Arrival, Digest, Entry, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest, judge,
+    Arrival, Digest, Entry, EntryId, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest, judge,
 };
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
@@ -646,8 +646,10 @@ impl<'r> Import<'r> {
             self.changed = true;
         }
         if let Some(before) = self.join {
-            self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
-            self.changes.new -= self.found.adopted;
+            if !self.is_fast() {
+                self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
+                self.changes.new -= self.found.adopted;
+            }
             state.set_joining(None)?;
             state.initial_scan_done()?;
             knowledge = state.knowledge()?;
@@ -704,10 +706,7 @@ impl<'r> Import<'r> {
                         self.changed = true;
                         if entry.alive() {
                             self.changes.new += 1;
-                            let at = self.replica.place_for(&id, &entry)?;
-                            let key = state.insert_entry(&id, &entry, Some(&at))?;
-                            state.set_pending(key, &Pending::Await)?;
-                            key
+                            self.await_contents(&id, &entry)?
                         } else {
                             state.insert_entry(&id, &entry, None)?
                         }
@@ -725,6 +724,21 @@ impl<'r> Import<'r> {
                 Ok(())
             }
         }
+    }
+
+    /// A new entry, whose contents come later in the bundle. Where a join finds mail, that is looked through first: the
+    /// entry has no place before.
+    fn await_contents(&self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
+        let state = &self.replica.state;
+        if self.join.is_some() && !self.is_fast() {
+            let key = state.insert_entry(id, entry, None)?;
+            state.add_missing(key)?;
+            return Ok(key);
+        }
+        let at = self.replica.place_for(id, entry)?;
+        let key = state.insert_entry(id, entry, Some(&at))?;
+        state.set_pending(key, &Pending::Await)?;
+        Ok(key)
     }
 
     /// An entry that is known here has another state now.

@@ -424,7 +424,7 @@ impl Replica {
                 disk.rename(to, from)?;
                 Err(io::ErrorKind::CrossesDevices.into())
             }
-            _ => Ok(()),
+            looked => looked.map(drop),
         }
     }
 

@@ -639,11 +639,8 @@ impl Scan<'_> {
             let found = candidates.swap_remove(here.unwrap_or(0));
             return self.follow_file(found.row, &found.from, at);
         }
-        let mut without_file = self.replica.state.without_file(&hashed.digest, at.folder)?;
-        if !without_file.is_empty() {
-            // The one for which the file has the very name comes first: another one's place must stay free.
-            let named = without_file.iter().position(|row| row.at.as_ref() == Some(&at));
-            return self.adopt(without_file.swap_remove(named.unwrap_or(0)), at);
+        if let Some(row) = self.replica.state.missing_in(&hashed.digest, at.folder)?.into_iter().next() {
+            return self.adopt(row, at);
         }
         if self.join == Some(RootBefore::Empty) && self.is_leftover(&at) {
             return self.discard_leftover(&at, hashed);

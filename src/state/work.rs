@@ -141,17 +141,14 @@ impl State {
         Ok(found)
     }
 
-    /// Entries of this message, in this folder, for which a file that is found there will do: their contents are awaited, or
-    /// are nowhere on this machine.
-    pub fn without_file(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<Row>> {
+    /// The entries of this message, in this folder, whose contents are nowhere on this machine.
+    pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<Row>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT e.key FROM entry e WHERE e.digest = ?1 AND e.folder = ?2 AND e.alive
-                 AND (EXISTS (SELECT 1 FROM missing m WHERE m.entry = e.key)
-                     OR EXISTS (SELECT 1 FROM pending p WHERE p.entry = e.key AND p.kind = 0))
+            "SELECT e.key FROM entry e JOIN missing m ON m.entry = e.key WHERE e.digest = ? AND e.folder = ? AND e.alive
              ORDER BY e.key",
         )?;
         let keys = query.query_map((digest.0, folder.0), |row| Ok(EntryKey(row.get(0)?)))?;
-        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("an entry's number"))).collect()
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
     /// Entries that still await their contents.
@@ -230,13 +227,6 @@ impl State {
     pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
         Ok(())
-    }
-
-    /// The entries that are alive and whose contents are nowhere on this machine.
-    pub fn missing_entries(&self) -> Result<Vec<Row>> {
-        let mut query = self.conn.prepare_cached("SELECT entry FROM missing ORDER BY entry")?;
-        let keys = query.query_map([], |row| Ok(EntryKey(row.get(0)?)))?;
-        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
     /// The entries of this message whose contents are nowhere on this machine.
