@@ -1169,6 +1169,9 @@ impl Manifest {
 
 impl std::fmt::Display for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self == Self::default() {
+            return f.write_str("no changes");
+        }
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
         if self.folders > 0 {
             write!(f, ", {} folders made or removed", self.folders)?;

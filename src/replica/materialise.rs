@@ -22,6 +22,8 @@ use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
 /// From this many directories on, one sync of the whole file system is cheaper than one of each.
 const MANY_DIRS: usize = 16;
+/// After so many failures nothing more is tried.
+const MOST_FAILURES: usize = 100;
 /// How many pending entries are taken from the state at a time.
 const BATCH: u32 = 512;
 
@@ -38,6 +40,10 @@ pub(super) struct Progress {
     pub(super) folders_made: Vec<FolderKey>,
     folders_removed: Vec<FolderKey>,
     trashed: Vec<(Discard, Option<String>)>,
+    /// Entries for which it could not be done.
+    undone: Vec<(EntryKey, Pending)>,
+    /// Why not: the first reason, and how many there are.
+    failed: Option<(Error, usize)>,
     /// The files of a folder by base, read when one is not where it was last seen.
     bases: HashMap<FolderKey, Bases>,
 }
@@ -132,6 +138,10 @@ impl Replica {
     }
 
     /// Does everything that is to be done on disk, and records it as done.
+    ///
+    /// # Errors
+    /// Something could not be done, for example in a folder without permission. All else was, and what is left is tried
+    /// again by the next command.
     pub(super) fn materialise(&self) -> Result<()> {
         let mut progress = Progress::default();
         self.make_folders(&mut progress)?;
@@ -143,7 +153,10 @@ impl Replica {
             let Some((last, _)) = batch.last() else { break };
             after = Some(last.key);
             for (row, pending) in batch {
-                self.carry_out(&row, pending, &mut progress)?;
+                if let Err(error) = self.carry_out(&row, &pending, &mut progress) {
+                    progress.fail(error)?;
+                    progress.undone.push((row.key, pending));
+                }
             }
         }
         let mut after = 0;
@@ -152,13 +165,17 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = last.key;
             for discard in batch {
-                let file = self.discard(&discard, &mut progress)?;
-                progress.trashed.push((discard, file));
+                match self.discard(&discard, &mut progress) {
+                    Ok(file) => progress.trashed.push((discard, file)),
+                    Err(error) => progress.fail(error)?,
+                }
             }
         }
         self.remove_folders(&mut progress)?;
         self.sync_dirs(&progress.touched)?;
-        self.record_done(progress)
+        let problem = progress.problem();
+        self.record_done(progress)?;
+        problem.map_or(Ok(()), Err)
     }
 
     fn record_done(&self, progress: Progress) -> Result<()> {
@@ -199,18 +216,22 @@ impl Replica {
             self.state.remove_discard(discard.key)?;
         }
         self.state.clear_done()?;
-        if leftovers {
+        for (key, pending) in &progress.undone {
+            self.state.set_pending(*key, pending)?;
+        }
+        // What lies in a tmp/ is still needed by what is left to do.
+        if leftovers && progress.undone.is_empty() {
             self.state.set_leftovers(false)?;
         }
         transaction.commit()
     }
 
-    fn carry_out(&self, row: &Row, pending: Pending, progress: &mut Progress) -> Result<()> {
+    fn carry_out(&self, row: &Row, pending: &Pending, progress: &mut Progress) -> Result<()> {
         let Some(at) = row.at.clone() else { return Ok(()) };
         match pending {
             Pending::Reconsider => Ok(()),
             Pending::Await | Pending::Deliver => self.deliver_file(row, at, progress),
-            Pending::Move(from) => self.move_file(row, &from, &at, progress),
+            Pending::Move(from) => self.move_file(row, from, &at, progress),
         }
     }
 
@@ -486,7 +507,10 @@ impl Replica {
     fn make_folders(&self, progress: &mut Progress) -> Result<()> {
         for row in self.state.all_folders() {
             if !row.on_disk && row.state.is_some_and(|state| state.present) {
-                self.make_folder(row.key, progress)?;
+                // A message that is to go there fails, too, and is kept for the next command.
+                if let Err(error) = self.make_folder(row.key, progress) {
+                    progress.fail(error)?;
+                }
             }
         }
         Ok(())
@@ -566,8 +590,10 @@ impl Replica {
                 self.sync_dirs(&std::mem::take(&mut progress.touched))?;
                 durable = true;
             }
-            if self.remove_folder(&self.dir(&row.name), progress)? {
-                progress.folders_removed.push(row.key);
+            match self.remove_folder(&self.dir(&row.name), progress) {
+                Ok(true) => progress.folders_removed.push(row.key),
+                Ok(false) => {}
+                Err(error) => progress.fail(error)?,
             }
         }
         Ok(())
@@ -704,6 +730,25 @@ impl Replica {
 }
 
 impl Progress {
+    /// Something could not be done. That keeps nothing else from being done, unless nothing seems to work.
+    ///
+    /// # Errors
+    /// The first of too many failures.
+    fn fail(&mut self, error: Error) -> Result<()> {
+        let (first, count) = self.failed.get_or_insert((error, 0));
+        *count += 1;
+        if *count > MOST_FAILURES { Err(first.clone()) } else { Ok(()) }
+    }
+
+    /// What is to be said of the failures.
+    fn problem(&self) -> Option<Error> {
+        let (first, count) = self.failed.as_ref()?;
+        match count {
+            1 => Some(first.clone()),
+            _ => Some(first.clone().about(format_args!("{count} changes could not be made, the first of them"))),
+        }
+    }
+
     /// Notes that a name in the directory of this file has changed.
     fn touch(&mut self, file: &Path) {
         let dir = file.parent().expect("a file lies in a directory");

@@ -32,6 +32,10 @@ impl Replica {
         }
         let id = key.id().to_string();
         if let Some(peer) = self.state.peer_by_id(&id)? {
+            if peer.name == name {
+                return Err(Error::failed(format!("making {name} known: it is already, by this very key"))
+                    .advise(format!("go on with `mailsync export --to {name}`")));
+            }
             return Err(Error::failed(format!("making {name} known: this key is already known as {}", peer.name))
                 .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
         }
