@@ -595,6 +595,45 @@ fn a_folder_that_may_not_be_read_is_told_of_and_nothing_in_it_is_lost() {
 }
 
 #[test]
+fn an_import_goes_on_with_the_other_folders_where_one_may_not_be_written() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("Closed", "cur/1:2,S", "flagged there", 1);
+    desktop.put("Closed", "cur/2:2,S", "removed there", 2);
+    desktop.put("Open", "cur/3:2,S", "flagged", 3);
+    desktop.put("Open", "cur/4:2,S", "removed", 4);
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    for folder in ["Closed", "Open"] {
+        let cur = desktop.dir(folder).join("cur");
+        let name = if folder == "Open" { ["3:2,S", "4:2,S"] } else { ["1:2,S", "2:2,S"] };
+        fs::rename(cur.join(name[0]), cur.join(name[0].replace('S', "FS"))).unwrap();
+        fs::remove_file(cur.join(name[1])).unwrap();
+    }
+    desktop.put("Closed", "cur/5:2,", "new there", 5);
+    desktop.put("Open", "cur/6:2,", "new", 6);
+    let bundle = dir.path().join("b.zst");
+    desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
+    let Some(nobody) = Nobody::owning(dir.path()) else { return };
+    let closed = laptop.dir("Closed").join("cur");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+    for args in [&["import", bundle.to_str().unwrap()][..], &["scan"]] {
+        let ran = nobody.run(&laptop, args);
+        complains(&ran, 1, &["3 changes could not be made", "Closed", "Permission denied"]);
+        let of = |machine: &Machine, folder: &str| {
+            let all = machine.mailbox().into_iter();
+            all.filter(|(_, copies)| copies.iter().any(|mail| mail.folder == folder)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&laptop, "Open"), of(&desktop, "Open"));
+        assert_eq!(of(&laptop, "Closed").len(), 2, "nothing there was changed");
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let ran = nobody.run(&laptop, &["scan"]);
+    assert!(ran.code == 0 && ran.stderr.contains("0 new, 0 moved, 0 flagged, 0 removed"), "{ran:?}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
 fn an_import_into_a_folder_that_may_not_be_written_fails_and_succeeds_when_it_may() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

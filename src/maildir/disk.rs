@@ -162,6 +162,13 @@ impl Disk for RealDisk {
     }
 }
 
+/// Whether looking at a name failed because there is nothing, or because it is a symbolic link that leads nowhere or around
+/// in a circle.
+pub fn leads_nowhere(error: &io::Error) -> bool {
+    let circle = rustix::io::Errno::LOOP.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(circle)
+}
+
 /// Makes a file with these contents and modification time (nanoseconds since 1970 UTC). It must not exist. Durable only
 /// with [`Durability::Now`].
 pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {

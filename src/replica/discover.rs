@@ -10,7 +10,7 @@ use super::Replica;
 use super::listing::{settled, wall_clock};
 use crate::error::Result;
 use crate::maildir::LayoutKind;
-use crate::maildir::disk::Kind;
+use crate::maildir::disk::{Kind, leads_nowhere};
 use crate::model::{FolderName, Mtime};
 
 /// The folders that are there.
@@ -135,7 +135,7 @@ impl Replica {
         for name in unclear {
             let is_dir = match self.world.disk.metadata(&path.join(&name)) {
                 Ok(meta) => meta.is_dir,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) if leads_nowhere(&error) => false,
                 // It may be a folder that is known: searched, it is told as unreadable.
                 Err(_) => true,
             };

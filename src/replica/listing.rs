@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::maildir::disk::{Disk, Kind};
+use crate::maildir::disk::{Disk, Kind, leads_nowhere};
 use crate::maildir::{FileName, Sub};
 use crate::model::Mtime;
 use crate::state::CleanListing;
@@ -118,8 +118,7 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> io::Result<
         Kind::Directory | Kind::Other => Ok(false),
         Kind::Unclear => match disk.metadata(&dir.join(name)) {
             Ok(meta) => Ok(meta.is_file),
-            // A symbolic link that leads nowhere.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if leads_nowhere(&error) => Ok(false),
             Err(error) => Err(error),
         },
     }
