@@ -117,7 +117,7 @@ pub struct Join {
     /// The invitation, or - for standard input
     #[arg(value_name = "BUNDLE|-", default_value = "-")]
     pub bundle: PathBuf,
-    /// The replica's name; the one by which it was invited if not given
+    /// The replica's name; if not given, the one by which it was invited, or the host's for an invitation by key
     #[arg(long)]
     pub name: Option<String>,
     /// How folders become directories; found out if not given

@@ -9,7 +9,8 @@ use mailsync::replica::{ExportOptions, Fullness, Replica, ScanOptions, ScanRepor
 use super::args::Export;
 use super::{Context, Outcome};
 
-pub fn run(context: &Context, args: Export) -> Outcome {
+pub fn run(context: &Context, mut args: Export) -> Outcome {
+    args.output = args.output.filter(|output| output != Path::new("-"));
     if args.output.is_none() {
         refuse_terminal()?;
     }

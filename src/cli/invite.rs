@@ -1,13 +1,15 @@
 //! `mailsync invite`
 
 use std::io;
+use std::path::Path;
 
 use mailsync::replica::{Contents, ExportOptions, InviteOptions, Replica, ScanOptions};
 
 use super::args::Invite;
 use super::{Context, Outcome};
 
-pub fn run(context: &Context, args: Invite) -> Outcome {
+pub fn run(context: &Context, mut args: Invite) -> Outcome {
+    args.output = args.output.filter(|output| output != Path::new("-"));
     if args.output.is_none() {
         super::export::refuse_terminal()?;
     }
@@ -21,6 +23,7 @@ pub fn run(context: &Context, args: Invite) -> Outcome {
     };
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;
+    let mut later = 0;
     match &args.output {
         None => {
             let out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
@@ -31,18 +34,23 @@ pub fn run(context: &Context, args: Invite) -> Outcome {
         Some(path) => {
             let written = replica.invite_to_file(&options, path)?;
             context.say_notes(&replica);
+            later = written.len() - 1;
             for (path, exported) in written {
                 context.out.say(format_args!("wrote {}: {exported}", path.display()));
             }
         }
     }
-    tell_what_next(context, &replica, &options);
+    tell_what_next(context, &replica, &options, later);
     super::scan::complain_of(&report)
 }
 
-fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions) {
+fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions, later: usize) {
     let id = replica.public_key().id();
-    context.out.say(format_args!("next: on {}, run `mailsync join MAILROOT BUNDLE --expect {id}`", options.name));
+    let bundle = if later > 0 { "FIRST-BUNDLE" } else { "BUNDLE" };
+    context.out.say(format_args!("next: on {}, run `mailsync join MAILROOT {bundle} --expect {id}`", options.name));
+    if later > 0 {
+        context.out.say(format_args!("and then `mailsync import` with the {later} others, in any order"));
+    }
     if options.key.is_none() {
         context.out.say("whoever has the bundle can read the mail in it and join once: carry it with care");
     }

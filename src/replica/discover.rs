@@ -39,6 +39,15 @@ type Known = BTreeMap<PathBuf, (Option<Mtime>, bool)>;
 /// Directories that known folders are expected in, each with the folder whose directory it is where its name doesn't tell.
 type Expected = BTreeMap<PathBuf, Option<FolderName>>;
 
+/// What one directory holds.
+struct Searched {
+    /// Directories to be searched.
+    subdirectories: Vec<PathBuf>,
+    /// The same, by way of symbolic links.
+    linked: Vec<PathBuf>,
+    is_folder: bool,
+}
+
 impl Replica {
     /// Finds the folders. Within a transaction: what was learnt of the directories is recorded.
     pub(super) fn discover(&self) -> Result<Discovery> {
@@ -49,7 +58,9 @@ impl Replica {
         let mut visited = BTreeSet::new();
         let mut identities = HashSet::new();
         let mut todo = vec![PathBuf::new()];
-        while let Some(dir) = todo.pop() {
+        // A directory goes by its own name, not by that of a symbolic link to it: links are followed last.
+        let mut links = Vec::new();
+        while let Some(dir) = todo.pop().or_else(|| links.pop()) {
             let path = self.mail_root().join(&dir);
             let meta = match self.world.disk.metadata(&path) {
                 Ok(meta) if meta.is_dir => meta,
@@ -70,9 +81,10 @@ impl Replica {
                 is_folder
             } else {
                 match self.search(&dir, &path, &expected) {
-                    Ok((subdirectories, is_folder)) => {
+                    Ok(Searched { subdirectories, linked, is_folder }) => {
                         found.listed += 1;
                         todo.extend(subdirectories);
+                        links.extend(linked);
                         is_folder
                     }
                     Err(error) => {
@@ -119,11 +131,11 @@ impl Replica {
         expected
     }
 
-    /// Reads one directory: the subdirectories to be searched, and whether it is a folder.
-    fn search(&self, dir: &Path, path: &Path, expected: &Expected) -> io::Result<(Vec<PathBuf>, bool)> {
+    /// Reads one directory.
+    fn search(&self, dir: &Path, path: &Path, expected: &Expected) -> io::Result<Searched> {
         let before = self.world.disk.metadata(path)?.mtime;
         let started = wall_clock();
-        let mut subdirectories = Vec::new();
+        let (mut subdirectories, mut linked) = (Vec::new(), Vec::new());
         let mut is_folder = false;
         let mut unclear = Vec::new();
         self.world.disk.list(path, &mut |name, kind| match kind {
@@ -143,14 +155,17 @@ impl Replica {
                 if is_sub(&name) {
                     is_folder |= name != "tmp";
                 } else {
-                    subdirectories.push(name);
+                    linked.push(name);
                 }
             }
         }
-        subdirectories.retain(|name| self.may_hold_folders(dir, path, name, expected));
+        for names in [&mut subdirectories, &mut linked] {
+            names.retain(|name| self.may_hold_folders(dir, path, name, expected));
+        }
         let clean = settled(before, started) && self.world.disk.metadata(path)?.mtime == before;
         self.state.set_directory(dir, clean.then_some(before), is_folder).map_err(io::Error::other)?;
-        Ok((subdirectories.iter().map(|name| dir.join(name)).collect(), is_folder))
+        let below = |names: Vec<std::ffi::OsString>| names.iter().map(|name| dir.join(name)).collect();
+        Ok(Searched { subdirectories: below(subdirectories), linked: below(linked), is_folder })
     }
 
     /// Whether a subdirectory is to be searched.

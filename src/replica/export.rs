@@ -482,8 +482,31 @@ impl Replica {
     /// # Errors
     /// The file can't be written; or it is to be split, and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        self.check_target(path)?;
         let plan = self.plan_export(options, path.is_dir().then_some(path))?;
         self.write_plan_to_file(plan, path)
+    }
+
+    /// A bundle takes the place of an earlier one, and of nothing else.
+    ///
+    /// # Errors
+    /// `path` lies in the mail root, or is a file that is no bundle.
+    pub(super) fn check_target(&self, path: &Path) -> Result<()> {
+        let doing = format!("writing the bundle {}", path.display());
+        if path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir() {
+            return Err(Error::usage(format!("{doing}: there is no such directory")).advise("make it first"));
+        }
+        let dir = if path.is_dir() { Some(path) } else { path.parent() };
+        let dir = dir.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+        if dir.and_then(|dir| dir.canonicalize().ok()).is_some_and(|dir| dir.starts_with(self.mail_root())) {
+            return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
+                .advise("choose another place"));
+        }
+        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) && !begins_as_a_bundle(path) {
+            return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
+                .advise("choose another name, or remove that file first"));
+        }
+        Ok(())
     }
 
     pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
@@ -632,6 +655,13 @@ impl Replica {
         }
         Ok(found)
     }
+}
+
+/// Whether a file begins as every bundle does, with the magic number of a zstd frame.
+fn begins_as_a_bundle(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut magic));
+    read.is_ok() && magic == [0x28, 0xb5, 0x2f, 0xfd]
 }
 
 /// A plan whose parts were taken out to be written.

@@ -39,6 +39,7 @@ impl Replica {
 
     /// The same into a file, or into a directory; see [`Replica::export_to_file`].
     pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        self.check_target(path)?;
         let plan = self.plan_invitation(options, path.is_dir().then_some(path))?;
         self.write_plan_to_file(plan, path)
     }
