@@ -79,7 +79,7 @@ fn exchange(replica: &Replica, peer: &str, imported: &mut Vec<Imported>) -> Resu
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| fail("running", &error))?;
-    let result = talk(replica, &mut child, bundle, imported);
+    let result = talk(replica, peer, &mut child, bundle, imported);
     if result.is_err() {
         // It may wait for what nobody reads any more.
         let _ = child.kill();
@@ -106,7 +106,13 @@ fn write_bundle(replica: &Replica, peer: &str) -> Result<File> {
     Ok(file)
 }
 
-fn talk(replica: &Replica, child: &mut Child, mut bundle: File, imported: &mut Vec<Imported>) -> Result<()> {
+fn talk(
+    replica: &Replica,
+    peer: &str,
+    child: &mut Child,
+    mut bundle: File,
+    imported: &mut Vec<Imported>,
+) -> Result<()> {
     let mut stdin = child.stdin.take().expect("a pipe was asked for");
     let stdout = child.stdout.take().expect("a pipe was asked for");
     std::thread::scope(|scope| {
@@ -118,7 +124,8 @@ fn talk(replica: &Replica, child: &mut Child, mut bundle: File, imported: &mut V
         if silent {
             return Ok(());
         }
-        replica.import_stream(None, answer, &ImportOptions::default(), |one| imported.push(one))
+        let about = format!("the answer of {}", printable(peer));
+        replica.import_answer(&about, answer, &ImportOptions::default(), |one| imported.push(one))
     })
 }
 

@@ -192,6 +192,17 @@ impl Replica {
         self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
     }
 
+    /// The same for what a program answers; `about` says whose answer it is.
+    pub fn import_answer(
+        &self,
+        about: &str,
+        source: impl BufRead,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        self.import_all(&mut Stream::new(source), None, about, options, &mut each)
+    }
+
     /// Imports what is left of a stream.
     pub(super) fn import_all<R: BufRead>(
         &self,

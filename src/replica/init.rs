@@ -131,17 +131,23 @@ pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
     fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
 }
 
-/// Makes an empty state, in the place of one that an interrupted `init` or `join` has left.
+/// Makes an empty state, in the place of one that an interrupted `init` or `join` has left. That one goes only when the new
+/// one is complete: whoever looks always finds a state that says how far it is.
 pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
     let path = home.database();
-    for suffix in ["", "-wal", "-shm"] {
+    let beside = |suffix: &str| {
         let mut file = path.clone().into_os_string();
         file.push(suffix);
-        let file = PathBuf::from(file);
-        super::materialise::remove_if_there(fs::remove_file(&file))
-            .map_err(|error| Error::io("removing", &file, error))?;
-    }
-    State::create(&path, incarnation)?.set_joining(joining)
+        PathBuf::from(file)
+    };
+    let remove = |file: PathBuf| {
+        super::materialise::remove_if_there(fs::remove_file(&file)).map_err(|error| Error::io("removing", &file, error))
+    };
+    let new = beside(".new");
+    [".new", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
+    State::create(&new, incarnation)?.set_joining(joining)?;
+    ["-wal", "-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
+    fs::rename(&new, &path).map_err(|error| Error::io("renaming", &new, error))
 }
 
 /// Writes a file under a temporary name, and gives it its name when it is durable.

@@ -95,10 +95,12 @@ impl Replica {
         check_name(&name)?;
         make_mail_root(&options.mail_root)?;
         let mail_root = check_mail_root(&options.mail_root)?;
-        let repeated = interrupted_join(home, &mail_root, &name)?;
+        interrupted_join(home, &mail_root, &name)?;
         let detected = detect(&mail_root, options.layout)?;
         home.make()?;
         let lock = home.lock(options.lock_timeout)?;
+        // Another join may have come to its end while the lock was waited for.
+        let repeated = interrupted_join(home, &mail_root, &name)?;
         make_key(home, &name)?;
         let holds_mail = holds_messages(&mail_root);
         let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
@@ -110,8 +112,10 @@ impl Replica {
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
         replica.recognise_home()?;
-        detected.notes.into_iter().for_each(|note| replica.note(note));
-        Ok((replica, Before { root, empty_now: !holds_mail }))
+        detected.notes.iter().for_each(|note| replica.note(note.clone()));
+        // Folders that an interrupted join has made are looked at, as some of them may be gone since then.
+        let empty_now = !holds_mail && (repeated.is_none() || detected.folders == 0);
+        Ok((replica, Before { root, empty_now }))
     }
 
     /// The inviter is the first peer. Until it shows to know this replica, bundles for it prove that it invited it.
@@ -141,6 +145,12 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
             "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
         ));
     }
+    if manifest.kind != Kind::Full {
+        return Err(Error::rejected("this is a later part of an invitation, or a delta").advise(
+            "join with the first part of what `mailsync invite NAME` wrote on a machine that has the mail, then import the \
+             others",
+        ));
+    }
     let for_this_key = || {
         let key = fs::read_to_string(home.key_file()).ok().and_then(|text| PrivateKey::from_openssh(&text).ok());
         key.is_some_and(|key| manifest.recipient == Some(key.public_key().id()))
@@ -148,10 +158,6 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
     if manifest.invitation.is_none() && !for_this_key() {
         return Err(Error::rejected("this bundle is no invitation")
             .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
-    }
-    if manifest.kind != Kind::Full {
-        return Err(Error::rejected("this is a later part of an invitation, or a delta")
-            .advise("join with its first part, then import the others"));
     }
     Ok(())
 }

@@ -246,7 +246,9 @@ impl Scan<'_> {
                 continue;
             }
             state.set_folder_on_disk(key, true)?;
-            if !row.state.is_some_and(|state| state.present) {
+            // Of a folder that an interrupted join has made, and that was removed since then, nobody here has made anything.
+            let leftover = self.join == Some(RootBefore::Empty) && row.state.is_some();
+            if !leftover && !row.state.is_some_and(|state| state.present) {
                 let stamp = self.stamp()?;
                 state.set_folder_state(key, FolderState { stamp, present: true })?;
                 self.report.folders_made += 1;
@@ -570,6 +572,12 @@ impl Scan<'_> {
             state.update_entry(&row, &entry)?;
             row.entry = entry;
         }
+        self.take_leftover(row, at)
+    }
+
+    /// The file that was found becomes that of an entry which has none, and says nothing about its flags.
+    fn take_leftover(&mut self, mut row: Row, at: Place) -> Result<()> {
+        let state = &self.replica.state;
         self.report.adopted += 1;
         state.remove_missing(row.key)?;
         state.clear_pending(row.key)?;
@@ -639,15 +647,23 @@ impl Scan<'_> {
             let found = candidates.swap_remove(here.unwrap_or(0));
             return self.follow_file(found.row, &found.from, at);
         }
-        if let Some(row) = self.replica.state.missing_in(&hashed.digest, at.folder)?.into_iter().next() {
-            return self.adopt(row, at);
+        let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
+        let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
+        // One that a kill has caught before it had its date is written anew.
+        let complete = |row: &Row| !leftover || row.entry.mtime == hashed.mtime;
+        if let Some(row) = missing.into_iter().find(complete) {
+            return if leftover { self.take_leftover(row, at) } else { self.adopt(row, at) };
         }
-        if self.join == Some(RootBefore::Empty) && self.is_leftover(&at) {
+        if leftover {
             return self.discard_leftover(&at, hashed);
         }
         let stamp = self.stamp()?;
         self.report.new += 1;
-        let name = self.replica.state.folder_row(at.folder)?.name.clone();
+        let folder = self.replica.state.folder_row(at.folder)?;
+        let name = folder.name.clone();
+        if folder.state.is_some_and(|state| !state.present) {
+            self.replica.state.set_folder_state(at.folder, FolderState { stamp, present: true })?;
+        }
         self.replica.deliver(stamp, self.origin, name, &flags_of(&at), hashed, &at)
     }
 

@@ -1,0 +1,412 @@
+//! `purge` forgets a removal only when nobody can bring the message back any more, and what was forgotten stays removed:
+//! whatever old bundle or old replica turns up.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mailsync::model::Digest;
+use support::{Machine, Ran, complains, make_peers, pair, pass, run, scratch};
+
+fn mail(subject: &str) -> String {
+    format!("Subject: {subject}\n\n{subject}\n")
+}
+
+fn has(machine: &Machine, subject: &str) -> bool {
+    machine.mailbox().contains_key(&Digest::of(mail(subject).as_bytes()))
+}
+
+/// Puts a message into the INBOX, under its subject.
+fn put(machine: &Machine, subject: &str) {
+    machine.put("INBOX", &format!("cur/{subject}:2,S"), mail(subject), 1_600_000_000);
+}
+
+/// Removes a message that was put there.
+fn remove(machine: &Machine, subject: &str) {
+    fs::remove_file(machine.dir("INBOX").join(format!("cur/{subject}:2,S"))).unwrap();
+}
+
+/// How many tombstones a purge forgets and keeps.
+#[track_caller]
+fn purges(machine: &Machine, forgotten: u64, kept: u64) {
+    let purged = machine.ok(&["purge", "--json"]).json();
+    let counts = (purged["tombstones"].as_u64().unwrap(), purged["tombstones_kept"].as_u64().unwrap());
+    assert_eq!(counts, (forgotten, kept), "{}: {purged}", machine.name);
+}
+
+/// Both machines exchange bundles until each knows what the other has.
+fn exchange(one: &Machine, other: &Machine) {
+    pass(one, other);
+    pass(other, one);
+    pass(one, other);
+}
+
+fn import(machine: &Machine, bundle: &[u8]) -> Ran {
+    machine.run_with(&["import", "--json"], bundle)
+}
+
+/// A machine as it was.
+struct Backup(PathBuf);
+
+impl Backup {
+    fn of(machine: &Machine) -> Self {
+        let backup = Self(machine.home.with_extension("backup"));
+        copy(&machine.home, &backup.0.join("home"));
+        copy(&machine.mail, &backup.0.join("mail"));
+        backup
+    }
+
+    fn restore(&self, machine: &Machine) {
+        fs::remove_dir_all(&machine.home).unwrap();
+        fs::remove_dir_all(&machine.mail).unwrap();
+        copy(&self.0.join("home"), &machine.home);
+        copy(&self.0.join("mail"), &machine.mail);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let ran = run(Command::new("cp").arg("-a").args([from, to]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+fn same(one: &Machine, other: &Machine) {
+    assert_eq!(one.mailbox(), other.mailbox());
+}
+
+/// Two replicas with three messages, of which `gone` was removed and its removal forgotten by the desktop; and the laptop as
+/// it was before.
+fn after_a_purge(dir: &Path) -> (Machine, Machine, Backup) {
+    let (desktop, laptop) = pair(dir);
+    for subject in ["gone", "stays", "other"] {
+        put(&desktop, subject);
+    }
+    exchange(&desktop, &laptop);
+    let backup = Backup::of(&laptop);
+    remove(&desktop, "gone");
+    exchange(&desktop, &laptop);
+    purges(&desktop, 1, 0);
+    assert!(!has(&laptop, "gone"));
+    (desktop, laptop, backup)
+}
+
+#[test]
+fn a_removal_is_kept_until_every_peer_has_shown_to_know_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let server = Machine::replica(dir.path(), "server");
+    make_peers(&desktop, &server);
+    put(&desktop, "gone");
+    put(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &server);
+    remove(&desktop, "gone");
+    desktop.ok(&["scan"]);
+    purges(&desktop, 0, 1);
+    pass(&desktop, &laptop);
+    // The laptop knows that the desktop knows; the desktop doesn't yet know that the laptop does.
+    purges(&desktop, 0, 1);
+    purges(&laptop, 1, 0);
+    pass(&laptop, &desktop);
+    purges(&desktop, 0, 1);
+    pass(&desktop, &server);
+    assert!(!has(&server, "gone"));
+    purges(&desktop, 0, 1);
+    pass(&server, &desktop);
+    purges(&desktop, 1, 0);
+    purges(&desktop, 0, 0);
+    purges(&server, 1, 0);
+    for machine in [&laptop, &server] {
+        put(machine, &format!("of-{}", machine.name));
+        exchange(&desktop, machine);
+    }
+    exchange(&desktop, &laptop);
+    same(&desktop, &laptop);
+    same(&desktop, &server);
+    assert!(has(&desktop, "stays") && !has(&desktop, "gone"));
+}
+
+#[test]
+fn a_replica_without_peers_forgets_nothing() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    put(&desktop, "gone");
+    desktop.ok(&["scan"]);
+    remove(&desktop, "gone");
+    desktop.ok(&["scan"]);
+    purges(&desktop, 0, 1);
+}
+
+#[test]
+fn an_invited_replica_is_waited_for_until_it_is_given_up() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "gone");
+    put(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    let tablet = Machine::new(dir.path(), "tablet");
+    let invitation = desktop.ok(&["invite", "tablet"]).stdout;
+    remove(&desktop, "gone");
+    exchange(&desktop, &laptop);
+    purges(&desktop, 0, 1);
+    // It joins late, and finds out.
+    let ran = tablet.run_with(&["join", tablet.mail.to_str().unwrap()], &invitation);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(has(&tablet, "gone"));
+    purges(&desktop, 0, 1);
+    pass(&tablet, &desktop);
+    assert!(!has(&desktop, "gone"));
+    purges(&desktop, 0, 1);
+    exchange(&desktop, &tablet);
+    assert!(!has(&tablet, "gone"));
+    purges(&desktop, 1, 0);
+
+    // Another one never answers.
+    desktop.ok(&["invite", "phone"]);
+    remove(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &tablet);
+    purges(&desktop, 0, 1);
+    desktop.ok(&["peer", "remove", "phone"]);
+    purges(&desktop, 1, 0);
+}
+
+#[test]
+fn who_was_given_up_and_answers_after_all_brings_nothing_back() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "gone");
+    put(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    let tablet = Machine::new(dir.path(), "tablet");
+    let invitation = desktop.ok(&["invite", "tablet"]).stdout;
+    let ran = tablet.run_with(&["join", tablet.mail.to_str().unwrap()], &invitation);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    desktop.ok(&["peer", "remove", "tablet"]);
+    remove(&desktop, "gone");
+    exchange(&desktop, &laptop);
+    purges(&desktop, 1, 0);
+    put(&tablet, "new");
+    desktop.ok(&["peer", "add", "tablet", "--key", &tablet.key()]);
+    // Nothing of it is known, so it sends a delta from the invitation, which can't be judged here.
+    let ran = import(&desktop, &tablet.ok(&["export"]).stdout);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    exchange(&desktop, &tablet);
+    same(&desktop, &tablet);
+    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+}
+
+#[test]
+fn the_trash_is_emptied_by_age_and_when_its_removal_is_forgotten() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "gone");
+    put(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    remove(&desktop, "gone");
+    pass(&desktop, &laptop);
+    let trash = || fs::read_dir(laptop.home.join("trash")).unwrap().count();
+    let purge = || laptop.ok(&["purge", "--json"]).json();
+    assert_eq!(trash(), 1);
+    // Young enough to be kept, although nobody needs to know any more.
+    let purged = purge();
+    assert_eq!((purged["tombstones"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
+    assert_eq!(trash(), 1);
+    let keep_for = |days: u32| {
+        let file = laptop.home.join("config.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        let edit = |line: &str| {
+            if line.starts_with("trash_days") { format!("trash_days = {days}\n") } else { format!("{line}\n") }
+        };
+        fs::write(file, config.lines().map(edit).collect::<String>()).unwrap();
+    };
+    keep_for(0);
+    let purged = purge();
+    assert_eq!((purged["trashed"].as_u64(), trash()), (Some(1), 0), "{purged}");
+    assert_eq!(purged["trashed_bytes"], mail("gone").len());
+
+    // Old enough, and still needed: a peer doesn't know yet.
+    let server = Machine::replica(dir.path(), "server");
+    make_peers(&laptop, &server);
+    exchange(&laptop, &server);
+    remove(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    let purged = purge();
+    assert_eq!((purged["tombstones_kept"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
+    assert_eq!(trash(), 1);
+    exchange(&laptop, &server);
+    let purged = purge();
+    assert_eq!((purged["tombstones"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(1)), "{purged}");
+    assert_eq!(trash(), 0);
+    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json()["trash"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_restored_from_the_trash_after_its_removal_was_forgotten_is_new_mail_everywhere() {
+    let dir = scratch();
+    let (desktop, laptop, _) = after_a_purge(dir.path());
+    purges(&laptop, 1, 0);
+    let listed = laptop.ok(&["trash", "list", "--json"]).json();
+    let number = listed["trash"][0]["id"].to_string();
+    laptop.ok(&["trash", "restore", &number]);
+    assert!(has(&laptop, "gone"));
+    exchange(&laptop, &desktop);
+    same(&desktop, &laptop);
+    assert!(has(&desktop, "gone"));
+    purges(&desktop, 0, 0);
+}
+
+#[test]
+fn an_old_bundle_brings_nothing_back() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["gone", "stays", "other"] {
+        put(&laptop, subject);
+    }
+    let delta = laptop.ok(&["export"]).stdout;
+    let full = laptop.ok(&["export", "--full"]).stdout;
+    assert_eq!(desktop.run_with(&["import"], &delta).code, 0);
+    exchange(&desktop, &laptop);
+    let late = laptop.ok(&["export", "--full"]).stdout;
+    remove(&laptop, "gone");
+    exchange(&laptop, &desktop);
+    exchange(&laptop, &desktop);
+    purges(&desktop, 1, 0);
+    purges(&laptop, 1, 0);
+    let before = desktop.mailbox();
+    for bundle in [&delta, &full, &late] {
+        let ran = import(&desktop, bundle);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(ran.json()["bundles"][0]["new"], 0);
+        assert_eq!(desktop.mailbox(), before);
+    }
+    put(&laptop, "new");
+    exchange(&laptop, &desktop);
+    same(&desktop, &laptop);
+    assert!(!has(&desktop, "gone"));
+    assert_eq!(desktop.mailbox().len(), 3);
+}
+
+#[test]
+fn a_peer_older_than_what_was_forgotten_gets_a_full_bundle() {
+    let dir = scratch();
+    let (desktop, laptop, backup) = after_a_purge(dir.path());
+    backup.restore(&laptop);
+    assert!(has(&laptop, "gone"));
+    let bundle = laptop.ok(&["export"]).stdout;
+    let ran = import(&desktop, &bundle);
+    assert_eq!(ran.code, 0, "it holds nothing new: {}", ran.stderr);
+    assert!(!has(&desktop, "gone"));
+    let file = dir.path().join("full");
+    let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    assert!(ran.stderr.contains("full bundle"), "it should be said: {}", ran.stderr);
+    let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
+    assert_eq!(inside["bundles"][0]["kind"], "full", "{inside}");
+    laptop.ok(&["import", file.to_str().unwrap()]);
+    assert!(!has(&laptop, "gone"));
+    same(&desktop, &laptop);
+    assert_eq!(
+        fs::read_dir(laptop.home.join("trash")).unwrap().count(),
+        1,
+        "what was removed there is in the trash here"
+    );
+    pass(&laptop, &desktop);
+    let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    assert!(!ran.stderr.contains("full bundle"), "{}", ran.stderr);
+    let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
+    assert_eq!(inside["bundles"][0]["kind"], "delta", "{inside}");
+    same(&desktop, &laptop);
+}
+
+#[test]
+fn a_delta_from_a_past_that_cannot_be_judged_waits_for_a_full_bundle() {
+    let dir = scratch();
+    let (desktop, laptop, backup) = after_a_purge(dir.path());
+    backup.restore(&laptop);
+    put(&laptop, "new");
+    // Flagged in the forgotten past: no reason to come back.
+    let cur = laptop.dir("INBOX").join("cur");
+    let gone = mail("gone");
+    let is_gone = |path: &PathBuf| fs::read(path).unwrap() == gone.as_bytes();
+    let path = fs::read_dir(&cur).unwrap().map(|item| item.unwrap().path()).find(is_gone).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    fs::rename(&path, cur.join(name.replace(":2,S", ":2,FS"))).unwrap();
+    let bundle = laptop.ok(&["export"]).stdout;
+    let before = desktop.mailbox();
+    let ran = desktop.run_with(&["import"], &bundle);
+    complains(&ran, 3, &["laptop", "export --to laptop"]);
+    assert_eq!(desktop.mailbox(), before);
+    let ran = pass(&desktop, &laptop);
+    assert_eq!(ran.code, 0);
+    assert!(!has(&laptop, "gone") && has(&laptop, "new"));
+    pass(&laptop, &desktop);
+    same(&desktop, &laptop);
+    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+    // The bundle that had to wait brings nothing either.
+    let ran = import(&desktop, &bundle);
+    assert!([0, 3].contains(&ran.code), "{}", ran.stderr);
+    same(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    same(&desktop, &laptop);
+}
+
+#[test]
+fn a_restored_replica_that_sends_a_full_bundle_brings_nothing_back() {
+    let dir = scratch();
+    let (desktop, laptop, backup) = after_a_purge(dir.path());
+    backup.restore(&laptop);
+    put(&laptop, "new");
+    let ran = import(&desktop, &laptop.ok(&["export", "--full"]).stdout);
+    assert_eq!(ran.code, 0, "a full one is always taken: {}", ran.stderr);
+    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays") && has(&desktop, "other"));
+    exchange(&desktop, &laptop);
+    same(&desktop, &laptop);
+    assert!(!has(&laptop, "gone"));
+}
+
+#[test]
+fn a_replica_that_was_restored_and_purges_itself_loses_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["gone", "stays", "other"] {
+        put(&desktop, subject);
+    }
+    exchange(&desktop, &laptop);
+    let backup = Backup::of(&desktop);
+    put(&desktop, "forgotten");
+    remove(&desktop, "gone");
+    exchange(&desktop, &laptop);
+    purges(&laptop, 1, 0);
+    backup.restore(&desktop);
+    assert!(has(&desktop, "gone") && !has(&desktop, "forgotten"));
+    desktop.ok(&["purge"]);
+    // The laptop doesn't know yet what the desktop has lost, but is told so in any case.
+    let ran = import(&desktop, &laptop.ok(&["export"]).stdout);
+    assert!([0, 3].contains(&ran.code), "{}", ran.stderr);
+    exchange(&desktop, &laptop);
+    exchange(&laptop, &desktop);
+    same(&desktop, &laptop);
+    assert!(!has(&desktop, "gone"));
+    assert!(has(&desktop, "forgotten"), "the laptop still has what the desktop lost");
+}
+
+#[test]
+fn a_state_restored_beside_the_newer_mail_brings_nothing_back() {
+    let dir = scratch();
+    let (desktop, laptop, backup) = after_a_purge(dir.path());
+    put(&laptop, "new");
+    exchange(&laptop, &desktop);
+    fs::remove_dir_all(&laptop.home).unwrap();
+    copy(&backup.0.join("home"), &laptop.home);
+    // It finds that a message is gone which it had, and one there that the desktop has as well.
+    let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
+    complains(&ran, 3, &["laptop"]);
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    same(&desktop, &laptop);
+    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+    let copies: usize = desktop.mailbox().values().map(Vec::len).sum();
+    assert_eq!(copies, 3, "nothing is doubled");
+}
