@@ -74,6 +74,8 @@ pub struct Beginning {
     pub maildir_plus_plus: bool,
     /// Whether it is invited by a neighbour with a lower number; else both are made known to each other.
     pub invited: bool,
+    /// Whether an invitation holds messages.
+    pub with_messages: bool,
     /// What it has when it begins: messages and their folders.
     pub mail: Vec<(usize, usize)>,
 }
@@ -109,6 +111,7 @@ impl Beginning {
             skew: rng.one_of(&[0, 0, 0, 500, -500, 100_000]),
             maildir_plus_plus: rng.percent(50),
             invited: rng.percent(50),
+            with_messages: rng.percent(60),
             mail: (0..mail).map(|_| (rng.below(MESSAGES), rng.below(FOLDERS.len()))).collect(),
         }
     }

@@ -160,8 +160,8 @@ impl Network {
         let inviter = known.first().copied().filter(|_| beginning.invited);
         let replica = if let Some(inviter) = inviter {
             let file = self.dir.path().join(format!("invitation of {name}"));
-            let invite =
-                InviteOptions { name: name.clone(), key: None, contents: Contents::Included, level: 1, split: None };
+            let contents = if beginning.with_messages { Contents::Included } else { Contents::LeftOut };
+            let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
             let join = JoinOptions { mail_root, name: None, layout, expect: None, lock_timeout: TIMEOUT };
@@ -540,7 +540,9 @@ impl Network {
             }
             let wants = state.missing_digests(100).unwrap();
             if !wants.is_empty() || state.count_pending().unwrap() > 0 {
-                return Err(format!("{name} has {} to do and wants {wants:?}", state.count_pending().unwrap()));
+                let pending: Vec<_> = state.pending_batch(None, 10).unwrap();
+                let discards: Vec<_> = state.discard_batch(0, 10).unwrap();
+                return Err(format!("{name} wants {wants:?} and has to do {pending:?}, {discards:?}"));
             }
             let mut expected: Vec<_> =
                 view.entries.iter().map(|(id, entry)| (id.digest, entry.0.clone(), entry.1.clone())).collect();
