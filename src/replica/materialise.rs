@@ -81,6 +81,8 @@ impl Replica {
         match (&row.at, row.entry.alive()) {
             (None, false) => state.remove_missing(row.key),
             (None, true) => {
+                // It may have been missing until now: from here on it awaits its contents, and is missing again if none come.
+                state.remove_missing(row.key)?;
                 state.set_place(row.key, Some(&self.place_for(&row.id, &row.entry)?))?;
                 state.set_pending(row.key, &Pending::Await)
             }

@@ -1,0 +1,185 @@
+//! Histories: who there is, and what happens, step by step.
+
+use super::super::rng::Rng;
+
+/// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
+/// too.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A message comes into a folder, with flags, or into its `new/`.
+    Deliver { message: usize, folder: usize, flags: &'static str, recent: bool },
+    /// A message that was removed somewhere comes back into a folder.
+    Redeliver { removed: usize, folder: usize },
+    /// A message is copied to a folder.
+    Copy { file: usize, folder: usize },
+    /// A flag is set, or cleared if it is set.
+    Flag { file: usize, flag: char },
+    /// A mail reader sees what is in `new/`.
+    See { folder: usize },
+    /// A message is moved to a folder.
+    Move { file: usize, folder: usize },
+    /// A message is removed.
+    Remove { file: usize },
+    /// A folder is made.
+    MakeFolder { folder: usize },
+    /// A folder gets another name.
+    RenameFolder { folder: usize, to: usize },
+    /// A folder is removed with everything in it.
+    RemoveFolder { folder: usize },
+    /// The mail root is scanned.
+    Scan,
+    /// What nobody needs any more is forgotten.
+    Purge,
+    /// A bundle for a neighbour is written.
+    Export { neighbour: usize, since_last: bool },
+    /// A bundle is carried to where it belongs. It may get lost instead, stay to come again, or be imported by a command
+    /// that is killed at one of its file operations.
+    Carry { bundle: usize, arrives: bool, stays: bool, killed_at: Option<usize> },
+    /// A bundle for a neighbour is written and imported at once, and so is one as an answer.
+    Meet { neighbour: usize },
+    /// A backup of home and mail root is made.
+    Save,
+    /// The backup is restored.
+    Restore,
+}
+
+/// Something happens somewhere, some time after what came before.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Milliseconds since the step before.
+    pub after: u64,
+    /// Which replica.
+    pub at: usize,
+    /// What.
+    pub op: Op,
+}
+
+/// Who there is.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where incarnations and tokens come from.
+    pub seed: u64,
+    /// Who exchanges bundles with whom.
+    pub edges: Vec<(usize, usize)>,
+    /// The replicas, each of which comes after those by which it may be invited.
+    pub replicas: Vec<Beginning>,
+}
+
+/// How a replica begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// By how many milliseconds its clock is wrong.
+    pub skew: i64,
+    /// Whether its directories are those of Maildir++.
+    pub maildir_plus_plus: bool,
+    /// Whether it is invited by a neighbour with a lower number; else both are made known to each other.
+    pub invited: bool,
+    /// Whether an invitation holds messages.
+    pub with_messages: bool,
+    /// What it has when it begins: messages and their folders.
+    pub mail: Vec<(usize, usize)>,
+}
+
+/// A network, and what happens in it.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub setup: Setup,
+    pub steps: Vec<Step>,
+}
+
+/// How many different messages there are: few, so that the same one turns up at several places.
+const MESSAGES: usize = 60;
+
+impl Setup {
+    /// A tree, a ring or a mesh.
+    fn random(count: usize, rng: &mut Rng) -> Self {
+        let tree: Vec<_> = (1..count).map(|i| (rng.below(i), i)).collect();
+        let edges = match rng.below(3) {
+            0 => tree,
+            1 => (1..count).map(|i| (i - 1, i)).chain([(0, count - 1)]).collect(),
+            _ => tree.into_iter().chain((1..count).map(|i| (rng.below(i), i))).collect(),
+        };
+        let replicas = (0..count).map(|_| Beginning::random(rng)).collect();
+        Self { seed: rng.number(), edges, replicas }
+    }
+}
+
+impl Beginning {
+    fn random(rng: &mut Rng) -> Self {
+        let mail = if rng.percent(40) { 1 + rng.below(5) } else { 0 };
+        Self {
+            skew: rng.one_of(&[0, 0, 0, 500, -500, 100_000]),
+            maildir_plus_plus: rng.percent(50),
+            invited: rng.percent(50),
+            with_messages: rng.percent(60),
+            mail: (0..mail).map(|_| (rng.below(MESSAGES), rng.below(FOLDERS.len()))).collect(),
+        }
+    }
+}
+
+/// The folders in which messages lie; further ones come up when these are renamed.
+pub const FOLDERS: [&str; 4] = ["INBOX", "A", "B", "B/C"];
+
+impl Step {
+    fn random(rng: &mut Rng) -> Self {
+        let (after, at) = (1 + rng.number() % 19, rng.below(1 << 16));
+        let (some, folder) = (rng.below(1 << 16), rng.below(1 << 16));
+        let op = match rng.below(100) {
+            0..14 => {
+                let recent = rng.percent(40);
+                let flags = if recent { "" } else { rng.one_of(&["", "S", "FS"]) };
+                Op::Deliver { message: rng.below(MESSAGES), folder, flags, recent }
+            }
+            14..17 => Op::Redeliver { removed: some, folder },
+            17..20 => Op::Copy { file: some, folder },
+            20..29 => Op::Flag { file: some, flag: rng.one_of(&['F', 'R', 'S', 'T']) },
+            29..31 => Op::See { folder },
+            31..40 => Op::Move { file: some, folder },
+            40..49 => Op::Remove { file: some },
+            49..51 => Op::MakeFolder { folder },
+            51..52 => Op::RenameFolder { folder, to: rng.below(1 << 16) },
+            52..53 => Op::RemoveFolder { folder },
+            53..54 => Op::Scan,
+            54..60 => Op::Purge,
+            60..73 => Op::Export { neighbour: some, since_last: rng.percent(20) },
+            73..86 => {
+                let killed_at = rng.percent(30).then(|| 1 + rng.below(40));
+                Op::Carry { bundle: some, arrives: rng.percent(85), stays: rng.percent(20), killed_at }
+            }
+            86..96 => Op::Meet { neighbour: some },
+            96..98 => Op::Save,
+            _ => Op::Restore,
+        };
+        Self { after, at, op }
+    }
+}
+
+impl History {
+    /// A history of so many steps among so many replicas.
+    pub fn random(replicas: usize, seed: u64, steps: usize) -> Self {
+        let rng = &mut Rng::new(!seed);
+        let setup = Setup::random(replicas, rng);
+        Self { setup, steps: (0..steps).map(|_| Step::random(rng)).collect() }
+    }
+
+    /// This history without the steps that don't matter to `fails`.
+    pub fn with_fewest_steps(self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut smallest = self;
+        let mut chunk = smallest.steps.len();
+        while chunk > 0 {
+            let mut start = 0;
+            while start < smallest.steps.len() {
+                let end = smallest.steps.len().min(start + chunk);
+                let mut smaller = smallest.clone();
+                smaller.steps.drain(start..end);
+                if fails(&smaller) {
+                    smallest = smaller;
+                } else {
+                    start = end;
+                }
+            }
+            chunk /= 2;
+        }
+        smallest
+    }
+}

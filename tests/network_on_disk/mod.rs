@@ -1,0 +1,630 @@
+//! Networks of replicas on real directories, driven through the library, and random histories of what happens to them.
+//!
+//! A [`Network`] moves bundle files between replicas the way people with memory sticks do: some get lost, some are read
+//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own before each
+//! scan, so that a history always ends the same way and no scan has to wait.
+
+mod history;
+mod machine;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use mailsync::error::Error;
+use mailsync::maildir::disk::RealDisk;
+use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
+use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Knowledge, StateDigest};
+use mailsync::replica::{
+    Contents, ExportOptions, Fullness, ImportOptions, InitOptions, InviteOptions, JoinOptions, Outcome, Replica,
+    ScanOptions, ScanReport,
+};
+
+use super::disk::{Fault, Watch};
+use super::rng::Rng;
+use super::support::scratch;
+use history::FOLDERS;
+pub use history::{History, Op, Setup, Step};
+use machine::{Machine, Mail, TIMEOUT, View};
+
+/// Whether replicas are restored from backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restores {
+    /// Never: steps that would do so do nothing.
+    Never,
+    /// Whenever a step says so.
+    Noticed,
+}
+
+/// How often things happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub applied: usize,
+    pub waited: usize,
+    pub killed: usize,
+    pub restored: usize,
+    pub purged: u64,
+    pub invited: usize,
+    pub wanted: usize,
+    pub gone: usize,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.waited += other.waited;
+        self.killed += other.killed;
+        self.restored += other.restored;
+        self.purged += other.purged;
+        self.invited += other.invited;
+        self.wanted += other.wanted;
+        self.gone += other.gone;
+    }
+}
+
+/// How a history ended: the same each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub tally: Tally,
+    pub digest: StateDigest,
+    pub knowledge: Knowledge,
+}
+
+/// A bundle under way, and every message that it may hold.
+#[derive(Clone)]
+struct Letter {
+    to: usize,
+    file: PathBuf,
+    may_hold: Rc<BTreeSet<Digest>>,
+}
+
+/// What is to change no more when all is quiet.
+type Standing = (Knowledge, Knowledge, StateDigest, u64, Vec<(String, Option<Knowledge>)>);
+
+type Result<T> = std::result::Result<T, String>;
+
+/// Replicas that exchange bundles.
+pub struct Network {
+    dir: tempfile::TempDir,
+    machines: Vec<Machine>,
+    neighbours: Vec<BTreeSet<usize>>,
+    restores: Restores,
+    now: u64,
+    ticks: u64,
+    files: u64,
+    under_way: Vec<Letter>,
+    /// The join of every state that any entry and any folder ever had anywhere.
+    everything: (BTreeMap<EntryId, Entry>, BTreeMap<FolderName, FolderState>),
+    delivered: BTreeSet<Digest>,
+    /// Messages of which a person removed a copy, or that a restored machine may have been the only one to have.
+    removed: BTreeSet<Digest>,
+    /// Removed messages, and contents to deliver again.
+    contents: BTreeMap<Digest, Vec<u8>>,
+    /// Messages that are nowhere any more.
+    gone: BTreeSet<Digest>,
+    tally: Tally,
+}
+
+impl Network {
+    /// Replicas that have nothing but the mail of before, and know their neighbours.
+    fn new(setup: &Setup, restores: Restores) -> Result<Self> {
+        let count = setup.replicas.len();
+        let mut neighbours = vec![BTreeSet::new(); count];
+        for &(a, b) in setup.edges.iter().filter(|(a, b)| a != b) {
+            neighbours[a].insert(b);
+            neighbours[b].insert(a);
+        }
+        let mut network = Self {
+            dir: scratch(),
+            machines: Vec::new(),
+            neighbours,
+            restores,
+            now: 1_700_000_000_000,
+            ticks: 0,
+            files: 0,
+            under_way: Vec::new(),
+            everything: Default::default(),
+            delivered: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        for at in 0..count {
+            network.begin(at, setup)?;
+        }
+        Ok(network)
+    }
+
+    fn begin(&mut self, at: usize, setup: &Setup) -> Result<()> {
+        let beginning = &setup.replicas[at];
+        let seed = Rng::new(setup.seed ^ at as u64).number();
+        let mut machine = Machine::new(self.dir.path(), format!("r{at}"), beginning.skew, seed);
+        let kind = if beginning.maildir_plus_plus { LayoutKind::MaildirPlusPlus } else { LayoutKind::Fs };
+        let inbox_at_root = kind == LayoutKind::MaildirPlusPlus;
+        machine.set_layout(Layout { kind, encoding: NameEncoding::Utf8, inbox_at_root });
+        self.machines.push(machine);
+        if !beginning.mail.is_empty() {
+            self.machines[at].make_folder(&FolderName::inbox());
+        }
+        for &(message, folder) in &beginning.mail {
+            self.deliver(at, message, &name_of(folder), "", false);
+        }
+        self.machines[at].settle(&mut self.ticks);
+        let (home, mail_root) = (self.machines[at].home.clone(), self.machines[at].mail_root());
+        let (name, layout) = (self.machines[at].name.clone(), Some(kind));
+        let world = self.machines[at].world(self.now, Box::new(RealDisk));
+        let known: Vec<_> = self.neighbours[at].range(..at).copied().collect();
+        let inviter = known.first().copied().filter(|_| beginning.invited);
+        let replica = if let Some(inviter) = inviter {
+            let file = self.dir.path().join(format!("invitation of {name}"));
+            let contents = if beginning.with_messages { Contents::Included } else { Contents::LeftOut };
+            let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
+            let opened = self.open(inviter)?;
+            opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
+            let join = JoinOptions { mail_root, name: None, layout, expect: None, lock_timeout: TIMEOUT };
+            let source = BufReader::new(File::open(&file).unwrap());
+            let joined = Replica::join(&home, world, &join, Some(&file), source);
+            self.tally.invited += 1;
+            joined.map_err(|error| format!("{name} can't join: {error}"))?.replica
+        } else {
+            let options = InitOptions { mail_root, name: name.clone(), layout, lock_timeout: TIMEOUT };
+            Replica::init(&home, world, &options).map_err(|error| error.to_string())?.0
+        };
+        for other in known.into_iter().filter(|&other| Some(other) != inviter) {
+            let opened = self.open(other)?;
+            opened.add_peer(&name, &replica.public_key()).map_err(|error| error.to_string())?;
+            replica.add_peer(&self.machines[other].name, &opened.public_key()).map_err(|error| error.to_string())?;
+        }
+        self.record(&replica);
+        drop(replica);
+        self.machines[at].touched = false;
+        self.machines[at].begun(at % 2 == 0);
+        Ok(())
+    }
+
+    /// Lets a whole history happen, has everything exchanged, and says what is wrong in the end.
+    pub fn run(history: &History, restores: Restores) -> Result<End> {
+        let mut network = Self::new(&history.setup, restores)?;
+        for (number, step) in history.steps.iter().enumerate() {
+            network.step(step).map_err(|wrong| format!("at step {number}, {step:?}: {wrong}"))?;
+            if number % 20 == 19 {
+                network.note_what_is_gone();
+            }
+        }
+        network.quieten()?;
+        let end = network.check_that_all_hold_the_same()?;
+        network.check_that_nothing_is_lost_or_comes_back(&end)?;
+        network.check_that_purges_are_not_seen(&end)?;
+        let replica = network.machines[0].peek();
+        let knowledge = replica.state().knowledge().map_err(|error| error.to_string())?;
+        Ok(End { tally: network.tally, digest: replica.state().digest(), knowledge })
+    }
+
+    fn step(&mut self, step: &Step) -> Result<()> {
+        self.now += step.after;
+        let at = step.at % self.machines.len();
+        match step.op {
+            Op::Deliver { message, folder, flags, recent } => {
+                self.deliver(at, message, &name_of(folder), flags, recent);
+            }
+            Op::Redeliver { removed, folder } => {
+                if let Some(digest) = choose(self.removed.iter(), removed) {
+                    self.put(at, &name_of(folder), &self.contents[&digest].clone(), "S", false);
+                }
+            }
+            Op::Copy { file, folder } => {
+                if let Some(mail) = self.choose_mail(at, file) {
+                    let bytes = fs::read(&mail.path).unwrap();
+                    let flags: String = letters(&mail);
+                    self.put(at, &name_of(folder), &bytes, &flags, mail.flags.contains(&Flag::Recent));
+                }
+            }
+            Op::Flag { file, flag } => {
+                if let Some(mail) = self.choose_mail(at, file) {
+                    let mut flags: BTreeSet<char> = letters(&mail).chars().collect();
+                    if !flags.remove(&flag) {
+                        flags.insert(flag);
+                    }
+                    self.rename(at, &mail, &mail.folder, Some(flags.into_iter().collect()));
+                }
+            }
+            Op::See { folder } => {
+                let folder = name_of(folder);
+                let mail = self.machines[at].mail();
+                for mail in mail.iter().filter(|mail| mail.folder == folder && mail.flags.contains(&Flag::Recent)) {
+                    self.rename(at, mail, &folder, Some(letters(mail)));
+                }
+            }
+            Op::Move { file, folder } => {
+                if let Some(mail) = self.choose_mail(at, file) {
+                    self.machines[at].make_folder(&name_of(folder));
+                    self.rename(at, &mail, &name_of(folder), None);
+                }
+            }
+            Op::Remove { file } => {
+                if let Some(mail) = self.choose_mail(at, file) {
+                    fs::remove_file(&mail.path).unwrap();
+                    self.removed.insert(mail.digest);
+                    self.machines[at].touched = true;
+                }
+            }
+            Op::MakeFolder { folder } => {
+                self.machines[at].make_folder(&name_of(folder));
+                self.machines[at].touched = true;
+            }
+            Op::RenameFolder { folder, to } => {
+                let (from, to) = (name_of(folder), ["A", "B", "B/C", "D"][to % 4].parse().unwrap());
+                let (from_dir, to_dir) = (self.machines[at].dir(&from), self.machines[at].dir(&to));
+                if !from.is_inbox() && from_dir.join("cur").is_dir() && !to_dir.exists() && !to_dir.starts_with(&from_dir)
+                {
+                    fs::create_dir_all(to_dir.parent().unwrap()).unwrap();
+                    fs::rename(from_dir, to_dir).unwrap();
+                    self.machines[at].touched = true;
+                }
+            }
+            Op::RemoveFolder { folder } => self.remove_folder(at, &name_of(folder)),
+            Op::Scan => drop(self.scanned(at)?),
+            Op::Purge => {
+                let purged = self.open(at)?.purge().map_err(|error| error.to_string())?;
+                self.tally.purged += purged.tombstones;
+            }
+            Op::Export { neighbour, since_last } => {
+                if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
+                    let letter = self.export(at, to, since_last)?;
+                    self.under_way.push(letter);
+                }
+            }
+            Op::Carry { bundle, arrives, stays, killed_at } => {
+                if !self.under_way.is_empty() {
+                    let which = bundle % self.under_way.len();
+                    let letter = self.under_way[which].clone();
+                    if !stays {
+                        self.under_way.remove(which);
+                    }
+                    if arrives {
+                        self.import(&letter, killed_at)?;
+                    }
+                }
+            }
+            Op::Meet { neighbour } => {
+                if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
+                    for (from, to) in [(at, to), (to, at)] {
+                        let letter = self.export(from, to, false)?;
+                        self.import(&letter, None)?;
+                    }
+                }
+            }
+            Op::Save => {
+                // One who was invited and has not answered would be forgotten, and would have to be made known by key.
+                let nobody_is_invited = self.machines[at].peek().state().invitations().unwrap().is_empty();
+                if self.restores != Restores::Never && nobody_is_invited {
+                    self.machines[at].save();
+                }
+            }
+            Op::Restore => {
+                if self.machines[at].backup.is_some() {
+                    self.restore(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, at: usize, message: usize, folder: &FolderName, flags: &str, recent: bool) {
+        let contents = format!("Subject: {message}\n\nThis is message {message}.\n").into_bytes();
+        self.put(at, folder, &contents, flags, recent);
+    }
+
+    fn put(&mut self, at: usize, folder: &FolderName, contents: &[u8], flags: &str, recent: bool) {
+        self.files += 1;
+        self.machines[at].put(folder, self.files, contents, flags, recent);
+        let digest = Digest::of(contents);
+        self.delivered.insert(digest);
+        self.gone.remove(&digest);
+        self.contents.insert(digest, contents.to_vec());
+        self.machines[at].touched = true;
+    }
+
+    /// Moves a file to a folder; where it gets flags, to its `cur/`.
+    fn rename(&mut self, at: usize, mail: &Mail, folder: &FolderName, flags: Option<String>) {
+        let name = mail.path.file_name().unwrap().to_str().unwrap();
+        let dir = self.machines[at].dir(folder);
+        let to = match flags {
+            Some(flags) => dir.join("cur").join(format!("{}:2,{flags}", name.split(":2,").next().unwrap())),
+            None => dir.join(mail.path.parent().unwrap().file_name().unwrap()).join(name),
+        };
+        if !to.exists() {
+            fs::rename(&mail.path, to).unwrap();
+            self.machines[at].touched = true;
+        }
+    }
+
+    fn remove_folder(&mut self, at: usize, folder: &FolderName) {
+        let dir = self.machines[at].dir(folder);
+        if folder.is_inbox() || !dir.join("cur").is_dir() {
+            return;
+        }
+        let inside = self.machines[at].mail().into_iter().filter(|mail| mail.folder == *folder);
+        self.removed.extend(inside.map(|mail| mail.digest));
+        for sub in ["cur", "new", "tmp"] {
+            fs::remove_dir_all(dir.join(sub)).unwrap();
+        }
+        let _ = fs::remove_file(dir.join("maildirfolder"));
+        // Other folders may lie in it.
+        let _ = fs::remove_dir(&dir);
+        self.machines[at].touched = true;
+    }
+
+    fn choose_mail(&self, at: usize, which: usize) -> Option<Mail> {
+        choose(self.machines[at].mail().iter(), which)
+    }
+
+    fn open(&self, at: usize) -> Result<Replica> {
+        let opened = self.machines[at].open(self.now, Box::new(RealDisk));
+        opened.map_err(|error| format!("replica {at} can't be opened: {error}"))
+    }
+
+    /// Opens the replica and scans.
+    fn scanned(&mut self, at: usize) -> Result<Replica> {
+        let replica = self.open(at)?;
+        self.machines[at].settle(&mut self.ticks);
+        let report = replica.scan(&ScanOptions::default()).map_err(|error| format!("replica {at} scans: {error}"))?;
+        self.check_scan(at, &replica, &report)?;
+        Ok(replica)
+    }
+
+    /// A scan finds what the person did, and nothing else.
+    fn check_scan(&mut self, at: usize, replica: &Replica, report: &ScanReport) -> Result<()> {
+        if let Some(problem) = report.problems.first() {
+            return Err(format!("replica {at} scans: {problem}"));
+        }
+        let by_person = ScanReport { adopted: 0, ..report.clone() };
+        if by_person.has_changes() {
+            if !self.machines[at].touched {
+                return Err(format!("nobody changed anything at replica {at}, whose scan finds {report:?}"));
+            }
+            self.record(replica);
+        }
+        self.machines[at].touched = false;
+        Ok(())
+    }
+
+    /// Joins what the replica's state holds into everything.
+    fn record(&mut self, replica: &Replica) {
+        let entries = &mut self.everything.0;
+        let add = |row: mailsync::state::Row| {
+            let merged = entries.get(&row.id).map_or_else(|| row.entry.clone(), |before| before.merge(&row.entry));
+            entries.insert(row.id, merged);
+            Ok(())
+        };
+        replica.state().each_entry(add).unwrap();
+        for row in replica.state().all_folders() {
+            if let Some(state) = row.state {
+                let merged = self.everything.1.get(&row.name).map_or(state, |before| before.merge(state));
+                self.everything.1.insert(row.name.clone(), merged);
+            }
+        }
+    }
+
+    fn export(&mut self, from: usize, to: usize, since_last: bool) -> Result<Letter> {
+        let replica = self.scanned(from)?;
+        self.files += 1;
+        let file = self.dir.path().join(format!("{}.zst", self.files));
+        let fullness = if since_last { Fullness::SinceLast } else { Fullness::SinceShown };
+        let options = ExportOptions { fullness, level: 1, ..ExportOptions::to_peer(&self.machines[to].name) };
+        let exported = replica.export_to_file(&options, &file);
+        exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
+        let may_hold = Rc::new(self.machines[from].mail().into_iter().map(|mail| mail.digest).collect());
+        Ok(Letter { to, file, may_hold })
+    }
+
+    fn import(&mut self, letter: &Letter, killed_at: Option<usize>) -> Result<()> {
+        let at = letter.to;
+        let fail = |error: Error| format!("replica {at} imports {}: {error}", letter.file.display());
+        let watch = Watch::new(&self.dir.path().join("kept"));
+        let opened = match killed_at {
+            Some(_) => self.machines[at].open(self.now, watch.disk()),
+            None => self.machines[at].open(self.now, Box::new(RealDisk)),
+        };
+        let replica = opened.map_err(fail)?;
+        self.machines[at].settle(&mut self.ticks);
+        let options = ImportOptions::default();
+        let report = replica.scan_before_import(&options).map_err(fail)?;
+        self.check_scan(at, &replica, &report)?;
+        if let Some(call) = killed_at {
+            watch.arm(Fault::Stop(call));
+        }
+        let mut all = Vec::new();
+        let result = replica.import_file(&letter.file, &options, |imported| all.push(imported));
+        if watch.struck().is_some() {
+            self.tally.killed += 1;
+            return Ok(());
+        }
+        result.map_err(fail)?;
+        for imported in all {
+            match imported.outcome {
+                Outcome::Applied => self.tally.applied += 1,
+                Outcome::NothingNew => {}
+                Outcome::NotYet(_) => self.tally.waited += 1,
+                Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) => return Err(fail(error)),
+            }
+        }
+        let state = replica.state();
+        self.tally.wanted += state.missing_digests(100).map_err(fail)?.len();
+        match state.peers().map_err(fail)?.iter().find(|peer| peer.suspect) {
+            Some(peer) => Err(format!("replica {at} and {} know the same and hold different mail", peer.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn restore(&mut self, at: usize) {
+        self.tally.restored += 1;
+        // What only this machine had may be gone with its disk.
+        let here = self.machines[at].mail().into_iter().map(|mail| mail.digest);
+        let mut only_here: BTreeSet<_> = here.collect();
+        for other in (0..self.machines.len()).filter(|&other| other != at) {
+            for mail in self.machines[other].mail() {
+                only_here.remove(&mail.digest);
+            }
+        }
+        self.removed.extend(only_here);
+        self.machines[at].restore();
+    }
+
+    /// A message that is on no machine, in no backup and under way nowhere will not come back by itself.
+    fn note_what_is_gone(&mut self) {
+        let mut somewhere: BTreeSet<Digest> = self.machines.iter().flat_map(Machine::holds).collect();
+        somewhere.extend(self.under_way.iter().flat_map(|letter| letter.may_hold.iter()));
+        self.gone.extend(self.delivered.difference(&somewhere));
+        self.tally.gone = self.gone.len();
+    }
+
+    /// Everybody sends bundles to all neighbours and everything arrives, until nothing changes any more.
+    fn quieten(&mut self) -> Result<()> {
+        let mut before = self.standings();
+        // A bundle crosses a network of n replicas in n rounds; removals that were purged on the way take some more.
+        for _ in 0..6 * self.machines.len() {
+            self.exchange()?;
+            let now = self.standings();
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+        Err("bundles still change something after many rounds".to_owned())
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let standing = |machine: &Machine| {
+            let replica = machine.peek();
+            let state = replica.state();
+            let shown = |peer: mailsync::state::Peer| (peer.name, peer.standing.shown);
+            (
+                state.knowledge().unwrap(),
+                state.horizon().unwrap(),
+                state.digest(),
+                state.count_pending().unwrap(),
+                state.peers().unwrap().into_iter().map(shown).collect(),
+            )
+        };
+        self.machines.iter().map(standing).collect()
+    }
+
+    fn exchange(&mut self) -> Result<()> {
+        for from in 0..self.machines.len() {
+            for to in self.neighbours[from].clone() {
+                self.now += 1;
+                let letter = self.export(from, to, false)?;
+                self.import(&letter, None)?;
+                fs::remove_file(letter.file).unwrap();
+            }
+        }
+        Ok(())
+    }
+
+    fn check_that_all_hold_the_same(&self) -> Result<View> {
+        let first = self.machines[0].view();
+        let knowledge = self.machines[0].peek().state().knowledge().unwrap();
+        for machine in &self.machines {
+            let (name, view) = (&machine.name, machine.view());
+            if view != first {
+                return Err(format!("what {name} and r0 hold differs:{}", view.differences(&first)));
+            }
+            let replica = machine.peek();
+            let state = replica.state();
+            if state.knowledge().unwrap() != knowledge {
+                return Err(format!("{name} doesn't know what r0 knows"));
+            }
+            let wants = state.missing_digests(100).unwrap();
+            if !wants.is_empty() || state.count_pending().unwrap() > 0 {
+                let pending: Vec<_> = state.pending_batch(None, 10).unwrap();
+                let discards: Vec<_> = state.discard_batch(0, 10).unwrap();
+                return Err(format!("{name} wants {wants:?} and has to do {pending:?}, {discards:?}"));
+            }
+            let mut expected: Vec<_> =
+                view.entries.iter().map(|(id, entry)| (id.digest, entry.0.clone(), entry.1.clone())).collect();
+            let mail = machine.mail().into_iter();
+            let mut found: Vec<_> = mail.map(|mail| (mail.digest, mail.folder, mail.flags)).collect();
+            expected.sort();
+            found.sort();
+            if found != expected {
+                return Err(format!("on the disk of {name} is {found:?} instead of {expected:?}"));
+            }
+            if machine.folders() != view.folders {
+                return Err(format!("on the disk of {name} are {:?} instead of {:?}", machine.folders(), view.folders));
+            }
+            if !machine.leftovers().is_empty() {
+                return Err(format!("{name} has left {:?}", machine.leftovers()));
+            }
+            let broken = state.integrity().unwrap();
+            if !broken.is_empty() {
+                return Err(format!("the state of {name} is broken: {broken:?}"));
+            }
+        }
+        Ok(first)
+    }
+
+    fn check_that_nothing_is_lost_or_comes_back(&self, end: &View) -> Result<()> {
+        let held: BTreeSet<_> = end.entries.keys().map(|id| id.digest).collect();
+        if let Some(lost) = self.delivered.difference(&self.removed).find(|digest| !held.contains(digest)) {
+            return Err(format!("nobody removed {lost}, and it is gone"));
+        }
+        if let Some(back) = self.gone.intersection(&held).next() {
+            return Err(format!("{back} was removed everywhere, and is back"));
+        }
+        // With a restored replica, changes that nobody else had are rightly forgotten.
+        if self.tally.restored == 0 {
+            let mut expected = View::default();
+            for (id, entry) in self.everything.0.iter().filter(|(_, entry)| entry.alive()) {
+                expected.folders.insert(entry.location.1.clone());
+                let flags = entry.flags_on().cloned().collect();
+                expected.entries.insert(id.clone(), (entry.location.1.clone(), flags, entry.mtime));
+            }
+            let present = self.everything.1.iter().filter(|(_, folder)| folder.present);
+            expected.folders.extend(present.map(|(name, _)| name.clone()));
+            if *end != expected {
+                return Err(format!("what all hold differs from what was done:{}", end.differences(&expected)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_that_purges_are_not_seen(&mut self, end: &View) -> Result<()> {
+        // The trash has been kept for long enough then.
+        self.now += 40 * 24 * 60 * 60 * 1000;
+        for _ in 0..3 {
+            for at in 0..self.machines.len() {
+                self.open(at)?.purge().map_err(|error| error.to_string())?;
+            }
+            self.exchange()?;
+        }
+        if self.check_that_all_hold_the_same()? != *end {
+            return Err(String::from("purges changed what all hold"));
+        }
+        for machine in &self.machines {
+            let purged = machine.open(self.now, Box::new(RealDisk)).unwrap().purge().unwrap();
+            let trash = fs::read_dir(machine.home.trash()).map_or(0, Iterator::count);
+            if purged.tombstones_kept > 0 || trash > 0 {
+                let kept = purged.tombstones_kept;
+                return Err(format!("{} can't forget {kept} removals and has {trash} files in the trash", machine.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn choose<'a, T: Clone + 'a>(among: impl Iterator<Item = &'a T>, which: usize) -> Option<T> {
+    let among: Vec<_> = among.collect();
+    (!among.is_empty()).then(|| among[which % among.len()].clone())
+}
+
+fn name_of(folder: usize) -> FolderName {
+    FOLDERS[folder % FOLDERS.len()].parse().expect("a folder name")
+}
+
+fn letters(mail: &Mail) -> String {
+    mail.flags.iter().filter(|flag| **flag != Flag::Recent).map(ToString::to_string).collect()
+}
