@@ -40,7 +40,9 @@ fn run_all_well(first: u64, count: u64, restores: Restores, history: impl Fn(u64
                 println!("The history of seed {seed} fails: {wrong}");
                 let smaller = history(seed).with_fewest_steps(|smaller| run(smaller, restores).is_err());
                 match run(&smaller, restores) {
-                    Err(still) => panic!("the history of seed {seed} fails: {wrong}\nIt still fails as {smaller:#?}\nwith: {still}"),
+                    Err(still) => panic!(
+                        "the history of seed {seed} fails: {wrong}\nIt still fails as {smaller:#?}\nwith: {still}"
+                    ),
                     Ok(_) => panic!("the history of seed {seed} fails, but not always: {wrong}"),
                 }
             }

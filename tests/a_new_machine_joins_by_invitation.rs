@@ -279,7 +279,7 @@ fn a_replica_whose_key_is_known_needs_no_secret() {
     let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &["--key", text(&public)]);
     // Once more, after a bundle that was lost.
     let again = invite(&desktop, "laptop", &dir.path().join("again"), &["--key", text(&public)]);
-    support::complains(&try_join(&other, &bundle), 4, &["no invitation"]);
+    support::complains(&try_join(&other, &bundle), 4, &["is for SHA256:", "whose key is not"]);
     assert!(!other.home.exists());
     join(&laptop, &again);
     expect_same(&laptop, &desktop, "joined");

@@ -790,3 +790,24 @@ fn mail_that_one_side_has_lost_stays_on_the_other_whoever_speaks_first() {
     pass(&desktop, &laptop);
     assert_eq!((desktop.mailbox(), laptop.mailbox()), (before.clone(), before));
 }
+
+#[test]
+fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
+    let dir = scratch();
+    let (desktop, _) = pair(dir.path());
+    let message = desktop.put("INBOX", "cur/1:2,", "mail", 1);
+    let notes = dir.path().join("notes.txt");
+    fs::write(&notes, "mine").unwrap();
+    for (path, words) in [(&message, "in the mail root"), (&desktop.mail, "in the mail root"), (&notes, "no bundle")] {
+        let said = desktop.fails(&["export", "-o", path.to_str().unwrap()], 6);
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!((fs::read(&message).unwrap(), fs::read(&notes).unwrap()), (b"mail".to_vec(), b"mine".to_vec()));
+    let said = desktop.fails(&["export", "-o", &format!("{}/none/", dir.path().display())], 2);
+    assert!(said.contains("no such directory"), "{said}");
+    let bundle = dir.path().join("b.zst");
+    for _ in 0..2 {
+        desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
+    }
+    assert!(desktop.ok(&["export", "-o", "-"]).stdout.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
+}

@@ -236,3 +236,20 @@ fn any_delivery_date_comes_through() {
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     assert_eq!(laptop.mailbox()[&Digest::of(b"old")][0].mtime, before_1970);
 }
+
+#[test]
+fn a_link_to_a_folder_does_not_take_its_name() {
+    let dir = scratch();
+    let desktop = Machine::new(dir.path(), "desktop");
+    fs::create_dir_all(desktop.mail.join("Folder/cur")).unwrap();
+    fs::create_dir_all(desktop.mail.join("other")).unwrap();
+    fs::write(desktop.mail.join("Folder/cur/1:2,S"), "mail").unwrap();
+    // Found before the folder, by name and by depth.
+    symlink(desktop.mail.join("Folder"), desktop.mail.join("A")).unwrap();
+    desktop.ok(&["init", desktop.mail.to_str().unwrap(), "--name", "desktop", "--layout", "fs"]);
+    let before = desktop.folders();
+    assert!(before.contains(&String::from("Folder")) && !before.contains(&String::from("A")), "{before:?}");
+    symlink(desktop.mail.join("Folder"), desktop.mail.join("other/Z")).unwrap();
+    assert!(desktop.ok(&["scan"]).stderr.contains("0 new, 0 moved, 0 flagged, 0 removed"));
+    assert_eq!(desktop.folders(), before);
+}

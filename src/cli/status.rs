@@ -45,7 +45,8 @@ pub fn run(context: &Context) -> Outcome {
         ),
     ];
     if status.pending > 0 {
-        lines.push(format!("pending    {} changes of others are not on disk yet", status.pending));
+        lines
+            .push(format!("pending    {} changes of others are not on disk yet, or wait for contents", status.pending));
     }
     let rows = status
         .folders

@@ -659,7 +659,6 @@ impl<'r> Import<'r> {
         if let Some(before) = self.join {
             if !self.is_fast() {
                 self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
-                self.changes.new -= self.found.adopted;
             }
             state.set_joining(None)?;
             state.initial_scan_done()?;
@@ -671,6 +670,12 @@ impl<'r> Import<'r> {
             self.take_messages(messages, manifest)?;
             self.settle_contents()?;
             self.make_durable(manifest)?;
+            if !state.missing_digests(1)?.is_empty() {
+                replica.note(
+                    "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` \
+                     counts them as pending",
+                );
+            }
         }
         for key in std::mem::take(&mut self.straight.folders_made) {
             state.set_folder_on_disk(key, true)?;
@@ -716,7 +721,6 @@ impl<'r> Import<'r> {
                     (None, Arrival::Store(entry)) => {
                         self.changed = true;
                         if entry.alive() {
-                            self.changes.new += 1;
                             self.await_contents(&id, &entry)?
                         } else {
                             state.insert_entry(&id, &entry, None)?
@@ -739,13 +743,14 @@ impl<'r> Import<'r> {
 
     /// A new entry, whose contents come later in the bundle. Where a join finds mail, that is looked through first: the
     /// entry has no place before.
-    fn await_contents(&self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
+    fn await_contents(&mut self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
         let state = &self.replica.state;
         if self.join.is_some() && !self.is_fast() {
             let key = state.insert_entry(id, entry, None)?;
             state.add_missing(key)?;
             return Ok(key);
         }
+        self.changes.new += 1;
         let at = self.replica.place_for(id, entry)?;
         let key = state.insert_entry(id, entry, Some(&at))?;
         state.set_pending(key, &Pending::Await)?;
@@ -925,6 +930,7 @@ impl<'r> Import<'r> {
             state.remove_missing(row.key)?;
             self.prepare(&at)?;
             self.changed = true;
+            self.changes.new += 1;
             to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
         }
         Ok(to)
@@ -994,6 +1000,8 @@ impl<'r> Import<'r> {
                     replica.state.set_place(row.key, None)?;
                     replica.state.clear_pending(row.key)?;
                     replica.state.add_missing(row.key)?;
+                    // It has come when its contents have.
+                    self.changes.new = self.changes.new.saturating_sub(1);
                 }
             }
         }

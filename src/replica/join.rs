@@ -155,7 +155,16 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
         let key = fs::read_to_string(home.key_file()).ok().and_then(|text| PrivateKey::from_openssh(&text).ok());
         key.is_some_and(|key| manifest.recipient == Some(key.public_key().id()))
     };
-    if manifest.invitation.is_none() && !for_this_key() {
+    if let (None, Some(recipient), false) = (&manifest.invitation, &manifest.recipient, for_this_key()) {
+        return Err(Error::rejected(format!(
+            "this bundle is for {recipient}, whose key is not {}",
+            home.key_file().display()
+        ))
+        .advise(
+            "put that key there, or write an invitation with `mailsync invite NAME` on a machine that has the mail",
+        ));
+    }
+    if manifest.invitation.is_none() && manifest.recipient.is_none() {
         return Err(Error::rejected("this bundle is no invitation")
             .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
     }

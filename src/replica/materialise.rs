@@ -247,7 +247,7 @@ impl Replica {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Done before an interruption, if it is there: but perhaps not durable.
-                if !is_there(disk, &to)? {
+                if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
                     if !self.recover_contents(row, &from)? {
                         progress.lost.push(row.key);
@@ -274,7 +274,9 @@ impl Replica {
             let to = self.path(&at)?;
             match contents::hash(disk, &to) {
                 Ok(found)
-                    if found.digest == row.id.digest && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key) =>
+                    if found.digest == row.id.digest
+                        && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key)
+                        && !self.state.is_discarded(&at)? =>
                 {
                     disk.unlink(from).map_err(|error| Error::io("removing the second copy", from, error))?;
                     break;

@@ -17,7 +17,7 @@ use super::materialise::visible;
 use super::pool::{Pool, threads};
 use crate::error::{Error, Result};
 use crate::maildir::{FileName, Sub, is_delivered_base};
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Origin, Stamp};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Mtime, Origin, Stamp};
 use crate::progress::Progress;
 use crate::state::{CleanListing, EntryKey, FolderKey, Pending, Place, RootBefore, Row};
 
@@ -231,7 +231,10 @@ impl Scan<'_> {
         if empty && self.options.mass_delete == MassDelete::Refuse && self.replica.state.has_files()? {
             let what = format!("scanning {}: no Maildir is left in it", self.replica.mail_root().display());
             return Err(Error::refused(what)
-                .advise("mount the disk that holds your mail; if it is really gone, use --allow-mass-delete"));
+                .advise(
+                    "mount the disk that holds your mail, or put the layout in config.toml right; if the mail is really gone, use \
+                     --allow-mass-delete",
+                ));
         }
         Ok(())
     }
@@ -572,11 +575,24 @@ impl Scan<'_> {
             state.update_entry(&row, &entry)?;
             row.entry = entry;
         }
-        self.take_leftover(row, at)
+        self.take_file(row, at)
     }
 
-    /// The file that was found becomes that of an entry which has none, and says nothing about its flags.
-    fn take_leftover(&mut self, mut row: Row, at: Place) -> Result<()> {
+    /// A file that an interrupted join has left becomes that of its entry, and says nothing about its flags. A kill may have
+    /// come before it had its date.
+    fn take_leftover(&mut self, row: Row, at: Place, mtime: Mtime) -> Result<()> {
+        if mtime != row.entry.mtime {
+            let disk = &*self.replica.world.disk;
+            let path = self.replica.path(&at)?;
+            disk.open(&path)
+                .and_then(|file| disk.set_mtime(&path, &file, row.entry.mtime))
+                .map_err(|error| Error::io("setting the date of", &path, error).advise("run this again"))?;
+        }
+        self.take_file(row, at)
+    }
+
+    /// The file that was found becomes that of an entry which has none.
+    fn take_file(&mut self, mut row: Row, at: Place) -> Result<()> {
         let state = &self.replica.state;
         self.report.adopted += 1;
         state.remove_missing(row.key)?;
@@ -649,10 +665,8 @@ impl Scan<'_> {
         }
         let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
-        // One that a kill has caught before it had its date is written anew.
-        let complete = |row: &Row| !leftover || row.entry.mtime == hashed.mtime;
-        if let Some(row) = missing.into_iter().find(complete) {
-            return if leftover { self.take_leftover(row, at) } else { self.adopt(row, at) };
+        if let Some(row) = missing.into_iter().next() {
+            return if leftover { self.take_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
         }
         if leftover {
             return self.discard_leftover(&at, hashed);

@@ -183,6 +183,12 @@ impl State {
         Ok(())
     }
 
+    /// Whether a file is to be moved to the trash.
+    pub fn is_discarded(&self, at: &Place) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
+        Ok(query.exists((at.folder.0, at.sub as u8, &at.name[..]))?)
+    }
+
     /// Files that are to be moved to the trash.
     pub fn discard_batch(&self, after: i64, limit: u32) -> Result<Vec<Discard>> {
         let mut query = self.conn.prepare_cached(
