@@ -595,6 +595,16 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     server.ok(&["export"]);
     server.ok(&["import", text(&to)]);
     expect_same(&server, &desktop, "a directory");
+    // One after the other in a stream.
+    let phone = Machine::new(dir.path(), "phone");
+    let stream: Vec<u8> = [0, 2, 1]
+        .iter()
+        .chain(&(3..parts.len()).collect::<Vec<_>>())
+        .flat_map(|&n| fs::read(&parts[n]).unwrap())
+        .collect();
+    let ran = phone.run_with(&["join", text(&phone.mail)], &stream);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    expect_same(&phone, &desktop, "a stream");
     assert_eq!(send(&laptop, &desktop).code, 0);
     pass(&desktop, &laptop);
     expect_same(&laptop, &desktop, "answered");
@@ -734,4 +744,100 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         "a join takes {takes:?}; {killed} were killed before their end, {incomplete} of {KILLS} left it incomplete"
     );
     assert!(incomplete > KILLS / 4, "only {incomplete} were incomplete");
+}
+
+#[test]
+fn a_join_onto_mail_killed_at_any_moment_is_repeated_without_harm() {
+    const MESSAGES: u64 = 200;
+    const KILLS: u64 = 16;
+    let dir = scratch();
+    let desktop = inviter(dir.path(), MESSAGES);
+    let same = invite(&desktop, "laptop", &dir.path().join("same"), &[]);
+    let held = dir.path().join("held");
+    let copied = run(Command::new("cp").args(["-a", text(&desktop.mail), text(&held)]));
+    assert_eq!(copied.code, 0, "{}", copied.stderr);
+    for n in 0..MESSAGES {
+        let name = format!("cur/{n}.host:2,S");
+        let dir = held.join(["", ".Archive.2019", ".Sent"][usize::try_from(n % 3).unwrap()]);
+        match n % 4 {
+            0 => fs::remove_file(dir.join(name)).unwrap(),
+            1 => fs::rename(dir.join(name), dir.join(format!("cur/{n}.host:2,F"))).unwrap(),
+            _ => {}
+        }
+    }
+    fs::write(held.join("cur/mine:2,"), "Subject: mine\n\n").unwrap();
+    for n in (0..MESSAGES).step_by(8) {
+        fs::remove_file(desktop.dir(folder(n)).join(format!("cur/{n}.host:2,S"))).unwrap();
+    }
+    let newer = invite(&desktop, "laptop", &dir.path().join("newer"), &[]);
+    let mut random = Random::new(77);
+    let (mut takes, mut end, mut incomplete) = (Duration::ZERO, None, 0);
+    for round in 0..=KILLS {
+        let at = dir.path().join(format!("round-{round}"));
+        let laptop = Machine { name: "laptop".into(), mail: at.join("mail"), home: at.join("home") };
+        fs::create_dir(&at).unwrap();
+        let copied = run(Command::new("cp").args(["-a", text(&held), text(&laptop.mail)]));
+        assert_eq!(copied.code, 0, "{}", copied.stderr);
+        if round == 0 {
+            let started = Instant::now();
+            join(&laptop, &newer);
+            takes = started.elapsed();
+            end = Some(laptop.mailbox());
+            assert_eq!(laptop.mailbox().len(), 176);
+            continue;
+        }
+        let after = takes.mul_f64(random.below(1000) as f64 / 1000.0);
+        let when = format!("round {round}, killed after {after:?} of {takes:?}");
+        run_and_kill(&mut laptop.command(&["join", text(&laptop.mail), text(&same)]), after);
+        if laptop.run(&["status"]).code == 0 {
+            laptop.ok(&["import", text(&newer)]);
+            expect_at_rest(&laptop, &when);
+            continue;
+        }
+        incomplete += 1;
+        join(&laptop, &newer);
+        expect_at_rest(&laptop, &when);
+        assert!(Some(laptop.mailbox()) == end, "{when}: it ends otherwise");
+    }
+    assert!(incomplete > KILLS / 4, "only {incomplete} were incomplete");
+}
+
+#[test]
+fn a_join_killed_while_it_begins_anew_stays_one_to_be_repeated() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 300);
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    let good = fs::read(&bundle).unwrap();
+    let cut = dir.path().join("cut");
+    fs::write(&cut, &good[..good.len() / 2]).unwrap();
+    let laptop = Machine::new(dir.path(), "laptop");
+    assert_eq!(try_join(&laptop, &cut).code, 4);
+    for micros in (0..20_000).step_by(250) {
+        run_and_kill(&mut laptop.command(&["join", text(&laptop.mail), text(&cut)]), Duration::from_micros(micros));
+        let said = laptop.fails(&["status"], 1);
+        assert!(said.contains("not complete"), "killed after {micros} µs: {said}");
+    }
+    join(&laptop, &bundle);
+    expect_same(&laptop, &desktop, "at last");
+    expect_at_rest(&laptop, "at last");
+}
+
+#[test]
+fn of_two_joins_at_once_one_makes_the_replica() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 300);
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    for round in 0..5 {
+        let laptop = Machine::new(&dir.path().join(format!("round-{round}")), "laptop");
+        let start = || {
+            let mut command = laptop.command(&["join", text(&laptop.mail), text(&bundle)]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let both: Vec<_> = [start(), start()].into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let said: Vec<_> = both.iter().map(|output| String::from_utf8_lossy(&output.stderr)).collect();
+        let codes: Vec<_> = both.iter().map(|output| output.status.code()).collect();
+        assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}: {said:?}");
+        expect_same(&laptop, &desktop, "two at once");
+        expect_at_rest(&laptop, "two at once");
+    }
 }
