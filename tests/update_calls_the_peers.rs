@@ -190,3 +190,37 @@ fn a_replica_that_was_invited_becomes_known_by_an_update() {
     assert_eq!(desktop.mailbox().len(), 2);
     assert_eq!(desktop.ok(&["peer", "list", "--json"]).json()["invited"].as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn a_peer_that_lost_its_memory_is_the_same_again_after_two_updates() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    reach(&desktop, &laptop);
+    for subject in ["gone", "stays", "other"] {
+        put(&desktop, subject);
+    }
+    desktop.ok(&["update"]);
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let ran = support::run(std::process::Command::new("cp").arg("-a").args([from, to]));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    };
+    let (home, mail) = (dir.path().join("home"), dir.path().join("mail"));
+    copy(&laptop.home, &home);
+    copy(&laptop.mail, &mail);
+    fs::remove_file(desktop.dir("INBOX").join("cur/gone:2,S")).unwrap();
+    put(&desktop, "later");
+    desktop.ok(&["update"]);
+    let purged = desktop.ok(&["purge", "--json"]).json();
+    assert_eq!(purged["tombstones"], 1);
+    fs::remove_dir_all(&laptop.home).unwrap();
+    fs::remove_dir_all(&laptop.mail).unwrap();
+    copy(&home, &laptop.home);
+    copy(&mail, &laptop.mail);
+    put(&laptop, "new");
+    let ran = desktop.run(&["update", "--json"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["peers"][0]["bundles"][0]["outcome"], "not-yet", "{ran:?}");
+    desktop.ok(&["update"]);
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+    assert_eq!(desktop.mailbox().len(), 4);
+}
