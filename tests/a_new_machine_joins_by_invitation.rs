@@ -29,10 +29,15 @@ fn folder(n: u64) -> &'static str {
     ["INBOX", "Archive/2019", "Sent"][usize::try_from(n % 3).unwrap()]
 }
 
-/// A message of some kilobytes that hardly shrinks.
+/// Lines that hardly shrink.
+fn noise(lines: u64, random: &mut Random) -> String {
+    let lines: Vec<String> = (0..lines).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
+    lines.concat()
+}
+
+/// A message of some kilobytes.
 fn message(n: u64, random: &mut Random) -> String {
-    let noise: String = (0..n % 90).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
-    format!("Subject: {n}\n\n{noise}")
+    format!("Subject: {n}\n\n{}", noise(n % 90, random))
 }
 
 fn text(path: &Path) -> &str {
@@ -250,9 +255,9 @@ fn a_join_from_a_damaged_invitation_can_be_repeated_with_a_good_one() {
             let at = good.len() * tenth / 10;
             let mut bytes = good.clone();
             if cut {
-                bytes.truncate(at)
+                bytes.truncate(at);
             } else {
-                bytes[at] ^= 0x40
+                bytes[at] ^= 0x40;
             }
             fs::write(&damaged, bytes).unwrap();
             let machine = Machine::new(dir.path(), &format!("machine-{tenth}-{cut}"));
@@ -559,7 +564,7 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     let dir = scratch();
     let desktop = inviter(dir.path(), 200);
     let mut random = Random::new(8);
-    let large: String = (0..9000).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
+    let large = noise(9000, &mut random);
     desktop.put("INBOX", "cur/large:2,", format!("Subject: large\n\n{large}"), 1_600_000_000);
     let to = dir.path().join("parts");
     fs::create_dir(&to).unwrap();
@@ -710,7 +715,7 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         // Sometimes the repeated one is killed as well.
         for again in 0..=round % 3 {
             let after = takes.mul_f64(random.below(1000) as f64 / 1000.0);
-            when += &format!(", killed after {after:?} of {takes:?}");
+            when = format!("{when}, killed after {after:?} of {takes:?}");
             let bundle = if again == 0 { &same } else { &newer };
             let mut command = laptop.command(&["join", text(&laptop.mail), text(bundle)]);
             killed += u64::from(run_and_kill(&mut command, after));

@@ -155,8 +155,9 @@ fn a_peer_that_answers_nothing_has_still_got_the_bundle() {
 fn a_peer_that_does_not_read_is_not_waited_for() {
     let dir = scratch();
     let (desktop, _laptop) = pair(dir.path());
-    let noise: String = (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    desktop.put("INBOX", "cur/large:2,", noise, 1_600_000_000);
+    let noise: Vec<String> =
+        (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    desktop.put("INBOX", "cur/large:2,", noise.concat(), 1_600_000_000);
     call(&desktop, "laptop", &["true"]);
     let ran = desktop.ok(&["update"]);
     assert!(ran.stderr.contains("there was no answer"), "{ran:?}");
