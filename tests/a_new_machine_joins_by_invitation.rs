@@ -29,10 +29,15 @@ fn folder(n: u64) -> &'static str {
     ["INBOX", "Archive/2019", "Sent"][usize::try_from(n % 3).unwrap()]
 }
 
-/// A message of some kilobytes that hardly shrinks.
+/// Lines that hardly shrink.
+fn noise(lines: u64, random: &mut Random) -> String {
+    let lines: Vec<String> = (0..lines).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
+    lines.concat()
+}
+
+/// A message of some kilobytes.
 fn message(n: u64, random: &mut Random) -> String {
-    let noise: String = (0..n % 90).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
-    format!("Subject: {n}\n\n{noise}")
+    format!("Subject: {n}\n\n{}", noise(n % 90, random))
 }
 
 fn text(path: &Path) -> &str {
@@ -250,9 +255,9 @@ fn a_join_from_a_damaged_invitation_can_be_repeated_with_a_good_one() {
             let at = good.len() * tenth / 10;
             let mut bytes = good.clone();
             if cut {
-                bytes.truncate(at)
+                bytes.truncate(at);
             } else {
-                bytes[at] ^= 0x40
+                bytes[at] ^= 0x40;
             }
             fs::write(&damaged, bytes).unwrap();
             let machine = Machine::new(dir.path(), &format!("machine-{tenth}-{cut}"));
@@ -559,7 +564,7 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     let dir = scratch();
     let desktop = inviter(dir.path(), 200);
     let mut random = Random::new(8);
-    let large: String = (0..9000).map(|_| format!("{:016x}{:016x}\n", random.any(), random.any())).collect();
+    let large = noise(9000, &mut random);
     desktop.put("INBOX", "cur/large:2,", format!("Subject: large\n\n{large}"), 1_600_000_000);
     let to = dir.path().join("parts");
     fs::create_dir(&to).unwrap();
@@ -595,6 +600,16 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     server.ok(&["export"]);
     server.ok(&["import", text(&to)]);
     expect_same(&server, &desktop, "a directory");
+    // One after the other in a stream.
+    let phone = Machine::new(dir.path(), "phone");
+    let stream: Vec<u8> = [0, 2, 1]
+        .iter()
+        .chain(&(3..parts.len()).collect::<Vec<_>>())
+        .flat_map(|&n| fs::read(&parts[n]).unwrap())
+        .collect();
+    let ran = phone.run_with(&["join", text(&phone.mail)], &stream);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    expect_same(&phone, &desktop, "a stream");
     assert_eq!(send(&laptop, &desktop).code, 0);
     pass(&desktop, &laptop);
     expect_same(&laptop, &desktop, "answered");
@@ -700,7 +715,7 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         // Sometimes the repeated one is killed as well.
         for again in 0..=round % 3 {
             let after = takes.mul_f64(random.below(1000) as f64 / 1000.0);
-            when += &format!(", killed after {after:?} of {takes:?}");
+            when = format!("{when}, killed after {after:?} of {takes:?}");
             let bundle = if again == 0 { &same } else { &newer };
             let mut command = laptop.command(&["join", text(&laptop.mail), text(bundle)]);
             killed += u64::from(run_and_kill(&mut command, after));
@@ -734,4 +749,100 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         "a join takes {takes:?}; {killed} were killed before their end, {incomplete} of {KILLS} left it incomplete"
     );
     assert!(incomplete > KILLS / 4, "only {incomplete} were incomplete");
+}
+
+#[test]
+fn a_join_onto_mail_killed_at_any_moment_is_repeated_without_harm() {
+    const MESSAGES: u64 = 200;
+    const KILLS: u64 = 16;
+    let dir = scratch();
+    let desktop = inviter(dir.path(), MESSAGES);
+    let same = invite(&desktop, "laptop", &dir.path().join("same"), &[]);
+    let held = dir.path().join("held");
+    let copied = run(Command::new("cp").args(["-a", text(&desktop.mail), text(&held)]));
+    assert_eq!(copied.code, 0, "{}", copied.stderr);
+    for n in 0..MESSAGES {
+        let name = format!("cur/{n}.host:2,S");
+        let dir = held.join(["", ".Archive.2019", ".Sent"][usize::try_from(n % 3).unwrap()]);
+        match n % 4 {
+            0 => fs::remove_file(dir.join(name)).unwrap(),
+            1 => fs::rename(dir.join(name), dir.join(format!("cur/{n}.host:2,F"))).unwrap(),
+            _ => {}
+        }
+    }
+    fs::write(held.join("cur/mine:2,"), "Subject: mine\n\n").unwrap();
+    for n in (0..MESSAGES).step_by(8) {
+        fs::remove_file(desktop.dir(folder(n)).join(format!("cur/{n}.host:2,S"))).unwrap();
+    }
+    let newer = invite(&desktop, "laptop", &dir.path().join("newer"), &[]);
+    let mut random = Random::new(77);
+    let (mut takes, mut end, mut incomplete) = (Duration::ZERO, None, 0);
+    for round in 0..=KILLS {
+        let at = dir.path().join(format!("round-{round}"));
+        let laptop = Machine { name: "laptop".into(), mail: at.join("mail"), home: at.join("home") };
+        fs::create_dir(&at).unwrap();
+        let copied = run(Command::new("cp").args(["-a", text(&held), text(&laptop.mail)]));
+        assert_eq!(copied.code, 0, "{}", copied.stderr);
+        if round == 0 {
+            let started = Instant::now();
+            join(&laptop, &newer);
+            takes = started.elapsed();
+            end = Some(laptop.mailbox());
+            assert_eq!(laptop.mailbox().len(), 176);
+            continue;
+        }
+        let after = takes.mul_f64(random.below(1000) as f64 / 1000.0);
+        let when = format!("round {round}, killed after {after:?} of {takes:?}");
+        run_and_kill(&mut laptop.command(&["join", text(&laptop.mail), text(&same)]), after);
+        if laptop.run(&["status"]).code == 0 {
+            laptop.ok(&["import", text(&newer)]);
+            expect_at_rest(&laptop, &when);
+            continue;
+        }
+        incomplete += 1;
+        join(&laptop, &newer);
+        expect_at_rest(&laptop, &when);
+        assert!(Some(laptop.mailbox()) == end, "{when}: it ends otherwise");
+    }
+    assert!(incomplete > KILLS / 4, "only {incomplete} were incomplete");
+}
+
+#[test]
+fn a_join_killed_while_it_begins_anew_stays_one_to_be_repeated() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 300);
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    let good = fs::read(&bundle).unwrap();
+    let cut = dir.path().join("cut");
+    fs::write(&cut, &good[..good.len() / 2]).unwrap();
+    let laptop = Machine::new(dir.path(), "laptop");
+    assert_eq!(try_join(&laptop, &cut).code, 4);
+    for micros in (0..20_000).step_by(250) {
+        run_and_kill(&mut laptop.command(&["join", text(&laptop.mail), text(&cut)]), Duration::from_micros(micros));
+        let said = laptop.fails(&["status"], 1);
+        assert!(said.contains("not complete"), "killed after {micros} µs: {said}");
+    }
+    join(&laptop, &bundle);
+    expect_same(&laptop, &desktop, "at last");
+    expect_at_rest(&laptop, "at last");
+}
+
+#[test]
+fn of_two_joins_at_once_one_makes_the_replica() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 300);
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    for round in 0..5 {
+        let laptop = Machine::new(&dir.path().join(format!("round-{round}")), "laptop");
+        let start = || {
+            let mut command = laptop.command(&["join", text(&laptop.mail), text(&bundle)]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let both: Vec<_> = [start(), start()].into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let said: Vec<_> = both.iter().map(|output| String::from_utf8_lossy(&output.stderr)).collect();
+        let codes: Vec<_> = both.iter().map(|output| output.status.code()).collect();
+        assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}: {said:?}");
+        expect_same(&laptop, &desktop, "two at once");
+        expect_at_rest(&laptop, "two at once");
+    }
 }

@@ -155,8 +155,9 @@ fn a_peer_that_answers_nothing_has_still_got_the_bundle() {
 fn a_peer_that_does_not_read_is_not_waited_for() {
     let dir = scratch();
     let (desktop, _laptop) = pair(dir.path());
-    let noise: String = (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    desktop.put("INBOX", "cur/large:2,", noise, 1_600_000_000);
+    let noise: Vec<String> =
+        (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    desktop.put("INBOX", "cur/large:2,", noise.concat(), 1_600_000_000);
     call(&desktop, "laptop", &["true"]);
     let ran = desktop.ok(&["update"]);
     assert!(ran.stderr.contains("there was no answer"), "{ran:?}");
@@ -189,4 +190,38 @@ fn a_replica_that_was_invited_becomes_known_by_an_update() {
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     assert_eq!(desktop.mailbox().len(), 2);
     assert_eq!(desktop.ok(&["peer", "list", "--json"]).json()["invited"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_peer_that_lost_its_memory_is_the_same_again_after_two_updates() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    reach(&desktop, &laptop);
+    for subject in ["gone", "stays", "other"] {
+        put(&desktop, subject);
+    }
+    desktop.ok(&["update"]);
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let ran = support::run(std::process::Command::new("cp").arg("-a").args([from, to]));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    };
+    let (home, mail) = (dir.path().join("home"), dir.path().join("mail"));
+    copy(&laptop.home, &home);
+    copy(&laptop.mail, &mail);
+    fs::remove_file(desktop.dir("INBOX").join("cur/gone:2,S")).unwrap();
+    put(&desktop, "later");
+    desktop.ok(&["update"]);
+    let purged = desktop.ok(&["purge", "--json"]).json();
+    assert_eq!(purged["tombstones"], 1);
+    fs::remove_dir_all(&laptop.home).unwrap();
+    fs::remove_dir_all(&laptop.mail).unwrap();
+    copy(&home, &laptop.home);
+    copy(&mail, &laptop.mail);
+    put(&laptop, "new");
+    let ran = desktop.run(&["update", "--json"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.json()["peers"][0]["bundles"][0]["outcome"], "not-yet", "{ran:?}");
+    desktop.ok(&["update"]);
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+    assert_eq!(desktop.mailbox().len(), 4);
 }

@@ -112,6 +112,9 @@ impl Replica {
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
         replica.recognise_home()?;
+        if repeated.is_some() {
+            replica.sweep_leftovers()?;
+        }
         detected.notes.iter().for_each(|note| replica.note(note.clone()));
         // Folders that an interrupted join has made are looked at, as some of them may be gone since then.
         let empty_now = !holds_mail && (repeated.is_none() || detected.folders == 0);
