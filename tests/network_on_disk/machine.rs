@@ -177,7 +177,8 @@ impl Machine {
     /// What is in `tmp/` anywhere.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let files = WalkDir::new(self.mail_root()).into_iter().map(std::result::Result::unwrap);
-        let leftovers = files.filter(|item| item.file_type().is_file() && item.path().parent().unwrap().ends_with("tmp"));
+        let leftovers =
+            files.filter(|item| item.file_type().is_file() && item.path().parent().unwrap().ends_with("tmp"));
         leftovers.map(walkdir::DirEntry::into_path).collect()
     }
 
@@ -186,7 +187,9 @@ impl Machine {
         let mut all = BTreeSet::new();
         for dir in [self.mail_root(), self.root.join("backup/mail")] {
             let files = WalkDir::new(dir).into_iter().filter_map(std::result::Result::ok);
-            all.extend(files.filter(|item| item.file_type().is_file()).map(|item| Digest::of(&fs::read(item.path()).unwrap())));
+            all.extend(
+                files.filter(|item| item.file_type().is_file()).map(|item| Digest::of(&fs::read(item.path()).unwrap())),
+            );
         }
         let peeked = self.peek();
         let alive = |row: mailsync::state::Row| {

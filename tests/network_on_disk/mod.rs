@@ -181,7 +181,7 @@ impl Network {
         self.record(&replica);
         drop(replica);
         self.machines[at].touched = false;
-        self.machines[at].begun(at % 2 == 0);
+        self.machines[at].begun(at.is_multiple_of(2));
         Ok(())
     }
 
@@ -258,7 +258,10 @@ impl Network {
             Op::RenameFolder { folder, to } => {
                 let (from, to) = (name_of(folder), ["A", "B", "B/C", "D"][to % 4].parse().unwrap());
                 let (from_dir, to_dir) = (self.machines[at].dir(&from), self.machines[at].dir(&to));
-                if !from.is_inbox() && from_dir.join("cur").is_dir() && !to_dir.exists() && !to_dir.starts_with(&from_dir)
+                if !from.is_inbox()
+                    && from_dir.join("cur").is_dir()
+                    && !to_dir.exists()
+                    && !to_dir.starts_with(&from_dir)
                 {
                     fs::create_dir_all(to_dir.parent().unwrap()).unwrap();
                     fs::rename(from_dir, to_dir).unwrap();
@@ -609,7 +612,10 @@ impl Network {
             let trash = fs::read_dir(machine.home.trash()).map_or(0, Iterator::count);
             if purged.tombstones_kept > 0 || trash > 0 {
                 let kept = purged.tombstones_kept;
-                return Err(format!("{} can't forget {kept} removals and has {trash} files in the trash", machine.name));
+                return Err(format!(
+                    "{} can't forget {kept} removals and has {trash} files in the trash",
+                    machine.name
+                ));
             }
         }
         Ok(())
