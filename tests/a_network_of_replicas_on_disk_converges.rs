@@ -58,13 +58,13 @@ fn of_three_to_eight(seed: u64) -> History {
 
 #[test]
 fn replicas_on_disk_that_are_never_restored_end_with_exactly_what_was_done() {
-    let tally = run_all_well(0, 8, Restores::Never, of_three_to_eight);
+    let tally = run_all_well(0, 6, Restores::Never, of_three_to_eight);
     assert!(tally.waited > 0 && tally.purged > 0 && tally.killed > 0, "histories that test nothing: {tally:?}");
 }
 
 #[test]
 fn replicas_on_disk_that_are_restored_from_backups_converge() {
-    let tally = run_all_well(10_000, 8, Restores::Noticed, of_three_to_eight);
+    let tally = run_all_well(10_000, 6, Restores::Noticed, of_three_to_eight);
     assert!(tally.restored > 0 && tally.purged > 0 && tally.killed > 0, "histories that test nothing: {tally:?}");
 }
 

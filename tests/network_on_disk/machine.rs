@@ -182,6 +182,14 @@ impl Machine {
         leftovers.map(walkdir::DirEntry::into_path).collect()
     }
 
+    /// The messages in this machine's folders and in its trash.
+    pub fn has(&self) -> BTreeSet<Digest> {
+        let trash = WalkDir::new(self.home.trash()).into_iter().filter_map(std::result::Result::ok);
+        let files = trash.filter(|item| item.file_type().is_file());
+        let trashed = files.map(|item| Digest::of(&fs::read(item.path()).unwrap()));
+        trashed.chain(self.mail().into_iter().map(|mail| mail.digest)).collect()
+    }
+
     /// Whatever message this machine or its backup has anywhere.
     pub fn holds(&self) -> BTreeSet<Digest> {
         let mut all = BTreeSet::new();
