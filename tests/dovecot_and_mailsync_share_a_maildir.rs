@@ -79,7 +79,7 @@ impl Served {
     /// A session of IMAP commands. Dovecot must not complain about what it finds on disk.
     fn session(&self, commands: &[&str]) -> (String, String) {
         let commands = commands.iter().chain(&["LOGOUT"]).enumerate();
-        let input: String = commands.clone().map(|(n, command)| format!("t{n} {command}\r\n")).collect();
+        let input = commands.clone().map(|(n, command)| format!("t{n} {command}\r\n")).collect::<Vec<_>>().concat();
         let mut imap = self.dovecot(&self.imap);
         let ran = run_with(imap.arg("-c").arg(&self.conf), input.as_bytes());
         let complaints = |line: &&str| {

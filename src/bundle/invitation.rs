@@ -30,20 +30,20 @@ impl Token {
         self.0.0
     }
 
-    /// Proves that the replica `invited` has got this token from the replica `inviter`: HMAC-SHA256 (RFC 2104) with the token
+    /// Proves that the replica `newcomer` has got this token from the replica `inviter`: HMAC-SHA256 (RFC 2104) with the token
     /// as its key.
-    pub fn proof(&self, inviter: &ReplicaId, invited: &ReplicaId) -> Digest {
-        Digest(self.mac(inviter, invited).finalize().into_bytes().into())
+    pub fn proof(&self, inviter: &ReplicaId, newcomer: &ReplicaId) -> Digest {
+        Digest(self.mac(inviter, newcomer).finalize().into_bytes().into())
     }
 
     /// Whether this is the proof. Takes the same time whatever differs.
-    pub fn is_proved_by(&self, proof: &Digest, inviter: &ReplicaId, invited: &ReplicaId) -> bool {
-        self.mac(inviter, invited).verify_slice(&proof.0).is_ok()
+    pub fn is_proved_by(&self, proof: &Digest, inviter: &ReplicaId, newcomer: &ReplicaId) -> bool {
+        self.mac(inviter, newcomer).verify_slice(&proof.0).is_ok()
     }
 
-    fn mac(&self, inviter: &ReplicaId, invited: &ReplicaId) -> Hmac<Sha256> {
+    fn mac(&self, inviter: &ReplicaId, newcomer: &ReplicaId) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0.0).expect("a key of any length will do");
-        for part in [PURPOSE, &inviter.to_bytes(), &invited.to_bytes()] {
+        for part in [PURPOSE, &inviter.to_bytes(), &newcomer.to_bytes()] {
             mac.update(part);
         }
         mac

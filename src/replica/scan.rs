@@ -508,7 +508,7 @@ impl Scan<'_> {
                 state.set_place(key, None)?;
                 state.clear_pending(key)?;
                 let Some(from) = row.at.clone() else { continue };
-                gone.entry(row.id.digest).or_default().push(Gone { from, row });
+                gone.entry(row.id.digest).or_default().push(Gone { row, from });
             }
         }
         Ok(gone)
@@ -570,7 +570,9 @@ impl Scan<'_> {
         }
         if !changes.is_empty() {
             let stamp = self.stamp()?;
-            changes.into_iter().for_each(|(flag, on)| entry.set_flag(stamp, flag, on));
+            for (flag, on) in changes {
+                entry.set_flag(stamp, flag, on);
+            }
             self.report.flagged += 1;
             state.update_entry(&row, &entry)?;
             row.entry = entry;
