@@ -241,7 +241,11 @@ fn a_bundle_whose_base_is_not_known_here_is_not_yet_applied() {
     let before = laptop.left();
     for args in [&["import"][..], &["import", "--dry-run"]] {
         let ran = laptop.run_with(args, &second);
-        complains(&ran, 3, &["standard input: ", "a bundle before it is missing", "desktop"]);
+        complains(
+            &ran,
+            3,
+            &["standard input: ", "bundle 3 of desktop follows its bundle 2, which was not imported here"],
+        );
         assert_eq!((laptop.left().mail, laptop.left().log), (before.mail.clone(), before.log.clone()));
     }
     let json = laptop.run_with(&["import", "--json"], &second);

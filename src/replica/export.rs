@@ -494,9 +494,10 @@ impl Replica {
     pub(super) fn check_target(&self, path: &Path) -> Result<()> {
         let doing = format!("writing the bundle {}", path.display());
         if path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir() {
-            return Err(Error::usage(format!("{doing}: there is no such directory")).advise("make it first"));
+            return Err(Error::failed(format!("{doing}: there is no such directory")).advise("make it first"));
         }
-        let dir = if path.is_dir() { Some(path) } else { path.parent() };
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let dir = if real.is_dir() { Some(&*real) } else { real.parent() };
         let dir = dir.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
         if dir.and_then(|dir| dir.canonicalize().ok()).is_some_and(|dir| dir.starts_with(self.mail_root())) {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
