@@ -123,6 +123,19 @@ pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge, horizo
     }
 }
 
+/// Which knowledge decides on absences: whether what I lack was removed here, and what a full bundle lacks over there. That
+/// is what is known, since a removal that was purged may have overwritten stamps that no horizon names. Only where both know
+/// exactly the same, and so must hold the same, is it the horizon: then whoever lacks an entry has lost it, and it comes back.
+pub fn judge_absences_by<'k>(
+    full: bool,
+    knowledge: &Knowledge,
+    tip: &Knowledge,
+    known: &'k Knowledge,
+    horizon: &'k Knowledge,
+) -> &'k Knowledge {
+    if full && knowledge == tip { horizon } else { known }
+}
+
 /// Whether an entry that a full bundle with this horizon doesn't hold was removed over there, so that it is dropped here,
 /// without a tombstone. One that only its tip covers has been lost over there: the mail is kept.
 pub fn dropped_by_full(absent: &Entry, horizon: &Knowledge) -> bool {

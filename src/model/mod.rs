@@ -17,7 +17,7 @@ pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
     Arrival, Head, Judgement, Restamping, RolledBack, Standing, arrive, dropped_by_full, export_base, is_newest, judge,
-    purgeable,
+    judge_absences_by, purgeable,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};

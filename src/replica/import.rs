@@ -19,7 +19,8 @@ use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Recor
 use crate::error::{Error, ErrorKind, Result};
 use crate::maildir::disk::{Disk, Durability, copy_new, write_new};
 use crate::model::{
-    Arrival, Digest, Entry, EntryId, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest, judge,
+    Arrival, Digest, Entry, EntryId, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest,
+    judge, judge_absences_by,
 };
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
@@ -144,6 +145,8 @@ pub(super) struct Import<'r> {
     peer: Peer,
     knowledge: Knowledge,
     horizon: Knowledge,
+    /// What tells of an entry that is absent here whether it was removed.
+    absent_here: Knowledge,
     changes: Changes,
     changed: bool,
     /// The entries that a full bundle holds, by number.
@@ -562,12 +565,15 @@ impl<'r> Import<'r> {
         peer: Peer,
         manifest: &Manifest,
     ) -> Result<Self> {
+        let (knowledge, horizon) = (replica.state.knowledge()?, replica.state.horizon()?);
+        let full = manifest.kind == Kind::Full;
         Ok(Self {
             replica,
             options,
             peer,
-            knowledge: replica.state.knowledge()?,
-            horizon: replica.state.horizon()?,
+            absent_here: judge_absences_by(full, &knowledge, &manifest.tip, &knowledge, &horizon).clone(),
+            knowledge,
+            horizon,
             changes: Changes::default(),
             changed: false,
             held: Vec::new(),
@@ -714,7 +720,7 @@ impl<'r> Import<'r> {
             }
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge, &self.horizon);
+                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge, &self.absent_here);
                 let key = match (mine, arrival) {
                     (None, Arrival::Keep) => return Ok(()),
                     (Some(row), Arrival::Keep) => row.key,
@@ -804,9 +810,10 @@ impl<'r> Import<'r> {
     /// A full bundle is complete: what it lacks and its horizon covers was removed over there.
     fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
+        let by = judge_absences_by(true, &self.knowledge, &manifest.tip, &manifest.tip, &manifest.horizon);
         let mut absent = Vec::new();
         state.each_entry(|row| {
-            if !self.holds(row.key) && dropped_by_full(&row.entry, &manifest.horizon) {
+            if !self.holds(row.key) && dropped_by_full(&row.entry, by) {
                 absent.push(row.key);
             }
             Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mailsync::model::{
     Arrival, Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
     Knowledge, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, arrive, dropped_by_full,
-    export_base, is_newest, judge, purgeable,
+    export_base, is_newest, judge, judge_absences_by, purgeable,
 };
 
 /// What a bundle file carries.
@@ -301,9 +301,10 @@ impl Replica {
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
+        let here = judge_absences_by(head.full, &self.knowledge, &head.tip, &self.knowledge, &self.horizon).clone();
+        let there = judge_absences_by(head.full, &self.knowledge, &head.tip, &head.tip, &head.horizon);
         for (id, theirs) in &bundle.entries {
-            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &self.horizon)
-            {
+            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &here) {
                 self.put(id, Some(entry));
             }
         }
@@ -317,7 +318,7 @@ impl Replica {
             let dropped = self
                 .entries
                 .iter()
-                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, &head.horizon));
+                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, there));
             for id in dropped.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
                 self.put(&id, None);
             }
