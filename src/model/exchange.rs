@@ -106,18 +106,17 @@ pub enum Arrival {
     Keep,
 }
 
-/// Decides on an entry that a bundle holds. `knowledge` and `horizon` are those from before the import.
-///
-/// An entry that I know of by my knowledge and don't have is one that I have lost, unless its removal was purged here; then
-/// my horizon covers it.
-pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge, horizon: &Knowledge) -> Arrival {
+/// Decides on an entry that a bundle holds. `knowledge` is that from before the import, and `forgotten` what
+/// [`judge_absences_by`] gives for my side: of an entry that I don't have and whose location it covers, the removal was purged
+/// here.
+pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge, forgotten: &Knowledge) -> Arrival {
     match mine {
         Some(mine) => {
             let merged = mine.merge(&theirs);
             if merged == *mine { Arrival::Keep } else { Arrival::Store(merged) }
         }
         // It was removed and purged here.
-        None if theirs.alive() && horizon.covers(theirs.location.0) => Arrival::Keep,
+        None if theirs.alive() && forgotten.covers(theirs.location.0) => Arrival::Keep,
         None if !theirs.alive() && theirs.covered_by(knowledge) => Arrival::Keep,
         None => Arrival::Store(theirs),
     }
@@ -136,10 +135,10 @@ pub fn judge_absences_by<'k>(
     if full && knowledge == tip { horizon } else { known }
 }
 
-/// Whether an entry that a full bundle with this horizon doesn't hold was removed over there, so that it is dropped here,
-/// without a tombstone. One that only its tip covers has been lost over there: the mail is kept.
-pub fn dropped_by_full(absent: &Entry, horizon: &Knowledge) -> bool {
-    absent.alive() && horizon.covers(absent.location.0)
+/// Whether an entry that a full bundle doesn't hold was removed over there, so that it is dropped here, without a tombstone.
+/// `forgotten` is what [`judge_absences_by`] gives for the bundle's side.
+pub fn dropped_by_full(absent: &Entry, forgotten: &Knowledge) -> bool {
+    absent.alive() && forgotten.covers(absent.location.0)
 }
 
 /// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.

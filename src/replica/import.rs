@@ -577,7 +577,7 @@ impl<'r> Import<'r> {
             changes: Changes::default(),
             changed: false,
             held: Vec::new(),
-            full: manifest.kind == Kind::Full,
+            full,
             removals: BTreeMap::new(),
             prepared: BTreeMap::new(),
             join: None,
@@ -807,7 +807,7 @@ impl<'r> Import<'r> {
         self.held.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
     }
 
-    /// A full bundle is complete: what it lacks and its horizon covers was removed over there.
+    /// A full bundle is complete: what it lacks was removed over there, as far as its sender had known it.
     fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         let by = judge_absences_by(true, &self.knowledge, &manifest.tip, &manifest.tip, &manifest.horizon);
