@@ -15,7 +15,10 @@ pub const LINE_BYTES: u64 = 256 << 10;
 pub const FLAGS: usize = 256;
 
 /// The size of `jobs.jsonl`, in bytes.
-pub const JOBS_BYTES: u64 = 64 << 20;
+pub const JOBS_BYTES: u64 = 1 << 30;
+
+/// The length of a line of `jobs.jsonl`, in bytes, without its newline.
+pub const JOB_LINE_BYTES: u64 = 16 << 10;
 
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;

@@ -10,8 +10,11 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
 
 use super::{Error, ReplicaId};
 
-/// The namespace of every signature: one made for another purpose with the same key is worth nothing here.
+/// The namespace of a bundle's signature: one made for another purpose with the same key is worth nothing here.
 pub const NAMESPACE: &str = "mailsync";
+
+/// The namespace of the signature of what is said about a job, see [`super::Statement`].
+pub const JOB_NAMESPACE: &str = "mailsync-job";
 
 /// What is wrong with a key.
 #[derive(Debug, thiserror::Error)]
@@ -60,15 +63,15 @@ impl PublicKey {
         ReplicaId::from_bytes(fingerprint)
     }
 
-    /// Checks a signature over exactly these bytes: by this key, in [`NAMESPACE`].
+    /// Checks a signature over exactly these bytes: by this key, in the namespace for which the signature was read.
     pub fn verify(&self, bytes: &[u8], signature: &Signature) -> Result<(), Error> {
         let signer = signature.signer();
         if self.0.key_data() != signer.0.key_data() {
             return Err(Error::WrongSigner { expected: self.id(), found: signer.id() });
         }
         self.0
-            .verify(NAMESPACE, bytes, &signature.0)
-            .map_err(|_| Error::BadSignature { why: "it was not made over this manifest".into() })
+            .verify(signature.0.namespace(), bytes, &signature.0)
+            .map_err(|_| Error::BadSignature { why: "it was not made over these bytes".into() })
     }
 }
 
@@ -140,6 +143,11 @@ pub struct Signature(SshSig);
 impl Signature {
     /// Reads an armored SSHSIG; its key must be ed25519 and its namespace [`NAMESPACE`].
     pub fn from_armor(text: &[u8]) -> Result<Self, Error> {
+        Self::from_armor_for(NAMESPACE, text)
+    }
+
+    /// The same for another namespace.
+    pub(super) fn from_armor_for(namespace: &'static str, text: &[u8]) -> Result<Self, Error> {
         let bad = |why: &'static str| Error::BadSignature { why: why.into() };
         let signature = SshSig::from_pem(text).map_err(|_| bad("it is no SSH signature"))?;
         if signature.version() != SshSig::VERSION {
@@ -149,8 +157,9 @@ impl Signature {
         if key.algorithm() != Algorithm::Ed25519 || signature.algorithm() != Algorithm::Ed25519 {
             return Err(bad("it is not by an ed25519 key"));
         }
-        if signature.namespace() != NAMESPACE {
-            return Err(bad("it was made for another purpose (its namespace is not \"mailsync\")"));
+        if signature.namespace() != namespace {
+            let why = format!("it was made for another purpose (its namespace is not \"{namespace}\")");
+            return Err(Error::BadSignature { why: why.into() });
         }
         let signature = Self(signature);
         // The decoder is not strict about what stands around the armor.

@@ -13,12 +13,66 @@ use crate::model::{Digest, Entry, EntryId, FolderName, FolderState};
 /// How much is kept in memory before a file is made, in bytes.
 const IN_MEMORY: usize = 8 << 20;
 
-/// Takes records, in their order, and keeps them as `entries.jsonl`.
-pub struct RecordSpool {
+/// Takes lines, counts and hashes them.
+struct Lines {
     out: BufWriter<SpooledTempFile>,
     hasher: Sha256,
-    order: Order,
     bytes: u64,
+}
+
+impl Lines {
+    fn new(dir: &Path) -> Self {
+        let out = BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(IN_MEMORY, dir));
+        Self { out, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// Takes a line with its newline. All lines together are at most `limit` bytes; `what` says what that is the size of.
+    fn push(&mut self, line: &[u8], what: &'static str, limit: u64) -> Result<(), WriteError> {
+        self.bytes += line.len() as u64;
+        if self.bytes > limit {
+            return Err(WriteError::TooLarge { what, limit });
+        }
+        self.hasher.update(line);
+        self.out.write_all(line).map_err(WriteError::Spool)
+    }
+
+    fn finish(self) -> Result<Spooled, WriteError> {
+        let mut file = self.out.into_inner().map_err(|e| WriteError::Spool(e.into_error()))?;
+        file.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
+        Ok(Spooled { part: Part { bytes: self.bytes, sha256: Digest(self.hasher.finalize().into()) }, file })
+    }
+}
+
+/// A whole member of the archive, before it is written into a bundle.
+#[derive(Debug)]
+struct Spooled {
+    part: Part,
+    file: SpooledTempFile,
+}
+
+impl Spooled {
+    fn copy_to(mut self, out: &mut impl io::Write) -> Result<(), WriteError> {
+        use io::Read as _;
+        let mut buffer = vec![0; 128 << 10];
+        let mut left = self.part.bytes;
+        while left > 0 {
+            let n = match self.file.read(&mut buffer) {
+                Ok(0) => return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into())),
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(WriteError::Spool(e)),
+            };
+            out.write_all(&buffer[..n]).map_err(WriteError::Out)?;
+            left = left.saturating_sub(n as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Takes records, in their order, and keeps them as `entries.jsonl`.
+pub struct RecordSpool {
+    lines: Lines,
+    order: Order,
     folders: u64,
     entries: u64,
     line: Vec<u8>,
@@ -27,15 +81,7 @@ pub struct RecordSpool {
 impl RecordSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
     pub fn new(dir: &Path) -> Self {
-        Self {
-            out: BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(IN_MEMORY, dir)),
-            hasher: Sha256::new(),
-            order: Order::default(),
-            bytes: 0,
-            folders: 0,
-            entries: 0,
-            line: Vec::new(),
-        }
+        Self { lines: Lines::new(dir), order: Order::default(), folders: 0, entries: 0, line: Vec::new() }
     }
 
     /// Takes the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
@@ -75,42 +121,32 @@ impl RecordSpool {
     }
 
     fn write_line(&mut self) -> Result<(), WriteError> {
-        let length = self.line.len() as u64;
-        if length > limits::LINE_BYTES + 1 {
+        if self.line.len() as u64 > limits::LINE_BYTES + 1 {
             return Err(WriteError::TooLarge { what: "an entry's line", limit: limits::LINE_BYTES });
         }
-        self.bytes += length;
-        if self.bytes > limits::MEMBER_BYTES {
-            return Err(WriteError::TooLarge { what: "the size of all entries", limit: limits::MEMBER_BYTES });
-        }
-        self.hasher.update(&self.line);
-        self.out.write_all(&self.line).map_err(WriteError::Spool)?;
+        self.lines.push(&self.line, "the size of all entries", limits::MEMBER_BYTES)?;
         self.line.clear();
         Ok(())
     }
 
     /// All records are there.
     pub fn finish(self) -> Result<SpooledRecords, WriteError> {
-        let mut file = self.out.into_inner().map_err(|e| WriteError::Spool(e.into_error()))?;
-        file.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
-        let part = Part { bytes: self.bytes, sha256: Digest(self.hasher.finalize().into()) };
-        Ok(SpooledRecords { part, folders: self.folders, entries: self.entries, file })
+        Ok(SpooledRecords { spooled: self.lines.finish()?, folders: self.folders, entries: self.entries })
     }
 }
 
 /// The whole of `entries.jsonl`, before it is written into a bundle.
 #[derive(Debug)]
 pub struct SpooledRecords {
-    part: Part,
+    spooled: Spooled,
     folders: u64,
     entries: u64,
-    file: SpooledTempFile,
 }
 
 impl SpooledRecords {
     /// Its size and hash, for the manifest's `entries`.
     pub fn part(&self) -> Part {
-        self.part
+        self.spooled.part
     }
 
     /// The number of folder records, for the manifest's `counts`.
@@ -124,21 +160,66 @@ impl SpooledRecords {
     }
 
     /// Copies it to `out`.
-    pub(super) fn copy_to(mut self, out: &mut impl io::Write) -> Result<(), WriteError> {
-        use io::Read as _;
-        let mut buffer = vec![0; 128 << 10];
-        let mut left = self.part.bytes;
-        while left > 0 {
-            let n = match self.file.read(&mut buffer) {
-                Ok(0) => return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into())),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(WriteError::Spool(e)),
-            };
-            out.write_all(&buffer[..n]).map_err(WriteError::Out)?;
-            left = left.saturating_sub(n as u64);
+    pub(super) fn copy_to(self, out: &mut impl io::Write) -> Result<(), WriteError> {
+        self.spooled.copy_to(out)
+    }
+}
+
+/// Takes what is said about jobs, and keeps it as `jobs.jsonl`.
+pub struct JobSpool {
+    lines: Lines,
+    count: u64,
+}
+
+impl JobSpool {
+    /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
+    pub fn new(dir: &Path) -> Self {
+        Self { lines: Lines::new(dir), count: 0 }
+    }
+
+    /// Takes the next line, without its newline.
+    ///
+    /// # Errors
+    /// If it is larger than a reader would take, or the temporary file fails.
+    pub fn push(&mut self, line: &[u8]) -> Result<(), WriteError> {
+        if line.len() as u64 > limits::JOB_LINE_BYTES {
+            return Err(WriteError::TooLarge { what: "a job's line", limit: limits::JOB_LINE_BYTES });
+        }
+        self.count += 1;
+        for bytes in [line, b"\n"] {
+            self.lines.push(bytes, "the size of jobs.jsonl", limits::JOBS_BYTES)?;
         }
         Ok(())
+    }
+
+    /// All lines are there. `None` if there was none.
+    pub fn finish(self) -> Result<Option<SpooledJobs>, WriteError> {
+        let lines = self.count;
+        (lines > 0).then(|| Ok(SpooledJobs { spooled: self.lines.finish()?, lines })).transpose()
+    }
+}
+
+/// The whole of `jobs.jsonl`, before it is written into a bundle.
+#[derive(Debug)]
+pub struct SpooledJobs {
+    spooled: Spooled,
+    lines: u64,
+}
+
+impl SpooledJobs {
+    /// Its size and hash, for the manifest's `jobs`.
+    pub fn part(&self) -> Part {
+        self.spooled.part
+    }
+
+    /// The number of lines, for the manifest's `counts`.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Copies it to `out`.
+    pub(super) fn copy_to(self, out: &mut impl io::Write) -> Result<(), WriteError> {
+        self.spooled.copy_to(out)
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
 use super::{
-    Counts, Error, Kind, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledRecords, Stream,
-    Writer,
+    Counts, Error, JobSpool, Kind, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
+    SpooledRecords, Stream, Writer,
 };
 use crate::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Knowledge, Mtime, Origin, Stamp,
@@ -111,6 +111,14 @@ impl Sample {
         spool.finish().unwrap()
     }
 
+    pub(super) fn spool_jobs(&self) -> Option<SpooledJobs> {
+        let mut spool = JobSpool::new(Path::new("/nonexistent: the sample stays in memory"));
+        for line in self.jobs.as_deref()?.split_inclusive(|&byte| byte == b'\n') {
+            spool.push(line.trim_ascii_end()).unwrap();
+        }
+        spool.finish().unwrap()
+    }
+
     /// The bundle, as the writer makes it.
     pub(super) fn bundle(&self) -> Vec<u8> {
         self.bundle_with(&Options::default())
@@ -118,7 +126,7 @@ impl Sample {
 
     pub(super) fn bundle_with(&self, options: &Options) -> Vec<u8> {
         let mut writer =
-            Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.jobs.as_deref()).unwrap();
+            Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
         for message in &self.messages {
             writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
         }

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{BLOCK, header, padding};
-use super::{Manifest, Part, PrivateKey, SpooledRecords, WriteError, limits};
+use super::{Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
 use crate::model::{Digest, Mtime};
 
 /// How a bundle is compressed. The same options and contents give the same bytes.
@@ -67,7 +67,7 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes manifest, signature, records and jobs (the bytes of `jobs.jsonl`).
+    /// Writes manifest, signature, records and jobs.
     ///
     /// # Errors
     /// If the manifest doesn't describe the records and jobs, or names another sender than the key's; if something is above
@@ -78,7 +78,7 @@ impl<W: Write> Writer<W> {
         manifest: &Manifest,
         key: &PrivateKey,
         records: SpooledRecords,
-        jobs: Option<&[u8]>,
+        jobs: Option<SpooledJobs>,
     ) -> Result<Self, WriteError> {
         manifest.check().map_err(WriteError::inconsistent)?;
         if manifest.sender.id != key.public_key().id() {
@@ -89,11 +89,9 @@ impl<W: Write> Writer<W> {
         {
             return Err(WriteError::inconsistent("the manifest describes other records"));
         }
-        if manifest.jobs != jobs.map(Part::of) || manifest.counts.jobs != lines(jobs.unwrap_or_default()) {
+        let described = (manifest.jobs, manifest.counts.jobs);
+        if described != (jobs.as_ref().map(SpooledJobs::part), jobs.as_ref().map_or(0, SpooledJobs::lines)) {
             return Err(WriteError::inconsistent("the manifest describes other jobs"));
-        }
-        if manifest.jobs.is_some_and(|jobs| jobs.bytes > limits::JOBS_BYTES) {
-            return Err(WriteError::TooLarge { what: "the size of jobs.jsonl", limit: limits::JOBS_BYTES });
         }
         let json = manifest.to_json();
         if json.len() as u64 > limits::MANIFEST_BYTES {
@@ -114,7 +112,10 @@ impl<W: Write> Writer<W> {
         records.copy_to(&mut writer.out)?;
         writer.pad(size)?;
         if let Some(jobs) = jobs {
-            writer.member("jobs.jsonl", jobs, 0)?;
+            let size = jobs.part().bytes;
+            writer.put(header("jobs.jsonl", size, 0).as_bytes())?;
+            jobs.copy_to(&mut writer.out)?;
+            writer.pad(size)?;
         }
         Ok(writer)
     }
@@ -210,11 +211,6 @@ impl<W: Write> fmt::Debug for Writer<W> {
     }
 }
 
-/// The number of lines, the last of which may lack its newline.
-pub(super) fn lines(bytes: &[u8]) -> u64 {
-    bytes.split_inclusive(|&byte| byte == b'\n').count() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Sample, key, read};
@@ -235,7 +231,7 @@ mod tests {
         let sample = Sample::new();
         let start = || {
             let options = Options::default();
-            Writer::start(Vec::new(), &options, &sample.manifest, &key(), sample.spool(), sample.jobs.as_deref())
+            Writer::start(Vec::new(), &options, &sample.manifest, &key(), sample.spool(), sample.spool_jobs())
                 .unwrap()
         };
         let mut writer = start();
@@ -277,7 +273,7 @@ mod tests {
                 &sample.manifest,
                 &key(),
                 sample.spool(),
-                sample.jobs.as_deref(),
+                sample.spool_jobs(),
             )
             .unwrap();
             let result = writer.message(Digest::of(message), size, Mtime::default(), &mut contents);
@@ -290,7 +286,7 @@ mod tests {
         let sample = Sample::new();
         let start = |sample: &Sample, manifest: &Manifest| {
             let options = Options::default();
-            Writer::start(Vec::new(), &options, manifest, &key(), sample.spool(), sample.jobs.as_deref())
+            Writer::start(Vec::new(), &options, manifest, &key(), sample.spool(), sample.spool_jobs())
         };
         let inconsistent = |result: Result<_, WriteError>| matches!(result, Err(WriteError::Inconsistent { .. }));
 

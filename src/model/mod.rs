@@ -9,6 +9,7 @@ mod entry;
 mod exchange;
 mod flag;
 mod folder;
+mod job;
 mod knowledge;
 mod stamp;
 mod text;
@@ -21,6 +22,8 @@ pub use exchange::{
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
+pub use job::{JobState, ReportRank};
 pub use knowledge::Knowledge;
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
+pub(crate) use text::{parse_hex, serde_as_text, write_hex};

@@ -1,0 +1,268 @@
+//! What is said about jobs: a request by the replica that wants something run, a report by the one that is to run it, or the
+//! withdrawal of a request. Each is signed by whoever says it, and holds the key with which to check that: so any replica
+//! that passes it on can tell who said it, and none can change it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::printable;
+use super::{Error, JOB_NAMESPACE, KeyError, PrivateKey, PublicKey, ReplicaId, Signature, limits};
+use crate::model::{Digest, JobState, ParseError, ReportRank, Stamp};
+
+/// A job's id: the first half of the SHA-256 of its signed request, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub [u8; 16]);
+
+impl JobId {
+    /// The id of the job with this signed request.
+    pub fn of(signed: &str) -> Self {
+        let digest = Digest::of(signed.as_bytes()).0;
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// As many digits as people need to tell a replica's jobs from each other.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::model::write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut id = [0; 16];
+        crate::model::parse_hex("job id", text, &mut id)?;
+        Ok(Self(id))
+    }
+}
+
+crate::model::serde_as_text!(JobId);
+
+/// Something that travels with the messages, by its digest, and that is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    /// The SHA-256 of the encrypted bytes.
+    pub digest: Digest,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+/// A replica wants a command to be run by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Who wants it, and has signed this.
+    pub requester: ReplicaId,
+    /// Who is to run it.
+    pub target: ReplicaId,
+    /// When it was asked for: milliseconds since 1970 UTC.
+    pub made: u64,
+    /// Command, arguments and standard input, for the target's and the requester's eyes only.
+    pub body: Sealed,
+    /// The job that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<JobId>,
+}
+
+/// The requester wants the job no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    /// The job.
+    pub job: JobId,
+    /// When that was said: milliseconds since 1970 UTC.
+    pub made: u64,
+}
+
+/// The target tells what has become of the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The job.
+    pub job: JobId,
+    /// The attempt that is told of, from 1.
+    pub attempt: u32,
+    /// When that was said: milliseconds since 1970 UTC.
+    pub at: u64,
+    /// How the job stands.
+    pub state: JobState,
+    /// The program's exit status, if it has ended with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<i32>,
+    /// The reason, the times and the output, for the target's and the requester's eyes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Sealed>,
+}
+
+impl Report {
+    /// By what it is ordered among the target's reports on this job.
+    pub fn rank(&self) -> ReportRank {
+        ReportRank { attempt: self.attempt, state: self.state, at: self.at }
+    }
+}
+
+/// What is said about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Statement {
+    /// It is wanted.
+    Request(Request),
+    /// It is no more wanted.
+    Cancel(Cancel),
+    /// What has become of it.
+    Report(Report),
+}
+
+/// A statement as it travels: one line of `jobs.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobLine {
+    /// By which a delta is found to hold it, like an entry's registers. Not signed: it tells nothing of the job.
+    pub stamp: Stamp,
+    /// The statement in JSON; the signature is over these very bytes.
+    pub signed: String,
+    /// An armored SSHSIG in the namespace [`JOB_NAMESPACE`].
+    pub signature: String,
+}
+
+impl JobLine {
+    /// Signs a statement.
+    pub fn sign(stamp: Stamp, statement: &Statement, key: &PrivateKey) -> Result<Self, KeyError> {
+        let signed = serde_json::to_string(statement).expect("a statement has a JSON form");
+        let signature = key.sign_for(JOB_NAMESPACE, signed.as_bytes())?.to_armor();
+        Ok(Self { stamp, signed, signature })
+    }
+
+    /// Reads a line, without its newline. Nothing is checked but its form.
+    pub fn decode(line: &[u8]) -> Result<Self, Error> {
+        if line.len() as u64 > limits::JOB_LINE_BYTES {
+            return Err(Error::TooLarge { what: "a line of jobs.jsonl", limit: limits::JOB_LINE_BYTES });
+        }
+        serde_json::from_slice(line).map_err(|error| wrong(&error.to_string()))
+    }
+
+    /// The line, without a newline.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a line has a JSON form")
+    }
+
+    /// What is said, and the key of whoever has said it: for a request that of the requester which it names.
+    ///
+    /// # Errors
+    /// It is no statement, or the signature doesn't hold.
+    pub fn verify(&self) -> Result<(Statement, PublicKey), Error> {
+        let statement = self.statement()?;
+        let signature = Signature::from_armor_for(JOB_NAMESPACE, self.signature.as_bytes())?;
+        let signer = signature.signer();
+        signer.verify(self.signed.as_bytes(), &signature)?;
+        if let Statement::Request(request) = &statement
+            && request.requester != signer.id()
+        {
+            return Err(Error::WrongSigner { expected: request.requester, found: signer.id() });
+        }
+        Ok((statement, signer))
+    }
+
+    /// What is said, of a line whose signature was checked before.
+    pub fn statement(&self) -> Result<Statement, Error> {
+        serde_json::from_str(&self.signed).map_err(|error| wrong(&error.to_string()))
+    }
+
+    /// The key that the signature says it is by.
+    pub fn signer(&self) -> Result<PublicKey, Error> {
+        Ok(Signature::from_armor_for(JOB_NAMESPACE, self.signature.as_bytes())?.signer())
+    }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::corrupt(format!("jobs.jsonl: {}", printable(what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{key, stamp};
+    use super::*;
+
+    fn request() -> Request {
+        Request {
+            requester: key().public_key().id(),
+            target: ReplicaId::from_bytes([7; 32]),
+            made: 5,
+            body: Sealed { digest: Digest::of(b"x"), bytes: 1 },
+            repeats: None,
+        }
+    }
+
+    #[test]
+    fn a_statement_reads_back_as_it_was_signed_and_names_its_signer() {
+        let id = JobId::of("x");
+        let statements = [
+            Statement::Request(request()),
+            Statement::Cancel(Cancel { job: id, made: 6 }),
+            Statement::Report(Report {
+                job: id,
+                attempt: 1,
+                at: 7,
+                state: JobState::Failed,
+                status: Some(75),
+                result: None,
+            }),
+        ];
+        for statement in statements {
+            let line = JobLine::sign(stamp(3), &statement, &key()).unwrap();
+            let again = JobLine::decode(&line.encode()).unwrap();
+            assert_eq!(again, line);
+            assert_eq!(again.verify().unwrap(), (statement, key().public_key()));
+        }
+    }
+
+    #[test]
+    fn a_changed_statement_doesnt_hold() {
+        let line = JobLine::sign(stamp(3), &Statement::Request(request()), &key()).unwrap();
+        let changed = JobLine { signed: line.signed.replace("\"made\":5", "\"made\":6"), ..line.clone() };
+        assert_ne!(changed, line);
+        assert!(matches!(changed.verify(), Err(Error::BadSignature { .. })));
+        assert_ne!(JobId::of(&changed.signed), JobId::of(&line.signed));
+    }
+
+    #[test]
+    fn nobody_asks_in_the_name_of_another() {
+        let other = PrivateKey::generate("other").unwrap();
+        let line = JobLine::sign(stamp(3), &Statement::Request(request()), &other).unwrap();
+        assert!(matches!(line.verify(), Err(Error::WrongSigner { .. })));
+    }
+
+    #[test]
+    fn a_signature_for_a_bundle_is_none_for_a_job() {
+        let line = JobLine::sign(stamp(3), &Statement::Request(request()), &key()).unwrap();
+        let signature = key().sign(line.signed.as_bytes()).unwrap().to_armor();
+        assert!(matches!(JobLine { signature, ..line }.verify(), Err(Error::BadSignature { .. })));
+    }
+
+    #[test]
+    fn what_is_no_statement_is_corrupt() {
+        for wrong in ["", "{}", "[]", "{\"stamp\":\"x\",\"signed\":\"\",\"signature\":\"\"}"] {
+            assert!(matches!(JobLine::decode(wrong.as_bytes()), Err(Error::Corrupt { .. })), "{wrong}");
+        }
+        let long = vec![b'x'; usize::try_from(limits::JOB_LINE_BYTES).unwrap() + 1];
+        assert!(matches!(JobLine::decode(&long), Err(Error::TooLarge { .. })));
+        let line = JobLine { stamp: stamp(1), signed: "{\"type\":\"wish\"}".into(), signature: String::new() };
+        assert!(matches!(line.verify(), Err(Error::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,103 @@
+//! What only certain replicas may read, however many pass it on: an age file (age-encryption.org/v1) for their ed25519 keys,
+//! which `age -d -i KEY` opens too.
+
+use std::fmt;
+use std::io::{self, BufReader, Read, Write};
+
+use super::{PrivateKey, PublicKey};
+
+/// Encrypts what is written to it; [`Sealer::finish`] ends it.
+pub struct Sealer<W: Write>(age::stream::StreamWriter<W>);
+
+impl<W: Write> Sealer<W> {
+    /// For the eyes of these replicas only.
+    ///
+    /// # Errors
+    /// A key can't be encrypted to, or `out` fails.
+    pub fn new(readers: &[PublicKey], out: W) -> io::Result<Self> {
+        let mut recipients: Vec<age::ssh::Recipient> = Vec::new();
+        for reader in readers {
+            let line = reader.to_openssh();
+            // The comment is none of age's business.
+            let key = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+            recipients.push(key.parse().map_err(|error| io::Error::other(format!("the key of {}: {error:?}", reader.id())))?);
+        }
+        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+        Ok(Self(encryptor.wrap_output(out)?))
+    }
+
+    /// The end: without it the file is cut off.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.finish()
+    }
+}
+
+impl<W: Write> Write for Sealer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> fmt::Debug for Sealer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+/// Opens what was sealed for this key. Every byte that is read from it was authenticated; a file that was cut off gives an
+/// error at its end.
+pub fn unseal<R: Read>(key: &PrivateKey, sealed: R) -> io::Result<impl Read + use<R>> {
+    let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None)?;
+    let decryptor = age::Decryptor::new_buffered(BufReader::new(sealed)).map_err(opening)?;
+    decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(opening)
+}
+
+fn opening(error: age::DecryptError) -> io::Error {
+    match error {
+        age::DecryptError::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, format!("it can't be decrypted: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(readers: &[PublicKey], bytes: &[u8]) -> Vec<u8> {
+        let mut sealer = Sealer::new(readers, Vec::new()).unwrap();
+        sealer.write_all(bytes).unwrap();
+        sealer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_by_those_it_was_sealed_for_only() {
+        let [one, two, other] = ["one", "two @ home", ""].map(|name| PrivateKey::generate(name).unwrap());
+        let text = b"From: me\n\nHello.\n".repeat(10_000);
+        let sealed = seal(&[one.public_key(), two.public_key()], &text);
+        for key in [&one, &two] {
+            let mut read = Vec::new();
+            unseal(key, &sealed[..]).unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(read, text);
+        }
+        assert!(unseal(&other, &sealed[..]).is_err());
+        assert_ne!(sealed, seal(&[one.public_key(), two.public_key()], &text), "nobody can tell that both hold the same");
+    }
+
+    #[test]
+    fn what_was_cut_off_or_changed_is_not_taken_for_whole() {
+        let key = PrivateKey::generate("").unwrap();
+        let sealed = seal(&[key.public_key()], &b"Hello.\n".repeat(20_000));
+        let mut changed = sealed.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        for wrong in [&sealed[..sealed.len() - 1], &sealed[..sealed.len() / 2], &changed] {
+            let read = unseal(&key, wrong).and_then(|mut reader| reader.read_to_end(&mut Vec::new()));
+            assert!(read.is_err());
+        }
+        assert!(unseal(&key, &b"no age file"[..]).is_err());
+    }
+}
