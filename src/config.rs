@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::allow::Rule;
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 
@@ -29,6 +30,12 @@ pub struct Config {
     /// How many days the history of what was done is kept.
     #[serde(default = "default_history_days")]
     pub history_days: u32,
+    /// How many days jobs are kept after they are finished.
+    #[serde(default = "default_jobs_days")]
+    pub jobs_days: u32,
+    /// The commands that peers may have run here. None unless a rule says so.
+    #[serde(default)]
+    pub allow: Vec<Rule>,
     /// What is known of peers besides their keys, by name.
     #[serde(default)]
     pub peer: BTreeMap<String, PeerConfig>,
@@ -51,6 +58,10 @@ fn default_history_days() -> u32 {
     365
 }
 
+fn default_jobs_days() -> u32 {
+    30
+}
+
 impl Config {
     /// The configuration of a new replica.
     pub fn new(mail_root: PathBuf, name: String, layout: Layout) -> Self {
@@ -62,6 +73,8 @@ impl Config {
             inbox_at_root: layout.inbox_at_root,
             trash_days: default_trash_days(),
             history_days: default_history_days(),
+            jobs_days: default_jobs_days(),
+            allow: Vec::new(),
             peer: BTreeMap::new(),
         }
     }
@@ -83,6 +96,12 @@ impl Config {
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.is_empty()) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
+        }
+        for rule in &config.allow {
+            rule.check().map_err(|why| {
+                Error::usage(format!("{}: the rule that allows \"{}\": {why}", path.display(), rule.command))
+                    .advise("correct it there")
+            })?;
         }
         if !config.mail_root.is_absolute() {
             let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
@@ -117,9 +136,20 @@ impl Config {
              # How many days the history that `mailsync log` shows is kept, until `mailsync purge` shortens it.\n\
              history_days = {}\n\
              \n\
+             # How many days jobs (see `mailsync uux`) are kept after they are finished, until `mailsync purge` forgets them.\n\
+             jobs_days = {}\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
-             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n",
+             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
+             \n\
+             # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
+             # [[allow]]\n\
+             # command = \"sendmail\"                        # what a job asks for\n\
+             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]        # what is run, without a shell\n\
+             # args = [\"-t\", \"-f\", \"--\", \"@address\"]     # arguments that a job may add: as they are, or of a kind\n\
+             # from = [\"laptop\"]                           # who may ask for it\n\
+             # timeout = \"2m\"\n",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
             value(self.layout),
@@ -127,6 +157,7 @@ impl Config {
             self.inbox_at_root,
             self.trash_days,
             self.history_days,
+            self.jobs_days,
         )
     }
 
@@ -170,6 +201,8 @@ mod tests {
             inbox_at_root: true,
             trash_days: 7,
             history_days: 70,
+            jobs_days: 7,
+            allow: Vec::new(),
             peer: BTreeMap::new(),
         };
         assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);

@@ -4,11 +4,13 @@
 //! has the verbs. [`bundle`] reads and writes bundle files by themselves, and [`model`] is the replication model, free of
 //! any I/O.
 
+pub mod allow;
 pub mod bundle;
 pub mod config;
 pub mod error;
 pub mod maildir;
 pub mod model;
+pub mod process;
 pub mod progress;
 pub mod replica;
 pub mod state;

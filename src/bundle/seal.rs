@@ -20,7 +20,8 @@ impl<W: Write> Sealer<W> {
             let line = reader.to_openssh();
             // The comment is none of age's business.
             let key = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
-            recipients.push(key.parse().map_err(|error| io::Error::other(format!("the key of {}: {error:?}", reader.id())))?);
+            recipients
+                .push(key.parse().map_err(|error| io::Error::other(format!("the key of {}: {error:?}", reader.id())))?);
         }
         let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
         let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
@@ -85,7 +86,11 @@ mod tests {
             assert_eq!(read, text);
         }
         assert!(unseal(&other, &sealed[..]).is_err());
-        assert_ne!(sealed, seal(&[one.public_key(), two.public_key()], &text), "nobody can tell that both hold the same");
+        assert_ne!(
+            sealed,
+            seal(&[one.public_key(), two.public_key()], &text),
+            "nobody can tell that both hold the same"
+        );
     }
 
     #[test]

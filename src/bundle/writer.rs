@@ -231,8 +231,7 @@ mod tests {
         let sample = Sample::new();
         let start = || {
             let options = Options::default();
-            Writer::start(Vec::new(), &options, &sample.manifest, &key(), sample.spool(), sample.spool_jobs())
-                .unwrap()
+            Writer::start(Vec::new(), &options, &sample.manifest, &key(), sample.spool(), sample.spool_jobs()).unwrap()
         };
         let mut writer = start();
         for message in &sample.messages {

@@ -52,7 +52,11 @@ pub enum Command {
     Import(Import),
     /// Exchange bundles with peers, by the commands that the configuration names
     Update(Update),
-    /// Forget removals that every peer knows of, old trash and old history
+    /// Ask a peer to run a command, with what is on standard input; its rules say what it runs
+    Uux(Uux),
+    /// Show, run, repeat or cancel what peers were asked to run
+    Jobs(Jobs),
+    /// Forget removals that every peer knows of, old trash, old jobs and old history
     Purge,
     /// Show what this replica holds, and what its peers have not shown to have yet
     Status,
@@ -152,6 +156,9 @@ pub enum PeerCommand {
         /// Its public key, as `mailsync init` printed it there, or a file that holds it
         #[arg(long)]
         key: String,
+        /// It is not next to this machine: only jobs come from it or go to it, by way of others
+        #[arg(long)]
+        distant: bool,
     },
     /// Call a peer otherwise
     Rename {
@@ -246,6 +253,47 @@ pub struct Import {
     /// Believe that more than half of a large folder was removed
     #[arg(long)]
     pub allow_mass_delete: bool,
+    /// Don't run what peers ask for; `mailsync jobs run` does it later
+    #[arg(long)]
+    pub no_jobs: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Uux {
+    /// The peer that is to run it
+    pub peer: String,
+    /// The command, as the peer's rules call it, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Jobs {
+    #[command(subcommand)]
+    pub command: JobsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// List the jobs that are known here, and how they stand
+    List,
+    /// Show all that is known of a job, and what its program has written
+    Show {
+        /// Its id, or how it begins
+        id: String,
+    },
+    /// Run the jobs for this replica that are queued
+    Run,
+    /// Try a job again that failed, was rejected or was interrupted
+    Retry {
+        /// Its id, or how it begins
+        id: String,
+    },
+    /// Take a job back that was not started
+    Cancel {
+        /// Its id, or how it begins
+        id: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]

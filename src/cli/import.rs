@@ -42,8 +42,12 @@ pub fn run(context: &Context, args: Import) -> Outcome {
             break;
         }
     }
+    // An import that did not get through may have brought jobs all the same.
+    let jobs = if args.no_jobs || args.dry_run { Ok(Vec::new()) } else { super::jobs::run_jobs(context, &replica) };
     if context.out.json() {
+        let runs = jobs.as_ref().map(|jobs| jobs.iter().map(super::jobs::run_json).collect::<Vec<_>>());
         let document = json!({
+            "jobs": runs.unwrap_or_default(),
             "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
             "scan": super::scan::report_json(&report),
             "error": failed.as_ref().map(ToString::to_string),
@@ -53,6 +57,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     if let Some(error) = failed {
         return Err(error.into());
     }
+    jobs?;
     if args.reply {
         reply(context, &replica, &all)?;
     }

@@ -8,6 +8,7 @@ mod import;
 mod init;
 mod inspect;
 mod invite;
+mod jobs;
 mod join;
 mod log;
 mod output;
@@ -17,6 +18,7 @@ mod scan;
 mod status;
 mod trash;
 mod update;
+mod uux;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -91,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&context, args),
         Command::Import(args) => import::run(&context, args),
         Command::Update(args) => update::run(&context, &args),
+        Command::Uux(args) => uux::run(&context, args),
+        Command::Jobs(args) => jobs::run(&context, &args),
         Command::Purge => purge::run(&context),
         Command::Status => status::run(&context),
         Command::Log(args) => log::run(&context, &args),

@@ -14,8 +14,15 @@ use super::{Context, Outcome};
 pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
     match args.command {
         PeerCommand::List => list(context),
-        PeerCommand::Add { name, key } => {
-            let peer = context.write()?.add_peer(&name, &read_key(&key)?)?;
+        PeerCommand::Add { name, key, distant } => {
+            let replica = context.write()?;
+            let key = read_key(&key)?;
+            if distant {
+                let peer = replica.add_distant_peer(&name, &key)?;
+                context.out.say(format_args!("{name} is known now, as {}, for jobs by way of others", peer.id));
+                return Ok(());
+            }
+            let peer = replica.add_peer(&name, &key)?;
             context.out.say(format_args!("{name} is known now, as {}", peer.id));
             context.out.say(format_args!("next: `mailsync export --to {name} > FILE`, and import that file there"));
             Ok(())
@@ -42,7 +49,8 @@ fn list(context: &Context) -> Outcome {
         return Output::print_json(&json!({ "peers": peers, "invited": invited }));
     }
     let rows = peers.iter().map(|peer| {
-        let heard = peer.last_heard.map_or_else(|| String::from("never heard of"), time);
+        let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
+        let heard = peer.last_heard.map_or_else(|| String::from(never), time);
         vec![peer.name.clone(), peer.id.clone(), heard]
     });
     let invited = invited
@@ -60,6 +68,7 @@ pub fn peer_json(peer: &Peer) -> Value {
         "name": peer.name,
         "id": peer.id,
         "public_key": peer.public_key,
+        "distant": peer.distant,
         "added": json_time(Some(peer.added)),
         "last_heard": json_time(peer.last_heard),
         "last_sent": json_time(peer.last_sent),

@@ -10,11 +10,12 @@ pub fn run(context: &Context) -> Outcome {
     let purged = replica.purge()?;
     context.say_notes(&replica);
     context.out.say(format_args!(
-        "forgot {} removals that every peer knows of ({} are still needed), {} messages in the trash ({}) and {} lines of history",
+        "forgot {} removals that every peer knows of ({} are still needed), {} messages in the trash ({}), {} jobs and {} lines of history",
         purged.tombstones,
         purged.tombstones_kept,
         purged.trashed,
         bytes(purged.trashed_bytes),
+        purged.jobs,
         purged.history
     ));
     if !context.out.json() {
@@ -25,6 +26,7 @@ pub fn run(context: &Context) -> Outcome {
         "tombstones_kept": purged.tombstones_kept,
         "trashed": purged.trashed,
         "trashed_bytes": purged.trashed_bytes,
+        "jobs": purged.jobs,
         "history": purged.history,
     }))
 }

@@ -2,7 +2,7 @@
 
 use mailsync::config::Config;
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{PeerStatus, Replica};
+use mailsync::replica::{JobCounts, PeerStatus, Replica};
 use mailsync::state::Invited;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ pub fn run(context: &Context) -> Outcome {
             let mut peer = super::peer::peer_json(&status.peer);
             peer["unseen_entries"] = status.unseen_entries.into();
             peer["unseen_bytes"] = status.unseen_bytes.into();
+            peer["unseen_jobs"] = status.unseen_jobs.into();
             peer
         });
         return Output::print_json(&json!({
@@ -28,6 +29,13 @@ pub fn run(context: &Context) -> Outcome {
             "bytes": status.totals.bytes,
             "folders": folders,
             "pending": status.pending,
+            "jobs": {
+                "queued": status.jobs.queued,
+                "running": status.jobs.running,
+                "failed": status.jobs.failed,
+                "rejected": status.jobs.rejected,
+                "interrupted": status.jobs.interrupted,
+            },
             "peers": peers.collect::<Vec<_>>(),
             "invited": status.invited.iter().map(super::peer::invited_json).collect::<Vec<_>>(),
         }));
@@ -48,6 +56,7 @@ pub fn run(context: &Context) -> Outcome {
         lines
             .push(format!("pending    {} changes of others are not on disk yet, or wait for contents", status.pending));
     }
+    lines.extend(jobs_line(&status.jobs));
     let rows = status
         .folders
         .iter()
@@ -69,6 +78,19 @@ pub fn run(context: &Context) -> Outcome {
     Output::print(lines)
 }
 
+fn jobs_line(jobs: &JobCounts) -> Option<String> {
+    let counts = [
+        (jobs.queued, "queued"),
+        (jobs.running, "running"),
+        (jobs.failed, "failed"),
+        (jobs.rejected, "rejected"),
+        (jobs.interrupted, "interrupted"),
+    ];
+    let words: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    (!words.is_empty()).then(|| format!("jobs       {} (see `mailsync jobs list`)", words.join(", ")))
+}
+
 fn invited_row(invited: &Invited) -> Vec<String> {
     let next = format!("mailsync join MAILROOT BUNDLE on {}", invited.name);
     vec![invited.name.clone(), format!("invited {}", time(invited.made)), String::from("-"), next]
@@ -76,11 +98,16 @@ fn invited_row(invited: &Invited) -> Vec<String> {
 
 fn peer_row(status: &PeerStatus) -> Vec<String> {
     let peer = &status.peer;
-    let unseen = match status.unseen_entries {
+    let mut unseen = match status.unseen_entries {
+        0 if status.unseen_jobs > 0 => String::new(),
         0 => String::from("nothing"),
         entries => format!("{entries} entries, {}", bytes(status.unseen_bytes)),
     };
-    let next = if status.unseen_entries > 0 || peer.suspect {
+    if status.unseen_jobs > 0 {
+        let comma = if unseen.is_empty() { "" } else { ", " };
+        unseen = format!("{unseen}{comma}{} jobs", status.unseen_jobs);
+    }
+    let next = if status.unseen_entries + status.unseen_jobs > 0 || peer.suspect {
         format!("mailsync export --to {}", peer.name)
     } else if peer.last_heard.is_none() {
         String::from("import a bundle from there")

@@ -32,13 +32,16 @@ pub fn run(context: &Context, args: &Update) -> Outcome {
     }
     let report = replica.scan(&ScanOptions::default())?;
     let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer)).collect();
+    let jobs = super::jobs::run_jobs(context, &replica);
     for one in &updated {
         summarise(context, one);
     }
     if context.out.json() {
         let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-        Output::print_json(&json!({ "peers": peers }))?;
+        let runs = jobs.as_ref().map(|jobs| jobs.iter().map(super::jobs::run_json).collect::<Vec<_>>());
+        Output::print_json(&json!({ "peers": peers, "jobs": runs.unwrap_or_default() }))?;
     }
+    jobs?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
     let kinds = updated.iter().filter_map(|one| one.error.as_ref()).chain(bundles).map(Error::kind);
     // Whatever kept one peer from being updated, the others were: that is one failure, unless all agree on another kind.

@@ -55,7 +55,9 @@ impl Replica {
                 changed.folders += 1;
             }
         }
+        self.restamp_jobs(old, |stamp| plan.anew(stamp))?;
         self.state.set_incarnation(new)?;
+        self.forget_what_was_run()?;
         knowledge.set(old, last);
         for clock in plan.issued() {
             knowledge.set(new, clock);

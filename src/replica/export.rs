@@ -8,11 +8,12 @@ use super::Replica;
 use super::contents;
 use super::pool::{Pool, threads};
 use crate::bundle::{
-    Counts, Invitation, Kind, Manifest, Options, RecordSpool, Sender, SpooledRecords, Token, WriteError, Writer, limits,
+    Counts, Invitation, Kind, Manifest, Options, RecordSpool, Sealed, Sender, SpooledJobs, SpooledRecords, Token,
+    WriteError, Writer, limits,
 };
 use crate::error::{Error, Result};
 use crate::maildir::disk::Disk;
-use crate::model::{Digest, Knowledge, export_base};
+use crate::model::{Digest, Knowledge, Mtime, export_base};
 use crate::progress::Progress;
 use crate::state::{Invited, Outgoing, Peer, Row};
 
@@ -145,8 +146,17 @@ pub(super) struct Plan {
 struct PlannedPart {
     manifest: Manifest,
     records: SpooledRecords,
+    jobs: Option<SpooledJobs>,
     /// The number of the last message on the list that belongs to an earlier part.
     after: i64,
+}
+
+/// What a bundle is going to hold, besides the messages that are listed.
+struct Spool {
+    records: SpooledRecords,
+    jobs: Option<SpooledJobs>,
+    counts: Counts,
+    bytes: u64,
 }
 
 /// At most so many messages are asked for in one bundle; the next one asks for more.
@@ -182,7 +192,7 @@ impl Replica {
                     None => Err(self.unknown_peer(name)),
                 }
             }
-            To::Whoever => match (peers.pop(), invited.pop(), peers.len() + invited.len()) {
+            To::Whoever => match ({ peers.retain(|peer| !peer.distant); peers.pop() }, invited.pop(), peers.len() + invited.len()) {
                 (None, None, _) => Err(Error::failed("exporting: this replica has no peer")
                     .advise("invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`")),
                 (Some(peer), None, 0) => Ok(Recipient::Peer(Box::new(peer))),
@@ -212,7 +222,8 @@ impl Replica {
             self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
-        let (records, mut counts, bytes) = self.spool(&base, &to, options.contents)?;
+        let Spool { records, jobs, mut counts, bytes } = self.spool(&base, &to, options.contents)?;
+        counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
         let me = self.public_key().id();
@@ -242,16 +253,16 @@ impl Replica {
             tip: state.knowledge()?,
             horizon,
             state_digest: state.digest(),
-            wants: state.missing_digests(MOST_WANTS)?,
+            wants: self.wants()?,
             counts,
             bytes,
             entries: records.part(),
-            jobs: None,
+            jobs: jobs.as_ref().map(SpooledJobs::part),
         };
         let tip = manifest.tip.clone();
         let parts = match options.split {
-            None => vec![PlannedPart { manifest, records, after: 0 }],
-            Some(size) => self.split(manifest, records, size, &to, dir)?,
+            None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
+            Some(size) => self.split(manifest, (records, jobs), size, &to, dir)?,
         };
         Ok(Plan { to, occasion, level: options.level, tip, parts })
     }
@@ -278,7 +289,7 @@ impl Replica {
     fn split(
         &self,
         mut first: Manifest,
-        records: SpooledRecords,
+        (records, jobs): (SpooledRecords, Option<SpooledJobs>),
         size: u64,
         to: &Recipient,
         dir: Option<&Path>,
@@ -286,7 +297,7 @@ impl Replica {
         // zstd makes what it can't compress larger by less than this (its ZSTD_COMPRESSBOUND).
         let room = size - size / 128;
         let head = first.to_json().len() as u64 + FRAMING;
-        let used = head + records.part().bytes;
+        let used = head + records.part().bytes + jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
         if used > room {
             return Err(Error::usage(format!(
                 "splitting into bundles of {size} bytes: the list of entries alone takes {used}, uncompressed"
@@ -299,11 +310,12 @@ impl Replica {
             issued: Vec::new(),
             follows: Some(first.number),
             invitation: None,
+            jobs: None,
             ..first.clone()
         };
         let empty = || RecordSpool::new(self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
-        let mut parts = vec![PlannedPart { manifest: first, records, after: 0 }];
+        let mut parts = vec![PlannedPart { manifest: first, records, jobs, after: 0 }];
         let mut left = room - used;
         let mut after = 0;
         loop {
@@ -320,7 +332,7 @@ impl Replica {
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();
-                    parts.push(PlannedPart { manifest: later.clone(), records, after: key - 1 });
+                    parts.push(PlannedPart { manifest: later.clone(), records, jobs: None, after: key - 1 });
                     left = room.saturating_sub(head);
                 }
                 let part = parts.last_mut().expect("there is a first part");
@@ -343,14 +355,14 @@ impl Replica {
 
     /// What all peers have.
     fn base_for_anyone(&self, fullness: Fullness) -> Result<Knowledge> {
-        let (peers, invited) = (self.state.peers()?, self.state.invitations()?);
+        let (peers, invited) = (self.state.neighbours()?, self.state.invitations()?);
         let of_peers = peers.iter().map(|peer| base_for_peer(fullness, peer).0);
         let of_invited = invited.iter().map(|invited| base_for_invited(fullness, invited).0);
         Ok(of_peers.chain(of_invited).reduce(|all, one| all.meet(&one)).unwrap_or_default())
     }
 
     /// Writes the records to be exported into a spool, and lists the messages that go with them.
-    fn spool(&self, base: &Knowledge, to: &Recipient, contents: Contents) -> Result<(SpooledRecords, Counts, u64)> {
+    fn spool(&self, base: &Knowledge, to: &Recipient, contents: Contents) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
         let mut spool = RecordSpool::new(self.home.state_dir());
@@ -392,25 +404,49 @@ impl Replica {
                 wanted.dedup();
             }
         }
+        let mut counts_of_jobs = (0, 0);
+        let jobs = self.spool_jobs(base, |sealed, made| {
+            if !listed.insert(sealed.digest) {
+                return Ok(());
+            }
+            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
+            state.add_outgoing(&blob_outgoing(sealed, made))
+        })?;
         for digest in wanted {
             let included = |row: &Row| row.entry.alive() && !base.covers(row.entry.born);
             let entries = state.entries_of(&digest)?;
             if listed.contains(&digest) || entries.iter().any(included) {
                 continue;
             }
-            if let Some(row) = entries.first()
+            if let Some(blob) = state.blob(&digest)?.filter(|blob| blob.here) {
+                counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + blob.sealed.bytes);
+                state.add_outgoing(&blob_outgoing(&blob.sealed, 0))?;
+            } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
             {
                 list(row)?;
             }
         }
-        Ok((spool.finish().map_err(|error| writing(&error))?, counts, bytes))
+        counts.messages += counts_of_jobs.0;
+        bytes += counts_of_jobs.1;
+        let records = spool.finish().map_err(|error| writing(&error))?;
+        Ok(Spool { records, jobs, counts, bytes })
+    }
+
+    /// What this replica knows of and lacks.
+    fn wants(&self) -> Result<Vec<Digest>> {
+        let mut wants = self.state.missing_digests(MOST_WANTS)?;
+        wants.extend(self.state.missing_blobs(MOST_WANTS)?);
+        wants.sort_unstable();
+        wants.dedup();
+        wants.truncate(MOST_WANTS as usize);
+        Ok(wants)
     }
 
     /// Writes one planned bundle.
     fn write_part<W: Write>(&self, part: PlannedPart, to: &Recipient, level: i32, out: W) -> Result<(W, Exported)> {
         let options = Options { level, ..Options::default() };
-        let PlannedPart { manifest, records, after } = part;
+        let PlannedPart { manifest, records, jobs, after } = part;
         let exported = Exported {
             number: manifest.number,
             to: to.name().map(str::to_owned),
@@ -419,7 +455,7 @@ impl Replica {
             bytes: manifest.bytes,
         };
         let mut writer =
-            Writer::start(out, &options, &manifest, &self.key, records, None).map_err(|error| writing(&error))?;
+            Writer::start(out, &options, &manifest, &self.key, records, jobs).map_err(|error| writing(&error))?;
         self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish().map_err(|error| writing(&error))?;
         Ok((out, exported))
@@ -431,6 +467,13 @@ impl Replica {
         let (state, now) = (&self.state, self.now());
         let transaction = state.begin()?;
         for peer in state.peers()? {
+            let to_it = first.to.as_ref() == Some(&peer.name);
+            if peer.distant && to_it {
+                state.set_distant(peer.key, false)?;
+            }
+            if peer.distant && !to_it {
+                continue;
+            }
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 state.set_sent(peer.key, &plan.tip, first.number, now)?;
                 // Who was invited and has not answered yet counts as having its invitation's tip.
@@ -597,7 +640,10 @@ impl Replica {
                     while batch.len() < BATCH && size < contents::SMALL {
                         let Some((_, message)) = listed.next() else { break };
                         size += message.size;
-                        let path = message.at.as_ref().map(|at| self.path(at)).transpose()?;
+                        let path = match &message.at {
+                            Some(at) => Some(self.path(at)?),
+                            None => Some(self.blob_path(&message.digest)),
+                        };
                         batch.push((message, path));
                     }
                     pool.push(batch);
@@ -620,6 +666,7 @@ impl Replica {
     fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> Result<()> {
         let mut sources = message.at.as_ref().map(|at| self.path(at)).transpose()?.into_iter().collect::<Vec<_>>();
         let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
+        sources.push(self.blob_path(&message.digest));
         sources.extend(self.sources(&message.digest)?);
         sources.extend(self.look_again(&message.digest)?);
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
@@ -656,6 +703,12 @@ impl Replica {
         }
         Ok(found)
     }
+}
+
+/// What a job needs, as a message.
+fn blob_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
+    let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
+    Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
 }
 
 /// Whether a file begins as every bundle does, with the magic number of a zstd frame.

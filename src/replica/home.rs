@@ -67,6 +67,16 @@ impl Home {
         self.state.join("trash")
     }
 
+    /// The directory of what jobs need besides what is said about them.
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.state.join("jobs")
+    }
+
+    /// The directory of jobs that were asked for here and that no command has taken into the state yet.
+    pub(super) fn outbox(&self) -> PathBuf {
+        self.state.join("outbox")
+    }
+
     /// Whether a replica lives here.
     pub fn exists(&self) -> bool {
         self.config_file().exists()
@@ -96,26 +106,16 @@ impl Home {
     /// Waits up to `timeout` for the exclusive lock. It is held until the file is dropped.
     pub(super) fn lock(&self, timeout: Duration) -> Result<File> {
         let path = self.state.join("lock");
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| Error::io("opening the lock", &path, error).advise(PERMISSION))?;
-        let started = Instant::now();
-        loop {
-            match FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(file),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Error::io("locking", &path, error)),
-            }
-            if started.elapsed() >= timeout {
-                let what = format!("locking {}: another mailsync is working on this replica", path.display());
-                return Err(Error::new(ErrorKind::Locked, what)
-                    .advise("run this again when it is done, or wait longer with --lock-timeout"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_lock(&path, timeout)?.ok_or_else(|| {
+            let what = format!("locking {}: another mailsync is working on this replica", path.display());
+            Error::new(ErrorKind::Locked, what)
+                .advise("run this again when it is done, or wait longer with --lock-timeout")
+        })
+    }
+
+    /// The lock that is held by the one command that runs jobs; `None` if another does. It is held until the file is dropped.
+    pub(super) fn lock_jobs(&self, timeout: Duration) -> Result<Option<File>> {
+        wait_for_lock(&self.state.join("jobs.lock"), timeout)
     }
 
     /// The inode of the state database, by which a copied or restored state is known.
@@ -123,5 +123,26 @@ impl Home {
         let path = self.database();
         let meta = fs::metadata(&path).map_err(|error| Error::io("reading", &path, error))?;
         Ok(meta.ino())
+    }
+}
+
+fn wait_for_lock(path: &Path, timeout: Duration) -> Result<Option<File>> {
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION))?;
+    let started = Instant::now();
+    loop {
+        match FileExt::try_lock_exclusive(&file) {
+            Ok(()) => return Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Error::io("locking", path, error)),
+        }
+        if started.elapsed() >= timeout {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

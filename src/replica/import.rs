@@ -6,11 +6,13 @@
 //! durable; clear the list.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use super::Replica;
+use super::blobs::Aside;
 use super::contents::SMALL;
+use super::jobs::JobNews;
 use super::join::Before;
 use super::materialise::{Progress as Made, remove_if_there};
 use super::pool::{Pool, threads};
@@ -133,6 +135,8 @@ const FEW_MESSAGES: u64 = 32;
 /// A batch of messages for a writing thread ends at this many, or at this many bytes.
 const BATCH: usize = 32;
 const BATCH_BYTES: usize = 512 << 10;
+/// How much of what a bundle says about jobs is kept in memory, in bytes, before a file is made.
+const JOBS_IN_MEMORY: usize = 1 << 20;
 /// How many batches may be on their way to the disk.
 const AHEAD: u64 = 8;
 /// From how many milliseconds on a peer's clock is said to be far in the future.
@@ -164,6 +168,10 @@ pub(super) struct Import<'r> {
     straight: Made,
     /// Directories whose names a `tmp/` that was made depends on.
     made: BTreeSet<PathBuf>,
+    /// What was heard about jobs.
+    job_news: JobNews,
+    /// What jobs need, still without a name.
+    blobs: Vec<Aside>,
 }
 
 /// A message on its way to the disk.
@@ -314,7 +322,8 @@ impl Replica {
                 }
                 let nothing_new = manifest.kind == Kind::Delta
                     && knowledge.includes(&manifest.tip)
-                    && (manifest.counts.messages == 0 || self.state.missing_digests(1)?.is_empty());
+                    && (manifest.counts.messages == 0
+                        || (self.state.missing_digests(1)?.is_empty() && self.state.missing_blobs(1)?.is_empty()));
                 if nothing_new {
                     records.drain_verified()?;
                     self.check_digest_at_rest(&peer, &manifest, &knowledge, options)?;
@@ -419,6 +428,9 @@ impl Replica {
 
     fn record_heard_within(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
         self.state.set_heard(peer.key, self.now())?;
+        if peer.distant {
+            self.state.set_distant(peer.key, false)?;
+        }
         if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
             self.state.set_peer_token(peer.key, None)?;
         }
@@ -584,6 +596,8 @@ impl<'r> Import<'r> {
             found: ScanReport::default(),
             straight: Made::default(),
             made: BTreeSet::new(),
+            job_news: JobNews::default(),
+            blobs: Vec::new(),
         })
     }
 
@@ -625,6 +639,7 @@ impl<'r> Import<'r> {
             Ok(outcome) => {
                 transaction.commit()?;
                 self.replica.materialise()?;
+                self.replica.tell_job_news(&self.job_news)?;
                 Ok(outcome)
             }
             Err(fault) => {
@@ -651,7 +666,11 @@ impl<'r> Import<'r> {
             Ok(self.take(record)?)
         })?;
         drop(progress);
-        let messages = jobs.jobs(&mut io::sink())?;
+        let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, replica.state_dir());
+        let messages = jobs.jobs(&mut said)?;
+        said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+        let knowledge_before = self.knowledge.clone();
+        self.changed |= replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &mut self.job_news)?;
         if self.full {
             self.drop_absent(manifest)?;
         }
@@ -871,6 +890,21 @@ impl<'r> Import<'r> {
                 progress.advance(1);
                 let digest = message.digest();
                 let to = self.awaited(&digest)?;
+                if let Some(blob) = replica.state.blob(&digest)?.filter(|blob| !blob.here) {
+                    if !to.is_empty() || blob.sealed.bytes != message.size() {
+                        let what = format!("message {digest} is not what a job says that it is");
+                        return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
+                    }
+                    let mut new = replica.new_blob()?;
+                    message.copy_verified(&mut new)?;
+                    match durability {
+                        Durability::Now => drop(replica.keep_blob(new)?),
+                        Durability::Later => self.blobs.push(new.set_aside()),
+                    }
+                    replica.state.set_blob_here(&digest)?;
+                    self.changed = true;
+                    continue;
+                }
                 if to.is_empty() {
                     message.copy_verified(&mut io::sink())?;
                     continue;
@@ -909,6 +943,7 @@ impl<'r> Import<'r> {
 
     /// Makes what was written into the `tmp/` of folders durable, under its names.
     fn make_durable(&self, manifest: &Manifest) -> Result<()> {
+        self.replica.keep_blobs(&self.blobs)?;
         match self.durability(manifest) {
             Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
             Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),

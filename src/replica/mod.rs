@@ -4,6 +4,7 @@
 //! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
 //! anything is stored the state's.
 
+mod blobs;
 mod contents;
 mod discover;
 mod doctor;
@@ -12,12 +13,14 @@ mod home;
 mod import;
 mod init;
 mod invite;
+mod jobs;
 mod join;
 mod listing;
 mod materialise;
 mod peers;
 mod pool;
 mod purge;
+mod run;
 mod scan;
 mod status;
 mod trash;
@@ -33,17 +36,19 @@ pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;
 pub use invite::InviteOptions;
+pub use jobs::{JobResult, JobStanding, Told};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
+pub use run::JobRun;
 pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
-pub use status::{PeerStatus, Status};
+pub use status::{JobCounts, PeerStatus, Status};
 pub use world::{World, host_name};
 
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
-use crate::model::{FolderName, Incarnation};
+use crate::model::{Clock, FolderName, Incarnation};
 use crate::state::{FolderRow, State};
 
 /// A replica, opened by one command.
@@ -56,7 +61,7 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
-    _lock: Option<File>,
+    lock: std::cell::RefCell<Option<File>>,
 }
 
 /// Whether a command changes the replica.
@@ -85,6 +90,7 @@ impl Replica {
         if let Access::Write(_) = access {
             replica.recognise_home()?;
             replica.roll_on()?;
+            replica.absorb_outbox()?;
         }
         Ok(replica)
     }
@@ -112,7 +118,7 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::default(),
-            _lock: lock,
+            lock: std::cell::RefCell::new(lock),
         })
     }
 
@@ -127,12 +133,19 @@ impl Replica {
         let transaction = self.state.begin()?;
         if recorded.is_some() {
             self.state.set_incarnation(Incarnation((self.world.random)()))?;
+            self.forget_what_was_run()?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             self.state.record(self.now(), "open", None, text)?;
             self.note(text);
         }
         self.state.set_home(here.0, &here.1)?;
         transaction.commit()
+    }
+
+    /// What this replica has done until now is not known for certain: a job of that time may have been run.
+    fn forget_what_was_run(&self) -> Result<()> {
+        let clock = Clock::next(self.now(), self.state.knowledge()?.newest()).unwrap_or(Clock::MAX);
+        self.state.set_restored_at(clock)
     }
 
     /// Finishes what an interrupted command has left to do on disk.

@@ -23,7 +23,20 @@ impl Replica {
         Ok(peer)
     }
 
-    /// The same, within a transaction.
+    /// Makes a replica known with which no bundles are exchanged, so that jobs can come from it or go to it by way of others.
+    /// Nothing waits for what it has seen. The first bundle that does pass between the two makes it a peer like any other.
+    ///
+    /// # Errors
+    /// As for [`Replica::add_peer`].
+    pub fn add_distant_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
+        let transaction = self.state.begin()?;
+        let peer = self.add_peer_within(name, key)?;
+        self.state.set_distant(peer.key, true)?;
+        transaction.commit()?;
+        self.peer(name)
+    }
+
+    /// [`Replica::add_peer`] within a transaction.
     pub(super) fn add_peer_within(&self, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
         if *key == self.public_key() || key.id() == self.public_key().id() {
@@ -32,6 +45,11 @@ impl Replica {
         }
         let id = key.id().to_string();
         if let Some(peer) = self.state.peer_by_id(&id)? {
+            if peer.name == name && peer.distant {
+                // It comes nearer.
+                self.state.set_distant(peer.key, false)?;
+                return self.peer(name);
+            }
             if peer.name == name {
                 return Err(Error::failed(format!("making {name} known: it is already, by this very key"))
                     .advise(format!("go on with `mailsync export --to {name}`")));

@@ -4,7 +4,7 @@ use super::Replica;
 use super::materialise::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, purgeable};
-use crate::state::EntryKey;
+use crate::state::{EntryKey, StatementKind};
 
 /// How much is looked at in one go.
 const BATCH: u32 = 512;
@@ -23,30 +23,69 @@ pub struct Purged {
     pub trashed_bytes: u64,
     /// Lines of the history.
     pub history: u64,
+    /// Finished jobs.
+    pub jobs: u64,
 }
 
 impl Replica {
     /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no tombstone
-    /// any more, and old history. The days that both are kept are the configuration's.
+    /// any more, jobs that have been finished for long enough and of which every peer has heard, and old history. The days are
+    /// the configuration's.
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
         self.purge_trash(&mut purged)?;
+        self.purge_jobs(&mut purged)?;
         let transaction = self.state.begin()?;
         let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
         purged.history = self.state.purge_history(before)?;
-        if purged.tombstones + purged.trashed + purged.history > 0 {
+        if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
             self.state.record(self.now(), "purge", None, &purged.to_string())?;
         }
         transaction.commit()?;
         Ok(purged)
     }
 
+    /// What each replica with which bundles are exchanged has shown to know.
+    fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
+        let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
+        let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
+        Ok(peers.chain(invited).collect())
+    }
+
+    /// A job that was for this replica leaves its id behind: it is never taken for a new one.
+    fn purge_jobs(&self, purged: &mut Purged) -> Result<()> {
+        let before = self.now().saturating_sub(u64::from(self.config.jobs_days) * DAY);
+        let me = self.public_key().id();
+        let shown = self.shown_by_all()?;
+        let mut after = None;
+        loop {
+            let batch = self.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            let mut blobs = Vec::new();
+            let transaction = self.state.begin()?;
+            for job in batch {
+                // One that was taken back and of which its target says nothing is over for everybody else.
+                let cancelled = job.target != me && self.state.statement(job.key, StatementKind::Cancel)?.is_some();
+                let over = job.final_since.or(cancelled.then_some(job.made)).is_some_and(|since| since <= before);
+                let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
+                if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
+                    continue;
+                }
+                blobs.extend(self.state.blobs_of(job.key)?);
+                self.state.forget_job(&job, job.target == me)?;
+                purged.jobs += 1;
+            }
+            transaction.commit()?;
+            self.remove_blobs(blobs)?;
+        }
+        self.sweep_blobs()
+    }
+
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
         let transaction = self.state.begin()?;
-        let peers = self.state.peers()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
-        let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
-        let shown: Vec<Knowledge> = peers.chain(invited).collect();
+        let shown = self.shown_by_all()?;
         let mut horizon = self.state.horizon()?;
         let mut after: Option<EntryKey> = None;
         loop {
@@ -101,8 +140,8 @@ impl std::fmt::Display for Purged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} tombstones, {} messages in the trash ({} bytes), {} lines of history",
-            self.tombstones, self.trashed, self.trashed_bytes, self.history
+            "{} tombstones, {} messages in the trash ({} bytes), {} jobs, {} lines of history",
+            self.tombstones, self.trashed, self.trashed_bytes, self.jobs, self.history
         )
     }
 }

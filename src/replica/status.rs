@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Replica;
 use crate::error::Result;
-use crate::model::FolderName;
+use crate::model::{FolderName, JobState};
 use crate::state::{Invited, Peer, Totals};
 
 /// What a replica holds, and how its peers stand.
@@ -16,7 +16,9 @@ pub struct Status {
     pub folders: Vec<(FolderName, u64)>,
     /// Entries and files for which something is to be done on disk, or whose contents are missing.
     pub pending: u64,
-    /// The peers, sorted by name.
+    /// Jobs that are not done.
+    pub jobs: JobCounts,
+    /// The peers with which bundles are exchanged, sorted by name.
     pub peers: Vec<PeerStatus>,
     /// The replicas that were invited and have not answered, sorted by name.
     pub invited: Vec<Invited>,
@@ -31,6 +33,23 @@ pub struct PeerStatus {
     pub unseen_entries: u64,
     /// The bytes of the messages that go with them.
     pub unseen_bytes: u64,
+    /// Jobs of which something was said that the peer has not shown to know.
+    pub unseen_jobs: u64,
+}
+
+/// How many jobs of this replica's stand how: those that it asked for, and those that it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// They wait.
+    pub queued: u64,
+    /// Their programs run.
+    pub running: u64,
+    /// They failed.
+    pub failed: u64,
+    /// They were rejected.
+    pub rejected: u64,
+    /// Nobody knows whether they ran.
+    pub interrupted: u64,
 }
 
 impl Replica {
@@ -43,18 +62,32 @@ impl Replica {
             }
         }
         let mut peers = Vec::new();
-        for peer in self.state.peers()? {
+        for peer in self.state.neighbours()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
             let (unseen_entries, unseen_bytes) = self.state.count_changed_since(&shown)?;
-            peers.push(PeerStatus { peer, unseen_entries, unseen_bytes });
+            let unseen_jobs = self.state.count_jobs_since(&shown)?;
+            peers.push(PeerStatus { peer, unseen_entries, unseen_bytes, unseen_jobs });
         }
         let folders = folders.into_iter().collect();
         Ok(Status {
             totals: self.state.totals()?,
             folders,
             pending: self.state.count_pending()?,
+            jobs: self.count_jobs()?,
             peers,
             invited: self.state.invitations()?,
+        })
+    }
+
+    fn count_jobs(&self) -> Result<JobCounts> {
+        let me = self.public_key().id();
+        let count = |state| self.state.count_jobs(&me, state);
+        Ok(JobCounts {
+            queued: count(JobState::Queued)? + self.count_posted()?,
+            running: count(JobState::Running)?,
+            failed: count(JobState::Failed)?,
+            rejected: count(JobState::Rejected)?,
+            interrupted: count(JobState::Interrupted)?,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::maildir::disk::{Disk, RealDisk};
+use crate::process::{Launcher, Processes};
 
 /// The surroundings of a replica.
 pub struct World {
@@ -14,6 +15,8 @@ pub struct World {
     pub now: Box<dyn Fn() -> u64 + Send + Sync>,
     /// A random number.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// What runs the programs of jobs.
+    pub launcher: Box<dyn Launcher>,
     /// The machine's id: a state that finds itself on another machine was copied.
     pub machine: String,
 }
@@ -28,6 +31,7 @@ impl World {
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             }),
             random: Box::new(|| getrandom::u64().expect("the operating system gives random numbers")),
+            launcher: Box::new(Processes),
             machine: machine_id(),
         }
     }

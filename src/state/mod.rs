@@ -9,6 +9,7 @@ mod entries;
 mod folders;
 mod history;
 mod invitations;
+mod jobs;
 mod peers;
 mod schema;
 mod trash;
@@ -25,6 +26,7 @@ pub use entries::{EntryKey, Place, Row, Totals};
 pub use folders::{CleanListing, FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
+pub use jobs::{Blob, Job, JobKey, Said, StatementKind};
 pub use peers::{Peer, PeerKey};
 pub use trash::{TrashKey, Trashed};
 pub use work::{Discard, Outgoing, Pending};
@@ -71,6 +73,7 @@ mod meta {
     pub const INODE: &str = "inode";
     pub const MACHINE: &str = "machine";
     pub const JOINING: &str = "joining";
+    pub const RESTORED_AT: &str = "restored-at";
 }
 
 impl State {
@@ -102,7 +105,9 @@ impl State {
             );
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
-        if version != schema::VERSION {
+        if version == 1 {
+            schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
+        } else if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
             return Err(Error::failed(what).advise("put the state directory back from a backup"));
         }
@@ -201,6 +206,16 @@ impl State {
     pub fn set_home(&self, inode: u64, machine: &str) -> Result<()> {
         self.set_meta(meta::INODE, inode.cast_signed())?;
         self.set_meta(meta::MACHINE, machine)
+    }
+
+    /// Up to which clock it is unknown what this replica has done: it was copied or put back to an earlier state then.
+    pub fn restored_at(&self) -> Result<Option<Clock>> {
+        self.meta::<i64>(meta::RESTORED_AT)?.map(clock_from).transpose()
+    }
+
+    /// Records that this replica was copied or put back to an earlier state, and learns of it now.
+    pub fn set_restored_at(&self, clock: Clock) -> Result<()> {
+        self.set_meta(meta::RESTORED_AT, clock.bits().cast_signed())
     }
 
     /// Whether the first scan has not been completed yet.

@@ -37,10 +37,12 @@ pub struct Peer {
     pub suspect: bool,
     /// The token of its invitation to this replica, as long as it has not shown to know this replica.
     pub token: Option<[u8; 32]>,
+    /// Whether it is known for its jobs only: no bundles are exchanged with it.
+    pub distant: bool,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token";
+     sent_number, token, distant";
 
 fn peer(row: &SqlRow<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -62,6 +64,7 @@ fn peer(row: &SqlRow<'_>) -> Result<Peer> {
         suspect: row.get(11)?,
         sent_number: unsigned(12)?,
         token: row.get(13)?,
+        distant: row.get(14)?,
     })
 }
 
@@ -106,6 +109,19 @@ impl State {
             now.cast_signed(),
         ))?;
         Ok(())
+    }
+
+    /// Records whether a peer is known for its jobs only.
+    pub fn set_distant(&self, key: PeerKey, distant: bool) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET distant = ? WHERE key = ?")?.execute((distant, key.0))?;
+        Ok(())
+    }
+
+    /// The peers with which bundles are exchanged, sorted by name.
+    pub fn neighbours(&self) -> Result<Vec<Peer>> {
+        let mut peers = self.peers()?;
+        peers.retain(|peer| !peer.distant);
+        Ok(peers)
     }
 
     /// Gives a peer another name.

@@ -3,13 +3,13 @@
 use rusqlite::Connection;
 
 /// The version that this program writes and the only one that it reads without migrating.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
 /// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
 /// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold.
+/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;
@@ -53,7 +53,7 @@ CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
-    suspect INTEGER NOT NULL DEFAULT 0, token BLOB
+    suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
@@ -66,8 +66,78 @@ CREATE TABLE history (
 ) STRICT;
 ";
 
+/// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
+/// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
+/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers jobs for this
+/// replica when everything else of them was purged: none is ever run again.
+const JOBS: &str = "
+CREATE TABLE job (
+    key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
+    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT
+) STRICT;
+CREATE INDEX job_state ON job (state, made);
+CREATE TABLE statement (
+    job INTEGER NOT NULL, kind INTEGER NOT NULL, clock INTEGER NOT NULL, incarnation INTEGER NOT NULL,
+    signed TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (job, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX statement_change ON statement (incarnation, clock);
+CREATE TABLE blob (digest BLOB PRIMARY KEY, size INTEGER NOT NULL, job INTEGER NOT NULL, here INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE INDEX blob_missing ON blob (here) WHERE here = 0;
+CREATE INDEX blob_job ON blob (job);
+CREATE TABLE finished_job (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
+    conn.execute_batch(JOBS)?;
     conn.pragma_update(None, "user_version", VERSION)
+}
+
+/// Brings a database of an earlier version up to this one, all at once or not at all.
+pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = (|| {
+        // Another process may have been faster.
+        let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if now == from {
+            conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
+            conn.execute_batch(JOBS)?;
+            conn.pragma_update(None, "user_version", VERSION)?;
+        }
+        conn.execute_batch("COMMIT")
+    })();
+    if migrated.is_err() {
+        // SQLite undoes an unfinished transaction by itself if this fails.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    migrated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_becomes_one_of_this_version() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(&TABLES.replace(", distant INTEGER NOT NULL DEFAULT 0", "")).unwrap();
+        conn.pragma_update(None, "user_version", 1).unwrap();
+        conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
+        migrate(&conn, 1).unwrap();
+        let columns = |conn: &Connection| {
+            let mut query = conn
+                .prepare("SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i ORDER BY 1, 2")
+                .unwrap();
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
+        };
+        let new = Connection::open_in_memory().unwrap();
+        create(&new).unwrap();
+        assert_eq!(columns(&conn), columns(&new));
+        let distant: i64 = conn.query_row("SELECT distant FROM peer", [], |row| row.get(0)).unwrap();
+        assert_eq!(distant, 0);
+        migrate(&conn, 1).unwrap();
+    }
 }

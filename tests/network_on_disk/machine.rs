@@ -92,6 +92,7 @@ impl Machine {
             disk,
             now: Box::new(move || now),
             random: Box::new(move || random.lock().unwrap().number()),
+            launcher: Box::new(mailsync::process::Processes),
             machine: format!("{} {}", self.name, self.restored),
         }
     }

@@ -1,0 +1,221 @@
+//! Which commands peers may have run here: a decision about words, without any I/O.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A rule of `config.toml`: who may have which command run, and with which arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The name that a job asks for.
+    pub command: String,
+    /// The program and its leading arguments, run without a shell.
+    pub exec: Vec<String>,
+    /// The arguments that a job may add, each any number of times and in any order: one that is exactly like this, or of the
+    /// kind that a name after `@` stands for (see [`KINDS`]). `@@` stands for an `@` at the beginning. Default: none.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The names of the peers that may ask for it. Default: none.
+    #[serde(default)]
+    pub from: Vec<String>,
+    /// How long the program may take, such as `90s`, `2m` or `1h`.
+    #[serde(default = "default_timeout")]
+    pub timeout: String,
+}
+
+fn default_timeout() -> String {
+    String::from("2m")
+}
+
+/// The kinds of arguments that rules can name. None of them begins with `-`, so that none is taken for an option.
+pub const KINDS: &[(&str, fn(&str) -> bool)] =
+    &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
+
+/// A mail address, `local@domain`, without quotes, comments or source routes: the local part of letters, digits and
+/// ``.!#$%&'*+/=?^_{}~-`` and not beginning with a special one of these, at most 254 bytes (RFC 5321, 4.5.3.1.3).
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let of_local = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_{}~-".contains(c);
+    let of_domain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    text.len() <= 254
+        && local.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && local.chars().all(of_local)
+        && domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && label.chars().all(of_domain))
+}
+
+/// Decimal digits.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// Letters, digits, `.`, `_` and `-`, beginning with a letter, a digit or `_`.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// Anything without control characters that doesn't begin with `-`.
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
+}
+
+impl Rule {
+    /// Whether the rule makes sense; if not, why.
+    pub fn check(&self) -> Result<(), String> {
+        if self.command.is_empty() || self.command.chars().any(char::is_control) {
+            return Err(String::from("the command must have a name, without control characters"));
+        }
+        if self.exec.first().is_none_or(String::is_empty) {
+            return Err(String::from("exec must name a program"));
+        }
+        for arg in &self.args {
+            let unknown = arg.starts_with('@') && !arg.starts_with("@@") && !KINDS.iter().any(|(name, _)| name == arg);
+            if unknown {
+                let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("there is no kind {arg} of arguments; there are {}", names.join(", ")));
+            }
+        }
+        self.timeout().map(drop)
+    }
+
+    /// How long the program may take.
+    pub fn timeout(&self) -> Result<Duration, String> {
+        let wrong = || format!("the timeout \"{}\" is not a time such as 90s, 2m or 1h", self.timeout);
+        let span: jiff::SignedDuration = self.timeout.parse().map_err(|_| wrong())?;
+        Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
+    }
+
+    fn permits(&self, arg: &str) -> bool {
+        self.args.iter().any(|allowed| match KINDS.iter().find(|(name, _)| name == allowed) {
+            Some((_, fits)) => fits(arg),
+            None => allowed.strip_prefix('@').unwrap_or(allowed) == arg,
+        })
+    }
+}
+
+/// The rule by which this may be run for this peer.
+///
+/// # Errors
+/// Why there is none.
+pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str) -> Result<&'r Rule, String> {
+    let named: Vec<&Rule> = rules.iter().filter(|rule| rule.command == command).collect();
+    if named.is_empty() {
+        return Err(format!("there is no rule that allows the command \"{}\"", shown(command)));
+    }
+    let open: Vec<&Rule> = named.into_iter().filter(|rule| rule.from.iter().any(|from| from == peer)).collect();
+    let Some(first) = open.first() else {
+        return Err(format!("no rule allows the command \"{}\" to {peer}", shown(command)));
+    };
+    match open.iter().find(|rule| args.iter().all(|arg| rule.permits(arg))) {
+        Some(rule) => Ok(rule),
+        None => {
+            let wrong = args.iter().find(|arg| !first.permits(arg)).map_or("", String::as_str);
+            Err(format!("the argument \"{}\" is not allowed for the command \"{}\"", shown(wrong), shown(command)))
+        }
+    }
+}
+
+/// The beginning of a text from elsewhere, without control characters.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut shown: String =
+        text.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(args: &[&str], from: &[&str]) -> Rule {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Rule {
+            command: "sendmail".into(),
+            exec: vec!["/usr/sbin/sendmail".into(), "-oi".into()],
+            args: own(args),
+            from: own(from),
+            timeout: default_timeout(),
+        }
+    }
+
+    fn args(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_a_rule_says_is_allowed() {
+        let rules = [rule(&["-t", "-f", "--", "@address", "@@x"], &["laptop"])];
+        let allowed = |given: &[&str]| decide(&rules, "sendmail", &args(given), "laptop").is_ok();
+        assert!(allowed(&[]));
+        assert!(allowed(&["-f", "me@example.org", "--", "you@example.org", "o.ther+x@sub.example.org"]));
+        assert!(allowed(&["@x"]));
+        for wrong in [
+            "-C",
+            "-C/tmp/x",
+            "-oQ/tmp",
+            "",
+            ";",
+            "a;b@example.org",
+            "me@example.org\n",
+            "me@example.org\0",
+            "|cat@x.org",
+            "/etc/passwd",
+            "-t@example.org",
+            "@example.org",
+            "@@x",
+            "@address",
+            "me@",
+            "me@-x.org",
+            "me@x..org",
+            "me x@y.org",
+        ] {
+            assert!(!allowed(&[wrong]), "{wrong:?}");
+            assert!(!allowed(&["-t", wrong]), "{wrong:?}");
+        }
+        assert!(!allowed(&[&format!("{}@example.org", "x".repeat(300))]));
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_missing() {
+        let rules = [rule(&["-t"], &["laptop"]), rule(&[], &["desktop"])];
+        let refused =
+            |command: &str, given: &[&str], peer: &str| decide(&rules, command, &args(given), peer).unwrap_err();
+        assert_eq!(refused("rm", &[], "laptop"), "there is no rule that allows the command \"rm\"");
+        assert_eq!(refused("sendmail", &[], "phone"), "no rule allows the command \"sendmail\" to phone");
+        let why = refused("sendmail", &["-t", "-C\n"], "laptop");
+        assert_eq!(why, "the argument \"-C\u{fffd}\" is not allowed for the command \"sendmail\"");
+        assert!(refused("sendmail", &["-t"], "desktop").contains("-t"));
+        assert!(refused("sendmail", &[&"x".repeat(100_000)], "laptop").len() < 400);
+    }
+
+    #[test]
+    fn several_rules_for_one_command_are_tried_one_after_the_other() {
+        let rules = [rule(&["-t"], &["laptop"]), rule(&["@number"], &["laptop"])];
+        assert!(decide(&rules, "sendmail", &args(&["-t"]), "laptop").is_ok());
+        assert!(decide(&rules, "sendmail", &args(&["7"]), "laptop").is_ok());
+        assert!(decide(&rules, "sendmail", &args(&["-t", "7"]), "laptop").is_err(), "what none allows by itself");
+    }
+
+    #[test]
+    fn a_rule_that_makes_no_sense_is_refused() {
+        assert!(rule(&["@address"], &[]).check().is_ok());
+        assert!(rule(&["@adress"], &[]).check().unwrap_err().contains("@address"));
+        assert!(Rule { exec: vec![], ..rule(&[], &[]) }.check().is_err());
+        assert!(Rule { command: String::new(), ..rule(&[], &[]) }.check().is_err());
+        for timeout in ["", "2", "0s", "-1m", "soon"] {
+            assert!(Rule { timeout: timeout.into(), ..rule(&[], &[]) }.check().is_err(), "{timeout}");
+        }
+        assert_eq!(Rule { timeout: "1h30m".into(), ..rule(&[], &[]) }.timeout(), Ok(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn the_kinds_fit_what_they_should() {
+        assert!(is_number("0123") && !is_number("") && !is_number("-1") && !is_number("1x"));
+        assert!(is_word("a.b-c") && !is_word("-a") && !is_word("a b") && !is_word(""));
+        assert!(is_text("Größe; rm -rf") && !is_text("-x") && !is_text("a\nb") && !is_text(""));
+    }
+}

@@ -1,0 +1,188 @@
+//! `mailsync jobs`
+
+use mailsync::error::{ErrorKind, Result};
+use mailsync::model::JobState;
+use mailsync::replica::{JobResult, JobRun, JobStanding, Replica};
+use serde_json::{Value, json};
+
+use super::args::{Jobs, JobsCommand};
+use super::output::{Output, json_time, printable, table, time};
+use super::{Context, Failure, Outcome};
+
+pub fn run(context: &Context, args: &Jobs) -> Outcome {
+    match &args.command {
+        JobsCommand::List => list(context),
+        JobsCommand::Show { id } => show(context, id),
+        JobsCommand::Run => {
+            let replica = context.write()?;
+            let runs = run_jobs(context, &replica)?;
+            finish(context, &runs)
+        }
+        JobsCommand::Retry { id } => {
+            let replica = context.write()?;
+            let again = replica.retry_job(id)?;
+            let runs = run_jobs(context, &replica)?;
+            if runs.iter().all(|run| run.id != again) {
+                context.out.say(format_args!("job {} is queued; the next bundle carries it", again.short()));
+            }
+            finish(context, &runs)
+        }
+        JobsCommand::Cancel { id } => {
+            let standing = context.write()?.cancel_job(id)?;
+            context.out.say(format_args!("job {} {}", standing.id.short(), standing.words()));
+            if context.out.json() { Output::print_json(&standing_json(&standing)) } else { Ok(()) }
+        }
+    }
+}
+
+/// Runs what is queued, and tells what became of each job.
+pub fn run_jobs(context: &Context, replica: &Replica) -> Result<Vec<JobRun>> {
+    let mut runs = Vec::new();
+    let result = replica.run_jobs(|run| {
+        let command = printable(run.command.as_deref().unwrap_or("unreadable"));
+        let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
+        match &run.reason {
+            Some(reason) => context.out.say(format_args!("job {id} of {from} ({command}): {state}; {reason}")),
+            None => context.out.say(format_args!("job {id} of {from} ({command}): {state}")),
+        }
+        runs.push(run.clone());
+    });
+    context.say_notes(replica);
+    result.map(|()| runs)
+}
+
+fn finish(context: &Context, runs: &[JobRun]) -> Outcome {
+    if context.out.json() {
+        Output::print_json(&json!({ "jobs": runs.iter().map(run_json).collect::<Vec<_>>() }))?;
+    }
+    let wrong = runs.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
+    if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(()) }
+}
+
+pub fn run_json(run: &JobRun) -> Value {
+    json!({
+        "id": run.id.to_string(),
+        "requester": run.requester,
+        "command": run.command,
+        "state": run.state.word(),
+        "reason": run.reason,
+    })
+}
+
+fn list(context: &Context) -> Outcome {
+    let replica = context.read()?;
+    if context.out.json() {
+        let mut jobs = Vec::new();
+        replica.each_job(|standing| {
+            jobs.push(standing_json(&standing));
+            Ok(())
+        })?;
+        return Output::print_json(&json!({ "jobs": jobs }));
+    }
+    let head = ["job", "asked for", "by", "of", "command", "state"].map(String::from).to_vec();
+    let mut rows = vec![head];
+    replica.each_job(|standing| {
+        rows.push(row(&standing));
+        Ok(())
+    })?;
+    if rows.len() == 1 {
+        context.out.say("there are no jobs");
+        return Ok(());
+    }
+    Output::print(table(&rows))
+}
+
+fn row(standing: &JobStanding) -> Vec<String> {
+    let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| printable(&command[0]));
+    vec![
+        standing.id.short(),
+        time(standing.made),
+        printable(&standing.requester),
+        printable(&standing.target),
+        command,
+        state_words(standing),
+    ]
+}
+
+fn state_words(standing: &JobStanding) -> String {
+    match (standing.state, standing.status) {
+        (JobState::Queued, _) if standing.withdrawn => String::from("cancelled, not confirmed yet"),
+        (JobState::Queued, _) if !standing.sent_to.is_empty() => format!("sent to {}", standing.sent_to.join(", ")),
+        (JobState::Done | JobState::Failed, Some(status)) => format!("{} ({status})", standing.state),
+        _ => standing.state.to_string(),
+    }
+}
+
+fn show(context: &Context, id: &str) -> Outcome {
+    let (standing, result) = context.read()?.show_job(id)?;
+    if context.out.json() {
+        let mut document = standing_json(&standing);
+        document["result"] = result.as_ref().map_or(Value::Null, result_json);
+        return Output::print_json(&document);
+    }
+    let command = standing.command.as_ref().map_or_else(
+        || String::from("only its requester and its target can read it"),
+        |command| command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    );
+    let mut lines = vec![
+        format!("job        {}", standing.id),
+        format!("asked for  {} by {}", time(standing.made), printable(&standing.requester)),
+        format!("of         {}", printable(&standing.target)),
+        format!("command    {command}"),
+        format!("state      {}", state_words(&standing)),
+    ];
+    if let Some(repeats) = standing.repeats {
+        lines.push(format!("repeats    {repeats}"));
+    }
+    if let Some(JobResult { told, stdout, stderr }) = result {
+        lines.extend(told.reason.map(|reason| format!("reason     {}", printable(&reason))));
+        lines.extend(told.started.map(|started| format!("started    {}", time(started))));
+        lines.extend(told.ended.map(|ended| format!("ended      {}", time(ended))));
+        for (name, bytes, cut) in [("stdout", stdout, told.stdout_cut), ("stderr", stderr, told.stderr_cut)] {
+            if bytes.is_empty() {
+                continue;
+            }
+            lines.push(format!("{name}{}:", if cut { " (its beginning)" } else { "" }));
+            lines.extend(String::from_utf8_lossy(&bytes).lines().map(|line| format!("  {}", printable(line))));
+        }
+    }
+    Output::print(lines)
+}
+
+/// A word as a shell would have to be given it, for people.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:=+,%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", printable(word).replace('\'', "'\\''"))
+}
+
+fn standing_json(standing: &JobStanding) -> Value {
+    json!({
+        "id": standing.id.to_string(),
+        "requester": standing.requester,
+        "target": standing.target,
+        "made": json_time(Some(standing.made)),
+        "command": standing.command,
+        "state": standing.state.word(),
+        "cancelled": standing.withdrawn,
+        "sent_to": standing.sent_to,
+        "status": standing.status,
+        "attempt": standing.attempt,
+        "repeats": standing.repeats.map(|id| id.to_string()),
+        "reported": json_time(standing.reported),
+    })
+}
+
+fn result_json(result: &JobResult) -> Value {
+    json!({
+        "reason": result.told.reason,
+        "started": json_time(result.told.started),
+        "ended": json_time(result.told.ended),
+        "stdout": String::from_utf8_lossy(&result.stdout),
+        "stdout_cut": result.told.stdout_cut,
+        "stderr": String::from_utf8_lossy(&result.stderr),
+        "stderr_cut": result.told.stderr_cut,
+    })
+}

@@ -1,0 +1,32 @@
+//! `mailsync uux`
+
+use std::ffi::OsString;
+use std::io;
+
+use mailsync::error::{Error, Result};
+use serde_json::json;
+
+use super::args::Uux;
+use super::output::Output;
+use super::{Context, Outcome};
+
+pub fn run(context: &Context, args: Uux) -> Outcome {
+    let command = args.command.into_iter().map(text).collect::<Result<Vec<String>>>()?;
+    if command[0].is_empty() {
+        return Err(Error::usage("asking for a command: its name is empty")
+            .advise("give the name of a command")
+            .into());
+    }
+    let id = context.read()?.uux(&args.peer, &command, &mut io::stdin().lock())?;
+    if context.out.json() {
+        return Output::print_json(&json!({ "job": id.to_string() }));
+    }
+    Output::print([id.to_string()])
+}
+
+fn text(arg: OsString) -> Result<String> {
+    arg.into_string().map_err(|arg| {
+        Error::usage(format!("asking for a command: the argument {} is not UTF-8", arg.display()))
+            .advise("put what is not text on standard input")
+    })
+}

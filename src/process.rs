@@ -1,0 +1,348 @@
+//! Running a program for a job: without a shell, in a clean environment and a process group of its own, for a limited time,
+//! with bounded output.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How much of each output stream is kept, in bytes.
+pub const OUTPUT_BYTES: usize = 64 << 10;
+
+/// How long a program that was asked to end may take before it is made to.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long output is waited for when the program has ended but something that it started keeps the pipe open.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program: a path, or a name that is looked for in the `PATH` of `env`.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// All of its environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Its working directory.
+    pub dir: PathBuf,
+    /// How long it may run.
+    pub timeout: Duration,
+}
+
+/// How a program has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was made to, at the timeout.
+    TimedOut,
+    /// It was never started.
+    NotStarted(String),
+    /// Its input could not be read to the end; it was made to end before it could take what it had for all.
+    InputFailed(String),
+}
+
+/// What a program has written, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The first [`OUTPUT_BYTES`].
+    pub bytes: Vec<u8>,
+    /// Whether there was more.
+    pub cut: bool,
+}
+
+/// What has become of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// How it has ended.
+    pub ended: Ended,
+    /// Its standard output.
+    pub stdout: Output,
+    /// Its standard error.
+    pub stderr: Output,
+}
+
+/// Runs programs. A test puts its own in the place of [`Processes`].
+pub trait Launcher: Send + Sync {
+    /// Runs a program to its end.
+    fn run(&self, launch: &Launch, stdin: &mut (dyn Read + Send)) -> Finished;
+}
+
+/// The processes of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Processes;
+
+impl Launcher for Processes {
+    fn run(&self, launch: &Launch, stdin: &mut (dyn Read + Send)) -> Finished {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(&launch.program);
+        command
+            .args(&launch.args)
+            .env_clear()
+            .envs(launch.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&launch.dir)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let ended = Ended::NotStarted(error.to_string());
+                return Finished { ended, stdout: Output::default(), stderr: Output::default() };
+            }
+        };
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let to_child = child.stdin.take().expect("a pipe was asked for");
+        let stdout = Collector::start(child.stdout.take().expect("a pipe was asked for"));
+        let stderr = Collector::start(child.stderr.take().expect("a pipe was asked for"));
+        let (say_ended, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Nobody listens any more if this fails.
+            let _ = say_ended.send(child.wait());
+        });
+        let over = AtomicBool::new(false);
+        let (fed, ended) = std::thread::scope(|scope| {
+            let feeder = scope.spawn(|| {
+                let fed = feed(&to_child, stdin, &over);
+                if fed.is_err() {
+                    // The pipe is still open: its end would look like the end of the message.
+                    kill(group, Signal::KILL);
+                } else {
+                    drop(to_child);
+                }
+                fed
+            });
+            let ended = wait(&ended, group, launch.timeout);
+            over.store(true, Ordering::Relaxed);
+            (feeder.join().unwrap_or(Ok(())), ended)
+        });
+        let ended = match (fed, ended) {
+            (Err(error), _) => Ended::InputFailed(error.to_string()),
+            (_, ended) => ended,
+        };
+        let deadline = Instant::now() + LINGER;
+        Finished { ended, stdout: stdout.take(deadline), stderr: stderr.take(deadline) }
+    }
+}
+
+/// Waits for the program's end, and brings it about at the timeout.
+fn wait(ended: &mpsc::Receiver<io::Result<std::process::ExitStatus>>, group: Option<Pid>, timeout: Duration) -> Ended {
+    use std::os::unix::process::ExitStatusExt;
+    match ended.recv_timeout(timeout) {
+        Ok(Ok(status)) => match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Status(code),
+            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+        },
+        Ok(Err(error)) => Ended::InputFailed(format!("waiting for the program: {error}")),
+        Err(_) => {
+            kill(group, Signal::TERM);
+            if ended.recv_timeout(GRACE).is_err() {
+                kill(group, Signal::KILL);
+                // A process that was killed ends, unless it is stuck in the kernel: then it isn't waited for.
+                let _ = ended.recv_timeout(GRACE);
+            }
+            // What the program has started, and what doesn't listen to the first signal, ends with it.
+            kill(group, Signal::KILL);
+            Ended::TimedOut
+        }
+    }
+}
+
+fn kill(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // It fails if nobody is left.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Copies the input to the program, until that has ended. One that doesn't want all of it is no failure; an input that can't be
+/// read is.
+fn feed(to: &std::process::ChildStdin, from: &mut (dyn Read + Send), over: &AtomicBool) -> io::Result<()> {
+    // What a program has started may keep the pipe open and never read from it.
+    rustix::io::ioctl_fionbio(to, true)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut left = &buffer[..n];
+        while !left.is_empty() {
+            match rustix::io::write(to, left) {
+                Ok(written) => left = &left[written..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !over.load(Ordering::Relaxed) => {
+                    let mut room = [PollFd::new(to, PollFlags::OUT)];
+                    let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+                    // If it fails, writing does as well.
+                    let _ = poll(&mut room, Some(&patience));
+                }
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Collects what a program writes, in a thread of its own: the first part, and nothing of what comes after.
+struct Collector {
+    kept: Arc<Mutex<Output>>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Collector {
+    fn start(mut from: impl Read + Send + 'static) -> Self {
+        let kept = Arc::new(Mutex::new(Output::default()));
+        let (say_ended, ended) = mpsc::channel();
+        let into = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 16 << 10];
+            loop {
+                match from.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => {
+                        let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                        let room = OUTPUT_BYTES - kept.bytes.len();
+                        kept.bytes.extend_from_slice(&buffer[..n.min(room)]);
+                        kept.cut |= n > room;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+            let _ = say_ended.send(());
+        });
+        Self { kept, ended }
+    }
+
+    fn take(self, deadline: Instant) -> Output {
+        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "it ended with status {status}"),
+            Self::Signal(signal) => write!(f, "it was ended by signal {signal}"),
+            Self::TimedOut => f.write_str("it took too long and was ended"),
+            Self::NotStarted(why) => write!(f, "it could not be started: {why}"),
+            Self::InputFailed(why) => write!(f, "its input could not be read to the end, so it was ended: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, timeout: Duration, mut input: &[u8]) -> Finished {
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("X".into(), "y".into())],
+            dir: "/".into(),
+            timeout,
+        };
+        Processes.run(&launch, &mut input)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_program_gets_its_input_and_gives_its_output_and_status() {
+        let finished = shell("cat; echo no >&2; exit 7", LONG, b"hello");
+        assert_eq!(finished.ended, Ended::Status(7));
+        assert_eq!((&finished.stdout.bytes[..], &finished.stderr.bytes[..]), (&b"hello"[..], &b"no\n"[..]));
+        assert!(!finished.stdout.cut);
+    }
+
+    #[test]
+    fn the_environment_is_what_was_given_and_nothing_else() {
+        let finished = shell("env | grep -v -e '^PWD=' -e '^_=' -e '^SHLVL=' -e '^OLDPWD=' | sort", LONG, b"");
+        assert_eq!(String::from_utf8(finished.stdout.bytes).unwrap(), "PATH=/usr/bin:/bin\nX=y\n");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("alive");
+        let script = format!("trap '' TERM; (trap '' TERM; sleep 6; echo x > {}) & sleep 100", file.display());
+        let started = Instant::now();
+        assert_eq!(shell(&script, Duration::from_millis(200), b"").ended, Ended::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn output_is_bounded_and_the_program_can_go_on_writing() {
+        let finished = shell("head -c 300000 /dev/zero; exit 3", LONG, b"");
+        assert_eq!(finished.ended, Ended::Status(3));
+        assert_eq!((finished.stdout.bytes.len(), finished.stdout.cut), (OUTPUT_BYTES, true));
+    }
+
+    #[test]
+    fn a_program_that_leaves_something_running_is_not_waited_for() {
+        let started = Instant::now();
+        let finished = shell("echo yes; sleep 30 & exit 0", LONG, b"");
+        assert_eq!((finished.ended, &finished.stdout.bytes[..]), (Ended::Status(0), &b"yes\n"[..]));
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_doesnt_read_its_input_is_no_failure() {
+        assert_eq!(shell("exit 0", LONG, &vec![b'x'; 1 << 20]).ended, Ended::Status(0));
+        let started = Instant::now();
+        let kept_open = shell("sleep 30 <&0 & exit 4", LONG, &vec![b'x'; 1 << 20]);
+        assert_eq!(kept_open.ended, Ended::Status(4));
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn an_input_that_breaks_off_is_never_taken_for_whole() {
+        struct Broken(usize);
+        impl Read for Broken {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if self.0 == 0 {
+                    return Err(io::Error::other("broken"));
+                }
+                self.0 -= 1;
+                buffer.fill(b'x');
+                Ok(buffer.len())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("taken");
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), format!("cat > /dev/null && echo x > {}", file.display()).into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            dir: "/".into(),
+            timeout: LONG,
+        };
+        let finished = Processes.run(&launch, &mut Broken(3));
+        assert!(matches!(finished.ended, Ended::InputFailed(_)), "{finished:?}");
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn a_program_that_isnt_there_is_told_of() {
+        let launch =
+            Launch { program: "/nonexistent".into(), args: vec![], env: vec![], dir: "/".into(), timeout: LONG };
+        assert!(matches!(Processes.run(&launch, &mut io::empty()).ended, Ended::NotStarted(_)));
+    }
+}

@@ -1,0 +1,194 @@
+//! What jobs need besides what is said about them: files in the state directory, named by their digests. A file has its name
+//! only when it is whole and durable.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Replica;
+use super::materialise::remove_if_there;
+use crate::bundle::{PublicKey, Sealed, Sealer};
+use crate::error::{Error, Result};
+use crate::maildir::disk::Disk;
+use crate::model::Digest;
+
+/// A file without a record may be about to get one: it is swept when it is older than this.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAKE_ROOM: &str = "make room on the disk that holds the state, then run this again";
+
+/// A file that is being written, and does not have its name yet.
+pub(super) struct NewBlob<'d> {
+    disk: &'d dyn Disk,
+    path: PathBuf,
+    file: File,
+    hasher: Sha256,
+    bytes: u64,
+    kept: bool,
+}
+
+/// A file that was written, is not durable, and has no name yet.
+#[derive(Debug)]
+pub(super) struct Aside {
+    path: PathBuf,
+    digest: Digest,
+}
+
+impl Write for NewBlob<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(&self.path, &mut self.file, bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NewBlob<'_> {
+    /// Leaves the file without its name: for [`Replica::keep_blobs`], together with others.
+    pub(super) fn set_aside(mut self) -> Aside {
+        self.kept = true;
+        Aside { path: self.path.clone(), digest: Digest(self.hasher.finalize_reset().into()) }
+    }
+
+    /// Gives the file its name, and makes both durable.
+    fn keep(mut self) -> io::Result<Sealed> {
+        let digest = Digest(self.hasher.finalize_reset().into());
+        let dir = self.path.parent().expect("it lies in a directory");
+        let path = dir.join(digest.to_string());
+        self.disk.sync_file(&self.path, &self.file)?;
+        match self.disk.rename(&self.path, &path) {
+            Ok(()) => self.kept = true,
+            // What has the name is the same.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        self.disk.sync_dir(dir)?;
+        Ok(Sealed { digest, bytes: self.bytes })
+    }
+}
+
+impl Drop for NewBlob<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays is swept by a purge.
+            let _ = self.disk.unlink(&self.path);
+        }
+    }
+}
+
+impl Replica {
+    /// Where a file of this digest lies, if it is here.
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.home.blobs().join(digest.to_string())
+    }
+
+    /// Whether it is here.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
+    /// Begins a file.
+    pub(super) fn new_blob(&self) -> Result<NewBlob<'_>> {
+        let dir = self.home.blobs();
+        make_private(&dir)?;
+        let path = dir.join(format!(".{:016x}.part", (self.world.random)()));
+        let disk = &*self.world.disk;
+        let file = disk.create(&path).map_err(|error| Error::io("making", &path, error).advise(MAKE_ROOM))?;
+        Ok(NewBlob { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
+    }
+
+    /// Gives a file its name, and makes it durable.
+    pub(super) fn keep_blob(&self, blob: NewBlob<'_>) -> Result<Sealed> {
+        let path = blob.path.clone();
+        blob.keep().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
+    }
+
+    /// Makes files that were set aside durable, all together, and gives them their names.
+    pub(super) fn keep_blobs(&self, aside: &[Aside]) -> Result<()> {
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let dir = self.home.blobs();
+        let disk = &*self.world.disk;
+        let fail = |error: io::Error| Error::io("writing into", &dir, error).advise(MAKE_ROOM);
+        disk.sync_file_system(&dir).map_err(fail)?;
+        for Aside { path, digest } in aside {
+            match disk.rename(path, &self.blob_path(digest)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.unlink(path).map_err(fail)?,
+                result => result.map_err(fail)?,
+            }
+        }
+        disk.sync_dir(&dir).map_err(fail)
+    }
+
+    /// Writes a file that only these replicas can read. `write` writes what they will read.
+    pub(super) fn seal_blob(
+        &self,
+        readers: &[PublicKey],
+        write: impl FnOnce(&mut Sealer<NewBlob<'_>>) -> Result<()>,
+    ) -> Result<Sealed> {
+        let blob = self.new_blob()?;
+        let path = blob.path.clone();
+        let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);
+        let mut sealer = Sealer::new(readers, blob).map_err(fail)?;
+        write(&mut sealer)?;
+        let blob = sealer.finish().map_err(fail)?;
+        self.keep_blob(blob)
+    }
+
+    /// Removes files that no job needs any more. To be called when that is committed; what a crash leaves, a purge sweeps.
+    pub(super) fn remove_blobs(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
+        for digest in digests {
+            if self.state.blob(&digest)?.is_none() {
+                let path = self.blob_path(&digest);
+                remove_if_there(self.world.disk.unlink(&path))
+                    .map_err(|error| Error::io("removing", &path, error).advise("run `mailsync purge` later"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what no job needs, or ever did: leftovers of commands that did not end.
+    pub(super) fn sweep_blobs(&self) -> Result<()> {
+        let dir = self.home.blobs();
+        let listed = match fs::read_dir(&dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("listing", &dir, error)),
+        };
+        for item in listed {
+            let path = item.map_err(|error| Error::io("listing", &dir, error))?.path();
+            let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
+            if let Some(digest) = digest
+                && self.state.blob(&digest)?.is_some()
+            {
+                continue;
+            }
+            if older_than(&path, ORPHAN_AGE) {
+                remove_if_there(self.world.disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn older_than(path: &Path, age: Duration) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
+}
+
+/// Makes a directory for its owner only, if it isn't there.
+pub(super) fn make_private(dir: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Error::io("making the directory", dir, error).advise("see that you may write there"))
+}

@@ -1,0 +1,782 @@
+//! Jobs: asking a peer to run a command, passing on what is said about that, and telling how it stands.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Replica;
+use super::blobs::make_private;
+use crate::bundle::{
+    Cancel, JobId, JobLine, JobSpool, PrivateKey, PublicKey, ReplicaId, Report, Request, Sealed, SpooledJobs,
+    Statement, WriteError, limits, unseal,
+};
+use crate::error::{Error, Result};
+use crate::maildir::disk::{Durability, write_new};
+use crate::model::{Digest, JobState, Knowledge, Mtime, Stamp};
+use crate::state::{Job, JobKey, Said, StatementKind};
+
+/// What a job's sealed body begins with: one line of JSON. Standard input follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// Who asks: nobody can pass the body off as their own and have its output told to them.
+    pub requester: ReplicaId,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+}
+
+/// What a report's sealed result begins with: one line of JSON. Standard output follows, then standard error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Why it was not done, in words.
+    pub reason: Option<String>,
+    /// When the program was started: milliseconds since 1970 UTC.
+    pub started: Option<u64>,
+    /// When it had ended: milliseconds since 1970 UTC.
+    pub ended: Option<u64>,
+    /// How many bytes of its standard output follow.
+    pub stdout_bytes: usize,
+    /// Whether it had written more.
+    pub stdout_cut: bool,
+    /// How many bytes of its standard error follow.
+    pub stderr_bytes: usize,
+    /// Whether it had written more.
+    pub stderr_cut: bool,
+}
+
+/// The length of the line that a body begins with, in bytes. More than an operating system lets a command line be.
+pub(super) const ASKED_BYTES: u64 = 4 << 20;
+/// The length of the line that a result begins with, in bytes.
+const RESULT_BYTES: u64 = 64 << 10;
+/// How many jobs are looked at in one go.
+const BATCH: u32 = 256;
+/// Of so many jobs that went wrong a person is told one by one.
+const MOST_TOLD: usize = 10;
+
+/// A job that was asked for here, before it is in the state: a file in the outbox.
+#[derive(Debug, Serialize, Deserialize)]
+struct Posted {
+    signed: String,
+    signature: String,
+    command: Vec<String>,
+}
+
+/// How a job stands, for people.
+#[derive(Clone, Debug)]
+pub struct JobStanding {
+    /// Its id.
+    pub id: JobId,
+    /// What the requester is called here.
+    pub requester: String,
+    /// What the target is called here.
+    pub target: String,
+    /// When it was asked for: milliseconds since 1970 UTC.
+    pub made: u64,
+    /// The command and its arguments, if this replica is the requester or the target.
+    pub command: Option<Vec<String>>,
+    /// How it stands, as far as is known here.
+    pub state: JobState,
+    /// Whether the requester has taken it back, and the target has not confirmed that.
+    pub withdrawn: bool,
+    /// The peers to which it was sent, if the target has not reported yet.
+    pub sent_to: Vec<String>,
+    /// The exit status of its program.
+    pub status: Option<i32>,
+    /// How often it was tried.
+    pub attempt: Option<u32>,
+    /// The job that it repeats.
+    pub repeats: Option<JobId>,
+    /// When the target last said something about it: milliseconds since 1970 UTC.
+    pub reported: Option<u64>,
+}
+
+/// What came of a job, and what its program has written: for requester and target only.
+#[derive(Clone, Debug, Default)]
+pub struct JobResult {
+    /// The reason and the times.
+    pub told: Told,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// What a statement has changed.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Anything.
+    pub changed: bool,
+    /// A job of this replica is finished.
+    pub finished: Option<JobKey>,
+}
+
+/// What an import has heard about jobs.
+#[derive(Debug, Default)]
+pub(super) struct JobNews {
+    finished: Vec<JobKey>,
+    bad: usize,
+}
+
+impl Replica {
+    /// Asks a peer to run a command, with what `stdin` gives as its standard input. Takes no lock and waits for nobody: the job
+    /// is in the outbox, durably, and the next command that changes the replica takes it from there.
+    ///
+    /// # Errors
+    /// The peer is not known, the command can't travel, or it can't be written.
+    pub fn uux(&self, peer: &str, command: &[String], stdin: &mut dyn Read) -> Result<JobId> {
+        let Some(target) = self.state.peer_by_name(peer)? else {
+            if self.state.invitation(peer)?.is_some() {
+                return Err(Error::failed(format!("asking {peer}: it is invited and has not answered yet"))
+                    .advise("its key is not known here before; import a bundle from there first"));
+            }
+            return Err(self.unknown_peer(peer));
+        };
+        let target = PublicKey::from_openssh(&target.public_key)
+            .map_err(|error| Error::failed(format!("the state database: the key of {peer}: {error}")))?;
+        let asked = Asked { requester: self.public_key().id(), command: command.to_vec() };
+        let mut head = serde_json::to_vec(&asked).expect("strings have a JSON form");
+        head.push(b'\n');
+        if head.len() as u64 > ASKED_BYTES {
+            return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
+                .advise("give less than 4 MiB of them; what is long belongs on standard input"));
+        }
+        let body = self.seal_blob(&[target.clone(), self.public_key()], |out| {
+            let fail = |error: io::Error| {
+                Error::failed(format!("storing the job's input: {error}")).advise("make room for it")
+            };
+            out.write_all(&head).map_err(fail)?;
+            let mut buffer = vec![0; 128 << 10];
+            loop {
+                match stdin.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(n) => out.write_all(&buffer[..n]).map_err(fail)?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        return Err(Error::failed(format!("reading standard input: {error}"))
+                            .advise("nothing was queued; run this again"));
+                    }
+                }
+            }
+        })?;
+        if body.bytes > limits::MEMBER_BYTES {
+            self.remove_blobs([body.digest])?;
+            return Err(Error::usage(format!(
+                "asking {peer}: {} bytes of input are more than a bundle can hold",
+                body.bytes
+            ))
+            .advise("give less than 8 GiB"));
+        }
+        let request =
+            Request { requester: self.public_key().id(), target: target.id(), made: self.now(), body, repeats: None };
+        self.post(&request, command)
+    }
+
+    fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
+        JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
+    }
+
+    /// Puts a request into the outbox, durably.
+    fn post(&self, request: &Request, command: &[String]) -> Result<JobId> {
+        let line = self.sign(Stamp::ZERO, &Statement::Request(request.clone()))?;
+        let id = JobId::of(&line.signed);
+        let posted = Posted { signed: line.signed, signature: line.signature, command: command.to_vec() };
+        let bytes = serde_json::to_vec(&posted).expect("strings have a JSON form");
+        let dir = self.home.outbox();
+        make_private(&dir)?;
+        // Sorted by name they are in the order in which they were asked for.
+        let name = format!("{:016}-{id}", request.made);
+        let (path, tmp) = (dir.join(format!("{name}.json")), dir.join(format!(".{name}.part")));
+        let fail = |error: io::Error| {
+            Error::io("queueing the job in", &path, error).advise("make room on the disk that holds the state")
+        };
+        let disk = &*self.world.disk;
+        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
+            .map_err(fail)?;
+        disk.rename(&tmp, &path).map_err(fail)?;
+        disk.sync_dir(&dir).map_err(fail)?;
+        // The names of both directories may be new.
+        disk.sync_dir(self.home.state_dir()).map_err(fail)?;
+        Ok(id)
+    }
+
+    fn posted_files(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.home.outbox();
+        let listed = match fs::read_dir(&dir) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("listing", &dir, error)),
+        };
+        let mut files = Vec::new();
+        for item in listed {
+            let path = item.map_err(|error| Error::io("listing", &dir, error))?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// How many jobs are in the outbox.
+    pub(super) fn count_posted(&self) -> Result<u64> {
+        Ok(self.posted_files()?.len() as u64)
+    }
+
+    fn read_posted(path: &Path) -> Result<(JobLine, Request, Vec<String>)> {
+        let bytes = fs::read(path).map_err(|error| Error::io("reading the queued job", path, error))?;
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::io("reading the queued job", path, error).advise("move it away, and ask again")
+        };
+        let posted: Posted = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        let line = JobLine { stamp: Stamp::ZERO, signed: posted.signed, signature: posted.signature };
+        match line.statement().map_err(|error| wrong(&error))? {
+            Statement::Request(request) => Ok((line, request, posted.command)),
+            _ => Err(wrong(&"it is no request")),
+        }
+    }
+
+    /// Takes the jobs that were asked for here into the state. A job that is there already is recognised.
+    pub(super) fn absorb_outbox(&self) -> Result<()> {
+        let files = self.posted_files()?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.state.begin()?;
+        let stamp = self.state.issue(self.now())?;
+        for path in &files {
+            let (line, request, command) = Self::read_posted(path)?;
+            let id = JobId::of(&line.signed);
+            if self.state.job_by_id(&id)?.is_some() {
+                continue;
+            }
+            self.insert_request(JobLine { stamp, ..line }, &request, Some(&command))?;
+            self.state.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
+        }
+        transaction.commit()?;
+        for path in &files {
+            super::materialise::remove_if_there(self.world.disk.unlink(path))
+                .map_err(|error| Error::io("removing the queued job", path, error).advise("run this again"))?;
+        }
+        Ok(())
+    }
+
+    /// Records a request that is not known yet, within a transaction.
+    fn insert_request(&self, line: JobLine, request: &Request, command: Option<&[String]>) -> Result<JobKey> {
+        let id = JobId::of(&line.signed);
+        let key = self.state.add_job(&id, request)?;
+        self.state.set_statement(key, StatementKind::Request, &line)?;
+        self.state.need_blob(key, &request.body, self.has_blob(&request.body.digest))?;
+        if let Some(command) = command {
+            self.state.set_job_asked(key, command)?;
+        }
+        Ok(key)
+    }
+
+    /// What is said about jobs and that `base` doesn't cover, with what it needs: each digest and size, once.
+    pub(super) fn spool_jobs(
+        &self,
+        base: &Knowledge,
+        mut list: impl FnMut(&Sealed, u64) -> Result<()>,
+    ) -> Result<Option<SpooledJobs>> {
+        let mut spool = JobSpool::new(self.home.state_dir());
+        let mut listed: HashSet<Digest> = HashSet::new();
+        self.state.said_since(base, |Said { job, line, .. }| {
+            spool.push(&line.encode()).map_err(|error| spooling(&error))?;
+            let (sealed, made) = match said(&line)? {
+                Statement::Request(request) => {
+                    // Nobody runs what is finished.
+                    let finished = self.state.job(job)?.is_none_or(|job| job.state.is_final());
+                    ((!finished).then_some(request.body), request.made)
+                }
+                Statement::Report(report) => (report.result, report.at),
+                Statement::Cancel(_) => (None, 0),
+            };
+            let Some(sealed) = sealed else { return Ok(()) };
+            let here = self.state.blob(&sealed.digest)?.is_some_and(|blob| blob.here);
+            if here && listed.insert(sealed.digest) { list(&sealed, made) } else { Ok(()) }
+        })?;
+        spool.finish().map_err(|error| spooling(&error))
+    }
+
+    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before.
+    pub(super) fn hear_jobs(&self, lines: &mut dyn BufRead, knowledge: &Knowledge, news: &mut JobNews) -> Result<bool> {
+        let me = self.public_key().id();
+        let mut changed = false;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut limited = lines.take(limits::JOB_LINE_BYTES + 2);
+            limited.read_until(b'\n', &mut line).map_err(|error| {
+                Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
+            })?;
+            if line.is_empty() {
+                return Ok(changed);
+            }
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
+                Ok(((statement, signer), line)) => match self.hear(&statement, &signer, line, knowledge)? {
+                    Some(heard) => {
+                        changed |= heard.changed;
+                        if let Some(key) = heard.finished
+                            && self.state.job(key)?.is_some_and(|job| job.requester == me)
+                        {
+                            news.finished.push(key);
+                        }
+                    }
+                    None => news.bad += 1,
+                },
+                Err(_) => news.bad += 1,
+            }
+            if line.last() != Some(&b'\n') && line.len() as u64 > limits::JOB_LINE_BYTES {
+                lines
+                    .skip_until(b'\n')
+                    .map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+            }
+        }
+    }
+
+    /// Takes one statement whose signature holds. `None` if whoever signed it has no say in that.
+    fn hear(
+        &self,
+        statement: &Statement,
+        signer: &PublicKey,
+        line: JobLine,
+        knowledge: &Knowledge,
+    ) -> Result<Option<Heard>> {
+        let state = &self.state;
+        let ignored = Ok(Some(Heard::default()));
+        match statement {
+            Statement::Request(request) => {
+                let id = JobId::of(&line.signed);
+                if let Some(job) = state.job_by_id(&id)? {
+                    return self.raise_stamp(job.key, StatementKind::Request, line.stamp).map(Some);
+                }
+                let for_us = request.target == self.public_key().id();
+                // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that
+                // it has not run must not get lost.
+                let past = if for_us { state.was_finished(&id)? } else { knowledge.covers(line.stamp) };
+                if past {
+                    return ignored;
+                }
+                self.insert_request(line, request, None)?;
+                Ok(Some(Heard { changed: true, finished: None }))
+            }
+            Statement::Cancel(cancel) => {
+                let Some(job) = state.job_by_id(&cancel.job)? else { return ignored };
+                if signer.id() != job.requester {
+                    return Ok(None);
+                }
+                if state.statement(job.key, StatementKind::Cancel)?.is_some() {
+                    return self.raise_stamp(job.key, StatementKind::Cancel, line.stamp).map(Some);
+                }
+                state.set_statement(job.key, StatementKind::Cancel, &line)?;
+                Ok(Some(Heard { changed: true, finished: None }))
+            }
+            Statement::Report(report) => {
+                let Some(job) = state.job_by_id(&report.job)? else { return ignored };
+                if signer.id() != job.target {
+                    return Ok(None);
+                }
+                if let Some(known) = state.statement(job.key, StatementKind::Report)? {
+                    let before = report_in(&known)?;
+                    if known.signed == line.signed {
+                        return self.raise_stamp(job.key, StatementKind::Report, line.stamp).map(Some);
+                    }
+                    if (before.rank(), &known.signed) > (report.rank(), &line.signed) {
+                        return ignored;
+                    }
+                }
+                self.take_report(&job, &line, report)?;
+                let finished = report.state.is_final().then_some(job.key);
+                Ok(Some(Heard { changed: true, finished }))
+            }
+        }
+    }
+
+    fn raise_stamp(&self, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
+        match self.state.statement(job, kind)? {
+            Some(known) if known.stamp < stamp => {
+                self.state.set_statement(job, kind, &JobLine { stamp, ..known })?;
+                Ok(Heard { changed: true, finished: None })
+            }
+            _ => Ok(Heard::default()),
+        }
+    }
+
+    /// Records a report, and what follows from it.
+    pub(super) fn take_report(&self, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
+        let state = &self.state;
+        let me = self.public_key().id();
+        if let Some(known) = state.statement(job.key, StatementKind::Report)?
+            && let Some(old) = report_in(&known)?.result
+            && Some(old) != report.result
+        {
+            state.remove_blob(&old.digest)?;
+        }
+        state.set_statement(job.key, StatementKind::Report, line)?;
+        state.set_job_state(job.key, report.state, self.now())?;
+        if let Some(result) = &report.result {
+            state.need_blob(job.key, result, self.has_blob(&result.digest))?;
+        }
+        // What went wrong can be tried again: by the target, or by the requester who asks anew.
+        let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
+        let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
+        if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
+            let body = request_in(&line)?.body;
+            if state.blob(&body.digest)?.is_some_and(|blob| blob.job == job.key) {
+                state.remove_blob(&body.digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says something about a job, within a transaction.
+    pub(super) fn say(&self, job: &Job, statement: &Statement) -> Result<JobLine> {
+        let stamp = self.state.issue(self.now())?;
+        let line = self.sign(stamp, statement)?;
+        match statement {
+            Statement::Request(_) => {}
+            Statement::Cancel(_) => self.state.set_statement(job.key, StatementKind::Cancel, &line)?,
+            Statement::Report(report) => self.take_report(job, &line, report)?,
+        }
+        Ok(line)
+    }
+
+    /// Tells the person what an import has heard about jobs.
+    pub(super) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
+        if news.bad > 0 {
+            self.note(format!(
+                "{} statements about jobs were not signed by whom they concern, and are ignored",
+                news.bad
+            ));
+        }
+        let (mut done, mut told) = (0, 0);
+        for &key in &news.finished {
+            let Some(job) = self.state.job(key)? else { continue };
+            if job.state == JobState::Done {
+                done += 1;
+                continue;
+            }
+            told += 1;
+            if told <= MOST_TOLD {
+                let standing = self.standing(&job)?;
+                self.note(format!(
+                    "job {} for {} {}; see `mailsync jobs show {}`",
+                    job.id.short(),
+                    standing.target,
+                    standing.words(),
+                    job.id.short()
+                ));
+            }
+        }
+        if told > MOST_TOLD {
+            self.note(format!("so did {} more jobs; see `mailsync jobs list`", told - MOST_TOLD));
+        }
+        if done > 0 {
+            self.note(if done == 1 { String::from("a job is done") } else { format!("{done} jobs are done") });
+        }
+        Ok(())
+    }
+
+    /// What a replica is called here.
+    pub(super) fn name_of(&self, id: &ReplicaId) -> Result<String> {
+        if *id == self.public_key().id() {
+            return Ok(self.config.name.clone());
+        }
+        Ok(self.known_as(id)?.unwrap_or_else(|| id.to_string()))
+    }
+
+    /// How a job stands.
+    fn standing(&self, job: &Job) -> Result<JobStanding> {
+        let request = self.request_of(job)?;
+        let cancel = self.state.statement(job.key, StatementKind::Cancel)?;
+        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let waits = job.state == JobState::Queued && job.target != self.public_key().id();
+        let mut sent_to = Vec::new();
+        if waits && report.is_none() {
+            for peer in self.state.neighbours()? {
+                let covers =
+                    |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
+                if covers(&peer.sent) || covers(&peer.standing.shown) {
+                    sent_to.push(peer.name);
+                }
+            }
+        }
+        // What never left is not run anywhere.
+        let gone = cancel.is_some() && waits && sent_to.is_empty() && report.is_none();
+        Ok(JobStanding {
+            id: job.id,
+            requester: self.name_of(&job.requester)?,
+            target: self.name_of(&job.target)?,
+            made: job.made,
+            command: job.asked.clone(),
+            state: if gone { JobState::Cancelled } else { job.state },
+            withdrawn: cancel.is_some() && !gone && !job.state.is_final(),
+            sent_to,
+            status: report.as_ref().and_then(|report| report.status),
+            attempt: report.as_ref().map(|report| report.attempt),
+            repeats: request.1.repeats,
+            reported: report.map(|report| report.at),
+        })
+    }
+
+    /// The request of a job, as it travels and as it reads.
+    pub(super) fn request_of(&self, job: &Job) -> Result<(JobLine, Request)> {
+        let line = self.state.statement(job.key, StatementKind::Request)?;
+        let line = line.ok_or_else(|| Error::failed(format!("the state database: job {} has no request", job.id)))?;
+        let request = request_in(&line)?;
+        Ok((line, request))
+    }
+
+    /// Gives every job that is known here, in the order in which they came to be known; those that are still in the outbox
+    /// come last.
+    pub fn each_job(&self, mut each: impl FnMut(JobStanding) -> Result<()>) -> Result<()> {
+        let mut after = None;
+        loop {
+            let batch = self.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            for job in batch {
+                each(self.standing(&job)?)?;
+            }
+        }
+        for path in self.posted_files()? {
+            let (line, request, command) = match Self::read_posted(&path) {
+                Ok(posted) => posted,
+                // Another command has just taken it into the state.
+                Err(_) if !path.exists() => continue,
+                Err(error) => return Err(error),
+            };
+            let id = JobId::of(&line.signed);
+            if self.state.job_by_id(&id)?.is_some() {
+                continue;
+            }
+            each(JobStanding {
+                id,
+                requester: self.name_of(&request.requester)?,
+                target: self.name_of(&request.target)?,
+                made: request.made,
+                command: Some(command),
+                state: JobState::Queued,
+                withdrawn: false,
+                sent_to: Vec::new(),
+                status: None,
+                attempt: None,
+                repeats: request.repeats,
+                reported: None,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The job whose id begins with these digits, and what came of it as far as this replica can tell.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn show_job(&self, digits: &str) -> Result<(JobStanding, Option<JobResult>)> {
+        let mut found: Vec<JobStanding> = Vec::new();
+        self.each_job(|job| {
+            if job.id.to_string().starts_with(digits) {
+                found.push(job);
+            }
+            Ok(())
+        })?;
+        let standing = only_one(digits, found)?;
+        let Some(job) = self.state.job_by_id(&standing.id)? else { return Ok((standing, None)) };
+        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let me = self.public_key().id();
+        let result = match report.and_then(|report| report.result) {
+            Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result.digest) => {
+                Some(self.read_result(&result)?)
+            }
+            _ => None,
+        };
+        Ok((standing, result))
+    }
+
+    fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {
+        let path = self.blob_path(&sealed.digest);
+        let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
+        let file = fs::File::open(&path).map_err(fail)?;
+        let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
+        let told: Told = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
+        let most = crate::process::OUTPUT_BYTES;
+        let mut stdout = vec![0; told.stdout_bytes.min(most)];
+        let mut stderr = vec![0; told.stderr_bytes.min(most)];
+        reader.read_exact(&mut stdout).and_then(|()| reader.read_exact(&mut stderr)).map_err(fail)?;
+        Ok(JobResult { told, stdout, stderr })
+    }
+
+    /// The job in the state whose id begins with these digits.
+    pub(super) fn find_job(&self, digits: &str) -> Result<Job> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let batch = self.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            found.extend(batch.into_iter().filter(|job| job.id.to_string().starts_with(digits)));
+        }
+        only_one(digits, found)
+    }
+
+    /// Takes a job back: the requester as long as it isn't known to have been started, the target as long as it has not
+    /// started it.
+    ///
+    /// # Errors
+    /// It has been started, is finished, or is no business of this replica.
+    pub fn cancel_job(&self, digits: &str) -> Result<JobStanding> {
+        let transaction = self.state.begin()?;
+        let job = self.find_job(digits)?;
+        let me = self.public_key().id();
+        let standing = self.standing(&job)?;
+        if job.state != JobState::Queued {
+            let what = format!("cancelling job {}: it {}", job.id.short(), standing.words());
+            return Err(Error::failed(what).advise("what was started can't be taken back"));
+        }
+        if job.requester == me {
+            if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
+                self.say(&job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
+            }
+        } else if job.target == me {
+            self.conclude(&job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
+        } else {
+            let what =
+                format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
+            return Err(Error::failed(what).advise("cancel it on one of these"));
+        }
+        self.state.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
+        let job = self.find_job(digits)?;
+        let standing = self.standing(&job)?;
+        transaction.commit()?;
+        Ok(standing)
+    }
+
+    /// Has a job that went wrong tried again: the target runs it, the requester asks anew, as a new job. Returns the id of the
+    /// job that will be run.
+    ///
+    /// # Errors
+    /// It is done, is not finished, or is no business of this replica.
+    pub fn retry_job(&self, digits: &str) -> Result<JobId> {
+        let transaction = self.state.begin()?;
+        let job = self.find_job(digits)?;
+        let me = self.public_key().id();
+        let standing = self.standing(&job)?;
+        let doing = format!("trying job {} again", job.id.short());
+        if !matches!(job.state, JobState::Failed | JobState::Interrupted | JobState::Rejected) {
+            let advice = match job.state {
+                JobState::Done | JobState::Cancelled => "ask for it anew with `mailsync uux`",
+                _ => "wait for what becomes of it",
+            };
+            return Err(Error::failed(format!("{doing}: it {}", standing.words())).advise(advice));
+        }
+        let (_, request) = self.request_of(&job)?;
+        if job.target != me && job.requester != me {
+            let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
+            return Err(Error::failed(what).advise("try it again on one of these"));
+        }
+        if !self.has_blob(&request.body.digest) {
+            return Err(Error::failed(format!("{doing}: its input is not here any more"))
+                .advise("ask for it anew with `mailsync uux`"));
+        }
+        let id = if job.target == me {
+            let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
+            let report =
+                Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
+            self.say(&job, &Statement::Report(report))?;
+            job.id
+        } else {
+            let request = Request { made: self.now(), repeats: Some(job.id), ..request };
+            let stamp = self.state.issue(self.now())?;
+            let line = self.sign(stamp, &Statement::Request(request.clone()))?;
+            let id = JobId::of(&line.signed);
+            self.insert_request(line, &request, job.asked.as_deref())?;
+            id
+        };
+        self.state.record(self.now(), "jobs retry", None, &job.id.to_string())?;
+        transaction.commit()?;
+        Ok(id)
+    }
+
+    /// Gives the statements that this incarnation has made new stamps, within a transaction.
+    pub(super) fn restamp_jobs(&self, old: crate::model::Incarnation, anew: impl Fn(Stamp) -> Stamp) -> Result<()> {
+        for said in self.state.said_by(old)? {
+            let stamp = anew(said.line.stamp);
+            if stamp != said.line.stamp {
+                self.state.set_statement(said.job, said.kind, &JobLine { stamp, ..said.line })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl JobStanding {
+    /// How it stands, as the end of a sentence about it.
+    pub fn words(&self) -> String {
+        match (self.state, self.status) {
+            (JobState::Queued, _) if self.withdrawn => String::from("is cancelled, unless it has been started already"),
+            (JobState::Queued, _) if !self.sent_to.is_empty() => format!("was sent to {}", self.sent_to.join(", ")),
+            (JobState::Queued, _) => String::from("is queued"),
+            (JobState::Running, _) => String::from("is running"),
+            (JobState::Done, _) => String::from("is done"),
+            (JobState::Failed, Some(status)) => format!("failed with status {status}"),
+            (JobState::Failed, None) => String::from("failed"),
+            (JobState::Rejected, _) => String::from("was rejected"),
+            (JobState::Interrupted, _) => String::from("was interrupted: it may have run"),
+            (JobState::Cancelled, _) => String::from("was cancelled"),
+        }
+    }
+}
+
+fn only_one<T>(digits: &str, mut found: Vec<T>) -> Result<T> {
+    let many = found.len() > 1;
+    match found.pop() {
+        Some(_) if many => Err(Error::usage(format!("looking for job {digits}: several begin with that"))
+            .advise("give more digits of its id, as `mailsync jobs list` shows it")),
+        Some(job) if !digits.is_empty() => Ok(job),
+        _ => Err(Error::usage(format!("looking for job {digits}: there is none"))
+            .advise("see `mailsync jobs list` for those that are known here")),
+    }
+}
+
+/// What a line says whose signature was checked when it came.
+fn said(line: &JobLine) -> Result<Statement> {
+    line.statement().map_err(|error| Error::failed(format!("the state database: {error}")))
+}
+
+fn request_in(line: &JobLine) -> Result<Request> {
+    match said(line)? {
+        Statement::Request(request) => Ok(request),
+        _ => Err(Error::failed("the state database: a job's request is something else")),
+    }
+}
+
+pub(super) fn report_in(line: &JobLine) -> Result<Report> {
+    match said(line)? {
+        Statement::Report(report) => Ok(report),
+        _ => Err(Error::failed("the state database: a job's report is something else")),
+    }
+}
+
+/// Reads the line of JSON with which a body or a result begins.
+pub(super) fn read_head<T: for<'de> Deserialize<'de>>(reader: &mut impl BufRead, limit: u64) -> io::Result<T> {
+    let mut line = Vec::new();
+    reader.take(limit).read_until(b'\n', &mut line)?;
+    if line.pop() != Some(b'\n') {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it doesn't begin with a line that tells what it is"));
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// Opens a body that was sealed for this key, and reads what it begins with.
+pub(super) fn open_body(key: &PrivateKey, path: &Path) -> io::Result<(Asked, impl BufRead + use<>)> {
+    let mut reader = io::BufReader::new(unseal(key, fs::File::open(path)?)?);
+    let asked = read_head(&mut reader, ASKED_BYTES)?;
+    Ok((asked, reader))
+}
+
+fn spooling(error: &WriteError) -> Error {
+    Error::failed(format!("writing what is said about jobs: {error}")).advise("make room for it, then export again")
+}

@@ -1,0 +1,277 @@
+//! Running jobs, at most once each: that one is started is durable before its program is.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Replica;
+use super::jobs::{Asked, Told, open_body, report_in};
+use crate::allow::{Rule, decide};
+use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
+use crate::error::{Error, Result};
+use crate::model::{Digest, JobState};
+use crate::process::{Ended, Finished, Launch, Output};
+use crate::state::{Job, StatementKind};
+
+/// How long the lock is waited for when it is known that somebody else is about to give it back.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// How long a program's end waits to be recorded, while another command works on the replica.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// A job that was dealt with.
+#[derive(Clone, Debug)]
+pub struct JobRun {
+    /// Its id.
+    pub id: JobId,
+    /// What the requester is called here.
+    pub requester: String,
+    /// The command, if it could be read.
+    pub command: Option<String>,
+    /// How it stands now.
+    pub state: JobState,
+    /// Why, if it is not done.
+    pub reason: Option<String>,
+}
+
+impl Replica {
+    /// Runs the jobs for this replica that are queued, one after the other. While a program runs, other commands can work on the
+    /// replica; only one at a time runs jobs.
+    ///
+    /// # Errors
+    /// Failures of this machine. What is wrong with a job is told by its outcome.
+    pub fn run_jobs(&self, mut each: impl FnMut(&JobRun)) -> Result<()> {
+        let me = self.public_key().id();
+        let any = |state| Ok::<_, Error>(self.state.next_job_for(&me, state, None)?.is_some());
+        if !any(JobState::Queued)? && !any(JobState::Running)? {
+            return Ok(());
+        }
+        let Some(_lock) = self.home.lock_jobs(HANDOVER)? else {
+            self.note("another mailsync is running jobs, and runs the new ones too");
+            return Ok(());
+        };
+        self.interrupt_running(&mut each)?;
+        loop {
+            let mut progress = false;
+            let mut after = None;
+            while let Some(job) = self.state.next_job_for(&me, JobState::Queued, after)? {
+                after = Some((job.made, job.key));
+                if let Some(run) = self.deal_with(&job)? {
+                    progress = true;
+                    each(&run);
+                }
+            }
+            if !progress {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Who runs jobs holds the lock: whatever is said to run while nobody did has been left by one that died.
+    fn interrupt_running(&self, each: &mut impl FnMut(&JobRun)) -> Result<()> {
+        let me = self.public_key().id();
+        while let Some(job) = self.state.next_job_for(&me, JobState::Running, None)? {
+            let reason = format!(
+                "mailsync on {} was stopped while the program ran, or just before or after: it may have run; \
+                 `mailsync jobs retry` runs it again",
+                self.config.name
+            );
+            let transaction = self.state.begin()?;
+            self.conclude(&job, JobState::Interrupted, &reason)?;
+            transaction.commit()?;
+            each(&self.job_run(&job, JobState::Interrupted, Some(reason))?);
+        }
+        Ok(())
+    }
+
+    fn job_run(&self, job: &Job, state: JobState, reason: Option<String>) -> Result<JobRun> {
+        let command = self.state.job(job.key)?.and_then(|job| job.asked).and_then(|asked| asked.into_iter().next());
+        Ok(JobRun { id: job.id, requester: self.name_of(&job.requester)?, command, state, reason })
+    }
+
+    /// Runs a job, or finds out why not. `None` if it has to wait.
+    fn deal_with(&self, job: &Job) -> Result<Option<JobRun>> {
+        let (line, request) = self.request_of(job)?;
+        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let settle = |state, reason: String| {
+            let transaction = self.state.begin()?;
+            self.conclude(job, state, &reason)?;
+            transaction.commit()?;
+            self.remove_blobs([request.body.digest])?;
+            Ok(Some(self.job_run(job, state, Some(reason))?))
+        };
+        if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
+            return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
+        }
+        let decided_here = report.is_some();
+        let forgotten = self.state.restored_at()?.is_some_and(|clock| line.stamp.clock <= clock);
+        if forgotten && !decided_here {
+            let reason = format!(
+                "the state of {} was moved, or put back to an earlier one, after this was asked for: it may have run \
+                 before; `mailsync jobs retry` runs it",
+                self.config.name
+            );
+            return settle(JobState::Interrupted, reason);
+        }
+        if !self.state.blob(&request.body.digest)?.is_some_and(|blob| blob.here) {
+            return Ok(None);
+        }
+        let path = self.blob_path(&request.body.digest);
+        let asked = match self.check_body(&path, &request.body) {
+            Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
+            Ok(_) => return settle(JobState::Rejected, String::from("its contents are not by its requester")),
+            Err(error) => {
+                return settle(
+                    JobState::Rejected,
+                    format!("its contents can't be read on {}: {error}", self.config.name),
+                );
+            }
+        };
+        let transaction = self.state.begin()?;
+        self.state.set_job_asked(job.key, &asked.command)?;
+        transaction.commit()?;
+        let Some(peer) = self.state.peer_by_id(&job.requester.to_string())? else {
+            let reason = format!(
+                "{} is not known on {}; make its key known there with `mailsync peer add NAME --key KEY --distant`",
+                job.requester, self.config.name
+            );
+            return settle(JobState::Rejected, reason);
+        };
+        let rule = match decide(&self.config.allow, &asked.command[0], &asked.command[1..], &peer.name) {
+            Ok(rule) => rule,
+            Err(reason) => return settle(JobState::Rejected, reason),
+        };
+        let attempt = report.as_ref().map_or(1, |report| report.attempt);
+        self.run_job(job, &asked, rule, attempt, &peer.name, path).map(Some)
+    }
+
+    /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
+    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<Asked> {
+        let mut hasher = Sha256::new();
+        let mut file = std::fs::File::open(path)?;
+        io::copy(&mut file, &mut hasher)?;
+        if Digest(hasher.finalize().into()) != body.digest {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} was damaged", path.display())));
+        }
+        let (asked, mut rest) = open_body(&self.key, path)?;
+        io::copy(&mut rest, &mut io::sink())?;
+        Ok(asked)
+    }
+
+    fn run_job(
+        &self,
+        job: &Job,
+        asked: &Asked,
+        rule: &Rule,
+        attempt: u32,
+        peer: &str,
+        body: PathBuf,
+    ) -> Result<JobRun> {
+        let timeout = rule.timeout().map_err(Error::usage)?;
+        let launch = self.launch(job, asked, rule, peer, timeout);
+        let started = self.now();
+        let transaction = self.state.begin()?;
+        let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
+        self.say(job, &Statement::Report(report))?;
+        // From here on it counts as run.
+        transaction.commit()?;
+        let finished = self.without_lock(|| match open_body(&self.key, &body) {
+            Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
+            Err(error) => not_started(&error),
+        })?;
+        let (state, status) = match finished.ended {
+            Ended::Status(0) => (JobState::Done, Some(0)),
+            Ended::Status(status) => (JobState::Failed, Some(status)),
+            _ => (JobState::Failed, None),
+        };
+        let reason = (state != JobState::Done).then(|| match finished.ended {
+            Ended::TimedOut => format!("it took longer than {} and was ended", rule.timeout),
+            ref other => other.to_string(),
+        });
+        let told = Told {
+            reason: reason.clone(),
+            started: Some(started),
+            ended: Some(self.now()),
+            stdout_bytes: finished.stdout.bytes.len(),
+            stdout_cut: finished.stdout.cut,
+            stderr_bytes: finished.stderr.bytes.len(),
+            stderr_cut: finished.stderr.cut,
+        };
+        let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes)?;
+        let transaction = self.state.begin()?;
+        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: Some(result) };
+        self.say(job, &Statement::Report(report))?;
+        let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
+        self.state.record(self.now(), "jobs run", Some(peer), &text)?;
+        transaction.commit()?;
+        let (_, request) = self.request_of(job)?;
+        self.remove_blobs([request.body.digest])?;
+        self.job_run(job, state, reason)
+    }
+
+    fn launch(&self, job: &Job, asked: &Asked, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
+        let own = |name: &str, otherwise: &str| {
+            (OsString::from(name), std::env::var_os(name).unwrap_or_else(|| OsString::from(otherwise)))
+        };
+        let home = own("HOME", "/");
+        let dir = PathBuf::from(&home.1);
+        let env = vec![
+            own("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+            home,
+            own("LANG", "C.UTF-8"),
+            ("MAILSYNC_PEER".into(), peer.into()),
+            ("MAILSYNC_JOB".into(), job.id.to_string().into()),
+        ];
+        let mut args = rule.exec.iter().chain(&asked.command[1..]).map(OsString::from);
+        Launch {
+            program: args.next().unwrap_or_default(),
+            args: args.collect(),
+            env,
+            dir: if dir.is_dir() { dir } else { PathBuf::from("/") },
+            timeout,
+        }
+    }
+
+    /// Settles a job without running its program, within a transaction.
+    pub(super) fn conclude(&self, job: &Job, state: JobState, reason: &str) -> Result<()> {
+        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
+        let result = self.seal_result(job, &told, b"", b"")?;
+        let attempt = report.map_or(1, |report| report.attempt);
+        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
+        self.say(job, &Statement::Report(report))?;
+        self.state.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
+    }
+
+    fn seal_result(&self, job: &Job, told: &Told, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
+        let (line, _) = self.request_of(job)?;
+        let requester: PublicKey =
+            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
+        let mut head = serde_json::to_vec(told).expect("it has a JSON form");
+        head.push(b'\n');
+        self.seal_blob(&[requester, self.public_key()], |out| {
+            let mut write = |bytes: &[u8]| out.write_all(bytes);
+            write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
+                Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")
+            })
+        })
+    }
+
+    /// Lets other commands work on the replica meanwhile.
+    fn without_lock<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let held = self.lock.take().is_some();
+        let done = work();
+        if held {
+            self.lock.replace(Some(self.home.lock(PATIENCE)?));
+            self.roll_on()?;
+        }
+        Ok(done)
+    }
+}
+
+fn not_started(error: &io::Error) -> Finished {
+    let ended = Ended::NotStarted(format!("its input can't be read: {error}"));
+    Finished { ended, stdout: Output::default(), stderr: Output::default() }
+}

@@ -1,0 +1,341 @@
+//! Jobs: what was said about them, what follows from that, and what they need besides.
+
+use rusqlite::{OptionalExtension, Row as SqlRow};
+
+use super::{State, clock_from, damaged};
+use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
+use crate::error::Result;
+use crate::model::{Clock, Digest, Incarnation, JobState, Knowledge, Stamp};
+
+/// A job's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobKey(i64);
+
+/// What is recorded of a job. Times are milliseconds since 1970 UTC.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number.
+    pub key: JobKey,
+    /// Its id.
+    pub id: JobId,
+    /// Who wants it.
+    pub requester: ReplicaId,
+    /// Who is to run it.
+    pub target: ReplicaId,
+    /// When it was asked for.
+    pub made: u64,
+    /// How it stands.
+    pub state: JobState,
+    /// Since when that is final.
+    pub final_since: Option<u64>,
+    /// The command and its arguments, where they are known.
+    pub asked: Option<Vec<String>>,
+}
+
+/// What kind of statement it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatementKind {
+    /// The request.
+    Request = 0,
+    /// Its withdrawal.
+    Cancel = 1,
+    /// The report that counts.
+    Report = 2,
+}
+
+/// A statement, with the job that it is about.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The job.
+    pub job: JobKey,
+    /// What kind of statement it is.
+    pub kind: StatementKind,
+    /// The statement as it travels.
+    pub line: JobLine,
+}
+
+/// Something that a request or a report names by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// What it is called.
+    pub sealed: Sealed,
+    /// The job that it belongs to.
+    pub job: JobKey,
+    /// Whether it is on this machine.
+    pub here: bool,
+}
+
+const COLUMNS: &str = "key, id, requester, target, made, state, final_since, asked";
+
+const STATES: [JobState; 7] = [
+    JobState::Queued,
+    JobState::Running,
+    JobState::Done,
+    JobState::Failed,
+    JobState::Rejected,
+    JobState::Interrupted,
+    JobState::Cancelled,
+];
+
+fn number(state: JobState) -> i64 {
+    STATES.iter().position(|&other| other == state).and_then(|at| i64::try_from(at).ok()).expect("all are listed")
+}
+
+fn job(row: &SqlRow<'_>) -> Result<Job> {
+    let id =
+        |column| -> Result<ReplicaId> { row.get::<_, String>(column)?.parse().map_err(|_| damaged("a job's replica")) };
+    let state = usize::try_from(row.get::<_, i64>(5)?).ok().and_then(|at| STATES.get(at).copied());
+    let asked: Option<String> = row.get(7)?;
+    Ok(Job {
+        key: JobKey(row.get(0)?),
+        id: JobId(row.get(1)?),
+        requester: id(2)?,
+        target: id(3)?,
+        made: row.get::<_, i64>(4)?.cast_unsigned(),
+        state: state.ok_or_else(|| damaged("a job's state"))?,
+        final_since: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
+        asked: asked.map(|text| serde_json::from_str(&text).map_err(|_| damaged("a job's command"))).transpose()?,
+    })
+}
+
+fn said(row: &SqlRow<'_>) -> Result<Said> {
+    let kind = match row.get(1)? {
+        0 => StatementKind::Request,
+        1 => StatementKind::Cancel,
+        2 => StatementKind::Report,
+        _ => return Err(damaged("a statement's kind")),
+    };
+    let stamp =
+        Stamp { clock: clock_from(row.get(2)?)?, incarnation: Incarnation(row.get::<_, i64>(3)?.cast_unsigned()) };
+    Ok(Said { job: JobKey(row.get(0)?), kind, line: JobLine { stamp, signed: row.get(4)?, signature: row.get(5)? } })
+}
+
+impl State {
+    fn jobs_where(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Job>> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM job WHERE {condition}"))?;
+        let mut rows = query.query(params)?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            jobs.push(job(row)?);
+        }
+        Ok(jobs)
+    }
+
+    /// The next jobs in the order in which they came to be known here, after the one with the number `after`.
+    pub fn job_batch(&self, after: Option<JobKey>, limit: u32) -> Result<Vec<Job>> {
+        self.jobs_where("key > ? ORDER BY key LIMIT ?", (after.map_or(0, |key| key.0), limit))
+    }
+
+    /// The job with this id.
+    pub fn job_by_id(&self, id: &JobId) -> Result<Option<Job>> {
+        Ok(self.jobs_where("id = ?", [id.0])?.pop())
+    }
+
+    /// The job with this number.
+    pub fn job(&self, key: JobKey) -> Result<Option<Job>> {
+        Ok(self.jobs_where("key = ?", [key.0])?.pop())
+    }
+
+    /// The oldest job for this target that stands so, and comes after `after` in that order.
+    pub fn next_job_for(
+        &self,
+        target: &ReplicaId,
+        state: JobState,
+        after: Option<(u64, JobKey)>,
+    ) -> Result<Option<Job>> {
+        let (made, key) = after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0));
+        let found = self.jobs_where(
+            "state = ? AND target = ? AND (made, key) > (?, ?) ORDER BY made, key LIMIT 1",
+            (number(state), target.to_string(), made, key),
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    /// How many jobs stand so, of those that this replica asked for or is asked for.
+    pub fn count_jobs(&self, replica: &ReplicaId, state: JobState) -> Result<u64> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT COUNT(*) FROM job WHERE state = ?1 AND (target = ?2 OR requester = ?2)")?;
+        let count = query.query_row((number(state), replica.to_string()), |row| row.get::<_, i64>(0))?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// Makes a job known.
+    pub fn add_job(&self, id: &JobId, request: &Request) -> Result<JobKey> {
+        self.conn
+            .prepare_cached("INSERT INTO job (id, requester, target, made, state) VALUES (?, ?, ?, ?, 0)")?
+            .execute((id.0, request.requester.to_string(), request.target.to_string(), request.made.cast_signed()))?;
+        Ok(JobKey(self.conn.last_insert_rowid()))
+    }
+
+    /// Records how a job stands; if that is final, since when (milliseconds since 1970 UTC).
+    pub fn set_job_state(&self, key: JobKey, state: JobState, now: u64) -> Result<()> {
+        let since = state.is_final().then_some(now.cast_signed());
+        self.conn.prepare_cached("UPDATE job SET state = ?, final_since = ? WHERE key = ?")?.execute((
+            number(state),
+            since,
+            key.0,
+        ))?;
+        Ok(())
+    }
+
+    /// Records what a job asks for.
+    pub fn set_job_asked(&self, key: JobKey, asked: &[String]) -> Result<()> {
+        let asked = serde_json::to_string(asked).expect("strings have a JSON form");
+        self.conn.prepare_cached("UPDATE job SET asked = ? WHERE key = ?")?.execute((asked, key.0))?;
+        Ok(())
+    }
+
+    /// Forgets a job. One that was for this replica is remembered by its id.
+    pub fn forget_job(&self, job: &Job, was_for_us: bool) -> Result<()> {
+        if was_for_us {
+            self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
+        }
+        for table in
+            ["DELETE FROM statement WHERE job = ?", "DELETE FROM blob WHERE job = ?", "DELETE FROM job WHERE key = ?"]
+        {
+            self.conn.prepare_cached(table)?.execute([job.key.0])?;
+        }
+        Ok(())
+    }
+
+    /// Whether this is a job for this replica that was finished and purged.
+    pub fn was_finished(&self, id: &JobId) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
+    }
+
+    /// Records what was said about a job, in place of what was said of that kind before.
+    pub fn set_statement(&self, job: JobKey, kind: StatementKind, line: &JobLine) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO statement (job, kind, clock, incarnation, signed, signature) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                job.0,
+                kind as i64,
+                line.stamp.clock.bits().cast_signed(),
+                line.stamp.incarnation.0.cast_signed(),
+                &line.signed,
+                &line.signature,
+            ))?;
+        Ok(())
+    }
+
+    /// What was said about a job.
+    pub fn statement(&self, job: JobKey, kind: StatementKind) -> Result<Option<JobLine>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE job = ? AND kind = ?",
+        )?;
+        let mut rows = query.query((job.0, kind as i64))?;
+        Ok(rows.next()?.map(said).transpose()?.map(|said| said.line))
+    }
+
+    /// The stamps of all that was said about a job.
+    pub fn statement_stamps(&self, job: JobKey) -> Result<Vec<Stamp>> {
+        let mut query = self.conn.prepare_cached("SELECT clock, incarnation FROM statement WHERE job = ?")?;
+        let mut rows = query.query([job.0])?;
+        let mut stamps = Vec::new();
+        while let Some(row) = rows.next()? {
+            let incarnation = Incarnation(row.get::<_, i64>(1)?.cast_unsigned());
+            stamps.push(Stamp { clock: clock_from(row.get(0)?)?, incarnation });
+        }
+        Ok(stamps)
+    }
+
+    /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
+    pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(Said) -> Result<()>) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS said (id BLOB, job INTEGER, kind INTEGER, PRIMARY KEY (id, kind)) WITHOUT ROWID;
+             DELETE FROM temp.said;",
+        )?;
+        let mut incarnations = self.conn.prepare_cached("SELECT DISTINCT incarnation FROM statement")?;
+        let incarnations =
+            incarnations.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut list = self.conn.prepare_cached(
+            "INSERT INTO temp.said (id, job, kind)
+             SELECT j.id, s.job, s.kind FROM statement s JOIN job j ON j.key = s.job WHERE s.incarnation = ? AND s.clock > ?",
+        )?;
+        for incarnation in incarnations {
+            list.execute((incarnation, base.get(Incarnation(incarnation.cast_unsigned())).bits().cast_signed()))?;
+        }
+        let mut query = self.conn.prepare_cached(
+            "SELECT s.job, s.kind, s.clock, s.incarnation, s.signed, s.signature
+             FROM temp.said t JOIN statement s ON s.job = t.job AND s.kind = t.kind ORDER BY t.id, t.kind",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            each(said(row)?)?;
+        }
+        Ok(())
+    }
+
+    /// How many jobs have something that is not covered by `base`.
+    pub fn count_jobs_since(&self, base: &Knowledge) -> Result<u64> {
+        let mut jobs = std::collections::BTreeSet::new();
+        let mut query = self.conn.prepare_cached("SELECT job, incarnation, clock FROM statement")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let clock: Clock = clock_from(row.get(2)?)?;
+            if !base.covers(Stamp { clock, incarnation: Incarnation(row.get::<_, i64>(1)?.cast_unsigned()) }) {
+                jobs.insert(row.get::<_, i64>(0)?);
+            }
+        }
+        Ok(jobs.len() as u64)
+    }
+
+    /// The statements whose stamps this incarnation has issued, in order.
+    pub fn said_by(&self, incarnation: Incarnation) -> Result<Vec<Said>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE incarnation = ? ORDER BY clock",
+        )?;
+        let mut rows = query.query([incarnation.0.cast_signed()])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(said(row)?);
+        }
+        Ok(found)
+    }
+
+    /// A job needs this. If another did before, it is this one's now.
+    pub fn need_blob(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO blob (digest, size, job, here) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (digest) DO UPDATE SET job = excluded.job, here = here OR excluded.here",
+            )?
+            .execute((sealed.digest.0, sealed.bytes.cast_signed(), job.0, here))?;
+        Ok(())
+    }
+
+    /// What is known of something that a job needs.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>> {
+        let mut query = self.conn.prepare_cached("SELECT size, job, here FROM blob WHERE digest = ?")?;
+        let found = query.query_row([digest.0], |row| {
+            let sealed = Sealed { digest: *digest, bytes: row.get::<_, i64>(0)?.cast_unsigned() };
+            Ok(Blob { sealed, job: JobKey(row.get(1)?), here: row.get(2)? })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// All that a job needs.
+    pub fn blobs_of(&self, job: JobKey) -> Result<Vec<Digest>> {
+        self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
+    }
+
+    /// It has come.
+    pub fn set_blob_here(&self, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("UPDATE blob SET here = 1 WHERE digest = ?")?.execute([digest.0])?;
+        Ok(())
+    }
+
+    /// It is needed no more.
+    pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ?")?.execute([digest.0])?;
+        Ok(())
+    }
+
+    /// What jobs need and is not here, sorted, at most `limit` of it.
+    pub fn missing_blobs(&self, limit: u32) -> Result<Vec<Digest>> {
+        self.digests("SELECT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
+    }
+}
