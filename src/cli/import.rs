@@ -122,5 +122,6 @@ pub fn imported_json(imported: &Imported) -> Value {
         "moved": imported.changes.moved,
         "flagged": imported.changes.flagged,
         "removed": imported.changes.removed,
+        "jobs": imported.changes.jobs,
     })
 }

@@ -794,7 +794,11 @@ impl std::fmt::Display for Exported {
             self.counts.entries,
             self.counts.messages,
             self.bytes
-        )
+        )?;
+        match self.counts.jobs {
+            0 => Ok(()),
+            lines => write!(f, ", {lines} statements about jobs"),
+        }
     }
 }
 

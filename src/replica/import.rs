@@ -128,6 +128,8 @@ pub struct Changes {
     pub removed: u64,
     /// Folders that were made or removed.
     pub folders: u64,
+    /// Jobs of which something new was heard.
+    pub jobs: u64,
 }
 
 /// Up to this many messages are made durable each by itself; more of them all together.
@@ -670,7 +672,8 @@ impl<'r> Import<'r> {
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let knowledge_before = self.knowledge.clone();
-        self.changed |= replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &mut self.job_news)?;
+        self.changes.jobs = replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &mut self.job_news)?;
+        self.changed |= self.changes.jobs > 0;
         if self.full {
             self.drop_absent(manifest)?;
         }
@@ -1236,6 +1239,9 @@ impl std::fmt::Display for Changes {
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
         if self.folders > 0 {
             write!(f, ", {} folders made or removed", self.folders)?;
+        }
+        if self.jobs > 0 {
+            write!(f, ", {} jobs", self.jobs)?;
         }
         Ok(())
     }

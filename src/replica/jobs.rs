@@ -106,8 +106,8 @@ pub struct JobResult {
 /// What a statement has changed.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Anything.
-    pub changed: bool,
+    /// The job of which it said something new.
+    pub changed: Option<JobKey>,
     /// A job of this replica is finished.
     pub finished: Option<JobKey>,
 }
@@ -300,10 +300,12 @@ impl Replica {
         spool.finish().map_err(|error| spooling(&error))
     }
 
-    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before.
-    pub(super) fn hear_jobs(&self, lines: &mut dyn BufRead, knowledge: &Knowledge, news: &mut JobNews) -> Result<bool> {
+    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before. Returns of how
+    /// many jobs something new was said.
+    pub(super) fn hear_jobs(&self, lines: &mut dyn BufRead, knowledge: &Knowledge, news: &mut JobNews) -> Result<u64> {
         let me = self.public_key().id();
-        let mut changed = false;
+        let mut changed = 0;
+        let mut last = None;
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -318,7 +320,11 @@ impl Replica {
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
                 Ok(((statement, signer), line)) => match self.hear(&statement, &signer, line, knowledge)? {
                     Some(heard) => {
-                        changed |= heard.changed;
+                        // What is said about one job stands together.
+                        if heard.changed.is_some() && heard.changed != last {
+                            changed += 1;
+                            last = heard.changed;
+                        }
                         if let Some(key) = heard.finished
                             && self.state.job(key)?.is_some_and(|job| job.requester == me)
                         {
@@ -360,8 +366,8 @@ impl Replica {
                 if past {
                     return ignored;
                 }
-                self.insert_request(line, request, None)?;
-                Ok(Some(Heard { changed: true, finished: None }))
+                let key = self.insert_request(line, request, None)?;
+                Ok(Some(Heard { changed: Some(key), finished: None }))
             }
             Statement::Cancel(cancel) => {
                 let Some(job) = state.job_by_id(&cancel.job)? else { return ignored };
@@ -372,7 +378,7 @@ impl Replica {
                     return self.raise_stamp(job.key, StatementKind::Cancel, line.stamp).map(Some);
                 }
                 state.set_statement(job.key, StatementKind::Cancel, &line)?;
-                Ok(Some(Heard { changed: true, finished: None }))
+                Ok(Some(Heard { changed: Some(job.key), finished: None }))
             }
             Statement::Report(report) => {
                 let Some(job) = state.job_by_id(&report.job)? else { return ignored };
@@ -390,7 +396,7 @@ impl Replica {
                 }
                 self.take_report(&job, &line, report)?;
                 let finished = report.state.is_final().then_some(job.key);
-                Ok(Some(Heard { changed: true, finished }))
+                Ok(Some(Heard { changed: Some(job.key), finished }))
             }
         }
     }
@@ -399,7 +405,7 @@ impl Replica {
         match self.state.statement(job, kind)? {
             Some(known) if known.stamp < stamp => {
                 self.state.set_statement(job, kind, &JobLine { stamp, ..known })?;
-                Ok(Heard { changed: true, finished: None })
+                Ok(Heard { changed: Some(job), finished: None })
             }
             _ => Ok(Heard::default()),
         }
@@ -499,7 +505,8 @@ impl Replica {
             for peer in self.state.neighbours()? {
                 let covers =
                     |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
-                if covers(&peer.sent) || covers(&peer.standing.shown) {
+                let asks = peer.id == job.requester.to_string();
+                if !asks && (covers(&peer.sent) || covers(&peer.standing.shown)) {
                     sent_to.push(peer.name);
                 }
             }
