@@ -16,7 +16,7 @@ use super::import::{Cut, ImportOptions, Imported, Outcome, reading};
 use super::materialise::remove_if_there;
 use super::scan::Run;
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Incarnation, Knowledge};
 
 /// What a directory holds, as this replica sees it.
@@ -79,6 +79,7 @@ impl Replica {
         }
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         let mut again = false;
+        let mut refused = None;
         loop {
             let mut still_waiting = Vec::new();
             let mut progress = false;
@@ -86,15 +87,23 @@ impl Replica {
                 // Whoever else it was for may have consumed it by now.
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
-                self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| match imported.outcome {
-                    Outcome::NotYet(_) => not_yet.push(imported),
-                    // It was told the first time.
-                    Outcome::NothingNew if again => {}
-                    _ => {
-                        progress |= matches!(imported.outcome, Outcome::Applied);
-                        each(imported);
+                let result =
+                    self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| match imported.outcome {
+                        Outcome::NotYet(_) => not_yet.push(imported),
+                        // It was told the first time.
+                        Outcome::NothingNew if again => {}
+                        _ => {
+                            progress |= matches!(imported.outcome, Outcome::Applied);
+                            each(imported);
+                        }
+                    });
+                match result {
+                    // What one sender did wrong doesn't keep the others' bundles from being applied.
+                    Err(error) if error.kind() == ErrorKind::Refused => {
+                        refused.get_or_insert(error);
                     }
-                })?;
+                    result => result?,
+                }
                 if !not_yet.is_empty() {
                     still_waiting.push((path, not_yet));
                 }
@@ -106,7 +115,11 @@ impl Replica {
             again = true;
             waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
         }
-        if options.consume && options.run == Run::Real { self.remove_unneeded(&found.own) } else { Ok(()) }
+        match refused {
+            Some(error) => Err(error),
+            None if options.consume && options.run == Run::Real => self.remove_unneeded(&found.own),
+            None => Ok(()),
+        }
     }
 
     /// Looks at the manifests in every file of a directory that is called a bundle, and tells of those that can't be read.

@@ -1185,7 +1185,10 @@ fn rolled_back(who: RolledBack, peer: &Peer) -> Error {
             "{} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one",
             peer.name
         ))
-        .advise("run `mailsync doctor --new-identity` here, then import again"),
+        .advise(format!(
+            "run `mailsync doctor --new-identity` here, then export to {0}, and import here what {0} exports after that",
+            peer.name
+        )),
         RolledBack::Sender => Error::refused(format!(
             "{} has forgotten changes that it made: its state was put back to an earlier one",
             peer.name
