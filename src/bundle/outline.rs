@@ -40,7 +40,6 @@ pub fn each_manifest<R: Read + Seek>(
 /// Where the zstd frame ends that starts here (RFC 8878, section 3.1.1).
 fn end_of_frame<R: Read + Seek>(source: &mut R, start: u64) -> Result<u64, Error> {
     const MAGIC: u64 = 4;
-    const CHECKSUM: u64 = 4;
     source.seek(SeekFrom::Start(start + MAGIC))?;
     let [descriptor] = read(source)?;
     let single_segment = descriptor & 0x20 != 0;
@@ -68,8 +67,8 @@ fn end_of_frame<R: Read + Seek>(source: &mut R, start: u64) -> Result<u64, Error
     }
     if descriptor & 0x04 != 0 {
         source.seek(SeekFrom::Start(at))?;
-        let _: [u8; CHECKSUM as usize] = read(source)?;
-        at += CHECKSUM;
+        let checksum: [u8; 4] = read(source)?;
+        at += checksum.len() as u64;
     }
     Ok(at)
 }

@@ -30,6 +30,8 @@ struct Found {
     elsewhere: usize,
     /// How many files can't be read, or not yet.
     unreadable: usize,
+    /// Why the first file that can't even be opened can't be; the others are read all the same.
+    failed: Option<Error>,
 }
 
 /// Whom the bundles in a file are from, and whom they are for.
@@ -78,8 +80,9 @@ impl Replica {
             self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
         }
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
-        let mut again = false;
-        let mut refused = None;
+        // A file that waits is read again, and tells again what became of the other bundles in it.
+        let mut told = BTreeSet::new();
+        let mut failed = found.failed;
         loop {
             let mut still_waiting = Vec::new();
             let mut progress = false;
@@ -87,20 +90,22 @@ impl Replica {
                 // Whoever else it was for may have consumed it by now.
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
-                let result =
-                    self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| match imported.outcome {
+                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| {
+                    progress |= matches!(imported.outcome, Outcome::Applied);
+                    match imported.outcome {
                         Outcome::NotYet(_) => not_yet.push(imported),
-                        // It was told the first time.
-                        Outcome::NothingNew if again => {}
+                        Outcome::ForSomeoneElse(_) => {}
                         _ => {
-                            progress |= matches!(imported.outcome, Outcome::Applied);
-                            each(imported);
+                            if told.insert((path.clone(), imported.from.clone(), imported.number)) {
+                                each(imported);
+                            }
                         }
-                    });
+                    }
+                });
                 match result {
                     // What one sender did wrong doesn't keep the others' bundles from being applied.
                     Err(error) if error.kind() == ErrorKind::Refused => {
-                        refused.get_or_insert(error);
+                        failed.get_or_insert(error);
                     }
                     result => result?,
                 }
@@ -112,10 +117,9 @@ impl Replica {
                 still_waiting.into_iter().flat_map(|(_, not_yet)| not_yet).for_each(&mut each);
                 break;
             }
-            again = true;
             waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
         }
-        match refused {
+        match failed {
             Some(error) => Err(error),
             None if options.consume && options.run == Run::Real => self.remove_unneeded(&found.own),
             None => Ok(()),
@@ -138,9 +142,19 @@ impl Replica {
         let mut found = Found::default();
         let mut twin = None;
         for path in paths {
-            let Some(file) = open_if_there(&path)? else { continue };
-            let Some(look) = self.look_at(&file, &knowledge).map_err(|error| error.about(path.display()))? else {
-                continue;
+            let look = match open_if_there(&path) {
+                Ok(Some(file)) => self.look_at(&file, &knowledge).map_err(|error| error.about(path.display())),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            let look = match look {
+                Ok(Some(look)) => look,
+                Ok(None) => continue,
+                Err(error) => {
+                    found.unreadable += 1;
+                    found.failed.get_or_insert(error);
+                    continue;
+                }
             };
             match look {
                 Look { here: Some((sender, number)), .. } => {

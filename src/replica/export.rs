@@ -733,14 +733,11 @@ enum Keep {
 /// Gives a bundle its name, or, where another replica that goes by the same name has taken that since it was chosen, one
 /// that tells the two apart. Returns the name.
 fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
-    let hex: String = id.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let apart = path.with_extension(format!("{hex}.zst"));
+    let [a, b, c, d, ..] = id.to_bytes();
+    let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
     let mut file = file;
     for name in [path, &apart] {
-        let error = match file.persist_noclobber(name) {
-            Ok(_) => return Ok(name.to_owned()),
-            Err(error) => error,
-        };
+        let Err(error) = file.persist_noclobber(name) else { return Ok(name.to_owned()) };
         file = error.file;
         if error.error.kind() == io::ErrorKind::AlreadyExists || name.symlink_metadata().is_ok() {
             continue;
