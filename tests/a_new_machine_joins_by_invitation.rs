@@ -765,8 +765,9 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         let complete = laptop.run(&["status"]).code == 0;
         let repeat_same = round % 3 == 0 && round % 2 == 0;
         if complete {
+            // With the newer one it may have joined already: then there is nothing to do.
             let ran = try_join(&laptop, &newer);
-            assert_eq!(ran.code, 1, "{when}: {}", ran.stderr);
+            assert!(ran.code == 1 || ran.stderr.contains("there is already"), "{when}: {ran:?}");
             assert_eq!(laptop.run(&["import", text(&newer)]).code, 0, "{when}");
         } else {
             incomplete += 1;
