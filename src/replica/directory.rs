@@ -304,7 +304,7 @@ impl Replica {
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
             Some(id) => self.state.peer_by_id(&id.to_string())?.into_iter().collect(),
-            None if self.state.invitations()?.is_empty() => self.state.peers()?,
+            None if self.state.invitations()?.is_empty() => self.state.neighbours()?,
             None => Vec::new(),
         };
         let mut readers = Readers { shown: Vec::new(), wanting: false };

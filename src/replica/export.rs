@@ -192,13 +192,18 @@ impl Replica {
                     None => Err(self.unknown_peer(name)),
                 }
             }
-            To::Whoever => match ({ peers.retain(|peer| !peer.distant); peers.pop() }, invited.pop(), peers.len() + invited.len()) {
-                (None, None, _) => Err(Error::failed("exporting: this replica has no peer")
-                    .advise("invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`")),
-                (Some(peer), None, 0) => Ok(Recipient::Peer(Box::new(peer))),
-                (None, Some(invited), 0) => Ok(Recipient::Invited(invited)),
-                _ => Ok(Recipient::Anyone),
-            },
+            To::Whoever => {
+                peers.retain(|peer| !peer.distant);
+                let (peer, guest, more) = (peers.pop(), invited.pop(), peers.len() + invited.len());
+                match (peer, guest) {
+                    (None, None) => Err(Error::failed("exporting: this replica has no peer").advise(
+                        "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
+                    )),
+                    (Some(peer), None) if more == 0 => Ok(Recipient::Peer(Box::new(peer))),
+                    (None, Some(invited)) if more == 0 => Ok(Recipient::Invited(invited)),
+                    _ => Ok(Recipient::Anyone),
+                }
+            }
         }
     }
 

@@ -890,7 +890,7 @@ impl<'r> Import<'r> {
                     let mut new = replica.new_blob()?;
                     message.copy_verified(&mut new)?;
                     match durability {
-                        Durability::Now => drop(replica.keep_blob(new)?),
+                        Durability::Now => drop(new.keep()?),
                         Durability::Later => self.blobs.push(new.set_aside()),
                     }
                     replica.state.set_blob_here(&digest)?;
