@@ -142,9 +142,17 @@ impl Replica {
         blob.keep()
     }
 
-    /// Removes files that no job needs any more. To be called when that is committed; what a crash leaves, a purge sweeps.
-    pub(super) fn remove_blobs(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
-        for digest in digests {
+    /// A job needs this no more, within a transaction. The file goes when that is committed, by
+    /// [`Replica::remove_unneeded_blobs`]; what a crash leaves, a purge sweeps.
+    pub(super) fn drop_blob(&self, digest: &Digest) -> Result<()> {
+        self.unneeded.borrow_mut().push(*digest);
+        self.state.remove_blob(digest)
+    }
+
+    /// Removes the files that no job needs any more.
+    pub(super) fn remove_unneeded_blobs(&self) -> Result<()> {
+        for digest in self.unneeded.take() {
+            // Another job may need it by now, or the transaction was undone.
             if self.state.blob(&digest)?.is_none() {
                 let path = self.blob_path(&digest);
                 remove_if_there(self.world.disk.unlink(&path))

@@ -630,6 +630,7 @@ impl<'r> Import<'r> {
             Ok(outcome) => {
                 transaction.commit()?;
                 self.replica.materialise()?;
+                self.replica.remove_unneeded_blobs()?;
                 self.replica.tell_job_news(&self.job_news)?;
                 Ok(outcome)
             }

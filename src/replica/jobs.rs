@@ -161,7 +161,8 @@ impl Replica {
             }
         })?;
         if body.bytes > limits::MEMBER_BYTES {
-            self.remove_blobs([body.digest])?;
+            self.unneeded.borrow_mut().push(body.digest);
+            self.remove_unneeded_blobs()?;
             return Err(Error::usage(format!(
                 "asking {peer}: {} bytes of input are more than a bundle can hold",
                 body.bytes
@@ -419,7 +420,7 @@ impl Replica {
             && let Some(old) = report_in(&known)?.result
             && Some(old) != report.result
         {
-            state.remove_blob(&old.digest)?;
+            self.drop_blob(&old.digest)?;
         }
         state.set_statement(job.key, StatementKind::Report, line)?;
         state.set_job_state(job.key, report.state, self.now())?;
@@ -432,7 +433,7 @@ impl Replica {
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
             let body = request_in(&line)?.body;
             if state.blob(&body.digest)?.is_some_and(|blob| blob.job == job.key) {
-                state.remove_blob(&body.digest)?;
+                self.drop_blob(&body.digest)?;
             }
         }
         Ok(())
@@ -658,6 +659,7 @@ impl Replica {
         let job = self.find_job(digits)?;
         let standing = self.standing(&job)?;
         transaction.commit()?;
+        self.remove_unneeded_blobs()?;
         Ok(standing)
     }
 

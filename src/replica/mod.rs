@@ -62,6 +62,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
+    /// What jobs need no more, by digest.
+    unneeded: std::cell::RefCell<Vec<crate::model::Digest>>,
     lock: std::cell::RefCell<Option<File>>,
 }
 
@@ -119,6 +121,7 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::default(),
+            unneeded: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
         })
     }
