@@ -185,7 +185,7 @@ impl Replica {
         let posted = Posted { signed: line.signed, signature: line.signature, command: command.to_vec() };
         let bytes = serde_json::to_vec(&posted).expect("strings have a JSON form");
         let dir = self.home.outbox();
-        make_private(&dir)?;
+        make_private(&*self.world.disk, &dir)?;
         // Sorted by name they are in the order in which they were asked for.
         let name = format!("{:016}-{id}", request.made);
         let (path, tmp) = (dir.join(format!("{name}.json")), dir.join(format!(".{name}.part")));
@@ -196,9 +196,11 @@ impl Replica {
         write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
             .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
-        disk.sync_dir(&dir).map_err(fail)?;
-        // The names of both directories may be new.
-        disk.sync_dir(self.home.state_dir()).map_err(fail)?;
+        if let Err(error) = disk.sync_dir(&dir) {
+            // Whoever hears of a failure asks again: it must not be there twice.
+            let _ = disk.unlink(&path);
+            return Err(fail(error));
+        }
         Ok(id)
     }
 
@@ -538,14 +540,14 @@ impl Replica {
         Ok((line, request))
     }
 
-    /// Gives every job that is known here, in the order in which they came to be known; those that are still in the outbox
+    /// Gives every job that is known here, in the order in which they were asked for; those that are still in the outbox
     /// come last.
     pub fn each_job(&self, mut each: impl FnMut(JobStanding) -> Result<()>) -> Result<()> {
         let mut after = None;
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
+            after = Some((last.made, last.key));
             for job in batch {
                 each(self.standing(&job)?)?;
             }
@@ -624,7 +626,7 @@ impl Replica {
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
+            after = Some((last.made, last.key));
             found.extend(batch.into_iter().filter(|job| job.id.to_string().starts_with(digits)));
         }
         only_one(digits, found)

@@ -62,7 +62,7 @@ impl Replica {
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
+            after = Some((last.made, last.key));
             let transaction = self.state.begin()?;
             for job in batch {
                 // One that was taken back and of which its target says nothing is over for everybody else.
