@@ -113,7 +113,12 @@ fn peer_row(status: &PeerStatus) -> Vec<String> {
     } else {
         String::from("-")
     };
-    vec![peer.name.clone(), peer.last_heard.map_or_else(|| String::from("never"), time), unseen_text(status.unseen), next]
+    vec![
+        peer.name.clone(),
+        peer.last_heard.map_or_else(|| String::from("never"), time),
+        unseen_text(status.unseen),
+        next,
+    ]
 }
 
 pub fn replica_json(replica: &Replica) -> Value {

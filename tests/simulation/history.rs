@@ -156,6 +156,11 @@ impl History {
 }
 
 impl Rng {
+    /// One of however many there are.
+    fn any(&mut self) -> usize {
+        self.below(usize::MAX)
+    }
+
     fn number_of_folder(&mut self) -> usize {
         self.below(super::network::FOLDERS.len())
     }

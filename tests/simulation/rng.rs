@@ -26,11 +26,6 @@ impl Rng {
         usize::try_from(self.number() % limit).expect("below a small number")
     }
 
-    /// A number to choose with among however many there are.
-    pub fn any(&mut self) -> usize {
-        self.below(usize::MAX)
-    }
-
     /// True this often in a hundred.
     pub fn percent(&mut self, often: usize) -> bool {
         self.below(100) < often
