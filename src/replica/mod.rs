@@ -21,6 +21,7 @@ mod materialise;
 mod peers;
 mod pool;
 mod purge;
+mod relocate;
 mod run;
 mod scan;
 mod status;
