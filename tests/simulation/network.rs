@@ -201,7 +201,9 @@ impl Network {
                 }
             }
             Op::Save => {
-                self.backups.insert(at, self.replicas[at].clone());
+                if self.restores != Restores::Never {
+                    self.backups.insert(at, self.replicas[at].clone());
+                }
             }
             Op::Restore => self.restore(at),
         }

@@ -89,7 +89,7 @@ pub struct Replica {
     entries: BTreeMap<EntryId, Entry>,
     folders: BTreeMap<FolderName, FolderState>,
     /// The entries by the stamps of their registers: large networks write bundles all the time.
-    changes: BTreeMap<(Incarnation, Clock), BTreeSet<EntryId>>,
+    changes: BTreeMap<(Incarnation, Clock), Vec<EntryId>>,
     /// How many entries each message has.
     copies: BTreeMap<Digest, usize>,
     have: BTreeSet<Digest>,
@@ -211,8 +211,9 @@ impl Replica {
         }
         let entry =
             Entry::delivered(self.entries.get(&id), origin, stamp, folder.clone(), flags, size_of(&digest), mtime);
+        self.have.insert(digest);
         self.put(&id, Some(entry));
-        self.take_contents(digest);
+        self.sort_out_contents(&BTreeSet::new());
         self.make_folder(stamp, folder);
         id
     }
@@ -309,6 +310,7 @@ impl Replica {
         }
         let here = judge_absences_by(head.full, &self.knowledge, &head.tip, &self.knowledge, &self.horizon).clone();
         let there = judge_absences_by(head.full, &self.knowledge, &head.tip, &head.tip, &head.horizon);
+        self.have.extend(&bundle.contents);
         for (id, theirs) in &bundle.entries {
             if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &here) {
                 self.put(id, Some(entry));
@@ -318,9 +320,7 @@ impl Replica {
             let merged = self.folders.get(name).map_or(theirs, |mine| mine.merge(theirs));
             self.put_folder(name, merged);
         }
-        for digest in &bundle.contents {
-            self.take_contents(*digest);
-        }
+        self.sort_out_contents(&bundle.contents);
         if head.full {
             self.horizon.join(&head.horizon);
             let dropped = self
@@ -371,7 +371,7 @@ impl Replica {
         for (id, entry) in &mut self.entries {
             entry.restamp(|stamp| plan.anew(stamp));
             for change in changes_of(entry) {
-                self.changes.entry(change).or_default().insert(id.clone());
+                self.changes.entry(change).or_insert_with(|| Vec::with_capacity(1)).push(id.clone());
             }
         }
         for folder in self.folders.values_mut() {
@@ -394,7 +394,7 @@ impl Replica {
         if let Some(old) = self.entries.remove(id) {
             for change in changes_of(&old) {
                 let ids = self.changes.get_mut(&change).expect("every stamp of an entry leads to it");
-                ids.remove(id);
+                ids.retain(|other| other != id);
                 if ids.is_empty() {
                     self.changes.remove(&change);
                 }
@@ -408,7 +408,7 @@ impl Replica {
         }
         if let Some(new) = entry {
             for change in changes_of(&new) {
-                self.changes.entry(change).or_default().insert(id.clone());
+                self.changes.entry(change).or_insert_with(|| Vec::with_capacity(1)).push(id.clone());
             }
             if new.alive() {
                 self.state.add(&new.canonical(id));
@@ -434,15 +434,6 @@ impl Replica {
         ids.into_iter().map(|id| (id.clone(), self.entries[id].clone())).collect()
     }
 
-    fn take_contents(&mut self, digest: Digest) {
-        if self.copies.contains_key(&digest) && self.have.insert(digest) {
-            let (mut came, missing): (BTreeSet<_>, _) =
-                std::mem::take(&mut self.missing).into_iter().partition(|id| id.digest == digest);
-            self.missing = missing;
-            self.found.append(&mut came);
-        }
-    }
-
     fn put_folder(&mut self, name: &FolderName, folder: FolderState) {
         if folder.present {
             self.state.add(&canonical_folder(name));
@@ -450,6 +441,18 @@ impl Replica {
         if self.folders.insert(name.clone(), folder).is_some_and(|old| old.present) {
             self.state.remove(&canonical_folder(name));
         }
+    }
+
+    /// These contents came, and the entries with them. Contents without an entry are not kept.
+    fn sort_out_contents(&mut self, came: &BTreeSet<Digest>) {
+        for digest in came.iter().filter(|digest| !self.copies.contains_key(*digest)) {
+            self.have.remove(digest);
+        }
+        let have = &self.have;
+        let (mut found, missing): (BTreeSet<_>, _) =
+            std::mem::take(&mut self.missing).into_iter().partition(|id| have.contains(&id.digest));
+        self.missing = missing;
+        self.found.append(&mut found);
     }
 }
 
