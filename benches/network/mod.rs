@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use mailsync::bundle::{Counts, Kind, Manifest, RecordSpool, ReplicaId, Sender};
 use mailsync::model::Digest;
-use simulation::{Bundle, Network, Restores, Rng, Setup, Step, size_of};
+use simulation::{Bundle, Network, Op, Restores, Rng, Setup, Step, size_of};
 
 /// What is to be measured.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,10 @@ pub struct Options {
 
 /// How many different messages there are: so many that most deliveries are of new ones, and some are not.
 const MESSAGES: usize = 20_000;
+
+/// How many messages a replica holds when something is removed for each that comes: a mailbox that is kept tidy, so that what
+/// is measured is the network and not how much mail there is.
+const MAILBOX: usize = 300;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,7 +137,11 @@ fn measure(options: Options, edges: Vec<(usize, usize)>) -> Measured {
     let seen = Rc::clone(&traffic);
     network.watch = Some(Box::new(move |bundle| seen.borrow_mut().add(bundle)));
     for number in 0..options.steps {
-        let step = Step::random(rng.number());
+        let mut step = Step::random(rng.number());
+        let more = matches!(step.op, Op::Deliver { .. } | Op::Copy { .. } | Op::Redeliver { .. });
+        if more && network.replicas()[step.at % options.replicas].found().count() >= MAILBOX {
+            step.op = Op::Remove { entry: usize::try_from(rng.number() >> 32).expect("32 bits") };
+        }
         network.step(&step).unwrap_or_else(|wrong| panic!("at step {number}, {step:?}: {wrong}"));
     }
     let busy = traffic.take();
