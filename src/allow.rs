@@ -28,9 +28,11 @@ fn default_timeout() -> String {
     String::from("2m")
 }
 
+/// The name of a kind of arguments, and whether one is of that kind.
+pub type Kind = (&'static str, fn(&str) -> bool);
+
 /// The kinds of arguments that rules can name. None of them begins with `-`, so that none is taken for an option.
-pub const KINDS: &[(&str, fn(&str) -> bool)] =
-    &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
+pub const KINDS: &[Kind] = &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
 
 /// A mail address, `local@domain`, without quotes, comments or source routes: the local part of letters, digits and
 /// ``.!#$%&'*+/=?^_{}~-`` and not beginning with a special one of these, at most 254 bytes (RFC 5321, 4.5.3.1.3).
@@ -107,13 +109,11 @@ pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str)
     let Some(first) = open.first() else {
         return Err(format!("no rule allows the command \"{}\" to {peer}", shown(command)));
     };
-    match open.iter().find(|rule| args.iter().all(|arg| rule.permits(arg))) {
-        Some(rule) => Ok(rule),
-        None => {
-            let wrong = args.iter().find(|arg| !first.permits(arg)).map_or("", String::as_str);
-            Err(format!("the argument \"{}\" is not allowed for the command \"{}\"", shown(wrong), shown(command)))
-        }
+    if let Some(rule) = open.iter().find(|rule| args.iter().all(|arg| rule.permits(arg))) {
+        return Ok(rule);
     }
+    let wrong = args.iter().find(|arg| !first.permits(arg)).map_or("", String::as_str);
+    Err(format!("the argument \"{}\" is not allowed for the command \"{}\"", shown(wrong), shown(command)))
 }
 
 /// The beginning of a text from elsewhere, without control characters.

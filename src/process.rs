@@ -72,6 +72,16 @@ pub struct Finished {
     pub stderr: Output,
 }
 
+/// What a program gets to know of the surroundings: `PATH`, `HOME` and `LANG` as they are here, or the usual ones.
+pub fn clean_environment() -> Vec<(OsString, OsString)> {
+    let usual =
+        [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
+    let as_here = |(name, usual): (&str, &str)| {
+        (OsString::from(name), std::env::var_os(name).unwrap_or_else(|| OsString::from(usual)))
+    };
+    usual.into_iter().map(as_here).collect()
+}
+
 /// Runs programs. A test puts its own in the place of [`Processes`].
 pub trait Launcher: Send + Sync {
     /// Runs a program to its end.

@@ -378,8 +378,8 @@ fn nothing_else_is_done_while_a_join_is_incomplete() {
     ];
     for args in commands {
         let said = laptop.fails(args, 1);
-        let init = args[0] == "init";
-        assert!(said.contains(if init { "is there already" } else { "not complete" }), "{args:?} says {said}");
+        let advice = "repeat `mailsync join` with the same bundle";
+        assert!(said.contains("not complete") && said.contains(advice), "{args:?} says {said}");
     }
     // Another one is not begun in its place.
     let elsewhere = dir.path().join("elsewhere");
@@ -402,8 +402,50 @@ fn where_a_replica_lives_no_other_joins() {
     let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
     laptop.refuses(&["join", text(&laptop.mail), text(&bundle)], b"", 1, &["replica lives there"]);
     let other = Machine::new(dir.path(), "other");
-    join(&other, &bundle);
+    let for_other = invite(&desktop, "other", &dir.path().join("for-other"), &[]);
+    join(&other, &for_other);
+    // It has another name, is elsewhere, or by somebody else.
     other.refuses(&["join", text(&other.mail), text(&bundle)], b"", 1, &["replica lives there"]);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    other.refuses(&["join", text(&elsewhere), text(&for_other)], b"", 1, &["replica lives there"]);
+    let stranger = Machine::replica(dir.path(), "stranger");
+    let by_stranger = invite(&stranger, "other", &dir.path().join("by-stranger"), &[]);
+    other.refuses(&["join", text(&other.mail), text(&by_stranger)], b"", 1, &["replica lives there"]);
+    // It brings what this replica doesn't have: that is no repetition.
+    desktop.put("INBOX", "cur/later:2,", "Subject: later\n\n", 1_700_000_001);
+    let newer = invite(&desktop, "other", &dir.path().join("newer"), &[]);
+    other.refuses(&["join", text(&other.mail), text(&newer)], b"", 1, &["replica lives there", "mailsync import"]);
+    let ran = other.run(&["import", text(&newer)]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    expect_same(&other, &desktop, "imported");
+}
+
+#[test]
+fn a_join_that_is_repeated_when_it_is_complete_has_nothing_left_to_do() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 4);
+    let laptop = Machine::new(dir.path(), "laptop");
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    join(&laptop, &bundle);
+    let before = laptop.left();
+    let ran = laptop.ok(&["join", text(&laptop.mail), text(&bundle)]);
+    assert!(ran.stderr.contains("nothing new") && ran.stderr.contains("there is already"), "{ran:?}");
+    assert!(ran.stderr.contains("next: `mailsync export"), "{ran:?}");
+    let json = laptop.ok(&["join", "--json", text(&laptop.mail), text(&bundle)]).json();
+    assert_eq!((&json["joined_before"], &json["bundles"][0]["outcome"]), (&true.into(), &"nothing-new".into()));
+    // A wrong inviter, or a damaged bundle, stays one.
+    let id = laptop.ok(&["status", "--json"]).json()["replica"]["id"].as_str().unwrap().to_owned();
+    laptop.refuses(&["join", text(&laptop.mail), text(&bundle), "--expect", &id], b"", 4, &["is expected"]);
+    let good = fs::read(&bundle).unwrap();
+    laptop.refuses(&["join", text(&laptop.mail)], &good[..good.len() - 9], 4, &["cut off"]);
+    assert_eq!(laptop.left(), before);
+    // When the inviter has heard of it, too.
+    let answer = laptop.ok(&["export"]).stdout;
+    assert_eq!(desktop.run_with(&["import"], &answer).code, 0);
+    pass(&desktop, &laptop);
+    laptop.ok(&["join", text(&laptop.mail), text(&bundle)]);
+    expect_same(&laptop, &desktop, "in the end");
 }
 
 #[test]
@@ -723,8 +765,9 @@ fn a_join_killed_at_any_moment_is_repeated_without_harm() {
         let complete = laptop.run(&["status"]).code == 0;
         let repeat_same = round % 3 == 0 && round % 2 == 0;
         if complete {
+            // With the newer one it may have joined already: then there is nothing to do.
             let ran = try_join(&laptop, &newer);
-            assert_eq!(ran.code, 1, "{when}: {}", ran.stderr);
+            assert!(ran.code == 1 || ran.stderr.contains("there is already"), "{when}: {ran:?}");
             assert_eq!(laptop.run(&["import", text(&newer)]).code, 0, "{when}");
         } else {
             incomplete += 1;
@@ -841,7 +884,9 @@ fn of_two_joins_at_once_one_makes_the_replica() {
         let both: Vec<_> = [start(), start()].into_iter().map(|child| child.wait_with_output().unwrap()).collect();
         let said: Vec<_> = both.iter().map(|output| String::from_utf8_lossy(&output.stderr)).collect();
         let codes: Vec<_> = both.iter().map(|output| output.status.code()).collect();
-        assert!(codes.contains(&Some(0)) && codes.contains(&Some(1)), "{codes:?}: {said:?}");
+        // The other one fails, or comes so late that it finds its work done.
+        let fine = |code: &Option<i32>| matches!(code, Some(0 | 1));
+        assert!(codes.contains(&Some(0)) && codes.iter().all(fine), "{codes:?}: {said:?}");
         expect_same(&laptop, &desktop, "two at once");
         expect_at_rest(&laptop, "two at once");
     }

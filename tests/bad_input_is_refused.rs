@@ -276,9 +276,12 @@ fn of_a_directory_of_bundles_the_good_ones_are_taken_and_the_worst_decides() {
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     let said: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!(said.len(), 4, "{said:?}");
-    for (name, words) in
-        [("a-cut.zst", "cut off"), ("b-empty.zst", "empty"), ("c-stranger.zst", "unknown sender"), ("", "2 new")]
-    {
+    for (name, words) in [
+        ("a-cut.zst", "ends early"),
+        ("b-empty.zst", "ends early"),
+        ("c-stranger.zst", "unknown sender"),
+        ("", "2 new"),
+    ] {
         assert!(said.iter().any(|line| line.contains(name) && line.contains(words)), "{name}: {said:?}");
     }
     let mut left: Vec<_> = fs::read_dir(&drop).unwrap().map(|item| item.unwrap().file_name()).collect();

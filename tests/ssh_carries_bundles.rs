@@ -174,6 +174,47 @@ fn a_key_that_may_only_exchange_bundles_is_enough() {
 }
 
 #[test]
+fn an_update_goes_through_a_key_that_may_only_exchange_bundles() {
+    let dir = scratch();
+    let home = dir.path().join("laptop");
+    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
+    let only = format!("restrict,command=\"{command}\"");
+    let Some(sshd) = Sshd::start(dir.path(), &[("only", &only)]) else { return };
+    let (desktop, server) = both_have_mail(dir.path());
+    assert_eq!(server.home, home);
+    // What stands behind the host in the manual's `call` is not what decides here.
+    let ssh = sshd.ssh("only");
+    let call = std::iter::once(ssh.get_program()).chain(ssh.get_args()).map(|word| word.to_str().unwrap());
+    let call: Vec<String> = call.chain(["mailsync", "import", "--reply"]).map(|word| format!("{word:?}")).collect();
+    let file = desktop.home.join("config.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{config}\n[peer.{}]\ncall = [{}]\n", server.name, call.join(", "))).unwrap();
+
+    let ran = desktop.ok(&["update"]);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains(": sent, and received 20 new"), "{ran:?}");
+    assert_eq!(desktop.mailbox().len(), 41);
+    assert_eq!(desktop.mailbox(), server.mailbox());
+    server.put("Sent", "new/later.s", "Subject: later\n\n", 1_600_000_100);
+    fs::remove_file(desktop.dir("INBOX").join("cur/0.l:2,S")).unwrap();
+    let told = desktop.ok(&["update", "--json"]).json();
+    assert_eq!(told["peers"][0]["bundles"][0]["outcome"], "applied", "{told}");
+    assert_eq!(desktop.mailbox().len(), 41);
+    assert_eq!(desktop.mailbox(), server.mailbox());
+
+    // What the other end refuses, it says through ssh, and the exit code tells that it was not this end.
+    server.ok(&["peer", "remove", &desktop.name]);
+    let (here, there) = (desktop.mailbox(), server.mailbox());
+    let refused = desktop.run(&["update"]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("unknown sender") && refused.stderr.contains("ended with"), "{}", refused.stderr);
+    // A server that can't be reached at all.
+    drop(sshd);
+    let refused = desktop.run(&["update"]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert_eq!((desktop.mailbox(), server.mailbox()), (here, there));
+}
+
+#[test]
 fn a_connection_that_breaks_leaves_all_as_it_was_and_is_repeated() {
     let dir = scratch();
     let Some(sshd) = Sshd::start(dir.path(), &[("any", "")]) else { return };

@@ -247,7 +247,8 @@ pub struct Import {
     /// Only tell what would change
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove bundle files that are for this replica alone once they are imported
+    /// Remove bundle files that are for this replica alone once they are imported, and in a DIR those of this replica's own
+    /// that nobody needs any more
     #[arg(long)]
     pub consume: bool,
     /// Believe that more than half of a large folder was removed

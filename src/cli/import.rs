@@ -92,7 +92,9 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
         }
         Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
         Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
-        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) => Output::complain(error),
+        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) | Became::Incomplete(error) => {
+            Output::complain(error);
+        }
     }
 }
 

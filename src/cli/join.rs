@@ -29,8 +29,9 @@ pub fn run(context: &Context, args: Join) -> Outcome {
         super::import::tell(context, imported, false);
     }
     let (replica, inviter) = (&joined.replica, &joined.inviter);
+    let made = if joined.before { "there is already" } else { "made" };
     context.out.say(format_args!(
-        "made the replica {} of {}; {} has invited it, whose id is {}",
+        "{made} the replica {} of {}; {} has invited it, whose id is {}",
         replica.config().name,
         replica.config().mail_root.display(),
         inviter.name,
@@ -49,6 +50,7 @@ pub fn run(context: &Context, args: Join) -> Outcome {
     if context.out.json() {
         Output::print_json(&json!({
             "replica": super::status::replica_json(replica),
+            "joined_before": joined.before,
             "inviter": { "name": inviter.name, "id": inviter.id },
             "bundles": joined.bundles.iter().map(super::import::imported_json).collect::<Vec<_>>(),
             "found": super::scan::report_json(&joined.found),

@@ -58,7 +58,12 @@ impl NewBlob<'_> {
     }
 
     /// Gives the file its name, and makes both durable.
-    fn keep(mut self) -> io::Result<Sealed> {
+    pub(super) fn keep(self) -> Result<Sealed> {
+        let path = self.path.clone();
+        self.name().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
+    }
+
+    fn name(mut self) -> io::Result<Sealed> {
         let digest = Digest(self.hasher.finalize_reset().into());
         let dir = self.path.parent().expect("it lies in a directory");
         let path = dir.join(digest.to_string());
@@ -104,12 +109,6 @@ impl Replica {
         Ok(NewBlob { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
     }
 
-    /// Gives a file its name, and makes it durable.
-    pub(super) fn keep_blob(&self, blob: NewBlob<'_>) -> Result<Sealed> {
-        let path = blob.path.clone();
-        blob.keep().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
-    }
-
     /// Makes files that were set aside durable, all together, and gives them their names.
     pub(super) fn keep_blobs(&self, aside: &[Aside]) -> Result<()> {
         if aside.is_empty() {
@@ -140,7 +139,7 @@ impl Replica {
         let mut sealer = Sealer::new(readers, blob).map_err(fail)?;
         write(&mut sealer)?;
         let blob = sealer.finish().map_err(fail)?;
-        self.keep_blob(blob)
+        blob.keep()
     }
 
     /// Removes files that no job needs any more. To be called when that is committed; what a crash leaves, a purge sweeps.

@@ -8,8 +8,8 @@ use super::Replica;
 use super::contents;
 use super::pool::{Pool, threads};
 use crate::bundle::{
-    Counts, Invitation, Kind, Manifest, Options, RecordSpool, Sealed, Sender, SpooledJobs, SpooledRecords, Token,
-    WriteError, Writer, limits,
+    Counts, Invitation, Kind, Manifest, Options, RecordSpool, ReplicaId, Sealed, Sender, SpooledJobs, SpooledRecords,
+    Token, WriteError, Writer, limits,
 };
 use crate::error::{Error, Result};
 use crate::maildir::disk::Disk;
@@ -192,13 +192,18 @@ impl Replica {
                     None => Err(self.unknown_peer(name)),
                 }
             }
-            To::Whoever => match ({ peers.retain(|peer| !peer.distant); peers.pop() }, invited.pop(), peers.len() + invited.len()) {
-                (None, None, _) => Err(Error::failed("exporting: this replica has no peer")
-                    .advise("invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`")),
-                (Some(peer), None, 0) => Ok(Recipient::Peer(Box::new(peer))),
-                (None, Some(invited), 0) => Ok(Recipient::Invited(invited)),
-                _ => Ok(Recipient::Anyone),
-            },
+            To::Whoever => {
+                peers.retain(|peer| !peer.distant);
+                let (peer, guest, more) = (peers.pop(), invited.pop(), peers.len() + invited.len());
+                match (peer, guest) {
+                    (None, None) => Err(Error::failed("exporting: this replica has no peer").advise(
+                        "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
+                    )),
+                    (Some(peer), None) if more == 0 => Ok(Recipient::Peer(Box::new(peer))),
+                    (None, Some(invited)) if more == 0 => Ok(Recipient::Invited(invited)),
+                    _ => Ok(Recipient::Anyone),
+                }
+            }
         }
     }
 
@@ -565,14 +570,13 @@ impl Replica {
         }
         let mut written = Vec::new();
         for part in parts {
-            let path = if path.is_dir() {
-                path.join(self.bundle_name(&plan.to, part.manifest.number))
+            let (path, keep) = if path.is_dir() {
+                (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
             } else {
                 // Where a link leads to an earlier bundle, that one is replaced and not the link.
-                std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+                (std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), Keep::New)
             };
-            let exported = self.write_part_to_file(part, &plan, &path)?;
-            written.push((path, exported));
+            written.push(self.write_part_to_file(part, &plan, path, keep)?);
         }
         self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>())?;
         Ok(written)
@@ -584,16 +588,23 @@ impl Replica {
         Ok(exported)
     }
 
-    fn write_part_to_file(&self, part: PlannedPart, plan: &Written, path: &Path) -> Result<Exported> {
+    fn write_part_to_file(
+        &self,
+        part: PlannedPart,
+        plan: &Written,
+        path: PathBuf,
+        keep: Keep,
+    ) -> Result<(PathBuf, Exported)> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
         let fail = |error: &dyn std::fmt::Display| {
-            Error::io("writing the bundle", path, error).advise("check the disk and its free space, then export again")
+            Error::io("writing the bundle", &path, error).advise("check the disk and its free space, then export again")
         };
-        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-            let out = std::fs::OpenOptions::new().write(true).open(path).map_err(|error| fail(&error))?;
+        if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            let out = std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| fail(&error))?;
             let out = io::BufWriter::with_capacity(256 << 10, out);
-            return self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()));
+            let exported = self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()))?;
+            return Ok((path, exported));
         }
         let mut file = tempfile::Builder::new()
             .prefix(".mailsync-")
@@ -606,9 +617,13 @@ impl Replica {
         out.flush().map_err(|error| fail(&error))?;
         drop(out);
         file.as_file().sync_all().map_err(|error| fail(&error))?;
-        file.persist(path).map_err(|error| fail(&error.error))?;
+        let named = match keep {
+            Keep::New => file.persist(&path).map(|_| path.clone()).map_err(|error| error.error),
+            Keep::Both => name_beside(file, &path, self.public_key().id()),
+        };
+        let named = named.map_err(|error| fail(&error))?;
         self.world.disk.sync_dir(&dir).map_err(|error| fail(&error))?;
-        Ok(exported)
+        Ok((named, exported))
     }
 
     /// Reads the listed messages in several threads, and writes them in order.
@@ -709,6 +724,33 @@ impl Replica {
 fn blob_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
     let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
     Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
+}
+
+/// What is to be kept where a file has the name that a bundle is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// The bundle, in its place.
+    New,
+    /// Both: the bundle gets another name.
+    Both,
+}
+
+/// Gives a bundle its name, or, where another replica that goes by the same name has taken that since it was chosen, one
+/// that tells the two apart. Returns the name.
+fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
+    let [a, b, c, d, ..] = id.to_bytes();
+    let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
+    let mut file = file;
+    for name in [path, &apart] {
+        let Err(error) = file.persist_noclobber(name) else { return Ok(name.to_owned()) };
+        file = error.file;
+        if error.error.kind() == io::ErrorKind::AlreadyExists || name.symlink_metadata().is_ok() {
+            continue;
+        }
+        // Some file systems, such as those behind FUSE, can't give a name only if it is free.
+        return file.persist(name).map(|_| name.to_owned()).map_err(|error| error.error);
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
 /// Whether a file begins as every bundle does, with the magic number of a zstd frame.

@@ -47,7 +47,8 @@ pub struct ImportOptions {
     pub run: Run,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
-    /// Whether a bundle file for this replica alone is removed when it was imported.
+    /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
+    /// this replica's own bundles there that nobody needs any more.
     pub consume: bool,
 }
 
@@ -64,6 +65,8 @@ pub enum Outcome {
     Rejected(Error),
     /// It is not for this replica.
     ForSomeoneElse(Error),
+    /// It ends early, in a directory where it may still be being copied.
+    Incomplete(Error),
 }
 
 impl Outcome {
@@ -75,6 +78,16 @@ impl Outcome {
             Self::NotYet(_) => "not-yet",
             Self::Rejected(_) => "rejected",
             Self::ForSomeoneElse(_) => "for-someone-else",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// Puts what an error is about in front of it.
+    fn about(&mut self, subject: impl std::fmt::Display) {
+        if let Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) =
+            self
+        {
+            *error = error.clone().about(subject);
         }
     }
 
@@ -82,7 +95,9 @@ impl Outcome {
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Applied | Self::NothingNew => None,
-            Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) => Some(error),
+            Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) => {
+                Some(error)
+            }
         }
     }
 }
@@ -100,6 +115,29 @@ pub struct Imported {
     pub outcome: Outcome,
     /// What it brought.
     pub changes: Changes,
+    /// Whether it is for this replica, and for no other.
+    pub for_me_alone: bool,
+}
+
+/// What it means that a bundle ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It is not accepted.
+    Rejected,
+    /// It may still be being copied.
+    LeftForLater,
+}
+
+impl Cut {
+    fn outcome(self, error: &bundle::Error) -> Outcome {
+        match (self, error) {
+            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => Outcome::Incomplete(
+                Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
+                    .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
+            ),
+            _ => Outcome::Rejected(reading(error)),
+        }
+    }
 }
 
 impl Imported {
@@ -111,7 +149,27 @@ impl Imported {
             number: Some(manifest.number),
             outcome: Outcome::NothingNew,
             changes: Changes::default(),
+            for_me_alone: manifest.recipient.is_some(),
         }
+    }
+
+    /// A bundle of which nothing is known yet.
+    fn unknown(file: Option<&Path>) -> Self {
+        Self {
+            file: file.map(Path::to_owned),
+            from: None,
+            number: None,
+            outcome: Outcome::NothingNew,
+            changes: Changes::default(),
+            for_me_alone: false,
+        }
+    }
+
+    /// A file that can't be read as a bundle.
+    pub(super) fn unreadable(file: &Path, error: &bundle::Error, cut: Cut) -> Self {
+        let mut imported = Self { outcome: cut.outcome(error), ..Self::unknown(Some(file)) };
+        imported.outcome.about(file.display());
+        imported
     }
 }
 
@@ -216,6 +274,19 @@ impl Replica {
         self.import_all(&mut Stream::new(source), None, about, options, &mut each)
     }
 
+    /// Imports all bundles of a file that was opened already.
+    pub(super) fn import_from(
+        &self,
+        file: &std::fs::File,
+        path: &Path,
+        options: &ImportOptions,
+        cut: Cut,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let source = io::BufReader::with_capacity(256 << 10, file);
+        self.import_rest(&mut Stream::new(source), Some(path), &path.display().to_string(), options, cut, &mut each)
+    }
+
     /// Imports what is left of a stream.
     pub(super) fn import_all<R: BufRead>(
         &self,
@@ -225,34 +296,36 @@ impl Replica {
         options: &ImportOptions,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
+        self.import_rest(stream, file, about, options, Cut::Rejected, &mut each)
+    }
+
+    fn import_rest<R: BufRead>(
+        &self,
+        stream: &mut Stream<R>,
+        file: Option<&Path>,
+        about: &str,
+        options: &ImportOptions,
+        cut: Cut,
+        each: &mut impl FnMut(Imported),
+    ) -> Result<()> {
         loop {
-            let mut imported = Imported {
-                file: file.map(Path::to_owned),
-                from: None,
-                number: None,
-                outcome: Outcome::NothingNew,
-                changes: Changes::default(),
-            };
+            let mut imported = Imported::unknown(file);
             let result = match stream.next_bundle() {
                 Ok(None) => return Ok(()),
                 Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
                 Err(error) => Err(Fault::Bundle(error)),
             };
-            match result {
-                Ok(outcome) => imported.outcome = outcome,
-                Err(Fault::Bundle(error)) => {
-                    imported.outcome = Outcome::Rejected(reading(&error).about(about));
-                    each(imported);
-                    return Ok(());
-                }
+            let goes_on = result.is_ok();
+            imported.outcome = match result {
+                Ok(outcome) => outcome,
+                Err(Fault::Bundle(error)) => cut.outcome(&error),
                 Err(Fault::Here(error)) => return Err(error.about(about)),
-            }
-            if let Outcome::NotYet(error) | Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) =
-                &mut imported.outcome
-            {
-                *error = error.clone().about(about);
-            }
+            };
+            imported.outcome.about(about);
             each(imported);
+            if !goes_on {
+                return Ok(());
+            }
         }
     }
 
@@ -266,9 +339,11 @@ impl Replica {
         let manifest = reader.manifest().clone();
         imported.number = Some(manifest.number);
         imported.from = Some(manifest.sender.name.clone());
+        imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
         if manifest.sender.id == self.public_key().id() {
+            let why = self.own_bundle(&manifest)?;
             reader.skip()?;
-            return Ok(Outcome::Rejected(own_bundle()));
+            return Ok(Outcome::Rejected(why));
         }
         let (peer, records) = match self.state.peer_by_id(&manifest.sender.id.to_string())? {
             Some(peer) => {
@@ -376,7 +451,7 @@ impl Replica {
     pub fn verdict(&self, manifest: &Manifest) -> Result<Verdict> {
         let me = self.public_key().id();
         if manifest.sender.id == me {
-            return Ok(Verdict::Refused(own_bundle()));
+            return Ok(Verdict::Refused(self.own_bundle(manifest)?));
         }
         if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != me) {
             return Ok(Verdict::Refused(self.for_someone_else(&recipient)?));
@@ -406,6 +481,17 @@ impl Replica {
         let shown = manifest.tip.get(me);
         let issued = self.state.has_issued(shown)?;
         Ok(judge(me, |_| issued, knowledge, &self.state.horizon()?, &peer.standing, &manifest.head()))
+    }
+
+    /// Why a bundle that this replica's key has signed is not imported.
+    fn own_bundle(&self, manifest: &Manifest) -> Result<Error> {
+        let past =
+            manifest.sender.incarnation == self.state.incarnation()? || self.state.knowledge()?.includes(&manifest.tip);
+        Ok(if past {
+            Error::rejected("this bundle was made by this replica itself").advise("import it on another machine")
+        } else {
+            made_by_a_twin()
+        })
     }
 
     fn for_someone_else(&self, recipient: &bundle::ReplicaId) -> Result<Error> {
@@ -472,103 +558,6 @@ impl Replica {
             self.state.set_suspect(peer.key, differs)?;
         }
         Ok(())
-    }
-
-    /// Imports every bundle in a directory that is for this replica, in an order that works. Bundles of this replica and
-    /// for others are left alone.
-    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
-        let mut waiting = self.bundles_in(dir, &mut each)?;
-        loop {
-            let mut still_waiting = Vec::new();
-            let mut progress = false;
-            for path in waiting {
-                let mut outcomes = Vec::new();
-                self.import_file(&path, options, |imported| outcomes.push(imported))?;
-                if outcomes.iter().any(|imported| matches!(imported.outcome, Outcome::NotYet(_))) {
-                    still_waiting.push((path, outcomes));
-                } else {
-                    progress = true;
-                    outcomes.into_iter().for_each(&mut each);
-                }
-            }
-            if still_waiting.is_empty() || !progress {
-                still_waiting.into_iter().flat_map(|(_, outcomes)| outcomes).for_each(&mut each);
-                return Ok(());
-            }
-            waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
-        }
-    }
-
-    /// The bundles in a directory that this replica should look at, by sender and number.
-    fn bundles_in(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Vec<PathBuf>> {
-        let fail = |error: io::Error| Error::io("listing", dir, error);
-        let mut found = Vec::new();
-        for item in std::fs::read_dir(dir).map_err(fail)? {
-            let path = item.map_err(fail)?.path();
-            if path.extension().is_some_and(|extension| extension == "zst") && path.is_file() {
-                found.push(path);
-            }
-        }
-        found.sort();
-        let me = self.public_key().id();
-        let mut bundles = BTreeSet::new();
-        for path in found {
-            let file = match std::fs::File::open(&path) {
-                Ok(file) => file,
-                Err(error) => return Err(Error::io("opening the bundle", &path, error)),
-            };
-            let mut stream = Stream::new(io::BufReader::new(file));
-            let opened = stream.next_bundle().map(|reader| reader.map(|reader| reader.manifest().clone()));
-            match opened {
-                Ok(Some(manifest)) => {
-                    let for_me = manifest.recipient.is_none_or(|recipient| recipient == me);
-                    if for_me && manifest.sender.id != me {
-                        bundles.insert((manifest.sender.id, manifest.number, path));
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => each(Imported {
-                    outcome: Outcome::Rejected(reading(&error).about(path.display())),
-                    file: Some(path),
-                    from: None,
-                    number: None,
-                    changes: Changes::default(),
-                }),
-            }
-        }
-        Ok(bundles.into_iter().map(|(_, _, path)| path).collect())
-    }
-
-    /// Imports the bundles in a file.
-    pub fn import_file(&self, path: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
-        let file = std::fs::File::open(path)
-            .map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        let mut taken = true;
-        self.import_stream(Some(path), io::BufReader::with_capacity(256 << 10, file), options, |imported| {
-            taken &= imported.outcome.error().is_none();
-            each(imported);
-        })?;
-        if options.consume && options.run == Run::Real && taken && self.is_for_me_alone(path) {
-            std::fs::remove_file(path).map_err(|error| Error::io("removing the imported bundle", path, error))?;
-        }
-        Ok(())
-    }
-
-    /// Whether every bundle in a file is for this replica and for no other.
-    fn is_for_me_alone(&self, path: &Path) -> bool {
-        let Ok(file) = std::fs::File::open(path) else { return false };
-        let mut stream = Stream::new(io::BufReader::new(file));
-        loop {
-            match stream.next_bundle() {
-                Ok(None) => return true,
-                Ok(Some(reader)) if reader.manifest().recipient == Some(self.public_key().id()) => {
-                    if reader.skip().is_err() {
-                        return false;
-                    }
-                }
-                _ => return false,
-            }
-        }
     }
 }
 
@@ -901,7 +890,7 @@ impl<'r> Import<'r> {
                     let mut new = replica.new_blob()?;
                     message.copy_verified(&mut new)?;
                     match durability {
-                        Durability::Now => drop(replica.keep_blob(new)?),
+                        Durability::Now => drop(new.keep()?),
                         Durability::Later => self.blobs.push(new.set_aside()),
                     }
                     replica.state.set_blob_here(&digest)?;
@@ -1163,9 +1152,19 @@ pub(super) fn reading(error: &bundle::Error) -> Error {
     Error::rejected(error.to_string()).advise(advice)
 }
 
-fn own_bundle() -> Error {
-    Error::rejected("this bundle was made by this replica itself").advise("import it on another machine")
+/// A bundle that this replica's key has signed, and that it doesn't remember: by a copy of it, or by itself before its state
+/// was restored.
+pub(super) fn made_by_a_twin() -> Error {
+    Error::rejected(
+        "this bundle was made with this replica's own key, by a copy of it or before its state was restored, and one replica \
+         doesn't take bundles of its own",
+    )
+    .advise(format!("what it holds comes by way of the peers; {APART}"))
 }
+
+/// What to do where two machines go by one key.
+pub(super) const APART: &str = "if a copy of this replica is in use elsewhere, make that one a replica of its own, with \
+    another --home: `mailsync init` there, or `mailsync invite` on a machine that has the mail and `mailsync join` there";
 
 fn unknown_sender(manifest: &Manifest) -> Error {
     let sender = &manifest.sender;
@@ -1189,7 +1188,10 @@ fn rolled_back(who: RolledBack, peer: &Peer) -> Error {
             "{} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one",
             peer.name
         ))
-        .advise("run `mailsync doctor --new-identity` here, then import again"),
+        .advise(format!(
+            "run `mailsync doctor --new-identity` here, then export to {0}, and import here what {0} exports after that",
+            peer.name
+        )),
         RolledBack::Sender => Error::refused(format!(
             "{} has forgotten changes that it made: its state was put back to an earlier one",
             peer.name

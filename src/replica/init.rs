@@ -44,6 +44,12 @@ impl Replica {
                 )));
             }
             let what = format!("making a replica: {} is there already", home.config_file().display());
+            if State::open(&home.database())?.joining()?.is_some() {
+                return Err(Error::failed(format!("{what}, of a join that is not complete")).advise(
+                    "repeat `mailsync join` with the same bundle, or a newer invitation; or use --home DIR for another \
+                     replica",
+                ));
+            }
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }

@@ -251,7 +251,7 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(JobLine { stamp, ..line }, &request, Some(&command))?;
+            self.insert_request(&JobLine { stamp, ..line }, &request, Some(&command))?;
             self.state.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         transaction.commit()?;
@@ -263,10 +263,10 @@ impl Replica {
     }
 
     /// Records a request that is not known yet, within a transaction.
-    fn insert_request(&self, line: JobLine, request: &Request, command: Option<&[String]>) -> Result<JobKey> {
+    fn insert_request(&self, line: &JobLine, request: &Request, command: Option<&[String]>) -> Result<JobKey> {
         let id = JobId::of(&line.signed);
         let key = self.state.add_job(&id, request)?;
-        self.state.set_statement(key, StatementKind::Request, &line)?;
+        self.state.set_statement(key, StatementKind::Request, line)?;
         self.state.need_blob(key, &request.body, self.has_blob(&request.body.digest))?;
         if let Some(command) = command {
             self.state.set_job_asked(key, command)?;
@@ -318,7 +318,7 @@ impl Replica {
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                Ok(((statement, signer), line)) => match self.hear(&statement, &signer, line, knowledge)? {
+                Ok(((statement, signer), line)) => match self.hear(&statement, &signer, &line, knowledge)? {
                     Some(heard) => {
                         // What is said about one job stands together.
                         if heard.changed.is_some() && heard.changed != last {
@@ -348,7 +348,7 @@ impl Replica {
         &self,
         statement: &Statement,
         signer: &PublicKey,
-        line: JobLine,
+        line: &JobLine,
         knowledge: &Knowledge,
     ) -> Result<Option<Heard>> {
         let state = &self.state;
@@ -377,7 +377,7 @@ impl Replica {
                 if state.statement(job.key, StatementKind::Cancel)?.is_some() {
                     return self.raise_stamp(job.key, StatementKind::Cancel, line.stamp).map(Some);
                 }
-                state.set_statement(job.key, StatementKind::Cancel, &line)?;
+                state.set_statement(job.key, StatementKind::Cancel, line)?;
                 Ok(Some(Heard { changed: Some(job.key), finished: None }))
             }
             Statement::Report(report) => {
@@ -394,7 +394,7 @@ impl Replica {
                         return ignored;
                     }
                 }
-                self.take_report(&job, &line, report)?;
+                self.take_report(&job, line, report)?;
                 let finished = report.state.is_final().then_some(job.key);
                 Ok(Some(Heard { changed: Some(job.key), finished }))
             }
@@ -699,7 +699,7 @@ impl Replica {
             let stamp = self.state.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
-            self.insert_request(line, &request, job.asked.as_deref())?;
+            self.insert_request(&line, &request, job.asked.as_deref())?;
             id
         };
         self.state.record(self.now(), "jobs retry", None, &job.id.to_string())?;

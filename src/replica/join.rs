@@ -20,7 +20,7 @@ use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
 use crate::maildir::LayoutKind;
 use crate::model::Incarnation;
-use crate::state::{Peer, RootBefore};
+use crate::state::{Peer, RootBefore, State};
 
 /// What a replica that joins is to be.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Joined {
     pub bundles: Vec<Imported>,
     /// What was found in the mail root.
     pub found: ScanReport,
+    /// Whether it had joined before: this was the repetition of a join that is complete.
+    pub before: bool,
 }
 
 impl Replica {
@@ -72,11 +74,18 @@ impl Replica {
         check_invitation(home, &manifest, options.expect.as_ref()).map_err(|error| error.about(&about))?;
         let key = reader.signer();
         let records = reader.verify(&key).map_err(|error| rejected(&error))?;
+        let import_options = ImportOptions::default();
+        if let Some(inviter) = Self::joined_before(home, options, &manifest)? {
+            let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
+            records.drain_verified().map_err(|error| rejected(&error))?;
+            let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
+            replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+            return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), before: true });
+        }
 
         let (replica, before) = Self::begin_join(home, world, options, &manifest)?;
         let inviter = replica.meet_inviter(&manifest, &key)?;
         let mut first = Imported::of(file, &manifest, &inviter);
-        let import_options = ImportOptions::default();
         let mut found = ScanReport::default();
         let mut import = Import::new(&replica, &import_options, inviter.clone(), &manifest)?;
         import.join(before);
@@ -85,13 +94,29 @@ impl Replica {
         std::mem::swap(&mut found, import.found());
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
-        Ok(Joined { replica, inviter, bundles, found })
+        Ok(Joined { replica, inviter, bundles, found, before: false })
+    }
+
+    /// The inviter, if this very join is complete already: whoever repeats a command that was killed can't know whether it
+    /// had done all. Then the replica has the mail root and the name that are asked for, knows the inviter, and has all
+    /// that the invitation holds.
+    fn joined_before(home: &Home, options: &JoinOptions, manifest: &Manifest) -> Result<Option<Peer>> {
+        if !home.exists() {
+            return Ok(None);
+        }
+        let state = State::open(&home.database())?;
+        let config = Config::read(&home.config_file())?;
+        let same_root = fs::canonicalize(&options.mail_root).is_ok_and(|path| path == config.mail_root);
+        let same_name = config.name == chosen_name(options, manifest);
+        if state.joining()?.is_some() || !same_root || !same_name || !state.knowledge()?.includes(&manifest.tip) {
+            return Ok(None);
+        }
+        state.peer_by_id(&manifest.sender.id.to_string())
     }
 
     /// Makes what a join needs: key, empty state, configuration. Tells what the mail root held before.
     fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Before)> {
-        let invited_as = manifest.invitation.as_ref().map(|invitation| invitation.name.clone());
-        let name = options.name.clone().or(invited_as).unwrap_or_else(super::host_name);
+        let name = chosen_name(options, manifest);
         check_name(&name)?;
         make_mail_root(&options.mail_root)?;
         let mail_root = check_mail_root(&options.mail_root)?;
@@ -132,6 +157,12 @@ impl Replica {
         transaction.commit()?;
         Ok(peer)
     }
+}
+
+/// The name that a replica which joins is to have.
+fn chosen_name(options: &JoinOptions, manifest: &Manifest) -> String {
+    let invited_as = manifest.invitation.as_ref().map(|invitation| invitation.name.clone());
+    options.name.clone().or(invited_as).unwrap_or_else(super::host_name)
 }
 
 /// What a mail root held before a join, and what it holds when that is repeated.
@@ -189,10 +220,11 @@ fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<
     if !home.exists() {
         return Ok(None);
     }
-    let Some(before) = crate::state::State::open(&home.database())?.joining()? else {
+    let Some(before) = State::open(&home.database())?.joining()? else {
         let what = format!("joining: {} is there already, so a replica lives there", home.config_file().display());
         return Err(Error::failed(what).advise(
-            "use --home DIR for another one; to exchange bundles with the inviter, use `mailsync peer add` on both sides",
+            "use --home DIR for another one; if the inviter is a peer already, `mailsync import` takes its bundle, and if it \
+             is not, use `mailsync peer add` on both sides",
         ));
     };
     let config = Config::read(&home.config_file())?;

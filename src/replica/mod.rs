@@ -6,6 +6,7 @@
 
 mod blobs;
 mod contents;
+mod directory;
 mod discover;
 mod doctor;
 mod export;
@@ -136,7 +137,7 @@ impl Replica {
             self.forget_what_was_run()?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             self.state.record(self.now(), "open", None, text)?;
-            self.note(text);
+            self.note(format!("{text}; {}", import::APART));
         }
         self.state.set_home(here.0, &here.1)?;
         transaction.commit()

@@ -13,7 +13,7 @@ use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Digest, JobState};
-use crate::process::{Ended, Finished, Launch, Output};
+use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::state::{Job, StatementKind};
 
 /// How long the lock is waited for when it is known that somebody else is about to give it back.
@@ -144,7 +144,7 @@ impl Replica {
             Err(reason) => return settle(JobState::Rejected, reason),
         };
         let attempt = report.as_ref().map_or(1, |report| report.attempt);
-        self.run_job(job, &asked, rule, attempt, &peer.name, path).map(Some)
+        self.run_job(job, &asked, rule, attempt, &peer.name, &path).map(Some)
     }
 
     /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
@@ -160,24 +160,16 @@ impl Replica {
         Ok(asked)
     }
 
-    fn run_job(
-        &self,
-        job: &Job,
-        asked: &Asked,
-        rule: &Rule,
-        attempt: u32,
-        peer: &str,
-        body: PathBuf,
-    ) -> Result<JobRun> {
+    fn run_job(&self, job: &Job, asked: &Asked, rule: &Rule, attempt: u32, peer: &str, body: &Path) -> Result<JobRun> {
         let timeout = rule.timeout().map_err(Error::usage)?;
-        let launch = self.launch(job, asked, rule, peer, timeout);
+        let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
         let transaction = self.state.begin()?;
         let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
         self.say(job, &Statement::Report(report))?;
         // From here on it counts as run.
         transaction.commit()?;
-        let finished = self.without_lock(|| match open_body(&self.key, &body) {
+        let finished = self.without_lock(|| match open_body(&self.key, body) {
             Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
             Err(error) => not_started(&error),
         })?;
@@ -209,29 +201,6 @@ impl Replica {
         let (_, request) = self.request_of(job)?;
         self.remove_blobs([request.body.digest])?;
         self.job_run(job, state, reason)
-    }
-
-    fn launch(&self, job: &Job, asked: &Asked, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
-        let own = |name: &str, otherwise: &str| {
-            (OsString::from(name), std::env::var_os(name).unwrap_or_else(|| OsString::from(otherwise)))
-        };
-        let home = own("HOME", "/");
-        let dir = PathBuf::from(&home.1);
-        let env = vec![
-            own("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
-            home,
-            own("LANG", "C.UTF-8"),
-            ("MAILSYNC_PEER".into(), peer.into()),
-            ("MAILSYNC_JOB".into(), job.id.to_string().into()),
-        ];
-        let mut args = rule.exec.iter().chain(&asked.command[1..]).map(OsString::from);
-        Launch {
-            program: args.next().unwrap_or_default(),
-            args: args.collect(),
-            env,
-            dir: if dir.is_dir() { dir } else { PathBuf::from("/") },
-            timeout,
-        }
     }
 
     /// Settles a job without running its program, within a transaction.
@@ -274,4 +243,19 @@ impl Replica {
 fn not_started(error: &io::Error) -> Finished {
     let ended = Ended::NotStarted(format!("its input can't be read: {error}"));
     Finished { ended, stdout: Output::default(), stderr: Output::default() }
+}
+
+fn launch(job: &Job, asked: &Asked, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
+    let mut env = clean_environment();
+    let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
+    env.push(("MAILSYNC_PEER".into(), peer.into()));
+    env.push(("MAILSYNC_JOB".into(), job.id.to_string().into()));
+    let mut args = rule.exec.iter().chain(&asked.command[1..]).map(OsString::from);
+    Launch {
+        program: args.next().unwrap_or_default(),
+        args: args.collect(),
+        env,
+        dir: home.filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("/")),
+        timeout,
+    }
 }

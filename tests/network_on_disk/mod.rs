@@ -452,7 +452,9 @@ impl Network {
                 Outcome::Applied => self.tally.applied += 1,
                 Outcome::NothingNew => {}
                 Outcome::NotYet(_) => self.tally.waited += 1,
-                Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) => return Err(fail(error)),
+                Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) | Outcome::Incomplete(error) => {
+                    return Err(fail(error));
+                }
             }
         }
         let state = replica.state();

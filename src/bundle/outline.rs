@@ -1,0 +1,150 @@
+//! What the bundles in a file say of themselves, found without decompressing more than their beginnings.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use super::{Error, Manifest, Stream};
+
+/// Gives the manifest of every bundle in a file to `visit`, in order, until it breaks off. From one bundle to the next it
+/// goes by the sizes that zstd's blocks tell: a file of gigabytes costs next to nothing.
+///
+/// # Errors
+/// As far as it was looked at, something is no bundle, or ends too early. What lies within the blocks is not looked at, so
+/// the bundles may still be corrupt.
+pub fn each_manifest<R: Read + Seek>(
+    mut source: R,
+    mut visit: impl FnMut(&Manifest) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut at = 0;
+    loop {
+        source.seek(SeekFrom::Start(at))?;
+        let mut stream = Stream::new(BufReader::new(&mut source));
+        match stream.next_bundle() {
+            Err(Error::Empty) if at > 0 => return Ok(()),
+            Err(Error::NotABundle) if at > 0 => {
+                return Err(Error::corrupt("what follows it in the file is not another bundle"));
+            }
+            Err(other) => return Err(other),
+            Ok(None) => return Ok(()),
+            Ok(Some(reader)) => {
+                if visit(reader.manifest()).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        drop(stream);
+        at = end_of_frame(&mut source, at)?;
+    }
+}
+
+/// Where the zstd frame ends that starts here (RFC 8878, section 3.1.1).
+fn end_of_frame<R: Read + Seek>(source: &mut R, start: u64) -> Result<u64, Error> {
+    const MAGIC: u64 = 4;
+    source.seek(SeekFrom::Start(start + MAGIC))?;
+    let [descriptor] = read(source)?;
+    let single_segment = descriptor & 0x20 != 0;
+    let window = u64::from(!single_segment);
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content_size = match descriptor >> 6 {
+        0 => u64::from(single_segment),
+        flag => 1 << flag,
+    };
+    let mut at = start + MAGIC + 1 + window + dictionary + content_size;
+    loop {
+        source.seek(SeekFrom::Start(at))?;
+        let [low, middle, high] = read(source)?;
+        let header = u32::from_le_bytes([low, middle, high, 0]);
+        let size = match header >> 1 & 3 {
+            // One byte, repeated.
+            1 => 1,
+            3 => return Err(Error::corrupt("zstd: a block of a kind that is not in use")),
+            _ => u64::from(header >> 3),
+        };
+        at += 3 + size;
+        if header & 1 == 1 {
+            break;
+        }
+    }
+    if descriptor & 0x04 != 0 {
+        source.seek(SeekFrom::Start(at))?;
+        let checksum: [u8; 4] = read(source)?;
+        at += checksum.len() as u64;
+    }
+    Ok(at)
+}
+
+fn read<const N: usize>(source: &mut impl Read) -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    source.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Truncated,
+        _ => Error::Io(error),
+    })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::Options;
+    use super::super::testing::Sample;
+    use super::*;
+
+    fn numbers(bytes: &[u8]) -> (Vec<u64>, Result<(), Error>) {
+        let mut numbers = Vec::new();
+        let result = each_manifest(Cursor::new(bytes), |manifest| {
+            numbers.push(manifest.number);
+            ControlFlow::Continue(())
+        });
+        (numbers, result)
+    }
+
+    /// One of many blocks: some that can't be compressed, some that hold the same byte again and again.
+    fn large(number: u64) -> Vec<u8> {
+        let mut sample = Sample::new();
+        sample.manifest.number = number;
+        let mut noise = 1_u64;
+        let mut next = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.to_be_bytes()[0]
+        };
+        sample.messages = vec![(0..500_000).map(|_| next()).collect(), vec![b'x'; 1_000_000]];
+        sample.counted().bundle_with(&Options { level: 1, ..Options::default() })
+    }
+
+    fn small(number: u64) -> Vec<u8> {
+        let mut sample = Sample::new();
+        sample.manifest.number = number;
+        sample.bundle()
+    }
+
+    #[test]
+    fn every_bundle_of_a_file_is_found_by_the_sizes_of_its_blocks() {
+        let (found, result) = numbers(&[large(1), small(2), large(3), small(4)].concat());
+        assert_eq!(found, [1, 2, 3, 4]);
+        result.unwrap();
+    }
+
+    #[test]
+    fn wherever_a_file_ends_early_it_is_said_to() {
+        let first = small(1);
+        let both = [&first[..], &small(2)].concat();
+        for length in (0..both.len()).filter(|length| *length != first.len()) {
+            let (found, result) = numbers(&both[..length]);
+            match result {
+                Err(Error::Empty) => assert_eq!(length, 0),
+                Err(Error::Truncated) => assert!(found.len() <= if length < first.len() { 1 } else { 2 }),
+                other => panic!("{length} of {} bytes: {other:?}", both.len()),
+            }
+        }
+        assert_eq!(numbers(&first).0, [1]);
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_said_to_be_none() {
+        assert!(matches!(numbers(b"Subject: hello\n").1, Err(Error::NotABundle)));
+        let (found, result) = numbers(&[&small(1)[..], b"Subject: hello\n"].concat());
+        assert_eq!(found, [1]);
+        assert!(matches!(result, Err(Error::Corrupt { .. })));
+    }
+}

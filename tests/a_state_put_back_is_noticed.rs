@@ -1,0 +1,248 @@
+//! A state that was put back to an earlier one: in place, where only bundles can tell, and copied, where it is noticed at once.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Machine, Mailbox, make_peers, pair, pass, scratch};
+
+fn put(machine: &Machine, subject: &str) {
+    machine.put("INBOX", &format!("cur/{subject}:2,S"), format!("Subject: {subject}\n\n"), 1_600_000_000);
+}
+
+/// A machine's state database as it is between two commands: one file, and nothing beside it.
+struct Snapshot {
+    file: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Snapshot {
+    fn take(machine: &Machine) -> Self {
+        let file = machine.home.join("state.db");
+        assert!(!machine.home.join("state.db-wal").exists(), "the state is not at rest");
+        Self { bytes: fs::read(&file).unwrap(), file }
+    }
+
+    /// Puts it back as the snapshot of a file system or a virtual machine does: the file itself stays the same one.
+    fn put_back(&self) {
+        let inode = fs::metadata(&self.file).unwrap().ino();
+        fs::write(&self.file, &self.bytes).unwrap();
+        assert_eq!(fs::metadata(&self.file).unwrap().ino(), inode);
+    }
+}
+
+/// Both machines exchange bundles until both have shown to know all.
+fn exchange(one: &Machine, other: &Machine) {
+    for _ in 0..2 {
+        pass(one, other);
+        pass(other, one);
+    }
+}
+
+/// Both hold the same, and exactly these messages.
+#[track_caller]
+fn both_hold(one: &Machine, other: &Machine, subjects: &[&str]) {
+    let mailbox: Mailbox = one.mailbox();
+    assert_eq!(mailbox, other.mailbox());
+    for subject in subjects {
+        let digest = mailsync::model::Digest::of(format!("Subject: {subject}\n\n").as_bytes());
+        assert_eq!(mailbox.get(&digest).map(Vec::len), Some(1), "{subject}");
+    }
+    assert_eq!(mailbox.len(), subjects.len());
+}
+
+/// A desktop whose state forgets, in place, what it has done and told since: the message `forgotten`, which the laptop has.
+fn rolled_back(dir: &Path) -> (Machine, Machine) {
+    let (desktop, laptop) = pair(dir);
+    put(&desktop, "first");
+    exchange(&desktop, &laptop);
+    let snapshot = Snapshot::take(&desktop);
+    put(&desktop, "forgotten");
+    pass(&desktop, &laptop);
+    snapshot.put_back();
+    (desktop, laptop)
+}
+
+#[test]
+fn a_state_rolled_back_in_place_is_noticed_by_itself_when_a_peer_tells_what_it_forgot() {
+    let dir = scratch();
+    let (desktop, laptop) = rolled_back(dir.path());
+    put(&laptop, "of-the-laptop");
+    let told = laptop.ok(&["export"]).stdout;
+    put(&desktop, "later");
+    // What changed on disk meanwhile is found before every import: that is no part of it.
+    desktop.ok(&["scan"]);
+    let ran = desktop.refuses(
+        &["import"],
+        &told,
+        6,
+        &["laptop knows of changes made here", "doctor --new-identity", "export to laptop"],
+    );
+    assert!(!ran.stderr.contains("new incarnation"), "it can't have been noticed before: {ran:?}");
+    desktop.refuses(&["import", "--reply"], &told, 6, &["mailsync doctor --new-identity"]);
+    let file = dir.path().join("told.zst");
+    fs::write(&file, &told).unwrap();
+    let path = file.to_str().unwrap();
+    desktop.refuses(&["import", "--consume", path], b"", 6, &["mailsync doctor --new-identity", path]);
+    let looked_at = desktop.run(&["verify", path]);
+    assert_eq!(looked_at.code, 6, "{looked_at:?}");
+    assert!(looked_at.text().contains("mailsync doctor --new-identity"), "{looked_at:?}");
+    assert!(file.exists());
+
+    desktop.ok(&["doctor", "--new-identity"]);
+    // That one still starts from what is forgotten. The first bundle from here tells the laptop so.
+    assert_eq!(desktop.run(&["import", "--consume", path]).code, 3);
+    assert!(file.exists());
+    exchange(&desktop, &laptop);
+    both_hold(&desktop, &laptop, &["first", "forgotten", "later", "of-the-laptop"]);
+}
+
+#[test]
+fn a_state_rolled_back_in_place_is_noticed_by_a_peer_when_it_tells_something_else() {
+    let dir = scratch();
+    let (desktop, laptop) = rolled_back(dir.path());
+    put(&desktop, "later");
+    put(&laptop, "of-the-laptop");
+    laptop.ok(&["scan"]);
+    let words = ["desktop has forgotten changes that it made", "mailsync doctor --new-identity` on desktop"];
+    let told = desktop.ok(&["export"]).stdout;
+    laptop.refuses(&["import"], &told, 6, &words);
+    laptop.refuses(&["import", "--reply"], &told, 6, &words);
+    // Neither does it help to send everything.
+    let full = desktop.ok(&["export", "--full"]).stdout;
+    laptop.refuses(&["import"], &full, 6, &words);
+
+    desktop.ok(&["doctor", "--new-identity"]);
+    exchange(&desktop, &laptop);
+    both_hold(&desktop, &laptop, &["first", "forgotten", "later", "of-the-laptop"]);
+}
+
+#[test]
+fn a_state_and_its_mail_rolled_back_in_place_get_back_what_they_forgot() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "first");
+    put(&desktop, "moved");
+    exchange(&desktop, &laptop);
+    let snapshot = Snapshot::take(&desktop);
+    put(&desktop, "forgotten");
+    let cur = desktop.dir("INBOX").join("cur");
+    fs::rename(cur.join("moved:2,S"), cur.join("moved:2,FS")).unwrap();
+    pass(&desktop, &laptop);
+    let flagged = laptop.mailbox();
+    snapshot.put_back();
+    fs::remove_file(cur.join("forgotten:2,S")).unwrap();
+    fs::rename(cur.join("moved:2,FS"), cur.join("moved:2,S")).unwrap();
+    put(&desktop, "later");
+    let told = laptop.ok(&["export"]).stdout;
+    desktop.ok(&["scan"]);
+    desktop.refuses(&["import"], &told, 6, &["mailsync doctor --new-identity"]);
+    desktop.ok(&["doctor", "--new-identity"]);
+    exchange(&desktop, &laptop);
+    both_hold(&desktop, &laptop, &["first", "forgotten", "later", "moved"]);
+    assert!(flagged.iter().all(|message| laptop.mailbox().get(message.0) == Some(message.1)), "flags hold");
+}
+
+#[test]
+fn one_that_was_rolled_back_does_not_keep_the_bundles_of_others_in_a_directory_from_being_applied() {
+    let dir = scratch();
+    let (desktop, laptop) = rolled_back(dir.path());
+    let others = ["a", "b", "c", "d"].map(|name| Machine::replica(dir.path(), name));
+    let share = dir.path().join("share");
+    fs::create_dir(&share).unwrap();
+    let path = share.to_str().unwrap();
+    put(&desktop, "later");
+    desktop.ok(&["export", "-o", path]);
+    for other in &others {
+        make_peers(other, &laptop);
+        put(other, &other.name);
+        other.ok(&["export", "-o", path]);
+    }
+    let before = laptop.mailbox().len();
+    let ran = laptop.run(&["import", "--consume", path]);
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.stderr.contains("mailsync doctor --new-identity"), "{ran:?}");
+    assert_eq!(laptop.mailbox().len(), before + others.len());
+    assert_eq!(fs::read_dir(&share).unwrap().count(), 1);
+}
+
+fn copy(from: &Path, to: &Path) {
+    let ran = support::run(Command::new("cp").arg("-a").args([from, to]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+/// A laptop whose mail and state were copied to another machine, and what the copy says when it notices.
+fn copied(dir: &Path, laptop: &Machine) -> (Machine, String) {
+    let twin = Machine { name: "laptop".to_owned(), mail: dir.join("twin-mail"), home: dir.join("twin") };
+    copy(&laptop.mail, &twin.mail);
+    copy(&laptop.home, &twin.home);
+    let file = twin.home.join("config.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replace(laptop.mail.to_str().unwrap(), twin.mail.to_str().unwrap())).unwrap();
+    let said = twin.ok(&["scan"]).stderr;
+    (twin, said)
+}
+
+#[test]
+fn a_copied_state_is_noticed_and_told_how_to_become_a_replica_of_its_own() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "first");
+    exchange(&desktop, &laptop);
+    let (twin, said) = copied(dir.path(), &laptop);
+    for words in ["was copied", "new incarnation", "--home", "mailsync init", "mailsync invite", "mailsync join"] {
+        assert!(said.contains(words), "{words:?} should be in {said}");
+    }
+    assert!(!twin.ok(&["scan"]).stderr.contains("copied"), "once is enough");
+
+    // They go by one key, and take no bundles of each other's.
+    put(&laptop, "of-the-laptop");
+    put(&twin, "of-the-twin");
+    let by_twin = twin.ok(&["export", "--to", "desktop"]).stdout;
+    laptop.ok(&["scan"]);
+    let words = ["made with this replica's own key", "a copy of it", "--home", "mailsync init", "mailsync join"];
+    laptop.refuses(&["import"], &by_twin, 4, &words);
+    let share = dir.path().join("share");
+    fs::create_dir(&share).unwrap();
+    twin.ok(&["export", "--to", "desktop", "-o", share.to_str().unwrap()]);
+    let said = laptop.ok(&["import", "--consume", share.to_str().unwrap()]).stderr;
+    assert!(said.contains("made with this replica's own key") && said.contains("no bundle for this replica"), "{said}");
+    assert_eq!(fs::read_dir(&share).unwrap().count(), 1);
+    let own = laptop.ok(&["export", "--to", "desktop"]).stdout;
+    laptop.refuses(&["import"], &own, 4, &["made by this replica itself"]);
+    // What they changed reaches the desktop all the same.
+    for bundle in [&by_twin, &own] {
+        assert_eq!(desktop.run_with(&["import"], bundle).code, 0);
+    }
+    assert_eq!(desktop.mailbox().len(), 3);
+
+    // The way out, as it was told.
+    let invitation = desktop.ok(&["invite", "tablet"]).stdout;
+    let tablet = Machine { name: "tablet".to_owned(), home: dir.path().join("tablet"), mail: twin.mail.clone() };
+    let joined = tablet.run_with(&["join", tablet.mail.to_str().unwrap()], &invitation);
+    assert_eq!(joined.code, 0, "{}", joined.stderr);
+    exchange(&tablet, &desktop);
+    exchange(&laptop, &desktop);
+    both_hold(&desktop, &laptop, &["first", "of-the-laptop", "of-the-twin"]);
+    both_hold(&desktop, &tablet, &["first", "of-the-laptop", "of-the-twin"]);
+}
+
+#[test]
+fn a_copied_state_becomes_a_replica_of_its_own_by_init_as_well() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "first");
+    exchange(&desktop, &laptop);
+    let (twin, _) = copied(dir.path(), &laptop);
+    put(&twin, "of-the-twin");
+    let tablet = Machine { name: "tablet".to_owned(), home: dir.path().join("tablet"), mail: twin.mail.clone() };
+    tablet.init();
+    make_peers(&tablet, &desktop);
+    exchange(&tablet, &desktop);
+    exchange(&laptop, &desktop);
+    both_hold(&desktop, &laptop, &["first", "of-the-twin"]);
+    both_hold(&desktop, &tablet, &["first", "of-the-twin"]);
+}
