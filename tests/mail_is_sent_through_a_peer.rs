@@ -150,10 +150,10 @@ impl Chain {
         }
         chain.deliver_to(chain.sink.port);
         let rule = format!(
-            "\n[[allow]]\ncommand = \"sendmail\"\nexec = [{:?}, \"-C\", {:?}]\n\
+            "\n[[allow]]\ncommand = \"sendmail\"\nexec = [\"{}\", \"-C\", \"{}\"]\n\
              args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]\nfrom = [{:?}]\n",
-            programs::find("msmtp")?,
-            chain.msmtprc(),
+            programs::find("msmtp")?.display(),
+            chain.msmtprc().display(),
             names[0],
         );
         let file = chain.server().home.join("config.toml");
@@ -501,11 +501,12 @@ fn git_sends_patches_through_a_peer() {
     git(&["format-patch", "-q", "--root", "HEAD"]);
     let by = format!("--sendmail-cmd={}", sendmail(&chain));
     let patches = ["0001-Say-hello.patch", "0002-Say-gr-ere-things.patch"];
-    let send = ["send-email", "--quiet", "--confirm=never", "--suppress-cc=all", "--envelope-sender=ann@example.org"];
+    let command =
+        ["send-email", "--quiet", "--confirm=never", "--suppress-cc=all", "--envelope-sender=ann@example.org"];
     let to = ["--to=Ben <ben@example.org>", "--cc=cleo@example.org", &by];
     let files: Vec<String> = patches.iter().map(|patch| dir.join(patch).to_str().unwrap().to_owned()).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    git(&[&send[..], &to, &files].concat());
+    git(&[&command[..], &to, &files].concat());
     chain.there();
     let sent = chain.sink.arrived();
     assert_eq!(sent.len(), 2);
@@ -519,14 +520,14 @@ fn git_sends_patches_through_a_peer() {
     fs::remove_dir_all(dir.join(".git")).unwrap();
     fs::remove_file(dir.join("text")).unwrap();
     git(&["init", "-q"]);
-    let mut arrived = Vec::new();
+    let mut patches = Vec::new();
     for (n, sent) in sent.iter().enumerate() {
         let file = mail.join(n.to_string());
         fs::write(&file, &sent.bytes).unwrap();
-        arrived.push(file.to_str().unwrap().to_owned());
+        patches.push(file.to_str().unwrap().to_owned());
     }
-    let arrived: Vec<&str> = arrived.iter().map(String::as_str).collect();
-    git(&[&["am", "-q"][..], &arrived].concat());
+    let patches: Vec<&str> = patches.iter().map(String::as_str).collect();
+    git(&[&["am", "-q"][..], &patches].concat());
     assert_eq!(fs::read_to_string(dir.join("text")).unwrap(), texts[1]);
     assert_eq!(
         git(&["log", "--format=%an %s", "--reverse"]).text(),
