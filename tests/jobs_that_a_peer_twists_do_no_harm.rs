@@ -106,3 +106,36 @@ fn a_job_whose_body_is_said_to_be_a_message_doesnt_keep_that_message_from_anybod
         assert!(!kept.exists());
     }
 }
+
+#[test]
+fn a_server_that_was_rolled_back_in_place_and_says_so_doesnt_run_again_what_it_may_have_run() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let files = ["state.db", "state.db-wal"].map(|name| server.home.join(name));
+    let snapshot = files.each_ref().map(|file| fs::read(file).ok());
+    let job = laptop.run_with(&["uux", "server", "keep"], b"once\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    let bundle = home.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import"], &bundle).code, 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
+    for (file, bytes) in files.iter().zip(snapshot) {
+        match bytes {
+            // In place: it is the same file.
+            Some(bytes) => fs::write(file, bytes).unwrap(),
+            None => drop(fs::remove_file(file)),
+        }
+    }
+    server.ok(&["doctor", "--new-identity"]);
+    let ran = server.run_with(&["import"], &bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
+    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "interrupted");
+    // The laptop is told, and what it asks for from now on is run.
+    pass(&server, &home);
+    let said = pass(&home, &laptop).stderr;
+    assert!(said.contains("was interrupted: it may have run"), "{said}");
+    laptop.run_with(&["uux", "server", "keep"], b"twice\n");
+    pass(&laptop, &home);
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\ntwice\n");
+}

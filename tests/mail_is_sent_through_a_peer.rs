@@ -289,6 +289,30 @@ fn a_message_is_sent_by_a_machine_behind_the_peer_of_a_peer() {
 }
 
 #[test]
+fn one_update_sends_mail_and_tells_what_became_of_it() {
+    let Some(chain) = Chain::new(&["laptop", "server"]) else { return };
+    let (laptop, server) = (chain.laptop(), chain.server());
+    let file = laptop.home.join("config.toml");
+    let call =
+        [env!("CARGO_BIN_EXE_mailsync"), "--quiet", "--home", server.home.to_str().unwrap(), "import", "--reply"];
+    let call = format!("\n[peer.server]\ncall = {call:?}\n");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &call).unwrap();
+    let (good, bad) =
+        (chain.send(&["-t"], &message("good")), chain.send(&["--", "nobody@example.org"], &message("bad")));
+    let gone = chain.send(&["-t"], &message("gone"));
+    laptop.ok(&["jobs", "cancel", &gone]);
+    let said = laptop.ok(&["update"]).stderr;
+    assert!(said.contains(&format!("job {} for server failed with status ", &bad[..12])), "{said}");
+    assert!(said.contains("a job is done"), "{said}");
+    assert_eq!(chain.sink.arrived(), [arrived("default@example.org", &["ben@example.org"], message("good"))]);
+    let states = [&good, &bad, &gone].map(|job| chain.shown(job)["state"].clone());
+    assert_eq!(states, ["done", "failed", "cancelled"]);
+    // There is nothing left to do.
+    let status = laptop.ok(&["status", "--json"]).json();
+    assert_eq!((&status["jobs"]["queued"], &status["peers"][0]["unseen_jobs"]), (&0.into(), &0.into()), "{status}");
+}
+
+#[test]
 fn a_message_of_many_megabytes_is_sent_as_it_was() {
     let Some(chain) = Chain::new(&["laptop", "home", "server"]) else { return };
     let mut large = message("large");
