@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{Machine, Ran, make_peers, pass, programs, run, run_with, scratch};
 
-/// Keeps what it gets: the envelope and the very bytes. Knows nobody called `nobody`.
+/// Keeps what it gets: the envelope and the very bytes. Knows nobody called `nobody`. The files `full` and `slow` make it refuse
+/// all, or say only when they are gone that it has kept a message.
 const HANDLER: &str = r#"
-import json, os
+import asyncio, json, os
 
 class Keep:
     @classmethod
@@ -39,8 +40,11 @@ class Keep:
         path = os.path.join(self.directory, "%d" % self.count)
         with open(path + ".eml", "wb") as file:
             file.write(envelope.content)
-        with open(path + ".json", "w") as file:
+        with open(path + ".part", "w") as file:
             json.dump({"from": envelope.mail_from, "to": envelope.rcpt_tos}, file)
+        os.rename(path + ".part", path + ".json")
+        while os.path.exists(os.path.join(self.directory, "slow")):
+            await asyncio.sleep(0.05)
         return "250 OK"
 "#;
 
@@ -117,10 +121,10 @@ impl Sink {
         arrived
     }
 
-    /// Whether it takes no mail for now.
-    fn is_full(&self, full: bool) {
-        let file = self.dir.join("full");
-        if full { fs::write(file, "").unwrap() } else { fs::remove_file(file).unwrap() }
+    /// Makes it `full` or `slow`, or no longer.
+    fn set(&self, what: &str, on: bool) {
+        let file = self.dir.join(what);
+        if on { fs::write(file, "").unwrap() } else { fs::remove_file(file).unwrap() }
     }
 }
 
@@ -346,7 +350,7 @@ fn a_message_that_is_not_taken_is_told_of_and_sent_once_when_it_is_tried_again()
 
     // There is a server now, and it takes nothing.
     chain.deliver_to(chain.sink.port);
-    chain.sink.is_full(true);
+    chain.sink.set("full", true);
     let ran = chain.laptop().ok(&["jobs", "retry", short]);
     assert!(ran.stderr.contains("is queued; the next bundle carries it"), "{}", ran.stderr);
     chain.there();
@@ -359,7 +363,7 @@ fn a_message_that_is_not_taken_is_told_of_and_sent_once_when_it_is_tried_again()
     assert!(shown["result"]["stderr"].as_str().unwrap().contains("the disk is full"), "{shown}");
 
     // Now it takes it; this time it is tried again where it failed.
-    chain.sink.is_full(false);
+    chain.sink.set("full", false);
     let said = chain.server().ok(&["jobs", "retry", again]).stderr;
     assert!(said.contains("(sendmail): done"), "{said}");
     let once =
@@ -375,6 +379,40 @@ fn a_message_that_is_not_taken_is_told_of_and_sent_once_when_it_is_tried_again()
     chain.there();
     chain.back();
     once();
+}
+
+#[test]
+fn a_server_that_dies_while_it_sends_doesnt_send_again_and_says_that_it_may_have_sent() {
+    let Some(chain) = Chain::new(&["laptop", "server"]) else { return };
+    let (laptop, server) = (chain.laptop(), chain.server());
+    let job = chain.send(&["-t"], &message("x"));
+    let bundle = chain.dir.path().join("bundle");
+    fs::write(&bundle, laptop.ok(&["export"]).stdout).unwrap();
+    chain.sink.set("slow", true);
+    let mut import = server.command(&["import", bundle.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while chain.sink.arrived().is_empty() {
+        assert!(Instant::now() < deadline && import.try_wait().unwrap().is_none(), "nothing arrives");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "running");
+    import.kill().unwrap();
+    import.wait().unwrap();
+    // msmtp comes to its end without it.
+    chain.sink.set("slow", false);
+    for _ in 0..2 {
+        server.ok(&["import", bundle.to_str().unwrap()]);
+    }
+    chain.back();
+    let shown = chain.shown(&job);
+    assert_eq!((&shown["state"], &shown["status"]), (&"interrupted".into(), &Value::Null), "{shown}");
+    assert!(shown["result"]["reason"].as_str().unwrap().contains("it may have run"), "{shown}");
+    chain.there();
+    let once = arrived("default@example.org", &["ben@example.org"], message("x"));
+    assert_eq!(chain.sink.arrived(), [once]);
+    // Who has looked and found it missing can have it sent.
+    assert_eq!(server.ok(&["jobs", "retry", &job]).code, 0);
+    assert_eq!(chain.sink.arrived().len(), 2);
 }
 
 #[test]
