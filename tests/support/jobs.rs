@@ -16,7 +16,9 @@ pub fn bundle_of_jobs(key: &PrivateKey, lines: &[String], contents: &[&[u8]]) ->
     let incarnation = INCARNATION;
     let clock = Clock::from_bits(1_700_000_000_000 << 16).unwrap();
     let mut spool = JobSpool::new(Path::new("."));
-    lines.iter().for_each(|line| spool.push(line.as_bytes()).unwrap());
+    for line in lines {
+        spool.push(line.as_bytes()).unwrap();
+    }
     let jobs = spool.finish().unwrap();
     let records = RecordSpool::new(Path::new(".")).finish().unwrap();
     let manifest = Manifest {
