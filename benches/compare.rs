@@ -1,9 +1,13 @@
-//! mailsync beside its peers, on the same mail, in turns. `cargo bench --bench compare` makes its corpus, runs everything,
-//! prints a table of medians and ratios, and writes it to `docs/performance.md`.
+//! mailsync beside its peers, on the same mail, in turns; and what the model sends through networks. `cargo bench --bench
+//! compare` makes its corpus, runs everything, prints tables, and writes them to `docs/performance.md`. With `--only` one half
+//! is measured, and the other half of the report stays.
 //!
-//!     cargo bench --bench compare -- [--messages 100000] [--runs 5] [--dir /dev/shm] [--out docs/performance.md]
+//!     cargo bench --bench compare -- [--only programs|network] [--out docs/performance.md]
+//!         [--messages 100000] [--runs 5] [--dir /dev/shm]
+//!         [--replicas 100] [--steps 20000] [--seed 1]
 
 mod corpus;
+mod network;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -35,11 +39,20 @@ impl Runs {
     }
 }
 
+/// One half of what can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Programs,
+    Network,
+}
+
 struct Options {
+    only: Option<Half>,
     messages: u64,
     runs: usize,
     dir: PathBuf,
     out: Option<PathBuf>,
+    network: network::Options,
 }
 
 struct Bench {
@@ -52,20 +65,41 @@ struct Bench {
 
 fn main() {
     let options = parse();
+    let (only, network, out) = (options.only, options.network, options.out.clone());
+    let programs = (only != Some(Half::Network)).then(|| measure_programs(options));
+    let network = (only != Some(Half::Programs)).then(|| network::run(network));
+    for measured in [&programs, &network].into_iter().flatten() {
+        println!("{measured}");
+    }
+    let Some(out) = out else { return };
+    let before = fs::read_to_string(&out).unwrap_or_default();
+    let (old_programs, old_network) = before.split_at(before.find(network::HEADING).unwrap_or(before.len()));
+    let programs = programs.unwrap_or_else(|| old_programs.to_owned());
+    let network = network.unwrap_or_else(|| old_network.to_owned());
+    fs::create_dir_all(out.parent().expect("a file lies in a directory")).expect("docs can be made");
+    let report = format!("{}\n\n{}\n", programs.trim_end(), network.trim_end());
+    fs::write(out, format!("{}\n", report.trim())).expect("the report can be written");
+}
+
+/// Measures mailsync beside other programs and gives the report's first half.
+fn measure_programs(options: Options) -> String {
     let dir =
         tempfile::Builder::new().prefix("mailsync-bench-").tempdir_in(&options.dir).expect("the directory is writable");
     let mut random = Random::new(1);
     let words = corpus::words(&mut random);
     let mut bench = Bench { options, dir, words, random, table: String::new() };
     bench.run();
+    bench.table
 }
 
 fn parse() -> Options {
     let mut options = Options {
+        only: None,
         messages: 100_000,
         runs: 5,
         dir: if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() },
         out: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md")),
+        network: network::Options { replicas: 100, steps: 20_000, seed: 1 },
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -75,6 +109,16 @@ fn parse() -> Options {
             "--runs" => options.runs = value().parse().expect("--runs takes a number"),
             "--dir" => options.dir = value().into(),
             "--out" => options.out = Some(value()).filter(|path| path != "-").map(PathBuf::from),
+            "--replicas" => options.network.replicas = value().parse().expect("--replicas takes a number"),
+            "--steps" => options.network.steps = value().parse().expect("--steps takes a number"),
+            "--seed" => options.network.seed = value().parse().expect("--seed takes a number"),
+            "--only" => {
+                options.only = Some(match value().as_str() {
+                    "programs" => Half::Programs,
+                    "network" => Half::Network,
+                    other => panic!("--only takes programs or network, not {other}"),
+                });
+            }
             // cargo passes this to every bench.
             "--bench" => {}
             other => panic!("unknown option {other}"),
@@ -110,11 +154,6 @@ impl Bench {
                 self.peaks(&self.path(&format!("home-{count}")), count);
             }
             fs::remove_dir_all(&mail).expect("the corpus can be removed");
-        }
-        println!("{}", self.table);
-        if let Some(out) = &self.options.out {
-            fs::create_dir_all(out.parent().expect("a file lies in a directory")).expect("docs can be made");
-            fs::write(out, &self.table).expect("the table can be written");
         }
     }
 

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use disk::{Fault, Names, Op, Watch};
+use disk::{Fault, Frozen, Names, Op, Watch, beside};
 use mailsync::error::{Error, Result};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Digest;
@@ -237,30 +237,6 @@ fn check_equal(one: &Replica, other: &Replica, when: &str) {
     let (one, other) = (one.state(), other.state());
     assert_eq!(one.count_pending().unwrap(), 0, "{when}");
     assert_eq!(one.digest(), other.digest(), "{when}: the state digests");
-}
-
-/// The state database at the moment of a kill.
-struct Frozen(Vec<u8>, Option<Vec<u8>>);
-
-impl Frozen {
-    fn of(database: &Path) -> Self {
-        Self(fs::read(database).unwrap(), fs::read(beside(database, "-wal")).ok())
-    }
-
-    fn put_back(&self, database: &Path) {
-        fs::write(database, &self.0).unwrap();
-        let _ = fs::remove_file(beside(database, "-shm"));
-        match &self.1 {
-            Some(wal) => fs::write(beside(database, "-wal"), wal).unwrap(),
-            None => drop(fs::remove_file(beside(database, "-wal"))),
-        }
-    }
-}
-
-fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }
 
 /// The calls at which an interruption leaves something else behind than at the call before: something was changed in

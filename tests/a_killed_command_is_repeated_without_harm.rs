@@ -8,11 +8,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use corpus::Random;
-use support::{Machine, Mailbox, make_peers, pass, scratch};
+use support::{Machine, Mailbox, make_peers, pass, run_and_kill, scratch};
 
 const MESSAGES: u64 = 300;
 const KILLS: u64 = 100;
@@ -79,17 +78,6 @@ impl Saved {
         put_back(&self.0.join("mail"), &machine.mail);
         put_back(&self.0.join("home"), &machine.home);
     }
-}
-
-/// Runs a command and kills it after this long. Returns whether that came before its end.
-fn run_and_kill(command: &mut Command, after: Duration) -> bool {
-    let started = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(after.saturating_sub(started.elapsed()));
-    let running = child.try_wait().unwrap().is_none();
-    // A child that is not yet waited for still has its number, so that nobody else is hit.
-    let _ = child.kill();
-    running & !child.wait().unwrap().success()
 }
 
 /// The directories of all `tmp/`, and what lies in them.

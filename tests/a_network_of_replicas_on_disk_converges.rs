@@ -10,8 +10,11 @@ mod disk;
 mod network_on_disk;
 #[path = "simulation/rng.rs"]
 mod rng;
+#[path = "simulation/shrink.rs"]
+mod shrink;
 mod support;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use network_on_disk::{End, History, Network, Restores, Tally};
@@ -28,26 +31,37 @@ fn run(history: &History, restores: Restores) -> Result<End, String> {
     })
 }
 
-/// Runs the histories of these seeds, all of which must hold.
+/// Runs the histories of these seeds. The first that fails is told with its seed, and with as few of its steps as still fail.
+fn run_all(
+    seeds: Range<u64>,
+    history: impl Fn(u64) -> History,
+    run: impl Fn(&History) -> Result<End, String>,
+) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let wrong = match run(&history(seed)) {
+            Ok(end) => {
+                tally += end.tally;
+                continue;
+            }
+            Err(wrong) => format!("the history of seed {seed} fails: {wrong}"),
+        };
+        println!("{wrong}");
+        let smaller = history(seed).with_fewest_steps(|smaller| run(smaller).is_err());
+        return Err(match run(&smaller) {
+            Err(still) => format!("{wrong}\nIt still fails as {smaller:#?}\nwith: {still}"),
+            Ok(_) => format!("{wrong}\nBut not always."),
+        });
+    }
+    Ok(tally)
+}
+
+/// Runs the histories of these seeds, or of those that are asked for, all of which must hold.
 fn run_all_well(first: u64, count: u64, restores: Restores, history: impl Fn(u64) -> History) -> Tally {
     let first = number_from("MAILSYNC_FIRST_SEED").unwrap_or(first);
     let count = number_from("MAILSYNC_SEEDS").unwrap_or(count);
-    let mut tally = Tally::default();
-    for seed in first..first + count {
-        match run(&history(seed), restores) {
-            Ok(end) => tally += end.tally,
-            Err(wrong) => {
-                println!("The history of seed {seed} fails: {wrong}");
-                let smaller = history(seed).with_fewest_steps(|smaller| run(smaller, restores).is_err());
-                match run(&smaller, restores) {
-                    Err(still) => panic!(
-                        "the history of seed {seed} fails: {wrong}\nIt still fails as {smaller:#?}\nwith: {still}"
-                    ),
-                    Ok(_) => panic!("the history of seed {seed} fails, but not always: {wrong}"),
-                }
-            }
-        }
-    }
+    let tally = run_all(first..first + count, history, |history| run(history, restores))
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{tally:?}");
     tally
 }
@@ -59,13 +73,17 @@ fn of_three_to_eight(seed: u64) -> History {
 #[test]
 fn replicas_on_disk_that_are_never_restored_end_with_exactly_what_was_done() {
     let tally = run_all_well(0, 6, Restores::Never, of_three_to_eight);
-    assert!(tally.waited > 0 && tally.purged > 0 && tally.killed > 0, "histories that test nothing: {tally:?}");
+    let killed = tally.scans_killed > 0 && tally.exports_killed > 0 && tally.imports_killed > 0;
+    assert!(tally.waited > 0 && tally.purged > 0 && killed, "histories that test nothing: {tally:?}");
 }
 
 #[test]
 fn replicas_on_disk_that_are_restored_from_backups_converge() {
     let tally = run_all_well(10_000, 6, Restores::Noticed, of_three_to_eight);
-    assert!(tally.restored > 0 && tally.purged > 0 && tally.killed > 0, "histories that test nothing: {tally:?}");
+    assert!(
+        tally.restored > 0 && tally.purged > 0 && tally.imports_killed > 0,
+        "histories that test nothing: {tally:?}"
+    );
 }
 
 #[test]
@@ -78,4 +96,20 @@ fn twenty_replicas_on_disk_converge() {
 fn a_history_on_disk_always_ends_the_same_way() {
     let history = History::random(3, 30_000, 100);
     assert_eq!(run(&history, Restores::Noticed), run(&history, Restores::Noticed));
+}
+
+#[test]
+fn a_history_that_fails_is_told_with_its_seed_and_few_of_its_steps() {
+    // A fault on purpose: nothing may ever be purged. That takes a removal that both know of, and a purge.
+    let run = |history: &History| match run(history, Restores::Never)? {
+        End { tally, .. } if tally.purged > 0 => Err(String::from("something was purged")),
+        end => Ok(end),
+    };
+    let history = |seed| History::random(2, seed, 60);
+    let failing = (40_000..40_100).find(|&seed| run(&history(seed)).is_err()).expect("purges are common");
+    let told = run_all(failing..failing + 1, history, run).unwrap_err();
+    assert!(told.contains(&format!("seed {failing} fails: something was purged")), "{told}");
+    let steps = told.matches("after: ").count();
+    assert!((2..=8).contains(&steps), "{steps} steps are left:\n{told}");
+    assert!(told.contains("Remove") && told.contains("Purge"), "{told}");
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use corpus::Random;
 use mailsync::model::Digest;
-use support::{Machine, Ran, make_peers, pass, run, scratch};
+use support::{Machine, Ran, make_peers, pass, run, run_and_kill, scratch};
 
 /// A replica with this many messages in three folders.
 fn inviter(dir: &Path, messages: u64) -> Machine {
@@ -711,17 +711,6 @@ fn what_an_interrupted_join_has_left_says_nothing_about_flags_and_folders() {
     assert_eq!(send(&laptop, &desktop).code, 0);
     expect_same(&laptop, &desktop, "answered");
     assert_eq!(desktop.mailbox().len(), 60);
-}
-
-/// Runs a command and kills it after this long. Returns whether that came before its end.
-fn run_and_kill(command: &mut Command, after: Duration) -> bool {
-    let started = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(after.saturating_sub(started.elapsed()));
-    let running = child.try_wait().unwrap().is_none();
-    // A child that is not yet waited for still has its number, so that nobody else is hit.
-    let _ = child.kill();
-    running & !child.wait().unwrap().success()
 }
 
 #[test]

@@ -482,6 +482,27 @@ fn status_tells_what_is_here_and_what_a_peer_has_not_seen() {
 }
 
 #[test]
+fn status_tells_what_came_after_an_invitation_that_nobody_has_answered_yet() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.put("INBOX", "cur/1:2,", "in the invitation", 1);
+    desktop.ok(&["scan"]);
+    desktop.ok(&["invite", "laptop", "-o", dir.path().join("invitation.zst").to_str().unwrap()]);
+    let unseen = || {
+        let invited = desktop.ok(&["status", "--json"]).json()["invited"][0].clone();
+        assert_eq!(invited["name"], "laptop");
+        (invited["unseen_entries"].clone(), invited["unseen_bytes"].clone())
+    };
+    assert_eq!(unseen(), (json!(0), json!(0)));
+    assert!(desktop.ok(&["status"]).text().contains("nothing"));
+    desktop.put("INBOX", "cur/2:2,", "after it", 2);
+    fs::rename(desktop.dir("INBOX").join("cur/1:2,"), desktop.dir("INBOX").join("cur/1:2,S")).unwrap();
+    desktop.ok(&["scan"]);
+    assert_eq!(unseen(), (json!(2), json!(8)));
+    assert!(desktop.ok(&["status"]).text().contains("2 entries, 8 "), "{}", desktop.ok(&["status"]).text());
+}
+
+#[test]
 fn log_shows_the_newest_things_that_were_done() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

@@ -2,7 +2,7 @@
 //! that nobody removed is gone, and forgetting removals changes nothing.
 //!
 //! A seeded history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings
-//! it back.
+//! it back. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` have more and other histories tried than every run does.
 
 mod simulation;
 
@@ -86,14 +86,20 @@ fn histories() -> impl Strategy<Value = History> {
     (setup, vec(step, 0..200)).prop_map(|(setup, steps)| History { setup, steps })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128,
+fn config() -> ProptestConfig {
+    // What the surroundings ask for is in it already.
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { asked.cases } else { 128 },
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         // The same histories every time: a failure is found again.
-        rng_seed: RngSeed::Fixed(20),
-        ..ProptestConfig::default()
-    })]
+        rng_seed: if asked.rng_seed == RngSeed::Random { RngSeed::Fixed(20) } else { asked.rng_seed },
+        ..asked
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
 
     #[test]
     fn any_history_converges(history in histories()) {

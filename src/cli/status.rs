@@ -2,8 +2,7 @@
 
 use mailsync::config::Config;
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{JobCounts, PeerStatus, Replica};
-use mailsync::state::Invited;
+use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
 use serde_json::{Value, json};
 
 use super::output::{Output, bytes, printable, table, time};
@@ -15,13 +14,14 @@ pub fn run(context: &Context) -> Outcome {
     if context.out.json() {
         let folders: Vec<Value> =
             status.folders.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect();
-        let peers = status.peers.iter().map(|status| {
-            let mut peer = super::peer::peer_json(&status.peer);
-            peer["unseen_entries"] = status.unseen_entries.into();
-            peer["unseen_bytes"] = status.unseen_bytes.into();
-            peer["unseen_jobs"] = status.unseen_jobs.into();
+        let with_unseen = |mut peer: Value, unseen: Unseen| {
+            peer["unseen_entries"] = unseen.entries.into();
+            peer["unseen_bytes"] = unseen.bytes.into();
+            peer["unseen_jobs"] = unseen.jobs.into();
             peer
-        });
+        };
+        let peers = status.peers.iter().map(|one| with_unseen(super::peer::peer_json(&one.peer), one.unseen));
+        let invited = status.invited.iter().map(|one| with_unseen(super::peer::invited_json(&one.invited), one.unseen));
         return Output::print_json(&json!({
             "replica": replica_json(&replica),
             "entries": status.totals.entries,
@@ -37,7 +37,7 @@ pub fn run(context: &Context) -> Outcome {
                 "interrupted": status.jobs.interrupted,
             },
             "peers": peers.collect::<Vec<_>>(),
-            "invited": status.invited.iter().map(super::peer::invited_json).collect::<Vec<_>>(),
+            "invited": invited.collect::<Vec<_>>(),
         }));
     }
     let config = replica.config();
@@ -91,30 +91,34 @@ fn jobs_line(jobs: &JobCounts) -> Option<String> {
     (!words.is_empty()).then(|| format!("jobs       {} (see `mailsync jobs list`)", words.join(", ")))
 }
 
-fn invited_row(invited: &Invited) -> Vec<String> {
+fn invited_row(status: &InvitedStatus) -> Vec<String> {
+    let invited = &status.invited;
     let next = format!("mailsync join MAILROOT BUNDLE on {}", invited.name);
-    vec![invited.name.clone(), format!("invited {}", time(invited.made)), String::from("-"), next]
+    vec![invited.name.clone(), format!("invited {}", time(invited.made)), unseen_text(status.unseen), next]
+}
+
+fn unseen_text(unseen: Unseen) -> String {
+    let entries = (unseen.entries > 0).then(|| format!("{} entries, {}", unseen.entries, bytes(unseen.bytes)));
+    let jobs = (unseen.jobs > 0).then(|| format!("{} jobs", unseen.jobs));
+    let words: Vec<String> = entries.into_iter().chain(jobs).collect();
+    if words.is_empty() { String::from("nothing") } else { words.join(", ") }
 }
 
 fn peer_row(status: &PeerStatus) -> Vec<String> {
     let peer = &status.peer;
-    let mut unseen = match status.unseen_entries {
-        0 if status.unseen_jobs > 0 => String::new(),
-        0 => String::from("nothing"),
-        entries => format!("{entries} entries, {}", bytes(status.unseen_bytes)),
-    };
-    if status.unseen_jobs > 0 {
-        let comma = if unseen.is_empty() { "" } else { ", " };
-        unseen = format!("{unseen}{comma}{} jobs", status.unseen_jobs);
-    }
-    let next = if status.unseen_entries + status.unseen_jobs > 0 || peer.suspect {
+    let next = if status.unseen.entries + status.unseen.jobs > 0 || peer.suspect {
         format!("mailsync export --to {}", peer.name)
     } else if peer.last_heard.is_none() {
         String::from("import a bundle from there")
     } else {
         String::from("-")
     };
-    vec![peer.name.clone(), peer.last_heard.map_or_else(|| String::from("never"), time), unseen, next]
+    vec![
+        peer.name.clone(),
+        peer.last_heard.map_or_else(|| String::from("never"), time),
+        unseen_text(status.unseen),
+        next,
+    ]
 }
 
 pub fn replica_json(replica: &Replica) -> Value {

@@ -2,8 +2,7 @@
 //! only when it is whole and durable.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -102,7 +101,7 @@ impl Replica {
     /// Begins a file.
     pub(super) fn new_blob(&self) -> Result<NewBlob<'_>> {
         let dir = self.home.blobs();
-        make_private(&dir)?;
+        make_private(&*self.world.disk, &dir)?;
         let path = dir.join(format!(".{:016x}.part", (self.world.random)()));
         let disk = &*self.world.disk;
         let file = disk.create(&path).map_err(|error| Error::io("making", &path, error).advise(MAKE_ROOM))?;
@@ -131,20 +130,29 @@ impl Replica {
     pub(super) fn seal_blob(
         &self,
         readers: &[PublicKey],
-        write: impl FnOnce(&mut Sealer<NewBlob<'_>>) -> Result<()>,
+        write: impl FnOnce(&mut Sealer<BufWriter<NewBlob<'_>>>) -> Result<()>,
     ) -> Result<Sealed> {
         let blob = self.new_blob()?;
         let path = blob.path.clone();
         let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);
+        let blob = BufWriter::with_capacity(128 << 10, blob);
         let mut sealer = Sealer::new(readers, blob).map_err(fail)?;
         write(&mut sealer)?;
-        let blob = sealer.finish().map_err(fail)?;
+        let blob = sealer.finish().and_then(|blob| Ok(blob.into_inner()?)).map_err(fail)?;
         blob.keep()
     }
 
-    /// Removes files that no job needs any more. To be called when that is committed; what a crash leaves, a purge sweeps.
-    pub(super) fn remove_blobs(&self, digests: impl IntoIterator<Item = Digest>) -> Result<()> {
-        for digest in digests {
+    /// A job needs this no more, within a transaction. The file goes when that is committed, by
+    /// [`Replica::remove_unneeded_blobs`]; what a crash leaves, a purge sweeps.
+    pub(super) fn drop_blob(&self, digest: &Digest) -> Result<()> {
+        self.unneeded.borrow_mut().push(*digest);
+        self.state.remove_blob(digest)
+    }
+
+    /// Removes the files that no job needs any more.
+    pub(super) fn remove_unneeded_blobs(&self) -> Result<()> {
+        for digest in self.unneeded.take() {
+            // Another job may need it by now, or the transaction was undone.
             if self.state.blob(&digest)?.is_none() {
                 let path = self.blob_path(&digest);
                 remove_if_there(self.world.disk.unlink(&path))
@@ -183,11 +191,12 @@ fn older_than(path: &Path, age: Duration) -> bool {
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
 }
 
-/// Makes a directory for its owner only, if it isn't there.
-pub(super) fn make_private(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Error::io("making the directory", dir, error).advise("see that you may write there"))
+/// Makes a directory of the state directory, for its owner only and durably, if it isn't there.
+pub(super) fn make_private(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let fail = |error: io::Error| Error::io("making the directory", dir, error).advise(MAKE_ROOM);
+    match disk.make_dir(dir) {
+        Ok(()) => dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent)).map_err(fail),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(fail(error)),
+    }
 }

@@ -330,7 +330,8 @@ impl Replica {
                 let needed = 1024 + message.size;
                 let part = parts.last_mut().expect("there is a first part");
                 // The first one may stay without messages: a receiver that takes nothing else has the entries at least.
-                let may_stay_over = part.manifest.counts.messages > 0 || part.manifest.counts.entries > 0;
+                let counts = part.manifest.counts;
+                let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
                 if needed > left && may_stay_over {
                     let records = empty()?;
                     later.number = self.free_number(to, dir)?;

@@ -407,7 +407,7 @@ impl Replica {
                     self.record_heard(&peer, &manifest, options)?;
                     return Ok(Outcome::NothingNew);
                 }
-                let mut import = Import::new(self, options, peer, &manifest)?;
+                let mut import = Import::new(self, options, peer, &manifest, knowledge)?;
                 let outcome = import.apply(records, &manifest)?;
                 imported.changes = import.changes;
                 Ok(outcome)
@@ -567,8 +567,9 @@ impl<'r> Import<'r> {
         options: &'r ImportOptions,
         peer: Peer,
         manifest: &Manifest,
+        knowledge: Knowledge,
     ) -> Result<Self> {
-        let (knowledge, horizon) = (replica.state.knowledge()?, replica.state.horizon()?);
+        let horizon = replica.state.horizon()?;
         let full = manifest.kind == Kind::Full;
         Ok(Self {
             replica,
@@ -630,6 +631,7 @@ impl<'r> Import<'r> {
             Ok(outcome) => {
                 transaction.commit()?;
                 self.replica.materialise()?;
+                self.replica.remove_unneeded_blobs()?;
                 self.replica.tell_job_news(&self.job_news)?;
                 Ok(outcome)
             }

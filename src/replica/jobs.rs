@@ -161,7 +161,8 @@ impl Replica {
             }
         })?;
         if body.bytes > limits::MEMBER_BYTES {
-            self.remove_blobs([body.digest])?;
+            self.unneeded.borrow_mut().push(body.digest);
+            self.remove_unneeded_blobs()?;
             return Err(Error::usage(format!(
                 "asking {peer}: {} bytes of input are more than a bundle can hold",
                 body.bytes
@@ -184,7 +185,7 @@ impl Replica {
         let posted = Posted { signed: line.signed, signature: line.signature, command: command.to_vec() };
         let bytes = serde_json::to_vec(&posted).expect("strings have a JSON form");
         let dir = self.home.outbox();
-        make_private(&dir)?;
+        make_private(&*self.world.disk, &dir)?;
         // Sorted by name they are in the order in which they were asked for.
         let name = format!("{:016}-{id}", request.made);
         let (path, tmp) = (dir.join(format!("{name}.json")), dir.join(format!(".{name}.part")));
@@ -195,9 +196,11 @@ impl Replica {
         write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
             .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
-        disk.sync_dir(&dir).map_err(fail)?;
-        // The names of both directories may be new.
-        disk.sync_dir(self.home.state_dir()).map_err(fail)?;
+        if let Err(error) = disk.sync_dir(&dir) {
+            // Whoever hears of a failure asks again: it must not be there twice.
+            let _ = disk.unlink(&path);
+            return Err(fail(error));
+        }
         Ok(id)
     }
 
@@ -419,7 +422,7 @@ impl Replica {
             && let Some(old) = report_in(&known)?.result
             && Some(old) != report.result
         {
-            state.remove_blob(&old.digest)?;
+            self.drop_blob(&old.digest)?;
         }
         state.set_statement(job.key, StatementKind::Report, line)?;
         state.set_job_state(job.key, report.state, self.now())?;
@@ -432,7 +435,7 @@ impl Replica {
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
             let body = request_in(&line)?.body;
             if state.blob(&body.digest)?.is_some_and(|blob| blob.job == job.key) {
-                state.remove_blob(&body.digest)?;
+                self.drop_blob(&body.digest)?;
             }
         }
         Ok(())
@@ -537,14 +540,14 @@ impl Replica {
         Ok((line, request))
     }
 
-    /// Gives every job that is known here, in the order in which they came to be known; those that are still in the outbox
+    /// Gives every job that is known here, in the order in which they were asked for; those that are still in the outbox
     /// come last.
     pub fn each_job(&self, mut each: impl FnMut(JobStanding) -> Result<()>) -> Result<()> {
         let mut after = None;
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
+            after = Some((last.made, last.key));
             for job in batch {
                 each(self.standing(&job)?)?;
             }
@@ -623,7 +626,7 @@ impl Replica {
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
+            after = Some((last.made, last.key));
             found.extend(batch.into_iter().filter(|job| job.id.to_string().starts_with(digits)));
         }
         only_one(digits, found)
@@ -658,6 +661,7 @@ impl Replica {
         let job = self.find_job(digits)?;
         let standing = self.standing(&job)?;
         transaction.commit()?;
+        self.remove_unneeded_blobs()?;
         Ok(standing)
     }
 

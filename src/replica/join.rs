@@ -87,7 +87,8 @@ impl Replica {
         let inviter = replica.meet_inviter(&manifest, &key)?;
         let mut first = Imported::of(file, &manifest, &inviter);
         let mut found = ScanReport::default();
-        let mut import = Import::new(&replica, &import_options, inviter.clone(), &manifest)?;
+        let knowledge = replica.state.knowledge()?;
+        let mut import = Import::new(&replica, &import_options, inviter.clone(), &manifest, knowledge)?;
         import.join(before);
         first.outcome = import.apply(records, &manifest).map_err(|fault| fault.into_error().about(&about))?;
         first.changes = import.changes();

@@ -15,9 +15,9 @@ use super::contents::{self, Hashed};
 use super::listing::path_in;
 use super::scan::flags_of;
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Disk, Durability, Kind, copy_new};
+use crate::maildir::disk::{Disk, Kind};
 use crate::maildir::{FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, tmp_dirs};
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime, Origin, Stamp};
+use crate::model::{Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
 /// From this many directories on, one sync of the whole file system is cheaper than one of each.
@@ -253,7 +253,7 @@ impl Replica {
                         progress.lost.push(row.key);
                         return Ok(());
                     }
-                    disk.rename(&from, &to).map_err(|error| delivering(&to, &error))?;
+                    self.rename(&from, &to, progress).map_err(|error| delivering(&to, &error))?;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -335,41 +335,6 @@ impl Replica {
         Ok(())
     }
 
-    /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
-    /// if something else has its new name.
-    fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<bool> {
-        if !is_there(&*self.world.disk, source)? {
-            return is_there(&*self.world.disk, to);
-        }
-        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
-    }
-
-    /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
-    /// could: not if something else has the new name.
-    fn copy_across(&self, digest: &Digest, mtime: Mtime, source: &Path, tmp: &Path, to: &Path) -> io::Result<bool> {
-        let disk = &*self.world.disk;
-        for file in [tmp, to] {
-            self.make_dirs(file.parent().expect("a file lies in a directory"))?;
-        }
-        remove_if_there(disk.unlink(tmp))?;
-        copy_new(disk, source, tmp, mtime, Durability::Now)?;
-        match disk.rename(tmp, to) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.unlink(tmp)?;
-                // An interruption may have come between the new name and the end of the old one.
-                if contents::hash(disk, to)?.digest != *digest {
-                    return Ok(false);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
-        disk.unlink(source)?;
-        Ok(true)
-    }
-
     /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
     fn discard(&self, discard: &Discard, progress: &mut Progress) -> Result<Option<String>> {
         let disk = &*self.world.disk;
@@ -425,34 +390,6 @@ impl Replica {
         Ok(Some(file))
     }
 
-    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
-    fn rename(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        match disk.rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
-                let dir = to.parent().expect("a file lies in a directory");
-                self.make_dirs(dir)?;
-                progress.touch(dir);
-                disk.rename(from, to)
-            }
-            result => result,
-        }
-    }
-
-    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
-    /// system: what it leads to is to be copied.
-    fn rename_to_another_directory(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        self.rename(from, to, progress)?;
-        match disk.metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.rename(to, from)?;
-                Err(io::ErrorKind::CrossesDevices.into())
-            }
-            looked => looked.map(drop),
-        }
-    }
-
     /// Looks a file up by the base of its name.
     fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut Progress) -> Result<Option<(Sub, Vec<u8>)>> {
         if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
@@ -470,41 +407,6 @@ impl Replica {
             e.insert(bases);
         }
         Ok(progress.bases[&folder].get(base).cloned())
-    }
-
-    /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
-    pub(super) fn recover_contents(&self, row: &Row, tmp: &Path) -> Result<bool> {
-        let disk = &*self.world.disk;
-        for source in self.sources(&row.id.digest)? {
-            match contents::hash(disk, &source) {
-                Ok(found) if found.digest == row.id.digest => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
-                }
-                _ => continue,
-            }
-            let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
-            remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-            copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Files that should hold this message, where there are any.
-    pub(super) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
-        let mut sources = Vec::new();
-        for row in self.state.entries_of(digest)? {
-            match (row.at, self.state.pending(row.key)?) {
-                (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
-                (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),
-                _ => {}
-            }
-        }
-        if let Some(trashed) = self.state.trashed_message(digest)? {
-            sources.push(self.home.trash().join(trashed.file));
-        }
-        Ok(sources)
     }
 
     /// Makes the directories of folders that were made elsewhere.
@@ -754,7 +656,7 @@ impl Progress {
     }
 
     /// Notes that a name in the directory of this file has changed.
-    fn touch(&mut self, file: &Path) {
+    pub(super) fn touch(&mut self, file: &Path) {
         let dir = file.parent().expect("a file lies in a directory");
         if !self.touched.contains(dir) {
             self.touched.insert(dir.to_owned());
@@ -781,7 +683,7 @@ fn delivering(to: &Path, error: &io::Error) -> Error {
 }
 
 /// Whether something has this name.
-fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
+pub(super) fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

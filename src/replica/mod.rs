@@ -21,6 +21,7 @@ mod materialise;
 mod peers;
 mod pool;
 mod purge;
+mod relocate;
 mod run;
 mod scan;
 mod status;
@@ -42,7 +43,7 @@ pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
 pub use run::JobRun;
 pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
-pub use status::{JobCounts, PeerStatus, Status};
+pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
 use crate::bundle::{PrivateKey, PublicKey};
@@ -62,6 +63,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
+    /// What jobs need no more, by digest.
+    unneeded: std::cell::RefCell<Vec<crate::model::Digest>>,
     lock: std::cell::RefCell<Option<File>>,
 }
 
@@ -119,6 +122,7 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::default(),
+            unneeded: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
         })
     }

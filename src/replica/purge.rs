@@ -62,8 +62,7 @@ impl Replica {
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.key);
-            let mut blobs = Vec::new();
+            after = Some((last.made, last.key));
             let transaction = self.state.begin()?;
             for job in batch {
                 // One that was taken back and of which its target says nothing is over for everybody else.
@@ -73,12 +72,14 @@ impl Replica {
                 if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
                     continue;
                 }
-                blobs.extend(self.state.blobs_of(job.key)?);
+                for digest in self.state.blobs_of(job.key)? {
+                    self.drop_blob(&digest)?;
+                }
                 self.state.forget_job(&job, job.target == me)?;
                 purged.jobs += 1;
             }
             transaction.commit()?;
-            self.remove_blobs(blobs)?;
+            self.remove_unneeded_blobs()?;
         }
         self.sweep_blobs()
     }

@@ -99,7 +99,7 @@ impl Replica {
             let transaction = self.state.begin()?;
             self.conclude(job, state, &reason)?;
             transaction.commit()?;
-            self.remove_blobs([request.body.digest])?;
+            self.remove_unneeded_blobs()?;
             Ok(Some(self.job_run(job, state, Some(reason))?))
         };
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
@@ -200,8 +200,7 @@ impl Replica {
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         self.state.record(self.now(), "jobs run", Some(peer), &text)?;
         transaction.commit()?;
-        let (_, request) = self.request_of(job)?;
-        self.remove_blobs([request.body.digest])?;
+        self.remove_unneeded_blobs()?;
         self.job_run(job, state, reason)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Replica;
 use crate::error::Result;
-use crate::model::{FolderName, JobState};
+use crate::model::{FolderName, JobState, Knowledge};
 use crate::state::{Invited, Peer, Totals};
 
 /// What a replica holds, and how its peers stand.
@@ -21,7 +21,7 @@ pub struct Status {
     /// The peers with which bundles are exchanged, sorted by name.
     pub peers: Vec<PeerStatus>,
     /// The replicas that were invited and have not answered, sorted by name.
-    pub invited: Vec<Invited>,
+    pub invited: Vec<InvitedStatus>,
 }
 
 /// How a peer stands.
@@ -29,12 +29,28 @@ pub struct Status {
 pub struct PeerStatus {
     /// The peer.
     pub peer: Peer,
-    /// Entries with something that the peer has not shown to know.
-    pub unseen_entries: u64,
+    /// What it has not shown to know.
+    pub unseen: Unseen,
+}
+
+/// How a replica stands that was invited and has not answered.
+#[derive(Clone, Debug)]
+pub struct InvitedStatus {
+    /// The invitation.
+    pub invited: Invited,
+    /// What came after the invitation.
+    pub unseen: Unseen,
+}
+
+/// What a peer doesn't know, as far as is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Entries with something that is new to it.
+    pub entries: u64,
     /// The bytes of the messages that go with them.
-    pub unseen_bytes: u64,
-    /// Jobs of which something was said that the peer has not shown to know.
-    pub unseen_jobs: u64,
+    pub bytes: u64,
+    /// Jobs of which something was said that is new to it.
+    pub jobs: u64,
 }
 
 /// How many jobs of this replica's stand how: those that it asked for, and those that it was asked for.
@@ -64,9 +80,11 @@ impl Replica {
         let mut peers = Vec::new();
         for peer in self.state.neighbours()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
-            let (unseen_entries, unseen_bytes) = self.state.count_changed_since(&shown)?;
-            let unseen_jobs = self.state.count_jobs_since(&shown)?;
-            peers.push(PeerStatus { peer, unseen_entries, unseen_bytes, unseen_jobs });
+            peers.push(PeerStatus { unseen: self.unseen(&shown)?, peer });
+        }
+        let mut invited = Vec::new();
+        for one in self.state.invitations()? {
+            invited.push(InvitedStatus { unseen: self.unseen(&one.shown)?, invited: one });
         }
         let folders = folders.into_iter().collect();
         Ok(Status {
@@ -75,8 +93,13 @@ impl Replica {
             pending: self.state.count_pending()?,
             jobs: self.count_jobs()?,
             peers,
-            invited: self.state.invitations()?,
+            invited,
         })
+    }
+
+    fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
+        let (entries, bytes) = self.state.count_changed_since(shown)?;
+        Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
     }
 
     fn count_jobs(&self) -> Result<JobCounts> {

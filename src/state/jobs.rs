@@ -98,6 +98,10 @@ fn job(row: &SqlRow<'_>) -> Result<Job> {
     })
 }
 
+fn place_in_order(after: Option<(u64, JobKey)>) -> (i64, i64) {
+    after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0))
+}
+
 fn said(row: &SqlRow<'_>) -> Result<Said> {
     let kind = match row.get(1)? {
         0 => StatementKind::Request,
@@ -121,9 +125,11 @@ impl State {
         Ok(jobs)
     }
 
-    /// The next jobs in the order in which they came to be known here, after the one with the number `after`.
-    pub fn job_batch(&self, after: Option<JobKey>, limit: u32) -> Result<Vec<Job>> {
-        self.jobs_where("key > ? ORDER BY key LIMIT ?", (after.map_or(0, |key| key.0), limit))
+    /// The next jobs in the order in which they were asked for, after the one that was asked for at that time and has that
+    /// number.
+    pub fn job_batch(&self, after: Option<(u64, JobKey)>, limit: u32) -> Result<Vec<Job>> {
+        let (made, key) = place_in_order(after);
+        self.jobs_where("(made, key) > (?, ?) ORDER BY made, key LIMIT ?", (made, key, limit))
     }
 
     /// The job with this id.
@@ -143,7 +149,7 @@ impl State {
         state: JobState,
         after: Option<(u64, JobKey)>,
     ) -> Result<Option<Job>> {
-        let (made, key) = after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0));
+        let (made, key) = place_in_order(after);
         let found = self.jobs_where(
             "state = ? AND target = ? AND (made, key) > (?, ?) ORDER BY made, key LIMIT 1",
             (number(state), target.to_string(), made, key),

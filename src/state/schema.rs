@@ -76,6 +76,7 @@ CREATE TABLE job (
     made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
+CREATE INDEX job_made ON job (made);
 CREATE TABLE statement (
     job INTEGER NOT NULL, kind INTEGER NOT NULL, clock INTEGER NOT NULL, incarnation INTEGER NOT NULL,
     signed TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (job, kind)

@@ -1,6 +1,7 @@
 //! Histories: who there is, and what happens, step by step.
 
 use super::super::rng::Rng;
+use super::super::shrink::fewest_steps;
 
 /// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
 /// too.
@@ -26,14 +27,14 @@ pub enum Op {
     RenameFolder { folder: usize, to: usize },
     /// A folder is removed with everything in it.
     RemoveFolder { folder: usize },
-    /// The mail root is scanned.
-    Scan,
+    /// The mail root is scanned, by a command that may be killed at one of its file operations.
+    Scan { killed_at: Option<usize> },
     /// What nobody needs any more is forgotten.
     Purge,
-    /// A bundle for a neighbour is written.
-    Export { neighbour: usize, since_last: bool },
+    /// A bundle for a neighbour is written, by a command that may be killed.
+    Export { neighbour: usize, since_last: bool, killed_at: Option<usize> },
     /// A bundle is carried to where it belongs. It may get lost instead, stay to come again, or be imported by a command
-    /// that is killed at one of its file operations.
+    /// that may be killed.
     Carry { bundle: usize, arrives: bool, stays: bool, killed_at: Option<usize> },
     /// A bundle for a neighbour is written and imported at once, and so is one as an answer.
     Meet { neighbour: usize },
@@ -139,11 +140,14 @@ impl Step {
             49..51 => Op::MakeFolder { folder },
             51..52 => Op::RenameFolder { folder, to: rng.below(1 << 16) },
             52..53 => Op::RemoveFolder { folder },
-            53..54 => Op::Scan,
+            53..54 => Op::Scan { killed_at: random_kill(rng, 60, 30) },
             54..60 => Op::Purge,
-            60..73 => Op::Export { neighbour: some, since_last: rng.percent(20) },
+            60..73 => {
+                let since_last = rng.percent(20);
+                Op::Export { neighbour: some, since_last, killed_at: random_kill(rng, 20, 10) }
+            }
             73..86 => {
-                let killed_at = rng.percent(30).then(|| 1 + rng.below(40));
+                let killed_at = random_kill(rng, 30, 40);
                 Op::Carry { bundle: some, arrives: rng.percent(85), stays: rng.percent(20), killed_at }
             }
             86..96 => Op::Meet { neighbour: some },
@@ -152,6 +156,11 @@ impl Step {
         };
         Self { after, at, op }
     }
+}
+
+/// This often in a hundred, one of so many file operations at which a command is killed.
+fn random_kill(rng: &mut Rng, often: usize, operations: usize) -> Option<usize> {
+    rng.percent(often).then(|| 1 + rng.below(operations))
 }
 
 impl History {
@@ -164,22 +173,7 @@ impl History {
 
     /// This history without the steps that don't matter to `fails`.
     pub fn with_fewest_steps(self, fails: impl Fn(&Self) -> bool) -> Self {
-        let mut smallest = self;
-        let mut chunk = smallest.steps.len();
-        while chunk > 0 {
-            let mut start = 0;
-            while start < smallest.steps.len() {
-                let end = smallest.steps.len().min(start + chunk);
-                let mut smaller = smallest.clone();
-                smaller.steps.drain(start..end);
-                if fails(&smaller) {
-                    smallest = smaller;
-                } else {
-                    start = end;
-                }
-            }
-            chunk /= 2;
-        }
-        smallest
+        let with = |steps: &[Step]| Self { setup: self.setup.clone(), steps: steps.to_vec() };
+        with(&fewest_steps(self.steps.clone(), |steps| fails(&with(steps))))
     }
 }

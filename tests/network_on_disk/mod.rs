@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use mailsync::error::Error;
-use mailsync::maildir::disk::RealDisk;
+use mailsync::maildir::disk::{Disk, RealDisk};
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Knowledge, StateDigest};
 use mailsync::replica::{
@@ -43,7 +43,9 @@ pub enum Restores {
 pub struct Tally {
     pub applied: usize,
     pub waited: usize,
-    pub killed: usize,
+    pub scans_killed: usize,
+    pub exports_killed: usize,
+    pub imports_killed: usize,
     pub restored: usize,
     pub purged: u64,
     pub invited: usize,
@@ -55,7 +57,9 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.applied += other.applied;
         self.waited += other.waited;
-        self.killed += other.killed;
+        self.scans_killed += other.scans_killed;
+        self.exports_killed += other.exports_killed;
+        self.imports_killed += other.imports_killed;
         self.restored += other.restored;
         self.purged += other.purged;
         self.invited += other.invited;
@@ -269,15 +273,16 @@ impl Network {
                 }
             }
             Op::RemoveFolder { folder } => self.remove_folder(at, &name_of(folder)),
-            Op::Scan => drop(self.scanned(at)?),
+            Op::Scan { killed_at: None } => drop(self.scanned(at)?),
+            Op::Scan { killed_at: Some(call) } => self.scan_and_be_killed(at, call)?,
             Op::Purge => {
                 let purged = self.open(at)?.purge().map_err(|error| error.to_string())?;
                 self.tally.purged += purged.tombstones;
             }
-            Op::Export { neighbour, since_last } => {
+            Op::Export { neighbour, since_last, killed_at } => {
                 if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
-                    let letter = self.export(at, to, since_last)?;
-                    self.under_way.push(letter);
+                    let letter = self.export(at, to, since_last, killed_at)?;
+                    self.under_way.extend(letter);
                 }
             }
             Op::Carry { bundle, arrives, stays, killed_at } => {
@@ -295,7 +300,7 @@ impl Network {
             Op::Meet { neighbour } => {
                 if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
                     for (from, to) in [(at, to), (to, at)] {
-                        let letter = self.export(from, to, false)?;
+                        let letter = self.export(from, to, false, None)?.expect("nobody kills it");
                         self.import(&letter, None)?;
                     }
                 }
@@ -366,17 +371,49 @@ impl Network {
     }
 
     fn open(&self, at: usize) -> Result<Replica> {
-        let opened = self.machines[at].open(self.now, Box::new(RealDisk));
+        self.open_on(at, Box::new(RealDisk))
+    }
+
+    fn open_on(&self, at: usize, disk: Box<dyn Disk>) -> Result<Replica> {
+        let opened = self.machines[at].open(self.now, disk);
         opened.map_err(|error| format!("replica {at} can't be opened: {error}"))
+    }
+
+    /// A disk that is watched when a command is to be killed.
+    fn watched(&self, killed_at: Option<usize>) -> (Watch, Box<dyn Disk>) {
+        let watch = Watch::new(&self.dir.path().join("kept"));
+        let disk = if killed_at.is_some() { watch.disk() } else { Box::new(RealDisk) };
+        (watch, disk)
     }
 
     /// Opens the replica and scans.
     fn scanned(&mut self, at: usize) -> Result<Replica> {
-        let replica = self.open(at)?;
+        self.scanned_on(at, Box::new(RealDisk))
+    }
+
+    fn scanned_on(&mut self, at: usize, disk: Box<dyn Disk>) -> Result<Replica> {
+        let replica = self.open_on(at, disk)?;
         self.machines[at].settle(&mut self.ticks);
         let report = replica.scan(&ScanOptions::default()).map_err(|error| format!("replica {at} scans: {error}"))?;
         self.check_scan(at, &replica, &report)?;
         Ok(replica)
+    }
+
+    /// A scan is killed at this file operation, if it comes that far.
+    fn scan_and_be_killed(&mut self, at: usize, call: usize) -> Result<()> {
+        let (watch, disk) = self.watched(Some(call));
+        let replica = self.open_on(at, disk)?;
+        self.machines[at].settle(&mut self.ticks);
+        watch.arm(Fault::Stop(call));
+        let result = replica.scan(&ScanOptions::default());
+        if watch.struck().is_none() {
+            let report = result.map_err(|error| format!("replica {at} scans: {error}"))?;
+            return self.check_scan(at, &replica, &report);
+        }
+        self.tally.scans_killed += 1;
+        // It may have recorded what it found before, and then the next scan finds nothing.
+        self.record(&replica);
+        Ok(())
     }
 
     /// A scan finds what the person did, and nothing else.
@@ -412,27 +449,35 @@ impl Network {
         }
     }
 
-    fn export(&mut self, from: usize, to: usize, since_last: bool) -> Result<Letter> {
-        let replica = self.scanned(from)?;
+    /// Writes a bundle. `None` if the command was killed before there was one.
+    fn export(&mut self, from: usize, to: usize, since_last: bool, killed_at: Option<usize>) -> Result<Option<Letter>> {
+        let (watch, disk) = self.watched(killed_at);
+        let replica = self.scanned_on(from, disk)?;
         self.files += 1;
         let file = self.dir.path().join(format!("{}.zst", self.files));
         let fullness = if since_last { Fullness::SinceLast } else { Fullness::SinceShown };
         let options = ExportOptions { fullness, level: 1, ..ExportOptions::to_peer(&self.machines[to].name) };
+        if let Some(call) = killed_at {
+            watch.arm(Fault::Stop(call));
+        }
         let exported = replica.export_to_file(&options, &file);
-        exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
+        if watch.struck().is_some() {
+            self.tally.exports_killed += 1;
+            if !file.exists() {
+                return Ok(None);
+            }
+        } else {
+            exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
+        }
         let may_hold = Rc::new(self.machines[from].mail().into_iter().map(|mail| mail.digest).collect());
-        Ok(Letter { to, file, may_hold })
+        Ok(Some(Letter { to, file, may_hold }))
     }
 
     fn import(&mut self, letter: &Letter, killed_at: Option<usize>) -> Result<()> {
         let at = letter.to;
         let fail = |error: Error| format!("replica {at} imports {}: {error}", letter.file.display());
-        let watch = Watch::new(&self.dir.path().join("kept"));
-        let opened = match killed_at {
-            Some(_) => self.machines[at].open(self.now, watch.disk()),
-            None => self.machines[at].open(self.now, Box::new(RealDisk)),
-        };
-        let replica = opened.map_err(fail)?;
+        let (watch, disk) = self.watched(killed_at);
+        let replica = self.open_on(at, disk)?;
         self.machines[at].settle(&mut self.ticks);
         let options = ImportOptions::default();
         let report = replica.scan_before_import(&options).map_err(fail)?;
@@ -443,7 +488,7 @@ impl Network {
         let mut all = Vec::new();
         let result = replica.import_file(&letter.file, &options, |imported| all.push(imported));
         if watch.struck().is_some() {
-            self.tally.killed += 1;
+            self.tally.imports_killed += 1;
             return Ok(());
         }
         result.map_err(fail)?;
@@ -522,7 +567,7 @@ impl Network {
         for from in 0..self.machines.len() {
             for to in self.neighbours[from].clone() {
                 self.now += 1;
-                let letter = self.export(from, to, false)?;
+                let letter = self.export(from, to, false, None)?.expect("nobody kills it");
                 self.import(&letter, None)?;
                 fs::remove_file(letter.file).unwrap();
             }

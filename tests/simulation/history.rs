@@ -3,6 +3,7 @@
 use mailsync::model::Flag;
 
 use super::Rng;
+use super::shrink::fewest_steps;
 
 /// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
 /// too.
@@ -61,6 +62,8 @@ pub struct OldMail {
 pub struct Setup {
     /// Where incarnation numbers come from.
     pub seed: u64,
+    /// How many different messages there are.
+    pub messages: usize,
     /// Who exchanges bundles with whom.
     pub edges: Vec<(usize, usize)>,
     /// By how many milliseconds each replica's clock is wrong.
@@ -79,7 +82,7 @@ pub struct History {
 }
 
 /// How many different messages there are: few, so that the same one often turns up at several places.
-const MESSAGES: usize = 25;
+const FEW_MESSAGES: usize = 25;
 
 impl Setup {
     /// A tree, a ring or a mesh of that many replicas.
@@ -93,14 +96,14 @@ impl Setup {
         };
         let skews = (0..replicas).map(|_| rng.one_of(&[0, 0, 0, 500, -500, 100_000])).collect();
         let old_mail = (0..replicas).map(|_| if rng.percent(40) { OldMail::random(rng) } else { Vec::new() }).collect();
-        Self { seed, edges, skews, old_mail }
+        Self { seed, messages: FEW_MESSAGES, edges, skews, old_mail }
     }
 }
 
 impl OldMail {
     fn random(rng: &mut Rng) -> Vec<Self> {
         let count = 1 + rng.below(7);
-        let one = |_| Self { message: rng.below(MESSAGES), folder: rng.number_of_folder(), flags: random_flags(rng) };
+        let one = |_| Self { message: rng.any(), folder: rng.number_of_folder(), flags: random_flags(rng) };
         (0..count).map(one).collect()
     }
 }
@@ -113,9 +116,7 @@ impl Step {
         // An entry, a neighbour or a bundle, of however many there will be.
         let some = rng.below(1 << 16);
         let op = match rng.below(100) {
-            0..19 => {
-                Op::Deliver { message: rng.below(MESSAGES), folder: rng.number_of_folder(), flags: random_flags(rng) }
-            }
+            0..19 => Op::Deliver { message: rng.any(), folder: rng.number_of_folder(), flags: random_flags(rng) },
             19..23 => Op::Redeliver { removed: some, flags: random_flags(rng) },
             23..26 => Op::Copy { entry: some, folder: rng.number_of_folder() },
             26..40 => Op::SetFlag { entry: some, flag: Flag::Info(rng.one_of(b"FRST")), on: rng.percent(50) },
@@ -146,32 +147,20 @@ impl History {
         let setup = Setup::random(replicas, rng.number());
         Self { setup, steps: (0..steps).map(|_| Step::random(rng.number())).collect() }
     }
-}
 
-impl History {
     /// This history without the steps that don't matter to `fails`.
     pub fn with_fewest_steps(self, fails: impl Fn(&Self) -> bool) -> Self {
-        let mut smallest = self;
-        let mut chunk = smallest.steps.len();
-        while chunk > 0 {
-            let mut start = 0;
-            while start < smallest.steps.len() {
-                let end = smallest.steps.len().min(start + chunk);
-                let mut smaller = smallest.clone();
-                smaller.steps.drain(start..end);
-                if fails(&smaller) {
-                    smallest = smaller;
-                } else {
-                    start = end;
-                }
-            }
-            chunk /= 2;
-        }
-        smallest
+        let with = |steps: &[Step]| Self { setup: self.setup.clone(), steps: steps.to_vec() };
+        with(&fewest_steps(self.steps.clone(), |steps| fails(&with(steps))))
     }
 }
 
 impl Rng {
+    /// One of however many there are.
+    fn any(&mut self) -> usize {
+        self.below(usize::MAX)
+    }
+
     fn number_of_folder(&mut self) -> usize {
         self.below(super::network::FOLDERS.len())
     }

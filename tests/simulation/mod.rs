@@ -5,12 +5,15 @@
 //! come late. A [`History`] is a value: the same one always ends the same way, so that a failing one can be repeated and
 //! made smaller.
 
+#![allow(dead_code, unused_imports)] // Tests and bench use what they need.
+
 mod history;
 mod network;
 mod replica;
 mod rng;
+mod shrink;
 
 pub use history::{History, Op, Setup, Step};
 pub use network::{Network, Restores, Tally};
-pub use replica::{Bundle, Outcome, Replica};
+pub use replica::{Bundle, Outcome, Replica, size_of};
 pub use rng::Rng;

@@ -1,6 +1,7 @@
 //! A replica whose mail is only in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use mailsync::model::{
     Arrival, Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
@@ -87,7 +88,14 @@ pub struct Replica {
     issued: Vec<Clock>,
     entries: BTreeMap<EntryId, Entry>,
     folders: BTreeMap<FolderName, FolderState>,
+    /// The entries by the stamps of their registers: large networks write bundles all the time.
+    changes: BTreeMap<(Incarnation, Clock), Vec<EntryId>>,
+    /// How many entries each message has.
+    copies: BTreeMap<Digest, usize>,
     have: BTreeSet<Digest>,
+    /// The entries that are alive and whose contents are here, and those whose contents are not.
+    found: BTreeSet<EntryId>,
+    missing: BTreeSet<EntryId>,
     state: StateDigest,
     peers: BTreeMap<usize, Peer>,
     bundles: u64,
@@ -104,7 +112,11 @@ impl Replica {
             issued: Vec::new(),
             entries: BTreeMap::new(),
             folders: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            copies: BTreeMap::new(),
             have: BTreeSet::new(),
+            found: BTreeSet::new(),
+            missing: BTreeSet::new(),
             state: StateDigest::default(),
             peers: BTreeMap::new(),
             bundles: 0,
@@ -166,14 +178,12 @@ impl Replica {
 
     /// The messages that it should have and whose contents never came.
     pub fn wants(&self) -> BTreeSet<Digest> {
-        let alive = self.entries.iter().filter(|(_, entry)| entry.alive()).map(|(id, _)| id.digest);
-        alive.filter(|digest| !self.have.contains(digest)).collect()
+        self.missing.iter().map(|id| id.digest).collect()
     }
 
     /// The entries whose files a mail program would find.
     pub fn found(&self) -> impl Iterator<Item = &EntryId> {
-        let here = self.entries.iter().filter(|(id, entry)| entry.alive() && self.have.contains(&id.digest));
-        here.map(|(id, _)| id)
+        self.found.iter()
     }
 
     /// A stamp for what a scan finds at `now` (milliseconds by this replica's own clock).
@@ -199,9 +209,11 @@ impl Replica {
         while self.entries.get(&id).is_some_and(Entry::alive) {
             id.ordinal += 1;
         }
-        let entry = Entry::delivered(self.entries.get(&id), origin, stamp, folder.clone(), flags, 1, mtime);
+        let entry =
+            Entry::delivered(self.entries.get(&id), origin, stamp, folder.clone(), flags, size_of(&digest), mtime);
         self.have.insert(digest);
         self.put(&id, Some(entry));
+        self.sort_out_contents(&BTreeSet::new());
         self.make_folder(stamp, folder);
         id
     }
@@ -220,7 +232,6 @@ impl Replica {
     /// A message was removed.
     pub fn remove(&mut self, stamp: Stamp, id: &EntryId) {
         self.change(id, |entry| entry.remove(stamp));
-        self.drop_contents();
     }
 
     /// A folder was made, if it wasn't there.
@@ -249,17 +260,13 @@ impl Replica {
         let full = base.is_empty();
         self.bundles += 1;
         peer.sent = Some(self.knowledge.clone());
+        let wants = peer.wants.clone();
 
-        let entries: BTreeMap<_, _> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| full || !entry.covered_by(&base))
-            .map(|(id, entry)| (id.clone(), entry.clone()))
-            .collect();
+        let entries = if full { self.entries.clone() } else { self.changed_since(&base) };
         let folders =
             self.folders.iter().filter(|(_, folder)| full || !base.covers(folder.stamp)).map(|(n, s)| (n.clone(), *s));
         let needed = entries.iter().filter(|(_, entry)| entry.alive() && !base.covers(entry.born));
-        let contents = needed.map(|(id, _)| id.digest).chain(peer.wants.iter().copied());
+        let contents = needed.map(|(id, _)| id.digest).chain(wants);
         let last = base.get(self.incarnation);
         Bundle {
             from: self.name,
@@ -303,6 +310,7 @@ impl Replica {
         }
         let here = judge_absences_by(head.full, &self.knowledge, &head.tip, &self.knowledge, &self.horizon).clone();
         let there = judge_absences_by(head.full, &self.knowledge, &head.tip, &head.tip, &head.horizon);
+        self.have.extend(&bundle.contents);
         for (id, theirs) in &bundle.entries {
             if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &here) {
                 self.put(id, Some(entry));
@@ -312,7 +320,7 @@ impl Replica {
             let merged = self.folders.get(name).map_or(theirs, |mine| mine.merge(theirs));
             self.put_folder(name, merged);
         }
-        self.have.extend(&bundle.contents);
+        self.sort_out_contents(&bundle.contents);
         if head.full {
             self.horizon.join(&head.horizon);
             let dropped = self
@@ -324,7 +332,6 @@ impl Replica {
             }
         }
         self.knowledge.join(&head.tip);
-        self.drop_contents();
         if self.knowledge != head.tip {
             return Ok(Outcome::Applied);
         }
@@ -352,7 +359,6 @@ impl Replica {
             }
             self.put(&id, None);
         }
-        self.drop_contents();
     }
 
     /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued once
@@ -361,8 +367,12 @@ impl Replica {
         let old = std::mem::replace(&mut self.incarnation, new);
         let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, &self.knowledge)
             .expect("simulations end before the year 6429");
-        for entry in self.entries.values_mut() {
+        self.changes.clear();
+        for (id, entry) in &mut self.entries {
             entry.restamp(|stamp| plan.anew(stamp));
+            for change in changes_of(entry) {
+                self.changes.entry(change).or_insert_with(|| Vec::with_capacity(1)).push(id.clone());
+            }
         }
         for folder in self.folders.values_mut() {
             folder.stamp = plan.anew(folder.stamp);
@@ -381,16 +391,47 @@ impl Replica {
     }
 
     fn put(&mut self, id: &EntryId, entry: Option<Entry>) {
-        if let Some(new) = entry.as_ref().filter(|entry| entry.alive()) {
-            self.state.add(&new.canonical(id));
+        if let Some(old) = self.entries.remove(id) {
+            for change in changes_of(&old) {
+                let ids = self.changes.get_mut(&change).expect("every stamp of an entry leads to it");
+                ids.retain(|other| other != id);
+                if ids.is_empty() {
+                    self.changes.remove(&change);
+                }
+            }
+            if old.alive() {
+                self.state.remove(&old.canonical(id));
+                self.found.remove(id);
+                self.missing.remove(id);
+            }
+            *self.copies.get_mut(&id.digest).expect("there is one") -= 1;
         }
-        let old = match entry {
-            Some(entry) => self.entries.insert(id.clone(), entry),
-            None => self.entries.remove(id),
+        if let Some(new) = entry {
+            for change in changes_of(&new) {
+                self.changes.entry(change).or_insert_with(|| Vec::with_capacity(1)).push(id.clone());
+            }
+            if new.alive() {
+                self.state.add(&new.canonical(id));
+                let found = self.have.contains(&id.digest);
+                if found { &mut self.found } else { &mut self.missing }.insert(id.clone());
+            }
+            *self.copies.entry(id.digest).or_default() += 1;
+            self.entries.insert(id.clone(), new);
+        }
+        // Contents are kept as long as an entry is, removed or not.
+        if self.copies.get(&id.digest) == Some(&0) {
+            self.copies.remove(&id.digest);
+            self.have.remove(&id.digest);
+        }
+    }
+
+    fn changed_since(&self, base: &Knowledge) -> BTreeMap<EntryId, Entry> {
+        let after = |(incarnation, _)| {
+            let from = (Bound::Excluded((incarnation, base.get(incarnation))), Bound::Unbounded);
+            self.changes.range(from).take_while(move |((of, _), _)| *of == incarnation)
         };
-        if let Some(old) = old.filter(Entry::alive) {
-            self.state.remove(&old.canonical(id));
-        }
+        let ids: BTreeSet<_> = self.knowledge.iter().flat_map(after).flat_map(|(_, ids)| ids).collect();
+        ids.into_iter().map(|id| (id.clone(), self.entries[id].clone())).collect()
     }
 
     fn put_folder(&mut self, name: &FolderName, folder: FolderState) {
@@ -402,11 +443,28 @@ impl Replica {
         }
     }
 
-    /// Contents are kept as long as the entry is, removed or not.
-    fn drop_contents(&mut self) {
-        let kept: BTreeSet<_> = self.entries.keys().map(|id| id.digest).collect();
-        self.have.retain(|digest| kept.contains(digest));
+    /// These contents came, and the entries with them. Contents without an entry are not kept.
+    fn sort_out_contents(&mut self, came: &BTreeSet<Digest>) {
+        for digest in came.iter().filter(|digest| !self.copies.contains_key(*digest)) {
+            self.have.remove(digest);
+        }
+        let have = &self.have;
+        let (mut found, missing): (BTreeSet<_>, _) =
+            std::mem::take(&mut self.missing).into_iter().partition(|id| have.contains(&id.digest));
+        self.missing = missing;
+        self.found.append(&mut found);
     }
+}
+
+/// The stamps of an entry's registers, as they stand in [`Replica::changes`].
+fn changes_of(entry: &Entry) -> BTreeSet<(Incarnation, Clock)> {
+    let stamps = entry.stamps().filter(|&stamp| stamp != Stamp::ZERO);
+    stamps.map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+}
+
+/// How many bytes a message has: from 1 to 32 KiB, like most mail.
+pub fn size_of(digest: &Digest) -> u64 {
+    1024 << (digest.0[0] % 6)
 }
 
 fn canonical_folder(name: &FolderName) -> Vec<u8> {

@@ -333,6 +333,33 @@ impl Disk for Watch {
     }
 }
 
+/// The state database at the moment of a kill.
+pub struct Frozen(Vec<u8>, Option<Vec<u8>>);
+
+impl Frozen {
+    /// What it is now.
+    pub fn of(database: &Path) -> Self {
+        Self(fs::read(database).unwrap(), fs::read(beside(database, "-wal")).ok())
+    }
+
+    /// Puts it back; the database remains the same file.
+    pub fn put_back(&self, database: &Path) {
+        fs::write(database, &self.0).unwrap();
+        let _ = fs::remove_file(beside(database, "-shm"));
+        match &self.1 {
+            Some(wal) => fs::write(beside(database, "-wal"), wal).unwrap(),
+            None => drop(fs::remove_file(beside(database, "-wal"))),
+        }
+    }
+}
+
+/// The file of SQLite's that lies beside a database.
+pub fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 /// How often each operation was done.
 pub fn tally(calls: &[Call]) -> BTreeMap<Op, usize> {
     let mut tally = BTreeMap::new();

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mailsync::config::Config;
 use mailsync::maildir::FileName;
@@ -289,4 +289,15 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs a command and kills it after this long. Returns whether that came before its end.
+pub fn run_and_kill(command: &mut Command, after: Duration) -> bool {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(after.saturating_sub(started.elapsed()));
+    let running = child.try_wait().unwrap().is_none();
+    // A child that is not yet waited for still has its number, so that nobody else is hit.
+    let _ = child.kill();
+    running & !child.wait().unwrap().success()
 }

@@ -1,0 +1,124 @@
+//! Renames and copies of message files: within a file system and across, and contents found elsewhere on this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Replica;
+use super::contents;
+use super::materialise::{Progress, is_there, remove_if_there};
+use crate::error::{Error, Result};
+use crate::maildir::disk::{Durability, copy_new};
+use crate::model::{Digest, Mtime};
+use crate::state::{Pending, Place, Row};
+
+impl Replica {
+    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
+    pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
+                let dir = to.parent().expect("a file lies in a directory");
+                self.make_dirs(dir)?;
+                progress.touch(dir);
+                disk.rename(from, to)
+            }
+            result => result,
+        }
+    }
+
+    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
+    /// system: what it leads to is to be copied.
+    pub(super) fn rename_to_another_directory(
+        &self,
+        from: &Path,
+        to: &Path,
+        progress: &mut Progress,
+    ) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        self.rename(from, to, progress)?;
+        match disk.metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.rename(to, from)?;
+                Err(io::ErrorKind::CrossesDevices.into())
+            }
+            looked => looked.map(drop),
+        }
+    }
+
+    /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
+    /// if something else has its new name.
+    pub(super) fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<bool> {
+        if !is_there(&*self.world.disk, source)? {
+            return is_there(&*self.world.disk, to);
+        }
+        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
+    }
+
+    /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
+    /// could: not if something else has the new name.
+    pub(super) fn copy_across(
+        &self,
+        digest: &Digest,
+        mtime: Mtime,
+        source: &Path,
+        tmp: &Path,
+        to: &Path,
+    ) -> io::Result<bool> {
+        let disk = &*self.world.disk;
+        for file in [tmp, to] {
+            self.make_dirs(file.parent().expect("a file lies in a directory"))?;
+        }
+        remove_if_there(disk.unlink(tmp))?;
+        copy_new(disk, source, tmp, mtime, Durability::Now)?;
+        match disk.rename(tmp, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.unlink(tmp)?;
+                // An interruption may have come between the new name and the end of the old one.
+                if contents::hash(disk, to)?.digest != *digest {
+                    return Ok(false);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
+        disk.unlink(source)?;
+        Ok(true)
+    }
+
+    /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
+    pub(super) fn recover_contents(&self, row: &Row, tmp: &Path) -> Result<bool> {
+        let disk = &*self.world.disk;
+        for source in self.sources(&row.id.digest)? {
+            match contents::hash(disk, &source) {
+                Ok(found) if found.digest == row.id.digest => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                }
+                _ => continue,
+            }
+            let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+            remove_if_there(disk.unlink(tmp)).map_err(fail)?;
+            copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Files that should hold this message, where there are any.
+    pub(super) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+        let mut sources = Vec::new();
+        for row in self.state.entries_of(digest)? {
+            match (row.at, self.state.pending(row.key)?) {
+                (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
+                (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),
+                _ => {}
+            }
+        }
+        if let Some(trashed) = self.state.trashed_message(digest)? {
+            sources.push(self.home.trash().join(trashed.file));
+        }
+        Ok(sources)
+    }
+}
