@@ -309,8 +309,9 @@ fn one_update_sends_mail_and_tells_what_became_of_it() {
     assert!(said.contains(&format!("job {} for server failed with status ", &bad[..12])), "{said}");
     assert!(said.contains("a job is done"), "{said}");
     assert_eq!(chain.sink.arrived(), [arrived("default@example.org", &["ben@example.org"], message("good"))]);
-    let states = [&good, &bad, &gone].map(|job| chain.shown(job)["state"].clone());
-    assert_eq!(states, ["done", "failed", "cancelled"]);
+    for (job, state) in [(&good, "done"), (&bad, "failed"), (&gone, "cancelled")] {
+        assert_eq!(chain.shown(job)["state"], state);
+    }
     // There is nothing left to do.
     let status = laptop.ok(&["status", "--json"]).json();
     assert_eq!((&status["jobs"]["queued"], &status["peers"][0]["unseen_jobs"]), (&0.into(), &0.into()), "{status}");
