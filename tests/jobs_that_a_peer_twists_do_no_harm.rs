@@ -1,5 +1,5 @@
 //! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a second time,
-//! and no mail is held up.
+//! and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
 
 mod support;
 
@@ -138,4 +138,39 @@ fn a_server_that_was_rolled_back_in_place_and_says_so_doesnt_run_again_what_it_m
     pass(&laptop, &home);
     pass(&home, &server);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\ntwice\n");
+}
+
+#[test]
+fn a_laptop_that_was_restored_learns_from_others_what_it_has_asked_for_and_can_ask_for_it_again() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let copy = |from: &Path, to: &Path| {
+        assert_eq!(run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).code, 0);
+    };
+    let backup = dir.path().join("backup");
+    copy(&laptop.home, &backup);
+    let job = laptop.run_with(&["uux", "server", "keep", "--", "x"], b"once\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    fs::remove_dir_all(&laptop.home).unwrap();
+    copy(&backup, &laptop.home);
+    let bundle = home.ok(&["export", "--to", "laptop", "--full"]).stdout;
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    let shown = laptop.ok(&["jobs", "show", &job, "--json"]).json();
+    assert_eq!((&shown["state"], &shown["command"]), (&"queued".into(), &serde_json::json!(["keep", "--", "x"])));
+    assert_eq!(home.ok(&["jobs", "show", &job, "--json"]).json()["command"], serde_json::Value::Null);
+    // The rule allows no arguments.
+    pass(&home, &server);
+    pass(&server, &home);
+    pass(&home, &laptop);
+    assert_eq!(laptop.ok(&["jobs", "show", &job, "--json"]).json()["state"], "rejected");
+    assert!(!kept.exists());
+    let file = server.home.join("config.toml");
+    let rules = fs::read_to_string(&file)
+        .unwrap()
+        .replace("\nfrom = [\"laptop\"]", "\nfrom = [\"laptop\"]\nargs = [\"--\", \"x\"]");
+    fs::write(&file, rules).unwrap();
+    laptop.ok(&["jobs", "retry", &job]);
+    pass(&laptop, &home);
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
 }

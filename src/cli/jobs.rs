@@ -121,7 +121,7 @@ fn show(context: &Context, id: &str) -> Outcome {
         return Output::print_json(&document);
     }
     let command = standing.command.as_ref().map_or_else(
-        || String::from("only its requester and its target can read it"),
+        || String::from("not known here; its requester and its target can read it"),
         |command| command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     );
     let mut lines = vec![
