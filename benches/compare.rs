@@ -4,7 +4,7 @@
 //!
 //!     cargo bench --bench compare -- [--only programs|network] [--out docs/performance.md]
 //!         [--messages 100000] [--runs 5] [--dir /dev/shm]
-//!         [--replicas 100] [--steps 20000] [--seed 1]
+//!         [--replicas 100] [--steps 100000] [--seed 1]
 
 mod corpus;
 mod network;
@@ -99,7 +99,7 @@ fn parse() -> Options {
         runs: 5,
         dir: if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() },
         out: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md")),
-        network: network::Options { replicas: 100, steps: 20_000, seed: 1 },
+        network: network::Options { replicas: 100, steps: 100_000, seed: 1 },
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

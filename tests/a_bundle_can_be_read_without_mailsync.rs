@@ -1,5 +1,7 @@
 //! A bundle outlives the program that wrote it: zstd, tar, sha256sum and ssh-keygen are enough to check it by hand and to
-//! take the mail out.
+//! take the mail out, and age to read what jobs hold.
+
+mod support;
 
 use std::fs;
 use std::io::Write as _;
@@ -11,6 +13,8 @@ use mailsync::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Knowledge, Mtime, Origin, Stamp,
     StateDigest,
 };
+use support::jobs::bundle_of_jobs;
+use support::{Machine, pair, programs, scratch};
 
 const MESSAGES: [&str; 2] = ["From: a@example.org\nSubject: one\n\nHello.\n", "From: b@example.org\n\nHello again.\n"];
 
@@ -153,4 +157,150 @@ fn a_bundle_packed_and_signed_with_common_tools_is_read() {
     let reader = stream.next_bundle().unwrap().unwrap();
     reader.verify(&key.public_key()).unwrap().drain_verified().unwrap();
     assert!(stream.next_bundle().unwrap().is_none());
+}
+
+/// Unpacks a bundle in a directory of its own.
+fn unpack(dir: &Path, bundle: &[u8]) {
+    fs::create_dir(dir).unwrap();
+    fs::write(dir.join("b.zst"), bundle).unwrap();
+    let tar = run(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
+    run(dir, "tar", "tar", &["-xf", "-"], &tar);
+}
+
+/// Checks the only statement in an unpacked bundle, which must be by this machine, and gives it. It is in the file `signed`.
+fn check_statement(dir: &Path, by: &Machine) -> serde_json::Value {
+    let jobs = fs::read_to_string(dir.join("jobs.jsonl")).unwrap();
+    assert_eq!((jobs.lines().count(), jobs.ends_with('\n')), (1, true), "{jobs}");
+    let line: serde_json::Value = serde_json::from_str(&jobs).unwrap();
+    fs::write(dir.join("signed"), line["signed"].as_str().unwrap()).unwrap();
+    fs::write(dir.join("signed.sig"), line["signature"].as_str().unwrap()).unwrap();
+    fs::write(dir.join("allowed_signers"), format!("{} {}\n", by.name, by.key())).unwrap();
+    let verify = ["-Y", "verify", "-f", "allowed_signers", "-I", &by.name, "-n", "mailsync-job", "-s", "signed.sig"];
+    let signed = fs::read(dir.join("signed")).unwrap();
+    let verified = String::from_utf8(run(dir, "openssh-client", "ssh-keygen", &verify, &signed)).unwrap();
+    assert!(verified.starts_with("Good \"mailsync-job\" signature"), "{verified}");
+    serde_json::from_slice(&signed).unwrap()
+}
+
+/// Opens with a machine's key what a statement names, and gives its first line and the rest.
+fn open_sealed(dir: &Path, sealed: &serde_json::Value, key: &Path) -> (serde_json::Value, Vec<u8>) {
+    let file = format!("messages/{}", sealed["digest"].as_str().unwrap());
+    assert_eq!(fs::metadata(dir.join(&file)).unwrap().len(), sealed["bytes"]);
+    let sum = run_text(dir, "coreutils", "sha256sum", &[&file]);
+    assert_eq!(sum[..64], file["messages/".len()..]);
+    let opened = run(dir, "age", "age", &["-d", "-i", key.to_str().unwrap(), &file], b"");
+    let end = opened.iter().position(|&byte| byte == b'\n').unwrap();
+    (serde_json::from_slice(&opened[..end]).unwrap(), opened[end + 1..].to_vec())
+}
+
+/// Lets a peer have a command run by a machine.
+fn allow(machine: &Machine, command: &str, exec: &[&str], from: &str) {
+    let file = machine.home.join("config.toml");
+    let rule =
+        format!("\n[[allow]]\ncommand = \"{command}\"\nexec = {exec:?}\nargs = [\"@word\"]\nfrom = [\"{from}\"]\n");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &rule).unwrap();
+}
+
+#[test]
+fn what_is_said_about_jobs_can_be_checked_and_opened_with_common_tools() {
+    if programs::find("age").is_none() {
+        return;
+    }
+    let dir = scratch();
+    let (laptop, server) = pair(dir.path());
+    let stranger = Machine::replica(dir.path(), "stranger");
+    allow(&server, "echo", &["/bin/sh", "-c", "cat; echo wrong >&2; exit 3"], &laptop.name);
+    let input = b"Gr\xfc\xdfe\n\0no end of line";
+    let id = laptop.run_with(&["uux", &server.name, "echo", "x"], input).text().trim().to_owned();
+
+    let request = laptop.ok(&["export", "--to", &server.name]).stdout;
+    let at = dir.path().join("request");
+    unpack(&at, &request);
+    let said = check_statement(&at, &laptop);
+    assert_eq!(id, run_text(&at, "coreutils", "sha256sum", &["signed"])[..32]);
+    let whose = |machine: &Machine| machine.ok(&["status", "--json"]).json()["replica"]["id"].clone();
+    assert_eq!((&said["type"], &said["requester"]), (&"request".into(), &whose(&laptop)));
+    assert_eq!(said["target"], whose(&server));
+    for machine in [&laptop, &server] {
+        let (head, rest) = open_sealed(&at, &said["body"], &machine.home.join("key"));
+        assert_eq!(head, serde_json::json!({ "requester": whose(&laptop), "command": ["echo", "x"] }));
+        assert_eq!(rest, input);
+    }
+    let mut age = Command::new("age");
+    age.arg("-d")
+        .arg("-i")
+        .arg(stranger.home.join("key"))
+        .arg(at.join("messages").join(said["body"]["digest"].as_str().unwrap()));
+    assert_ne!(support::run(&mut age).code, 0);
+
+    let answer = server.run_with(&["import", "--reply"], &request);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let at = dir.path().join("report");
+    unpack(&at, &answer.stdout);
+    let said = check_statement(&at, &server);
+    assert_eq!((&said["type"], &said["job"], &said["attempt"]), (&"report".into(), &id.into(), &1.into()));
+    assert_eq!((&said["state"], &said["status"]), (&"failed".into(), &3.into()));
+    for machine in [&laptop, &server] {
+        let (head, rest) = open_sealed(&at, &said["result"], &machine.home.join("key"));
+        assert_eq!(head["reason"], "it ended with status 3");
+        assert!(head["started"].is_u64() && head["ended"].is_u64(), "{head}");
+        let both = [&head["stdout_bytes"], &head["stderr_bytes"], &head["stdout_cut"], &head["stderr_cut"]];
+        assert_eq!(both, [&serde_json::json!(input.len()), &6.into(), &false.into(), &false.into()]);
+        assert_eq!(rest, [&input[..], b"wrong\n"].concat());
+    }
+}
+
+/// The other way round: ssh-keygen and age make a job that is run.
+#[test]
+fn a_job_that_was_signed_and_sealed_with_common_tools_is_run() {
+    if programs::find("age").is_none() {
+        return;
+    }
+    let scratch = scratch();
+    let dir = scratch.path();
+    run(dir, "openssh-client", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", "key"], b"");
+    let key = PrivateKey::from_openssh(&fs::read_to_string(dir.join("key")).unwrap()).unwrap();
+    let server = Machine::replica(dir, "server");
+    server.ok(&["peer", "add", "x", "--key", dir.join("key.pub").to_str().unwrap()]);
+    let got = dir.join("got");
+    allow(&server, "keep", &["/bin/sh", "-c", &format!("cat > {}; echo \"$1\"", got.display()), "sh"], "x");
+
+    let requester = key.public_key().id();
+    let body = format!("{{\"requester\": \"{requester}\", \"command\": [\"keep\", \"word\"]}}\nHello.\n");
+    fs::write(dir.join("server.pub"), server.key() + "\n").unwrap();
+    let body = run(dir, "age", "age", &["-R", "server.pub", "-R", "key.pub"], body.as_bytes());
+    let target = server.ok(&["status", "--json"]).json()["replica"]["id"].clone();
+    let sealed = serde_json::json!({ "digest": Digest::of(&body).to_string(), "bytes": body.len() });
+    let request = serde_json::json!({
+        "type": "request", "requester": requester.to_string(), "target": target, "made": 1_700_000_000_123_u64, "body": sealed,
+    });
+    // However it is laid out.
+    let signed = serde_json::to_string_pretty(&request).unwrap();
+    let line = |namespace: &str| {
+        let sign = ["-q", "-Y", "sign", "-f", "key", "-n", namespace];
+        let signature = String::from_utf8(run(dir, "openssh-client", "ssh-keygen", &sign, signed.as_bytes())).unwrap();
+        let stamp = "018bcfe568000000-0123456789abcdef";
+        serde_json::json!({ "stamp": stamp, "signed": signed, "signature": signature }).to_string()
+    };
+    // Lines that make no sense stand beside it and are ignored; a signature for something else is none.
+    let mut lines = vec![line("mailsync"), line("mailsync-job"), String::from("{}"), "x".repeat(16 << 10)];
+    let ran = server.run_with(&["import", "--reply"], &bundle_of_jobs(&key, &lines, &[&body]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("of x (keep): done") && ran.stderr.contains("3 statements about jobs"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fs::read_to_string(&got).unwrap(), "Hello.\n");
+    unpack(&dir.join("answer"), &ran.stdout);
+    let report = check_statement(&dir.join("answer"), &server);
+    let id = Digest::of(signed.as_bytes()).to_string()[..32].to_owned();
+    assert_eq!((&report["job"], &report["state"]), (&id.into(), &"done".into()));
+    let (_, rest) = open_sealed(&dir.join("answer"), &report["result"], &dir.join("key"));
+    assert_eq!(rest, b"word\n");
+    // Once more, it isn't run again.
+    fs::remove_file(&got).unwrap();
+    lines.reverse();
+    assert_eq!(server.run_with(&["import"], &bundle_of_jobs(&key, &lines, &[&body])).code, 0);
+    assert!(!got.exists());
 }

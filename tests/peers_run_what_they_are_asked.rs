@@ -25,7 +25,8 @@ fn allow(machine: &Machine, command: &str, from: &str, script: &str, args: &[&st
     let mut config = fs::OpenOptions::new().append(true).open(machine.home.join("config.toml")).unwrap();
     writeln!(
         config,
-        "\n[[allow]]\ncommand = {command:?}\nexec = [\"/bin/sh\", {path:?}]\nargs = {args:?}\nfrom = [{from:?}]\ntimeout = \"30s\"",
+        "\n[[allow]]\ncommand = {command:?}\nexec = [\"/bin/sh\", \"{}\"]\nargs = {args:?}\nfrom = [{from:?}]\ntimeout = \"30s\"",
+        path.display()
     )
     .unwrap();
     path
@@ -205,7 +206,9 @@ fn what_cannot_travel_is_refused_at_once() {
     complains(&ran, 2, &["not UTF-8"]);
     complains(&laptop.run(&["uux", "nobody", "--", "mark"]), 2, &["no peer called nobody"]);
     complains(&laptop.run(&["uux", "server", "--", ""]), 2, &["its name is empty"]);
-    assert_eq!(laptop.run(&["uux", "server", "mark"]).code, 2);
+    for no_command in [&["uux", "server"][..], &["uux", "server", "--"], &["uux", "server", "-x", "mark"]] {
+        assert_eq!(laptop.run(no_command).code, 2, "{no_command:?}");
+    }
     complains(&laptop.run(&["jobs", "show", "ffff"]), 2, &["there is none"]);
     assert_eq!(laptop.ok(&["jobs", "list", "--json"]).json()["jobs"], serde_json::json!([]));
 }

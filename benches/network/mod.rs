@@ -217,7 +217,7 @@ pub fn run(options: Options) -> String {
     let mut section = format!(
         "{HEADING}\n\nWritten by `cargo bench --bench compare -- --only network`, in memory: the model without disk, \
          compression and signatures. {replicas} replicas, {steps} random steps (deliveries, flags, moves, copies, removals, folders, \
-         purges, bundles written, carried, lost, repeated and overtaken), seed {seed}. Then what is under way gets lost, and there are \
+         purges, bundles written, carried, lost, repeated and overtaken), seed {seed}; whoever holds {MAILBOX} messages removes one for each that comes. Then what is under way gets lost, and there are \
          quiet rounds until all know and hold the same: in each, every replica writes a bundle for each neighbour, and then all of \
          them arrive. Bytes are those of `manifest.json` and `entries.jsonl` as they would be written, before compression, and those \
          of the messages (made up: 1 to 32 KiB). In the end nothing was lost, and nothing that was removed was back.\n\n\

@@ -263,8 +263,8 @@ pub struct Import {
 pub struct Uux {
     /// The peer that is to run it
     pub peer: String,
-    /// The command, as the peer's rules call it, and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// The command, as the peer's rules call it, and its arguments: all that follows, -- included, is the peer's
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }
 

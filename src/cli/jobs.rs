@@ -39,11 +39,11 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
 pub fn run_jobs(context: &Context, replica: &Replica) -> Result<Vec<JobRun>> {
     let mut runs = Vec::new();
     let result = replica.run_jobs(|run| {
-        let command = printable(run.command.as_deref().unwrap_or("unreadable"));
+        let command = run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", printable(command)));
         let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
         match &run.reason {
-            Some(reason) => context.out.say(format_args!("job {id} of {from} ({command}): {state}; {reason}")),
-            None => context.out.say(format_args!("job {id} of {from} ({command}): {state}")),
+            Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
+            None => context.out.say(format_args!("job {id} of {from}{command}: {state}")),
         }
         runs.push(run.clone());
     });
@@ -121,7 +121,7 @@ fn show(context: &Context, id: &str) -> Outcome {
         return Output::print_json(&document);
     }
     let command = standing.command.as_ref().map_or_else(
-        || String::from("only its requester and its target can read it"),
+        || String::from("not known here; its requester and its target can read it"),
         |command| command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     );
     let mut lines = vec![

@@ -884,11 +884,15 @@ impl<'r> Import<'r> {
                 progress.advance(1);
                 let digest = message.digest();
                 let to = self.awaited(&digest)?;
-                if let Some(blob) = replica.state.blob(&digest)?.filter(|blob| !blob.here) {
-                    if !to.is_empty() || blob.sealed.bytes != message.size() {
-                        let what = format!("message {digest} is not what a job says that it is");
-                        return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
-                    }
+                let blob = replica.state.blob(&digest)?.filter(|blob| !blob.here);
+                if let Some(blob) = &blob
+                    && blob.sealed.bytes != message.size()
+                {
+                    // What a job says is its requester's doing, who may be far away, and no fault of the bundle. The job
+                    // will never have its contents; nobody shall look for them.
+                    replica.state.remove_blob(&digest)?;
+                    self.changed = true;
+                } else if blob.is_some() && to.is_empty() {
                     let mut new = replica.new_blob()?;
                     message.copy_verified(&mut new)?;
                     match durability {

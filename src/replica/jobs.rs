@@ -593,8 +593,11 @@ impl Replica {
             }
             Ok(())
         })?;
-        let standing = only_one(digits, found)?;
+        let mut standing = only_one(digits, found)?;
         let Some(job) = self.state.job_by_id(&standing.id)? else { return Ok((standing, None)) };
+        if standing.command.is_none() {
+            standing.command = self.command_in_body(&job)?;
+        }
         let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
         let me = self.public_key().id();
         let result = match report.and_then(|report| report.result) {
@@ -604,6 +607,20 @@ impl Replica {
             _ => None,
         };
         Ok((standing, result))
+    }
+
+    /// What a job asks for, as far as its body is here and can be read: by a requester that has lost its memory of it, or by
+    /// the target before it has looked.
+    fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
+        let me = self.public_key().id();
+        let digest = self.request_of(job)?.1.body.digest;
+        if (job.requester != me && job.target != me) || !self.has_blob(&digest) {
+            return Ok(None);
+        }
+        let asked = open_body(&self.key, &self.blob_path(&digest)).ok().map(|(asked, _)| asked);
+        Ok(asked
+            .filter(|asked| asked.requester == job.requester && !asked.command.is_empty())
+            .map(|asked| asked.command))
     }
 
     fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {

@@ -12,7 +12,7 @@ use super::jobs::{Asked, Told, open_body, report_in};
 use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
 use crate::error::{Error, Result};
-use crate::model::{Digest, JobState};
+use crate::model::{Clock, Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::state::{Job, StatementKind};
 
@@ -106,7 +106,9 @@ impl Replica {
             return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
         }
         let decided_here = report.is_some();
-        let forgotten = self.state.restored_at()?.is_some_and(|clock| line.stamp.clock <= clock);
+        // Who passes a job on can give it another stamp; when it was made is signed by the requester, whose clock may be wrong.
+        let before = |clock: Clock| line.stamp.clock <= clock || request.made <= clock.millis();
+        let forgotten = self.state.restored_at()?.is_some_and(before);
         if forgotten && !decided_here {
             let reason = format!(
                 "the state of {} was moved, or put back to an earlier one, after this was asked for: it may have run \

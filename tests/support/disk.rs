@@ -353,7 +353,7 @@ impl Frozen {
     }
 }
 
-/// The file of SQLite's that lies beside a database.
+/// The file that lies beside a database of `SQLite`.
 pub fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);

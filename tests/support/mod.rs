@@ -2,6 +2,7 @@
 //! vanishes with the test.
 #![allow(dead_code)] // Each test file uses what it needs.
 
+pub mod jobs;
 pub mod programs;
 
 use std::collections::BTreeMap;

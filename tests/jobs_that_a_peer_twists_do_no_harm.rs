@@ -1,0 +1,176 @@
+//! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a second time,
+//! and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use mailsync::bundle::{JobLine, PrivateKey, PublicKey, Request, Sealed, Statement};
+use mailsync::model::{Clock, Digest, Stamp};
+use support::jobs::{INCARNATION, bundle_of_jobs, jobs_of_bundle};
+use support::{Machine, make_peers, pass, run, scratch};
+
+/// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after the other.
+fn chain(dir: &Path) -> ([Machine; 3], std::path::PathBuf) {
+    let machines = ["laptop", "home", "server"].map(|name| Machine::replica(dir, name));
+    let [laptop, home, server] = &machines;
+    make_peers(laptop, home);
+    make_peers(home, server);
+    for (here, there) in [(laptop, server), (server, laptop)] {
+        here.ok(&["peer", "add", &there.name, "--key", &there.key(), "--distant"]);
+    }
+    let kept = dir.join("kept");
+    let file = server.home.join("config.toml");
+    let exec = ["/bin/sh", "-c", &format!("cat >> {}", kept.display())];
+    let rule = format!("\n[[allow]]\ncommand = \"keep\"\nexec = {exec:?}\nfrom = [\"laptop\"]\n");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &rule).unwrap();
+    (machines, kept)
+}
+
+fn private_key(machine: &Machine) -> PrivateKey {
+    PrivateKey::from_openssh(&fs::read_to_string(machine.home.join("key")).unwrap()).unwrap()
+}
+
+fn public_key(machine: &Machine) -> PublicKey {
+    PublicKey::from_openssh(&machine.key()).unwrap()
+}
+
+fn later() -> Clock {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    Clock::from_bits((u64::try_from(now).unwrap() + 3_600_000) << 16).unwrap()
+}
+
+#[test]
+fn a_job_that_a_restored_server_may_have_run_is_not_run_again_for_a_later_stamp() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let backup = dir.path().join("backup");
+    let copy = |from: &Path, to: &Path| {
+        assert_eq!(run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).code, 0);
+    };
+    copy(&server.home, &backup);
+    let job = laptop.run_with(&["uux", "server", "keep"], b"once\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    let (lines, contents) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &public_key(&home));
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
+
+    fs::remove_dir_all(&server.home).unwrap();
+    copy(&backup, &server.home);
+    server.ok(&["scan"]);
+    // The stamp is not signed by the laptop: whoever passes the line on can write another one.
+    let stamp = Stamp { clock: later(), incarnation: INCARNATION };
+    let lines: Vec<String> =
+        lines.into_iter().map(|line| String::from_utf8(JobLine { stamp, ..line }.encode()).unwrap()).collect();
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    let ran = server.run_with(&["import"], &bundle_of_jobs(&private_key(&home), &lines, &contents));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
+    let shown = server.ok(&["jobs", "show", &job, "--json"]).json();
+    assert_eq!(shown["state"], "interrupted", "{shown}");
+    assert!(ran.stderr.contains("it may have run before"), "{}", ran.stderr);
+    // A person can decide.
+    server.ok(&["jobs", "retry", &job]);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\nonce\n");
+}
+
+#[test]
+fn a_job_whose_body_is_said_to_be_a_message_doesnt_keep_that_message_from_anybody() {
+    for wrong_size in [0, 1] {
+        let dir = scratch();
+        let ([laptop, home, server], kept) = chain(dir.path());
+        let mail = b"Subject: wanted\n\nHello.\n";
+        let body = Sealed { digest: Digest::of(mail), bytes: mail.len() as u64 + wrong_size };
+        let request = Request {
+            requester: public_key(&laptop).id(),
+            target: public_key(&server).id(),
+            made: 1_700_000_000_000,
+            body,
+            repeats: None,
+        };
+        let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation: INCARNATION };
+        let line = JobLine::sign(stamp, &Statement::Request(request), &private_key(&laptop)).unwrap();
+        let bundle = bundle_of_jobs(&private_key(&laptop), &[String::from_utf8(line.encode()).unwrap()], &[]);
+        assert_eq!(home.run_with(&["import"], &bundle).code, 0);
+        home.put("INBOX", "new/1.h", mail, 1_500_000_000);
+        pass(&home, &server);
+        pass(&server, &home);
+        pass(&home, &server);
+        assert_eq!(server.mailbox(), home.mailbox());
+        assert_eq!(server.mailbox().len(), 1);
+        // Nor the other way round: who has the message gets the job.
+        home.put("INBOX", "new/2.h", "Subject: later\n\n", 1_500_000_001);
+        pass(&home, &server);
+        assert_eq!(server.mailbox().len(), 2);
+        assert!(!kept.exists());
+    }
+}
+
+#[test]
+fn a_server_that_was_rolled_back_in_place_and_says_so_doesnt_run_again_what_it_may_have_run() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let files = ["state.db", "state.db-wal"].map(|name| server.home.join(name));
+    let snapshot = files.each_ref().map(|file| fs::read(file).ok());
+    let job = laptop.run_with(&["uux", "server", "keep"], b"once\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    let bundle = home.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import"], &bundle).code, 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
+    for (file, bytes) in files.iter().zip(snapshot) {
+        match bytes {
+            // In place: it is the same file.
+            Some(bytes) => fs::write(file, bytes).unwrap(),
+            None => drop(fs::remove_file(file)),
+        }
+    }
+    server.ok(&["doctor", "--new-identity"]);
+    let ran = server.run_with(&["import"], &bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
+    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "interrupted");
+    // The laptop is told, and what it asks for from now on is run.
+    pass(&server, &home);
+    let said = pass(&home, &laptop).stderr;
+    assert!(said.contains("was interrupted: it may have run"), "{said}");
+    laptop.run_with(&["uux", "server", "keep"], b"twice\n");
+    pass(&laptop, &home);
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\ntwice\n");
+}
+
+#[test]
+fn a_laptop_that_was_restored_learns_from_others_what_it_has_asked_for_and_can_ask_for_it_again() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let copy = |from: &Path, to: &Path| {
+        assert_eq!(run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).code, 0);
+    };
+    let backup = dir.path().join("backup");
+    copy(&laptop.home, &backup);
+    let job = laptop.run_with(&["uux", "server", "keep", "--", "x"], b"once\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    fs::remove_dir_all(&laptop.home).unwrap();
+    copy(&backup, &laptop.home);
+    let bundle = home.ok(&["export", "--to", "laptop", "--full"]).stdout;
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    let shown = laptop.ok(&["jobs", "show", &job, "--json"]).json();
+    assert_eq!((&shown["state"], &shown["command"]), (&"queued".into(), &serde_json::json!(["keep", "--", "x"])));
+    assert_eq!(home.ok(&["jobs", "show", &job, "--json"]).json()["command"], serde_json::Value::Null);
+    // The rule allows no arguments.
+    pass(&home, &server);
+    pass(&server, &home);
+    pass(&home, &laptop);
+    assert_eq!(laptop.ok(&["jobs", "show", &job, "--json"]).json()["state"], "rejected");
+    assert!(!kept.exists());
+    let file = server.home.join("config.toml");
+    let rules = fs::read_to_string(&file)
+        .unwrap()
+        .replace("\nfrom = [\"laptop\"]", "\nfrom = [\"laptop\"]\nargs = [\"--\", \"x\"]");
+    fs::write(&file, rules).unwrap();
+    laptop.ok(&["jobs", "retry", &job]);
+    pass(&laptop, &home);
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
+}
