@@ -7,18 +7,22 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;
 
 /// How long a program that was asked to end may take before it is made to.
 const GRACE: Duration = Duration::from_secs(3);
+/// How soon it is noticed that mailsync is told to stop.
+const ATTENTION: Duration = Duration::from_millis(200);
 /// How long output is waited for when the program has ended but something that it started keeps the pipe open.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -48,6 +52,8 @@ pub enum Ended {
     TimedOut,
     /// It was never started.
     NotStarted(String),
+    /// It was made to, since mailsync itself was told to stop.
+    Stopped,
     /// Its input could not be read to the end; it was made to end before it could take what it had for all.
     InputFailed(String),
 }
@@ -105,9 +111,11 @@ impl Launcher for Processes {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let stop = Stop::listen();
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
+                Stop::ignore_no_more();
                 let ended = Ended::NotStarted(error.to_string());
                 return Finished { ended, stdout: Output::default(), stderr: Output::default() };
             }
@@ -133,7 +141,7 @@ impl Launcher for Processes {
                 }
                 fed
             });
-            let ended = wait(&ended, group, launch.timeout);
+            let ended = wait(&ended, group, launch.timeout, stop);
             over.store(true, Ordering::Relaxed);
             (feeder.join().unwrap_or(Ok(())), ended)
         });
@@ -141,31 +149,82 @@ impl Launcher for Processes {
             (Err(error), _) => Ended::InputFailed(error.to_string()),
             (_, ended) => ended,
         };
+        Stop::ignore_no_more();
         let deadline = Instant::now() + LINGER;
         Finished { ended, stdout: stdout.take(deadline), stderr: stderr.take(deadline) }
     }
 }
 
-/// Waits for the program's end, and brings it about at the timeout.
-fn wait(ended: &mpsc::Receiver<io::Result<std::process::ExitStatus>>, group: Option<Pid>, timeout: Duration) -> Ended {
+/// Waits for the program's end, and brings it about at the timeout, or when mailsync is told to stop.
+fn wait(
+    ended: &mpsc::Receiver<io::Result<std::process::ExitStatus>>,
+    group: Option<Pid>,
+    timeout: Duration,
+    stop: Option<&Stop>,
+) -> Ended {
     use std::os::unix::process::ExitStatusExt;
-    match ended.recv_timeout(timeout) {
-        Ok(Ok(status)) => match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Status(code),
-            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
-        },
-        Ok(Err(error)) => Ended::InputFailed(format!("waiting for the program: {error}")),
-        Err(_) => {
-            kill(group, Signal::TERM);
-            if ended.recv_timeout(GRACE).is_err() {
-                kill(group, Signal::KILL);
-                // A process that was killed ends, unless it is stuck in the kernel: then it isn't waited for.
-                let _ = ended.recv_timeout(GRACE);
+    let deadline = Instant::now() + timeout;
+    let why = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match ended.recv_timeout(left.min(ATTENTION)) {
+            Ok(Ok(status)) => {
+                return match (status.code(), status.signal()) {
+                    (Some(code), _) => Ended::Status(code),
+                    (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+                };
             }
-            // What the program has started, and what doesn't listen to the first signal, ends with it.
-            kill(group, Signal::KILL);
-            Ended::TimedOut
+            Ok(Err(error)) => return Ended::InputFailed(format!("waiting for the program: {error}")),
+            Err(_) if stop.is_some_and(Stop::was_told) => break Ended::Stopped,
+            Err(_) if Instant::now() >= deadline => break Ended::TimedOut,
+            Err(_) => {}
         }
+    };
+    kill(group, Signal::TERM);
+    if ended.recv_timeout(GRACE).is_err() {
+        kill(group, Signal::KILL);
+        // A process that was killed ends, unless it is stuck in the kernel: then it isn't waited for.
+        let _ = ended.recv_timeout(GRACE);
+    }
+    // What the program has started, and what doesn't listen to the first signal, ends with it.
+    kill(group, Signal::KILL);
+    why
+}
+
+/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all other
+/// times the signals do what they always do.
+#[derive(Debug)]
+struct Stop {
+    told: Arc<AtomicBool>,
+    nothing_runs: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
+    fn listen() -> Option<&'static Self> {
+        static STOP: OnceLock<Option<Stop>> = OnceLock::new();
+        let stop = STOP.get_or_init(|| {
+            let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                // In this order: told by the second, it does what the signal always does only if it was nothing to the first.
+                flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
+                flag::register(signal, Arc::clone(&stop.told)).ok()?;
+            }
+            Some(stop)
+        });
+        let stop = stop.as_ref()?;
+        stop.nothing_runs.store(false, Ordering::SeqCst);
+        Some(stop)
+    }
+
+    /// The program has ended: from now on the signals do what they always do.
+    fn ignore_no_more() {
+        if let Some(stop) = Self::listen() {
+            stop.nothing_runs.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn was_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
     }
 }
 
@@ -248,6 +307,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Status(status) => write!(f, "it ended with status {status}"),
             Self::Signal(signal) => write!(f, "it was ended by signal {signal}"),
+            Self::Stopped => f.write_str("mailsync was told to stop while it ran, and has ended it"),
             Self::TimedOut => f.write_str("it took too long and was ended"),
             Self::NotStarted(why) => write!(f, "it could not be started: {why}"),
             Self::InputFailed(why) => write!(f, "its input could not be read to the end, so it was ended: {why}"),

@@ -153,9 +153,13 @@ impl Stage {
             }
             assert_eq!(state(&there), state(&here), "{when}: {id} at the requester");
             let (_, result) = self.laptop.opened().show_job(id).unwrap();
-            let result = result.unwrap_or_else(|| panic!("{when}: {id} has no result at the requester"));
-            if state(&there) == JobState::Done {
-                assert_eq!(result.stdout, b"some output\n", "{when}");
+            match result {
+                Some(result) if state(&there) == JobState::Done => {
+                    assert_eq!(result.stdout, b"some output\n", "{when}")
+                }
+                Some(_) => {}
+                // That it has run counts more than what it has written.
+                None => assert!(when.starts_with("no room"), "{when}: {id} has no result at the requester"),
             }
         }
         // At most the job that was under way is in doubt.

@@ -6,8 +6,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use mailsync::bundle::{JobLine, PrivateKey, PublicKey, Request, Sealed, Statement};
-use mailsync::model::{Clock, Digest, Stamp};
+use mailsync::bundle::{Cancel, JobId, JobLine, PrivateKey, PublicKey, Report, Request, Sealed, Statement};
+use mailsync::model::{Clock, Digest, JobState, Stamp};
 use support::jobs::{INCARNATION, bundle_of_jobs, jobs_of_bundle};
 use support::{Machine, make_peers, pass, run, scratch};
 
@@ -69,7 +69,7 @@ fn a_job_that_a_restored_server_may_have_run_is_not_run_again_for_a_later_stamp(
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
     let shown = server.ok(&["jobs", "show", &job, "--json"]).json();
     assert_eq!(shown["state"], "interrupted", "{shown}");
-    assert!(ran.stderr.contains("it may have run before"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("may have been run already"), "{}", ran.stderr);
     // A person can decide.
     server.ok(&["jobs", "retry", &job]);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\nonce\n");
@@ -87,6 +87,7 @@ fn a_job_whose_body_is_said_to_be_a_message_doesnt_keep_that_message_from_anybod
             target: public_key(&server).id(),
             made: 1_700_000_000_000,
             body,
+            knows: Vec::new(),
             repeats: None,
         };
         let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation: INCARNATION };
@@ -173,4 +174,65 @@ fn a_laptop_that_was_restored_learns_from_others_what_it_has_asked_for_and_can_a
     pass(&laptop, &home);
     pass(&home, &server);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
+}
+
+#[test]
+fn nobody_can_take_away_what_another_job_needs() {
+    let dir = scratch();
+    let ([laptop, home, server], kept) = chain(dir.path());
+    let evil = Machine::replica(dir.path(), "evil");
+    make_peers(&evil, &home);
+    let job = laptop.run_with(&["uux", "server", "keep"], b"precious\n").text().trim().to_owned();
+    pass(&laptop, &home);
+    let (lines, _) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &public_key(&home));
+    let Statement::Request(theirs) = lines[0].statement().unwrap() else { panic!("a request") };
+    // Jobs that evil asks itself for, with that input, with another size of it, and as a result that is taken back.
+    let key = private_key(&evil);
+    let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation: INCARNATION };
+    let mut said = Vec::new();
+    for (made, more) in [(1, 0), (2, 1)] {
+        let body = Sealed { bytes: theirs.body.bytes + more, ..theirs.body };
+        let me = key.public_key().id();
+        let request = Request { requester: me, target: me, made, body, knows: Vec::new(), repeats: None };
+        let line = JobLine::sign(stamp, &Statement::Request(request), &key).unwrap();
+        let job = JobId::of(&line.signed);
+        said.push((line.clone(), Statement::Cancel(Cancel { job, made })));
+        for (attempt, result) in [(1, Some(theirs.body)), (2, None)] {
+            let report = Report { job, attempt, at: made, state: JobState::Done, status: Some(0), result };
+            said.push((line.clone(), Statement::Report(report)));
+        }
+    }
+    for (request, statement) in said {
+        let line = JobLine::sign(stamp, &statement, &key).unwrap();
+        let lines = [request, line].map(|line| String::from_utf8(line.encode()).unwrap());
+        let ran = home.run_with(&["import"], &bundle_of_jobs(&key, &lines, &[]));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    home.put("INBOX", "new/1.h", "Subject: mail\n\n", 1_500_000_000);
+    pass(&home, &server);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "precious\n");
+    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "done");
+    assert_eq!(server.mailbox(), home.mailbox());
+}
+
+#[test]
+fn what_a_bundles_sender_does_not_know_of_is_not_taken_from_it() {
+    let dir = scratch();
+    let ([laptop, home, _], _) = chain(dir.path());
+    laptop.run_with(&["uux", "server", "keep"], b"once\n");
+    let (lines, contents) = jobs_of_bundle(&laptop.ok(&["export", "--to", "home"]).stdout, &public_key(&laptop));
+    // The tip of the bundle is made to cover the stamp of the first line only.
+    let beyond = Stamp { clock: Clock::MAX, incarnation: mailsync::model::Incarnation(7) };
+    let first = String::from_utf8(lines[0].encode()).unwrap();
+    let second = String::from_utf8(JobLine { stamp: beyond, ..lines[0].clone() }.encode()).unwrap();
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    let bundle = support::jobs::bundle_with_tip(&private_key(&laptop), &[second], &contents, &[lines[0].stamp]);
+    let ran = home.run_with(&["import"], &bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(home.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 0);
+    let ran = home.run_with(
+        &["import"],
+        &support::jobs::bundle_with_tip(&private_key(&laptop), &[first], &contents, &[lines[0].stamp]),
+    );
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
 }

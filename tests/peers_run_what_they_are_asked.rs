@@ -63,7 +63,10 @@ fn marks(file: &Path) -> BTreeMap<String, usize> {
 
 /// A server and a laptop that know each other; the laptop's command `mark` writes the job's id into the file that is given.
 fn marking() -> (tempfile::TempDir, Machine, Machine, PathBuf) {
-    let dir = scratch();
+    marking_in(scratch())
+}
+
+fn marking_in(dir: tempfile::TempDir) -> (tempfile::TempDir, Machine, Machine, PathBuf) {
     let (server, laptop) = (Machine::replica(dir.path(), "server"), Machine::replica(dir.path(), "laptop"));
     make_peers(&server, &laptop);
     let file = dir.path().join("marks");
@@ -544,7 +547,8 @@ fn asking_waits_for_nobody_and_other_commands_work_while_a_program_runs() {
 
 #[test]
 fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run() {
-    let (dir, server, laptop, file) = marking();
+    // On a disk: most file systems give an inode number again at once, which the one in memory does not.
+    let (dir, server, laptop, file) = marking_in(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
     let id = ask(&laptop, "server", &["mark"], b"");
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
     assert_eq!(server.run_with(&["import", "--no-jobs"], &bundle).code, 0);
@@ -560,13 +564,20 @@ fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(state(&server, &id), "interrupted");
     assert!(reason(&server, &id).contains("put back to an earlier one"));
+    // Nor does its requester's taking it back make it one that never ran.
+    let doubtful = ask(&laptop, "server", &["mark"], b"");
+    laptop.ok(&["jobs", "cancel", &doubtful]);
+    pass(&laptop, &server);
+    assert_eq!(state(&server, &doubtful), "interrupted");
     // Nor does the bundle that brought it.
     server.run_with(&["import"], &bundle);
     assert_eq!(marks(&file).get(&id), Some(&1));
-    // What is asked for from now on is run.
-    std::thread::sleep(Duration::from_millis(20));
-    let next = ask(&laptop, "server", &["mark"], b"");
+    // What is asked for before the requester has heard of it is in doubt, whatever its clock says; afterwards it is run.
+    let doubtful = ask(&laptop, "server", &["mark"], b"");
+    pass(&laptop, &server);
+    assert_eq!(state(&server, &doubtful), "interrupted");
     pass(&server, &laptop);
+    let next = ask(&laptop, "server", &["mark"], b"");
     pass(&laptop, &server);
     assert_eq!(state(&server, &next), "done");
     assert_eq!(state(&laptop, &id), "interrupted");
@@ -635,6 +646,9 @@ fn rewrite(machine: &Machine, bundle: &[u8], change: impl FnOnce(Vec<JobLine>) -
         lines.split_inclusive(|&byte| byte == b'\n').map(|line| JobLine::decode(line.trim_ascii_end()).unwrap());
     let mut spool = JobSpool::new(dir.path());
     for line in change(lines.collect()) {
+        if let Ok(line) = JobLine::decode(&line) {
+            manifest.tip.learn(line.stamp);
+        }
         spool.push(&line).unwrap();
     }
     let (records, spooled) = (records.finish().unwrap(), spool.finish().unwrap());
@@ -770,4 +784,113 @@ fn a_job_survives_whatever_its_requester_does_meanwhile() {
     }
     pass(&laptop, &server);
     assert_eq!(state(&server, &id), "done");
+}
+
+#[test]
+fn a_damaged_queue_keeps_nothing_else_from_being_done() {
+    let (_dir, server, laptop, file) = marking();
+    let id = ask(&laptop, "server", &["mark"], b"");
+    for (name, contents) in [("1-x.json", &b""[..]), ("2-x.json", b"{}"), ("3-x.json", b"\xff")] {
+        fs::write(laptop.home.join("outbox").join(name), contents).unwrap();
+    }
+    laptop.ok(&["jobs", "list"]);
+    let ran = laptop.ok(&["scan"]);
+    assert!(ran.stderr.contains("1-x.bad") && ran.stderr.contains("3-x.bad"), "{}", ran.stderr);
+    assert!(!laptop.ok(&["scan"]).stderr.contains("bad"), "it is told of once");
+    pass(&laptop, &server);
+    assert_eq!(marks(&file).get(&id), Some(&1));
+}
+
+#[test]
+fn an_input_that_is_lost_or_damaged_keeps_nothing_else_from_being_exported_and_is_asked_for_again() {
+    for damaged in [false, true] {
+        let dir = scratch();
+        let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
+        make_peers(&server, &home);
+        make_peers(&home, &laptop);
+        server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
+        laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+        allow(&server, "count", "laptop", "wc -c", &[]);
+        let id = ask(&laptop, "server", &["count"], b"12345");
+        pass(&laptop, &home);
+        for item in fs::read_dir(home.home.join("jobs")).unwrap().map(|item| item.unwrap().path()) {
+            if damaged {
+                let mut bytes = fs::read(&item).unwrap();
+                *bytes.last_mut().unwrap() ^= 1;
+                fs::write(&item, bytes).unwrap();
+            } else {
+                fs::remove_file(&item).unwrap();
+            }
+        }
+        home.put("INBOX", "new/1.x.y", "From: me\n\nmeanwhile\n", 1_600_000_000);
+        pass(&home, &server);
+        assert_eq!(server.mailbox(), home.mailbox());
+        assert_eq!(state(&server, &id), "queued");
+        // The next exchanges bring it.
+        for (from, to) in [(&home, &laptop), (&laptop, &home), (&server, &home), (&home, &server)] {
+            pass(from, to);
+        }
+        assert_eq!(state(&server, &id), "done", "damaged: {damaged}");
+    }
+}
+
+#[test]
+fn the_jobs_of_one_requester_wait_for_one_whose_input_is_missing() {
+    let (dir, server, laptop, file) = marking();
+    let first = ask(&laptop, "server", &["mark"], &vec![b'x'; 200_000]);
+    let second = ask(&laptop, "server", &["mark"], b"");
+    let parts = dir.path().join("parts");
+    fs::create_dir(&parts).unwrap();
+    laptop.ok(&["export", "--to", "server", "--split", "64K", "-o", parts.to_str().unwrap()]);
+    let mut parts: Vec<PathBuf> = fs::read_dir(&parts).unwrap().map(|item| item.unwrap().path()).collect();
+    parts.sort();
+    // The large input last, if the parts are not in that order anyway.
+    let size = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    parts[1..].sort_by_key(size);
+    let (last, before) = parts.split_last().unwrap();
+    for part in before {
+        server.ok(&["import", part.to_str().unwrap()]);
+        assert!(!file.exists(), "{}", part.display());
+    }
+    server.ok(&["import", last.to_str().unwrap()]);
+    let order: Vec<String> = fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(order, [first, second]);
+}
+
+#[test]
+fn a_mailsync_that_is_told_to_stop_ends_the_program_that_it_runs() {
+    let (dir, server, laptop, _) = marking();
+    let (began, after) = (dir.path().join("began"), dir.path().join("after"));
+    let script = format!("touch '{}'; sleep 2; touch '{}'", began.display(), after.display());
+    allow(&server, "slow", "laptop", &script, &[]);
+    let id = ask(&laptop, "server", &["slow"], b"");
+    let next = ask(&laptop, "server", &["mark"], b"");
+    let bundle = dir.path().join("bundle.zst");
+    fs::write(&bundle, laptop.ok(&["export", "--to", "server"]).stdout).unwrap();
+    let mut import = server.command(&["import", bundle.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !began.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = Command::new("kill").args(["-TERM", &import.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    assert_eq!(import.wait().unwrap().code(), Some(1));
+    assert_eq!((state(&server, &id), state(&server, &next)), ("interrupted".into(), "queued".into()));
+    assert!(reason(&server, &id).contains("told to stop"), "{}", reason(&server, &id));
+    std::thread::sleep(Duration::from_millis(2_200));
+    assert!(!after.exists(), "the program was ended");
+}
+
+#[test]
+fn a_command_of_any_length_is_shown_as_its_beginning() {
+    let (_dir, server, laptop, _) = marking();
+    let long = "x".repeat(100_000);
+    let id = ask(&laptop, "server", &[&long], b"");
+    let ran = pass(&laptop, &server);
+    assert!(ran.stderr.len() < 2_000, "{}", ran.stderr.len());
+    for machine in [&laptop, &server] {
+        assert!(machine.ok(&["jobs", "list"]).text().len() < 2_000);
+        assert_eq!(machine.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 1);
+        machine.ok(&["jobs", "show", &id]);
+    }
 }

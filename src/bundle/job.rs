@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::printable;
 use super::{Error, JOB_NAMESPACE, KeyError, PrivateKey, PublicKey, ReplicaId, Signature, limits};
-use crate::model::{Digest, JobState, ParseError, ReportRank, Stamp};
+use crate::model::{Digest, Incarnation, JobState, ParseError, ReportRank, Stamp};
 
 /// A job's id: the first half of the SHA-256 of its signed request, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,10 @@ pub struct Request {
     pub made: u64,
     /// Command, arguments and standard input, for the target's and the requester's eyes only.
     pub body: Sealed,
+    /// Incarnations of which the requester knew something then: a target that begins a new one after it has lost its memory
+    /// can tell by that whether this was asked for later. At most [`limits::JOB_INCARNATIONS`], ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knows: Vec<Incarnation>,
     /// The job that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<JobId>,
@@ -205,6 +209,7 @@ mod tests {
             target: ReplicaId::from_bytes([7; 32]),
             made: 5,
             body: Sealed { digest: Digest::of(b"x"), bytes: 1 },
+            knows: vec![stamp(0).incarnation],
             repeats: None,
         }
     }

@@ -23,6 +23,12 @@ pub const JOB_LINE_BYTES: u64 = 16 << 10;
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 
+/// How many incarnations a request names.
+pub const JOB_INCARNATIONS: usize = 256;
+
+/// The size of the header of something that is sealed, in bytes: age reads all of it before anything is known to be right.
+pub const SEALED_HEADER_BYTES: u64 = 8 << 10;
+
 /// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
 pub const WINDOW_LOG: u32 = 27;
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 
-use super::{PrivateKey, PublicKey};
+use super::{PrivateKey, PublicKey, limits};
 
 /// Encrypts what is written to it; [`Sealer::finish`] ends it.
 pub struct Sealer<W: Write>(age::stream::StreamWriter<W>);
@@ -52,7 +52,14 @@ impl<W: Write> fmt::Debug for Sealer<W> {
 
 /// Opens what was sealed for this key. Every byte that is read from it was authenticated; a file that was cut off gives an
 /// error at its end.
-pub fn unseal<R: Read>(key: &PrivateKey, sealed: R) -> io::Result<impl Read + use<R>> {
+pub fn unseal<R: Read>(key: &PrivateKey, mut sealed: R) -> io::Result<impl Read + use<R>> {
+    let mut head = Vec::new();
+    sealed.by_ref().take(limits::SEALED_HEADER_BYTES).read_to_end(&mut head)?;
+    // The line that ends the header begins like this (age-encryption.org/v1, "Header").
+    if !head.windows(5).any(|bytes| bytes == b"\n--- ") {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not sealed, or its header has no end"));
+    }
+    let sealed = io::Cursor::new(head).chain(sealed);
     let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None)?;
     let decryptor = age::Decryptor::new_buffered(BufReader::new(sealed)).map_err(opening)?;
     decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(opening)
@@ -104,5 +111,8 @@ mod tests {
             assert!(read.is_err());
         }
         assert!(unseal(&key, &b"no age file"[..]).is_err());
+        let stanzas = b"-> ssh-ed25519 xxxxxx xxxx\nxxxx\n".repeat(10_000);
+        let absurd = [&b"age-encryption.org/v1\n"[..], &stanzas, b"--- xxxx\n"].concat();
+        assert!(unseal(&key, &absurd[..]).is_err(), "its header is not even looked at");
     }
 }

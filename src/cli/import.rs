@@ -57,10 +57,11 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    jobs?;
     if args.reply {
         reply(context, &replica, &all)?;
     }
+    // Whatever went wrong with jobs, the mail is through.
+    jobs?;
     match worst(&all) {
         Some(kind) => Err(Failure::Said(kind)),
         None => super::scan::complain_of(&report),

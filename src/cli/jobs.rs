@@ -6,7 +6,7 @@ use mailsync::replica::{JobResult, JobRun, JobStanding, Replica};
 use serde_json::{Value, json};
 
 use super::args::{Jobs, JobsCommand};
-use super::output::{Output, json_time, printable, table, time};
+use super::output::{Output, json_time, printable, shortened, table, time};
 use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: &Jobs) -> Outcome {
@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
 pub fn run_jobs(context: &Context, replica: &Replica) -> Result<Vec<JobRun>> {
     let mut runs = Vec::new();
     let result = replica.run_jobs(|run| {
-        let command = run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", printable(command)));
+        let command = run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", shortened(command)));
         let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
         match &run.reason {
             Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
@@ -93,7 +93,7 @@ fn list(context: &Context) -> Outcome {
 }
 
 fn row(standing: &JobStanding) -> Vec<String> {
-    let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| printable(&command[0]));
+    let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| shortened(&command[0]));
     vec![
         standing.id.short(),
         time(standing.made),

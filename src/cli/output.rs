@@ -104,6 +104,16 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// The beginning of a text from elsewhere that may be of any length.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    let mut short = printable(&text.chars().take(MOST).collect::<String>());
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// A text from elsewhere, without what could move a terminal's cursor.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()

@@ -122,8 +122,10 @@ fn talk(
         // One that doesn't read all of it says why by its exit status.
         scope.spawn(move || io::copy(&mut bundle, &mut stdin));
         let mut answer = BufReader::with_capacity(256 << 10, stdout);
-        let silent =
-            answer.fill_buf().map_err(|error| Error::failed(format!("reading the answer: {error}")))?.is_empty();
+        // What the peer does before it answers may take long: other commands need not wait for that.
+        let silent = replica
+            .while_others_work(|| answer.fill_buf().map(<[u8]>::is_empty))?
+            .map_err(|error| Error::failed(format!("reading the answer: {error}")))?;
         if silent {
             return Ok(());
         }

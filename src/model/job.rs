@@ -12,16 +12,16 @@ pub enum JobState {
     Queued,
     /// Its program is about to be started, or runs.
     Running,
-    /// Its program has ended with status 0.
-    Done,
-    /// Its program has ended otherwise, was ended at the timeout, or could not be started.
-    Failed,
-    /// The target's rules don't permit it.
-    Rejected,
     /// What became of its program is unknown: it may have run.
     Interrupted,
     /// It was taken back before it was started.
     Cancelled,
+    /// The target's rules don't permit it.
+    Rejected,
+    /// Its program has ended with status 0.
+    Done,
+    /// Its program has ended otherwise, was ended at the timeout, or could not be started.
+    Failed,
 }
 
 impl JobState {
@@ -57,7 +57,7 @@ pub struct ReportRank {
     /// The attempt to run the job, from 1.
     pub attempt: u32,
     /// What is last within an attempt is final; of two final ones (a target that was put back to an earlier state makes
-    /// them) one is taken everywhere.
+    /// them) that one which tells more.
     pub state: JobState,
     /// When the target said so: milliseconds since 1970 UTC.
     pub at: u64,
@@ -73,6 +73,8 @@ mod tests {
         let told = [
             rank(1, JobState::Running, 9),
             rank(1, JobState::Interrupted, 5),
+            rank(1, JobState::Cancelled, 4),
+            rank(1, JobState::Done, 3),
             rank(2, JobState::Queued, 1),
             rank(2, JobState::Running, 1),
             rank(2, JobState::Done, 1),

@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::Replica;
+use super::contents::hash;
 use super::materialise::remove_if_there;
 use crate::bundle::{PublicKey, Sealed, Sealer};
 use crate::error::{Error, Result};
 use crate::maildir::disk::Disk;
 use crate::model::Digest;
+use crate::state::JobKey;
 
 /// A file without a record may be about to get one: it is swept when it is older than this.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -93,9 +95,23 @@ impl Replica {
         self.home.blobs().join(digest.to_string())
     }
 
-    /// Whether it is here.
-    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
-        self.blob_path(digest).is_file()
+    /// Whether it is here, with as many bytes as somebody says.
+    pub(super) fn has_blob(&self, sealed: &Sealed) -> bool {
+        fs::metadata(self.blob_path(&sealed.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
+    }
+
+    /// Whether what a job needs can be read, and is what it should be. If not, it is missing from now on, within a transaction:
+    /// what is damaged here may be whole elsewhere.
+    pub(super) fn check_blob(&self, digest: &Digest) -> Result<bool> {
+        let path = self.blob_path(digest);
+        match hash(&*self.world.disk, &path) {
+            Ok(found) if found.digest == *digest => return Ok(true),
+            // It would be in the way of the whole one. If it stays, it is found again.
+            Ok(_) => drop(self.world.disk.unlink(&path)),
+            Err(_) => {}
+        }
+        self.state.blob_is_gone(digest)?;
+        Ok(false)
     }
 
     /// Begins a file.
@@ -144,16 +160,16 @@ impl Replica {
 
     /// A job needs this no more, within a transaction. The file goes when that is committed, by
     /// [`Replica::remove_unneeded_blobs`]; what a crash leaves, a purge sweeps.
-    pub(super) fn drop_blob(&self, digest: &Digest) -> Result<()> {
+    pub(super) fn drop_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.unneeded.borrow_mut().push(*digest);
-        self.state.remove_blob(digest)
+        self.state.remove_blob(job, digest)
     }
 
     /// Removes the files that no job needs any more.
     pub(super) fn remove_unneeded_blobs(&self) -> Result<()> {
         for digest in self.unneeded.take() {
             // Another job may need it by now, or the transaction was undone.
-            if self.state.blob(&digest)?.is_none() {
+            if !self.state.is_needed(&digest)? {
                 let path = self.blob_path(&digest);
                 remove_if_there(self.world.disk.unlink(&path))
                     .map_err(|error| Error::io("removing", &path, error).advise("run `mailsync purge` later"))?;
@@ -174,7 +190,7 @@ impl Replica {
             let path = item.map_err(|error| Error::io("listing", &dir, error))?.path();
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
-                && self.state.blob(&digest)?.is_some()
+                && self.state.is_needed(&digest)?
             {
                 continue;
             }

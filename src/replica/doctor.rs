@@ -57,13 +57,13 @@ impl Replica {
         }
         self.restamp_jobs(old, |stamp| plan.anew(stamp))?;
         self.state.set_incarnation(new)?;
-        self.forget_what_was_run()?;
         knowledge.set(old, last);
         for clock in plan.issued() {
             knowledge.set(new, clock);
             self.state.record_issued(clock)?;
         }
         self.state.set_knowledge(&knowledge)?;
+        self.forget_what_was_run()?;
         let text = format!("new identity: {} entries stamped anew", changed.entries);
         self.state.record(self.now(), "doctor", None, &text)?;
         transaction.commit()?;

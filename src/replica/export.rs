@@ -424,9 +424,11 @@ impl Replica {
             if listed.contains(&digest) || entries.iter().any(included) {
                 continue;
             }
-            if let Some(blob) = state.blob(&digest)?.filter(|blob| blob.here) {
-                counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + blob.sealed.bytes);
-                state.add_outgoing(&blob_outgoing(&blob.sealed, 0))?;
+            if let Some(bytes) = state.blob_size(&digest)? {
+                if self.check_blob(&digest)? {
+                    counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
+                    state.add_outgoing(&blob_outgoing(&Sealed { digest, bytes }, 0))?;
+                }
             } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
             {

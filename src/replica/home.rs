@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs2::FileExt;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -118,11 +119,25 @@ impl Home {
         wait_for_lock(&self.state.join("jobs.lock"), timeout)
     }
 
-    /// The inode of the state database, by which a copied or restored state is known.
-    pub(super) fn database_inode(&self) -> Result<u64> {
+    /// The inode of the state database, and when that file was made (nanoseconds since 1970 UTC), where the file system tells:
+    /// by these a copied or restored state is known.
+    pub(super) fn database_identity(&self) -> Result<(u64, Option<i64>)> {
         let path = self.database();
-        let meta = fs::metadata(&path).map_err(|error| Error::io("reading", &path, error))?;
-        Ok(meta.ino())
+        let flags = StatxFlags::INO | StatxFlags::BTIME;
+        match statx(CWD, &path, AtFlags::empty(), flags) {
+            Ok(found) => {
+                let told = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+                let (seconds, nanoseconds) = (found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec));
+                let born = seconds.checked_mul(1_000_000_000).and_then(|born| born.checked_add(nanoseconds));
+                Ok((found.stx_ino, born.filter(|_| told)))
+            }
+            // Before Linux 4.11.
+            Err(rustix::io::Errno::NOSYS) => {
+                let meta = fs::metadata(&path).map_err(|error| Error::io("reading", &path, error))?;
+                Ok((meta.ino(), None))
+            }
+            Err(error) => Err(Error::io("reading", &path, io::Error::from(error))),
+        }
     }
 }
 

@@ -663,7 +663,8 @@ impl<'r> Import<'r> {
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let knowledge_before = self.knowledge.clone();
-        self.changes.jobs = replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &mut self.job_news)?;
+        self.changes.jobs =
+            replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &manifest.tip, &mut self.job_news)?;
         self.changed |= self.changes.jobs > 0;
         if self.full {
             self.drop_absent(manifest)?;
@@ -884,24 +885,21 @@ impl<'r> Import<'r> {
                 progress.advance(1);
                 let digest = message.digest();
                 let to = self.awaited(&digest)?;
-                let blob = replica.state.blob(&digest)?.filter(|blob| !blob.here);
-                if let Some(blob) = &blob
-                    && blob.sealed.bytes != message.size()
-                {
-                    // What a job says is its requester's doing, who may be far away, and no fault of the bundle. The job
-                    // will never have its contents; nobody shall look for them.
-                    replica.state.remove_blob(&digest)?;
+                if replica.state.is_blob_missing(&digest)? {
                     self.changed = true;
-                } else if blob.is_some() && to.is_empty() {
-                    let mut new = replica.new_blob()?;
-                    message.copy_verified(&mut new)?;
-                    match durability {
-                        Durability::Now => drop(new.keep()?),
-                        Durability::Later => self.blobs.push(new.set_aside()),
+                    // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
+                    if !to.is_empty() {
+                        // No honest job's contents are a mail as well.
+                        replica.state.remove_missing_blob(&digest)?;
+                    } else if replica.state.blob_came(&digest, message.size())? {
+                        let mut new = replica.new_blob()?;
+                        message.copy_verified(&mut new)?;
+                        match durability {
+                            Durability::Now => drop(new.keep()?),
+                            Durability::Later => self.blobs.push(new.set_aside()),
+                        }
+                        continue;
                     }
-                    replica.state.set_blob_here(&digest)?;
-                    self.changed = true;
-                    continue;
                 }
                 if to.is_empty() {
                     message.copy_verified(&mut io::sink())?;

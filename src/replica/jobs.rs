@@ -15,7 +15,7 @@ use crate::bundle::{
 };
 use crate::error::{Error, Result};
 use crate::maildir::disk::{Durability, write_new};
-use crate::model::{Digest, JobState, Knowledge, Mtime, Stamp};
+use crate::model::{Clock, Digest, Incarnation, JobState, Knowledge, Mtime, Stamp};
 use crate::state::{Job, JobKey, Said, StatementKind};
 
 /// What a job's sealed body begins with: one line of JSON. Standard input follows.
@@ -169,9 +169,26 @@ impl Replica {
             ))
             .advise("give less than 8 GiB"));
         }
-        let request =
-            Request { requester: self.public_key().id(), target: target.id(), made: self.now(), body, repeats: None };
+        let request = Request {
+            requester: self.public_key().id(),
+            target: target.id(),
+            made: self.now(),
+            body,
+            knows: self.known_incarnations()?,
+            repeats: None,
+        };
         self.post(&request, command)
+    }
+
+    /// The incarnations of which this replica knows something: the latest, if they are many.
+    fn known_incarnations(&self) -> Result<Vec<Incarnation>> {
+        let mut newest: Vec<(Clock, Incarnation)> =
+            self.state.knowledge()?.iter().map(|(incarnation, clock)| (clock, incarnation)).collect();
+        newest.sort_unstable();
+        let from = newest.len().saturating_sub(limits::JOB_INCARNATIONS);
+        let mut knows: Vec<Incarnation> = newest.drain(from..).map(|(_, incarnation)| incarnation).collect();
+        knows.sort_unstable();
+        Ok(knows)
     }
 
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
@@ -230,7 +247,7 @@ impl Replica {
     fn read_posted(path: &Path) -> Result<(JobLine, Request, Vec<String>)> {
         let bytes = fs::read(path).map_err(|error| Error::io("reading the queued job", path, error))?;
         let wrong = |error: &dyn std::fmt::Display| {
-            Error::io("reading the queued job", path, error).advise("move it away, and ask again")
+            Error::io("reading the queued job", path, error).advise("it was not queued; ask again")
         };
         let posted: Posted = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
         let line = JobLine { stamp: Stamp::ZERO, signed: posted.signed, signature: posted.signature };
@@ -246,23 +263,45 @@ impl Replica {
         if files.is_empty() {
             return Ok(());
         }
+        let mut posted = Vec::with_capacity(files.len());
+        for path in files {
+            match Self::read_posted(&path) {
+                Ok(job) => posted.push((path, job)),
+                Err(error) => self.set_aside(&path, &error)?,
+            }
+        }
+        if posted.is_empty() {
+            return Ok(());
+        }
         let transaction = self.state.begin()?;
         let stamp = self.state.issue(self.now())?;
-        for path in &files {
-            let (line, request, command) = Self::read_posted(path)?;
+        for (_, (line, request, command)) in &posted {
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&JobLine { stamp, ..line }, &request, Some(&command))?;
+            self.insert_request(&JobLine { stamp, ..line.clone() }, request, Some(command))?;
             self.state.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         transaction.commit()?;
-        for path in &files {
+        for (path, _) in &posted {
             super::materialise::remove_if_there(self.world.disk.unlink(path))
                 .map_err(|error| Error::io("removing the queued job", path, error).advise("run this again"))?;
         }
         Ok(())
+    }
+
+    /// A job in the outbox that can't be understood keeps nothing else from being done.
+    fn set_aside(&self, path: &Path, error: &Error) -> Result<()> {
+        let aside = path.with_extension("bad");
+        self.note(format!("{error}; it is now called {}", aside.display()));
+        // An earlier one of that name makes way for nobody: then this one stays, and is told of again.
+        match self.world.disk.rename(path, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && path.exists() => {
+                Err(Error::io("renaming the queued job", path, error).advise("move it away"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Records a request that is not known yet, within a transaction.
@@ -270,7 +309,7 @@ impl Replica {
         let id = JobId::of(&line.signed);
         let key = self.state.add_job(&id, request)?;
         self.state.set_statement(key, StatementKind::Request, line)?;
-        self.state.need_blob(key, &request.body, self.has_blob(&request.body.digest))?;
+        self.state.need_blob(key, &request.body, self.has_blob(&request.body))?;
         if let Some(command) = command {
             self.state.set_job_asked(key, command)?;
         }
@@ -297,15 +336,25 @@ impl Replica {
                 Statement::Cancel(_) => (None, 0),
             };
             let Some(sealed) = sealed else { return Ok(()) };
-            let here = self.state.blob(&sealed.digest)?.is_some_and(|blob| blob.here);
-            if here && listed.insert(sealed.digest) { list(&sealed, made) } else { Ok(()) }
+            let here = self.state.is_blob_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
+            if here && self.check_blob(&sealed.digest)? {
+                listed.insert(sealed.digest);
+                list(&sealed, made)?;
+            }
+            Ok(())
         })?;
         spool.finish().map_err(|error| spooling(&error))
     }
 
-    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before. Returns of how
-    /// many jobs something new was said.
-    pub(super) fn hear_jobs(&self, lines: &mut dyn BufRead, knowledge: &Knowledge, news: &mut JobNews) -> Result<u64> {
+    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before, `tip` what the
+    /// bundle's sender knows. Returns of how many jobs something new was said.
+    pub(super) fn hear_jobs(
+        &self,
+        lines: &mut dyn BufRead,
+        knowledge: &Knowledge,
+        tip: &Knowledge,
+        news: &mut JobNews,
+    ) -> Result<u64> {
         let me = self.public_key().id();
         let mut changed = 0;
         let mut last = None;
@@ -321,6 +370,8 @@ impl Replica {
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
+                // What its sender doesn't know of can't come from there, and would never come to rest.
+                Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
                 Ok(((statement, signer), line)) => match self.hear(&statement, &signer, &line, knowledge)? {
                     Some(heard) => {
                         // What is said about one job stands together.
@@ -362,10 +413,13 @@ impl Replica {
                 if let Some(job) = state.job_by_id(&id)? {
                     return self.raise_stamp(job.key, StatementKind::Request, line.stamp).map(Some);
                 }
-                let for_us = request.target == self.public_key().id();
+                let me = self.public_key().id();
                 // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that
                 // it has not run must not get lost.
-                let past = if for_us { state.was_finished(&id)? } else { knowledge.covers(line.stamp) };
+                let past = state.was_finished(&id)? || (request.target != me && knowledge.covers(line.stamp));
+                if request.knows.len() > limits::JOB_INCARNATIONS {
+                    return Ok(None);
+                }
                 if past {
                     return ignored;
                 }
@@ -422,21 +476,19 @@ impl Replica {
             && let Some(old) = report_in(&known)?.result
             && Some(old) != report.result
         {
-            self.drop_blob(&old.digest)?;
+            self.drop_blob(job.key, &old.digest)?;
         }
         state.set_statement(job.key, StatementKind::Report, line)?;
         state.set_job_state(job.key, report.state, self.now())?;
         if let Some(result) = &report.result {
-            state.need_blob(job.key, result, self.has_blob(&result.digest))?;
+            state.need_blob(job.key, result, self.has_blob(result))?;
         }
         // What went wrong can be tried again: by the target, or by the requester who asks anew.
         let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
         let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
             let body = request_in(&line)?.body;
-            if state.blob(&body.digest)?.is_some_and(|blob| blob.job == job.key) {
-                self.drop_blob(&body.digest)?;
-            }
+            self.drop_blob(job.key, &body.digest)?;
         }
         Ok(())
     }
@@ -532,6 +584,15 @@ impl Replica {
         })
     }
 
+    /// When a job was taken back, by its requester's clock.
+    pub(super) fn cancelled_at(&self, job: &Job) -> Result<Option<u64>> {
+        let Some(line) = self.state.statement(job.key, StatementKind::Cancel)? else { return Ok(None) };
+        match said(&line)? {
+            Statement::Cancel(cancel) => Ok(Some(cancel.made)),
+            _ => Ok(None),
+        }
+    }
+
     /// The request of a job, as it travels and as it reads.
     pub(super) fn request_of(&self, job: &Job) -> Result<(JobLine, Request)> {
         let line = self.state.statement(job.key, StatementKind::Request)?;
@@ -553,12 +614,8 @@ impl Replica {
             }
         }
         for path in self.posted_files()? {
-            let (line, request, command) = match Self::read_posted(&path) {
-                Ok(posted) => posted,
-                // Another command has just taken it into the state.
-                Err(_) if !path.exists() => continue,
-                Err(error) => return Err(error),
-            };
+            // Another command may just have taken it into the state; or the next one sets it aside.
+            let Ok((line, request, command)) = Self::read_posted(&path) else { continue };
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
@@ -601,7 +658,7 @@ impl Replica {
         let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
         let me = self.public_key().id();
         let result = match report.and_then(|report| report.result) {
-            Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result.digest) => {
+            Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result) => {
                 Some(self.read_result(&result)?)
             }
             _ => None,
@@ -613,11 +670,11 @@ impl Replica {
     /// the target before it has looked.
     fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
         let me = self.public_key().id();
-        let digest = self.request_of(job)?.1.body.digest;
-        if (job.requester != me && job.target != me) || !self.has_blob(&digest) {
+        let body = self.request_of(job)?.1.body;
+        if (job.requester != me && job.target != me) || !self.has_blob(&body) {
             return Ok(None);
         }
-        let asked = open_body(&self.key, &self.blob_path(&digest)).ok().map(|(asked, _)| asked);
+        let asked = open_body(&self.key, &self.blob_path(&body.digest)).ok().map(|(asked, _)| asked);
         Ok(asked
             .filter(|asked| asked.requester == job.requester && !asked.command.is_empty())
             .map(|asked| asked.command))
@@ -705,7 +762,7 @@ impl Replica {
             let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
         }
-        if !self.has_blob(&request.body.digest) {
+        if !self.has_blob(&request.body) {
             return Err(Error::failed(format!("{doing}: its input is not here any more"))
                 .advise("ask for it anew with `mailsync uux`"));
         }
@@ -716,7 +773,8 @@ impl Replica {
             self.say(&job, &Statement::Report(report))?;
             job.id
         } else {
-            let request = Request { made: self.now(), repeats: Some(job.id), ..request };
+            let knows = self.known_incarnations()?;
+            let request = Request { made: self.now(), knows, repeats: Some(job.id), ..request };
             let stamp = self.state.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);

@@ -50,8 +50,8 @@ use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
-use crate::model::{Clock, FolderName, Incarnation};
-use crate::state::{FolderRow, State};
+use crate::model::{FolderName, Incarnation};
+use crate::state::{FolderRow, Identity, State};
 
 /// A replica, opened by one command.
 #[derive(Debug)]
@@ -130,27 +130,39 @@ impl Replica {
     /// Finds out whether the state was copied, moved or restored since the last command. If so it may have forgotten stamps
     /// that it had issued, and a new incarnation makes sure that none of them is issued again.
     fn recognise_home(&self) -> Result<()> {
-        let here = (self.home.database_inode()?, self.world.machine.clone());
+        let here = self.identity()?;
         let recorded = self.state.home()?;
+        // What an earlier version has not recorded tells nothing.
+        let same = |recorded: &Identity| {
+            recorded.inode == here.inode
+                && recorded.machine == here.machine
+                && recorded.born.zip(here.born).is_none_or(|(recorded, here)| recorded == here)
+        };
         if recorded.as_ref() == Some(&here) {
             return Ok(());
         }
         let transaction = self.state.begin()?;
-        if recorded.is_some() {
+        if recorded.is_some_and(|recorded| !same(&recorded)) {
             self.state.set_incarnation(Incarnation((self.world.random)()))?;
             self.forget_what_was_run()?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             self.state.record(self.now(), "open", None, text)?;
             self.note(format!("{text}; {}", import::APART));
         }
-        self.state.set_home(here.0, &here.1)?;
+        self.state.set_home(&here)?;
         transaction.commit()
     }
 
-    /// What this replica has done until now is not known for certain: a job of that time may have been run.
+    fn identity(&self) -> Result<Identity> {
+        let (inode, born) = self.home.database_identity()?;
+        Ok(Identity { inode, born, machine: self.world.machine.clone() })
+    }
+
+    /// What this replica has done until now is not known for certain: a job of that time may have been run. Issues the first
+    /// stamp of the new incarnation, so that others learn of it, and can show that what they ask for was asked for later.
     fn forget_what_was_run(&self) -> Result<()> {
-        let clock = Clock::next(self.now(), self.state.knowledge()?.newest()).unwrap_or(Clock::MAX);
-        self.state.set_restored_at(clock)
+        self.state.set_was_restored()?;
+        self.state.issue(self.now()).map(drop)
     }
 
     /// Finishes what an interrupted command has left to do on disk.

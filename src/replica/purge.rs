@@ -4,7 +4,7 @@ use super::Replica;
 use super::materialise::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, purgeable};
-use crate::state::{EntryKey, StatementKind};
+use crate::state::EntryKey;
 
 /// How much is looked at in one go.
 const BATCH: u32 = 512;
@@ -66,16 +66,16 @@ impl Replica {
             let transaction = self.state.begin()?;
             for job in batch {
                 // One that was taken back and of which its target says nothing is over for everybody else.
-                let cancelled = job.target != me && self.state.statement(job.key, StatementKind::Cancel)?.is_some();
-                let over = job.final_since.or(cancelled.then_some(job.made)).is_some_and(|since| since <= before);
+                let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
+                let over = job.final_since.or(cancelled).is_some_and(|since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
                 if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
                     continue;
                 }
                 for digest in self.state.blobs_of(job.key)? {
-                    self.drop_blob(&digest)?;
+                    self.drop_blob(job.key, &digest)?;
                 }
-                self.state.forget_job(&job, job.target == me)?;
+                self.state.forget_job(&job, job.target == me || job.requester == me)?;
                 purged.jobs += 1;
             }
             transaction.commit()?;

@@ -1,9 +1,10 @@
 //! Running jobs, at most once each: that one is started is durable before its program is.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,12 +13,18 @@ use super::jobs::{Asked, Told, open_body, report_in};
 use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Digest, JobState};
+use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::state::{Job, StatementKind};
 
 /// How long the lock is waited for when it is known that somebody else is about to give it back.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// How much of a command and its arguments is kept beside its body, in bytes.
+const MOST_KEPT: usize = 64 << 10;
+/// For how long the lock is held before others get a chance, and for how long they get it: longer than they sleep between
+/// two tries.
+const TURN: Duration = Duration::from_secs(1);
+const BREAK: Duration = Duration::from_millis(60);
 /// How long a program's end waits to be recorded, while another command works on the replica.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -34,6 +41,8 @@ pub struct JobRun {
     pub state: JobState,
     /// Why, if it is not done.
     pub reason: Option<String>,
+    /// Whether mailsync was told to stop meanwhile, and has ended the program for that.
+    pub stopped: bool,
 }
 
 impl Replica {
@@ -53,14 +62,32 @@ impl Replica {
             return Ok(());
         };
         self.interrupt_running(&mut each)?;
+        let mut taken = Instant::now();
         loop {
             let mut progress = false;
             let mut after = None;
+            // The jobs of one requester run in their order: behind one that waits, the others wait, too.
+            let mut waiting = BTreeSet::new();
             while let Some(job) = self.state.next_job_for(&me, JobState::Queued, after)? {
                 after = Some((job.made, job.key));
-                if let Some(run) = self.deal_with(&job)? {
-                    progress = true;
-                    each(&run);
+                if taken.elapsed() > TURN {
+                    // Many that are refused at once keep the other commands waiting no longer than one that runs.
+                    self.while_others_work(|| std::thread::sleep(BREAK))?;
+                    taken = Instant::now();
+                }
+                if waiting.contains(&job.requester) {
+                    continue;
+                }
+                match self.deal_with(&job)? {
+                    Some(run) => {
+                        progress = true;
+                        each(&run);
+                        if run.stopped {
+                            return Err(Error::failed("running jobs: mailsync was told to stop")
+                                .advise("the jobs that wait are run by the next import, or by `mailsync jobs run`"));
+                        }
+                    }
+                    None => drop(waiting.insert(job.requester)),
                 }
             }
             if !progress {
@@ -88,12 +115,13 @@ impl Replica {
 
     fn job_run(&self, job: &Job, state: JobState, reason: Option<String>) -> Result<JobRun> {
         let command = self.state.job(job.key)?.and_then(|job| job.asked).and_then(|asked| asked.into_iter().next());
-        Ok(JobRun { id: job.id, requester: self.name_of(&job.requester)?, command, state, reason })
+        let requester = self.name_of(&job.requester)?;
+        Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
     }
 
     /// Runs a job, or finds out why not. `None` if it has to wait.
     fn deal_with(&self, job: &Job) -> Result<Option<JobRun>> {
-        let (line, request) = self.request_of(job)?;
+        let (_, request) = self.request_of(job)?;
         let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
         let settle = |state, reason: String| {
             let transaction = self.state.begin()?;
@@ -102,22 +130,29 @@ impl Replica {
             self.remove_unneeded_blobs()?;
             Ok(Some(self.job_run(job, state, Some(reason))?))
         };
-        if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
-            return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
-        }
-        let decided_here = report.is_some();
-        // Who passes a job on can give it another stamp; when it was made is signed by the requester, whose clock may be wrong.
-        let before = |clock: Clock| line.stamp.clock <= clock || request.made <= clock.millis();
-        let forgotten = self.state.restored_at()?.is_some_and(before);
-        if forgotten && !decided_here {
+        // Only who has heard of the present incarnation asks after it has begun. Whatever is older may have been run already.
+        let forgotten = self.state.was_restored()? && !request.knows.contains(&self.state.incarnation()?);
+        if forgotten && report.is_none() {
             let reason = format!(
-                "the state of {} was moved, or put back to an earlier one, after this was asked for: it may have run \
-                 before; `mailsync jobs retry` runs it",
-                self.config.name
+                "the state of {0} was moved, or put back to an earlier one, and what was asked for before {1} heard of that \
+                 may have been run already; `mailsync jobs retry` on {0} runs it",
+                self.config.name,
+                self.name_of(&job.requester)?
             );
             return settle(JobState::Interrupted, reason);
         }
-        if !self.state.blob(&request.body.digest)?.is_some_and(|blob| blob.here) {
+        if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
+            return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
+        }
+        // Nothing of a stranger's is even opened.
+        let Some(peer) = self.state.peer_by_id(&job.requester.to_string())? else {
+            let reason = format!(
+                "{} is not known on {}; make its key known there with `mailsync peer add NAME --key KEY --distant`",
+                job.requester, self.config.name
+            );
+            return settle(JobState::Rejected, reason);
+        };
+        if !self.state.is_blob_here(job.key, &request.body.digest)? {
             return Ok(None);
         }
         let path = self.blob_path(&request.body.digest);
@@ -131,16 +166,12 @@ impl Replica {
                 );
             }
         };
-        let transaction = self.state.begin()?;
-        self.state.set_job_asked(job.key, &asked.command)?;
-        transaction.commit()?;
-        let Some(peer) = self.state.peer_by_id(&job.requester.to_string())? else {
-            let reason = format!(
-                "{} is not known on {}; make its key known there with `mailsync peer add NAME --key KEY --distant`",
-                job.requester, self.config.name
-            );
-            return settle(JobState::Rejected, reason);
-        };
+        // So much that nobody reads it is kept in the body alone.
+        if asked.command.iter().map(String::len).sum::<usize>() <= MOST_KEPT {
+            let transaction = self.state.begin()?;
+            self.state.set_job_asked(job.key, &asked.command)?;
+            transaction.commit()?;
+        }
         let rule = match decide(&self.config.allow, &asked.command[0], &asked.command[1..], &peer.name) {
             Ok(rule) => rule,
             Err(reason) => return settle(JobState::Rejected, reason),
@@ -171,11 +202,13 @@ impl Replica {
         self.say(job, &Statement::Report(report))?;
         // From here on it counts as run.
         transaction.commit()?;
-        let finished = self.without_lock(|| match open_body(&self.key, body) {
+        let finished = self.while_others_work(|| match open_body(&self.key, body) {
             Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
             Err(error) => not_started(&error),
         })?;
+        let stopped = finished.ended == Ended::Stopped;
         let (state, status) = match finished.ended {
+            Ended::Stopped => (JobState::Interrupted, None),
             Ended::Status(0) => (JobState::Done, Some(0)),
             Ended::Status(status) => (JobState::Failed, Some(status)),
             _ => (JobState::Failed, None),
@@ -193,15 +226,19 @@ impl Replica {
             stderr_bytes: finished.stderr.bytes.len(),
             stderr_cut: finished.stderr.cut,
         };
-        let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes)?;
+        // That it has run counts more than what it has written.
+        let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes);
+        if let Err(error) = &result {
+            self.note(format!("the output of job {} is lost: {error}", job.id.short()));
+        }
         let transaction = self.state.begin()?;
-        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: Some(result) };
+        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
         self.say(job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         self.state.record(self.now(), "jobs run", Some(peer), &text)?;
         transaction.commit()?;
         self.remove_unneeded_blobs()?;
-        self.job_run(job, state, reason)
+        Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
     }
 
     /// Settles a job without running its program, within a transaction.
@@ -229,8 +266,11 @@ impl Replica {
         })
     }
 
-    /// Lets other commands work on the replica meanwhile.
-    fn without_lock<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+    /// Lets other commands work on the replica while this is done.
+    ///
+    /// # Errors
+    /// One of them keeps the lock for an hour.
+    pub fn while_others_work<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let held = self.lock.take().is_some();
         let done = work();
         if held {

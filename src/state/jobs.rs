@@ -54,17 +54,6 @@ pub struct Said {
     pub line: JobLine,
 }
 
-/// Something that a request or a report names by its digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blob {
-    /// What it is called.
-    pub sealed: Sealed,
-    /// The job that it belongs to.
-    pub job: JobKey,
-    /// Whether it is on this machine.
-    pub here: bool,
-}
-
 const COLUMNS: &str = "key, id, requester, target, made, state, final_since, asked";
 
 const STATES: [JobState; 7] = [
@@ -192,9 +181,9 @@ impl State {
         Ok(())
     }
 
-    /// Forgets a job. One that was for this replica is remembered by its id.
-    pub fn forget_job(&self, job: &Job, was_for_us: bool) -> Result<()> {
-        if was_for_us {
+    /// Forgets a job. One of this replica's own, to run or to be run elsewhere, is remembered by its id.
+    pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
+        if ours {
             self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
         }
         for table in
@@ -205,7 +194,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether this is a job for this replica that was finished and purged.
+    /// Whether this is a job of this replica's that was purged.
     pub fn was_finished(&self, id: &JobId) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
     }
@@ -302,25 +291,37 @@ impl State {
         Ok(found)
     }
 
-    /// A job needs this. If another did before, it is this one's now.
+    /// A job needs this, and it is here or not.
     pub fn need_blob(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO blob (digest, size, job, here) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (digest) DO UPDATE SET job = excluded.job, here = here OR excluded.here",
+                "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
             )?
-            .execute((sealed.digest.0, sealed.bytes.cast_signed(), job.0, here))?;
+            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
         Ok(())
     }
 
-    /// What is known of something that a job needs.
-    pub fn blob(&self, digest: &Digest) -> Result<Option<Blob>> {
-        let mut query = self.conn.prepare_cached("SELECT size, job, here FROM blob WHERE digest = ?")?;
-        let found = query.query_row([digest.0], |row| {
-            let sealed = Sealed { digest: *digest, bytes: row.get::<_, i64>(0)?.cast_unsigned() };
-            Ok(Blob { sealed, job: JobKey(row.get(1)?), here: row.get(2)? })
-        });
-        Ok(found.optional()?)
+    /// Whether any job needs this.
+    pub fn is_needed(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
+    }
+
+    /// Whether a job's need is met: with as many bytes as it says.
+    pub fn is_blob_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
+        Ok(query.exists((digest.0, job.0))?)
+    }
+
+    /// How many bytes something has that is here, if a job needs it.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let mut query = self.conn.prepare_cached("SELECT size FROM blob WHERE digest = ? AND here = 1 LIMIT 1")?;
+        Ok(query.query_row([digest.0], |row| row.get::<_, i64>(0)).optional()?.map(i64::cast_unsigned))
+    }
+
+    /// Whether a job needs this and it is not here.
+    pub fn is_blob_missing(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND here = 0")?.exists([digest.0])?)
     }
 
     /// All that a job needs.
@@ -328,20 +329,36 @@ impl State {
         self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
     }
 
-    /// It has come.
-    pub fn set_blob_here(&self, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("UPDATE blob SET here = 1 WHERE digest = ?")?.execute([digest.0])?;
+    /// Something has come that has so many bytes. Whoever said otherwise needs something that doesn't exist. Returns whether
+    /// anybody needs it.
+    pub fn blob_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
+        self.conn
+            .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?
+            .execute((digest.0, bytes.cast_signed()))?;
+        let mut came = self.conn.prepare_cached("UPDATE blob SET here = 1 WHERE digest = ? AND here = 0")?;
+        Ok(came.execute([digest.0])? > 0)
+    }
+
+    /// It is not here any more.
+    pub fn blob_is_gone(&self, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("UPDATE blob SET here = 0 WHERE digest = ?")?.execute([digest.0])?;
         Ok(())
     }
 
-    /// It is needed no more.
-    pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ?")?.execute([digest.0])?;
+    /// A job needs this no more.
+    pub fn remove_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ?")?.execute((digest.0, job.0))?;
+        Ok(())
+    }
+
+    /// Nobody looks for this any more.
+    pub fn remove_missing_blob(&self, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
         Ok(())
     }
 
     /// What jobs need and is not here, sorted, at most `limit` of it.
     pub fn missing_blobs(&self, limit: u32) -> Result<Vec<Digest>> {
-        self.digests("SELECT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
+        self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
     }
 }

@@ -26,7 +26,7 @@ pub use entries::{EntryKey, Place, Row, Totals};
 pub use folders::{CleanListing, FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
-pub use jobs::{Blob, Job, JobKey, Said, StatementKind};
+pub use jobs::{Job, JobKey, Said, StatementKind};
 pub use peers::{Peer, PeerKey};
 pub use trash::{TrashKey, Trashed};
 pub use work::{Discard, Outgoing, Pending};
@@ -53,6 +53,18 @@ pub struct Transaction<'s> {
     open: bool,
 }
 
+/// By what a state file is known: a copy of it, or one that was put back from a backup, differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its inode.
+    pub inode: u64,
+    /// The machine that it is on.
+    pub machine: String,
+    /// When the file was made, in nanoseconds since 1970 UTC, where the file system tells: an inode number is often given
+    /// again to the next file.
+    pub born: Option<i64>,
+}
+
 /// What a mail root held before a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootBefore {
@@ -73,7 +85,8 @@ mod meta {
     pub const INODE: &str = "inode";
     pub const MACHINE: &str = "machine";
     pub const JOINING: &str = "joining";
-    pub const RESTORED_AT: &str = "restored-at";
+    pub const RESTORED_STATE: &str = "state-was-restored";
+    pub const BORN: &str = "born";
 }
 
 impl State {
@@ -195,27 +208,33 @@ impl State {
         self.set_meta(meta::INCARNATION, incarnation.0.cast_signed())
     }
 
-    /// The state file's inode and the machine's id, by which a copied or restored state is known.
-    pub fn home(&self) -> Result<Option<(u64, String)>> {
+    /// By what the state file was known when it was last written to.
+    pub fn home(&self) -> Result<Option<Identity>> {
         let inode: Option<i64> = self.meta(meta::INODE)?;
         let machine: Option<String> = self.meta(meta::MACHINE)?;
-        Ok(inode.map(i64::cast_unsigned).zip(machine))
+        let born: Option<i64> = self.meta(meta::BORN)?;
+        Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
     }
 
-    /// Records the state file's inode and the machine's id.
-    pub fn set_home(&self, inode: u64, machine: &str) -> Result<()> {
-        self.set_meta(meta::INODE, inode.cast_signed())?;
-        self.set_meta(meta::MACHINE, machine)
+    /// Records by what the state file is known.
+    pub fn set_home(&self, home: &Identity) -> Result<()> {
+        self.set_meta(meta::INODE, home.inode.cast_signed())?;
+        self.set_meta(meta::MACHINE, &home.machine)?;
+        match home.born {
+            Some(born) => self.set_meta(meta::BORN, born),
+            None => self.clear_meta(meta::BORN),
+        }
     }
 
-    /// Up to which clock it is unknown what this replica has done: it was copied or put back to an earlier state then.
-    pub fn restored_at(&self) -> Result<Option<Clock>> {
-        self.meta::<i64>(meta::RESTORED_AT)?.map(clock_from).transpose()
+    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
+    /// incarnation is not known for certain.
+    pub fn was_restored(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(meta::RESTORED_STATE)?.is_some())
     }
 
-    /// Records that this replica was copied or put back to an earlier state, and learns of it now.
-    pub fn set_restored_at(&self, clock: Clock) -> Result<()> {
-        self.set_meta(meta::RESTORED_AT, clock.bits().cast_signed())
+    /// Records that this replica was copied or put back to an earlier state.
+    pub fn set_was_restored(&self) -> Result<()> {
+        self.set_meta(meta::RESTORED_STATE, 1)
     }
 
     /// Whether the first scan has not been completed yet.

@@ -68,8 +68,8 @@ CREATE TABLE history (
 
 /// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
 /// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
-/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers jobs for this
-/// replica when everything else of them was purged: none is ever run again.
+/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers this
+/// replica's jobs when everything else of them was purged: none is ever taken for new.
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
@@ -82,8 +82,9 @@ CREATE TABLE statement (
     signed TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (job, kind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX statement_change ON statement (incarnation, clock);
-CREATE TABLE blob (digest BLOB PRIMARY KEY, size INTEGER NOT NULL, job INTEGER NOT NULL, here INTEGER NOT NULL)
-    STRICT, WITHOUT ROWID;
+CREATE TABLE blob (
+    digest BLOB NOT NULL, job INTEGER NOT NULL, size INTEGER NOT NULL, here INTEGER NOT NULL, PRIMARY KEY (digest, job)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_missing ON blob (here) WHERE here = 0;
 CREATE INDEX blob_job ON blob (job);
 CREATE TABLE finished_job (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;

@@ -6,15 +6,25 @@ use mailsync::bundle::{
     Counts, JobLine, JobSpool, Kind, Manifest, Options, PrivateKey, PublicKey, RecordSpool, Sender, SpooledJobs,
     Stream, Writer,
 };
-use mailsync::model::{Clock, Digest, Incarnation, Knowledge, Mtime, StateDigest};
+use mailsync::model::{Clock, Digest, Incarnation, Knowledge, Mtime, Stamp, StateDigest};
 
 /// That of the sender of [`bundle_of_jobs`].
 pub const INCARNATION: Incarnation = Incarnation(0x0123_4567_89ab_cdef);
 
-/// A full bundle of nothing but these lines of `jobs.jsonl` and these contents.
+/// A full bundle of nothing but these lines of `jobs.jsonl` and these contents, by one who knows of all that.
 pub fn bundle_of_jobs(key: &PrivateKey, lines: &[String], contents: &[&[u8]]) -> Vec<u8> {
+    let known = lines.iter().filter_map(|line| JobLine::decode(line.as_bytes()).ok()).map(|line| line.stamp);
+    bundle_with_tip(key, lines, contents, &known.collect::<Vec<_>>())
+}
+
+/// The same by one who knows of these stamps.
+pub fn bundle_with_tip(key: &PrivateKey, lines: &[String], contents: &[&[u8]], known: &[Stamp]) -> Vec<u8> {
     let incarnation = INCARNATION;
     let clock = Clock::from_bits(1_700_000_000_000 << 16).unwrap();
+    let mut tip: Knowledge = [(incarnation, clock)].into_iter().collect();
+    for &stamp in known {
+        tip.learn(stamp);
+    }
     let mut spool = JobSpool::new(Path::new("."));
     for line in lines {
         spool.push(line.as_bytes()).unwrap();
@@ -31,7 +41,7 @@ pub fn bundle_of_jobs(key: &PrivateKey, lines: &[String], contents: &[&[u8]]) ->
         proof: None,
         follows: None,
         base: Knowledge::new(),
-        tip: [(incarnation, clock)].into_iter().collect(),
+        tip,
         horizon: Knowledge::new(),
         issued: vec![clock],
         state_digest: StateDigest::default(),
