@@ -108,3 +108,19 @@ proptest! {
         }
     }
 }
+
+/// Of 200,000 random histories two replicas end one with the same knowledge and different mail: one of them was restored from a
+/// backup, and what it changes then is older than what others have forgotten of it. The digests show it, and full bundles heal
+/// it.
+#[test]
+fn replicas_that_know_the_same_and_hold_different_mail_find_out_and_heal() {
+    for seed in [1_118_744] {
+        let history = History::random(seed, 130);
+        let wrong = Network::run(&history, Restores::Noticed).unwrap_err();
+        assert!(wrong.contains("know the same and hold different mail"), "{seed}: {wrong}");
+        let mut network = Network::new(&history.setup, Restores::Noticed);
+        network.heals = true;
+        let tally = network.run_through(&history).unwrap_or_else(|wrong| panic!("{seed}: {wrong}"));
+        assert!(tally.differed > 0);
+    }
+}
