@@ -116,7 +116,7 @@ impl Launcher for Processes {
             Ok(child) => child,
             Err(error) => {
                 Stop::ignore_no_more();
-                let ended = Ended::NotStarted(error.to_string());
+                let ended = Ended::NotStarted(format!("{}: {error}", launch.program.display()));
                 return Finished { ended, stdout: Output::default(), stderr: Output::default() };
             }
         };

@@ -444,8 +444,14 @@ fn a_state_without_its_configuration_is_not_overwritten_by_a_new_replica() {
     complains(&ran, 1, &["move it away", "mailsync init"]);
     fs::remove_file(laptop.home.join("state.db")).unwrap();
     let key = laptop.key();
-    laptop.init();
-    assert_eq!(laptop.key(), key);
+    let config = laptop.home.join("config.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "\n[peer.desktop]\ncall = [\"true\"]\n").unwrap();
+    let (text, elsewhere) = (fs::read_to_string(&config).unwrap(), laptop.home.with_file_name("elsewhere"));
+    fs::create_dir(&elsewhere).unwrap();
+    complains(&laptop.run(&["init", elsewhere.to_str().unwrap()]), 1, &["is there already, for the mail root"]);
+    let ran = laptop.init();
+    assert!(ran.stderr.contains("peers have to be made known again"), "{}", ran.stderr);
+    assert_eq!((laptop.key(), fs::read_to_string(&config).unwrap()), (key, text), "what the user wrote is kept");
     laptop.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
     pass(&laptop, &desktop);
     pass(&desktop, &laptop);

@@ -409,3 +409,33 @@ fn three_machines_that_use_one_folder_at_the_same_time_end_with_the_same_mail() 
     assert!(left.iter().filter(own).count() <= 3, "{left:?}");
     assert!(left.iter().all(|name| name.contains("-any-")), "{left:?}");
 }
+
+#[test]
+fn bundles_of_strangers_and_invitations_of_others_are_passed_over_in_a_folder() {
+    let dir = scratch();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let shared = shared.to_str().unwrap();
+    // A chain: the two at the ends don't know each other. Everybody has two peers, so bundles are for anyone.
+    let [one, two, three, four] = ["one", "two", "three", "four"].map(|name| Machine::replica(dir.path(), name));
+    for (a, b) in [(&one, &two), (&two, &three), (&three, &four), (&one, &three)] {
+        make_peers(a, b);
+    }
+    four.ok(&["peer", "add", "two", "--key", &two.key()]);
+    two.put("INBOX", "new/1.x.y", "From: two\n\n", 1_600_000_000);
+    four.put("INBOX", "new/1.x.y", "From: four\n\n", 1_600_000_001);
+    for machine in [&two, &four] {
+        machine.ok(&["export", "-o", shared]);
+    }
+    three.ok(&["invite", "five", "-o", shared]);
+    // "two" doesn't know "four", and "one" neither knows "four" nor is invited.
+    for machine in [&one, &two, &three] {
+        machine.ok(&["import", shared]);
+    }
+    assert_eq!((one.mailbox().len(), two.mailbox().len(), three.mailbox().len()), (1, 1, 2));
+    // What is for one alone is still told of when its sender is unknown.
+    four.ok(&["export", "--to", "two", "-o", shared]);
+    let ran = two.run(&["import", shared]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.stderr.contains("unknown sender"), "{}", ran.stderr);
+}

@@ -241,6 +241,7 @@ fn a_requester_that_the_target_does_not_know_is_rejected_and_told_what_to_do() {
     }
     assert_eq!(state(&laptop, again["id"].as_str().unwrap()), "done");
     assert_eq!(state(&laptop, &id), "rejected");
+    assert_eq!(laptop.ok(&["status", "--json"]).json()["jobs"]["rejected"], 0, "it was repeated");
 }
 
 #[test]
@@ -893,4 +894,50 @@ fn a_command_of_any_length_is_shown_as_its_beginning() {
         assert_eq!(machine.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 1);
         machine.ok(&["jobs", "show", &id]);
     }
+}
+
+#[test]
+fn a_job_that_is_tried_again_late_is_heard_of_through_those_who_have_forgotten_it() {
+    let dir = scratch();
+    let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
+    make_peers(&server, &home);
+    make_peers(&home, &laptop);
+    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
+    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+    let again = dir.path().join("again");
+    allow(&server, "try", "laptop", &format!("test -e '{}'", again.display()), &[]);
+    let id = ask(&laptop, "server", &["try"], b"");
+    for (from, to) in [(&laptop, &home), (&home, &server), (&server, &home), (&home, &laptop), (&laptop, &home)] {
+        pass(from, to);
+    }
+    pass(&home, &server);
+    assert_eq!(state(&laptop, &id), "failed");
+    let config = home.home.join("config.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("jobs_days = 30", "jobs_days = 0")).unwrap();
+    pass(&server, &home);
+    assert_eq!(home.ok(&["purge", "--json"]).json()["jobs"], 1);
+    fs::write(&again, "").unwrap();
+    server.ok(&["jobs", "retry", &id]);
+    pass(&server, &home);
+    pass(&home, &laptop);
+    assert_eq!((state(&laptop, &id), show(&laptop, &id)["attempt"].as_u64()), ("done".into(), Some(2)));
+}
+
+#[test]
+fn no_mail_passes_between_those_who_know_each_other_for_jobs_only() {
+    let dir = scratch();
+    let [server, laptop] = ["server", "laptop"].map(|name| Machine::replica(dir.path(), name));
+    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
+    laptop.ok(&["peer", "add", "server", "--key", &server.key()]);
+    laptop.put("INBOX", "new/1.x.y", "From: me\n\nprivate\n", 1_600_000_000);
+    let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
+    complains(&server.run_with(&["import"], &bundle), 4, &["for its jobs only", "peer add laptop"]);
+    complains(&server.run(&["export", "--to", "laptop"]), 6, &["for its jobs only", "peer add laptop"]);
+    assert_eq!(server.mailbox().len(), 0);
+    // It takes a word to make it a neighbour, and another to make it distant again.
+    server.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
+    assert_eq!(server.run_with(&["import"], &bundle).code, 0);
+    assert_eq!(server.mailbox(), laptop.mailbox());
+    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
+    complains(&server.run_with(&["import"], &bundle), 4, &["for its jobs only"]);
 }

@@ -59,3 +59,22 @@ fn a_message_that_was_missing_and_changed_leaves_nothing_to_do_when_it_is_remove
     assert!(laptop.mailbox().is_empty());
     assert_eq!(pending(&laptop), 0);
 }
+
+#[test]
+fn a_bundle_that_was_lost_on_a_one_way_link_is_made_up_for_when_anything_comes_back() {
+    let dir = support::scratch();
+    let (desktop, laptop) = support::pair(dir.path());
+    let mut bundles = Vec::new();
+    for n in 1..=3 {
+        desktop.put("INBOX", &format!("new/{n}.x.y"), format!("Subject: {n}\n\n"), 1_600_000_000 + n);
+        bundles.push(desktop.ok(&["export", "--since-last", "--to", "laptop"]).stdout);
+    }
+    assert_eq!(laptop.run_with(&["import"], &bundles[0]).code, 0);
+    let ran = laptop.run_with(&["import"], &bundles[2]);
+    support::complains(&ran, 3, &["bundle 2", "let it export again"]);
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    support::pass(&laptop, &desktop);
+    let again = desktop.ok(&["export", "--since-last", "--to", "laptop"]).stdout;
+    assert_eq!(laptop.run_with(&["import"], &again).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}

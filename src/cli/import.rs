@@ -8,6 +8,7 @@ use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Becam
 use serde_json::{Value, json};
 
 use super::args::Import;
+use super::jobs::Runs;
 use super::output::{Output, printable};
 use super::{Context, Failure, Outcome};
 
@@ -43,14 +44,13 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         }
     }
     // An import that did not get through may have brought jobs all the same.
-    let jobs = if args.no_jobs || args.dry_run { Ok(Vec::new()) } else { super::jobs::run_jobs(context, &replica) };
+    let jobs = if args.no_jobs || args.dry_run { Runs::default() } else { super::jobs::run_jobs(context, &replica) };
     if context.out.json() {
-        let runs = jobs.as_ref().map(|jobs| jobs.iter().map(super::jobs::run_json).collect::<Vec<_>>());
         let document = json!({
-            "jobs": runs.unwrap_or_default(),
+            "jobs": jobs.json(),
             "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
             "scan": super::scan::report_json(&report),
-            "error": failed.as_ref().map(ToString::to_string),
+            "error": failed.as_ref().or(jobs.error.as_ref()).map(ToString::to_string),
         });
         Output::print_json(&document)?;
     }
@@ -61,7 +61,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         reply(context, &replica, &all)?;
     }
     // Whatever went wrong with jobs, the mail is through.
-    jobs?;
+    jobs.result()?;
     match worst(&all) {
         Some(kind) => Err(Failure::Said(kind)),
         None => super::scan::complain_of(&report),

@@ -1,6 +1,6 @@
 //! `mailsync jobs`
 
-use mailsync::error::{ErrorKind, Result};
+use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::model::JobState;
 use mailsync::replica::{JobResult, JobRun, JobStanding, Replica};
 use serde_json::{Value, json};
@@ -15,17 +15,17 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
         JobsCommand::Show { id } => show(context, id),
         JobsCommand::Run => {
             let replica = context.write()?;
-            let runs = run_jobs(context, &replica)?;
-            finish(context, &runs)
+            let runs = run_jobs(context, &replica);
+            finish(context, runs)
         }
         JobsCommand::Retry { id } => {
             let replica = context.write()?;
             let again = replica.retry_job(id)?;
-            let runs = run_jobs(context, &replica)?;
-            if runs.iter().all(|run| run.id != again) {
+            let runs = run_jobs(context, &replica);
+            if runs.error.is_none() && runs.runs.iter().all(|run| run.id != again) {
                 context.out.say(format_args!("job {} is queued; the next bundle carries it", again.short()));
             }
-            finish(context, &runs)
+            finish(context, runs)
         }
         JobsCommand::Cancel { id } => {
             let standing = context.write()?.cancel_job(id)?;
@@ -35,8 +35,25 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
     }
 }
 
+/// What became of jobs, and what kept the others from being run.
+#[derive(Default)]
+pub struct Runs {
+    pub runs: Vec<JobRun>,
+    pub error: Option<Error>,
+}
+
+impl Runs {
+    pub fn json(&self) -> Value {
+        self.runs.iter().map(run_json).collect()
+    }
+
+    pub fn result(self) -> Result<Vec<JobRun>> {
+        self.error.map_or(Ok(self.runs), Err)
+    }
+}
+
 /// Runs what is queued, and tells what became of each job.
-pub fn run_jobs(context: &Context, replica: &Replica) -> Result<Vec<JobRun>> {
+pub fn run_jobs(context: &Context, replica: &Replica) -> Runs {
     let mut runs = Vec::new();
     let result = replica.run_jobs(|run| {
         let command = run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", shortened(command)));
@@ -48,18 +65,18 @@ pub fn run_jobs(context: &Context, replica: &Replica) -> Result<Vec<JobRun>> {
         runs.push(run.clone());
     });
     context.say_notes(replica);
-    result.map(|()| runs)
+    Runs { runs, error: result.err() }
 }
 
-fn finish(context: &Context, runs: &[JobRun]) -> Outcome {
+fn finish(context: &Context, runs: Runs) -> Outcome {
     if context.out.json() {
-        Output::print_json(&json!({ "jobs": runs.iter().map(run_json).collect::<Vec<_>>() }))?;
+        Output::print_json(&json!({ "jobs": runs.json(), "error": runs.error.as_ref().map(ToString::to_string) }))?;
     }
-    let wrong = runs.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
+    let wrong = runs.result()?.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
     if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(()) }
 }
 
-pub fn run_json(run: &JobRun) -> Value {
+fn run_json(run: &JobRun) -> Value {
     json!({
         "id": run.id.to_string(),
         "requester": run.requester,

@@ -38,10 +38,10 @@ pub fn run(context: &Context, args: &Update) -> Outcome {
     }
     if context.out.json() {
         let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-        let runs = jobs.as_ref().map(|jobs| jobs.iter().map(super::jobs::run_json).collect::<Vec<_>>());
-        Output::print_json(&json!({ "peers": peers, "jobs": runs.unwrap_or_default() }))?;
+        let error = jobs.error.as_ref().map(ToString::to_string);
+        Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": error }))?;
     }
-    jobs?;
+    jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
     let kinds = updated.iter().filter_map(|one| one.error.as_ref()).chain(bundles).map(Error::kind);
     // Whatever kept one peer from being updated, the others were: that is one failure, unless all agree on another kind.

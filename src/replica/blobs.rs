@@ -100,14 +100,15 @@ impl Replica {
         fs::metadata(self.blob_path(&sealed.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
     }
 
-    /// Whether what a job needs can be read, and is what it should be. If not, it is missing from now on, within a transaction:
-    /// what is damaged here may be whole elsewhere.
+    /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on, within
+    /// a transaction: elsewhere it may be whole. If it can't be read at this time, it may be the next time.
     pub(super) fn check_blob(&self, digest: &Digest) -> Result<bool> {
         let path = self.blob_path(digest);
         match hash(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
             // It would be in the way of the whole one. If it stays, it is found again.
             Ok(_) => drop(self.world.disk.unlink(&path)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             Err(_) => {}
         }
         self.state.blob_is_gone(digest)?;
@@ -165,14 +166,15 @@ impl Replica {
         self.state.remove_blob(job, digest)
     }
 
-    /// Removes the files that no job needs any more.
+    /// Removes the files that no job needs any more. One that stays does no harm, and a purge sweeps it.
     pub(super) fn remove_unneeded_blobs(&self) -> Result<()> {
         for digest in self.unneeded.take() {
             // Another job may need it by now, or the transaction was undone.
             if !self.state.is_needed(&digest)? {
                 let path = self.blob_path(&digest);
-                remove_if_there(self.world.disk.unlink(&path))
-                    .map_err(|error| Error::io("removing", &path, error).advise("run `mailsync purge` later"))?;
+                if let Err(error) = remove_if_there(self.world.disk.unlink(&path)) {
+                    self.note(format!("removing {}: {error}; `mailsync purge` tries again", path.display()));
+                }
             }
         }
         Ok(())

@@ -28,6 +28,9 @@ struct Found {
     own: Vec<PathBuf>,
     /// How many files are for others only, its own included.
     elsewhere: usize,
+    /// Whether some of them hold bundles for anyone by replicas that are not known here: a directory can serve machines that are
+    /// no neighbours.
+    strange: bool,
     /// How many files can't be read, or not yet.
     unreadable: usize,
     /// Why the first file that can't even be opened can't be; the others are read all the same.
@@ -39,6 +42,8 @@ struct Found {
 struct Look {
     here: Option<(ReplicaId, u64)>,
     own: bool,
+    /// For anyone, by a replica that is not known here, or an invitation for somebody else.
+    strange: bool,
     /// One that was made with this replica's key, and that it can't have made itself as far as it remembers.
     twin: bool,
     /// How many bundles were looked at.
@@ -72,11 +77,14 @@ impl Replica {
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
         if found.here.is_empty() && found.unreadable == 0 {
-            let others = match found.elsewhere {
+            let mut others = match found.elsewhere {
                 0 => String::new(),
                 1 => String::from("; 1 file there is for others"),
                 n => format!("; {n} files there are for others"),
             };
+            if found.strange {
+                others += ", or by replicas that are not known here";
+            }
             self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
         }
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
@@ -167,6 +175,7 @@ impl Replica {
                 // What is wrong with a file that begins for somebody else is theirs to find.
                 look => {
                     found.elsewhere += 1;
+                    found.strange |= look.strange;
                     if look.twin {
                         twin.get_or_insert_with(|| path.clone());
                     }
@@ -192,6 +201,8 @@ impl Replica {
             if sender.id == me {
                 look.own = true;
                 look.twin |= sender.incarnation != incarnation && !knowledge.includes(&manifest.tip);
+            } else if manifest.recipient.is_none() && !self.may_be_for_here(manifest) {
+                look.strange = true;
             } else if manifest.recipient.is_none_or(|recipient| recipient == me) {
                 look.here = Some((sender.id, manifest.number));
                 return ControlFlow::Break(());
@@ -204,6 +215,13 @@ impl Replica {
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
+    }
+
+    /// Whether a bundle for anyone is by somebody who is known here, or proves an invitation.
+    fn may_be_for_here(&self, manifest: &Manifest) -> bool {
+        let known = self.state.peer_by_id(&manifest.sender.id.to_string());
+        // What can't be told here is told when it is imported.
+        manifest.invitation.is_none() && (manifest.proof.is_some() || known.map_or(true, |peer| peer.is_some()))
     }
 
     /// Imports the bundles in a file.

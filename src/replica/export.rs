@@ -185,6 +185,11 @@ impl Replica {
         match to {
             To::Peer(name) => {
                 if let Some(at) = peers.iter().position(|peer| peer.name == *name) {
+                    if peers[at].distant {
+                        return Err(Error::refused(format!("exporting: {name} is known for its jobs only")).advise(format!(
+                            "to exchange mail with it, say so with `mailsync peer add {name} --key KEY`, here and there"
+                        )));
+                    }
                     return Ok(Recipient::Peer(Box::new(peers.swap_remove(at))));
                 }
                 match invited.iter().position(|invited| invited.name == *name) {
@@ -475,11 +480,7 @@ impl Replica {
         let (state, now) = (&self.state, self.now());
         let transaction = state.begin()?;
         for peer in state.peers()? {
-            let to_it = first.to.as_ref() == Some(&peer.name);
-            if peer.distant && to_it {
-                state.set_distant(peer.key, false)?;
-            }
-            if peer.distant && !to_it {
+            if peer.distant {
                 continue;
             }
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
@@ -783,9 +784,17 @@ fn base_for_peer(fullness: Fullness, peer: &Peer) -> (Knowledge, Option<u64>) {
         _ if peer.suspect => (None, None),
         Fullness::Full => (None, None),
         Fullness::SinceShown => (peer.standing.shown.clone(), None),
+        // What it has shown since the last bundle for it was written, and lacks what that held: then one got lost.
+        Fullness::SinceLast if has_missed_one(peer) => (peer.standing.shown.clone(), None),
         Fullness::SinceLast => (peer.sent.clone(), peer.sent_number),
     };
     (base.unwrap_or_default(), follows)
+}
+
+fn has_missed_one(peer: &Peer) -> bool {
+    let heard_since = peer.last_heard > peer.last_sent;
+    let lacks = peer.standing.shown.as_ref().zip(peer.sent.as_ref()).is_some_and(|(shown, sent)| !shown.includes(sent));
+    heard_since && lacks
 }
 
 fn base_for_invited(fullness: Fullness, invited: &Invited) -> (Knowledge, Option<u64>) {

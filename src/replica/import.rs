@@ -376,9 +376,22 @@ impl Replica {
             records.skip()?;
             return Ok(Outcome::ForSomeoneElse(self.for_someone_else(&recipient)?));
         }
+        if peer.distant {
+            records.skip()?;
+            return Ok(Outcome::Rejected(only_for_jobs(&peer)));
+        }
         let knowledge = self.state.knowledge()?;
         let judgement = self.judge(&manifest, &peer, &knowledge)?;
         match judgement {
+            // What a replica wrote before it began its present life it has said again since.
+            Err(RolledBack::Sender) if is_of_a_life_before(&peer, &manifest) => {
+                records.skip()?;
+                self.note(format!(
+                    "bundle {} of {} is of a life that {} has given up, and is passed over; remove it",
+                    manifest.number, peer.name, peer.name
+                ));
+                Ok(Outcome::NothingNew)
+            }
             Err(who) => Err(rolled_back(who, &peer).into()),
             Ok(Judgement::NotYet(missing)) => {
                 records.skip()?;
@@ -459,8 +472,12 @@ impl Replica {
         let Some(peer) = self.state.peer_by_id(&manifest.sender.id.to_string())? else {
             return Ok(Verdict::Refused(unknown_sender(manifest)));
         };
+        if peer.distant {
+            return Ok(Verdict::Refused(only_for_jobs(&peer)));
+        }
         let knowledge = self.state.knowledge()?;
         Ok(match self.judge(manifest, &peer, &knowledge)? {
+            Err(RolledBack::Sender) if is_of_a_life_before(&peer, manifest) => Verdict::NothingNew,
             Err(who) => Verdict::Refused(rolled_back(who, &peer)),
             Ok(Judgement::NotYet(missing)) => Verdict::NotYet(not_yet(&peer, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Verdict::NotYet(needs_full(&peer)),
@@ -516,9 +533,6 @@ impl Replica {
 
     fn record_heard_within(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
         self.state.set_heard(peer.key, self.now())?;
-        if peer.distant {
-            self.state.set_distant(peer.key, false)?;
-        }
         if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
             self.state.set_peer_token(peer.key, None)?;
         }
@@ -1174,6 +1188,18 @@ fn unknown_sender(manifest: &Manifest) -> Error {
     let sender = &manifest.sender;
     Error::rejected(format!("this bundle is of an unknown sender, {}, who calls itself {}", sender.id, sender.name))
         .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
+}
+
+fn only_for_jobs(peer: &Peer) -> Error {
+    Error::rejected(format!("{} is known for its jobs only, and no mail is taken from it", peer.name)).advise(format!(
+        "to exchange mail with it, say so with `mailsync peer add {} --key KEY`, here and there",
+        peer.name
+    ))
+}
+
+/// Whether a bundle is by an incarnation of its sender that it has left: the last that was heard of it was of another one.
+fn is_of_a_life_before(peer: &Peer, manifest: &Manifest) -> bool {
+    peer.standing.newest.is_some_and(|(incarnation, _)| incarnation != manifest.sender.incarnation)
 }
 
 fn needs_full(peer: &Peer) -> Error {

@@ -57,9 +57,22 @@ impl Replica {
         home.make()?;
         let lock = home.lock(options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
+        // A replica that has lost its state keeps its configuration, which is the user's.
+        let kept =
+            if home.exists() && !home.database().exists() { Some(Config::read(&home.config_file())?) } else { None };
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.mail_root != config.mail_root) {
+            let what = format!(
+                "making a replica: {} is there already, for the mail root {}",
+                home.config_file().display(),
+                kept.mail_root.display()
+            );
+            return Err(Error::failed(what).advise("use --home DIR for another replica, or move that file away"));
+        }
         make_key(home, &options.name)?;
         make_state(home, Incarnation((world.random)()), None)?;
-        write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+        if kept.is_none() {
+            write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+        }
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
         for note in detected.notes {
@@ -67,6 +80,12 @@ impl Replica {
         }
         if detected.empty {
             replica.make_inbox()?;
+        }
+        if kept.is_some() {
+            replica.note(
+                "the configuration and the key of before are kept, and peers have to be made known again; mail that was \
+                 removed elsewhere meanwhile may come back from here",
+            );
         }
         let report = replica.scan(&ScanOptions::default())?;
         Ok((replica, report))

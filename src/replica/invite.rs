@@ -119,7 +119,7 @@ impl Replica {
             Some(by) if by != sender.to_string() => Err(Error::rejected(format!(
                 "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
             ))
-            .advise("invite this one by itself with `mailsync invite NAME`")),
+            .advise("make its key known here by hand, with `mailsync peer add NAME --key KEY`")),
             _ => Ok(None),
         }
     }

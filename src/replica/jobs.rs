@@ -751,13 +751,13 @@ impl Replica {
         let standing = self.standing(&job)?;
         let doing = format!("trying job {} again", job.id.short());
         if !matches!(job.state, JobState::Failed | JobState::Interrupted | JobState::Rejected) {
-            let advice = match job.state {
+            let advice = match standing.state {
                 JobState::Done | JobState::Cancelled => "ask for it anew with `mailsync uux`",
                 _ => "wait for what becomes of it",
             };
             return Err(Error::failed(format!("{doing}: it {}", standing.words())).advise(advice));
         }
-        let (_, request) = self.request_of(&job)?;
+        let (line, request) = self.request_of(&job)?;
         if job.target != me && job.requester != me {
             let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
@@ -770,7 +770,9 @@ impl Replica {
             let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
             let report =
                 Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
-            self.say(&job, &Statement::Report(report))?;
+            let stamp = self.say(&job, &Statement::Report(report))?.stamp;
+            // Who is in between may have forgotten the job meanwhile, and would not know what is reported on.
+            self.state.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
             job.id
         } else {
             let knows = self.known_incarnations()?;

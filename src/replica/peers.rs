@@ -24,13 +24,15 @@ impl Replica {
     }
 
     /// Makes a replica known with which no bundles are exchanged, so that jobs can come from it or go to it by way of others.
-    /// Nothing waits for what it has seen. The first bundle that does pass between the two makes it a peer like any other.
+    /// Nothing waits for what it has seen. [`Replica::add_peer`] makes it a peer like any other, and this one makes such a peer
+    /// a distant one.
     ///
     /// # Errors
     /// As for [`Replica::add_peer`].
     pub fn add_distant_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
         let transaction = self.state.begin()?;
-        let peer = self.add_peer_within(name, key)?;
+        let known = self.state.peer_by_id(&key.id().to_string())?.filter(|peer| peer.name == name && !peer.distant);
+        let peer = known.map_or_else(|| self.add_peer_within(name, key), Ok)?;
         self.state.set_distant(peer.key, true)?;
         transaction.commit()?;
         self.peer(name)

@@ -146,11 +146,12 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    /// How many jobs stand so, of those that this replica asked for or is asked for.
+    /// How many jobs stand so, of those that this replica asked for or is asked for, and that no other job repeats.
     pub fn count_jobs(&self, replica: &ReplicaId, state: JobState) -> Result<u64> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT COUNT(*) FROM job WHERE state = ?1 AND (target = ?2 OR requester = ?2)")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(*) FROM job j WHERE state = ?1 AND (target = ?2 OR requester = ?2)
+             AND NOT EXISTS (SELECT 1 FROM job WHERE repeats = j.id)",
+        )?;
         let count = query.query_row((number(state), replica.to_string()), |row| row.get::<_, i64>(0))?;
         Ok(count.cast_unsigned())
     }
@@ -158,8 +159,14 @@ impl State {
     /// Makes a job known.
     pub fn add_job(&self, id: &JobId, request: &Request) -> Result<JobKey> {
         self.conn
-            .prepare_cached("INSERT INTO job (id, requester, target, made, state) VALUES (?, ?, ?, ?, 0)")?
-            .execute((id.0, request.requester.to_string(), request.target.to_string(), request.made.cast_signed()))?;
+            .prepare_cached("INSERT INTO job (id, requester, target, made, state, repeats) VALUES (?, ?, ?, ?, 0, ?)")?
+            .execute((
+                id.0,
+                request.requester.to_string(),
+                request.target.to_string(),
+                request.made.cast_signed(),
+                request.repeats.map(|id| id.0),
+            ))?;
         Ok(JobKey(self.conn.last_insert_rowid()))
     }
 

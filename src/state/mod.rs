@@ -419,7 +419,11 @@ fn opening(path: &Path, error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
     let advice = match error.sqlite_error_code() {
         Some(CannotOpen | PermissionDenied | ReadOnly) if path.is_file() => "see that you may read and write it",
-        _ => "put it back from a backup; or move it away, and start anew with `mailsync init`",
+        _ => {
+            "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
+             that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
+             doesn't"
+        }
     };
     Error::io("opening the state database", path, error).advise(advice)
 }

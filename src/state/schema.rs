@@ -73,10 +73,11 @@ CREATE TABLE history (
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
-    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT
+    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
+CREATE INDEX job_repeats ON job (repeats) WHERE repeats IS NOT NULL;
 CREATE TABLE statement (
     job INTEGER NOT NULL, kind INTEGER NOT NULL, clock INTEGER NOT NULL, incarnation INTEGER NOT NULL,
     signed TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (job, kind)

@@ -29,6 +29,10 @@ pub enum Op {
     RemoveFolder { folder: usize },
     /// The mail root is scanned, by a command that may be killed at one of its file operations.
     Scan { killed_at: Option<usize> },
+    /// Any replica is asked to run something.
+    Ask { of: usize },
+    /// What was asked for is taken back, if it isn't known to have been started.
+    Cancel { job: usize },
     /// What nobody needs any more is forgotten.
     Purge,
     /// A bundle for a neighbour is written, by a command that may be killed.
@@ -125,6 +129,10 @@ impl Step {
     fn random(rng: &mut Rng) -> Self {
         let (after, at) = (1 + rng.number() % 19, rng.below(1 << 16));
         let (some, folder) = (rng.below(1 << 16), rng.below(1 << 16));
+        if rng.percent(6) {
+            let op = if rng.percent(80) { Op::Ask { of: some } } else { Op::Cancel { job: some } };
+            return Self { after, at, op };
+        }
         let op = match rng.below(100) {
             0..14 => {
                 let recent = rng.percent(40);

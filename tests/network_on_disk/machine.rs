@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use mailsync::error::Result;
 use mailsync::maildir::disk::{Disk, RealDisk};
 use mailsync::maildir::{FileName, Layout, Sub};
 use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Mtime};
+use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, Home, Replica, World};
 use walkdir::WalkDir;
 
@@ -46,6 +48,18 @@ impl View {
     }
 }
 
+/// Starts nothing, and keeps account of what it was told to start.
+struct Account(Arc<Mutex<Vec<String>>>);
+
+impl Launcher for Account {
+    fn run(&self, launch: &Launch, stdin: &mut (dyn Read + Send)) -> Finished {
+        let (_, job) = launch.env.iter().find(|(name, _)| name == "MAILSYNC_JOB").unwrap();
+        self.0.lock().unwrap().push(job.to_str().unwrap().to_owned());
+        std::io::copy(stdin, &mut std::io::sink()).unwrap();
+        Finished { ended: Ended::Status(0), stdout: Output::default(), stderr: Output::default() }
+    }
+}
+
 /// A machine.
 pub struct Machine {
     pub name: String,
@@ -59,6 +73,8 @@ pub struct Machine {
     pub touched: bool,
     /// Whether there is a backup, and whether the person did anything between the last scan and it.
     pub backup: Option<bool>,
+    /// The jobs whose programs were started here, once for each time.
+    pub started: Arc<Mutex<Vec<String>>>,
     layout: Option<Layout>,
 }
 
@@ -76,6 +92,7 @@ impl Machine {
             restored: 0,
             touched: false,
             backup: None,
+            started: Arc::default(),
             layout: None,
         }
     }
@@ -92,7 +109,7 @@ impl Machine {
             disk,
             now: Box::new(move || now),
             random: Box::new(move || random.lock().unwrap().number()),
-            launcher: Box::new(mailsync::process::Processes),
+            launcher: Box::new(Account(Arc::clone(&self.started))),
             machine: format!("{} {}", self.name, self.restored),
         }
     }
@@ -106,14 +123,17 @@ impl Machine {
         Replica::open(&self.home, self.world(0, Box::new(RealDisk)), Access::Read).unwrap()
     }
 
-    /// Now that it is a replica: how its folders become directories. Messages in the trash are kept for no day longer than
-    /// they must on every other machine.
-    pub fn begun(&mut self, keeps_trash: bool) {
+    /// Now that it is a replica: how its folders become directories, and what is run for others. Messages in the trash are
+    /// kept for no day longer than they must on every other machine.
+    pub fn begun(&mut self, keeps_trash: bool, requesters: &[String]) {
         let config = Config::read(&self.home.config_file()).unwrap();
         self.layout = Some(config.layout());
         if !keeps_trash {
             fs::write(self.home.config_file(), Config { trash_days: 0, ..config }.to_text()).unwrap();
         }
+        let rule = format!("\n[[allow]]\ncommand = \"job\"\nexec = [\"job\"]\nfrom = {requesters:?}\n");
+        let text = fs::read_to_string(self.home.config_file()).unwrap();
+        fs::write(self.home.config_file(), text + &rule).unwrap();
     }
 
     pub fn set_layout(&mut self, layout: Layout) {

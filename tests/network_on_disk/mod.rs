@@ -13,13 +13,14 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use mailsync::bundle::JobId;
 use mailsync::error::Error;
 use mailsync::maildir::disk::{Disk, RealDisk};
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
-use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Knowledge, StateDigest};
+use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{
-    Contents, ExportOptions, Fullness, ImportOptions, InitOptions, InviteOptions, JoinOptions, Outcome, Replica,
-    ScanOptions, ScanReport,
+    Access, Contents, ExportOptions, Fullness, ImportOptions, InitOptions, InviteOptions, JoinOptions, Outcome,
+    Replica, ScanOptions, ScanReport,
 };
 
 use super::disk::{Fault, Watch};
@@ -51,6 +52,9 @@ pub struct Tally {
     pub invited: usize,
     pub wanted: usize,
     pub gone: usize,
+    pub jobs_done: usize,
+    pub jobs_cancelled: usize,
+    pub jobs_interrupted: usize,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -65,6 +69,9 @@ impl std::ops::AddAssign for Tally {
         self.invited += other.invited;
         self.wanted += other.wanted;
         self.gone += other.gone;
+        self.jobs_done += other.jobs_done;
+        self.jobs_cancelled += other.jobs_cancelled;
+        self.jobs_interrupted += other.jobs_interrupted;
     }
 }
 
@@ -108,6 +115,8 @@ pub struct Network {
     contents: BTreeMap<Digest, Vec<u8>>,
     /// Messages that are nowhere any more.
     gone: BTreeSet<Digest>,
+    /// What was asked for: by whom, of whom.
+    jobs: Vec<(JobId, usize, usize)>,
     tally: Tally,
 }
 
@@ -134,6 +143,7 @@ impl Network {
             removed: BTreeSet::new(),
             contents: BTreeMap::new(),
             gone: BTreeSet::new(),
+            jobs: Vec::new(),
             tally: Tally::default(),
         };
         for at in 0..count {
@@ -177,15 +187,22 @@ impl Network {
             let options = InitOptions { mail_root, name: name.clone(), layout, lock_timeout: TIMEOUT };
             Replica::init(&home, world, &options).map_err(|error| error.to_string())?.0
         };
-        for other in known.into_iter().filter(|&other| Some(other) != inviter) {
+        for other in (0..at).filter(|&other| Some(other) != inviter) {
             let opened = self.open(other)?;
-            opened.add_peer(&name, &replica.public_key()).map_err(|error| error.to_string())?;
-            replica.add_peer(&self.machines[other].name, &opened.public_key()).map_err(|error| error.to_string())?;
+            let (this, that) = (replica.public_key(), opened.public_key());
+            let other_name = &self.machines[other].name;
+            let made_known = if known.contains(&other) {
+                opened.add_peer(&name, &this).and_then(|_| replica.add_peer(other_name, &that))
+            } else {
+                opened.add_distant_peer(&name, &this).and_then(|_| replica.add_distant_peer(other_name, &that))
+            };
+            made_known.map_err(|error| error.to_string())?;
         }
         self.record(&replica);
         drop(replica);
         self.machines[at].touched = false;
-        self.machines[at].begun(at.is_multiple_of(2));
+        let requesters: Vec<String> = (0..setup.replicas.len()).map(|at| format!("r{at}")).collect();
+        self.machines[at].begun(at.is_multiple_of(2), &requesters);
         Ok(())
     }
 
@@ -201,6 +218,7 @@ impl Network {
         network.quieten()?;
         let end = network.check_that_all_hold_the_same()?;
         network.check_that_nothing_is_lost_or_comes_back(&end)?;
+        network.check_jobs()?;
         network.check_that_purges_are_not_seen(&end)?;
         let replica = network.machines[0].peek();
         let knowledge = replica.state().knowledge().map_err(|error| error.to_string())?;
@@ -275,6 +293,13 @@ impl Network {
             Op::RemoveFolder { folder } => self.remove_folder(at, &name_of(folder)),
             Op::Scan { killed_at: None } => drop(self.scanned(at)?),
             Op::Scan { killed_at: Some(call) } => self.scan_and_be_killed(at, call)?,
+            Op::Ask { of } => self.ask(at, of)?,
+            Op::Cancel { job } => {
+                if let Some((id, requester, _)) = choose(self.jobs.iter(), job) {
+                    // What was started can't be taken back, and who was restored may not know of it any more.
+                    let _ = self.open(requester)?.cancel_job(&id.to_string());
+                }
+            }
             Op::Purge => {
                 let purged = self.open(at)?.purge().map_err(|error| error.to_string())?;
                 self.tally.purged += purged.tombstones;
@@ -315,6 +340,54 @@ impl Network {
             Op::Restore => {
                 if self.machines[at].backup.is_some() {
                     self.restore(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a replica to run something. One that was invited and has not answered can't be asked.
+    fn ask(&mut self, at: usize, of: usize) -> Result<()> {
+        let of = of % self.machines.len();
+        if of == at || !self.machines[at].peek().state().invitations().unwrap().is_empty() {
+            return Ok(());
+        }
+        let world = self.machines[at].world(self.now, Box::new(RealDisk));
+        let replica = Replica::open(&self.machines[at].home, world, Access::Read).map_err(|error| error.to_string())?;
+        let input = format!("input {}\n", self.jobs.len());
+        let id = replica.uux(&self.machines[of].name, &[String::from("job")], &mut input.as_bytes());
+        let id = id.map_err(|error| format!("replica {at} asks replica {of}: {error}"))?;
+        self.jobs.push((id, at, of));
+        Ok(())
+    }
+
+    /// No job was started twice; and without restored machines every one has come to an end that both sides know.
+    fn check_jobs(&mut self) -> Result<()> {
+        let mut started: BTreeMap<String, usize> = BTreeMap::new();
+        for machine in &self.machines {
+            for job in machine.started.lock().unwrap().iter() {
+                *started.entry(job.clone()).or_default() += 1;
+            }
+        }
+        if let Some((job, times)) = started.iter().find(|(_, times)| **times > 1) {
+            return Err(format!("job {job} was started {times} times"));
+        }
+        for (id, requester, target) in &self.jobs {
+            let ends = [*requester, *target].map(|at| {
+                let found = self.machines[at].peek().state().job_by_id(id).unwrap();
+                found.map(|job| job.state)
+            });
+            let times = started.get(&id.to_string()).copied().unwrap_or(0);
+            match ends {
+                [Some(JobState::Done), Some(JobState::Done)] if times == 1 => self.tally.jobs_done += 1,
+                [Some(JobState::Cancelled), Some(JobState::Cancelled)] if times == 0 => self.tally.jobs_cancelled += 1,
+                _ if self.tally.restored > 0 => {
+                    self.tally.jobs_interrupted += usize::from(ends.contains(&Some(JobState::Interrupted)));
+                }
+                _ => {
+                    return Err(format!(
+                        "job {id} of replica {requester} for {target} ends as {ends:?}, started {times} times"
+                    ));
                 }
             }
         }
@@ -502,6 +575,12 @@ impl Network {
                 }
             }
         }
+        let ran = replica.run_jobs(|_| {});
+        if watch.struck().is_some() {
+            self.tally.imports_killed += 1;
+            return Ok(());
+        }
+        ran.map_err(fail)?;
         let state = replica.state();
         self.tally.wanted += state.missing_digests(100).map_err(fail)?.len();
         match state.peers().map_err(fail)?.iter().find(|peer| peer.suspect) {
@@ -661,6 +740,10 @@ impl Network {
         for machine in &self.machines {
             let purged = machine.open(self.now, Box::new(RealDisk)).unwrap().purge().unwrap();
             let trash = fs::read_dir(machine.home.trash()).map_or(0, Iterator::count);
+            let jobs = machine.peek().state().job_batch(None, 1).unwrap().len();
+            if self.tally.restored == 0 && jobs > 0 {
+                return Err(format!("{} can't forget its jobs", machine.name));
+            }
             if purged.tombstones_kept > 0 || trash > 0 {
                 let kept = purged.tombstones_kept;
                 return Err(format!(
