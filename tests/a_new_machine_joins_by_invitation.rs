@@ -147,7 +147,7 @@ fn an_invitation_is_good_for_one_replica() {
     let before = desktop.left();
     let late = thief.ok(&["export"]).stdout;
     let ran = desktop.run_with(&["import"], &late);
-    support::complains(&ran, 4, &["used before", "invite"]);
+    support::complains(&ran, 4, &["used before", "peer add NAME"]);
     assert_eq!(desktop.left(), before);
     // The one that was accepted stays so, however often its first bundle comes.
     assert_eq!(send(&laptop, &desktop).code, 0);

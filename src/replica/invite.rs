@@ -119,7 +119,7 @@ impl Replica {
             Some(by) if by != sender.to_string() => Err(Error::rejected(format!(
                 "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
             ))
-            .advise("make its key known here by hand, with `mailsync peer add NAME --key KEY`")),
+            .advise("if that is a machine of yours, too, make its key known with `mailsync peer add NAME --key KEY`")),
             _ => Ok(None),
         }
     }
