@@ -439,3 +439,20 @@ fn bundles_of_strangers_and_invitations_of_others_are_passed_over_in_a_folder() 
     assert_eq!(ran.code, 4, "{}", ran.stderr);
     assert!(ran.stderr.contains("unknown sender"), "{}", ran.stderr);
 }
+
+#[test]
+fn what_a_killed_export_has_left_is_removed_when_it_is_old() {
+    let dir = scratch();
+    let (desktop, _) = pair(dir.path());
+    let share = share(dir.path());
+    let [old, young, other] = [".mailsync-old.part", ".mailsync-young.part", "other.part"].map(|name| share.join(name));
+    for file in [&old, &young, &other] {
+        fs::write(file, "x").unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
+    for file in [&old, &other] {
+        fs::File::open(file).unwrap().set_modified(long_ago).unwrap();
+    }
+    desktop.ok(&["export", "-o", text(&share)]);
+    assert!(!old.exists() && young.exists() && other.exists());
+}

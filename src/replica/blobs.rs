@@ -204,7 +204,8 @@ impl Replica {
     }
 }
 
-fn older_than(path: &Path, age: Duration) -> bool {
+/// Whether a file was last changed longer ago than this, by the clocks of the file system and of this machine.
+pub(super) fn older_than(path: &Path, age: Duration) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
 }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Replica;
+use super::blobs::older_than;
 use super::contents;
 use super::pool::{Pool, threads};
 use crate::bundle::{
@@ -602,7 +604,8 @@ impl Replica {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
         let fail = |error: &dyn std::fmt::Display| {
-            Error::io("writing the bundle", &path, error).advise("check the disk and its free space, then export again")
+            Error::io("writing the bundle", &path, error)
+                .advise("see that it is there, that you may write there, and that there is room, then export again")
         };
         if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
             let out = std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| fail(&error))?;
@@ -610,11 +613,9 @@ impl Replica {
             let exported = self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()))?;
             return Ok((path, exported));
         }
-        let mut file = tempfile::Builder::new()
-            .prefix(".mailsync-")
-            .suffix(".part")
-            .tempfile_in(&dir)
-            .map_err(|error| fail(&error))?;
+        sweep_parts(&dir);
+        let mut file =
+            tempfile::Builder::new().prefix(PART.0).suffix(PART.1).tempfile_in(&dir).map_err(|error| fail(&error))?;
         let out = io::BufWriter::with_capacity(256 << 10, file.as_file_mut());
         let (mut out, exported) =
             self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.about(path.display()))?;
@@ -721,6 +722,23 @@ impl Replica {
             }
         }
         Ok(found)
+    }
+}
+
+/// What a bundle is called while it is written: how that begins, and how it ends.
+const PART: (&str, &str) = (".mailsync-", ".part");
+/// A bundle that is still called so after this time is written by nobody any more.
+const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes what killed exports have left: on a stick it would take room, and nobody would see it. What can't be removed stays.
+fn sweep_parts(dir: &Path) {
+    let Ok(items) = std::fs::read_dir(dir) else { return };
+    for item in items.flatten() {
+        let name = item.file_name();
+        let is_part = name.to_str().is_some_and(|name| name.starts_with(PART.0) && name.ends_with(PART.1));
+        if is_part && older_than(&item.path(), PART_AGE) {
+            let _ = std::fs::remove_file(item.path());
+        }
     }
 }
 

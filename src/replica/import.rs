@@ -996,9 +996,9 @@ impl<'r> Import<'r> {
             if !folder.on_disk {
                 self.made.extend(self.replica.upwards(&dir));
             }
-            self.replica.make_dirs(&dir).map_err(|error| {
-                Error::io("making the directory", &dir, error).advise("make room for it, then import again")
-            })?;
+            self.replica
+                .make_dirs(&dir)
+                .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING))?;
             if self.is_fast() {
                 self.replica.make_folder(at.folder, &mut self.straight)?;
             }
@@ -1060,7 +1060,7 @@ impl<'r> Import<'r> {
     }
 }
 
-const WRITING: &str = "make room on the disk, then import again";
+const WRITING: &str = "see that you may write there, and that there is room, then import again";
 
 /// A file that is being written through the layer of file operations.
 struct DiskFile<'d> {
