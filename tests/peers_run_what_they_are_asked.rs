@@ -941,3 +941,11 @@ fn no_mail_passes_between_those_who_know_each_other_for_jobs_only() {
     server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
     complains(&server.run_with(&["import"], &bundle), 4, &["for its jobs only"]);
 }
+
+#[test]
+fn a_peer_that_is_renamed_is_missed_where_the_configuration_names_it() {
+    let (_dir, server, laptop, _) = marking();
+    let ran = server.ok(&["peer", "rename", "laptop", "notebook"]);
+    assert!(ran.stderr.contains("config.toml still calls it laptop"), "{}", ran.stderr);
+    assert!(!laptop.ok(&["peer", "rename", "server", "tower"]).stderr.contains("config.toml"));
+}

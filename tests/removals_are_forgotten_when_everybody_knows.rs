@@ -410,3 +410,28 @@ fn a_state_restored_beside_the_newer_mail_brings_nothing_back() {
     let copies: usize = desktop.mailbox().values().map(Vec::len).sum();
     assert_eq!(copies, 3, "nothing is doubled");
 }
+
+#[test]
+fn a_clock_that_is_behind_for_a_while_does_not_empty_the_trash() {
+    use mailsync::replica::{Access, Home, ImportOptions, Replica, World};
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["gone", "stays", "other"] {
+        put(&desktop, subject);
+    }
+    exchange(&desktop, &laptop);
+    remove(&desktop, "gone");
+    let bundle = dir.path().join("bundle.zst");
+    fs::write(&bundle, desktop.ok(&["export"]).stdout).unwrap();
+    let world = World { now: Box::new(|| 1_136_073_600_000), ..World::real() };
+    let access = Access::Write(std::time::Duration::from_secs(10));
+    let replica = Replica::open(&Home::at(&laptop.home), world, access).unwrap();
+    replica
+        .import_file(&bundle, &ImportOptions::default(), |imported| assert!(imported.outcome.error().is_none()))
+        .unwrap();
+    drop(replica);
+    exchange(&laptop, &desktop);
+    exchange(&laptop, &desktop);
+    purges(&laptop, 1, 0);
+    assert_eq!(fs::read_dir(laptop.home.join("trash")).unwrap().count(), 1, "it was removed just now");
+}

@@ -28,8 +28,10 @@ pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
             Ok(())
         }
         PeerCommand::Rename { old, new } => {
-            context.write()?.rename_peer(&old, &new)?;
+            let replica = context.write()?;
+            replica.rename_peer(&old, &new)?;
             context.out.say(format_args!("{old} is called {new} now"));
+            context.say_notes(&replica);
             Ok(())
         }
         PeerCommand::Remove { name } => {

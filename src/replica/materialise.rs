@@ -113,6 +113,12 @@ impl Replica {
         }
     }
 
+    /// From when on the trash keeps what is removed now. Never before the latest change that is known: where this clock is behind
+    /// for a while, a purge would otherwise take what was only just removed for old.
+    fn date_of_removal(&self) -> Result<u64> {
+        Ok(self.now().max(self.state.knowledge()?.newest().millis()))
+    }
+
     /// Where an entry's file is put: its name derives from the entry's id, so that a repeated delivery has the same name.
     pub(super) fn place_for(&self, id: &EntryId, entry: &Entry) -> Result<Place> {
         let folder = self.state.folder(&entry.location.1)?;
@@ -210,10 +216,11 @@ impl Replica {
             // Its folder is looked at again, whatever its times say.
             self.state.set_clean_listing(place.folder, None)?;
         }
+        let date = self.date_of_removal()?;
         for (discard, file) in progress.trashed {
             if let Some(file) = file {
                 let folder = self.state.folder_row(discard.at.folder)?.name.clone();
-                self.state.add_trash(&file, &discard, &folder, self.now())?;
+                self.state.add_trash(&file, &discard, &folder, date)?;
             }
             self.state.remove_discard(discard.key)?;
         }

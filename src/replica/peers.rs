@@ -75,7 +75,13 @@ impl Replica {
             None => self.state.rename_peer(self.peer(old)?.key, new)?,
         }
         self.state.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
-        transaction.commit()
+        transaction.commit()?;
+        let named = self.config.peer.contains_key(old)
+            || self.config.allow.iter().any(|rule| rule.from.iter().any(|from| from == old));
+        if named {
+            self.note(format!("{} still calls it {old}; change that", self.home.config_file().display()));
+        }
+        Ok(())
     }
 
     /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. Of a replica that was
