@@ -74,6 +74,17 @@ fn marking_in(dir: tempfile::TempDir) -> (tempfile::TempDir, Machine, Machine, P
     (dir, server, laptop, file)
 }
 
+/// Three machines in a row; those at the ends know each other for jobs.
+fn chain(dir: &Path) -> [Machine; 3] {
+    let machines = ["server", "home", "laptop"].map(|name| Machine::replica(dir, name));
+    let [server, home, laptop] = &machines;
+    make_peers(server, home);
+    make_peers(home, laptop);
+    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
+    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+    machines
+}
+
 #[test]
 fn a_job_runs_on_its_target_and_its_result_comes_back() {
     let dir = scratch();
@@ -115,11 +126,7 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
 #[test]
 fn a_job_goes_by_way_of_a_machine_that_can_neither_read_nor_run_it() {
     let dir = scratch();
-    let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
-    make_peers(&server, &home);
-    make_peers(&home, &laptop);
-    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
-    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+    let [server, home, laptop] = chain(dir.path());
     allow(&server, "tell", "laptop", "cat; echo told-in-confidence", &[]);
     allow(&home, "tell", "laptop", "exit 9", &[]);
 
@@ -671,11 +678,7 @@ fn key_of(machine: &Machine) -> PrivateKey {
 #[test]
 fn a_replica_in_between_can_neither_change_nor_forge_nor_replay_a_job() {
     let dir = scratch();
-    let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
-    make_peers(&server, &home);
-    make_peers(&home, &laptop);
-    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
-    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+    let [server, home, laptop] = chain(dir.path());
     let file = dir.path().join("marks");
     let mark = format!("echo \"$MAILSYNC_PEER $MAILSYNC_JOB\" >> '{}'; cat", file.display());
     for from in ["laptop", "home"] {
@@ -806,11 +809,7 @@ fn a_damaged_queue_keeps_nothing_else_from_being_done() {
 fn an_input_that_is_lost_or_damaged_keeps_nothing_else_from_being_exported_and_is_asked_for_again() {
     for damaged in [false, true] {
         let dir = scratch();
-        let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
-        make_peers(&server, &home);
-        make_peers(&home, &laptop);
-        server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
-        laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+        let [server, home, laptop] = chain(dir.path());
         allow(&server, "count", "laptop", "wc -c", &[]);
         let id = ask(&laptop, "server", &["count"], b"12345");
         pass(&laptop, &home);
@@ -899,11 +898,7 @@ fn a_command_of_any_length_is_shown_as_its_beginning() {
 #[test]
 fn a_job_that_is_tried_again_late_is_heard_of_through_those_who_have_forgotten_it() {
     let dir = scratch();
-    let [server, home, laptop] = ["server", "home", "laptop"].map(|name| Machine::replica(dir.path(), name));
-    make_peers(&server, &home);
-    make_peers(&home, &laptop);
-    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
-    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
+    let [server, home, laptop] = chain(dir.path());
     let again = dir.path().join("again");
     allow(&server, "try", "laptop", &format!("test -e '{}'", again.display()), &[]);
     let id = ask(&laptop, "server", &["try"], b"");
