@@ -179,7 +179,11 @@ impl Replica {
 
     /// Something that the person should know, although nothing failed.
     fn note(&self, text: impl Into<String>) {
-        self.notes.borrow_mut().push(text.into());
+        let (text, mut notes) = (text.into(), self.notes.borrow_mut());
+        // Of several bundles the same is said once.
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
     }
 
     /// Takes what the person should know.
