@@ -832,3 +832,28 @@ fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
     }
     assert!(desktop.ok(&["export", "-o", "-"]).stdout.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
 }
+
+#[test]
+fn who_asks_for_json_gets_one_document_from_a_command_that_fails_too() {
+    let dir = scratch();
+    let nobody = Machine::new(dir.path(), "nobody");
+    let desktop = Machine::replica(dir.path(), "desktop");
+    for (machine, args) in [
+        (&nobody, &["status"][..]),
+        (&nobody, &["import", "/nonexistent"]),
+        (&desktop, &["jobs", "show", "abc"]),
+        (&desktop, &["scan", "no folder"]),
+        (&desktop, &["update"]),
+        (&desktop, &["import", "/nonexistent"]),
+        (&desktop, &["inspect", "/dev/null"]),
+        (&desktop, &["verify", "/dev/null"]),
+        (&desktop, &["trash", "restore", "7"]),
+        (&desktop, &["peer", "remove", "x"]),
+    ] {
+        let ran = machine.run(&[args, &["--json"]].concat());
+        assert_ne!(ran.code, 0, "{args:?}");
+        assert!(ran.json().is_object(), "{args:?}");
+        assert!(!ran.stderr.is_empty(), "{args:?}: it is said in words, too");
+    }
+    assert!(desktop.run(&["export", "--json"]).stdout.is_empty());
+}

@@ -84,6 +84,8 @@ pub fn main() -> ExitCode {
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(args.global.json, args.global.quiet),
     };
+    // A bundle on standard output is no JSON, whole or not.
+    let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
     let result = match args.command {
         Command::Init(args) => init::run(&context, args),
         Command::Invite(args) => invite::run(&context, args),
@@ -109,6 +111,9 @@ pub fn main() -> ExitCode {
         Err(Failure::Said(kind)) => ExitCode::from(kind.exit_code()),
         Err(Failure::Error(error)) => {
             Output::complain(&error);
+            if documents {
+                Output::print_error_in_json(&error);
+            }
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailsync::error::Error;
 use serde_json::Value;
 
 use super::{Failure, Outcome};
+
+/// Whether the JSON document was printed: there is one.
+static PRINTED: AtomicBool = AtomicBool::new(false);
 
 /// How a command speaks.
 #[derive(Debug)]
@@ -40,9 +44,18 @@ impl Output {
 
     /// Prints the JSON document.
     pub fn print_json(document: &Value) -> Outcome {
+        PRINTED.store(true, Ordering::Relaxed);
         let mut out = io::stdout().lock();
         let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
         written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(|error| closed(&error))
+    }
+
+    /// Who asked for a JSON document gets one, if only to read why there is no other.
+    pub fn print_error_in_json(error: &Error) {
+        if !PRINTED.load(Ordering::Relaxed) {
+            // It was said in words already.
+            let _ = Self::print_json(&serde_json::json!({ "error": error.to_string() }));
+        }
     }
 
     /// Prints lines of data.
