@@ -115,7 +115,9 @@ impl Launcher for Processes {
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                Stop::ignore_no_more();
+                if let Some(stop) = stop {
+                    stop.ignore_no_more();
+                }
                 let ended = Ended::NotStarted(format!("{}: {error}", launch.program.display()));
                 return Finished { ended, stdout: Output::default(), stderr: Output::default() };
             }
@@ -149,7 +151,9 @@ impl Launcher for Processes {
             (Err(error), _) => Ended::InputFailed(error.to_string()),
             (_, ended) => ended,
         };
-        Stop::ignore_no_more();
+        if let Some(stop) = stop {
+            stop.ignore_no_more();
+        }
         let deadline = Instant::now() + LINGER;
         Finished { ended, stdout: stdout.take(deadline), stderr: stderr.take(deadline) }
     }
@@ -217,10 +221,8 @@ impl Stop {
     }
 
     /// The program has ended: from now on the signals do what they always do.
-    fn ignore_no_more() {
-        if let Some(stop) = Self::listen() {
-            stop.nothing_runs.store(true, Ordering::SeqCst);
-        }
+    fn ignore_no_more(&self) {
+        self.nothing_runs.store(true, Ordering::SeqCst);
     }
 
     fn was_told(&self) -> bool {

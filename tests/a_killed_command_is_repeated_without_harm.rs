@@ -124,15 +124,21 @@ fn change(machine: &Machine) {
     }
 }
 
-#[test]
-fn an_import_killed_at_any_moment_is_completed_by_the_next() {
-    let dir = scratch();
-    let desktop = full(dir.path());
-    let laptop = Machine::replica(dir.path(), "laptop");
+/// A desktop and a laptop that held the same, until much was changed on the desktop.
+fn changed_since_both_were_equal(dir: &Path) -> (Machine, Machine) {
+    let desktop = full(dir);
+    let laptop = Machine::replica(dir, "laptop");
     make_peers(&desktop, &laptop);
     pass(&desktop, &laptop);
     pass(&laptop, &desktop);
     change(&desktop);
+    (desktop, laptop)
+}
+
+#[test]
+fn an_import_killed_at_any_moment_is_completed_by_the_next() {
+    let dir = scratch();
+    let (desktop, laptop) = changed_since_both_were_equal(dir.path());
     let bundle = dir.path().join("bundle");
     desktop.ok(&["export", "--to", "laptop", "-o", bundle.to_str().unwrap()]);
     let end = desktop.mailbox();
@@ -178,12 +184,7 @@ fn an_import_killed_at_any_moment_is_completed_by_the_next() {
 #[test]
 fn a_scan_killed_at_any_moment_is_completed_by_the_next() {
     let dir = scratch();
-    let desktop = full(dir.path());
-    let laptop = Machine::replica(dir.path(), "laptop");
-    make_peers(&desktop, &laptop);
-    pass(&desktop, &laptop);
-    pass(&laptop, &desktop);
-    change(&desktop);
+    let (desktop, laptop) = changed_since_both_were_equal(dir.path());
     let end = desktop.mailbox();
     std::thread::sleep(Duration::from_millis(15));
     let (saved, other) = (Saved::of(&desktop, dir.path()), Saved::of(&laptop, dir.path()));

@@ -745,6 +745,17 @@ fn the_home_is_found_in_the_environment_and_in_the_xdg_directories() {
     assert_eq!(mailsync(&[("HOME", &home)], &["--home", "own", "status"]).code, 0);
 }
 
+/// A message is lost from a machine's state, and its file from the disk, and nobody knows.
+fn lose(machine: &Machine, message: &[u8]) {
+    let state = State::open(&machine.home.join("state.db")).unwrap();
+    let transaction = state.begin().unwrap();
+    let lost = state.entries_of(&Digest::of(message)).unwrap().remove(0);
+    state.delete_entry(&lost).unwrap();
+    transaction.commit().unwrap();
+    let name = String::from_utf8(lost.at.unwrap().name).unwrap();
+    fs::remove_file(machine.dir("INBOX").join("cur").join(name)).unwrap();
+}
+
 #[test]
 fn two_mailboxes_that_differ_at_equal_knowledge_are_noticed_and_healed() {
     let dir = scratch();
@@ -756,15 +767,7 @@ fn two_mailboxes_that_differ_at_equal_knowledge_are_noticed_and_healed() {
     pass(&laptop, &desktop);
     assert_eq!(desktop.mailbox(), laptop.mailbox());
     let before = desktop.mailbox();
-    // An entry is lost from the laptop's state, and its file from the disk, and nobody knows.
-    let state = State::open(&laptop.home.join("state.db")).unwrap();
-    let transaction = state.begin().unwrap();
-    let lost = state.entries_of(&Digest::of(b"message 0")).unwrap().remove(0);
-    state.delete_entry(&lost).unwrap();
-    transaction.commit().unwrap();
-    drop(state);
-    let name = String::from_utf8(lost.at.unwrap().name).unwrap();
-    fs::remove_file(laptop.dir("INBOX").join("cur").join(name)).unwrap();
+    lose(&laptop, b"message 0");
     assert_eq!(laptop.mailbox().len(), 4);
     let words = "know the same but hold different mail";
     let ran = pass(&laptop, &desktop);
@@ -796,14 +799,7 @@ fn mail_that_one_side_has_lost_stays_on_the_other_whoever_speaks_first() {
     pass(&desktop, &laptop);
     pass(&laptop, &desktop);
     let before = desktop.mailbox();
-    let state = State::open(&laptop.home.join("state.db")).unwrap();
-    let transaction = state.begin().unwrap();
-    let lost = state.entries_of(&Digest::of(b"message 0")).unwrap().remove(0);
-    state.delete_entry(&lost).unwrap();
-    transaction.commit().unwrap();
-    drop(state);
-    let name = String::from_utf8(lost.at.unwrap().name).unwrap();
-    fs::remove_file(laptop.dir("INBOX").join("cur").join(name)).unwrap();
+    lose(&laptop, b"message 0");
     let full = laptop.ok(&["export", "--full"]).stdout;
     let ran = desktop.run_with(&["import"], &full);
     assert!(ran.code == 0 && ran.stderr.contains("hold different mail"), "{ran:?}");

@@ -151,15 +151,20 @@ fn one_line_makes_both_ends_the_same() {
     assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
 }
 
+/// Two machines, both of which have mail, and an sshd whose key `only` lets the first exchange bundles with the second.
+fn with_a_key_for_bundles_only(dir: &Path) -> Option<(Sshd, Machine, Machine)> {
+    let home = dir.join("laptop");
+    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
+    let sshd = Sshd::start(dir, &[("only", &format!("restrict,command=\"{command}\""))])?;
+    let (desktop, server) = both_have_mail(dir);
+    assert_eq!(server.home, home);
+    Some((sshd, desktop, server))
+}
+
 #[test]
 fn a_key_that_may_only_exchange_bundles_is_enough() {
     let dir = scratch();
-    let home = dir.path().join("laptop");
-    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
-    let only = format!("restrict,command=\"{command}\"");
-    let Some(sshd) = Sshd::start(dir.path(), &[("only", &only)]) else { return };
-    let (desktop, server) = both_have_mail(dir.path());
-    assert_eq!(server.home, home);
+    let Some((sshd, desktop, server)) = with_a_key_for_bundles_only(dir.path()) else { return };
     // Whatever the other end asks for, this is what it gets.
     let ran = exchange(&desktop, &server, sshd.ssh("only").arg("cat /etc/passwd; rm -rf /nonexistent"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -176,12 +181,7 @@ fn a_key_that_may_only_exchange_bundles_is_enough() {
 #[test]
 fn an_update_goes_through_a_key_that_may_only_exchange_bundles() {
     let dir = scratch();
-    let home = dir.path().join("laptop");
-    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
-    let only = format!("restrict,command=\"{command}\"");
-    let Some(sshd) = Sshd::start(dir.path(), &[("only", &only)]) else { return };
-    let (desktop, server) = both_have_mail(dir.path());
-    assert_eq!(server.home, home);
+    let Some((sshd, desktop, server)) = with_a_key_for_bundles_only(dir.path()) else { return };
     // What stands behind the host in the manual's `call` is not what decides here.
     let ssh = sshd.ssh("only");
     let call = std::iter::once(ssh.get_program()).chain(ssh.get_args()).map(|word| word.to_str().unwrap());

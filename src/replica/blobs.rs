@@ -182,14 +182,7 @@ impl Replica {
 
     /// Removes what no job needs, or ever did: leftovers of commands that did not end.
     pub(super) fn sweep_blobs(&self) -> Result<()> {
-        let dir = self.home.blobs();
-        let listed = match fs::read_dir(&dir) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("listing", &dir, error)),
-        };
-        for item in listed {
-            let path = item.map_err(|error| Error::io("listing", &dir, error))?.path();
+        for path in files_in(&self.home.blobs())? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
                 && self.state.is_needed(&digest)?
@@ -208,6 +201,14 @@ impl Replica {
 pub(super) fn older_than(path: &Path, age: Duration) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
+}
+
+/// What lies in a directory of the state directory; nothing, if it was never made.
+pub(super) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    match fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.path())).collect()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.map_err(|error| Error::io("listing", dir, error)),
+    }
 }
 
 /// Makes a directory of the state directory, for its owner only and durably, if it isn't there.

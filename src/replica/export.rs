@@ -410,7 +410,7 @@ impl Replica {
             Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
             Recipient::Invited(_) => {}
             Recipient::Anyone => {
-                for peer in state.peers()? {
+                for peer in state.neighbours()? {
                     wanted.extend(state.wanted_by(peer.key)?);
                 }
                 wanted.sort_unstable();
@@ -418,10 +418,7 @@ impl Replica {
             }
         }
         let mut counts_of_jobs = (0, 0);
-        let jobs = self.spool_jobs(base, |sealed, made| {
-            if !listed.insert(sealed.digest) {
-                return Ok(());
-            }
+        let jobs = self.spool_jobs(base, &mut listed, |sealed, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
             state.add_outgoing(&blob_outgoing(sealed, made))
         })?;
@@ -481,10 +478,7 @@ impl Replica {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let transaction = state.begin()?;
-        for peer in state.peers()? {
-            if peer.distant {
-                continue;
-            }
+        for peer in state.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 state.set_sent(peer.key, &plan.tip, first.number, now)?;
                 // Who was invited and has not answered yet counts as having its invitation's tip.

@@ -676,9 +676,8 @@ impl<'r> Import<'r> {
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, replica.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
-        let knowledge_before = self.knowledge.clone();
-        self.changes.jobs =
-            replica.hear_jobs(&mut io::BufReader::new(said), &knowledge_before, &manifest.tip, &mut self.job_news)?;
+        let mut said = io::BufReader::new(said);
+        self.changes.jobs = replica.hear_jobs(&mut said, &self.knowledge, &manifest.tip, &mut self.job_news)?;
         self.changed |= self.changes.jobs > 0;
         if self.full {
             self.drop_absent(manifest)?;
@@ -879,6 +878,8 @@ impl<'r> Import<'r> {
         // In `tmp/` a file of the same name was left by an import that did not end. In the place of a message nothing is
         // ever overwritten.
         let leftovers = if self.is_fast() { Leftovers::Refuse } else { Leftovers::Replace };
+        // What jobs say is known by now: most bundles bring nothing that a job needs.
+        let blobs_missing = !replica.state.missing_blobs(1)?.is_empty();
         let progress = Progress::new("importing messages", manifest.counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
             for message in batch {
@@ -899,7 +900,7 @@ impl<'r> Import<'r> {
                 progress.advance(1);
                 let digest = message.digest();
                 let to = self.awaited(&digest)?;
-                if replica.state.is_blob_missing(&digest)? {
+                if blobs_missing && replica.state.is_blob_missing(&digest)? {
                     self.changed = true;
                     // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
                     if !to.is_empty() {
@@ -1207,7 +1208,8 @@ fn needs_full(peer: &Peer) -> Error {
         .advise(format!("first import there what `mailsync export --to {}` writes here", peer.name))
 }
 
-fn peer_key(peer: &Peer) -> Result<PublicKey> {
+/// A peer's public key.
+pub(super) fn peer_key(peer: &Peer) -> Result<PublicKey> {
     PublicKey::from_openssh(&peer.public_key)
         .map_err(|error| Error::failed(format!("the state database: the key of {}: {error}", peer.name)))
 }

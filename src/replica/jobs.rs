@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Replica;
-use super::blobs::make_private;
+use super::blobs::{files_in, make_private};
+use super::import::peer_key;
 use crate::bundle::{
     Cancel, JobId, JobLine, JobSpool, PrivateKey, PublicKey, ReplicaId, Report, Request, Sealed, SpooledJobs,
     Statement, WriteError, limits, unseal,
@@ -133,11 +134,9 @@ impl Replica {
             }
             return Err(self.unknown_peer(peer));
         };
-        let target = PublicKey::from_openssh(&target.public_key)
-            .map_err(|error| Error::failed(format!("the state database: the key of {peer}: {error}")))?;
+        let target = peer_key(&target)?;
         let asked = Asked { requester: self.public_key().id(), command: command.to_vec() };
-        let mut head = serde_json::to_vec(&asked).expect("strings have a JSON form");
-        head.push(b'\n');
+        let head = head(&asked);
         if head.len() as u64 > ASKED_BYTES {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
                 .advise("give less than 4 MiB of them; what is long belongs on standard input"));
@@ -222,19 +221,8 @@ impl Replica {
     }
 
     fn posted_files(&self) -> Result<Vec<PathBuf>> {
-        let dir = self.home.outbox();
-        let listed = match fs::read_dir(&dir) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("listing", &dir, error)),
-        };
-        let mut files = Vec::new();
-        for item in listed {
-            let path = item.map_err(|error| Error::io("listing", &dir, error))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                files.push(path);
-            }
-        }
+        let mut files = files_in(&self.home.outbox())?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         Ok(files)
     }
@@ -316,14 +304,14 @@ impl Replica {
         Ok(key)
     }
 
-    /// What is said about jobs and that `base` doesn't cover, with what it needs: each digest and size, once.
+    /// What is said about jobs and that `base` doesn't cover, with what it needs and is not listed yet: each once.
     pub(super) fn spool_jobs(
         &self,
         base: &Knowledge,
+        listed: &mut HashSet<Digest>,
         mut list: impl FnMut(&Sealed, u64) -> Result<()>,
     ) -> Result<Option<SpooledJobs>> {
         let mut spool = JobSpool::new(self.home.state_dir());
-        let mut listed: HashSet<Digest> = HashSet::new();
         self.state.said_since(base, |Said { job, line, .. }| {
             spool.push(&line.encode()).map_err(|error| spooling(&error))?;
             let (sealed, made) = match said(&line)? {
@@ -472,8 +460,7 @@ impl Replica {
     pub(super) fn take_report(&self, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
         let state = &self.state;
         let me = self.public_key().id();
-        if let Some(known) = state.statement(job.key, StatementKind::Report)?
-            && let Some(old) = report_in(&known)?.result
+        if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)
             && Some(old) != report.result
         {
             self.drop_blob(job.key, &old.digest)?;
@@ -553,7 +540,7 @@ impl Replica {
     fn standing(&self, job: &Job) -> Result<JobStanding> {
         let request = self.request_of(job)?;
         let cancel = self.state.statement(job.key, StatementKind::Cancel)?;
-        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let report = self.report_on(job.key)?;
         let waits = job.state == JobState::Queued && job.target != self.public_key().id();
         let mut sent_to = Vec::new();
         if waits && report.is_none() {
@@ -591,6 +578,11 @@ impl Replica {
             Statement::Cancel(cancel) => Ok(Some(cancel.made)),
             _ => Ok(None),
         }
+    }
+
+    /// What the target has said of a job last.
+    pub(super) fn report_on(&self, job: JobKey) -> Result<Option<Report>> {
+        self.state.statement(job, StatementKind::Report)?.map(|line| report_in(&line)).transpose()
     }
 
     /// The request of a job, as it travels and as it reads.
@@ -655,7 +647,7 @@ impl Replica {
         if standing.command.is_none() {
             standing.command = self.command_in_body(&job)?;
         }
-        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let report = self.report_on(job.key)?;
         let me = self.public_key().id();
         let result = match report.and_then(|report| report.result) {
             Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result) => {
@@ -841,11 +833,18 @@ fn request_in(line: &JobLine) -> Result<Request> {
     }
 }
 
-pub(super) fn report_in(line: &JobLine) -> Result<Report> {
+fn report_in(line: &JobLine) -> Result<Report> {
     match said(line)? {
         Statement::Report(report) => Ok(report),
         _ => Err(Error::failed("the state database: a job's report is something else")),
     }
+}
+
+/// The line of JSON with which a body or a result begins.
+pub(super) fn head(told: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(told).expect("it has a JSON form");
+    line.push(b'\n');
+    line
 }
 
 /// Reads the line of JSON with which a body or a result begins.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::Replica;
-use super::jobs::{Asked, Told, open_body, report_in};
+use super::jobs::{Asked, Told, head, open_body};
 use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
 use crate::error::{Error, Result};
@@ -122,7 +122,7 @@ impl Replica {
     /// Runs a job, or finds out why not. `None` if it has to wait.
     fn deal_with(&self, job: &Job) -> Result<Option<JobRun>> {
         let (_, request) = self.request_of(job)?;
-        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let report = self.report_on(job.key)?;
         let settle = |state, reason: String| {
             let transaction = self.state.begin()?;
             self.conclude(job, state, &reason)?;
@@ -243,7 +243,7 @@ impl Replica {
 
     /// Settles a job without running its program, within a transaction.
     pub(super) fn conclude(&self, job: &Job, state: JobState, reason: &str) -> Result<()> {
-        let report = self.state.statement(job.key, StatementKind::Report)?.map(|line| report_in(&line)).transpose()?;
+        let report = self.report_on(job.key)?;
         let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
         let result = self.seal_result(job, &told, b"", b"")?;
         let attempt = report.map_or(1, |report| report.attempt);
@@ -256,8 +256,7 @@ impl Replica {
         let (line, _) = self.request_of(job)?;
         let requester: PublicKey =
             line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
-        let mut head = serde_json::to_vec(told).expect("it has a JSON form");
-        head.push(b'\n');
+        let head = head(told);
         self.seal_blob(&[requester, self.public_key()], |out| {
             let mut write = |bytes: &[u8]| out.write_all(bytes);
             write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row as SqlRow};
 use super::{State, clock_from, damaged};
 use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
 use crate::error::Result;
-use crate::model::{Clock, Digest, Incarnation, JobState, Knowledge, Stamp};
+use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
 
 /// A job's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -244,8 +244,8 @@ impl State {
         Ok(stamps)
     }
 
-    /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
-    pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(Said) -> Result<()>) -> Result<()> {
+    /// Lists the statements that are not covered by `base` in a temporary table, by their job.
+    fn list_said_since(&self, base: &Knowledge) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS said (id BLOB, job INTEGER, kind INTEGER, PRIMARY KEY (id, kind)) WITHOUT ROWID;
              DELETE FROM temp.said;",
@@ -260,6 +260,12 @@ impl State {
         for incarnation in incarnations {
             list.execute((incarnation, base.get(Incarnation(incarnation.cast_unsigned())).bits().cast_signed()))?;
         }
+        Ok(())
+    }
+
+    /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
+    pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(Said) -> Result<()>) -> Result<()> {
+        self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached(
             "SELECT s.job, s.kind, s.clock, s.incarnation, s.signed, s.signature
              FROM temp.said t JOIN statement s ON s.job = t.job AND s.kind = t.kind ORDER BY t.id, t.kind",
@@ -273,16 +279,9 @@ impl State {
 
     /// How many jobs have something that is not covered by `base`.
     pub fn count_jobs_since(&self, base: &Knowledge) -> Result<u64> {
-        let mut jobs = std::collections::BTreeSet::new();
-        let mut query = self.conn.prepare_cached("SELECT job, incarnation, clock FROM statement")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let clock: Clock = clock_from(row.get(2)?)?;
-            if !base.covers(Stamp { clock, incarnation: Incarnation(row.get::<_, i64>(1)?.cast_unsigned()) }) {
-                jobs.insert(row.get::<_, i64>(0)?);
-            }
-        }
-        Ok(jobs.len() as u64)
+        self.list_said_since(base)?;
+        let mut query = self.conn.prepare_cached("SELECT COUNT(DISTINCT job) FROM temp.said")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// The statements whose stamps this incarnation has issued, in order.
