@@ -113,6 +113,14 @@ impl Entry {
         }
     }
 
+    /// Delivers the entry, which is alive, once more where it is: same folder, flags and date, with a stamp above all that is
+    /// known of it. So its state no longer depends on anything earlier, whether that is remembered somewhere or not.
+    pub fn deliver_anew(&mut self, stamp: Stamp) {
+        let flags = self.flags_on().cloned().collect();
+        let folder = self.location.1.clone();
+        *self = Self::delivered(Some(self), Origin::Delivery, stamp, folder, &flags, self.size, self.mtime);
+    }
+
     /// Whether the message lies in its folder: not removed, or removed by somebody who had not seen where it is now.
     pub fn alive(&self) -> bool {
         self.removal.is_none_or(|removal| removal.seen < self.location.0)

@@ -1,5 +1,5 @@
-//! What a replica concludes from a bundle: whether it may be applied, what becomes of each entry in it, what its absences
-//! mean, and whether somebody's past was rolled back.
+//! What a replica concludes from a bundle's head: whether it may be applied, what its sender has, and whether somebody's past
+//! was rolled back.
 
 use std::collections::BTreeMap;
 
@@ -95,50 +95,6 @@ pub fn judge(
         return Ok(Judgement::NeedsFull);
     }
     Ok(Judgement::Apply)
-}
-
-/// What becomes of an entry that a bundle holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// It is to be stored in this state, which differs from mine.
-    Store(Entry),
-    /// Nothing changes.
-    Keep,
-}
-
-/// Decides on an entry that a bundle holds. `knowledge` is that from before the import, and `forgotten` what
-/// [`judge_absences_by`] gives for my side: of an entry that I don't have and whose location it covers, the removal was purged
-/// here.
-pub fn arrive(mine: Option<&Entry>, theirs: Entry, knowledge: &Knowledge, forgotten: &Knowledge) -> Arrival {
-    match mine {
-        Some(mine) => {
-            let merged = mine.merge(&theirs);
-            if merged == *mine { Arrival::Keep } else { Arrival::Store(merged) }
-        }
-        // It was removed and purged here.
-        None if theirs.alive() && forgotten.covers(theirs.location.0) => Arrival::Keep,
-        None if !theirs.alive() && theirs.covered_by(knowledge) => Arrival::Keep,
-        None => Arrival::Store(theirs),
-    }
-}
-
-/// Which knowledge decides on absences: whether what I lack was removed here, and what a full bundle lacks over there. That
-/// is what is known, since a removal that was purged may have overwritten stamps that no horizon names. Only where both know
-/// exactly the same, and so must hold the same, is it the horizon: then whoever lacks an entry has lost it, and it comes back.
-pub fn judge_absences_by<'k>(
-    full: bool,
-    knowledge: &Knowledge,
-    tip: &Knowledge,
-    known: &'k Knowledge,
-    horizon: &'k Knowledge,
-) -> &'k Knowledge {
-    if full && knowledge == tip { horizon } else { known }
-}
-
-/// Whether an entry that a full bundle doesn't hold was removed over there, so that it is dropped here, without a tombstone.
-/// `forgotten` is what [`judge_absences_by`] gives for the bundle's side.
-pub fn dropped_by_full(absent: &Entry, forgotten: &Knowledge) -> bool {
-    absent.alive() && forgotten.covers(absent.location.0)
 }
 
 /// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.

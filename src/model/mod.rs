@@ -11,19 +11,20 @@ mod flag;
 mod folder;
 mod job;
 mod knowledge;
+mod meeting;
 mod stamp;
 mod text;
 
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
-    Arrival, Head, Judgement, Restamping, RolledBack, Standing, arrive, dropped_by_full, export_base, is_newest, judge,
-    judge_absences_by, purgeable,
+    Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
 pub use job::{JobState, ReportRank};
 pub use knowledge::Knowledge;
+pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

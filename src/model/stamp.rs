@@ -19,6 +19,8 @@ pub struct Clock(u64);
 impl Clock {
     /// Before everything: no stamp that was issued has it.
     pub const ZERO: Self = Self(0);
+    /// The first one that a stamp can have.
+    pub const FIRST: Self = Self(1);
     /// The last value, in the year 6429.
     pub const MAX: Self = Self(i64::MAX as u64);
 

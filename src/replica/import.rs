@@ -21,8 +21,7 @@ use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Recor
 use crate::error::{Error, ErrorKind, Result};
 use crate::maildir::disk::{Disk, Durability, copy_new, write_new};
 use crate::model::{
-    Arrival, Digest, Entry, EntryId, Judgement, Knowledge, Mtime, RolledBack, arrive, dropped_by_full, is_newest,
-    judge, judge_absences_by,
+    Decision, Digest, Entry, EntryId, Judgement, Knowledge, Meeting, Mtime, RolledBack, Stamp, is_newest, judge,
 };
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
@@ -209,8 +208,10 @@ pub(super) struct Import<'r> {
     peer: Peer,
     knowledge: Knowledge,
     horizon: Knowledge,
-    /// What tells of an entry that is absent here whether it was removed.
-    absent_here: Knowledge,
+    /// What decides on each entry.
+    meeting: Meeting,
+    /// The stamp of all deliveries that the import makes itself, once there is one.
+    stamp: Option<Stamp>,
     changes: Changes,
     changed: bool,
     /// The entries that a full bundle holds, by number.
@@ -589,7 +590,8 @@ impl<'r> Import<'r> {
             replica,
             options,
             peer,
-            absent_here: judge_absences_by(full, &knowledge, &manifest.tip, &knowledge, &horizon).clone(),
+            meeting: Meeting::new(&knowledge, &horizon, &manifest.head()),
+            stamp: None,
             knowledge,
             horizon,
             changes: Changes::default(),
@@ -670,7 +672,7 @@ impl<'r> Import<'r> {
         let progress = Progress::new("merging entries", manifest.counts.entries);
         let jobs = records.records::<Fault>(|record| {
             progress.advance(1);
-            Ok(self.take(record)?)
+            Ok(self.take(record, manifest)?)
         })?;
         drop(progress);
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, replica.state_dir());
@@ -680,15 +682,15 @@ impl<'r> Import<'r> {
         self.changes.jobs = replica.hear_jobs(&mut said, &self.knowledge, &manifest.tip, &mut self.job_news)?;
         self.changed |= self.changes.jobs > 0;
         if self.full {
-            self.drop_absent(manifest)?;
+            self.decide_on_absent(manifest)?;
+            // A join's scan asks for it.
+            self.horizon.join(&manifest.horizon);
+            state.set_horizon(&self.horizon)?;
         }
         self.check_guard()?;
-        let mut knowledge = self.knowledge.clone();
-        knowledge.join(&manifest.tip);
-        if knowledge != self.knowledge {
-            state.set_knowledge(&knowledge)?;
-            self.changed = true;
-        }
+        self.learn_tip(manifest)?;
+        let mut knowledge = state.knowledge()?;
+        self.changed |= knowledge != self.knowledge;
         if let Some(before) = self.join {
             if !self.is_fast() {
                 self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
@@ -713,11 +715,6 @@ impl<'r> Import<'r> {
         for key in std::mem::take(&mut self.straight.folders_made) {
             state.set_folder_on_disk(key, true)?;
         }
-        if self.full {
-            let mut horizon = self.horizon.clone();
-            horizon.join(&manifest.horizon);
-            state.set_horizon(&horizon)?;
-        }
         if knowledge == manifest.tip {
             replica.compare_digests(&self.peer, manifest)?;
         }
@@ -730,7 +727,7 @@ impl<'r> Import<'r> {
         Ok(outcome)
     }
 
-    fn take(&mut self, record: Record) -> Result<()> {
+    fn take(&mut self, record: Record, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => {
@@ -747,11 +744,15 @@ impl<'r> Import<'r> {
             }
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let arrival = arrive(mine.as_ref().map(|row| &row.entry), entry, &self.knowledge, &self.absent_here);
-                let key = match (mine, arrival) {
-                    (None, Arrival::Keep) => return Ok(()),
-                    (Some(row), Arrival::Keep) => row.key,
-                    (None, Arrival::Store(entry)) => {
+                let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
+                    Decision::Keep | Decision::Drop => None,
+                    Decision::Store(entry) => Some(entry),
+                    Decision::StoreAnew(entry) => Some(self.deliver_anew(entry, manifest)?),
+                };
+                let key = match (mine, stored) {
+                    (None, None) => return Ok(()),
+                    (Some(row), None) => row.key,
+                    (None, Some(entry)) => {
                         self.changed = true;
                         if entry.alive() {
                             self.await_contents(&id, &entry)?
@@ -759,7 +760,7 @@ impl<'r> Import<'r> {
                             state.insert_entry(&id, &entry, None)?
                         }
                     }
-                    (Some(row), Arrival::Store(entry)) => {
+                    (Some(row), Some(entry)) => {
                         self.changed = true;
                         let key = row.key;
                         self.change(row, entry)?;
@@ -834,26 +835,60 @@ impl<'r> Import<'r> {
         self.held.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
     }
 
-    /// A full bundle is complete: what it lacks was removed over there, as far as its sender had known it.
-    fn drop_absent(&mut self, manifest: &Manifest) -> Result<()> {
+    /// Delivers an entry anew, with the one stamp of this import's own deliveries.
+    fn deliver_anew(&mut self, mut entry: Entry, manifest: &Manifest) -> Result<Entry> {
+        let stamp = match self.stamp {
+            Some(stamp) => stamp,
+            None => {
+                // The stamp is to be above everything that the sender knows, too.
+                self.learn_tip(manifest)?;
+                *self.stamp.insert(self.replica.state.issue(self.replica.now())?)
+            }
+        };
+        entry.deliver_anew(stamp);
+        Ok(entry)
+    }
+
+    /// Whatever the sender knows is known here now.
+    fn learn_tip(&self, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
-        let by = judge_absences_by(true, &self.knowledge, &manifest.tip, &manifest.tip, &manifest.horizon);
+        let mut knowledge = state.knowledge()?;
+        if !knowledge.includes(&manifest.tip) {
+            knowledge.join(&manifest.tip);
+            state.set_knowledge(&knowledge)?;
+        }
+        Ok(())
+    }
+
+    /// A full bundle is complete: decides on the entries that it doesn't hold.
+    fn decide_on_absent(&mut self, manifest: &Manifest) -> Result<()> {
+        let state = &self.replica.state;
         let mut absent = Vec::new();
         state.each_entry(|row| {
-            if !self.holds(row.key) && dropped_by_full(&row.entry, by) {
+            if !self.holds(row.key) && self.meeting.decide(Some(&row.entry), None) != Decision::Keep {
                 absent.push(row.key);
             }
             Ok(())
         })?;
         for key in absent {
             let Some(row) = state.entry(key)? else { continue };
-            self.changed = true;
-            self.changes.removed += 1;
-            self.count_removal(&row)?;
-            if let Some(at) = &row.at {
-                state.add_discard(&row.id, &row.entry, at, &self.peer.name)?;
+            match self.meeting.decide(Some(&row.entry), None) {
+                Decision::Keep => {}
+                Decision::Store(entry) => self.change(row, entry)?,
+                Decision::StoreAnew(entry) => {
+                    let entry = self.deliver_anew(entry, manifest)?;
+                    self.change(row, entry)?;
+                }
+                Decision::Drop => {
+                    self.changes.removed += 1;
+                    self.count_removal(&row)?;
+                    if let Some(at) = &row.at {
+                        state.add_discard(&row.id, &row.entry, at, &self.peer.name)?;
+                    }
+                    state.delete_entry(&row)?;
+                }
             }
-            state.delete_entry(&row)?;
+            self.changed = true;
         }
         Ok(())
     }

@@ -154,7 +154,13 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             overtaken: false,
-            origin: if self.state.initial_scan_due()? { Origin::Init } else { Origin::Delivery },
+            // Where removals were forgotten, flags of then that somebody still remembers must not unite with those of old
+            // mail: they may be those of an entry that was removed.
+            origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
+                Origin::Init
+            } else {
+                Origin::Delivery
+            },
         };
         scan.run()?;
         Ok(scan.report)

@@ -1,0 +1,334 @@
+//! What becomes of each entry when two replicas meet in a bundle.
+
+use super::{Entry, Head, Knowledge};
+
+/// What an import does with one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: what is here stays as it is, even if that is nothing.
+    Keep,
+    /// The entry gets this state, which differs from the one here.
+    Store(Entry),
+    /// The entry gets this state and is then delivered anew, by [`Entry::deliver_anew`] with a fresh stamp of the importing
+    /// replica, above everything that both replicas know.
+    StoreAnew(Entry),
+    /// The entry was removed and forgotten over there: it goes, without a tombstone.
+    Drop,
+}
+
+/// The importing replica and the sender of a bundle, as both were before the import.
+///
+/// A bundle that is full speaks of every entry; a delta speaks of those that it holds. What a meeting decides keeps one
+/// invariant: whatever a replica doesn't hold of all the changes that its knowledge includes, its horizon names, and no entry
+/// that is alive depends on it. `docs/model.md` tells why each rule is needed for that.
+#[derive(Clone, Debug)]
+pub struct Meeting {
+    full: bool,
+    /// What the importing replica knows.
+    knowledge: Knowledge,
+    here: Side,
+    there: Side,
+}
+
+/// One of the two replicas of a [`Meeting`].
+#[derive(Clone, Debug)]
+struct Side {
+    /// An entry that this replica lacks, and whose location this covers, was removed and forgotten here.
+    forgotten: Knowledge,
+    /// Whether the other replica has forgotten removals of which this one may never have heard.
+    behind: bool,
+}
+
+impl Side {
+    fn has_forgotten(&self, entry: &Entry) -> bool {
+        self.forgotten.covers(entry.location.0)
+    }
+}
+
+impl Meeting {
+    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle of this head.
+    ///
+    /// An entry that one side lacks was removed there if that side knows of its location: not only if its horizon does, since
+    /// a removal that was forgotten may have taken the place of stamps that no horizon names. Where both know exactly the
+    /// same, and so must hold the same, that would be said of every entry that only one of them has; then the horizon alone
+    /// decides, and an entry that no horizon covers was lost by the side that lacks it and comes back.
+    pub fn new(knowledge: &Knowledge, horizon: &Knowledge, head: &Head) -> Self {
+        let healing = head.full && *knowledge == head.tip;
+        let side = |knowledge: &Knowledge, horizon: &Knowledge, horizon_of_the_other: &Knowledge| Side {
+            forgotten: if healing { horizon } else { knowledge }.clone(),
+            behind: head.full && !knowledge.includes(horizon_of_the_other),
+        };
+        Self {
+            full: head.full,
+            knowledge: knowledge.clone(),
+            here: side(knowledge, horizon, &head.horizon),
+            there: side(&head.tip, &head.horizon, horizon),
+        }
+    }
+
+    /// Decides on an entry: `mine` is its state at the importing replica, `theirs` that in the bundle.
+    pub fn decide(&self, mine: Option<&Entry>, theirs: Option<&Entry>) -> Decision {
+        let merged = match (mine, theirs) {
+            (None, None) => return Decision::Keep,
+            // A delta doesn't speak of it.
+            (Some(_), None) if !self.full => return Decision::Keep,
+            (Some(mine), None) => mine.clone(),
+            // The tombstone was forgotten here.
+            (None, Some(theirs)) if !theirs.alive() && theirs.covered_by(&self.knowledge) => return Decision::Keep,
+            (None, Some(theirs)) => theirs.clone(),
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+        };
+        let living = |entry: Option<&Entry>| entry.is_some_and(Entry::alive);
+        // Where it is alive on one side only: that side, the other, and whether the other has nothing at all of it.
+        let one_sided = match (living(mine), living(theirs)) {
+            (true, false) => Some((&self.here, &self.there, theirs.is_none())),
+            (false, true) => Some((&self.there, &self.here, mine.is_none())),
+            _ => None,
+        };
+        match one_sided {
+            Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
+                if theirs.is_none() { Decision::Drop } else { Decision::Keep }
+            }
+            // The other side may have forgotten a part of the entry that whoever remembers it will merge into what lives.
+            Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
+            _ if mine == Some(&merged) => Decision::Keep,
+            _ => Decision::Store(merged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Clock, EntryId, Incarnation, Mtime, Origin, Stamp};
+    use super::*;
+
+    const A: Incarnation = Incarnation(0xa);
+    const B: Incarnation = Incarnation(0xb);
+
+    fn at(clock: u64, incarnation: Incarnation) -> Stamp {
+        Stamp { clock: Clock::from_bits(clock).unwrap(), incarnation }
+    }
+
+    fn knows(stamps: &[Stamp]) -> Knowledge {
+        stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+    }
+
+    fn delivered(stamp: Stamp) -> Entry {
+        let folder = "INBOX".parse().unwrap();
+        Entry::delivered(None, Origin::Delivery, stamp, folder, &["S".parse().unwrap()].into(), 1, Mtime(1))
+    }
+
+    fn removed(born: Stamp, removal: Stamp) -> Entry {
+        let mut entry = delivered(born);
+        entry.remove(removal);
+        entry
+    }
+
+    fn head(full: bool, tip: &[Stamp], horizon: &[Stamp]) -> Head {
+        Head {
+            incarnation: B,
+            number: 1,
+            full,
+            base: Knowledge::new(),
+            tip: knows(tip),
+            horizon: knows(horizon),
+            issued: Vec::new(),
+        }
+    }
+
+    /// One decision: what is known and forgotten here, what a bundle says, what each side has of the entry, and what becomes
+    /// of it.
+    struct Case {
+        what: &'static str,
+        here: (&'static [Stamp], &'static [Stamp]),
+        bundle: (bool, &'static [Stamp], &'static [Stamp]),
+        mine: Option<Entry>,
+        theirs: Option<Entry>,
+        becomes: Decision,
+    }
+
+    #[test]
+    #[allow(clippy::too_many_lines)]
+    fn each_state_of_the_two_sides_has_its_decision() {
+        const DELTA: bool = false;
+        const FULL: bool = true;
+        const A1: Stamp = Stamp { clock: Clock::FIRST, incarnation: A };
+        const B1: Stamp = Stamp { clock: Clock::FIRST, incarnation: B };
+        let (a2, b2) = (at(2, A), at(2, B));
+        let b2_known: &'static [Stamp] = Vec::leak(vec![b2]);
+        let a2_known: &'static [Stamp] = Vec::leak(vec![a2]);
+        let a2_b1: &'static [Stamp] = Vec::leak(vec![a2, B1]);
+        let (mine, theirs) = (delivered(A1), delivered(B1));
+        let cases = [
+            Case {
+                what: "nobody has it",
+                here: (&[A1], &[]),
+                bundle: (FULL, &[B1], &[]),
+                mine: None,
+                theirs: None,
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "it is new here",
+                here: (&[A1], &[]),
+                bundle: (DELTA, &[B1], &[]),
+                mine: None,
+                theirs: Some(theirs.clone()),
+                becomes: Decision::Store(theirs.clone()),
+            },
+            Case {
+                what: "a late bundle brings what was removed and forgotten here",
+                here: (b2_known, b2_known),
+                bundle: (FULL, &[B1], &[]),
+                mine: None,
+                theirs: Some(theirs.clone()),
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "a tombstone that was forgotten here comes again",
+                here: (b2_known, b2_known),
+                bundle: (DELTA, b2_known, &[]),
+                mine: None,
+                theirs: Some(removed(B1, b2)),
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "a tombstone is new here",
+                here: (&[A1], &[]),
+                bundle: (DELTA, b2_known, &[]),
+                mine: None,
+                theirs: Some(removed(B1, b2)),
+                becomes: Decision::Store(removed(B1, b2)),
+            },
+            Case {
+                what: "a delta doesn't speak of what is here",
+                here: (&[A1], &[]),
+                bundle: (DELTA, &[A1, B1], &[]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "a full bundle lacks what its sender knew",
+                here: (&[A1], &[]),
+                bundle: (FULL, &[A1, B1], &[]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::Drop,
+            },
+            Case {
+                what: "a full bundle lacks what its sender never knew",
+                here: (&[A1], &[]),
+                bundle: (FULL, &[B1], &[]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "a full bundle lacks a tombstone of mine",
+                here: (a2_known, &[]),
+                bundle: (FULL, a2_known, &[]),
+                mine: Some(removed(A1, a2)),
+                theirs: None,
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "the sender has forgotten more than I know, and I alone have it",
+                here: (&[A1], &[]),
+                bundle: (FULL, &[B1], &[B1]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::StoreAnew(mine.clone()),
+            },
+            Case {
+                what: "I have forgotten more than the sender knows, and it alone has it",
+                here: (&[A1], &[A1]),
+                bundle: (FULL, &[B1], &[]),
+                mine: None,
+                theirs: Some(theirs.clone()),
+                becomes: Decision::StoreAnew(theirs.clone()),
+            },
+            Case {
+                what: "the same in a delta, which is taken only where the sender knows my horizon",
+                here: (&[A1], &[A1]),
+                bundle: (DELTA, &[A1, B1], &[]),
+                mine: None,
+                theirs: Some(theirs.clone()),
+                becomes: Decision::Store(theirs.clone()),
+            },
+            Case {
+                what: "I have a tombstone, the sender is behind and has it alive after that",
+                here: (a2_known, a2_known),
+                bundle: (FULL, &[B1], &[]),
+                mine: Some(removed(A1, a2)),
+                theirs: Some(theirs.clone()),
+                becomes: Decision::StoreAnew(removed(A1, a2).merge(&theirs)),
+            },
+            Case {
+                what: "a removal that has seen everything needs nobody's delivery",
+                here: (&[A1], &[]),
+                bundle: (FULL, a2_b1, &[B1]),
+                mine: Some(mine.clone()),
+                theirs: Some(removed(A1, a2)),
+                becomes: Decision::Store(removed(A1, a2)),
+            },
+            Case {
+                what: "it is alive on both sides, whoever is behind",
+                here: (&[A1], &[A1]),
+                bundle: (FULL, &[B1], &[B1]),
+                mine: Some(mine.clone()),
+                theirs: Some(theirs.clone()),
+                becomes: Decision::Store(mine.merge(&theirs)),
+            },
+            Case {
+                what: "both know the same, and the sender has lost it",
+                here: (&[A1, B1], &[]),
+                bundle: (FULL, &[A1, B1], &[]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::Keep,
+            },
+            Case {
+                what: "both know the same, and it was lost here",
+                here: (&[A1, B1], &[]),
+                bundle: (FULL, &[A1, B1], &[]),
+                mine: None,
+                theirs: Some(theirs.clone()),
+                becomes: Decision::Store(theirs.clone()),
+            },
+            Case {
+                what: "both know the same, and the sender has forgotten it",
+                here: (&[A1, B1], &[]),
+                bundle: (FULL, &[A1, B1], &[A1]),
+                mine: Some(mine.clone()),
+                theirs: None,
+                becomes: Decision::Drop,
+            },
+        ];
+        for Case { what, here, bundle: (full, tip, horizon), mine, theirs, becomes } in cases {
+            let meeting = Meeting::new(&knows(here.0), &knows(here.1), &head(full, tip, horizon));
+            assert_eq!(meeting.decide(mine.as_ref(), theirs.as_ref()), becomes, "{what}");
+        }
+    }
+
+    /// The smallest history that used to end with two replicas that know the same and see different flags: a full bundle from
+    /// a past that the receiver has forgotten brings a delivery back without the flag register that the sender still has.
+    #[test]
+    fn what_was_forgotten_here_does_not_count_for_what_is_delivered_anew() {
+        let id = EntryId { digest: super::super::Digest::of(b"m"), birth: "INBOX".parse().unwrap(), ordinal: 0 };
+        // A delivers, sets a flag, removes, and forgets all of it. B delivers the same message in between.
+        let mut past = delivered(at(20, A));
+        past.set_flag(at(23, A), "F".parse().unwrap(), true);
+        let theirs = delivered(at(21, B));
+        let meeting =
+            Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), &head(true, &[at(21, B)], &[]));
+        let Decision::StoreAnew(mut stored) = meeting.decide(None, Some(&theirs)) else {
+            panic!("B doesn't know what A has forgotten")
+        };
+        stored.deliver_anew(at(26, A));
+        // B has taken A's delivery and flag, and not yet heard of the rest.
+        let remembered = past.merge(&theirs);
+        assert_ne!(remembered.canonical(&id), theirs.canonical(&id), "a history that shows nothing");
+        assert_eq!(remembered.merge(&stored).canonical(&id), stored.canonical(&id));
+    }
+}
