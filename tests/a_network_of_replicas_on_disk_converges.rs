@@ -89,8 +89,18 @@ fn replicas_on_disk_that_are_restored_from_backups_converge() {
 
 #[test]
 fn twenty_replicas_on_disk_converge() {
-    let tally = run_all_well(20_000, 1, Restores::Noticed, |seed| History::random(20, seed, 400));
+    let tally =
+        run_all_well(20_000, 1, Restores::Noticed, |seed| History::random(20, seed, 400).with_changing_neighbours());
     assert!(tally.applied > 0, "a history that tests nothing: {tally:?}");
+}
+
+#[test]
+fn replicas_on_disk_that_come_late_or_part_and_meet_again_converge() {
+    let changing = |seed| of_three_to_eight(seed).with_changing_neighbours();
+    let tally = run_all_well(30_000, 4, Restores::Never, changing);
+    assert!(tally.late > 0 && tally.parted > 0 && tally.purged > 0, "histories that test nothing: {tally:?}");
+    let tally = run_all_well(32_000, 4, Restores::Noticed, changing);
+    assert!(tally.late > 0 && tally.parted > 0 && tally.restored > 0, "histories that test nothing: {tally:?}");
 }
 
 #[test]

@@ -87,7 +87,11 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                if theirs.is_none() { Decision::Drop } else { Decision::Keep }
+                if theirs.is_none() {
+                    Decision::Drop
+                } else {
+                    Decision::Keep
+                }
             }
             // The other side may have forgotten a part of the entry that whoever remembers it will merge into what lives.
             Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
@@ -320,8 +324,7 @@ mod tests {
         let mut past = delivered(at(20, A));
         past.set_flag(at(23, A), "F".parse().unwrap(), true);
         let theirs = delivered(at(21, B));
-        let meeting =
-            Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), &head(true, &[at(21, B)], &[]));
+        let meeting = Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), &head(true, &[at(21, B)], &[]));
         let Decision::StoreAnew(mut stored) = meeting.decide(None, Some(&theirs)) else {
             panic!("B doesn't know what A has forgotten")
         };

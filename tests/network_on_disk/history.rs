@@ -42,6 +42,12 @@ pub enum Op {
     Carry { bundle: usize, arrives: bool, stays: bool, killed_at: Option<usize> },
     /// A bundle for a neighbour is written and imported at once, and so is one as an answer.
     Meet { neighbour: usize },
+    /// The next of those who are late begins.
+    Begin,
+    /// A neighbour is forgotten; with `both`, it forgets this replica, too. Jobs still go by way of others.
+    Part { neighbour: usize, both: bool },
+    /// Two that parted are neighbours again.
+    ComeBack { which: usize },
     /// A backup of home and mail root is made.
     Save,
     /// The backup is restored.
@@ -68,6 +74,8 @@ pub struct Setup {
     pub edges: Vec<(usize, usize)>,
     /// The replicas, each of which comes after those by which it may be invited.
     pub replicas: Vec<Beginning>,
+    /// How many of the last ones begin late, at the latest when everything is exchanged in the end.
+    pub late: usize,
 }
 
 /// How a replica begins.
@@ -105,7 +113,7 @@ impl Setup {
             _ => tree.into_iter().chain((1..count).map(|i| (rng.below(i), i))).collect(),
         };
         let replicas = (0..count).map(|_| Beginning::random(rng)).collect();
-        Self { seed: rng.number(), edges, replicas }
+        Self { seed: rng.number(), edges, replicas, late: 0 }
     }
 }
 
@@ -177,6 +185,27 @@ impl History {
         let rng = &mut Rng::new(!seed);
         let setup = Setup::random(replicas, rng);
         Self { setup, steps: (0..steps).map(|_| Step::random(rng)).collect() }
+    }
+
+    /// This history with a last replica that comes late and has mail, and with neighbours that come and go.
+    #[must_use]
+    pub fn with_changing_neighbours(mut self) -> Self {
+        let rng = &mut Rng::new(self.setup.seed ^ 1);
+        self.setup.late = 1;
+        if let Some(last) = self.setup.replicas.last_mut() {
+            last.mail = (0..8).map(|_| (rng.below(MESSAGES), rng.below(FOLDERS.len()))).collect();
+        }
+        let begins = rng.below(self.steps.len().max(1));
+        for (number, step) in self.steps.iter_mut().enumerate() {
+            let some = rng.below(1 << 16);
+            step.op = match rng.below(100) {
+                _ if number == begins => Op::Begin,
+                0..2 => Op::Part { neighbour: some, both: rng.percent(50) },
+                2..4 => Op::ComeBack { which: some },
+                _ => continue,
+            };
+        }
+        self
     }
 
     /// This history without the steps that don't matter to `fails`.

@@ -52,6 +52,8 @@ pub struct Tally {
     pub invited: usize,
     pub wanted: usize,
     pub gone: usize,
+    pub late: usize,
+    pub parted: usize,
     pub jobs_done: usize,
     pub jobs_cancelled: usize,
     pub jobs_interrupted: usize,
@@ -69,6 +71,8 @@ impl std::ops::AddAssign for Tally {
         self.invited += other.invited;
         self.wanted += other.wanted;
         self.gone += other.gone;
+        self.late += other.late;
+        self.parted += other.parted;
         self.jobs_done += other.jobs_done;
         self.jobs_cancelled += other.jobs_cancelled;
         self.jobs_interrupted += other.jobs_interrupted;
@@ -86,6 +90,7 @@ pub struct End {
 /// A bundle under way, and every message that it may hold.
 #[derive(Clone)]
 struct Letter {
+    from: usize,
     to: usize,
     file: PathBuf,
     may_hold: Rc<BTreeSet<Digest>>,
@@ -99,8 +104,12 @@ type Result<T> = std::result::Result<T, String>;
 /// Replicas that exchange bundles.
 pub struct Network {
     dir: tempfile::TempDir,
+    setup: Setup,
     machines: Vec<Machine>,
+    /// With whom each exchanges bundles, or will once that one has begun.
     neighbours: Vec<BTreeSet<usize>>,
+    /// Who has forgotten which neighbour.
+    parted: BTreeSet<(usize, usize)>,
     restores: Restores,
     now: u64,
     ticks: u64,
@@ -131,8 +140,10 @@ impl Network {
         }
         let mut network = Self {
             dir: scratch(),
+            setup: setup.clone(),
             machines: Vec::new(),
             neighbours,
+            parted: BTreeSet::new(),
             restores,
             now: 1_700_000_000_000,
             ticks: 0,
@@ -146,14 +157,17 @@ impl Network {
             jobs: Vec::new(),
             tally: Tally::default(),
         };
-        for at in 0..count {
-            network.begin(at, setup)?;
+        for _ in setup.late..count {
+            network.begin()?;
         }
         Ok(network)
     }
 
-    fn begin(&mut self, at: usize, setup: &Setup) -> Result<()> {
-        let beginning = &setup.replicas[at];
+    /// The next replica begins, if there is one left.
+    fn begin(&mut self) -> Result<()> {
+        let (setup, at) = (self.setup.clone(), self.machines.len());
+        let Some(beginning) = setup.replicas.get(at) else { return Ok(()) };
+        self.tally.late += usize::from(at + setup.late >= setup.replicas.len());
         let seed = Rng::new(setup.seed ^ at as u64).number();
         let mut machine = Machine::new(self.dir.path(), format!("r{at}"), beginning.skew, seed);
         let kind = if beginning.maildir_plus_plus { LayoutKind::MaildirPlusPlus } else { LayoutKind::Fs };
@@ -214,6 +228,12 @@ impl Network {
             if number % 20 == 19 {
                 network.note_what_is_gone();
             }
+        }
+        while network.machines.len() < history.setup.replicas.len() {
+            network.begin()?;
+        }
+        while !network.parted.is_empty() {
+            network.come_back(0)?;
         }
         network.quieten()?;
         let end = network.check_that_all_hold_the_same()?;
@@ -305,7 +325,7 @@ impl Network {
                 self.tally.purged += purged.tombstones;
             }
             Op::Export { neighbour, since_last, killed_at } => {
-                if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
+                if let Some(to) = choose(self.neighbours_of(at).iter(), neighbour) {
                     let letter = self.export(at, to, since_last, killed_at)?;
                     self.under_way.extend(letter);
                 }
@@ -323,13 +343,19 @@ impl Network {
                 }
             }
             Op::Meet { neighbour } => {
-                if let Some(to) = choose(self.neighbours[at].iter(), neighbour) {
+                if let Some(to) = choose(self.neighbours_of(at).iter(), neighbour) {
                     for (from, to) in [(at, to), (to, at)] {
+                        if !self.neighbours[from].contains(&to) {
+                            continue;
+                        }
                         let letter = self.export(from, to, false, None)?.expect("nobody kills it");
                         self.import(&letter, None)?;
                     }
                 }
             }
+            Op::Begin => self.begin()?,
+            Op::Part { neighbour, both } => self.part(at, neighbour, both)?,
+            Op::ComeBack { which } => self.come_back(which)?,
             Op::Save => {
                 // One who was invited and has not answered would be forgotten, and would have to be made known by key.
                 let nobody_is_invited = self.machines[at].peek().state().invitations().unwrap().is_empty();
@@ -339,10 +365,53 @@ impl Network {
             }
             Op::Restore => {
                 if self.machines[at].backup.is_some() {
-                    self.restore(at);
+                    self.restore(at)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The neighbours of a replica that have begun.
+    fn neighbours_of(&self, at: usize) -> BTreeSet<usize> {
+        self.neighbours[at].iter().copied().filter(|&other| other < self.machines.len()).collect()
+    }
+
+    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other. One that
+    /// was invited and has not answered is not known yet.
+    fn part(&mut self, at: usize, neighbour: usize, both: bool) -> Result<()> {
+        let Some(other) = choose(self.neighbours_of(at).iter(), neighbour) else { return Ok(()) };
+        let known = |me: usize, peer: usize| {
+            let name = &self.machines[peer].name;
+            self.machines[me].peek().state().peer_by_name(name).unwrap().is_some_and(|peer| !peer.distant)
+        };
+        if !known(at, other) || !known(other, at) {
+            return Ok(());
+        }
+        self.tally.parted += 1;
+        for (me, peer) in [(at, other), (other, at)].into_iter().take(if both { 2 } else { 1 }) {
+            let (name, key) = (&self.machines[peer].name, self.machines[peer].peek().public_key());
+            let opened = self.open(me)?;
+            let forgotten = opened.remove_peer(name).and_then(|()| opened.add_distant_peer(name, &key));
+            forgotten.map_err(|error| format!("replica {me} forgets replica {peer}: {error}"))?;
+            self.neighbours[me].remove(&peer);
+            self.parted.insert((me, peer));
+        }
+        Ok(())
+    }
+
+    /// A replica makes one known again that it has forgotten.
+    fn come_back(&mut self, which: usize) -> Result<()> {
+        let Some((me, peer)) = choose(self.parted.iter(), which) else { return Ok(()) };
+        let (name, key) = (&self.machines[peer].name, self.machines[peer].peek().public_key());
+        // A restored replica may never have forgotten it, or may have forgotten more of it than that.
+        let opened = self.open(me)?;
+        let known = opened.peers().unwrap().iter().any(|known| known.name == *name && !known.distant);
+        if !known {
+            opened.add_peer(name, &key).map_err(|error| format!("replica {me} meets replica {peer} again: {error}"))?;
+        }
+        self.neighbours[me].insert(peer);
+        self.parted.remove(&(me, peer));
         Ok(())
     }
 
@@ -543,11 +612,15 @@ impl Network {
             exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
         }
         let may_hold = Rc::new(self.machines[from].mail().into_iter().map(|mail| mail.digest).collect());
-        Ok(Some(Letter { to, file, may_hold }))
+        Ok(Some(Letter { from, to, file, may_hold }))
     }
 
     fn import(&mut self, letter: &Letter, killed_at: Option<usize>) -> Result<()> {
         let at = letter.to;
+        // Bundles of somebody who was forgotten are refused.
+        if !self.neighbours[at].contains(&letter.from) {
+            return Ok(());
+        }
         let fail = |error: Error| format!("replica {at} imports {}: {error}", letter.file.display());
         let (watch, disk) = self.watched(killed_at);
         let replica = self.open_on(at, disk)?;
@@ -560,6 +633,8 @@ impl Network {
         }
         let mut all = Vec::new();
         let result = replica.import_file(&letter.file, &options, |imported| all.push(imported));
+        // An import writes, too: it delivers anew what others have forgotten.
+        self.record(&replica);
         if watch.struck().is_some() {
             self.tally.imports_killed += 1;
             return Ok(());
@@ -589,7 +664,7 @@ impl Network {
         }
     }
 
-    fn restore(&mut self, at: usize) {
+    fn restore(&mut self, at: usize) -> Result<()> {
         self.tally.restored += 1;
         // What only this machine had may be gone with its disk.
         let here = self.machines[at].mail().into_iter().map(|mail| mail.digest);
@@ -601,6 +676,30 @@ impl Network {
         }
         self.removed.extend(only_here);
         self.machines[at].restore();
+        self.remember_neighbours(at)
+    }
+
+    /// A restored machine has the neighbours that it had then. Whom it doesn't know at all it is told of.
+    fn remember_neighbours(&mut self, at: usize) -> Result<()> {
+        let known = self.machines[at].peek().state().peers().map_err(|error| error.to_string())?;
+        let invited = self.machines[at].peek().state().invitations().map_err(|error| error.to_string())?;
+        for other in (0..self.machines.len()).filter(|&other| other != at) {
+            let name = self.machines[other].name.clone();
+            let peer = known.iter().find(|peer| peer.name == name);
+            let is_invited = invited.iter().any(|invited| invited.name == name);
+            if peer.is_none() && !is_invited {
+                let key = self.machines[other].peek().public_key();
+                self.open(at)?.add_distant_peer(&name, &key).map_err(|error| error.to_string())?;
+            }
+            let is_near = is_invited || peer.is_some_and(|peer| !peer.distant);
+            if is_near {
+                self.neighbours[at].insert(other);
+                self.parted.remove(&(at, other));
+            } else if self.neighbours[at].remove(&other) {
+                self.parted.insert((at, other));
+            }
+        }
+        Ok(())
     }
 
     /// A message that is on no machine, in no backup and under way nowhere will not come back by itself.
@@ -644,7 +743,7 @@ impl Network {
 
     fn exchange(&mut self) -> Result<()> {
         for from in 0..self.machines.len() {
-            for to in self.neighbours[from].clone() {
+            for to in self.neighbours_of(from) {
                 self.now += 1;
                 let letter = self.export(from, to, false, None)?.expect("nobody kills it");
                 self.import(&letter, None)?;

@@ -1,8 +1,11 @@
 //! Histories: who there is, and what happens, step by step.
 
+use std::collections::BTreeSet;
+
 use mailsync::model::Flag;
 
 use super::Rng;
+use super::network::FOLDERS;
 use super::shrink::fewest_steps;
 
 /// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
@@ -32,6 +35,10 @@ pub enum Op {
     /// A bundle that was written for this replica or another is carried to where it belongs; with luck it gets there, and
     /// with carelessness it can come again.
     Carry { bundle: usize, arrives: bool, stays: bool },
+    /// Two replicas become neighbours.
+    Meet { other: usize },
+    /// A neighbour is no longer one: this replica forgets what it knew of it. With `both`, that one does the same.
+    Part { neighbour: usize, both: bool },
     /// A backup is made.
     Save,
     /// The backup is restored.
@@ -64,12 +71,39 @@ pub struct Setup {
     pub seed: u64,
     /// How many different messages there are.
     pub messages: usize,
+    /// In how many folders they lie: the first of [`FOLDERS`](super::network::FOLDERS).
+    pub folders: usize,
     /// Who exchanges bundles with whom.
     pub edges: Vec<(usize, usize)>,
     /// By how many milliseconds each replica's clock is wrong.
     pub skews: Vec<i64>,
     /// What each has when it begins.
     pub old_mail: Vec<Vec<OldMail>>,
+    /// How many of the last replicas are late: they have no neighbours until they meet somebody, at the latest when
+    /// everything is exchanged in the end.
+    pub late: usize,
+    /// How those begin.
+    pub beginning: Beginning,
+}
+
+/// How a replica begins that comes late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It has scanned its mail like everybody else, and goes on for itself.
+    Alone,
+    /// It is nothing before its first full bundle; its own mail is scanned once that was applied.
+    Joining,
+}
+
+/// What may happen in a history beside work, purges, and bundles that come late, twice or never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Events {
+    /// Replicas are restored from backups.
+    pub restores: bool,
+    /// The last replica comes late.
+    pub late: bool,
+    /// Neighbours come and go.
+    pub peers: bool,
 }
 
 /// A network, and what happens in it.
@@ -96,7 +130,41 @@ impl Setup {
         };
         let skews = (0..replicas).map(|_| rng.one_of(&[0, 0, 0, 500, -500, 100_000])).collect();
         let old_mail = (0..replicas).map(|_| if rng.percent(40) { OldMail::random(rng) } else { Vec::new() }).collect();
-        Self { seed, messages: FEW_MESSAGES, edges, skews, old_mail }
+        Self {
+            seed,
+            messages: FEW_MESSAGES,
+            folders: FOLDERS.len(),
+            edges,
+            skews,
+            old_mail,
+            late: 0,
+            beginning: Beginning::Alone,
+        }
+    }
+
+    /// Two to four replicas of two messages in two folders: so few that everything happens to the same ones.
+    fn dense(seed: u64, events: Events) -> Self {
+        let rng = &mut Rng::new(seed);
+        let replicas = 2 + rng.below(3);
+        let one = |rng: &mut Rng| OldMail {
+            message: rng.below(2),
+            folder: rng.below(2),
+            flags: rng.one_of(&["", "F", "S", "FS"]).bytes().map(Flag::Info).collect(),
+        };
+        let old_mail = |rng: &mut Rng| match rng.percent(40) {
+            true => (0..=rng.below(2)).map(|_| one(rng)).collect(),
+            false => Vec::new(),
+        };
+        Self {
+            seed: rng.number(),
+            messages: 2,
+            folders: 2,
+            skews: (0..replicas).map(|_| rng.one_of(&[0, 0, 0, 30, -15, 300])).collect(),
+            old_mail: (0..replicas).map(|_| old_mail(rng)).collect(),
+            late: usize::from(events.late && replicas > 2),
+            beginning: rng.one_of(&[Beginning::Alone, Beginning::Joining]),
+            ..Self::random(replicas, rng.number())
+        }
     }
 }
 
@@ -134,7 +202,60 @@ impl Step {
     }
 }
 
+impl Step {
+    /// A step of a history of which every message and folder is often the same.
+    fn dense(rng: &mut Rng, events: Events) -> Self {
+        let (after, at) = (1 + rng.number() % 5, rng.below(1 << 16));
+        let some = rng.below(1 << 16);
+        let folder = rng.below(2);
+        let op = match rng.below(100) {
+            0..10 => {
+                let flags = rng.one_of(&["", "F", "S", "FS"]).bytes().map(Flag::Info).collect();
+                Op::Deliver { message: rng.below(2), folder, flags }
+            }
+            10..20 => Op::SetFlag { entry: some, flag: Flag::Info(rng.one_of(b"FS")), on: rng.percent(50) },
+            20..28 => Op::Move { entry: some, folder },
+            28..38 => Op::Remove { entry: some },
+            38..47 => Op::Purge,
+            47..68 => Op::Export { neighbour: some, since_last: rng.percent(20) },
+            68..88 => Op::Carry { bundle: some, arrives: rng.percent(80), stays: rng.percent(20) },
+            88..92 if events.restores => Op::Save,
+            92..96 if events.restores => Op::Restore,
+            96..98 if events.late || events.peers => Op::Meet { other: some },
+            98.. if events.peers => Op::Part { neighbour: some, both: rng.percent(50) },
+            _ => Op::Export { neighbour: some, since_last: false },
+        };
+        Self { after, at, op }
+    }
+}
+
 impl History {
+    /// A history of up to so many steps among two to four replicas, two messages and two folders.
+    pub fn dense(seed: u64, steps: usize, events: Events) -> Self {
+        let rng = &mut Rng::new(!seed);
+        let setup = Setup::dense(rng.number(), events);
+        let steps = steps / 3 + rng.below(steps - steps / 3 + 1);
+        Self { setup, steps: (0..steps).map(|_| Step::dense(rng, events)).collect() }
+    }
+
+    /// This history with a last replica that comes late, and with neighbours that come and go.
+    #[must_use]
+    pub fn with_changing_neighbours(mut self) -> Self {
+        let rng = &mut Rng::new(self.setup.seed ^ 1);
+        self.setup.late = 1;
+        self.setup.beginning = rng.one_of(&[Beginning::Alone, Beginning::Joining]);
+        for step in &mut self.steps {
+            if rng.percent(3) {
+                let some = rng.below(1 << 16);
+                step.op = match rng.percent(50) {
+                    true => Op::Meet { other: some },
+                    false => Op::Part { neighbour: some, both: rng.percent(50) },
+                };
+            }
+        }
+        self
+    }
+
     /// A history of so many steps among two to six replicas.
     pub fn random(seed: u64, steps: usize) -> Self {
         let replicas = 2 + Rng::new(seed).below(5);
@@ -148,10 +269,58 @@ impl History {
         Self { setup, steps: (0..steps).map(|_| Step::random(rng.number())).collect() }
     }
 
-    /// This history without the steps that don't matter to `fails`.
-    pub fn with_fewest_steps(self, fails: impl Fn(&Self) -> bool) -> Self {
-        let with = |steps: &[Step]| Self { setup: self.setup.clone(), steps: steps.to_vec() };
-        with(&fewest_steps(self.steps.clone(), |steps| fails(&with(steps))))
+    /// This history without the steps, old mail, wrong clocks and edges that don't matter to `fails`.
+    pub fn made_smaller(self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut smallest = self;
+        loop {
+            let before = smallest.size();
+            let with = |steps: &[Step]| Self { setup: smallest.setup.clone(), steps: steps.to_vec() };
+            let steps = fewest_steps(smallest.steps.clone(), |steps| fails(&with(steps)));
+            smallest.steps = steps;
+            for simpler in smallest.setup.simpler() {
+                let simpler = Self { setup: simpler, steps: smallest.steps.clone() };
+                if simpler.size() < smallest.size() && fails(&simpler) {
+                    smallest = simpler;
+                    break;
+                }
+            }
+            if smallest.size() == before {
+                return smallest;
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        let Setup { edges, skews, old_mail, .. } = &self.setup;
+        let wrong_clocks = skews.iter().filter(|skew| **skew != 0).count();
+        self.steps.len() + edges.len() + wrong_clocks + old_mail.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
+impl Setup {
+    /// The same with one thing less: somebody's old mail, a wrong clock, an edge that isn't needed.
+    fn simpler(&self) -> Vec<Self> {
+        let without = |leave_out: &dyn Fn(&mut Self)| {
+            let mut simpler = self.clone();
+            leave_out(&mut simpler);
+            simpler
+        };
+        let everybody = 0..self.skews.len();
+        let no_mail = everybody.clone().map(|at| without(&|setup| setup.old_mail[at].clear()));
+        let no_skew = everybody.map(|at| without(&|setup| setup.skews[at] = 0));
+        let no_edge = (0..self.edges.len()).map(|edge| without(&|setup| _ = setup.edges.remove(edge)));
+        no_mail.chain(no_skew).chain(no_edge.filter(Self::hangs_together)).collect()
+    }
+
+    /// Whether what one replica does can reach every other.
+    fn hangs_together(&self) -> bool {
+        let mut reached = BTreeSet::from([0]);
+        for _ in 0..self.skews.len() {
+            let more = self.edges.iter().filter(|(a, b)| reached.contains(a) || reached.contains(b));
+            let more: Vec<_> = more.flat_map(|&(a, b)| [a, b]).collect();
+            reached.extend(more);
+        }
+        reached.len() == self.skews.len()
     }
 }
 
@@ -162,7 +331,7 @@ impl Rng {
     }
 
     fn number_of_folder(&mut self) -> usize {
-        self.below(super::network::FOLDERS.len())
+        self.below(FOLDERS.len())
     }
 }
 

@@ -7,13 +7,18 @@
 
 #![allow(dead_code, unused_imports)] // Tests and bench use what they need.
 
+mod exhaustive;
 mod history;
 mod network;
 mod replica;
 mod rng;
+mod seeds;
 mod shrink;
+mod truth;
 
-pub use history::{History, Op, Setup, Step};
+pub use exhaustive::{Bad, Choice, Explored, every_history};
+pub use history::{Beginning, Events, History, Op, Setup, Step};
 pub use network::{Network, Restores, Tally};
 pub use replica::{Bundle, Outcome, Replica, size_of};
 pub use rng::Rng;
+pub use seeds::{Failure, asked_for, number_asked_for, run_all, run_all_well, run_and_check_each_step, run_and_heal};

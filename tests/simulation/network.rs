@@ -1,13 +1,16 @@
 //! Replicas, the bundles under way between them, and what must hold in the end.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use mailsync::model::{
-    Clock, Digest, Entry, EntryId, FlagSet, FolderName, FolderState, Incarnation, Mtime, Origin, RolledBack, Stamp,
+    Clock, Digest, Entry, EntryId, FlagSet, FolderName, Incarnation, Mtime, Origin, RolledBack, Stamp,
 };
 
-use super::replica::View;
+use super::history::{Beginning, OldMail};
+use super::truth::Truth;
 use super::{Bundle, History, Op, Outcome, Replica, Rng, Setup, Step};
 
 /// The folders in which messages lie.
@@ -34,6 +37,12 @@ pub struct Tally {
     pub rolled_back: usize,
     pub differed: usize,
     pub purged: usize,
+    /// Entries that an import delivered anew.
+    pub anew: usize,
+    /// Replicas that began with a full bundle, over mail of their own.
+    pub joined: usize,
+    pub met: usize,
+    pub parted: usize,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -45,24 +54,31 @@ impl std::ops::AddAssign for Tally {
         self.rolled_back += other.rolled_back;
         self.differed += other.differed;
         self.purged += other.purged;
+        self.anew += other.anew;
+        self.joined += other.joined;
+        self.met += other.met;
+        self.parted += other.parted;
     }
 }
 
-/// Replicas that exchange bundles.
+/// Replicas that exchange bundles. A clone goes on by itself.
+#[derive(Clone)]
 pub struct Network {
-    replicas: Vec<Replica>,
+    setup: Rc<Setup>,
+    replicas: Vec<Rc<Replica>>,
     neighbours: Vec<BTreeSet<usize>>,
-    skews: Vec<i64>,
-    messages: usize,
-    now: u64,
+    /// Those that are nothing yet: they begin with a full bundle.
+    joining: BTreeSet<usize>,
+    /// Milliseconds since 1970 UTC, by a clock that is right.
+    pub now: u64,
     restores: Restores,
     incarnations: Rng,
     under_way: Vec<(usize, Rc<Bundle>)>,
-    backups: BTreeMap<usize, Replica>,
+    backups: BTreeMap<usize, Rc<Replica>>,
     /// The last stamp of each replica that doesn't know that it was restored.
     unaware: BTreeMap<usize, Clock>,
-    /// The join of every state that any entry and any folder ever had anywhere.
-    everything: (BTreeMap<EntryId, Entry>, BTreeMap<FolderName, FolderState>),
+    /// Everything that was written anywhere.
+    truth: Truth,
     delivered: BTreeSet<EntryId>,
     removed: BTreeSet<EntryId>,
     tally: Tally,
@@ -70,46 +86,48 @@ pub struct Network {
     pub watch: Option<Watch>,
     /// Two replicas that know the same and hold different mail are no failure: full bundles heal them.
     pub heals: bool,
+    /// Whether it is checked after each step that a replica holds exactly what it knows, and not in the end alone.
+    pub checks_each_step: bool,
 }
 
 /// Looks at bundles.
-pub type Watch = Box<dyn FnMut(&Bundle)>;
+pub type Watch = Rc<RefCell<dyn FnMut(&Bundle)>>;
 
 impl Network {
     /// Replicas that have nothing but the mail of before.
     pub fn new(setup: &Setup, restores: Restores) -> Self {
         let count = setup.skews.len();
         let mut incarnations = Rng::new(setup.seed);
-        let mut neighbours = vec![BTreeSet::new(); count];
-        for &(a, b) in setup.edges.iter().filter(|(a, b)| a != b) {
-            neighbours[a].insert(b);
-            neighbours[b].insert(a);
-        }
-        let replicas = (0..count).map(|name| Replica::new(name, Incarnation(incarnations.number()))).collect();
+        let replicas = (0..count).map(|name| Rc::new(Replica::new(name, Incarnation(incarnations.number()))));
+        let late = count - setup.late.min(count - 1);
         let mut network = Self {
-            replicas,
-            neighbours,
-            skews: setup.skews.clone(),
-            messages: setup.messages,
+            setup: Rc::new(setup.clone()),
+            replicas: replicas.collect(),
+            neighbours: vec![BTreeSet::new(); count],
+            joining: if setup.beginning == Beginning::Joining { (late..count).collect() } else { BTreeSet::new() },
             now: 1000,
             restores,
             incarnations,
             under_way: Vec::new(),
             backups: BTreeMap::new(),
             unaware: BTreeMap::new(),
-            everything: Default::default(),
+            truth: Truth::default(),
             delivered: BTreeSet::new(),
             removed: BTreeSet::new(),
             tally: Tally::default(),
             watch: None,
             heals: restores == Restores::Unnoticed,
+            checks_each_step: false,
         };
+        for &(a, b) in setup.edges.iter().filter(|&&(a, b)| a < late && b < late) {
+            network.make_neighbours(a, b);
+        }
         for (at, mail) in setup.old_mail.iter().enumerate().filter(|(_, mail)| !mail.is_empty()) {
-            let stamp = network.stamp(at);
-            for old in mail {
-                let flags = old.flags.iter().cloned().collect();
-                let digest = network.message(old.message);
-                network.deliver(at, stamp, Origin::Init, digest, &folder(old.folder), &flags);
+            if !network.joining.contains(&at) {
+                let stamp = network.stamp(at);
+                for old in mail {
+                    network.find_old_mail(at, stamp, Origin::Init, old);
+                }
             }
         }
         network
@@ -131,6 +149,11 @@ impl Network {
 
     /// Has everything exchanged, and says what is wrong in the end.
     pub fn end(mut self) -> Result<Tally, String> {
+        // Whoever has a neighbour is one: else both would wait for each other.
+        let one_sided = self.neighbours.iter().enumerate().flat_map(|(a, all)| all.iter().map(move |&b| (a, b)));
+        for (a, b) in one_sided.chain(self.setup.edges.iter().copied()).collect::<Vec<_>>() {
+            self.make_neighbours(a, b);
+        }
         self.settle()?;
         self.check_that_all_hold_the_same()?;
         self.check_that_nothing_is_lost()?;
@@ -142,11 +165,35 @@ impl Network {
     pub fn step(&mut self, step: &Step) -> Result<(), String> {
         self.now += step.after;
         let at = step.at % self.replicas.len();
+        let is_something = !self.joining.contains(&at);
         match &step.op {
+            Op::Carry { bundle, arrives, stays } => self.carry(*bundle, *arrives, *stays)?,
+            Op::Meet { other } => {
+                let others = (0..self.replicas.len()).filter(|&other| other != at);
+                let other = choose(others.collect::<Vec<_>>().iter(), *other).expect("nobody is alone");
+                self.tally.met += usize::from(self.make_neighbours(at, other));
+            }
+            Op::Part { neighbour, both } => self.part(at, *neighbour, *both),
+            op if is_something => self.work(at, op),
+            _ => {}
+        }
+        if self.checks_each_step { self.check_that_it_holds_what_it_knows(at) } else { Ok(()) }
+    }
+
+    /// Does at a replica what needs no other.
+    fn work(&mut self, at: usize, op: &Op) {
+        match op {
             Op::Deliver { message: number, folder: into, flags } => {
                 let stamp = self.stamp(at);
                 let digest = self.message(*number);
-                self.deliver(at, stamp, Origin::Delivery, digest, &folder(*into), &flags.iter().cloned().collect());
+                self.deliver(
+                    at,
+                    stamp,
+                    Origin::Delivery,
+                    digest,
+                    &self.folder(*into),
+                    &flags.iter().cloned().collect(),
+                );
             }
             Op::Redeliver { removed, flags } => {
                 let dead = self.replicas[at].entries().iter().filter(|(_, entry)| !entry.alive()).map(|(id, _)| id);
@@ -159,22 +206,23 @@ impl Network {
                 if let Some(id) = self.found(at, *entry) {
                     let flags = self.replicas[at].entries()[&id].flags_on().cloned().collect();
                     let stamp = self.stamp(at);
-                    self.deliver(at, stamp, Origin::Delivery, id.digest, &folder(*into), &flags);
+                    self.deliver(at, stamp, Origin::Delivery, id.digest, &self.folder(*into), &flags);
                 }
             }
             Op::SetFlag { entry, flag, on } => {
                 if let Some(id) = self.found(at, *entry) {
                     let stamp = self.stamp(at);
-                    self.replicas[at].set_flag(stamp, &id, flag.clone(), *on);
-                    self.record(at, &id);
+                    self.at(at).set_flag(stamp, &id, flag.clone(), *on);
+                    self.record(at, stamp, &id);
                 }
             }
             Op::Move { entry, folder: into } => {
                 if let Some(id) = self.found(at, *entry) {
                     let stamp = self.stamp(at);
-                    self.replicas[at].move_to(stamp, &id, &folder(*into));
-                    self.record(at, &id);
-                    self.record_folder(at, &folder(*into));
+                    let into = self.folder(*into);
+                    self.at(at).move_to(stamp, &id, &into);
+                    self.record(at, stamp, &id);
+                    self.record_folder(at, stamp, &into);
                 }
             }
             Op::Remove { entry } => {
@@ -185,10 +233,11 @@ impl Network {
             }
             Op::MakeFolder { folder: number } => {
                 let stamp = self.stamp(at);
-                self.replicas[at].make_folder(stamp, &folder(*number));
-                self.record_folder(at, &folder(*number));
+                let folder = self.folder(*number);
+                self.at(at).make_folder(stamp, &folder);
+                self.record_folder(at, stamp, &folder);
             }
-            Op::RemoveFolder { folder: number } => self.remove_folder(at, &folder(*number)),
+            Op::RemoveFolder { folder: number } => self.remove_folder(at, &self.folder(*number)),
             Op::Purge => self.purge(at),
             Op::Export { neighbour, since_last } => {
                 if let Some(to) = choose(self.neighbours[at].iter(), *neighbour) {
@@ -196,35 +245,49 @@ impl Network {
                     self.under_way.push((to, Rc::new(bundle)));
                 }
             }
-            Op::Carry { bundle, arrives, stays } => {
-                if !self.under_way.is_empty() {
-                    let which = bundle % self.under_way.len();
-                    let (to, bundle) = self.under_way[which].clone();
-                    if !stays {
-                        self.under_way.remove(which);
-                    }
-                    if *arrives {
-                        self.import(to, &bundle)?;
-                    }
-                }
-            }
             Op::Save => {
                 if self.restores != Restores::Never {
-                    self.backups.insert(at, self.replicas[at].clone());
+                    self.backups.insert(at, Rc::clone(&self.replicas[at]));
                 }
             }
             Op::Restore => self.restore(at),
+            Op::Carry { .. } | Op::Meet { .. } | Op::Part { .. } => unreachable!("it is no work of one replica"),
         }
-        Ok(())
+    }
+
+    fn carry(&mut self, which: usize, arrives: bool, stays: bool) -> Result<(), String> {
+        if self.under_way.is_empty() {
+            return Ok(());
+        }
+        let which = which % self.under_way.len();
+        let (to, bundle) = self.under_way[which].clone();
+        if !stays {
+            self.under_way.remove(which);
+        }
+        if arrives { self.import(to, &bundle) } else { Ok(()) }
+    }
+
+    /// Says whether they weren't neighbours before.
+    fn make_neighbours(&mut self, a: usize, b: usize) -> bool {
+        a != b && self.neighbours[a].insert(b) | self.neighbours[b].insert(a)
+    }
+
+    fn part(&mut self, at: usize, neighbour: usize, both: bool) {
+        let Some(other) = choose(self.neighbours[at].iter(), neighbour) else { return };
+        self.tally.parted += 1;
+        for (me, peer) in [(at, other), (other, at)].into_iter().take(if both { 2 } else { 1 }) {
+            self.neighbours[me].remove(&peer);
+            self.at(me).forget_peer(peer);
+        }
     }
 
     /// Everybody sends bundles to all neighbours and everything arrives, until nothing changes any more.
     pub fn settle(&mut self) -> Result<(), String> {
         // A bundle crosses a network of n replicas in n rounds; removals that were purged on the way take some more.
         for _ in 0..6 * self.replicas.len() {
-            let before: Vec<_> = self.replicas.iter().map(Replica::without_numbers).collect();
+            let before = self.replicas.clone();
             self.exchange()?;
-            if self.replicas.iter().map(Replica::without_numbers).eq(before) {
+            if self.replicas.iter().zip(&before).all(|(now, before)| now.is_but_for_numbers(before)) {
                 return Ok(());
             }
         }
@@ -233,6 +296,9 @@ impl Network {
 
     fn exchange(&mut self) -> Result<(), String> {
         for from in 0..self.replicas.len() {
+            if self.joining.contains(&from) {
+                continue;
+            }
             for to in self.neighbours[from].clone() {
                 self.now += 1;
                 let bundle = self.export(from, to, false);
@@ -260,7 +326,7 @@ impl Network {
     /// Whether all know and hold the same.
     pub fn all_equal(&self) -> bool {
         let first = &self.replicas[0];
-        let equal = |other: &Replica| other.knowledge() == first.knowledge() && other.state() == first.state();
+        let equal = |other: &Rc<Replica>| other.knowledge() == first.knowledge() && other.state() == first.state();
         self.replicas.iter().all(|replica| equal(replica) && replica.wants().is_empty())
     }
 
@@ -269,31 +335,88 @@ impl Network {
         self.under_way.clear();
     }
 
+    /// To whom the bundles that are under way are going.
+    pub fn under_way(&self) -> impl Iterator<Item = usize> {
+        self.under_way.iter().map(|(to, _)| *to)
+    }
+
+    /// Whether a replica's next bundle for its first neighbour would differ in its number alone from the last one it wrote.
+    pub fn has_said_it_all(&self, at: usize) -> bool {
+        let Some(&to) = self.neighbours[at].first() else { return true };
+        let next = Replica::clone(&self.replicas[at]).export(to, false);
+        let last = self.under_way.iter().rev().map(|(_, bundle)| bundle).find(|bundle| bundle.from == at);
+        last.is_some_and(|last| last.says_the_same_as(&next))
+    }
+
+    /// The greatest clock of any stamp that was ever issued.
+    pub fn newest_anywhere(&self) -> Clock {
+        self.truth.newest()
+    }
+
+    /// Feeds everything to the hasher on which depends what can happen from here on, and whether it is right.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        for (replica, neighbours) in self.replicas.iter().zip(&self.neighbours) {
+            replica.fingerprint(hasher);
+            neighbours.hash(hasher);
+        }
+        for (at, backup) in &self.backups {
+            at.hash(hasher);
+            backup.fingerprint(hasher);
+        }
+        let one = |(to, bundle): &(usize, Rc<Bundle>)| {
+            let mut hasher = DefaultHasher::new();
+            to.hash(&mut hasher);
+            bundle.fingerprint(&mut hasher);
+            hasher.finish()
+        };
+        // In whatever order they were written.
+        self.under_way.iter().map(one).fold(0, u64::wrapping_add).hash(hasher);
+        self.truth.fingerprint(hasher);
+        self.joining.hash(hasher);
+        (&self.delivered, &self.removed, &self.incarnations).hash(hasher);
+    }
+
     /// The replicas.
-    pub fn replicas(&self) -> &[Replica] {
+    pub fn replicas(&self) -> &[Rc<Replica>] {
         &self.replicas
     }
 
     fn export(&mut self, from: usize, to: usize, since_last: bool) -> Bundle {
-        let bundle = self.replicas[from].export(to, since_last);
-        if let Some(watch) = &mut self.watch {
-            watch(&bundle);
+        let bundle = self.at(from).export(to, since_last);
+        if let Some(watch) = &self.watch {
+            watch.borrow_mut()(&bundle);
         }
         bundle
     }
 
     fn import(&mut self, to: usize, bundle: &Bundle) -> Result<(), String> {
-        let noticed = match self.replicas[to].import(bundle) {
+        // Nobody reads bundles of a stranger, and who is nothing yet begins with everything.
+        let joins = self.joining.contains(&to);
+        if !self.neighbours[to].contains(&bundle.from) || (joins && !bundle.head.full) {
+            return Ok(());
+        }
+        let now = self.clock_of(to);
+        let noticed = match self.at(to).import(bundle, now) {
             Ok(Outcome::Waits) => {
                 self.tally.waited += 1;
                 return Ok(());
             }
-            Ok(outcome) => {
+            Ok(Outcome::Applied { differs, anew }) => {
                 self.tally.applied += 1;
                 self.tally.full += usize::from(bundle.head.full);
-                self.tally.differed += usize::from(outcome == Outcome::Differs);
-                if outcome == Outcome::Differs && !self.heals {
+                self.tally.differed += usize::from(differs);
+                for (stamp, id) in anew.iter().flat_map(|(stamp, ids)| ids.iter().map(|id| (*stamp, id))) {
+                    self.tally.anew += 1;
+                    self.record(to, stamp, id);
+                }
+                if differs && !self.heals {
                     return Err(format!("{to} and {} know the same and hold different mail", bundle.from));
+                }
+                if joins {
+                    self.scan_what_was_there_before(to);
+                }
+                if self.checks_each_step {
+                    self.check_that_it_holds_what_it_knows(to)?;
                 }
                 return self.check_that_again_changes_nothing(to, bundle);
             }
@@ -308,6 +431,29 @@ impl Network {
             self.begin_anew(noticed, last);
         }
         Ok(())
+    }
+
+    /// A replica that has just begun with a full bundle finds its own mail. Where nobody has forgotten anything that mail may
+    /// be an old copy of what others have.
+    fn scan_what_was_there_before(&mut self, at: usize) {
+        self.joining.remove(&at);
+        self.tally.joined += 1;
+        let origin = if self.replicas[at].horizon().is_empty() { Origin::Init } else { Origin::Delivery };
+        let stamp = self.stamp(at);
+        for old in &Rc::clone(&self.setup).old_mail[at] {
+            let (digest, folder) = (self.message(old.message), self.folder(old.folder));
+            let is_there =
+                |(id, entry): (&EntryId, &Entry)| entry.alive() && id.digest == digest && entry.location.1 == folder;
+            if !self.replicas[at].entries().iter().any(is_there) {
+                self.find_old_mail(at, stamp, origin, old);
+            }
+        }
+    }
+
+    fn find_old_mail(&mut self, at: usize, stamp: Stamp, origin: Origin, old: &OldMail) {
+        let flags = old.flags.iter().cloned().collect();
+        let digest = self.message(old.message);
+        self.deliver(at, stamp, origin, digest, &self.folder(old.folder), &flags);
     }
 
     fn restore(&mut self, at: usize) {
@@ -332,26 +478,34 @@ impl Network {
 
     fn begin_anew(&mut self, at: usize, last: Clock) {
         let new = Incarnation(self.incarnations.number());
-        self.replicas[at].begin_anew(new, last);
+        self.at(at).begin_anew(new, last);
+    }
+
+    fn at(&mut self, at: usize) -> &mut Replica {
+        Rc::make_mut(&mut self.replicas[at])
+    }
+
+    fn clock_of(&self, at: usize) -> u64 {
+        self.now.saturating_add_signed(self.setup.skews[at])
     }
 
     fn stamp(&mut self, at: usize) -> Stamp {
-        let now = self.now.saturating_add_signed(self.skews[at]);
-        self.replicas[at].stamp(now)
+        let now = self.clock_of(at);
+        self.at(at).stamp(now)
     }
 
     fn deliver(&mut self, at: usize, stamp: Stamp, origin: Origin, digest: Digest, into: &FolderName, flags: &FlagSet) {
         // No two deliveries have the same date, and none is dated in the order in which they become known.
         let mtime = Mtime(i64::try_from(self.incarnations.number() >> 8).expect("56 bits"));
-        let id = self.replicas[at].deliver(stamp, origin, digest, into, flags, mtime);
-        self.record(at, &id);
-        self.record_folder(at, into);
+        let id = self.at(at).deliver(stamp, origin, digest, into, flags, mtime);
+        self.record(at, stamp, &id);
+        self.record_folder(at, stamp, into);
         self.delivered.insert(id);
     }
 
     fn remove(&mut self, at: usize, stamp: Stamp, id: &EntryId) {
-        self.replicas[at].remove(stamp, id);
-        self.record(at, id);
+        self.at(at).remove(stamp, id);
+        self.record(at, stamp, id);
         self.removed.insert(id.clone());
     }
 
@@ -362,35 +516,49 @@ impl Network {
         for id in inside {
             self.remove(at, stamp, &id);
         }
-        self.replicas[at].remove_folder(stamp, name);
-        self.record_folder(at, name);
+        self.at(at).remove_folder(stamp, name);
+        self.record_folder(at, stamp, name);
     }
 
     fn purge(&mut self, at: usize) {
         let before = self.replicas[at].entries().len();
-        self.replicas[at].purge(&self.neighbours[at]);
+        Rc::make_mut(&mut self.replicas[at]).purge(&self.neighbours[at]);
         self.tally.purged += before - self.replicas[at].entries().len();
     }
 
     fn message(&self, number: usize) -> Digest {
-        Digest::of(&(number % self.messages).to_be_bytes())
+        Digest::of(&(number % self.setup.messages).to_be_bytes())
     }
 
     fn found(&self, at: usize, which: usize) -> Option<EntryId> {
         choose(self.replicas[at].found(), which)
     }
 
-    fn record(&mut self, at: usize, id: &EntryId) {
-        let now = &self.replicas[at].entries()[id];
-        let merged = self.everything.0.get(id).map_or_else(|| now.clone(), |before| before.merge(now));
-        self.everything.0.insert(id.clone(), merged);
+    fn folder(&self, number: usize) -> FolderName {
+        FOLDERS[number % self.setup.folders].parse().expect("a folder name")
     }
 
-    fn record_folder(&mut self, at: usize, name: &FolderName) {
-        if let Some(&now) = self.replicas[at].folders().get(name) {
-            let merged = self.everything.1.get(name).map_or(now, |before| before.merge(now));
-            self.everything.1.insert(name.clone(), merged);
+    fn record(&mut self, at: usize, stamp: Stamp, id: &EntryId) {
+        self.truth.record(stamp, id, &self.replicas[at].entries()[id]);
+    }
+
+    fn record_folder(&mut self, at: usize, stamp: Stamp, name: &FolderName) {
+        if let Some(&folder) = self.replicas[at].folders().get(name).filter(|folder| folder.stamp == stamp) {
+            self.truth.record_folder(name, folder);
         }
+    }
+
+    fn check_that_it_holds_what_it_knows(&self, at: usize) -> Result<(), String> {
+        // Full bundles that heal bring back whatever one side has: more than what is known.
+        if self.heals {
+            return Ok(());
+        }
+        let replica = &self.replicas[at];
+        let (holds, knows) = (replica.view(), self.truth.view(replica.knowledge()));
+        if holds == knows {
+            return Ok(());
+        }
+        Err(format!("what replica {at} holds differs from what it knows:{}", holds.differences(&knows)))
     }
 
     fn check_that_again_changes_nothing(&self, to: usize, bundle: &Bundle) -> Result<(), String> {
@@ -400,8 +568,8 @@ impl Network {
             return Ok(());
         }
         let mut again = self.replicas[to].clone();
-        match again.import(bundle) {
-            Ok(_) if again == self.replicas[to] => Ok(()),
+        match Rc::make_mut(&mut again).import(bundle, self.clock_of(to)) {
+            Ok(_) if again.is_but_for_numbers(&self.replicas[to]) => Ok(()),
             outcome => Err(format!("replica {to} is changed by a bundle that it has applied already: {outcome:?}")),
         }
     }
@@ -431,15 +599,12 @@ impl Network {
         if let Some(lost) = self.delivered.difference(&self.removed).find(|id| !view.entries.contains_key(id)) {
             return Err(format!("nobody removed {lost}, and it is gone"));
         }
-        // With a restored replica, changes that nobody else had are rightly forgotten.
-        if self.tally.restored == 0 {
-            let expected = View::of(&self.everything.0, &self.everything.1);
-            if view != expected {
-                let differences = view.differences(&expected);
-                return Err(format!("what all hold differs from what was done:{differences}"));
-            }
+        self.check_that_it_holds_what_it_knows(0)?;
+        // What only a replica had that was restored is rightly forgotten.
+        match self.truth.first_unknown(self.replicas[0].knowledge()) {
+            Some(stamp) if self.tally.restored == 0 => Err(format!("nobody knows of {stamp} any more")),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_that_purges_are_not_seen(&mut self) -> Result<(), String> {
@@ -466,8 +631,4 @@ impl Network {
 fn choose<'a, T: Clone + 'a>(among: impl Iterator<Item = &'a T>, which: usize) -> Option<T> {
     let among: Vec<_> = among.collect();
     (!among.is_empty()).then(|| among[which % among.len()].clone())
-}
-
-fn folder(number: usize) -> FolderName {
-    FOLDERS[number % FOLDERS.len()].parse().expect("a folder name")
 }

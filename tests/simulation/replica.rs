@@ -1,16 +1,19 @@
 //! A replica whose mail is only in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Arrival, Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
-    Knowledge, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, arrive, dropped_by_full,
-    export_base, is_newest, judge, judge_absences_by, purgeable,
+    Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
+    Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base, is_newest,
+    judge, purgeable,
 };
 
+use super::truth::feed_entry;
+
 /// What a bundle file carries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// Which replica wrote it.
     pub from: usize,
@@ -29,12 +32,11 @@ pub struct Bundle {
 }
 
 /// What came of reading a bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was applied.
-    Applied,
-    /// It was applied, and showed that two replicas that know the same hold different mail.
-    Differs,
+    /// It was applied. It may have shown that two replicas that know the same hold different mail, and it may have had
+    /// entries delivered anew, with the given stamp.
+    Applied { differs: bool, anew: Option<(Stamp, Vec<EntryId>)> },
     /// It has to wait for something else.
     Waits,
 }
@@ -165,15 +167,47 @@ impl Replica {
         (self.incarnation, &self.issued)
     }
 
-    /// This replica as it would be if it and its peers had never counted their bundles: the same before and after an
+    /// Whether both would be the same if they and their peers had never counted their bundles: as before and after an
     /// exchange that had nothing to tell.
-    pub fn without_numbers(&self) -> Self {
-        let mut without = Self { bundles: 0, ..self.clone() };
-        for peer in without.peers.values_mut() {
-            peer.sent = None;
-            peer.standing.newest = peer.standing.newest.map(|(incarnation, _)| (incarnation, 0));
+    pub fn is_but_for_numbers(&self, other: &Self) -> bool {
+        let same_peer = |(name, peer): (&usize, &Peer)| {
+            other.peers.get(name).is_some_and(|other| {
+                let incarnation = |peer: &Peer| peer.standing.newest.map(|(incarnation, _)| incarnation);
+                incarnation(peer) == incarnation(other)
+                    && peer.standing.shown == other.standing.shown
+                    && (&peer.wants, peer.suspect) == (&other.wants, other.suspect)
+            })
+        };
+        (self.incarnation, &self.knowledge, &self.horizon) == (other.incarnation, &other.knowledge, &other.horizon)
+            && (&self.issued, &self.entries, &self.folders) == (&other.issued, &other.entries, &other.folders)
+            && (&self.have, self.state) == (&other.have, other.state)
+            && self.peers.len() == other.peers.len()
+            && self.peers.iter().all(same_peer)
+    }
+
+    /// Feeds everything to the hasher on which depends what it does from here on.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        self.incarnation.hash(hasher);
+        feed_knowledge(&self.knowledge, hasher);
+        feed_knowledge(&self.horizon, hasher);
+        feed_all(&self.entries, &self.folders, hasher);
+        (&self.issued, &self.have, self.bundles).hash(hasher);
+        for (name, Peer { standing, wants, sent, suspect }) in &self.peers {
+            (name, standing.newest, wants, suspect).hash(hasher);
+            for knowledge in [&standing.shown, sent] {
+                feed_knowledge(knowledge.as_ref().unwrap_or(&Knowledge::new()), hasher);
+            }
         }
-        without
+    }
+
+    /// Which removals it has forgotten.
+    pub fn horizon(&self) -> &Knowledge {
+        &self.horizon
+    }
+
+    /// Forgets what it knew of a peer.
+    pub fn forget_peer(&mut self, name: usize) {
+        self.peers.remove(&name);
     }
 
     /// The messages that it should have and whose contents never came.
@@ -287,8 +321,8 @@ impl Replica {
         }
     }
 
-    /// Reads a bundle. With an error nothing has changed.
-    pub fn import(&mut self, bundle: &Bundle) -> Result<Outcome, RolledBack> {
+    /// Reads a bundle at `now` (milliseconds by this replica's own clock). With an error nothing has changed.
+    pub fn import(&mut self, bundle: &Bundle, now: u64) -> Result<Outcome, RolledBack> {
         let head = &bundle.head;
         let peer = self.peers.entry(bundle.from).or_default();
         let issued = &self.issued;
@@ -308,12 +342,25 @@ impl Replica {
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
-        let here = judge_absences_by(head.full, &self.knowledge, &head.tip, &self.knowledge, &self.horizon).clone();
-        let there = judge_absences_by(head.full, &self.knowledge, &head.tip, &head.tip, &head.horizon);
+        let meeting = Meeting::new(&self.knowledge, &self.horizon, head);
+        self.knowledge.join(&head.tip);
+        if head.full {
+            self.horizon.join(&head.horizon);
+        }
         self.have.extend(&bundle.contents);
-        for (id, theirs) in &bundle.entries {
-            if let Arrival::Store(entry) = arrive(self.entries.get(id), theirs.clone(), &self.knowledge, &here) {
-                self.put(id, Some(entry));
+        let mut anew: Option<(Stamp, Vec<EntryId>)> = None;
+        let absent = self.entries.keys().filter(|id| head.full && !bundle.entries.contains_key(*id));
+        for id in bundle.entries.keys().chain(absent).cloned().collect::<Vec<_>>() {
+            match meeting.decide(self.entries.get(&id), bundle.entries.get(&id)) {
+                Decision::Keep => {}
+                Decision::Store(entry) => self.put(&id, Some(entry)),
+                Decision::StoreAnew(mut entry) => {
+                    let (stamp, ids) = anew.get_or_insert_with(|| (self.stamp(now), Vec::new()));
+                    entry.deliver_anew(*stamp);
+                    ids.push(id.clone());
+                    self.put(&id, Some(entry));
+                }
+                Decision::Drop => self.put(&id, None),
             }
         }
         for (name, &theirs) in &bundle.folders {
@@ -321,23 +368,12 @@ impl Replica {
             self.put_folder(name, merged);
         }
         self.sort_out_contents(&bundle.contents);
-        if head.full {
-            self.horizon.join(&head.horizon);
-            let dropped = self
-                .entries
-                .iter()
-                .filter(|(id, entry)| !bundle.entries.contains_key(*id) && dropped_by_full(entry, there));
-            for id in dropped.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-                self.put(&id, None);
-            }
+        let mut differs = false;
+        if self.knowledge == head.tip {
+            differs = self.state != bundle.state;
+            self.peers.entry(bundle.from).or_default().suspect = differs;
         }
-        self.knowledge.join(&head.tip);
-        if self.knowledge != head.tip {
-            return Ok(Outcome::Applied);
-        }
-        let suspect = self.state != bundle.state;
-        self.peers.entry(bundle.from).or_default().suspect = suspect;
-        Ok(if suspect { Outcome::Differs } else { Outcome::Applied })
+        Ok(Outcome::Applied { differs, anew })
     }
 
     /// Forgets the removals that all these peers know of.
@@ -453,6 +489,42 @@ impl Replica {
             std::mem::take(&mut self.missing).into_iter().partition(|id| have.contains(&id.digest));
         self.missing = missing;
         self.found.append(&mut found);
+    }
+}
+
+impl Bundle {
+    /// Whether both differ in their numbers alone.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let unnumbered = |bundle: &Self| Self { head: Head { number: 0, ..bundle.head.clone() }, ..bundle.clone() };
+        self.head.tip == other.head.tip && unnumbered(self) == unnumbered(other)
+    }
+
+    /// Feeds everything to the hasher that a reader may look at.
+    pub fn fingerprint(&self, hasher: &mut impl Hasher) {
+        let Head { incarnation, number, full, base, tip, horizon, issued } = &self.head;
+        (self.from, incarnation, number, full, issued, &self.contents, &self.wants).hash(hasher);
+        for knowledge in [base, tip, horizon] {
+            feed_knowledge(knowledge, hasher);
+        }
+        feed_all(&self.entries, &self.folders, hasher);
+    }
+}
+
+fn feed_knowledge(knowledge: &Knowledge, hasher: &mut impl Hasher) {
+    for known in knowledge.iter() {
+        known.hash(hasher);
+    }
+    // So that it isn't taken for the beginning of another one.
+    0_u8.hash(hasher);
+}
+
+fn feed_all(entries: &BTreeMap<EntryId, Entry>, folders: &BTreeMap<FolderName, FolderState>, hasher: &mut impl Hasher) {
+    for (id, entry) in entries {
+        id.hash(hasher);
+        feed_entry(entry, hasher);
+    }
+    for (name, folder) in folders {
+        (name, folder.stamp, folder.present).hash(hasher);
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// A generator whose whole state is one number (Steele, Lea and Flood's `SplitMix`): each seed gives another sequence, even
 /// when seeds follow each other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Rng(u64);
 
 impl Rng {
