@@ -43,17 +43,16 @@ fn large_networks_converge() {
 /// notice stays rare.
 #[test]
 fn replicas_that_are_rolled_back_without_noticing_converge_but_for_one_in_a_hundred() {
-    let (tally, failures) = run_all(
-        30_000..30_400,
-        |seed| History::random(seed, 300),
-        |history| Network::run(history, Restores::Unnoticed),
-    );
+    let seeds = asked_for(30_000, 400);
+    let count = usize::try_from(seeds.end - seeds.start).expect("not that many");
+    let unnoticed = |history: &History| Network::run(history, Restores::Unnoticed);
+    let (tally, failures) = run_all(seeds, |seed| History::random(seed, 300), unnoticed);
     for Failure { seed, wrong } in &failures {
         println!("{seed}: {wrong}");
     }
-    println!("{} of 400 histories failed; the others: {tally:?}", failures.len());
+    println!("{} of {count} histories failed; the others: {tally:?}", failures.len());
     assert!(tally.rolled_back > 0 && tally.differed > 0, "histories that test nothing: {tally:?}");
-    assert!(failures.len() <= 4, "{} of 400 histories failed", failures.len());
+    assert!(failures.len() * 100 <= count, "{} of {count} histories failed", failures.len());
 }
 
 #[test]

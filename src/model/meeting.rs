@@ -142,10 +142,10 @@ mod tests {
 
     /// One decision: what is known and forgotten here, what a bundle says, what each side has of the entry, and what becomes
     /// of it.
-    struct Case {
-        what: &'static str,
-        here: (&'static [Stamp], &'static [Stamp]),
-        bundle: (bool, &'static [Stamp], &'static [Stamp]),
+    struct Case<'a> {
+        what: &'a str,
+        here: (&'a [Stamp], &'a [Stamp]),
+        bundle: (bool, &'a [Stamp], &'a [Stamp]),
         mine: Option<Entry>,
         theirs: Option<Entry>,
         becomes: Decision,
@@ -159,9 +159,7 @@ mod tests {
         const A1: Stamp = Stamp { clock: Clock::FIRST, incarnation: A };
         const B1: Stamp = Stamp { clock: Clock::FIRST, incarnation: B };
         let (a2, b2) = (at(2, A), at(2, B));
-        let b2_known: &'static [Stamp] = Vec::leak(vec![b2]);
-        let a2_known: &'static [Stamp] = Vec::leak(vec![a2]);
-        let a2_b1: &'static [Stamp] = Vec::leak(vec![a2, B1]);
+        let (a2_known, b2_known, a2_b1) = (&[a2][..], &[b2][..], &[a2, B1][..]);
         let (mine, theirs) = (delivered(A1), delivered(B1));
         let cases = [
             Case {
@@ -315,8 +313,8 @@ mod tests {
         }
     }
 
-    /// The smallest history that used to end with two replicas that know the same and see different flags: a full bundle from
-    /// a past that the receiver has forgotten brings a delivery back without the flag register that the sender still has.
+    /// A full bundle from a past that the receiver has forgotten brings a delivery back, without a flag register that the sender
+    /// still has.
     #[test]
     fn what_was_forgotten_here_does_not_count_for_what_is_delivered_anew() {
         let id = EntryId { digest: super::super::Digest::of(b"m"), birth: "INBOX".parse().unwrap(), ordinal: 0 };
