@@ -435,3 +435,29 @@ fn a_clock_that_is_behind_for_a_while_does_not_empty_the_trash() {
     purges(&laptop, 1, 0);
     assert_eq!(fs::read_dir(laptop.home.join("trash")).unwrap().count(), 1, "it was removed just now");
 }
+
+/// The server found the message before the desktop did, so that the desktop's removal saw a later arrival than the server's.
+/// The laptop has forgotten that removal when it hears of the server's copy.
+#[test]
+fn a_copy_that_no_remover_ever_saw_is_kept_by_all_whoever_still_remembers_the_removal() {
+    let dir = scratch();
+    let server = Machine::replica(dir.path(), "server");
+    put(&server, "twice");
+    server.ok(&["scan"]);
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, "twice");
+    put(&desktop, "stays");
+    exchange(&desktop, &laptop);
+    remove(&desktop, "twice");
+    exchange(&desktop, &laptop);
+    purges(&laptop, 1, 0);
+    make_peers(&laptop, &server);
+    exchange(&laptop, &server);
+    assert!(has(&laptop, "twice") && has(&server, "twice"));
+    exchange(&desktop, &laptop);
+    exchange(&laptop, &server);
+    for machine in [&desktop, &laptop, &server] {
+        assert!(has(machine, "twice") && has(machine, "stays"), "{}", machine.name);
+        same(machine, &desktop);
+    }
+}
