@@ -7,10 +7,13 @@
 pub mod allow;
 pub mod bundle;
 pub mod config;
+pub mod disk;
 pub mod error;
 pub mod maildir;
 pub mod model;
+mod pool;
 pub mod process;
 pub mod progress;
+mod read;
 pub mod replica;
 pub mod state;

@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::read::read_some;
+
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;
 
@@ -244,12 +246,10 @@ fn feed(to: &std::process::ChildStdin, from: &mut (dyn Read + Send), over: &Atom
     rustix::io::ioctl_fionbio(to, true)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let n = match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let n = read_some(from, &mut buffer)?;
+        if n == 0 {
+            return Ok(());
+        }
         let mut left = &buffer[..n];
         while !left.is_empty() {
             match rustix::io::write(to, left) {
@@ -280,18 +280,11 @@ impl Collector {
         let into = Arc::clone(&kept);
         std::thread::spawn(move || {
             let mut buffer = vec![0; 16 << 10];
-            loop {
-                match from.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(n) => {
-                        let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
-                        let room = OUTPUT_BYTES - kept.bytes.len();
-                        kept.bytes.extend_from_slice(&buffer[..n.min(room)]);
-                        kept.cut |= n > room;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
+            while let Ok(n @ 1..) = read_some(&mut from, &mut buffer) {
+                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = OUTPUT_BYTES - kept.bytes.len();
+                kept.bytes.extend_from_slice(&buffer[..n.min(room)]);
+                kept.cut |= n > room;
             }
             let _ = say_ended.send(());
         });

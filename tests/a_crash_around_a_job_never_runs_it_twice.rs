@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use disk::{Fault, Frozen, Names, Watch};
+use mailsync::disk::Disk;
 use mailsync::error::Result;
 use mailsync::maildir::LayoutKind;
-use mailsync::maildir::disk::Disk;
 use mailsync::model::JobState;
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, JobStanding, Replica, World};
@@ -83,7 +83,7 @@ impl Stage {
         exchange(&server, &laptop, &bundle);
         let mut config = fs::OpenOptions::new().append(true).open(server.home.config_file()).unwrap();
         writeln!(config, "\n[[allow]]\ncommand = \"send\"\nexec = [\"send\"]\nfrom = [\"laptop\"]").unwrap();
-        let jobs = (0..2).map(|_| ask(&laptop, Box::new(mailsync::maildir::disk::RealDisk)).unwrap()).collect();
+        let jobs = (0..2).map(|_| ask(&laptop, Box::new(mailsync::disk::RealDisk)).unwrap()).collect();
         laptop.export(&server, &bundle);
         let account = Account { started: Arc::default(), database: server.home.database(), death: Death::Never };
         let before = (server.snapshot(), laptop.snapshot());

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::{Error, limits};
+use crate::read::read_some;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -29,11 +30,9 @@ impl<R: BufRead> Source<R> {
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
         while length < OPENING {
-            match self.inner.read(&mut self.opening[length..]) {
-                Ok(0) => break,
-                Ok(n) => length += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::Io(e)),
+            match read_some(&mut self.inner, &mut self.opening[length..]).map_err(Error::Io)? {
+                0 => break,
+                n => length += n,
             }
         }
         self.ahead = 0..length;
@@ -124,12 +123,6 @@ impl<'s, R: BufRead> Frame<'s, R> {
 
 impl<R: BufRead> Read for Frame<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            return match self.0.read(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => Err(self.explain(e).into()),
-                done => done,
-            };
-        }
+        read_some(&mut self.0, buffer).map_err(|error| self.explain(error).into())
     }
 }

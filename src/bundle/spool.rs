@@ -9,6 +9,7 @@ use tempfile::SpooledTempFile;
 use super::record::{Order, encode_entry, encode_folder};
 use super::{Part, Record, WriteError, limits};
 use crate::model::{Digest, Entry, EntryId, FolderName, FolderState};
+use crate::read::read_some;
 
 /// How much is kept in memory before a file is made, in bytes.
 const IN_MEMORY: usize = 8 << 20;
@@ -52,16 +53,13 @@ struct Spooled {
 
 impl Spooled {
     fn copy_to(mut self, out: &mut impl io::Write) -> Result<(), WriteError> {
-        use io::Read as _;
         let mut buffer = vec![0; 128 << 10];
         let mut left = self.part.bytes;
         while left > 0 {
-            let n = match self.file.read(&mut buffer) {
-                Ok(0) => return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into())),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(WriteError::Spool(e)),
-            };
+            let n = read_some(&mut self.file, &mut buffer).map_err(WriteError::Spool)?;
+            if n == 0 {
+                return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into()));
+            }
             out.write_all(&buffer[..n]).map_err(WriteError::Out)?;
             left = left.saturating_sub(n as u64);
         }

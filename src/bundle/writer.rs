@@ -1,7 +1,7 @@
 //! Writing a bundle, in one pass.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::archive::{BLOCK, header, padding};
 use super::{Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
 use crate::model::{Digest, Mtime};
+use crate::read::read_some;
 
 /// How a bundle is compressed. The same options and contents give the same bytes.
 #[derive(Clone, Debug)]
@@ -137,12 +138,10 @@ impl<W: Write> Writer<W> {
         let mut buffer = vec![0; 128 << 10];
         let mut left = size;
         loop {
-            let n = match contents.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(WriteError::Message { digest, source }),
-            };
+            let n = read_some(contents, &mut buffer).map_err(|source| WriteError::Message { digest, source })?;
+            if n == 0 {
+                break;
+            }
             left = left.checked_sub(n as u64).ok_or(WriteError::Changed { digest })?;
             hasher.update(&buffer[..n]);
             self.put(&buffer[..n])?;

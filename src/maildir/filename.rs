@@ -5,7 +5,7 @@
 //! `,U=<uid>` to the base, Dovecot lets further fields follow the letters after a comma, and some put an info into `new/`.
 //! What isn't understood here is kept as it stands when a file gets other flags.
 
-use crate::model::{Digest, EntryId, Flag, FlagSet, Mtime};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Mtime};
 
 /// The part of a folder in which a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,16 @@ impl<'a> FileName<'a> {
     pub fn ignored(name: &[u8]) -> bool {
         name.starts_with(b".")
     }
+}
+
+/// The flags that the name and place of a file can show.
+pub fn visible(entry: &Entry) -> FlagSet {
+    entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect()
+}
+
+/// Where a file with these flags lies.
+pub fn sub_of(flags: &FlagSet) -> Sub {
+    if flags.contains(&Flag::Recent) { Sub::New } else { Sub::Cur }
 }
 
 /// How many hexadecimal digits of the hash of an entry's id a delivered name holds.

@@ -9,11 +9,9 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::Replica;
-use super::contents::hash;
-use super::materialise::remove_if_there;
 use crate::bundle::{PublicKey, Sealed, Sealer};
+use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
-use crate::maildir::disk::Disk;
 use crate::model::Digest;
 use crate::state::JobKey;
 
@@ -104,7 +102,7 @@ impl Replica {
     /// a transaction: elsewhere it may be whole. If it can't be read at this time, it may be the next time.
     pub(super) fn check_blob(&self, digest: &Digest) -> Result<bool> {
         let path = self.blob_path(digest);
-        match hash(&*self.world.disk, &path) {
+        match hash_file(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
             // It would be in the way of the whole one. If it stays, it is found again.
             Ok(_) => drop(self.world.disk.unlink(&path)),

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::import::{Cut, ImportOptions, Imported, Outcome, reading};
-use super::materialise::remove_if_there;
 use super::scan::Run;
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
+use crate::disk::remove_if_there;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Incarnation, Knowledge};
 

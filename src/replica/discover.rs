@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
-use super::listing::{settled, wall_clock};
+use crate::disk::{Kind, leads_nowhere};
 use crate::error::Result;
 use crate::maildir::LayoutKind;
-use crate::maildir::disk::{Kind, leads_nowhere};
+use crate::maildir::listing::{settled, wall_clock};
 use crate::model::{FolderName, Mtime};
 
 /// The folders that are there.

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use super::Replica;
 use super::blobs::older_than;
-use super::contents;
-use super::pool::{Pool, threads};
 use crate::bundle::{
     Counts, Invitation, Kind, Manifest, Options, RecordSpool, ReplicaId, Sealed, Sender, SpooledJobs, SpooledRecords,
     Token, WriteError, Writer, limits,
 };
+use crate::disk::{Disk, SMALL, hash_file, read_small};
 use crate::error::{Error, Result};
-use crate::maildir::disk::Disk;
+use crate::maildir::FileName;
+use crate::maildir::listing::{Listing, path_in};
 use crate::model::{Digest, Knowledge, Mtime, export_base};
+use crate::pool;
 use crate::progress::Progress;
 use crate::state::{Invited, Outgoing, Peer, Row};
 
@@ -636,43 +637,41 @@ impl Replica {
             };
             batch.into_iter().map(read).collect::<Vec<_>>()
         };
-        Pool::run(threads(), read, |pool| {
-            let mut listed = Vec::new().into_iter();
-            let (mut after, mut left) = (after, count);
-            loop {
-                while pool.in_flight() < AHEAD {
-                    if listed.as_slice().is_empty() {
-                        let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
-                        let next = self.state.outgoing_batch(after, most)?;
-                        let Some(&(last, _)) = next.last() else { break };
-                        left -= next.len() as u64;
-                        after = last;
-                        listed = next.into_iter();
+        let mut listed = Vec::new().into_iter();
+        let (mut after, mut left) = (after, count);
+        let next = || {
+            if listed.as_slice().is_empty() {
+                let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
+                let next = self.state.outgoing_batch(after, most)?;
+                let Some(&(last, _)) = next.last() else { return Ok(None) };
+                left -= next.len() as u64;
+                after = last;
+                listed = next.into_iter();
+            }
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut size = 0;
+            while batch.len() < BATCH && size < SMALL {
+                let Some((_, message)) = listed.next() else { break };
+                size += message.size;
+                let path = match &message.at {
+                    Some(at) => Some(self.path(at)?),
+                    None => Some(self.blob_path(&message.digest)),
+                };
+                batch.push((message, path));
+            }
+            Ok(Some(batch))
+        };
+        pool::in_order(AHEAD, next, read, |results| {
+            progress.advance(results.len() as u64);
+            for (message, bytes) in results {
+                match bytes {
+                    Some(bytes) => {
+                        writer.message_bytes(message.digest, message.mtime, &bytes).map_err(|e| writing(&e))?;
                     }
-                    let mut batch = Vec::with_capacity(BATCH);
-                    let mut size = 0;
-                    while batch.len() < BATCH && size < contents::SMALL {
-                        let Some((_, message)) = listed.next() else { break };
-                        size += message.size;
-                        let path = match &message.at {
-                            Some(at) => Some(self.path(at)?),
-                            None => Some(self.blob_path(&message.digest)),
-                        };
-                        batch.push((message, path));
-                    }
-                    pool.push(batch);
-                }
-                let Some(results) = pool.pop() else { return Ok(()) };
-                progress.advance(results.len() as u64);
-                for (message, bytes) in results {
-                    match bytes {
-                        Some(bytes) => {
-                            writer.message_bytes(message.digest, message.mtime, &bytes).map_err(|e| writing(&e))?;
-                        }
-                        None => self.write_large(writer, &message)?,
-                    }
+                    None => self.write_large(writer, &message)?,
                 }
             }
+            Ok(())
         })
     }
 
@@ -686,7 +685,7 @@ impl Replica {
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
         for source in sources {
             // Read twice: once begun, a message can't be taken back from the bundle.
-            match contents::hash(&*self.world.disk, &source) {
+            match hash_file(&*self.world.disk, &source) {
                 Ok(found) if found.digest == message.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     why = error.to_string();
@@ -709,10 +708,10 @@ impl Replica {
         for row in self.state.entries_of(digest)? {
             let Some(at) = row.at else { continue };
             let dir = self.dir(&self.state.folder_row(at.folder)?.name);
-            let base = crate::maildir::FileName::parse(&at.name).base().to_vec();
-            if let Ok(listing) = super::listing::Listing::read(&*self.world.disk, &dir, None) {
-                let same = listing.iter().filter(|(name, _)| crate::maildir::FileName::parse(name).base() == base);
-                found.extend(same.map(|(name, sub)| super::listing::path_in(&dir, sub, name)));
+            let base = FileName::parse(&at.name).base().to_vec();
+            if let Ok(listing) = Listing::read(&*self.world.disk, &dir, None) {
+                let same = listing.iter().filter(|(name, _)| FileName::parse(name).base() == base);
+                found.extend(same.map(|(name, sub)| path_in(&dir, sub, name)));
             }
         }
         Ok(found)
@@ -819,10 +818,10 @@ fn base_for_invited(fullness: Fullness, invited: &Invited) -> (Knowledge, Option
 
 /// A message's bytes, if it is small and its file holds what it should.
 fn read_expected(disk: &dyn Disk, path: &Path, message: &Outgoing) -> Option<Vec<u8>> {
-    if message.size > contents::SMALL {
+    if message.size > SMALL {
         return None;
     }
-    let (bytes, digest) = contents::read_small(disk, path, message.size).ok()?;
+    let (bytes, digest) = read_small(disk, path, message.size).ok()?;
     (digest == message.digest).then_some(bytes)
 }
 

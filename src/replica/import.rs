@@ -11,18 +11,17 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::blobs::Aside;
-use super::contents::SMALL;
 use super::jobs::JobNews;
 use super::join::Before;
-use super::materialise::{Progress as Made, remove_if_there};
-use super::pool::{Pool, threads};
+use super::materialise::Progress as Made;
 use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
+use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
 use crate::error::{Error, ErrorKind, Result};
-use crate::maildir::disk::{Disk, Durability, copy_new, write_new};
 use crate::model::{
     Decision, Digest, Entry, EntryId, Judgement, Knowledge, Meeting, Mtime, RolledBack, Stamp, is_newest, judge,
 };
+use crate::pool;
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
 
@@ -928,7 +927,7 @@ impl<'r> Import<'r> {
             }
             Ok(())
         };
-        Pool::run(threads(), write, |pool| {
+        let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
@@ -964,19 +963,12 @@ impl<'r> Import<'r> {
                 size += bytes.len();
                 batch.push(Arriving { digest, bytes, to });
                 if batch.len() >= BATCH || size >= BATCH_BYTES {
-                    pool.push(std::mem::take(&mut batch));
-                    size = 0;
-                    while pool.in_flight() > AHEAD {
-                        pool.pop().transpose()?;
-                    }
+                    break;
                 }
             }
-            pool.push(batch);
-            while let Some(result) = pool.pop() {
-                result?;
-            }
-            Ok::<(), Fault>(())
-        })?;
+            Ok::<_, Fault>((!batch.is_empty()).then_some(batch))
+        };
+        pool::in_order(AHEAD, next, write, |written| written)?;
         messages.finish()?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Access, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
+use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, detect_layout};
 use crate::model::Incarnation;
@@ -71,7 +72,7 @@ impl Replica {
         make_key(home, &options.name)?;
         make_state(home, Incarnation((world.random)()), None)?;
         if kept.is_none() {
-            write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+            write_atomically(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
         }
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
@@ -150,7 +151,7 @@ pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
     }
     let key = PrivateKey::generate(&format!("mailsync {name}"))
         .map_err(|error| Error::io("making the key", &home.key_file(), error))?;
-    write_new(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
+    write_atomically(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
     let public = format!("{}\n", key.public_key().to_openssh());
     let path = home.public_key_file();
     fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
@@ -165,9 +166,8 @@ pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<
         file.push(suffix);
         PathBuf::from(file)
     };
-    let remove = |file: PathBuf| {
-        super::materialise::remove_if_there(fs::remove_file(&file)).map_err(|error| Error::io("removing", &file, error))
-    };
+    let remove =
+        |file: PathBuf| remove_if_there(fs::remove_file(&file)).map_err(|error| Error::io("removing", &file, error));
     let new = beside(".new");
     [".new", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
     State::create(&new, incarnation)?.set_joining(joining)?;
@@ -176,7 +176,7 @@ pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<
 }
 
 /// Writes a file under a temporary name, and gives it its name when it is durable.
-pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let fail =
         |error: std::io::Error| Error::io("writing", path, error).advise("check the directory, then run this again");
     let mut tmp = path.to_owned().into_os_string();

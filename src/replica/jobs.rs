@@ -14,9 +14,10 @@ use crate::bundle::{
     Cancel, JobId, JobLine, JobSpool, PrivateKey, PublicKey, ReplicaId, Report, Request, Sealed, SpooledJobs,
     Statement, WriteError, limits, unseal,
 };
+use crate::disk::{Durability, remove_if_there, write_new};
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Durability, write_new};
 use crate::model::{Clock, Digest, Incarnation, JobState, Knowledge, Mtime, Stamp};
+use crate::read::read_some;
 use crate::state::{Job, JobKey, Said, StatementKind};
 
 /// What a job's sealed body begins with: one line of JSON. Standard input follows.
@@ -148,15 +149,14 @@ impl Replica {
             out.write_all(&head).map_err(fail)?;
             let mut buffer = vec![0; 128 << 10];
             loop {
-                match stdin.read(&mut buffer) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => out.write_all(&buffer[..n]).map_err(fail)?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        return Err(Error::failed(format!("reading standard input: {error}"))
-                            .advise("nothing was queued; run this again"));
-                    }
+                let n = read_some(stdin, &mut buffer).map_err(|error| {
+                    Error::failed(format!("reading standard input: {error}"))
+                        .advise("nothing was queued; run this again")
+                })?;
+                if n == 0 {
+                    return Ok(());
                 }
+                out.write_all(&buffer[..n]).map_err(fail)?;
             }
         })?;
         if body.bytes > limits::MEMBER_BYTES {
@@ -273,7 +273,7 @@ impl Replica {
         }
         transaction.commit()?;
         for (path, _) in &posted {
-            super::materialise::remove_if_there(self.world.disk.unlink(path))
+            remove_if_there(self.world.disk.unlink(path))
                 .map_err(|error| Error::io("removing the queued job", path, error).advise("run this again"))?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::time::Duration;
 use walkdir::WalkDir;
 
 use super::import::{Import, ImportOptions, Imported};
-use super::init::{check_mail_root, detect, make_key, make_state, write_new};
+use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::{Access, Home, Replica, ScanReport, World};
 use crate::bundle::{Kind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
@@ -133,7 +133,7 @@ impl Replica {
         make_state(home, Incarnation((world.random)()), Some(root))?;
         if repeated.is_none() {
             let config = Config::new(mail_root, name, detected.layout);
-            write_new(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+            write_atomically(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
         }
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;

@@ -11,13 +11,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
-use super::contents::{self, Hashed};
-use super::listing::path_in;
-use super::scan::flags_of;
+use crate::disk::{Hashed, Kind, hash_file, is_there, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Disk, Kind};
-use crate::maildir::{FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, tmp_dirs};
-use crate::model::{Entry, EntryId, Flag, FlagSet, FolderName, Origin, Stamp};
+use crate::maildir::listing::{Listing, path_in};
+use crate::maildir::{
+    FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, sub_of, tmp_dirs, visible,
+};
+use crate::model::{Entry, EntryId, FlagSet, FolderName, Origin, Stamp};
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
 
 /// From this many directories on, one sync of the whole file system is cheaper than one of each.
@@ -94,7 +94,7 @@ impl Replica {
             (Some(at), true) => {
                 let folder = state.folder(&row.entry.location.1)?;
                 let flags = visible(&row.entry);
-                if at.folder == folder && flags_of(at) == flags {
+                if at.folder == folder && at.flags() == flags {
                     return Ok(());
                 }
                 let to = if at.folder == folder {
@@ -279,7 +279,7 @@ impl Replica {
         let mut id = row.id.clone();
         loop {
             let to = self.path(&at)?;
-            match contents::hash(disk, &to) {
+            match hash_file(disk, &to) {
                 Ok(found)
                     if found.digest == row.id.digest
                         && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key)
@@ -363,7 +363,7 @@ impl Replica {
                 // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
                 io::ErrorKind::AlreadyExists => {
                     let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
-                    if contents::hash(disk, &source).map_err(fail)?.digest == discard.id.digest {
+                    if hash_file(disk, &source).map_err(fail)?.digest == discard.id.digest {
                         disk.sync_dir(&trash).map_err(fail)?;
                         disk.unlink(&source).map_err(fail)?;
                     }
@@ -402,7 +402,7 @@ impl Replica {
         if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
             let dir = self.dir(&self.state.folder_row(folder)?.name);
             let mut bases = HashMap::new();
-            match super::listing::Listing::read(&*self.world.disk, &dir, None) {
+            match Listing::read(&*self.world.disk, &dir, None) {
                 Ok(listing) => {
                     for (name, sub) in listing.iter() {
                         bases.insert(FileName::parse(name).base().to_vec(), (sub, name.to_vec()));
@@ -671,15 +671,6 @@ impl Progress {
     }
 }
 
-/// The flags that the name and place of a file can show.
-pub(super) fn visible(entry: &Entry) -> FlagSet {
-    entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect()
-}
-
-fn sub_of(flags: &FlagSet) -> Sub {
-    if flags.contains(&Flag::Recent) { Sub::New } else { Sub::Cur }
-}
-
 /// A name for a file of which the one that derives from its entry's id is taken: the one of an id that no entry has.
 fn other_id(id: &EntryId) -> EntryId {
     EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
@@ -687,32 +678,4 @@ fn other_id(id: &EntryId) -> EntryId {
 
 fn delivering(to: &Path, error: &io::Error) -> Error {
     Error::io("delivering", to, error).advise("run this again; the message is not lost")
-}
-
-/// Whether something has this name.
-pub(super) fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
-    match disk.metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
-    }
-}
-
-/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is gone.
-fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound, ResourceBusy};
-    match disk.remove_dir(dir) {
-        Err(error) if error.kind() == NotFound => Ok(true),
-        Err(error) if matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory | ResourceBusy) => {
-            Ok(false)
-        }
-        result => result.map(|()| true),
-    }
-}
-
-pub(super) fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

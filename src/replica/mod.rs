@@ -5,7 +5,6 @@
 //! anything is stored the state's.
 
 mod blobs;
-mod contents;
 mod directory;
 mod discover;
 mod doctor;
@@ -16,10 +15,8 @@ mod init;
 mod invite;
 mod jobs;
 mod join;
-mod listing;
 mod materialise;
 mod peers;
-mod pool;
 mod purge;
 mod relocate;
 mod run;

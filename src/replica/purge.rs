@@ -1,7 +1,7 @@
 //! Purging: forgetting what nobody needs any more.
 
 use super::Replica;
-use super::materialise::remove_if_there;
+use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, purgeable};
 use crate::state::EntryKey;

@@ -4,10 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
-use super::contents;
-use super::materialise::{Progress, is_there, remove_if_there};
+use super::materialise::Progress;
+use crate::disk::{Durability, copy_new, hash_file, is_there, remove_if_there};
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Durability, copy_new};
 use crate::model::{Digest, Mtime};
 use crate::state::{Pending, Place, Row};
 
@@ -76,7 +75,7 @@ impl Replica {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.unlink(tmp)?;
                 // An interruption may have come between the new name and the end of the old one.
-                if contents::hash(disk, to)?.digest != *digest {
+                if hash_file(disk, to)?.digest != *digest {
                     return Ok(false);
                 }
             }
@@ -91,7 +90,7 @@ impl Replica {
     pub(super) fn recover_contents(&self, row: &Row, tmp: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
         for source in self.sources(&row.id.digest)? {
-            match contents::hash(disk, &source) {
+            match hash_file(disk, &source) {
                 Ok(found) if found.digest == row.id.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io("reading", &source, error).advise("see why, then run this again"));

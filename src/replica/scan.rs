@@ -10,16 +10,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Replica;
-use super::contents::{self, Hashed};
 use super::discover::Discovery;
-use super::listing::{CleanTimes, Listing, path_in, stat_folder, unsettled_for};
-use super::materialise::visible;
-use super::pool::{Pool, threads};
+use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
-use crate::maildir::{FileName, Sub, is_delivered_base};
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Mtime, Origin, Stamp};
+use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
+use crate::maildir::{FileName, Sub, is_delivered_base, visible};
+use crate::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Mtime, Origin, Stamp};
+use crate::pool::{self, chunks};
 use crate::progress::Progress;
-use crate::state::{CleanListing, EntryKey, FolderKey, Pending, Place, RootBefore, Row};
+use crate::state::{EntryKey, FolderKey, Pending, Place, RootBefore, Row};
 
 /// Whether a scan or an import may remove more than half of a large folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +102,8 @@ const GUARDED_ENTRIES: u64 = 100;
 const ROUNDS: usize = 8;
 /// How many files a hashing thread takes at a time.
 const BATCH: u32 = 32;
+/// How many of these batches are under way.
+const AHEAD: u64 = 64;
 
 /// What one folder's listing showed.
 #[derive(Debug, Default)]
@@ -360,7 +361,7 @@ impl Scan<'_> {
         scope: Option<&BTreeSet<FolderKey>>,
         somebody_vanished: bool,
     ) -> Result<(Vec<FolderKey>, Option<Duration>)> {
-        let now = super::listing::wall_clock();
+        let now = wall_clock();
         let (mut due, mut wait) = (Vec::new(), None);
         let mut hidden = Vec::new();
         for (&key, dir) in dirs.iter() {
@@ -469,19 +470,17 @@ impl Scan<'_> {
         let progress = Progress::new("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
-                let result = contents::hash(&*replica.world.disk, &path_in(dir, sub, &name));
+                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
                 (entry, sub, name, result)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
         };
-        Pool::run(threads(), work, |pool| {
-            let mut batches = chunks(files.into_iter(), BATCH as usize);
-            loop {
-                while pool.in_flight() < 64 {
-                    let Some(batch) = batches.next() else { break };
-                    pool.push(batch);
-                }
-                let Some(results) = pool.pop() else { return Ok(()) };
+        let mut batches = chunks(files.into_iter(), BATCH as usize);
+        pool::in_order(
+            AHEAD,
+            || Ok(batches.next()),
+            work,
+            |results| {
                 progress.advance(results.len() as u64);
                 for (entry, sub, name, result) in results {
                     self.report.messages_read += 1;
@@ -500,8 +499,9 @@ impl Scan<'_> {
                         }
                     }
                 }
-            }
-        })
+                Ok(())
+            },
+        )
     }
 
     /// The entries whose files vanished, by message. Their recorded places are cleared, so that others can take them.
@@ -546,7 +546,7 @@ impl Scan<'_> {
             entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
             self.report.moved += 1;
         }
-        let (before, after) = (flags_of(from), flags_of(&at));
+        let (before, after) = (from.flags(), at.flags());
         if before != after {
             let stamp = self.stamp()?;
             for flag in before.symmetric_difference(&after) {
@@ -568,7 +568,7 @@ impl Scan<'_> {
     fn adopt(&mut self, mut row: Row, at: Place) -> Result<()> {
         let state = &self.replica.state;
         let mut entry = row.entry.clone();
-        let (theirs, found) = (visible(&entry), flags_of(&at));
+        let (theirs, found) = (visible(&entry), at.flags());
         let mut changes: Vec<(Flag, bool)> =
             found.difference(&theirs).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();
         if theirs.contains(&Flag::Recent) && !found.contains(&Flag::Recent) {
@@ -621,45 +621,39 @@ impl Scan<'_> {
         let disk = &*replica.world.disk;
         let work = |batch: Vec<(Place, PathBuf)>| {
             let hash = |(at, path): (Place, PathBuf)| {
-                let hashed = contents::hash(disk, &path);
+                let hashed = hash_file(disk, &path);
                 (at, path, hashed)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
         };
-        Pool::run(threads(), work, |pool| {
-            let mut after = 0;
-            let mut exhausted = false;
-            loop {
-                while !exhausted && pool.in_flight() < 64 {
-                    let batch = replica.state.found_batch(after, BATCH)?;
-                    let Some((last, _)) = batch.last() else {
-                        exhausted = true;
-                        break;
-                    };
-                    after = *last;
-                    let locate = |(_, at): (i64, Place)| {
-                        let path = path_in(&folders[&at.folder].dir, at.sub, &at.name);
-                        (at, path)
-                    };
-                    pool.push(batch.into_iter().map(locate).collect());
-                }
-                let Some(results) = pool.pop() else { return Ok(()) };
-                progress.advance(results.len() as u64);
-                for (at, path, hashed) in results {
-                    self.report.messages_read += 1;
-                    match hashed {
-                        Ok(hashed) => self.follow_arrival(at, &hashed, gone)?,
-                        Err(error) => {
-                            self.unread.insert(at.folder);
-                            if error.kind() == io::ErrorKind::NotFound {
-                                self.overtaken = true;
-                            } else {
-                                self.problem("reading", path, &error);
-                            }
+        let mut after = 0;
+        let next = || {
+            let batch = replica.state.found_batch(after, BATCH)?;
+            let Some((last, _)) = batch.last() else { return Ok(None) };
+            after = *last;
+            let locate = |(_, at): (i64, Place)| {
+                let path = path_in(&folders[&at.folder].dir, at.sub, &at.name);
+                (at, path)
+            };
+            Ok(Some(batch.into_iter().map(locate).collect()))
+        };
+        pool::in_order(AHEAD, next, work, |results| {
+            progress.advance(results.len() as u64);
+            for (at, path, hashed) in results {
+                self.report.messages_read += 1;
+                match hashed {
+                    Ok(hashed) => self.follow_arrival(at, &hashed, gone)?,
+                    Err(error) => {
+                        self.unread.insert(at.folder);
+                        if error.kind() == io::ErrorKind::NotFound {
+                            self.overtaken = true;
+                        } else {
+                            self.problem("reading", path, &error);
                         }
                     }
                 }
             }
+            Ok(())
         })
     }
 
@@ -686,7 +680,7 @@ impl Scan<'_> {
         if folder.state.is_some_and(|state| !state.present) {
             self.replica.state.set_folder_state(at.folder, FolderState { stamp, present: true })?;
         }
-        self.replica.deliver(stamp, self.origin, name, &flags_of(&at), hashed, &at)
+        self.replica.deliver(stamp, self.origin, name, &at.flags(), hashed, &at)
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.
@@ -698,7 +692,7 @@ impl Scan<'_> {
     fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
         let folder = self.replica.state.folder_row(at.folder)?.name.clone();
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
-        let (origin, flags) = (Origin::Init, flags_of(at));
+        let (origin, flags) = (Origin::Init, at.flags());
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
         self.replica.state.add_discard(&id, &entry, at, "an interrupted join")
     }
@@ -781,11 +775,6 @@ impl From<Error> for ListError {
     }
 }
 
-/// The flags that a file's name and subdirectory show.
-pub(super) fn flags_of(at: &Place) -> FlagSet {
-    FileName::parse(&at.name).flags(at.sub).into_iter().filter(|flag| !matches!(flag, Flag::Keyword(_))).collect()
-}
-
 /// The mass-removal guard: refuses to remove more than half of a folder that holds many entries.
 pub(super) fn guard(mass_delete: MassDelete, doing: &str, folder: &str, removed: u64, total: u64) -> Result<()> {
     if mass_delete == MassDelete::Allow || total <= GUARDED_ENTRIES || removed * 2 <= total {
@@ -793,13 +782,6 @@ pub(super) fn guard(mass_delete: MassDelete, doing: &str, folder: &str, removed:
     }
     Err(Error::refused(format!("{doing}: {removed} of the {total} messages in {folder} would be removed"))
         .advise("if that is meant, run this again with --allow-mass-delete"))
-}
-
-fn chunks<T>(mut items: impl Iterator<Item = T>, size: usize) -> impl Iterator<Item = Vec<T>> {
-    std::iter::from_fn(move || {
-        let chunk: Vec<T> = items.by_ref().take(size).collect();
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }
 
 impl std::fmt::Display for ScanReport {

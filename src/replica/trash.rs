@@ -1,10 +1,8 @@
 //! The trash: what imports have removed can be brought back.
 
 use super::Replica;
-use super::contents::{self, Hashed};
-use super::materialise::remove_if_there;
+use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
 use crate::error::{Error, Result};
-use crate::maildir::disk::{Durability, copy_new};
 use crate::model::{EntryId, FlagSet, Mtime, Origin};
 use crate::state::{TrashKey, Trashed};
 
@@ -40,7 +38,7 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = contents::hash(disk, &file).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file).map_err(|error| fail(&error))?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::maildir::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk};
 use crate::process::{Launcher, Processes};
 
 /// The surroundings of a replica.

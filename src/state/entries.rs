@@ -5,8 +5,8 @@ use rusqlite::Row as SqlRow;
 use super::codec::{self, Registers};
 use super::{FolderKey, State, damaged};
 use crate::error::Result;
-use crate::maildir::Sub;
-use crate::model::{Clock, Digest, Entry, EntryId, FolderName, Incarnation, Knowledge, Mtime, Stamp};
+use crate::maildir::{FileName, Sub};
+use crate::model::{Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
 
 /// An entry's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,17 @@ pub struct Place {
     pub sub: Sub,
     /// The file name.
     pub name: Vec<u8>,
+}
+
+impl Place {
+    /// The flags that the file's name and subdirectory show.
+    pub fn flags(&self) -> FlagSet {
+        FileName::parse(&self.name)
+            .flags(self.sub)
+            .into_iter()
+            .filter(|flag| !matches!(flag, Flag::Keyword(_)))
+            .collect()
+    }
 }
 
 /// What is recorded of an entry.

@@ -10,20 +10,12 @@ use rusqlite::Connection;
 
 use super::{State, clock_from, damaged};
 use crate::error::Result;
+use crate::maildir::listing::CleanListing;
 use crate::model::{FolderName, FolderState, Incarnation, Knowledge, Mtime, Stamp};
 
 /// A folder's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderKey(pub(super) i64);
-
-/// The modification times of `new/` and `cur/` at a listing that nothing can have disturbed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CleanListing {
-    /// Of `new/`; `None` if there was none.
-    pub new: Option<Mtime>,
-    /// Of `cur/`; `None` if there was none.
-    pub cur: Option<Mtime>,
-}
 
 /// What is recorded of a folder.
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub use entries::{EntryKey, Place, Row, Totals};
-pub use folders::{CleanListing, FolderKey, FolderRow};
+pub use folders::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
 pub use jobs::{Job, JobKey, Said, StatementKind};

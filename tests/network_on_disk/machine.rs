@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mailsync::config::Config;
+use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
-use mailsync::maildir::disk::{Disk, RealDisk};
 use mailsync::maildir::{FileName, Layout, Sub};
 use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Mtime};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use mailsync::bundle::JobId;
+use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Error;
-use mailsync::maildir::disk::{Disk, RealDisk};
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{

@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mailsync::maildir::disk::{Disk, Kind, Meta, RealDisk};
+use mailsync::disk::{Disk, Kind, Meta, RealDisk};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 

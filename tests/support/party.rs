@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mailsync::disk::Disk;
 use mailsync::error::Error;
-use mailsync::maildir::disk::Disk;
 use mailsync::maildir::{FileName, Layout, LayoutKind, Sub};
 use mailsync::replica::{
     Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
@@ -75,7 +75,7 @@ impl Party {
     }
 
     pub fn opened(&self) -> Replica {
-        self.open(Box::new(mailsync::maildir::disk::RealDisk)).unwrap()
+        self.open(Box::new(mailsync::disk::RealDisk)).unwrap()
     }
 
     fn layout(&self) -> Layout {

@@ -11,16 +11,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::maildir::disk::{Disk, Kind, leads_nowhere};
-use crate::maildir::{FileName, Sub};
+use super::{FileName, Sub};
+use crate::disk::{Disk, Kind, leads_nowhere};
 use crate::model::Mtime;
-use crate::state::CleanListing;
 
 /// How far apart two changes must be for the file system to tell them apart, where it keeps nanoseconds: Linux takes the
 /// time from a tick that comes every 1 to 10 ms.
 const FINE: Duration = Duration::from_millis(10);
 /// The same where it keeps whole seconds: FAT keeps every other second.
 const COARSE: Duration = Duration::from_secs(2);
+
+/// The modification times of `new/` and `cur/` at a listing that nothing can have disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanListing {
+    /// Of `new/`; `None` if there was none.
+    pub new: Option<Mtime>,
+    /// Of `cur/`; `None` if there was none.
+    pub cur: Option<Mtime>,
+}
 
 /// The modification times of `new/` and `cur/`; `None` for one that isn't there.
 pub fn stat_folder(disk: &dyn Disk, dir: &Path) -> io::Result<CleanListing> {

@@ -7,7 +7,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 /// Work in progress. How much of it there is at a time is up to who pushes.
-pub struct Pool<T, R> {
+struct Pool<T, R> {
     jobs: Sender<(u64, T)>,
     results: Receiver<(u64, R)>,
     early: BTreeMap<u64, R>,
@@ -15,9 +15,35 @@ pub struct Pool<T, R> {
     popped: u64,
 }
 
+/// Has several threads `work` on what `source` gives, until that gives nothing more, and hands the results to `sink` in the
+/// order of the source. At most `ahead` pieces of work are under way at a time. `source` and `sink` run in the calling thread.
+///
+/// # Errors
+/// The first of `source` or `sink`: after it neither is called again, and what is under way is dropped.
+pub fn in_order<T: Send, R: Send, E>(
+    ahead: u64,
+    mut source: impl FnMut() -> Result<Option<T>, E>,
+    work: impl Fn(T) -> R + Sync,
+    mut sink: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    Pool::run(threads(), work, |pool| {
+        let mut exhausted = false;
+        loop {
+            while !exhausted && pool.in_flight() < ahead {
+                match source()? {
+                    Some(item) => pool.push(item),
+                    None => exhausted = true,
+                }
+            }
+            let Some(result) = pool.pop() else { return Ok(()) };
+            sink(result)?;
+        }
+    })
+}
+
 impl<T: Send, R: Send> Pool<T, R> {
     /// Runs `body` with a pool of `threads` threads that do `work`. They end when `body` does.
-    pub fn run<O>(threads: usize, work: impl Fn(T) -> R + Sync, body: impl FnOnce(&mut Self) -> O) -> O {
+    fn run<O>(threads: usize, work: impl Fn(T) -> R + Sync, body: impl FnOnce(&mut Self) -> O) -> O {
         let (jobs, todo) = unbounded::<(u64, T)>();
         let (done, results) = unbounded();
         thread::scope(|scope| {
@@ -37,13 +63,13 @@ impl<T: Send, R: Send> Pool<T, R> {
     }
 
     /// Hands over a piece of work.
-    pub fn push(&mut self, item: T) {
+    fn push(&mut self, item: T) {
         self.jobs.send((self.pushed, item)).expect("the threads take work until the pool is dropped");
         self.pushed += 1;
     }
 
     /// The result of the oldest piece of work not yet popped, waiting for it; `None` when there is none.
-    pub fn pop(&mut self) -> Option<R> {
+    fn pop(&mut self) -> Option<R> {
         if self.popped == self.pushed {
             return None;
         }
@@ -59,14 +85,22 @@ impl<T: Send, R: Send> Pool<T, R> {
     }
 
     /// How many pieces of work were pushed and not yet popped.
-    pub fn in_flight(&self) -> u64 {
+    fn in_flight(&self) -> u64 {
         self.pushed - self.popped
     }
 }
 
 /// How many threads to read and hash with: one for each processor, at most eight.
-pub fn threads() -> usize {
+fn threads() -> usize {
     thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8)
+}
+
+/// The same items, `size` at a time.
+pub fn chunks<T>(mut items: impl Iterator<Item = T>, size: usize) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let chunk: Vec<T> = items.by_ref().take(size).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +121,48 @@ mod tests {
             },
         );
         assert_eq!(results, (0..200).map(|n| n * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_source_is_read_only_so_far_ahead_of_the_sink() {
+        let (given, taken) = (std::cell::Cell::new(0_u64), std::cell::Cell::new(0_u64));
+        let source = || {
+            assert!(given.get() - taken.get() < 3);
+            given.set(given.get() + 1);
+            Ok::<_, ()>((given.get() <= 100).then_some(given.get()))
+        };
+        let sink = |n| {
+            taken.set(taken.get() + 1);
+            assert_eq!(n, taken.get());
+            Ok(())
+        };
+        in_order(3, source, |n| n, sink).unwrap();
+        assert_eq!((given.get(), taken.get()), (101, 100));
+    }
+
+    #[test]
+    fn the_first_error_ends_the_work() {
+        let mut next = 0;
+        let mut source = || {
+            next += 1;
+            if next < 10 { Ok(Some(next)) } else { Err("source") }
+        };
+        let mut sunk = Vec::new();
+        let result = in_order(
+            4,
+            &mut source,
+            |n: u32| n,
+            |n| {
+                if n < 3 {
+                    sunk.push(n);
+                    Ok(())
+                } else {
+                    Err("sink")
+                }
+            },
+        );
+        assert_eq!((result, sunk), (Err("sink"), vec![1, 2]));
+        assert_eq!(in_order(4, source, |n: u32| n, |_| Ok(())), Err("source"));
     }
 
     #[test]

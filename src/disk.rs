@@ -1,15 +1,19 @@
 //! The one layer through which a scan and a materialisation touch the file system, so that a test can count what they do,
-//! see in which order, make any step fail, or stop everything at it.
+//! see in which order, make any step fail, or stop everything at it. Beside it stand the small operations on files that are
+//! made of its steps: hashing, reading and copying. What a file means is not known here.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
+use sha2::{Digest as _, Sha256};
 
-use crate::model::Mtime;
+use crate::error::{Error, Result};
+use crate::model::{Digest, Mtime};
+use crate::read::read_some;
 
 /// What `stat` tells of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,12 +192,10 @@ pub fn copy_new(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durabilit
     let mut buffer = vec![0; 128 << 10];
     let mut total = 0;
     loop {
-        let n = match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
+        let n = read_some(&mut source, &mut buffer)?;
+        if n == 0 {
+            break;
+        }
         disk.write(to, &mut file, &buffer[..n])?;
         total += n as u64;
     }
@@ -211,4 +213,77 @@ pub enum Durability {
     Now,
     /// By whoever asked, for many files together.
     Later,
+}
+
+/// Messages up to this many bytes are read whole; larger ones in pieces.
+pub const SMALL: u64 = 1 << 20;
+
+/// A message's digest, size in bytes and delivery date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// The digest.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// The file's modification time.
+    pub mtime: Mtime,
+}
+
+/// Reads a file and computes its digest.
+pub fn hash_file(disk: &dyn Disk, path: &Path) -> io::Result<Hashed> {
+    let mut file = disk.open(path)?;
+    let meta = Meta::from(&file.metadata()?);
+    if !meta.is_file {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
+    }
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB")];
+    let mut size = 0;
+    loop {
+        let n = read_some(&mut file, &mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&buffer[..n]);
+        size += n as u64;
+    }
+    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
+}
+
+/// Reads a small file whole: its bytes and their digest.
+pub fn read_small(disk: &dyn Disk, path: &Path, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
+    let file = disk.open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    file.take(SMALL + 1).read_to_end(&mut bytes)?;
+    let digest = Digest::of(&bytes);
+    Ok((bytes, digest))
+}
+
+/// Whether something has this name.
+pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is gone.
+pub fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound, ResourceBusy};
+    match disk.remove_dir(dir) {
+        Err(error) if error.kind() == NotFound => Ok(true),
+        Err(error) if matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory | ResourceBusy) => {
+            Ok(false)
+        }
+        result => result.map(|()| true),
+    }
+}
+
+/// The result of removing a name, of which it is no failure that there was none.
+pub fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -1,0 +1,37 @@
+//! Reading from what may be interrupted by a signal.
+
+use std::io::{self, Read};
+
+/// Reads what there is, and begins again where a signal interrupts that. Returns the number of bytes; 0 at the end.
+pub fn read_some(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Is interrupted before each byte.
+    struct Interrupted<'b>(&'b [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut buffer[..1]) }
+        }
+    }
+
+    #[test]
+    fn an_interruption_is_neither_an_end_nor_an_error() {
+        let (mut from, mut buffer) = (Interrupted(b"ab", false), [0; 4]);
+        assert_eq!(read_some(&mut from, &mut buffer).unwrap(), 1);
+        assert_eq!(read_some(&mut from, &mut buffer[1..]).unwrap(), 1);
+        assert_eq!(&buffer[..2], b"ab");
+        assert_eq!(read_some(&mut from, &mut buffer).unwrap(), 0);
+    }
+}
