@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::beginning;
+
+/// How much of a text from a job a refusal shows, in characters.
+const SHOWN: usize = 200;
+
 /// A rule of `config.toml`: who may have which command run, and with which arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,28 +108,21 @@ impl Rule {
 pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str) -> Result<&'r Rule, String> {
     let named: Vec<&Rule> = rules.iter().filter(|rule| rule.command == command).collect();
     if named.is_empty() {
-        return Err(format!("there is no rule that allows the command \"{}\"", shown(command)));
+        return Err(format!("there is no rule that allows the command \"{}\"", beginning(command, SHOWN)));
     }
     let open: Vec<&Rule> = named.into_iter().filter(|rule| rule.from.iter().any(|from| from == peer)).collect();
     let Some(first) = open.first() else {
-        return Err(format!("no rule allows the command \"{}\" to {peer}", shown(command)));
+        return Err(format!("no rule allows the command \"{}\" to {peer}", beginning(command, SHOWN)));
     };
     if let Some(rule) = open.iter().find(|rule| args.iter().all(|arg| rule.permits(arg))) {
         return Ok(rule);
     }
     let wrong = args.iter().find(|arg| !first.permits(arg)).map_or("", String::as_str);
-    Err(format!("the argument \"{}\" is not allowed for the command \"{}\"", shown(wrong), shown(command)))
-}
-
-/// The beginning of a text from elsewhere, without control characters.
-fn shown(text: &str) -> String {
-    const MOST: usize = 200;
-    let mut shown: String =
-        text.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
+    Err(format!(
+        "the argument \"{}\" is not allowed for the command \"{}\"",
+        beginning(wrong, SHOWN),
+        beginning(command, SHOWN)
+    ))
 }
 
 #[cfg(test)]

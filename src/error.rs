@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::text::printable;
+
 /// What kind of failure an [`Error`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
@@ -49,7 +51,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: one_line(&what.into()), advice: None }
+        Self { kind, what: printable(&what.into()), advice: None }
     }
 
     /// A failure.
@@ -80,14 +82,14 @@ impl Error {
     /// Adds what to do next.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(one_line(&advice.into()));
+        self.advice = Some(printable(&advice.into()));
         self
     }
 
     /// Puts what the error is about in front of it.
     #[must_use]
     pub fn about(mut self, subject: impl fmt::Display) -> Self {
-        self.what = one_line(&format!("{subject}: {}", self.what));
+        self.what = printable(&format!("{subject}: {}", self.what));
         self
     }
 
@@ -95,11 +97,6 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
-}
-
-/// Names of files and folders may hold line breaks; a message never does.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl fmt::Display for Error {

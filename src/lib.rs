@@ -17,3 +17,4 @@ pub mod progress;
 mod read;
 pub mod replica;
 pub mod state;
+pub mod text;

@@ -51,7 +51,7 @@ fn init_prints_the_key_and_says_what_comes_next() {
     assert_eq!(ran.text().trim_end(), machine.key());
     assert!(machine.key().starts_with("ssh-ed25519 "));
     assert!(ran.stderr.contains(&format!("mailsync peer add desktop --key '{}'", machine.key())), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 messages in 2 folders (maildir++ layout)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 message in 2 folders (maildir++ layout)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("mailsync export"), "{}", ran.stderr);
     assert_eq!(machine.folders(), ["INBOX", "Sent"]);
     assert_eq!(fs::metadata(machine.home.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
@@ -81,7 +81,7 @@ fn scan_with_dry_run_tells_the_same_and_changes_nothing() {
     let before = machine.left();
     let dry = machine.ok(&["scan", "--dry-run", "--json"]);
     assert!(
-        dry.stderr.contains("would record: 1 new, 1 moved, 1 flagged, 1 removed, 1 folders made"),
+        dry.stderr.contains("would record: 1 new, 1 moved, 1 flagged, 1 removed, 1 folder made, 0 folders removed"),
         "{}",
         dry.stderr
     );
@@ -142,7 +142,7 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(ran.stdout.is_empty());
     assert!(
-        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entries, 1 messages, 3 bytes"),
+        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entry, 1 message, 3 bytes"),
         "{}",
         ran.stderr
     );

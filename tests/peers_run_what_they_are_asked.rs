@@ -700,7 +700,7 @@ fn a_replica_in_between_can_neither_change_nor_forge_nor_replay_a_job() {
             |line: &JobLine| JobLine { signed: line.signed.replace("\"made\":", "\"made\":1"), ..line.clone() };
         lines.iter().map(|line| changed(line).encode()).collect()
     }));
-    assert!(ran.stderr.contains("1 statements about jobs were not signed by whom they concern"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 statement about jobs was not signed by whom it concerns"), "{}", ran.stderr);
     import(&rewrite(&home, &bundle, |lines| {
         let statement = lines[0].statement().unwrap();
         vec![JobLine::sign(lines[0].stamp, &statement, &key).unwrap().encode()]

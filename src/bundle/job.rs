@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::printable;
+use super::error::SHOWN;
 use super::{Error, JOB_NAMESPACE, KeyError, PrivateKey, PublicKey, ReplicaId, Signature, limits};
 use crate::model::{Digest, Incarnation, JobState, ParseError, ReportRank, Stamp};
+use crate::text::beginning;
 
 /// A job's id: the first half of the SHA-256 of its signed request, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -195,7 +196,7 @@ impl JobLine {
 }
 
 fn wrong(what: &str) -> Error {
-    Error::corrupt(format!("jobs.jsonl: {}", printable(what)))
+    Error::corrupt(format!("jobs.jsonl: {}", beginning(what, SHOWN)))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::printable;
+use super::error::SHOWN;
 use super::{Error, Invitation, ReplicaId, limits};
 use crate::model::{Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
+use crate::text::beginning;
 
 /// What the manifest's `format` says.
 pub const FORMAT: &str = "mailsync-bundle";
@@ -161,7 +162,8 @@ impl Manifest {
 
     /// Reads `manifest.json`. Of a newer version nothing but `format` and `version` is looked at.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
-        let wrong = |e: serde_json::Error| Error::corrupt(format!("manifest.json: {}", printable(&e.to_string())));
+        let wrong =
+            |e: serde_json::Error| Error::corrupt(format!("manifest.json: {}", beginning(&e.to_string(), SHOWN)));
         let opening: Opening<'_> = serde_json::from_slice(json).map_err(wrong)?;
         if opening.format != FORMAT {
             return Err(Error::NotABundle);
@@ -173,7 +175,7 @@ impl Manifest {
         }
         let features: Features = serde_json::from_slice(json).map_err(wrong)?;
         if let Some(unknown) = features.features.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
-            return Err(Error::NewerFormat { what: format!("the feature \"{}\"", printable(unknown)) });
+            return Err(Error::NewerFormat { what: format!("the feature \"{}\"", beginning(unknown, SHOWN)) });
         }
         let manifest: Self = serde_json::from_slice(json).map_err(wrong)?;
         manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;

@@ -10,11 +10,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Archive, Data, Member};
-use super::error::printable;
+use super::error::SHOWN;
 use super::frame::{Frame, Source};
 use super::record::{Decoder, Order};
 use super::{Error, Manifest, PublicKey, Record, Signature, limits};
 use crate::model::Digest;
+use crate::text::beginning;
 
 /// How much is decompressed at a time, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -174,7 +175,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
             hasher.update(&line);
             let wrong = |what: &str| {
                 let number = folders + entries + 1;
-                Error::corrupt(format!("entries.jsonl, line {number}: {}", printable(what)))
+                Error::corrupt(format!("entries.jsonl, line {number}: {}", beginning(what, SHOWN)))
             };
             let record = decoder.decode(&line).map_err(|what| wrong(&what))?;
             match &record {
@@ -308,7 +309,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         };
         let digest = name.strip_prefix("messages/").and_then(|digest| digest.parse::<Digest>().ok());
         let digest = digest.ok_or_else(|| {
-            Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", printable(&name)))
+            Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", beginning(&name, SHOWN)))
         })?;
         if self.messages == counts.messages || size > self.inner.manifest.bytes - self.bytes {
             return Err(Error::corrupt("messages: more than the manifest says"));
@@ -405,7 +406,7 @@ fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Re
     match archive.next_member()? {
         Some(member) if member.name == name => Ok(member),
         Some(member) => {
-            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", printable(&member.name))))
+            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", beginning(&member.name, SHOWN))))
         }
         None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
     }

@@ -1,6 +1,7 @@
 //! `mailsync doctor`
 
 use mailsync::error::Error;
+use mailsync::text::plural;
 
 use super::args::Doctor;
 use super::{Context, Outcome};
@@ -18,8 +19,9 @@ pub fn run(context: &Context, args: &Doctor) -> Outcome {
     if args.new_identity {
         let changed = replica.new_identity()?;
         context.out.say(format_args!(
-            "this replica goes on as a new incarnation; {} entries and {} folders were stamped anew",
-            changed.entries, changed.folders
+            "this replica goes on as a new incarnation; {} and {} were stamped anew",
+            plural(changed.entries, "entry"),
+            plural(changed.folders, "folder")
         ));
     }
     Ok(())

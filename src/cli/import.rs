@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions};
+use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Import;
 use super::jobs::Runs;
-use super::output::{Output, printable};
+use super::output::Output;
 use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: Import) -> Outcome {

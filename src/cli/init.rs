@@ -2,6 +2,7 @@
 
 use mailsync::maildir::LayoutKind;
 use mailsync::replica::{InitOptions, Replica, World, host_name};
+use mailsync::text::plural;
 use serde_json::json;
 
 use super::args::{Init, Layout};
@@ -20,10 +21,10 @@ pub fn run(context: &Context, args: Init) -> Outcome {
     let name = &replica.config().name;
     let key = replica.public_key().to_openssh();
     context.out.say(format_args!(
-        "made the replica {name} of {}: {} messages in {} folders ({} layout)",
+        "made the replica {name} of {}: {} in {} ({} layout)",
         replica.config().mail_root.display(),
-        report.new,
-        report.folders_made,
+        plural(report.new, "message"),
+        plural(report.folders_made, "folder"),
         super::status::layout_word(replica.config()),
     ));
     context.out.say("its public key is what follows; on the other machine, run");

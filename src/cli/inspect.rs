@@ -6,10 +6,11 @@ use std::path::Path;
 use mailsync::bundle::{self, Kind, Manifest, PublicKey, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Replica, Verdict};
+use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
-use super::output::{Output, bytes, printable, time};
+use super::output::{Output, bytes, time};
 use super::{Context, Failure, Outcome};
 
 /// Shows what a bundle says of itself. Needs no replica.
@@ -112,14 +113,14 @@ fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
         format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
         format!(
-            "holds      {} entries, {} folders, {} messages of {}, {} jobs",
-            counts.entries,
-            counts.folders,
-            counts.messages,
+            "holds      {}, {}, {} of {}, {}",
+            plural(counts.entries, "entry"),
+            plural(counts.folders, "folder"),
+            plural(counts.messages, "message"),
             bytes(manifest.bytes),
-            counts.jobs
+            plural(counts.jobs, "job")
         ),
-        format!("wants      {} messages", manifest.wants.len()),
+        format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),
     ]
 }

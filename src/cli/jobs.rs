@@ -3,11 +3,15 @@
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::model::JobState;
 use mailsync::replica::{JobResult, JobRun, JobStanding, Replica};
+use mailsync::text::{beginning, printable};
 use serde_json::{Value, json};
 
 use super::args::{Jobs, JobsCommand};
-use super::output::{Output, json_time, printable, shortened, table, time};
+use super::output::{Output, json_time, table, time};
 use super::{Context, Failure, Outcome};
+
+/// How much of a command from elsewhere a line shows, in characters.
+const SHOWN: usize = 60;
 
 pub fn run(context: &Context, args: &Jobs) -> Outcome {
     match &args.command {
@@ -56,7 +60,8 @@ impl Runs {
 pub fn run_jobs(context: &Context, replica: &Replica) -> Runs {
     let mut runs = Vec::new();
     let result = replica.run_jobs(|run| {
-        let command = run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", shortened(command)));
+        let command =
+            run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", beginning(command, SHOWN)));
         let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
         match &run.reason {
             Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
@@ -110,7 +115,7 @@ fn list(context: &Context) -> Outcome {
 }
 
 fn row(standing: &JobStanding) -> Vec<String> {
-    let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| shortened(&command[0]));
+    let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| beginning(&command[0], SHOWN));
     vec![
         standing.id.short(),
         time(standing.made),

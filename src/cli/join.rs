@@ -7,6 +7,7 @@ use std::path::Path;
 use mailsync::bundle::ReplicaId;
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JoinOptions, Replica, World};
+use mailsync::text::plural;
 use serde_json::json;
 
 use super::args::Join;
@@ -42,8 +43,10 @@ pub fn run(context: &Context, args: Join) -> Outcome {
     }
     if joined.found.new + joined.found.adopted > 0 {
         context.out.say(format_args!(
-            "in the mail root were {} messages that {} has in the same folder, and {} others",
-            joined.found.adopted, inviter.name, joined.found.new
+            "in the mail root: {} that {} has in the same folder, and {}",
+            plural(joined.found.adopted, "message"),
+            inviter.name,
+            plural(joined.found.new, "other")
         ));
     }
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));

@@ -1,9 +1,10 @@
 //! `mailsync log`
 
+use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Log;
-use super::output::{Output, json_time, printable, table, time};
+use super::output::{Output, json_time, table, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: &Log) -> Outcome {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailsync::error::Error;
+use mailsync::text::printable;
 use serde_json::Value;
 
 use super::{Failure, Outcome};
@@ -115,19 +116,4 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
-}
-
-/// The beginning of a text from elsewhere that may be of any length.
-pub fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    let mut short = printable(&text.chars().take(MOST).collect::<String>());
-    if text.chars().nth(MOST).is_some() {
-        short.push('…');
-    }
-    short
-}
-
-/// A text from elsewhere, without what could move a terminal's cursor.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

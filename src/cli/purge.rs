@@ -1,5 +1,6 @@
 //! `mailsync purge`
 
+use mailsync::text::plural;
 use serde_json::json;
 
 use super::output::{Output, bytes};
@@ -10,13 +11,13 @@ pub fn run(context: &Context) -> Outcome {
     let purged = replica.purge()?;
     context.say_notes(&replica);
     context.out.say(format_args!(
-        "forgot {} removals that every peer knows of ({} are still needed), {} messages in the trash ({}), {} jobs and {} lines of history",
-        purged.tombstones,
+        "forgot {} that every peer knows of ({} still needed), {} in the trash ({}), {} and {} of history",
+        plural(purged.tombstones, "removal"),
         purged.tombstones_kept,
-        purged.trashed,
+        plural(purged.trashed, "message"),
         bytes(purged.trashed_bytes),
-        purged.jobs,
-        purged.history
+        plural(purged.jobs, "job"),
+        plural(purged.history, "line")
     ));
     if !context.out.json() {
         return Ok(());

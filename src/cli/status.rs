@@ -3,9 +3,10 @@
 use mailsync::config::Config;
 use mailsync::maildir::LayoutKind;
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
+use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
-use super::output::{Output, bytes, printable, table, time};
+use super::output::{Output, bytes, table, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context) -> Outcome {
@@ -45,16 +46,16 @@ pub fn run(context: &Context) -> Outcome {
         format!("replica    {} ({})", config.name, replica.public_key().id()),
         format!("mail root  {} ({})", config.mail_root.display(), layout_word(config)),
         format!(
-            "mail       {} entries in {} folders: {} messages, {}",
-            status.totals.entries,
-            status.folders.len(),
-            status.totals.messages,
+            "mail       {} in {}: {}, {}",
+            plural(status.totals.entries, "entry"),
+            plural(status.folders.len() as u64, "folder"),
+            plural(status.totals.messages, "message"),
             bytes(status.totals.bytes)
         ),
     ];
     if status.pending > 0 {
-        lines
-            .push(format!("pending    {} changes of others are not on disk yet, or wait for contents", status.pending));
+        let changes = plural(status.pending, "change");
+        lines.push(format!("pending    {changes} of others, not on disk yet or waiting for contents"));
     }
     lines.extend(jobs_line(&status.jobs));
     let rows = status
@@ -98,8 +99,8 @@ fn invited_row(status: &InvitedStatus) -> Vec<String> {
 }
 
 fn unseen_text(unseen: Unseen) -> String {
-    let entries = (unseen.entries > 0).then(|| format!("{} entries, {}", unseen.entries, bytes(unseen.bytes)));
-    let jobs = (unseen.jobs > 0).then(|| format!("{} jobs", unseen.jobs));
+    let entries = (unseen.entries > 0).then(|| format!("{}, {}", plural(unseen.entries, "entry"), bytes(unseen.bytes)));
+    let jobs = (unseen.jobs > 0).then(|| plural(unseen.jobs, "job"));
     let words: Vec<String> = entries.into_iter().chain(jobs).collect();
     if words.is_empty() { String::from("nothing") } else { words.join(", ") }
 }

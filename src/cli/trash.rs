@@ -1,9 +1,10 @@
 //! `mailsync trash`
 
+use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::TrashCommand;
-use super::output::{Output, bytes, json_time, printable, time};
+use super::output::{Output, bytes, json_time, time};
 use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: super::args::Trash) -> Outcome {

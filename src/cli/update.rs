@@ -6,10 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ExportOptions, ImportOptions, Imported, Replica, ScanOptions};
+use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Update;
-use super::output::{Output, printable};
+use super::output::Output;
 use super::{Context, Failure, Outcome};
 
 /// What came of one peer.

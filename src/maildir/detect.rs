@@ -1,5 +1,6 @@
 //! Finding out a mail root's layout.
 
+use crate::text::plural;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -36,9 +37,8 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
         LayoutKind::MaildirPlusPlus => {
             if let Some(one) = plain.first() {
                 notes.push(format!(
-                    "under the layout maildir++, {} of the Maildirs below the mail root are not folders, such as {}; with \
-                     --layout fs they are",
-                    plain.len(),
+                    "the layout maildir++ leaves out {} below the mail root, such as {}; --layout fs takes in all",
+                    plural(plain.len() as u64, "Maildir"),
                     one.display()
                 ));
             }

@@ -18,6 +18,7 @@ use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
 use crate::disk::remove_if_there;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Incarnation, Knowledge};
+use crate::text::plural;
 
 /// What a directory holds, as this replica sees it.
 #[derive(Debug, Default)]
@@ -294,8 +295,8 @@ impl Replica {
             }
         }
         if removed > 0 {
-            let what = if removed == 1 { "bundle" } else { "bundles" };
-            self.note(format!("removed {removed} {what} of this replica that nobody needs any more"));
+            let bundles = plural(removed, "bundle");
+            self.note(format!("removed {bundles} of this replica that nobody needs any more"));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::Replica;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
 use crate::state::Row;
+use crate::text::plural;
 
 /// How many entries are looked at in one go.
 const BATCH: u32 = 512;
@@ -64,7 +65,7 @@ impl Replica {
         }
         self.state.set_knowledge(&knowledge)?;
         self.forget_what_was_run()?;
-        let text = format!("new identity: {} entries stamped anew", changed.entries);
+        let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
         self.state.record(self.now(), "doctor", None, &text)?;
         transaction.commit()?;
         Ok(changed)

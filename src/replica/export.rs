@@ -19,6 +19,7 @@ use crate::model::{Digest, Knowledge, Mtime, export_base};
 use crate::pool;
 use crate::progress::Progress;
 use crate::state::{Invited, Outgoing, Peer, Row};
+use crate::text::plural;
 
 /// Whom a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -853,16 +854,16 @@ impl std::fmt::Display for Exported {
         };
         write!(
             f,
-            "bundle {} for {} ({kind}): {} entries, {} messages, {} bytes",
+            "bundle {} for {} ({kind}): {}, {}, {}",
             self.number,
             self.to.as_deref().unwrap_or("anyone"),
-            self.counts.entries,
-            self.counts.messages,
-            self.bytes
+            plural(self.counts.entries, "entry"),
+            plural(self.counts.messages, "message"),
+            plural(self.bytes, "byte")
         )?;
         match self.counts.jobs {
             0 => Ok(()),
-            lines => write!(f, ", {lines} statements about jobs"),
+            lines => write!(f, ", {} about jobs", plural(lines, "statement")),
         }
     }
 }

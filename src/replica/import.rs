@@ -24,6 +24,7 @@ use crate::model::{
 use crate::pool;
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
+use crate::text::plural;
 
 /// What would become of a bundle whose signature holds.
 #[derive(Clone, Debug)]
@@ -1299,10 +1300,10 @@ impl std::fmt::Display for Changes {
         }
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
         if self.folders > 0 {
-            write!(f, ", {} folders made or removed", self.folders)?;
+            write!(f, ", {} made or removed", plural(self.folders, "folder"))?;
         }
         if self.jobs > 0 {
-            write!(f, ", {} jobs", self.jobs)?;
+            write!(f, ", {}", plural(self.jobs, "job"))?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::{Clock, Digest, Incarnation, JobState, Knowledge, Mtime, Stamp};
 use crate::read::read_some;
 use crate::state::{Job, JobKey, Said, StatementKind};
+use crate::text::plural;
 
 /// What a job's sealed body begins with: one line of JSON. Standard input follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ const RESULT_BYTES: u64 = 64 << 10;
 /// How many jobs are looked at in one go.
 const BATCH: u32 = 256;
 /// Of so many jobs that went wrong a person is told one by one.
-const MOST_TOLD: usize = 10;
+const MOST_TOLD: u64 = 10;
 
 /// A job that was asked for here, before it is in the state: a file in the outbox.
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ pub(super) struct Heard {
 #[derive(Debug, Default)]
 pub(super) struct JobNews {
     finished: Vec<JobKey>,
-    bad: usize,
+    bad: u64,
 }
 
 impl Replica {
@@ -495,10 +496,12 @@ impl Replica {
     /// Tells the person what an import has heard about jobs.
     pub(super) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
         if news.bad > 0 {
-            self.note(format!(
-                "{} statements about jobs were not signed by whom they concern, and are ignored",
-                news.bad
-            ));
+            let signed = if news.bad == 1 {
+                "was not signed by whom it concerns, and is"
+            } else {
+                "were not signed by whom they concern, and are"
+            };
+            self.note(format!("{} about jobs {signed} ignored", plural(news.bad, "statement")));
         }
         let (mut done, mut told) = (0, 0);
         for &key in &news.finished {
@@ -520,7 +523,7 @@ impl Replica {
             }
         }
         if told > MOST_TOLD {
-            self.note(format!("so did {} more jobs; see `mailsync jobs list`", told - MOST_TOLD));
+            self.note(format!("so did {}; see `mailsync jobs list`", plural(told - MOST_TOLD, "more job")));
         }
         if done > 0 {
             self.note(if done == 1 { String::from("a job is done") } else { format!("{done} jobs are done") });

@@ -5,6 +5,7 @@ use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, purgeable};
 use crate::state::EntryKey;
+use crate::text::plural;
 
 /// How much is looked at in one go.
 const BATCH: u32 = 512;
@@ -141,8 +142,12 @@ impl std::fmt::Display for Purged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} tombstones, {} messages in the trash ({} bytes), {} jobs, {} lines of history",
-            self.tombstones, self.trashed, self.trashed_bytes, self.jobs, self.history
+            "{}, {} in the trash ({}), {}, {} of history",
+            plural(self.tombstones, "tombstone"),
+            plural(self.trashed, "message"),
+            plural(self.trashed_bytes, "byte"),
+            plural(self.jobs, "job"),
+            plural(self.history, "line")
         )
     }
 }

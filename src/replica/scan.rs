@@ -19,6 +19,7 @@ use crate::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Mtime,
 use crate::pool::{self, chunks};
 use crate::progress::Progress;
 use crate::state::{EntryKey, FolderKey, Pending, Place, RootBefore, Row};
+use crate::text::plural;
 
 /// Whether a scan or an import may remove more than half of a large folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -791,7 +792,8 @@ impl std::fmt::Display for ScanReport {
             write!(f, ", {} found again", self.adopted)?;
         }
         if self.folders_made + self.folders_removed > 0 {
-            write!(f, ", {} folders made, {} folders removed", self.folders_made, self.folders_removed)?;
+            let (made, removed) = (plural(self.folders_made, "folder"), plural(self.folders_removed, "folder"));
+            write!(f, ", {made} made, {removed} removed")?;
         }
         Ok(())
     }

@@ -1,0 +1,46 @@
+//! Texts for people: what came from elsewhere is made fit for a terminal, and what is counted gets its plural.
+
+/// A text from elsewhere, without what could move a terminal's cursor or break a line.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The beginning of a text from elsewhere that may be of any length, made printable: at most this many characters, and an
+/// ellipsis if there are more.
+pub fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => printable(&text[..end]) + "…",
+        None => printable(text),
+    }
+}
+
+/// So many of something, of which there is a regular plural: "1 entry", "2 entries".
+pub fn plural(count: u64, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_text_neither_moves_the_cursor_nor_fills_the_screen() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(beginning("a\u{1b}[2Jb", 300), "a\u{fffd}[2Jb");
+        assert_eq!(beginning(&"x".repeat(1000), 300).chars().count(), 301);
+        assert_eq!(beginning(&"ü".repeat(300), 300), "ü".repeat(300));
+        assert_eq!(beginning("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        let counted = |noun| [0, 1, 2].map(|count| plural(count, noun));
+        assert_eq!(counted("message"), ["0 messages", "1 message", "2 messages"]);
+        assert_eq!(counted("entry"), ["0 entries", "1 entry", "2 entries"]);
+        assert_eq!(counted("day"), ["0 days", "1 day", "2 days"]);
+    }
+}
