@@ -1,5 +1,17 @@
 //! The errors of the crate: what was being done, to which file, what is wrong and what to do next, on one line, with the exit
 //! code that fits.
+//!
+//! The rules that every message follows:
+//!
+//! - It is one line: what was being done, to which file or bundle, what is wrong. "reading /home/me/Mail: Permission denied".
+//! - Behind a semicolon stands what to do next, as an imperative. A command in it can be typed as it stands.
+//! - It is said whose fault it is, and what is safe, where a reader must wonder: a bundle is called corrupt only if the bundle
+//!   is, a full disk here is not its fault, and "nothing is lost" stands where somebody could fear it.
+//! - It begins in lower case and ends without a full stop; the words are those of the README, not those of the code.
+//! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be long.
+//! - The cause stands in the words of whoever reports it, such as the operating system; it is made text here, once.
+//! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
+//! - Of several failures each is said; the worst decides the exit code.
 
 use std::fmt;
 use std::path::Path;
@@ -110,16 +122,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        let advice = match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => "make room on the disk that holds the state, then run this again",
-            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                "put the state directory back from a backup; your mail itself was not touched"
-            }
-            _ => "your mail and the last committed state are as they were; run this again",
-        };
-        Self::failed(format!("the state database: {error}")).advise(advice)
-    }
-}

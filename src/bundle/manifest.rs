@@ -18,6 +18,9 @@ pub const VERSION: u64 = 1;
 /// The features that are understood here, besides what version 1 holds by itself.
 const FEATURES: &[&str] = &[];
 
+/// From how many milliseconds on a clock is said to be far in the future.
+const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
+
 /// What a bundle says of itself. The field names are those of `manifest.json`; `bundle-format.md` tells more of each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -150,6 +153,12 @@ impl Manifest {
             horizon: self.horizon.clone(),
             issued: self.issued.clone(),
         }
+    }
+
+    /// Whether the clock of the sender, or of a machine behind it, is more than a day ahead of `now` (milliseconds since 1970
+    /// UTC): a mistake that people should hear of.
+    pub fn sender_clock_ahead(&self, now: u64) -> bool {
+        self.tip.newest().millis() > now.saturating_add(FAR_FUTURE)
     }
 
     /// The bytes of `manifest.json`, which are what is signed.

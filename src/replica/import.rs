@@ -198,8 +198,6 @@ const BATCH_BYTES: usize = 512 << 10;
 const JOBS_IN_MEMORY: usize = 1 << 20;
 /// How many batches may be on their way to the disk.
 const AHEAD: u64 = 8;
-/// From how many milliseconds on a peer's clock is said to be far in the future.
-const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 
 /// What an import keeps while it goes through a bundle.
 pub(super) struct Import<'r> {
@@ -1285,12 +1283,6 @@ fn not_yet(peer: &Peer, manifest: &Manifest, missing: &Knowledge) -> Error {
     };
     Error::new(ErrorKind::NotYet, what)
         .advise(format!("{first}, or give {} a bundle from here and let it export again", peer.name))
-}
-
-impl Manifest {
-    fn sender_clock_ahead(&self, now: u64) -> bool {
-        self.tip.newest().millis() > now.saturating_add(FAR_FUTURE)
-    }
 }
 
 impl std::fmt::Display for Changes {

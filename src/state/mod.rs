@@ -407,6 +407,20 @@ impl Drop for Transaction<'_> {
     }
 }
 
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+        let advice = match error.sqlite_error_code() {
+            Some(DiskFull) => "make room on the disk that holds the state, then run this again",
+            Some(DatabaseCorrupt | NotADatabase) => {
+                "put the state directory back from a backup; your mail itself was not touched"
+            }
+            _ => "your mail and the last committed state are as they were; run this again",
+        };
+        Self::failed(format!("the state database: {error}")).advise(advice)
+    }
+}
+
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(10))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
