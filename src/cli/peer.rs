@@ -53,7 +53,7 @@ fn list(context: &Context) -> Outcome {
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
         let heard = peer.last_heard.map_or_else(|| String::from(never), time);
-        vec![peer.name.clone(), peer.id.clone(), heard]
+        vec![peer.name.clone(), peer.id.to_string(), heard]
     });
     let invited = invited
         .iter()
@@ -69,7 +69,7 @@ pub fn peer_json(peer: &Peer) -> Value {
     json!({
         "name": peer.name,
         "id": peer.id,
-        "public_key": peer.public_key,
+        "public_key": peer.public_key.to_openssh(),
         "distant": peer.distant,
         "added": json_time(Some(peer.added)),
         "last_heard": json_time(peer.last_heard),

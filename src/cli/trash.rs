@@ -32,10 +32,10 @@ fn list(context: &Context) -> Outcome {
                 "id": trashed.key,
                 "digest": trashed.id.digest,
                 "folder": trashed.folder,
-                "flags": trashed.flags.split_whitespace().collect::<Vec<_>>(),
+                "flags": trashed.flags,
                 "bytes": trashed.size,
                 "removed": json_time(Some(trashed.removed)),
-                "by": trashed.reason,
+                "by": trashed.by.to_string(),
                 "file": replica.trash_file(&trashed).to_string_lossy(),
             }));
         } else {
@@ -43,7 +43,7 @@ fn list(context: &Context) -> Outcome {
                 "{:>6}  {}  by {}  {:>10}  {}  {}",
                 trashed.key,
                 time(trashed.removed),
-                trashed.reason,
+                trashed.by,
                 bytes(trashed.size),
                 printable(trashed.folder.as_str()),
                 replica.trash_file(&trashed).display(),

@@ -220,7 +220,7 @@ impl Replica {
 
     /// Whether a bundle for anyone is by somebody who is known here, or proves an invitation.
     fn may_be_for_here(&self, manifest: &Manifest) -> bool {
-        let known = self.state.peer_by_id(&manifest.sender.id.to_string());
+        let known = self.state.peer_by_id(&manifest.sender.id);
         // What can't be told here is told when it is imported.
         manifest.invitation.is_none() && (manifest.proof.is_some() || known.map_or(true, |peer| peer.is_some()))
     }
@@ -322,7 +322,7 @@ impl Replica {
     /// its invitation held, if it has taken that.
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
-            Some(id) => self.state.peer_by_id(&id.to_string())?.into_iter().collect(),
+            Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
             None if self.state.invitations()?.is_empty() => self.state.neighbours()?,
             None => Vec::new(),
         };

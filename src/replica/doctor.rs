@@ -3,7 +3,7 @@
 use super::Replica;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
-use crate::state::Row;
+use crate::state::EntryRow;
 use crate::text::plural;
 
 /// How many entries are looked at in one go.
@@ -71,7 +71,7 @@ impl Replica {
         Ok(changed)
     }
 
-    fn restamp(&self, row: &Row, plan: &Restamping) -> Result<bool> {
+    fn restamp(&self, row: &EntryRow, plan: &Restamping) -> Result<bool> {
         let mut entry = row.entry.clone();
         entry.restamp(|stamp| plan.anew(stamp));
         let changed = entry != row.entry;

@@ -9,7 +9,7 @@ use super::Replica;
 use super::blobs::older_than;
 use crate::bundle::{
     Counts, Invitation, Kind, Manifest, Options, RecordSpool, ReplicaId, Sealed, Sender, SpooledJobs, SpooledRecords,
-    Token, WriteError, Writer, limits,
+    WriteError, Writer, limits,
 };
 use crate::disk::{Disk, SMALL, hash_file, read_small};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::maildir::listing::{Listing, path_in};
 use crate::model::{Digest, Knowledge, Mtime, export_base};
 use crate::pool;
 use crate::progress::Progress;
-use crate::state::{Invited, Outgoing, Peer, Row};
+use crate::state::{EntryRow, Invited, Outgoing, Peer};
 use crate::text::plural;
 
 /// Whom a bundle is for.
@@ -241,15 +241,11 @@ impl Replica {
         counts.folders = records.folders();
         counts.entries = records.entries();
         let me = self.public_key().id();
-        let recipient = to
-            .peer()
-            .map(|peer| peer.id.parse())
-            .transpose()
-            .map_err(|error| Error::failed(format!("the state database: a peer's id: {error}")))?;
+        let recipient = to.peer().map(|peer| peer.id);
         let proof = to.peer().and_then(|peer| peer.token).zip(recipient);
         let invitation = match (&to, occasion) {
             (Recipient::Invited(invited), Occasion::Invitation) => {
-                Some(Invitation { name: invited.name.clone(), token: Token::from_bytes(invited.token) })
+                Some(Invitation { name: invited.name.clone(), token: invited.token })
             }
             _ => None,
         };
@@ -260,7 +256,7 @@ impl Replica {
             sender: Sender { id: me, name: self.config.name.clone(), incarnation },
             recipient,
             invitation,
-            proof: proof.map(|(token, inviter)| Token::from_bytes(token).proof(&inviter, &me)),
+            proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
             follows: follows.filter(|_| !base.is_empty()),
             issued: state.issued_after(base.get(incarnation))?,
             base,
@@ -387,7 +383,7 @@ impl Replica {
         state.clear_outgoing()?;
         // Only messages that are in several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
-        let mut list = |row: &Row| {
+        let mut list = |row: &EntryRow| {
             counts.messages += 1;
             bytes += row.entry.size;
             let at = row.at.clone();
@@ -425,7 +421,7 @@ impl Replica {
             state.add_outgoing(&blob_outgoing(sealed, made))
         })?;
         for digest in wanted {
-            let included = |row: &Row| row.entry.alive() && !base.covers(row.entry.born);
+            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
             let entries = state.entries_of(&digest)?;
             if listed.contains(&digest) || entries.iter().any(included) {
                 continue;

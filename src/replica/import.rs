@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::pool;
 use crate::progress::Progress;
-use crate::state::{EntryKey, FolderKey, Peer, Pending, Place, RootBefore, Row};
+use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending, Place, RootBefore};
 use crate::text::plural;
 
 /// What would become of a bundle whose signature holds.
@@ -344,9 +344,9 @@ impl Replica {
             reader.skip()?;
             return Ok(Outcome::Rejected(why));
         }
-        let (peer, records) = match self.state.peer_by_id(&manifest.sender.id.to_string())? {
+        let (peer, records) = match self.state.peer_by_id(&manifest.sender.id)? {
             Some(peer) => {
-                let records = reader.verify(&peer_key(&peer)?)?;
+                let records = reader.verify(&peer.public_key)?;
                 (peer, records)
             }
             None if manifest.proof.is_some() => {
@@ -442,7 +442,7 @@ impl Replica {
 
     /// The name by which a replica is known here.
     pub fn known_as(&self, id: &bundle::ReplicaId) -> Result<Option<String>> {
-        Ok(self.state.peer_by_id(&id.to_string())?.map(|peer| peer.name))
+        Ok(self.state.peer_by_id(id)?.map(|peer| peer.name))
     }
 
     /// The key with which a bundle must be signed: that of the peer that it names, or this replica's own.
@@ -453,8 +453,8 @@ impl Replica {
         if manifest.sender.id == self.public_key().id() {
             return Ok(self.public_key());
         }
-        match self.state.peer_by_id(&manifest.sender.id.to_string())? {
-            Some(peer) => peer_key(&peer),
+        match self.state.peer_by_id(&manifest.sender.id)? {
+            Some(peer) => Ok(peer.public_key),
             None => Err(unknown_sender(manifest)),
         }
     }
@@ -468,7 +468,7 @@ impl Replica {
         if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != me) {
             return Ok(Verdict::Refused(self.for_someone_else(&recipient)?));
         }
-        let Some(peer) = self.state.peer_by_id(&manifest.sender.id.to_string())? else {
+        let Some(peer) = self.state.peer_by_id(&manifest.sender.id)? else {
             return Ok(Verdict::Refused(unknown_sender(manifest)));
         };
         if peer.distant {
@@ -790,7 +790,7 @@ impl<'r> Import<'r> {
     }
 
     /// An entry that is known here has another state now.
-    fn change(&mut self, row: Row, entry: Entry) -> Result<()> {
+    fn change(&mut self, row: EntryRow, entry: Entry) -> Result<()> {
         let state = &self.replica.state;
         match (row.entry.alive(), entry.alive()) {
             (false, true) => self.changes.new += 1,
@@ -805,10 +805,10 @@ impl<'r> Import<'r> {
             (false, false) => {}
         }
         state.update_entry(&row, &entry)?;
-        self.replica.plan(&Row { entry, ..row }, &self.peer.name)
+        self.replica.plan(&EntryRow { entry, ..row }, &By::Peer(self.peer.name.clone()))
     }
 
-    fn count_removal(&mut self, row: &Row) -> Result<()> {
+    fn count_removal(&mut self, row: &EntryRow) -> Result<()> {
         if let Some(at) = &row.at {
             if !self.removals.contains_key(&at.folder) {
                 let held = self.replica.state.count_files_in(at.folder)?;
@@ -881,7 +881,7 @@ impl<'r> Import<'r> {
                     self.changes.removed += 1;
                     self.count_removal(&row)?;
                     if let Some(at) = &row.at {
-                        state.add_discard(&row.id, &row.entry, at, &self.peer.name)?;
+                        state.add_discard(&row.id, &row.entry, at, &By::Peer(self.peer.name.clone()))?;
                     }
                     state.delete_entry(&row)?;
                 }
@@ -1232,12 +1232,6 @@ fn is_of_a_life_before(peer: &Peer, manifest: &Manifest) -> bool {
 fn needs_full(peer: &Peer) -> Error {
     Error::new(ErrorKind::NotYet, format!("{} doesn't know of removals that were purged here", peer.name))
         .advise(format!("first import there what `mailsync export --to {}` writes here", peer.name))
-}
-
-/// A peer's public key.
-pub(super) fn peer_key(peer: &Peer) -> Result<PublicKey> {
-    PublicKey::from_openssh(&peer.public_key)
-        .map_err(|error| Error::failed(format!("the state database: the key of {}: {error}", peer.name)))
 }
 
 fn rolled_back(who: RolledBack, peer: &Peer) -> Error {

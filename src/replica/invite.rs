@@ -75,7 +75,7 @@ impl Replica {
         }
         let invited = Invited {
             name: name.to_owned(),
-            token,
+            token: Token::from_bytes(token),
             made: self.now(),
             shown: Knowledge::new(),
             sent: Knowledge::new(),
@@ -86,7 +86,7 @@ impl Replica {
     }
 
     fn invite_key(&self, name: &str, key: &PublicKey) -> Result<Peer> {
-        match self.state.peer_by_id(&key.id().to_string())? {
+        match self.state.peer_by_id(&key.id())? {
             Some(again) if again.name == name && again.last_heard.is_none() => Ok(again),
             _ => self.add_peer_within(name, key),
         }
@@ -101,13 +101,13 @@ impl Replica {
         let Some(proof) = &manifest.proof else { return Ok(None) };
         let me = self.public_key().id();
         let sender = manifest.sender.id;
-        let proves = |token| Token::from_bytes(token).is_proved_by(proof, &me, &sender);
+        let proves = |token: Token| token.is_proved_by(proof, &me, &sender);
         for invited in self.state.invitations()? {
             if !proves(invited.token) {
                 continue;
             }
             self.state.remove_invitation(&invited.name)?;
-            self.state.set_token_used(invited.token, &sender.to_string())?;
+            self.state.set_token_used(invited.token, &sender)?;
             let peer = self.add_peer_within(&invited.name, key)?;
             if !invited.shown.is_empty() {
                 self.state.set_shown(peer.key, &invited.shown)?;
@@ -116,7 +116,7 @@ impl Replica {
             return Ok(Some(peer));
         }
         match self.state.find_used_token(proves)? {
-            Some(by) if by != sender.to_string() => Err(Error::rejected(format!(
+            Some(by) if by != sender => Err(Error::rejected(format!(
                 "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
             ))
             .advise("if that is a machine of yours, too, make its key known with `mailsync peer add NAME --key KEY`")),

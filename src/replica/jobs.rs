@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use super::blobs::{files_in, make_private};
-use super::import::peer_key;
 use crate::bundle::{
     Cancel, JobId, JobLine, JobSpool, PrivateKey, PublicKey, ReplicaId, Report, Request, Sealed, SpooledJobs,
     Statement, WriteError, limits, unseal,
@@ -136,14 +135,13 @@ impl Replica {
             }
             return Err(self.unknown_peer(peer));
         };
-        let target = peer_key(&target)?;
         let asked = Asked { requester: self.public_key().id(), command: command.to_vec() };
         let head = head(&asked);
         if head.len() as u64 > ASKED_BYTES {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
                 .advise("give less than 4 MiB of them; what is long belongs on standard input"));
         }
-        let body = self.seal_blob(&[target.clone(), self.public_key()], |out| {
+        let body = self.seal_blob(&[target.public_key, self.public_key()], |out| {
             let fail = |error: io::Error| {
                 Error::failed(format!("storing the job's input: {error}")).advise("make room for it")
             };
@@ -171,7 +169,7 @@ impl Replica {
         }
         let request = Request {
             requester: self.public_key().id(),
-            target: target.id(),
+            target: target.id,
             made: self.now(),
             body,
             knows: self.known_incarnations()?,
@@ -550,7 +548,7 @@ impl Replica {
             for peer in self.state.neighbours()? {
                 let covers =
                     |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
-                let asks = peer.id == job.requester.to_string();
+                let asks = peer.id == job.requester;
                 if !asks && (covers(&peer.sent) || covers(&peer.standing.shown)) {
                     sent_to.push(peer.name);
                 }

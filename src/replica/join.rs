@@ -112,7 +112,7 @@ impl Replica {
         if state.joining()?.is_some() || !same_root || !same_name || !state.knowledge()?.includes(&manifest.tip) {
             return Ok(None);
         }
-        state.peer_by_id(&manifest.sender.id.to_string())
+        state.peer_by_id(&manifest.sender.id)
     }
 
     /// Makes what a join needs: key, empty state, configuration. Tells what the mail root held before.
@@ -153,7 +153,7 @@ impl Replica {
         let name = if check_name(name).is_ok() { name.as_str() } else { "inviter" };
         let transaction = self.state.begin()?;
         let mut peer = self.add_peer_within(name, key)?;
-        peer.token = manifest.invitation.as_ref().map(|invitation| invitation.token.to_bytes());
+        peer.token = manifest.invitation.as_ref().map(|invitation| invitation.token);
         self.state.set_peer_token(peer.key, peer.token)?;
         transaction.commit()?;
         Ok(peer)

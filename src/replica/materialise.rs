@@ -18,7 +18,7 @@ use crate::maildir::{
     FileName, LayoutKind, NAME_MAX, Sub, delivered_base, is_delivered_base, sub_of, tmp_dirs, visible,
 };
 use crate::model::{Entry, EntryId, FlagSet, FolderName, Origin, Stamp};
-use crate::state::{Discard, EntryKey, FolderKey, Pending, Place, Row};
+use crate::state::{By, Discard, EntryKey, EntryRow, FolderKey, Pending, Place};
 
 /// From this many directories on, one sync of the whole file system is cheaper than one of each.
 const MANY_DIRS: usize = 16;
@@ -71,12 +71,12 @@ impl Replica {
         };
         self.state.update_entry(&row, &entry)?;
         self.state.set_place(row.key, Some(at))?;
-        self.plan(&Row { entry, at: Some(at.clone()), ..row }, "here")
+        self.plan(&EntryRow { entry, at: Some(at.clone()), ..row }, &By::Here)
     }
 
     /// Decides what is to be done on disk so that an entry's file is as its registers say. `row` is the entry as recorded
-    /// now; `reason` says who removed it, if it was.
-    pub(super) fn plan(&self, row: &Row, reason: &str) -> Result<()> {
+    /// now; `by` says who removed it, if it was.
+    pub(super) fn plan(&self, row: &EntryRow, by: &By) -> Result<()> {
         let state = &self.state;
         match (&row.at, row.entry.alive()) {
             (None, false) => state.remove_missing(row.key),
@@ -87,7 +87,7 @@ impl Replica {
                 state.set_pending(row.key, &Pending::Await)
             }
             (Some(at), false) => {
-                state.add_discard(&row.id, &row.entry, at, reason)?;
+                state.add_discard(&row.id, &row.entry, at, by)?;
                 state.set_place(row.key, None)?;
                 state.clear_pending(row.key)
             }
@@ -235,7 +235,7 @@ impl Replica {
         transaction.commit()
     }
 
-    fn carry_out(&self, row: &Row, pending: &Pending, progress: &mut Progress) -> Result<()> {
+    fn carry_out(&self, row: &EntryRow, pending: &Pending, progress: &mut Progress) -> Result<()> {
         let Some(at) = row.at.clone() else { return Ok(()) };
         match pending {
             Pending::Reconsider => Ok(()),
@@ -245,7 +245,7 @@ impl Replica {
     }
 
     /// Moves a message from `tmp/` to its place.
-    fn deliver_file(&self, row: &Row, at: Place, progress: &mut Progress) -> Result<()> {
+    fn deliver_file(&self, row: &EntryRow, at: Place, progress: &mut Progress) -> Result<()> {
         let disk = &*self.world.disk;
         let from = self.tmp_path(&at)?;
         self.ensure_folder(at.folder, progress)?;
@@ -274,7 +274,7 @@ impl Replica {
     }
 
     /// Something has the name that a message is to get. If it is this message, it was delivered before.
-    fn deliver_beside(&self, row: &Row, from: &Path, mut at: Place, progress: &mut Progress) -> Result<()> {
+    fn deliver_beside(&self, row: &EntryRow, from: &Path, mut at: Place, progress: &mut Progress) -> Result<()> {
         let disk = &*self.world.disk;
         let mut id = row.id.clone();
         loop {
@@ -307,7 +307,7 @@ impl Replica {
     }
 
     /// Renames a file within its folder, or moves it to another one.
-    fn move_file(&self, row: &Row, from: &Place, at: &Place, progress: &mut Progress) -> Result<()> {
+    fn move_file(&self, row: &EntryRow, from: &Place, at: &Place, progress: &mut Progress) -> Result<()> {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;

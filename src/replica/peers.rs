@@ -31,7 +31,7 @@ impl Replica {
     /// As for [`Replica::add_peer`].
     pub fn add_distant_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
         let transaction = self.state.begin()?;
-        let known = self.state.peer_by_id(&key.id().to_string())?.filter(|peer| peer.name == name && !peer.distant);
+        let known = self.state.peer_by_id(&key.id())?.filter(|peer| peer.name == name && !peer.distant);
         let peer = known.map_or_else(|| self.add_peer_within(name, key), Ok)?;
         self.state.set_distant(peer.key, true)?;
         transaction.commit()?;
@@ -45,7 +45,7 @@ impl Replica {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
-        let id = key.id().to_string();
+        let id = key.id();
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
                 // It comes nearer.
@@ -60,8 +60,8 @@ impl Replica {
                 .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
         }
         self.check_name_is_free(name)?;
-        self.state.add_peer(name, &id, &key.to_openssh(), self.now())?;
-        self.state.record(self.now(), "peer add", Some(name), &id)?;
+        self.state.add_peer(name, key, self.now())?;
+        self.state.record(self.now(), "peer add", Some(name), &id.to_string())?;
         self.peer(name)
     }
 
@@ -93,7 +93,7 @@ impl Replica {
         } else {
             let peer = self.peer(name)?;
             self.state.remove_peer(peer.key)?;
-            self.state.record(self.now(), "peer remove", Some(name), &peer.id)?;
+            self.state.record(self.now(), "peer remove", Some(name), &peer.id.to_string())?;
         }
         transaction.commit()
     }

@@ -8,7 +8,7 @@ use super::materialise::Progress;
 use crate::disk::{Durability, copy_new, hash_file, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Mtime};
-use crate::state::{Pending, Place, Row};
+use crate::state::{EntryRow, Pending, Place};
 
 impl Replica {
     /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
@@ -46,7 +46,7 @@ impl Replica {
 
     /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
     /// if something else has its new name.
-    pub(super) fn move_across(&self, row: &Row, source: &Path, at: &Place, to: &Path) -> Result<bool> {
+    pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
         if !is_there(&*self.world.disk, source)? {
             return is_there(&*self.world.disk, to);
         }
@@ -87,7 +87,7 @@ impl Replica {
     }
 
     /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
-    pub(super) fn recover_contents(&self, row: &Row, tmp: &Path) -> Result<bool> {
+    pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
         for source in self.sources(&row.id.digest)? {
             match hash_file(disk, &source) {

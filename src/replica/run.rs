@@ -145,7 +145,7 @@ impl Replica {
             return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
         }
         // Nothing of a stranger's is even opened.
-        let Some(peer) = self.state.peer_by_id(&job.requester.to_string())? else {
+        let Some(peer) = self.state.peer_by_id(&job.requester)? else {
             let reason = format!(
                 "{} is not known on {}; make its key known there with `mailsync peer add NAME --key KEY --distant`",
                 job.requester, self.config.name

@@ -18,7 +18,7 @@ use crate::maildir::{FileName, Sub, is_delivered_base, visible};
 use crate::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Mtime, Origin, Stamp};
 use crate::pool::{self, chunks};
 use crate::progress::Progress;
-use crate::state::{EntryKey, FolderKey, Pending, Place, RootBefore, Row};
+use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending, Place, RootBefore};
 use crate::text::plural;
 
 /// Whether a scan or an import may remove more than half of a large folder.
@@ -123,7 +123,7 @@ struct FolderScan {
 /// An entry whose file vanished.
 #[derive(Debug)]
 struct Gone {
-    row: Row,
+    row: EntryRow,
     from: Place,
 }
 
@@ -540,7 +540,7 @@ impl Scan<'_> {
     }
 
     /// Records that an entry's file is now at `at`, and what that says about its location and its flags.
-    fn follow_file(&mut self, mut row: Row, from: &Place, at: Place) -> Result<()> {
+    fn follow_file(&mut self, mut row: EntryRow, from: &Place, at: Place) -> Result<()> {
         let state = &self.replica.state;
         let mut entry = row.entry.clone();
         if from.folder != at.folder {
@@ -561,12 +561,12 @@ impl Scan<'_> {
         }
         state.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(&row, "here")
+        self.replica.plan(&row, &By::Here)
     }
 
     /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite. It is new mail
     /// only where both were.
-    fn adopt(&mut self, mut row: Row, at: Place) -> Result<()> {
+    fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let state = &self.replica.state;
         let mut entry = row.entry.clone();
         let (theirs, found) = (visible(&entry), at.flags());
@@ -589,7 +589,7 @@ impl Scan<'_> {
 
     /// A file that an interrupted join has left becomes that of its entry, and says nothing about its flags. A kill may have
     /// come before it had its date.
-    fn take_leftover(&mut self, row: Row, at: Place, mtime: Mtime) -> Result<()> {
+    fn take_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
         if mtime != row.entry.mtime {
             let disk = &*self.replica.world.disk;
             let path = self.replica.path(&at)?;
@@ -601,14 +601,14 @@ impl Scan<'_> {
     }
 
     /// The file that was found becomes that of an entry which has none.
-    fn take_file(&mut self, mut row: Row, at: Place) -> Result<()> {
+    fn take_file(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let state = &self.replica.state;
         self.report.adopted += 1;
         state.remove_missing(row.key)?;
         state.clear_pending(row.key)?;
         state.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(&row, "here")
+        self.replica.plan(&row, &By::Here)
     }
 
     /// Reads what was found under an unknown name, and matches it with what vanished.
@@ -695,7 +695,7 @@ impl Scan<'_> {
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
         let (origin, flags) = (Origin::Init, at.flags());
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
-        self.replica.state.add_discard(&id, &entry, at, "an interrupted join")
+        self.replica.state.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }
 
     /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
@@ -706,7 +706,7 @@ impl Scan<'_> {
         gone: HashMap<Digest, Vec<Gone>>,
     ) -> Result<()> {
         let state = &self.replica.state;
-        let mut removed: Vec<(Row, FolderKey)> = Vec::new();
+        let mut removed: Vec<(EntryRow, FolderKey)> = Vec::new();
         for gone in gone.into_values().flatten() {
             let from = gone.from;
             if !gone.row.entry.alive() {
@@ -757,7 +757,7 @@ impl Scan<'_> {
             for (row, pending) in batch {
                 if pending == Pending::Reconsider {
                     state.clear_pending(row.key)?;
-                    self.replica.plan(&row, "here")?;
+                    self.replica.plan(&row, &By::Here)?;
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::Replica;
 use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
 use crate::error::{Error, Result};
-use crate::model::{EntryId, FlagSet, Mtime, Origin};
+use crate::model::{EntryId, Mtime, Origin};
 use crate::state::{TrashKey, Trashed};
 
 impl Replica {
@@ -42,7 +42,6 @@ impl Replica {
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }
-        let flags: FlagSet = trashed.flags.split(' ').filter_map(|flag| flag.parse().ok()).collect();
         let hashed = Hashed { mtime: trashed.mtime, ..found };
 
         let transaction = self.state.begin()?;
@@ -59,7 +58,7 @@ impl Replica {
             Origin::Delivery,
             stamp,
             name,
-            &flags,
+            &trashed.flags,
             hashed.size,
             hashed.mtime,
         );
@@ -72,7 +71,7 @@ impl Replica {
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
-        self.deliver(stamp, Origin::Delivery, trashed.folder.clone(), &flags, &hashed, &at)?;
+        self.deliver(stamp, Origin::Delivery, trashed.folder.clone(), &trashed.flags, &hashed, &at)?;
         let row = self.state.entry_by_id(&id)?.filter(|row| row.entry.alive());
         let row = row.ok_or_else(|| Error::failed(format!("restoring {}", describe(&id))))?;
         self.state.set_pending(row.key, &crate::state::Pending::Deliver)?;

@@ -1,6 +1,6 @@
 //! Entries, and where their files were last seen.
 
-use rusqlite::Row as SqlRow;
+use rusqlite::Row;
 
 use super::codec::{self, Registers};
 use super::{FolderKey, State, damaged};
@@ -43,7 +43,7 @@ impl Place {
 
 /// What is recorded of an entry.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct EntryRow {
     /// Its number.
     pub key: EntryKey,
     /// Its id.
@@ -69,7 +69,7 @@ const COLUMNS: &str =
     "e.key, e.digest, e.birth, e.ordinal, e.folder, e.size, e.mtime, e.registers, e.at_folder, e.at_sub, e.at_name";
 
 impl State {
-    fn row(&self, row: &SqlRow<'_>) -> Result<Row> {
+    fn row(&self, row: &Row<'_>) -> Result<EntryRow> {
         let folders = self.folders.borrow();
         let digest = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
         let id = EntryId {
@@ -88,10 +88,15 @@ impl State {
             size: row.get::<_, i64>(5)?.cast_unsigned(),
             mtime: Mtime(row.get(6)?),
         };
-        Ok(Row { key: EntryKey(row.get(0)?), id, entry, at: place(row, 8)? })
+        Ok(EntryRow { key: EntryKey(row.get(0)?), id, entry, at: place(row, 8)? })
     }
 
-    fn rows(&self, query: &str, params: impl rusqlite::Params, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    fn rows(
+        &self,
+        query: &str,
+        params: impl rusqlite::Params,
+        mut each: impl FnMut(EntryRow) -> Result<()>,
+    ) -> Result<()> {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
         while let Some(row) = rows.next()? {
@@ -100,7 +105,7 @@ impl State {
         Ok(())
     }
 
-    fn one_row(&self, query: &str, params: impl rusqlite::Params) -> Result<Option<Row>> {
+    fn one_row(&self, query: &str, params: impl rusqlite::Params) -> Result<Option<EntryRow>> {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
         rows.next()?.map(|row| self.row(row)).transpose()
@@ -140,7 +145,7 @@ impl State {
     }
 
     /// Replaces an entry's replicated state. `row` is what is recorded of it until now.
-    pub fn update_entry(&self, row: &Row, entry: &Entry) -> Result<()> {
+    pub fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
         let folder = self.folder(&entry.location.1)?;
         self.conn
             .prepare_cached("UPDATE entry SET folder = ?, alive = ?, size = ?, mtime = ?, registers = ? WHERE key = ?")?
@@ -169,7 +174,7 @@ impl State {
     }
 
     /// Forgets an entry, its tombstone included.
-    pub fn delete_entry(&self, row: &Row) -> Result<()> {
+    pub fn delete_entry(&self, row: &EntryRow) -> Result<()> {
         for (incarnation, clock) in newest_stamps(&row.entry) {
             self.remove_change(row.key, incarnation, clock)?;
         }
@@ -207,12 +212,12 @@ impl State {
     }
 
     /// The entry with this number.
-    pub fn entry(&self, key: EntryKey) -> Result<Option<Row>> {
+    pub fn entry(&self, key: EntryKey) -> Result<Option<EntryRow>> {
         self.one_row(&format!("SELECT {COLUMNS} FROM entry e WHERE key = ?"), [key.0])
     }
 
     /// The entry with this id.
-    pub fn entry_by_id(&self, id: &EntryId) -> Result<Option<Row>> {
+    pub fn entry_by_id(&self, id: &EntryId) -> Result<Option<EntryRow>> {
         let Some(birth) = self.find_folder(&id.birth) else { return Ok(None) };
         self.one_row(
             &format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND birth = ? AND ordinal = ?"),
@@ -221,7 +226,7 @@ impl State {
     }
 
     /// The entry whose file was last seen here.
-    pub fn entry_at(&self, at: &Place) -> Result<Option<Row>> {
+    pub fn entry_at(&self, at: &Place) -> Result<Option<EntryRow>> {
         self.one_row(
             &format!("SELECT {COLUMNS} FROM entry e WHERE at_folder = ? AND at_name = ? AND at_sub = ?"),
             (at.folder.0, &at.name[..], at.sub as u8),
@@ -229,7 +234,7 @@ impl State {
     }
 
     /// All entries of one message, dead ones included.
-    pub fn entries_of(&self, digest: &Digest) -> Result<Vec<Row>> {
+    pub fn entries_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
         let mut found = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? ORDER BY key");
         self.rows(&query, [digest.0], |row| {
@@ -240,7 +245,7 @@ impl State {
     }
 
     /// The lowest ordinal that no living entry of this message and birth folder has, and what is known of that id.
-    pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<Row>)> {
+    pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<EntryRow>)> {
         let mut id = EntryId { digest, birth: birth.clone(), ordinal: 0 };
         loop {
             match self.entry_by_id(&id)? {
@@ -284,12 +289,12 @@ impl State {
     }
 
     /// Every entry, dead ones included, in no particular order.
-    pub fn each_entry(&self, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    pub fn each_entry(&self, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
         self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)
     }
 
     /// The next entries, dead ones included, in the order of their numbers.
-    pub fn entry_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+    pub fn entry_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut batch = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE key > ? ORDER BY key LIMIT ?");
         self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
@@ -300,7 +305,7 @@ impl State {
     }
 
     /// The next entries that are not alive, in the order of their numbers.
-    pub fn tombstone_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+    pub fn tombstone_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut batch = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE NOT alive AND key > ? ORDER BY key LIMIT ?");
         self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
@@ -312,7 +317,7 @@ impl State {
 
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth folder,
     /// delivery date, digest and ordinal.
-    pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+    pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
         const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.mtime, e.digest, e.ordinal";
         if base.is_empty() {
             return self.rows(&format!("SELECT {COLUMNS} FROM entry e {ORDER}"), [], each);
@@ -338,7 +343,7 @@ impl State {
     /// How many entries have a register that `base` doesn't cover, and the bytes of the messages that go with them.
     pub fn count_changed_since(&self, base: &Knowledge) -> Result<(u64, u64)> {
         let (mut entries, mut bytes) = (0, 0);
-        let mut count = |row: Row| {
+        let mut count = |row: EntryRow| {
             entries += 1;
             if row.entry.alive() && !base.covers(row.entry.born) {
                 bytes += row.entry.size;
@@ -384,7 +389,7 @@ impl State {
     }
 }
 
-pub(super) fn place(row: &SqlRow<'_>, first: usize) -> Result<Option<Place>> {
+pub(super) fn place(row: &Row<'_>, first: usize) -> Result<Option<Place>> {
     let Some(folder) = row.get::<_, Option<i64>>(first)? else { return Ok(None) };
     Ok(Some(Place { folder: FolderKey(folder), sub: sub(row.get(first + 1)?)?, name: row.get(first + 2)? }))
 }

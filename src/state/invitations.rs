@@ -2,6 +2,7 @@
 
 use super::peers::json;
 use super::{State, damaged};
+use crate::bundle::{ReplicaId, Token};
 use crate::error::Result;
 use crate::model::Knowledge;
 
@@ -11,7 +12,7 @@ pub struct Invited {
     /// What it is called here.
     pub name: String,
     /// The secret that proves its first bundle.
-    pub token: [u8; 32],
+    pub token: Token,
     /// When it was first invited, in milliseconds since 1970 UTC.
     pub made: u64,
     /// What it has for certain: the tip of its first invitation.
@@ -36,7 +37,7 @@ impl State {
             };
             found.push(Invited {
                 name: row.get(0)?,
-                token: row.get(1)?,
+                token: Token::from_bytes(row.get(1)?),
                 made: row.get::<_, i64>(2)?.cast_unsigned(),
                 shown: knowledge(3)?,
                 sent: knowledge(4)?,
@@ -58,7 +59,7 @@ impl State {
                 "INSERT OR REPLACE INTO invitation (token, name, made, shown, sent, sent_number) VALUES (?, ?, ?, ?, ?, ?)",
             )?
             .execute((
-                invited.token,
+                invited.token.to_bytes(),
                 &invited.name,
                 invited.made.cast_signed(),
                 json(&invited.shown),
@@ -74,20 +75,21 @@ impl State {
     }
 
     /// Records that a token was used by the replica with this id: it is good for no other.
-    pub fn set_token_used(&self, token: [u8; 32], used_by: &str) -> Result<()> {
+    pub fn set_token_used(&self, token: Token, used_by: &ReplicaId) -> Result<()> {
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO used_token (token, used_by) VALUES (?, ?)")?
-            .execute((token, used_by))?;
+            .execute((token.to_bytes(), used_by.to_string()))?;
         Ok(())
     }
 
     /// The first of the used tokens for which `is_it` holds, and the replica that has used it.
-    pub fn find_used_token(&self, is_it: impl Fn([u8; 32]) -> bool) -> Result<Option<String>> {
+    pub fn find_used_token(&self, is_it: impl Fn(Token) -> bool) -> Result<Option<ReplicaId>> {
         let mut query = self.conn.prepare_cached("SELECT token, used_by FROM used_token")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
-            if is_it(row.get(0)?) {
-                return Ok(Some(row.get(1)?));
+            if is_it(Token::from_bytes(row.get(0)?)) {
+                let used_by = row.get::<_, String>(1)?.parse();
+                return Ok(Some(used_by.map_err(|_| damaged("the user of a token"))?));
             }
         }
         Ok(None)

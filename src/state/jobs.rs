@@ -1,6 +1,6 @@
 //! Jobs: what was said about them, what follows from that, and what they need besides.
 
-use rusqlite::{OptionalExtension, Row as SqlRow};
+use rusqlite::{OptionalExtension, Row};
 
 use super::{State, clock_from, damaged};
 use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
@@ -70,7 +70,7 @@ fn number(state: JobState) -> i64 {
     STATES.iter().position(|&other| other == state).and_then(|at| i64::try_from(at).ok()).expect("all are listed")
 }
 
-fn job(row: &SqlRow<'_>) -> Result<Job> {
+fn job(row: &Row<'_>) -> Result<Job> {
     let id =
         |column| -> Result<ReplicaId> { row.get::<_, String>(column)?.parse().map_err(|_| damaged("a job's replica")) };
     let state = usize::try_from(row.get::<_, i64>(5)?).ok().and_then(|at| STATES.get(at).copied());
@@ -91,7 +91,7 @@ fn place_in_order(after: Option<(u64, JobKey)>) -> (i64, i64) {
     after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0))
 }
 
-fn said(row: &SqlRow<'_>) -> Result<Said> {
+fn said(row: &Row<'_>) -> Result<Said> {
     let kind = match row.get(1)? {
         0 => StatementKind::Request,
         1 => StatementKind::Cancel,

@@ -22,14 +22,14 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-pub use entries::{EntryKey, Place, Row, Totals};
+pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folders::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
 pub use jobs::{Job, JobKey, Said, StatementKind};
 pub use peers::{Peer, PeerKey};
-pub use trash::{TrashKey, Trashed};
-pub use work::{Discard, Outgoing, Pending};
+pub use trash::{By, Discard, TrashKey, Trashed};
+pub use work::{Outgoing, Pending};
 
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp, StateDigest};

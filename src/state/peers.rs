@@ -1,8 +1,9 @@
 //! Peers: who they are and what they have shown to have.
 
-use rusqlite::Row as SqlRow;
+use rusqlite::Row;
 
 use super::{State, damaged};
+use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, Knowledge, Standing};
 
@@ -16,11 +17,11 @@ pub struct Peer {
     /// Its number.
     pub key: PeerKey,
     /// The fingerprint of its public key.
-    pub id: String,
+    pub id: ReplicaId,
     /// The name by which it is known here.
     pub name: String,
-    /// Its public key, one line in OpenSSH's format.
-    pub public_key: String,
+    /// Its public key.
+    pub public_key: PublicKey,
     /// When it was made known.
     pub added: u64,
     /// When a bundle of it was last imported.
@@ -36,7 +37,7 @@ pub struct Peer {
     /// Whether its state digest differed from the one here at equal knowledge: the next bundle for it is a full one.
     pub suspect: bool,
     /// The token of its invitation to this replica, as long as it has not shown to know this replica.
-    pub token: Option<[u8; 32]>,
+    pub token: Option<Token>,
     /// Whether it is known for its jobs only: no bundles are exchanged with it.
     pub distant: bool,
 }
@@ -44,18 +45,19 @@ pub struct Peer {
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
      sent_number, token, distant";
 
-fn peer(row: &SqlRow<'_>) -> Result<Peer> {
+fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
         let text: Option<String> = row.get(column)?;
         text.map(|text| serde_json::from_str(&text).map_err(|_| damaged("a peer's knowledge"))).transpose()
     };
     let unsigned = |column| row.get::<_, Option<i64>>(column).map(|n| n.map(i64::cast_unsigned));
+    let text = |column| row.get_ref(column).map(|value| value.as_str().unwrap_or_default());
     let newest = unsigned(7)?.map(Incarnation).zip(unsigned(8)?);
     Ok(Peer {
         key: PeerKey(row.get(0)?),
-        id: row.get(1)?,
+        id: text(1)?.parse().map_err(|_| damaged("a peer's id"))?,
         name: row.get(2)?,
-        public_key: row.get(3)?,
+        public_key: PublicKey::from_openssh(text(3)?).map_err(|_| damaged("a peer's public key"))?,
         added: row.get::<_, i64>(4)?.cast_unsigned(),
         last_heard: unsigned(5)?,
         last_sent: unsigned(6)?,
@@ -63,7 +65,7 @@ fn peer(row: &SqlRow<'_>) -> Result<Peer> {
         sent: knowledge(10)?,
         suspect: row.get(11)?,
         sent_number: unsigned(12)?,
-        token: row.get(13)?,
+        token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
     })
 }
@@ -96,16 +98,16 @@ impl State {
     }
 
     /// The peer with this id.
-    pub fn peer_by_id(&self, id: &str) -> Result<Option<Peer>> {
-        self.peer_where("id", id)
+    pub fn peer_by_id(&self, id: &ReplicaId) -> Result<Option<Peer>> {
+        self.peer_where("id", &id.to_string())
     }
 
     /// Makes a peer known.
-    pub fn add_peer(&self, name: &str, id: &str, public_key: &str, now: u64) -> Result<()> {
+    pub fn add_peer(&self, name: &str, public_key: &PublicKey, now: u64) -> Result<()> {
         self.conn.prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?.execute((
-            id,
+            public_key.id().to_string(),
             name,
-            public_key,
+            public_key.to_openssh(),
             now.cast_signed(),
         ))?;
         Ok(())
@@ -178,8 +180,10 @@ impl State {
     }
 
     /// Records the token by which a peer invited this replica, or that the peer knows this replica now.
-    pub fn set_peer_token(&self, key: PeerKey, token: Option<[u8; 32]>) -> Result<()> {
-        self.conn.prepare_cached("UPDATE peer SET token = ? WHERE key = ?")?.execute((token, key.0))?;
+    pub fn set_peer_token(&self, key: PeerKey, token: Option<Token>) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET token = ? WHERE key = ?")?
+            .execute((token.map(Token::to_bytes), key.0))?;
         Ok(())
     }
 

@@ -1,11 +1,47 @@
-//! The trash: what imports have removed, kept for a while.
+//! The trash: what imports have removed, kept for a while, and what is still to be moved there.
 
-use super::{Discard, State, damaged};
+use std::borrow::Cow;
+use std::fmt;
+
+use rusqlite::Row;
+
+use super::entries::place;
+use super::{Place, State, damaged};
 use crate::error::Result;
-use crate::model::{Digest, EntryId, FolderName, Mtime};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 
 /// The number of something in the trash, by which it is restored.
 pub type TrashKey = i64;
+
+/// By whom a message was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By this replica.
+    Here,
+    /// By the peer of this name, or by somebody behind it.
+    Peer(String),
+    /// By nobody: it was left over from a join that did not end.
+    InterruptedJoin,
+}
+
+/// A file that is to be moved to the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discard {
+    /// Its number.
+    pub key: i64,
+    /// Where it was last seen.
+    pub at: Place,
+    /// The id of the entry that it was.
+    pub id: EntryId,
+    /// The flags that were on.
+    pub flags: FlagSet,
+    /// The message's size in bytes.
+    pub size: u64,
+    /// The delivery date.
+    pub mtime: Mtime,
+    /// By whom it was removed.
+    pub by: By,
+}
 
 /// A message in the trash.
 #[derive(Clone, Debug)]
@@ -18,8 +54,8 @@ pub struct Trashed {
     pub id: EntryId,
     /// The folder in which it was.
     pub folder: FolderName,
-    /// The flags that were on, separated by spaces.
-    pub flags: String,
+    /// The flags that were on.
+    pub flags: FlagSet,
     /// Bytes.
     pub size: u64,
     /// The delivery date.
@@ -27,12 +63,129 @@ pub struct Trashed {
     /// When it was removed, in milliseconds since 1970 UTC.
     pub removed: u64,
     /// By whom it was removed.
-    pub reason: String,
+    pub by: By,
 }
 
 const COLUMNS: &str = "key, file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason";
 
+/// How [`By`] is stored. No peer's name holds a space; the name that is one of these words itself is set apart by a prefix.
+const HERE: &str = "here";
+const INTERRUPTED_JOIN: &str = "an interrupted join";
+const PEER: &str = "peer ";
+
+impl By {
+    fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Here => HERE.into(),
+            Self::InterruptedJoin => INTERRUPTED_JOIN.into(),
+            Self::Peer(name) if name == HERE => format!("{PEER}{name}").into(),
+            Self::Peer(name) => name.into(),
+        }
+    }
+
+    fn from_text(text: &str) -> Self {
+        match text {
+            HERE => Self::Here,
+            INTERRUPTED_JOIN => Self::InterruptedJoin,
+            name => Self::Peer(name.strip_prefix(PEER).unwrap_or(name).to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => HERE,
+            Self::Peer(name) => name,
+            Self::InterruptedJoin => INTERRUPTED_JOIN,
+        })
+    }
+}
+
+/// Flags are stored as their names, separated by spaces.
+fn flags_to_text<'f>(flags: impl IntoIterator<Item = &'f Flag>) -> String {
+    flags.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn flags_from_text(text: &str) -> Result<FlagSet> {
+    text.split_ascii_whitespace().map(|flag| flag.parse().map_err(|_| damaged("a removed message's flag"))).collect()
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str> {
+    row.get_ref(column)?.as_str().map_err(|_| damaged("a removed message's record"))
+}
+
+fn folder_name(row: &Row<'_>, column: usize) -> Result<FolderName> {
+    text(row, column)?.parse().map_err(|_| damaged("a folder name"))
+}
+
+/// The id that stands in three columns from this one on.
+fn entry_id(row: &Row<'_>, first: usize) -> Result<EntryId> {
+    let digest = row.get_ref(first)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+    Ok(EntryId {
+        digest: Digest(digest.ok_or_else(|| damaged("a digest"))?),
+        birth: folder_name(row, first + 1)?,
+        ordinal: row.get(first + 2)?,
+    })
+}
+
 impl State {
+    /// Notes a file that is to be moved to the trash.
+    pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, by: &By) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                at.folder.0,
+                at.sub as u8,
+                &at.name[..],
+                id.digest.0,
+                id.birth.as_str(),
+                id.ordinal,
+                flags_to_text(entry.flags_on()),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                by.to_text(),
+            ))?;
+        Ok(())
+    }
+
+    /// Whether a file is to be moved to the trash.
+    pub fn is_discarded(&self, at: &Place) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
+        Ok(query.exists((at.folder.0, at.sub as u8, &at.name[..]))?)
+    }
+
+    /// Files that are to be moved to the trash.
+    pub fn discard_batch(&self, after: i64, limit: u32) -> Result<Vec<Discard>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason FROM discard
+             WHERE key > ? ORDER BY key LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::new();
+        while let Some(row) = rows.next()? {
+            batch.push(Discard {
+                key: row.get(0)?,
+                at: place(row, 1)?.ok_or_else(|| damaged("the place of a removed file"))?,
+                id: entry_id(row, 4)?,
+                flags: flags_from_text(text(row, 7)?)?,
+                size: row.get::<_, i64>(8)?.cast_unsigned(),
+                mtime: Mtime(row.get(9)?),
+                by: By::from_text(text(row, 10)?),
+            });
+        }
+        Ok(batch)
+    }
+
+    /// The file was moved to the trash, or is not there any more.
+    pub fn remove_discard(&self, key: i64) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
+        Ok(())
+    }
+
     /// Records a file that was moved to the trash.
     pub fn add_trash(&self, file: &str, discard: &Discard, folder: &FolderName, now: u64) -> Result<()> {
         self.conn
@@ -46,11 +199,11 @@ impl State {
                 discard.id.birth.as_str(),
                 discard.id.ordinal,
                 folder.as_str(),
-                &discard.flags,
+                flags_to_text(&discard.flags),
                 discard.size.cast_signed(),
                 discard.mtime.0,
                 now.cast_signed(),
-                &discard.reason,
+                discard.by.to_text(),
             ))?;
         Ok(())
     }
@@ -60,25 +213,16 @@ impl State {
         let mut rows = query.query(params)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let digest = row.get_ref(2)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
-            let name = |column| -> Result<FolderName> {
-                let text = row.get_ref(column)?.as_str().ok().and_then(|name| name.parse().ok());
-                text.ok_or_else(|| damaged("a folder name"))
-            };
             found.push(Trashed {
                 key: row.get(0)?,
                 file: row.get(1)?,
-                id: EntryId {
-                    digest: Digest(digest.ok_or_else(|| damaged("a digest"))?),
-                    birth: name(3)?,
-                    ordinal: row.get(4)?,
-                },
-                folder: name(5)?,
-                flags: row.get(6)?,
+                id: entry_id(row, 2)?,
+                folder: folder_name(row, 5)?,
+                flags: flags_from_text(text(row, 6)?)?,
                 size: row.get::<_, i64>(7)?.cast_unsigned(),
                 mtime: Mtime(row.get(8)?),
                 removed: row.get::<_, i64>(9)?.cast_unsigned(),
-                reason: row.get(10)?,
+                by: By::from_text(text(row, 10)?),
             });
         }
         Ok(found)
@@ -103,5 +247,34 @@ impl State {
     pub fn remove_trash(&self, key: TrashKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM trash WHERE key = ?")?.execute([key])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_whom_a_message_was_removed_is_stored_as_one_text_each() {
+        let peer = |name: &str| By::Peer(name.to_owned());
+        for (by, text) in [
+            (By::Here, "here"),
+            (peer("laptop"), "laptop"),
+            (peer("peer"), "peer"),
+            (peer("here"), "peer here"),
+            (By::InterruptedJoin, "an interrupted join"),
+        ] {
+            assert_eq!((by.to_text().as_ref(), By::from_text(text)), (text, by.clone()));
+        }
+        assert_eq!(peer("here").to_string(), "here");
+    }
+
+    #[test]
+    fn no_flag_is_lost_in_silence() {
+        let flags: FlagSet = [Flag::Info(b'S'), Flag::Recent, Flag::keyword("$Forwarded").unwrap()].into();
+        assert_eq!(flags_to_text(&flags), "S recent keyword:$Forwarded");
+        assert_eq!(flags_from_text("S recent keyword:$Forwarded").unwrap(), flags);
+        assert_eq!(flags_from_text("").unwrap(), FlagSet::new());
+        assert!(flags_from_text("S seen").is_err());
     }
 }

@@ -2,10 +2,10 @@
 //! The latter are temporary tables, so that they cost no memory however long they get.
 
 use super::entries::{place, sub};
-use super::{EntryKey, FolderKey, Place, Row, State, damaged};
+use super::{EntryKey, EntryRow, FolderKey, Place, State, damaged};
 use crate::error::Result;
 use crate::maildir::Sub;
-use crate::model::{Digest, Entry, EntryId, Mtime};
+use crate::model::{Digest, Mtime};
 
 /// What is to be done on disk for an entry. The entry's recorded place is where its file will be afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,25 +18,6 @@ pub enum Pending {
     Move(Place),
     /// The file was changed by somebody else meanwhile: to be looked at again after the next scan.
     Reconsider,
-}
-
-/// A file that is to be moved to the trash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discard {
-    /// Its number.
-    pub key: i64,
-    /// Where it was last seen.
-    pub at: Place,
-    /// The id of the entry that it was.
-    pub id: EntryId,
-    /// The flags that were on, separated by spaces.
-    pub flags: String,
-    /// The message's size in bytes.
-    pub size: u64,
-    /// The delivery date.
-    pub mtime: Mtime,
-    /// By whom it was removed.
-    pub reason: String,
 }
 
 /// A message that a bundle will hold.
@@ -103,7 +84,7 @@ impl State {
     }
 
     /// The next entries for which something is to be done, in the order of their numbers.
-    pub fn pending_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<(Row, Pending)>> {
+    pub fn pending_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<(EntryRow, Pending)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT entry, kind, from_folder, from_sub, from_name FROM pending WHERE entry > ? ORDER BY entry LIMIT ?",
         )?;
@@ -142,7 +123,7 @@ impl State {
     }
 
     /// The entries of this message, in this folder, whose contents are nowhere on this machine.
-    pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<Row>> {
+    pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<EntryRow>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key FROM entry e JOIN missing m ON m.entry = e.key WHERE e.digest = ? AND e.folder = ? AND e.alive
              ORDER BY e.key",
@@ -152,75 +133,12 @@ impl State {
     }
 
     /// Entries that still await their contents.
-    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<Row>> {
+    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut query = self
             .conn
             .prepare_cached("SELECT entry FROM pending WHERE kind = 0 AND entry > ? ORDER BY entry LIMIT ?")?;
         let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
-    }
-
-    /// Notes a file that is to be moved to the trash.
-    pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, reason: &str) -> Result<()> {
-        let flags = entry.flags_on().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        self.conn
-            .prepare_cached(
-                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                at.folder.0,
-                at.sub as u8,
-                &at.name[..],
-                id.digest.0,
-                id.birth.as_str(),
-                id.ordinal,
-                flags,
-                entry.size.cast_signed(),
-                entry.mtime.0,
-                reason,
-            ))?;
-        Ok(())
-    }
-
-    /// Whether a file is to be moved to the trash.
-    pub fn is_discarded(&self, at: &Place) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
-        Ok(query.exists((at.folder.0, at.sub as u8, &at.name[..]))?)
-    }
-
-    /// Files that are to be moved to the trash.
-    pub fn discard_batch(&self, after: i64, limit: u32) -> Result<Vec<Discard>> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason FROM discard
-             WHERE key > ? ORDER BY key LIMIT ?",
-        )?;
-        let mut rows = query.query((after, limit))?;
-        let mut batch = Vec::new();
-        while let Some(row) = rows.next()? {
-            let digest = row.get_ref(4)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
-            let birth = row.get_ref(5)?.as_str().ok().and_then(|name| name.parse().ok());
-            batch.push(Discard {
-                key: row.get(0)?,
-                at: place(row, 1)?.ok_or_else(|| damaged("the place of a removed file"))?,
-                id: EntryId {
-                    digest: Digest(digest.ok_or_else(|| damaged("a digest"))?),
-                    birth: birth.ok_or_else(|| damaged("a folder name"))?,
-                    ordinal: row.get(6)?,
-                },
-                flags: row.get(7)?,
-                size: row.get::<_, i64>(8)?.cast_unsigned(),
-                mtime: Mtime(row.get(9)?),
-                reason: row.get(10)?,
-            });
-        }
-        Ok(batch)
-    }
-
-    /// The file was moved to the trash, or is not there any more.
-    pub fn remove_discard(&self, key: i64) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
-        Ok(())
     }
 
     /// The entry is alive, but its contents are nowhere on this machine.
@@ -236,7 +154,7 @@ impl State {
     }
 
     /// The entries of this message whose contents are nowhere on this machine.
-    pub fn missing_of(&self, digest: &Digest) -> Result<Vec<Row>> {
+    pub fn missing_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key FROM entry e JOIN missing m ON m.entry = e.key WHERE e.digest = ? AND e.alive",
         )?;

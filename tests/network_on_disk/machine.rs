@@ -221,7 +221,7 @@ impl Machine {
             );
         }
         let peeked = self.peek();
-        let alive = |row: mailsync::state::Row| {
+        let alive = |row: mailsync::state::EntryRow| {
             if row.entry.alive() {
                 all.insert(row.id.digest);
             }
@@ -249,7 +249,7 @@ impl Machine {
     pub fn view(&self) -> View {
         let peeked = self.peek();
         let mut view = View::default();
-        let add = |row: mailsync::state::Row| {
+        let add = |row: mailsync::state::EntryRow| {
             if row.entry.alive() {
                 let entry = row.entry;
                 view.folders.insert(entry.location.1.clone());

@@ -577,7 +577,7 @@ impl Network {
     /// Joins what the replica's state holds into everything.
     fn record(&mut self, replica: &Replica) {
         let entries = &mut self.everything.0;
-        let add = |row: mailsync::state::Row| {
+        let add = |row: mailsync::state::EntryRow| {
             let merged = entries.get(&row.id).map_or_else(|| row.entry.clone(), |before| before.merge(&row.entry));
             entries.insert(row.id, merged);
             Ok(())
