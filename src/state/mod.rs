@@ -10,30 +10,35 @@ mod folders;
 mod history;
 mod invitations;
 mod jobs;
+mod knowledge;
+mod lists;
+mod meta;
 mod peers;
+mod pending;
 mod schema;
 mod trash;
-mod work;
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::types::{FromSql, ToSql};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folders::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
 pub use jobs::{Job, JobKey, Said, StatementKind};
+pub use lists::Outgoing;
+pub use meta::{Identity, RootBefore};
 pub use peers::{Peer, PeerKey};
+pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
-pub use work::{Outgoing, Pending};
 
 use crate::error::{Error, Result};
-use crate::model::{Clock, Incarnation, Knowledge, Stamp, StateDigest};
+use crate::model::{Clock, Digest, Incarnation, StateDigest};
 use folders::Folders;
+use meta::name;
 
 /// An open state database.
 #[derive(Debug)]
@@ -53,50 +58,14 @@ pub struct Transaction<'s> {
     open: bool,
 }
 
-/// By what a state file is known: a copy of it, or one that was put back from a backup, differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its inode.
-    pub inode: u64,
-    /// The machine that it is on.
-    pub machine: String,
-    /// When the file was made, in nanoseconds since 1970 UTC, where the file system tells: an inode number is often given
-    /// again to the next file.
-    pub born: Option<i64>,
-}
-
-/// What a mail root held before a join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootBefore {
-    /// No message: all that an interrupted join has left there is its own.
-    Empty,
-    /// Mail.
-    Mail,
-}
-
-/// Names of single values.
-mod meta {
-    pub const DIGEST: &str = "state-digest";
-    pub const INCARNATION: &str = "incarnation";
-    pub const NUMBER: &str = "bundle-number";
-    pub const INITIAL: &str = "initial-scan-due";
-    pub const LEFTOVERS: &str = "tmp-may-hold-leftovers";
-    pub const RESTORED: &str = "restored-trash-file";
-    pub const INODE: &str = "inode";
-    pub const MACHINE: &str = "machine";
-    pub const JOINING: &str = "joining";
-    pub const RESTORED_STATE: &str = "state-was-restored";
-    pub const BORN: &str = "born";
-}
-
 impl State {
     /// Makes a new state database. It must not exist.
     pub fn create(path: &Path, incarnation: Incarnation) -> Result<Self> {
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
         configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
-        state.set_meta(meta::INCARNATION, incarnation.0.cast_signed())?;
-        state.set_meta(meta::INITIAL, 1)?;
+        state.set_meta(name::INCARNATION, incarnation.0.cast_signed())?;
+        state.set_meta(name::INITIAL, 1)?;
         Ok(state)
     }
 
@@ -155,26 +124,10 @@ impl State {
 
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
-        let digest = self.meta::<Vec<u8>>(meta::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
+        let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
         self.digest_stored.set(digest);
-        Ok(())
-    }
-
-    fn meta<T: FromSql>(&self, name: &str) -> Result<Option<T>> {
-        let mut query = self.conn.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
-        Ok(query.query_row([name], |row| row.get(0)).optional()?)
-    }
-
-    fn set_meta(&self, name: &str, value: impl ToSql) -> Result<()> {
-        let mut statement = self.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")?;
-        statement.execute((name, value))?;
-        Ok(())
-    }
-
-    fn clear_meta(&self, name: &str) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM meta WHERE name = ?")?.execute([name])?;
         Ok(())
     }
 
@@ -195,183 +148,11 @@ impl State {
         self.digest.set(digest);
     }
 
-    /// The replica's present incarnation.
-    pub fn incarnation(&self) -> Result<Incarnation> {
-        let stored: Option<i64> = self.meta(meta::INCARNATION)?;
-        let stored = stored.ok_or_else(|| Error::failed("the state database names no incarnation"))?;
-        Ok(Incarnation(stored.cast_unsigned()))
-    }
-
-    /// Starts a new incarnation, which has issued no stamp yet.
-    pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<()> {
-        self.conn.execute("DELETE FROM issued", [])?;
-        self.set_meta(meta::INCARNATION, incarnation.0.cast_signed())
-    }
-
-    /// By what the state file was known when it was last written to.
-    pub fn home(&self) -> Result<Option<Identity>> {
-        let inode: Option<i64> = self.meta(meta::INODE)?;
-        let machine: Option<String> = self.meta(meta::MACHINE)?;
-        let born: Option<i64> = self.meta(meta::BORN)?;
-        Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
-    }
-
-    /// Records by what the state file is known.
-    pub fn set_home(&self, home: &Identity) -> Result<()> {
-        self.set_meta(meta::INODE, home.inode.cast_signed())?;
-        self.set_meta(meta::MACHINE, &home.machine)?;
-        match home.born {
-            Some(born) => self.set_meta(meta::BORN, born),
-            None => self.clear_meta(meta::BORN),
-        }
-    }
-
-    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
-    /// incarnation is not known for certain.
-    pub fn was_restored(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(meta::RESTORED_STATE)?.is_some())
-    }
-
-    /// Records that this replica was copied or put back to an earlier state.
-    pub fn set_was_restored(&self) -> Result<()> {
-        self.set_meta(meta::RESTORED_STATE, 1)
-    }
-
-    /// Whether the first scan has not been completed yet.
-    pub fn initial_scan_due(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(meta::INITIAL)?.is_some())
-    }
-
-    /// Records that the first scan was completed.
-    pub fn initial_scan_done(&self) -> Result<()> {
-        self.clear_meta(meta::INITIAL)
-    }
-
-    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
-    pub fn joining(&self) -> Result<Option<RootBefore>> {
-        Ok(self.meta::<i64>(meta::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
-    }
-
-    /// Records that a join has begun, or is complete.
-    pub fn set_joining(&self, joining: Option<RootBefore>) -> Result<()> {
-        match joining {
-            Some(before) => self.set_meta(meta::JOINING, i64::from(before == RootBefore::Empty)),
-            None => self.clear_meta(meta::JOINING),
-        }
-    }
-
-    /// Whether an import that did not end may have left files in a `tmp/`.
-    pub fn leftovers(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(meta::LEFTOVERS)?.is_some())
-    }
-
-    /// Records whether an import may have left files in a `tmp/`.
-    pub fn set_leftovers(&self, leftovers: bool) -> Result<()> {
-        if leftovers { self.set_meta(meta::LEFTOVERS, 1) } else { self.clear_meta(meta::LEFTOVERS) }
-    }
-
-    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
-    pub fn restored(&self) -> Result<Option<String>> {
-        self.meta(meta::RESTORED)
-    }
-
-    /// Records that the message of a file in the trash was brought back.
-    pub fn set_restored(&self, file: &str) -> Result<()> {
-        self.set_meta(meta::RESTORED, file)
-    }
-
-    /// The file was removed.
-    pub fn clear_restored(&self) -> Result<()> {
-        self.clear_meta(meta::RESTORED)
-    }
-
-    /// The number for the next bundle; every call gives a greater one.
-    pub fn next_number(&self) -> Result<u64> {
-        let number = self.meta::<i64>(meta::NUMBER)?.unwrap_or(0) + 1;
-        self.set_meta(meta::NUMBER, number)?;
-        Ok(number.cast_unsigned())
-    }
-
-    /// What this replica knows.
-    pub fn knowledge(&self) -> Result<Knowledge> {
-        self.knowledge_column("SELECT incarnation, known FROM knowledge WHERE known > 0")
-    }
-
-    /// The knowledge of all removals that were purged.
-    pub fn horizon(&self) -> Result<Knowledge> {
-        self.knowledge_column("SELECT incarnation, horizon FROM knowledge WHERE horizon > 0")
-    }
-
-    fn knowledge_column(&self, query: &str) -> Result<Knowledge> {
+    /// The digests that a query gives in its first column.
+    fn digests(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<Digest>> {
         let mut query = self.conn.prepare_cached(query)?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-        rows.map(|row| {
-            let (incarnation, clock) = row?;
-            Ok((Incarnation(incarnation.cast_unsigned()), clock_from(clock)?))
-        })
-        .collect()
-    }
-
-    /// Records what this replica knows.
-    pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
-        self.conn.execute("UPDATE knowledge SET known = 0", [])?;
-        let mut statement = self.conn.prepare_cached(
-            "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, ?, 0)
-             ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known",
-        )?;
-        for (incarnation, clock) in knowledge.iter() {
-            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
-        }
-        Ok(())
-    }
-
-    /// Records which removals were purged.
-    pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
-        let mut statement = self.conn.prepare_cached(
-            "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, 0, ?)
-             ON CONFLICT (incarnation) DO UPDATE SET horizon = excluded.horizon",
-        )?;
-        for (incarnation, clock) in horizon.iter() {
-            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
-        }
-        Ok(())
-    }
-
-    /// Issues a stamp for changes made at `now` (milliseconds since 1970 UTC), above everything known.
-    ///
-    /// # Errors
-    /// The clock is used up: a peer's is wrong by thousands of years.
-    pub fn issue(&self, now: u64) -> Result<Stamp> {
-        let mut knowledge = self.knowledge()?;
-        let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {
-            Error::failed("making a stamp: the clock that the peers have shown is at its end, thousands of years ahead")
-                .advise("find the machine whose clock is wrong and make a new replica there")
-        })?;
-        let stamp = Stamp { clock, incarnation: self.incarnation()? };
-        knowledge.learn(stamp);
-        self.set_knowledge(&knowledge)?;
-        self.record_issued(clock)?;
-        Ok(stamp)
-    }
-
-    /// Records that the present incarnation has issued a stamp with this clock.
-    pub fn record_issued(&self, clock: Clock) -> Result<()> {
-        let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO issued (clock) VALUES (?)")?;
-        statement.execute([clock.bits().cast_signed()])?;
-        Ok(())
-    }
-
-    /// Whether the present incarnation has issued a stamp with this clock.
-    pub fn has_issued(&self, clock: Clock) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM issued WHERE clock = ?")?;
-        Ok(query.exists([clock.bits().cast_signed()])?)
-    }
-
-    /// The clocks of the stamps that the present incarnation has issued after `base`, ascending.
-    pub fn issued_after(&self, base: Clock) -> Result<Vec<Clock>> {
-        let mut query = self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock")?;
-        let rows = query.query_map([base.bits().cast_signed()], |row| row.get(0))?;
-        rows.map(|row| clock_from(row?)).collect()
+        let rows = query.query_map(params, |row| Ok(Digest(row.get(0)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Asks `SQLite` whether the database is whole. Returns what it finds wrong.
@@ -387,7 +168,7 @@ impl Transaction<'_> {
     pub fn commit(mut self) -> Result<()> {
         let digest = self.state.digest.get();
         if digest != self.state.digest_stored.get() {
-            self.state.set_meta(meta::DIGEST, digest.to_bytes())?;
+            self.state.set_meta(name::DIGEST, digest.to_bytes())?;
         }
         self.state.conn.execute_batch("COMMIT")?;
         self.state.digest_stored.set(digest);

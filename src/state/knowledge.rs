@@ -1,0 +1,89 @@
+//! What this replica knows and has forgotten, and the stamps that it has issued.
+
+use super::{State, clock_from};
+use crate::error::{Error, Result};
+use crate::model::{Clock, Incarnation, Knowledge, Stamp};
+
+impl State {
+    /// What this replica knows.
+    pub fn knowledge(&self) -> Result<Knowledge> {
+        self.knowledge_column("SELECT incarnation, known FROM knowledge WHERE known > 0")
+    }
+
+    /// The knowledge of all removals that were purged.
+    pub fn horizon(&self) -> Result<Knowledge> {
+        self.knowledge_column("SELECT incarnation, horizon FROM knowledge WHERE horizon > 0")
+    }
+
+    fn knowledge_column(&self, query: &str) -> Result<Knowledge> {
+        let mut query = self.conn.prepare_cached(query)?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        rows.map(|row| {
+            let (incarnation, clock) = row?;
+            Ok((Incarnation(incarnation.cast_unsigned()), clock_from(clock)?))
+        })
+        .collect()
+    }
+
+    /// Records what this replica knows.
+    pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
+        self.conn.execute("UPDATE knowledge SET known = 0", [])?;
+        let mut statement = self.conn.prepare_cached(
+            "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, ?, 0)
+             ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known",
+        )?;
+        for (incarnation, clock) in knowledge.iter() {
+            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
+        }
+        Ok(())
+    }
+
+    /// Records which removals were purged.
+    pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
+        let mut statement = self.conn.prepare_cached(
+            "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, 0, ?)
+             ON CONFLICT (incarnation) DO UPDATE SET horizon = excluded.horizon",
+        )?;
+        for (incarnation, clock) in horizon.iter() {
+            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
+        }
+        Ok(())
+    }
+
+    /// Issues a stamp for changes made at `now` (milliseconds since 1970 UTC), above everything known.
+    ///
+    /// # Errors
+    /// The clock is used up: a peer's is wrong by thousands of years.
+    pub fn issue(&self, now: u64) -> Result<Stamp> {
+        let mut knowledge = self.knowledge()?;
+        let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {
+            Error::failed("making a stamp: the clock that the peers have shown is at its end, thousands of years ahead")
+                .advise("find the machine whose clock is wrong and make a new replica there")
+        })?;
+        let stamp = Stamp { clock, incarnation: self.incarnation()? };
+        knowledge.learn(stamp);
+        self.set_knowledge(&knowledge)?;
+        self.record_issued(clock)?;
+        Ok(stamp)
+    }
+
+    /// Records that the present incarnation has issued a stamp with this clock.
+    pub fn record_issued(&self, clock: Clock) -> Result<()> {
+        let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO issued (clock) VALUES (?)")?;
+        statement.execute([clock.bits().cast_signed()])?;
+        Ok(())
+    }
+
+    /// Whether the present incarnation has issued a stamp with this clock.
+    pub fn has_issued(&self, clock: Clock) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM issued WHERE clock = ?")?;
+        Ok(query.exists([clock.bits().cast_signed()])?)
+    }
+
+    /// The clocks of the stamps that the present incarnation has issued after `base`, ascending.
+    pub fn issued_after(&self, base: Clock) -> Result<Vec<Clock>> {
+        let mut query = self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock")?;
+        let rows = query.query_map([base.bits().cast_signed()], |row| row.get(0))?;
+        rows.map(|row| clock_from(row?)).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! The lists that a scan and an export keep while they run: temporary tables, so that they cost no memory however long they
+//! get.
+
+use super::entries::{place, sub};
+use super::{FolderKey, Place, State};
+use crate::error::Result;
+use crate::maildir::Sub;
+use crate::model::{Digest, Mtime};
+
+/// A message that a bundle will hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The message.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// The delivery date.
+    pub mtime: Mtime,
+    /// Where its file was last seen; `None` if it has to be looked for elsewhere.
+    pub at: Option<Place>,
+}
+
+impl State {
+    /// Begins the list of files that a scan has found and not recognised by name.
+    pub fn clear_found(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS found (
+                 key INTEGER PRIMARY KEY, folder INTEGER NOT NULL, sub INTEGER NOT NULL, name BLOB NOT NULL);
+             DELETE FROM temp.found;",
+        )?;
+        Ok(())
+    }
+
+    /// Adds a file to the list.
+    pub fn add_found(&self, folder: FolderKey, sub: Sub, name: &[u8]) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO temp.found (folder, sub, name) VALUES (?, ?, ?)")?
+            .execute((folder.0, sub as u8, name))?;
+        Ok(())
+    }
+
+    /// Takes a folder's files off the list again.
+    pub fn remove_found(&self, folder: FolderKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM temp.found WHERE folder = ?")?.execute([folder.0])?;
+        Ok(())
+    }
+
+    /// How long the list is.
+    pub fn count_found(&self) -> Result<u64> {
+        Ok(self.conn.query_row("SELECT COUNT(*) FROM temp.found", [], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The next files on the list, after the one with the number `after`.
+    pub fn found_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Place)>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT key, folder, sub, name FROM temp.found WHERE key > ? ORDER BY key LIMIT ?")?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::new();
+        while let Some(row) = rows.next()? {
+            let at = Place { folder: FolderKey(row.get(1)?), sub: sub(row.get(2)?)?, name: row.get(3)? };
+            batch.push((row.get(0)?, at));
+        }
+        Ok(batch)
+    }
+
+    /// Begins the list of messages that a bundle will hold.
+    pub fn clear_outgoing(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS outgoing (
+                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+                 folder INTEGER, sub INTEGER, name BLOB);
+             DELETE FROM temp.outgoing;",
+        )?;
+        Ok(())
+    }
+
+    /// Adds a message to the list.
+    pub fn add_outgoing(&self, message: &Outgoing) -> Result<()> {
+        let at = message.at.as_ref();
+        self.conn
+            .prepare_cached(
+                "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                message.digest.0,
+                message.size.cast_signed(),
+                message.mtime.0,
+                at.map(|at| at.folder.0),
+                at.map(|at| at.sub as u8),
+                at.map(|at| &at.name[..]),
+            ))?;
+        Ok(())
+    }
+
+    /// The next messages on the list, after the one with the number `after`.
+    pub fn outgoing_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Outgoing)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT key, digest, size, mtime, folder, sub, name FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut batch = Vec::new();
+        while let Some(row) = rows.next()? {
+            let message = Outgoing {
+                digest: Digest(row.get(1)?),
+                size: row.get::<_, i64>(2)?.cast_unsigned(),
+                mtime: Mtime(row.get(3)?),
+                at: place(row, 4)?,
+            };
+            batch.push((row.get(0)?, message));
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,159 @@
+//! Single values: which incarnation this is, where it lives, what is under way.
+
+use rusqlite::OptionalExtension;
+use rusqlite::types::{FromSql, ToSql};
+
+use super::State;
+use crate::error::{Error, Result};
+use crate::model::Incarnation;
+
+/// The names of the values.
+pub(super) mod name {
+    pub const DIGEST: &str = "state-digest";
+    pub const INCARNATION: &str = "incarnation";
+    pub const NUMBER: &str = "bundle-number";
+    pub const INITIAL: &str = "initial-scan-due";
+    pub const LEFTOVERS: &str = "tmp-may-hold-leftovers";
+    pub const RESTORED: &str = "restored-trash-file";
+    pub const INODE: &str = "inode";
+    pub const MACHINE: &str = "machine";
+    pub const JOINING: &str = "joining";
+    pub const RESTORED_STATE: &str = "state-was-restored";
+    pub const BORN: &str = "born";
+}
+
+/// By what a state file is known: a copy of it, or one that was put back from a backup, differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its inode.
+    pub inode: u64,
+    /// The machine that it is on.
+    pub machine: String,
+    /// When the file was made, in nanoseconds since 1970 UTC, where the file system tells: an inode number is often given
+    /// again to the next file.
+    pub born: Option<i64>,
+}
+
+/// What a mail root held before a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootBefore {
+    /// No message: all that an interrupted join has left there is its own.
+    Empty,
+    /// Mail.
+    Mail,
+}
+
+impl State {
+    pub(super) fn meta<T: FromSql>(&self, name: &str) -> Result<Option<T>> {
+        let mut query = self.conn.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
+        Ok(query.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    pub(super) fn set_meta(&self, name: &str, value: impl ToSql) -> Result<()> {
+        let mut statement = self.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")?;
+        statement.execute((name, value))?;
+        Ok(())
+    }
+
+    pub(super) fn clear_meta(&self, name: &str) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM meta WHERE name = ?")?.execute([name])?;
+        Ok(())
+    }
+
+    /// The replica's present incarnation.
+    pub fn incarnation(&self) -> Result<Incarnation> {
+        let stored: Option<i64> = self.meta(name::INCARNATION)?;
+        let stored = stored.ok_or_else(|| Error::failed("the state database names no incarnation"))?;
+        Ok(Incarnation(stored.cast_unsigned()))
+    }
+
+    /// Starts a new incarnation, which has issued no stamp yet.
+    pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<()> {
+        self.conn.execute("DELETE FROM issued", [])?;
+        self.set_meta(name::INCARNATION, incarnation.0.cast_signed())
+    }
+
+    /// By what the state file was known when it was last written to.
+    pub fn home(&self) -> Result<Option<Identity>> {
+        let inode: Option<i64> = self.meta(name::INODE)?;
+        let machine: Option<String> = self.meta(name::MACHINE)?;
+        let born: Option<i64> = self.meta(name::BORN)?;
+        Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
+    }
+
+    /// Records by what the state file is known.
+    pub fn set_home(&self, home: &Identity) -> Result<()> {
+        self.set_meta(name::INODE, home.inode.cast_signed())?;
+        self.set_meta(name::MACHINE, &home.machine)?;
+        match home.born {
+            Some(born) => self.set_meta(name::BORN, born),
+            None => self.clear_meta(name::BORN),
+        }
+    }
+
+    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
+    /// incarnation is not known for certain.
+    pub fn was_restored(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::RESTORED_STATE)?.is_some())
+    }
+
+    /// Records that this replica was copied or put back to an earlier state.
+    pub fn set_was_restored(&self) -> Result<()> {
+        self.set_meta(name::RESTORED_STATE, 1)
+    }
+
+    /// Whether the first scan has not been completed yet.
+    pub fn initial_scan_due(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::INITIAL)?.is_some())
+    }
+
+    /// Records that the first scan was completed.
+    pub fn initial_scan_done(&self) -> Result<()> {
+        self.clear_meta(name::INITIAL)
+    }
+
+    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
+    pub fn joining(&self) -> Result<Option<RootBefore>> {
+        Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
+    }
+
+    /// Records that a join has begun, or is complete.
+    pub fn set_joining(&self, joining: Option<RootBefore>) -> Result<()> {
+        match joining {
+            Some(before) => self.set_meta(name::JOINING, i64::from(before == RootBefore::Empty)),
+            None => self.clear_meta(name::JOINING),
+        }
+    }
+
+    /// Whether an import that did not end may have left files in a `tmp/`.
+    pub fn leftovers(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
+    }
+
+    /// Records whether an import may have left files in a `tmp/`.
+    pub fn set_leftovers(&self, leftovers: bool) -> Result<()> {
+        if leftovers { self.set_meta(name::LEFTOVERS, 1) } else { self.clear_meta(name::LEFTOVERS) }
+    }
+
+    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
+    pub fn restored(&self) -> Result<Option<String>> {
+        self.meta(name::RESTORED)
+    }
+
+    /// Records that the message of a file in the trash was brought back.
+    pub fn set_restored(&self, file: &str) -> Result<()> {
+        self.set_meta(name::RESTORED, file)
+    }
+
+    /// The file was removed.
+    pub fn clear_restored(&self) -> Result<()> {
+        self.clear_meta(name::RESTORED)
+    }
+
+    /// The number for the next bundle; every call gives a greater one.
+    pub fn next_number(&self) -> Result<u64> {
+        let number = self.meta::<i64>(name::NUMBER)?.unwrap_or(0) + 1;
+        self.set_meta(name::NUMBER, number)?;
+        Ok(number.cast_unsigned())
+    }
+}
