@@ -8,15 +8,16 @@
 
 mod simulation;
 
+use mailsync::model::Flag;
 use simulation::{
-    Events, Explored, History, Restores, Tally, asked_for, every_history, number_asked_for, run_all_well,
-    run_and_check_each_step, run_and_heal,
+    Beginning, Events, Explored, History, Network, OldMail, Op, Restores, Setup, Step, Tally, asked_for, every_history,
+    number_asked_for, run_all_well, run_and_check_each_step, run_and_heal,
 };
 
 fn dense(first: u64, events: Events) -> Tally {
     let restores = if events.restores { Restores::Noticed } else { Restores::Never };
     let tally = run_all_well(
-        asked_for(first, 1500),
+        asked_for(first, 600),
         |seed| History::dense(seed, 60, events),
         |history| run_and_check_each_step(history, restores),
     );
@@ -47,22 +48,60 @@ fn replicas_whose_neighbours_go_and_come_back_hold_what_they_know() {
     assert!(tally.parted > 0 && tally.met > 0 && tally.anew > 0, "histories that test nothing: {tally:?}");
 }
 
-/// With everything at once about one history of a million is wrong all the same. What is left then is what any loss of memory
-/// leaves: the digests in bundles find it, and full bundles heal it.
+/// With everything at once some histories of a million are not exactly what the join of all writes says. They end with the
+/// same mail everywhere all the same, and nothing is lost.
 #[test]
-fn when_everything_happens_at_once_what_goes_wrong_is_found_and_healed() {
+fn when_everything_happens_at_once_all_end_with_the_same_mail() {
     let tally = run_all_well(
-        asked_for(8_000_000, 1500),
+        asked_for(8_000_000, 600),
         |seed| History::dense(seed, 60, Events { restores: true, late: true, peers: true }),
         |history| {
             run_and_check_each_step(history, Restores::Noticed).or_else(|wrong| {
                 println!("{wrong}");
-                let tally = run_and_heal(history, Restores::Noticed)?;
-                if tally.differed == 0 { Err(format!("{wrong}, and nobody notices")) } else { Ok(tally) }
+                run_and_heal(history, Restores::Noticed)
             })
         },
     );
-    assert!(tally.restored > 0 && tally.joined > 0 && tally.parted > 0, "histories that test nothing: {tally:?}");
+    assert!(tally.restored > 0 && tally.parted > 0, "histories that test nothing: {tally:?}");
+}
+
+/// What is left to go wrong: replica 0 has removed a message, and forgotten that; replica 1, restored from a backup of before,
+/// clears a flag of it, tells replica 2, and gives the message up when it hears of the removal. Its change of the flag is in no
+/// horizon. Replica 0 gets the message again, with the flag. The digests show that 1 and 2 differ, and full bundles heal it.
+#[test]
+fn a_change_to_what_others_have_forgotten_is_found_by_the_digests_and_healed() {
+    let mail = |flags: &str| OldMail { message: 0, folder: 0, flags: flags.bytes().map(Flag::Info).collect() };
+    let setup = Setup {
+        seed: 1,
+        messages: 1,
+        folders: 1,
+        edges: vec![(1, 0), (1, 2)],
+        skews: vec![0, 300, 0],
+        old_mail: vec![vec![], vec![mail("FS")], vec![]],
+        late: 0,
+        beginning: Beginning::Alone,
+    };
+    let arrives = Op::Carry { bundle: 0, arrives: true, stays: false };
+    let steps = [
+        (1, Op::Save),
+        (1, Op::Remove { entry: 0 }),
+        (1, Op::Export { neighbour: 0, since_last: false }),
+        (0, arrives.clone()),
+        (1, Op::Restore),
+        (1, Op::SetFlag { entry: 0, flag: Flag::Info(b'F'), on: false }),
+        (1, Op::Export { neighbour: 1, since_last: false }),
+        (2, arrives.clone()),
+        (0, Op::Purge),
+        (0, Op::Export { neighbour: 0, since_last: true }),
+        (1, arrives),
+        (0, Op::Deliver { message: 0, folder: 0, flags: vec![Flag::Info(b'F')] }),
+    ];
+    let steps = steps.map(|(at, op)| Step { after: 1, at, op }).to_vec();
+    let history = History { setup, steps };
+    let wrong = Network::run(&history, Restores::Noticed).unwrap_err();
+    assert!(wrong.contains("know the same and hold different mail"), "{wrong}");
+    let tally = run_and_heal(&history, Restores::Noticed).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(tally.differed > 0 && tally.purged > 0, "{tally:?}");
 }
 
 /// Looks at every history of up to so many steps.
@@ -77,12 +116,12 @@ fn every_one(depth: u64, restores: Restores) -> Explored {
 
 #[test]
 fn two_replicas_hold_what_they_know_after_every_short_history_of_one_message() {
-    let Explored { states, steps } = every_one(6, Restores::Never);
-    assert!(states > 1000 && steps > states, "it looks at nothing");
+    let Explored { states, steps } = every_one(5, Restores::Never);
+    assert!(states > 500 && steps > states, "it looks at nothing");
 }
 
 #[test]
 fn two_replicas_that_are_restored_hold_what_they_know_after_every_short_history_of_one_message() {
     let Explored { states, steps } = every_one(5, Restores::Noticed);
-    assert!(states > 1000 && steps > states, "it looks at nothing");
+    assert!(states > 500 && steps > states, "it looks at nothing");
 }

@@ -17,7 +17,7 @@ mod shrink;
 mod truth;
 
 pub use exhaustive::{Bad, Choice, Explored, every_history};
-pub use history::{Beginning, Events, History, Op, Setup, Step};
+pub use history::{Beginning, Events, History, OldMail, Op, Setup, Step};
 pub use network::{Network, Restores, Tally};
 pub use replica::{Bundle, Outcome, Replica, size_of};
 pub use rng::Rng;
