@@ -145,10 +145,10 @@ impl Config {
              \n\
              # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
              # [[allow]]\n\
-             # command = \"sendmail\"                        # what a job asks for\n\
-             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]        # what is run, without a shell\n\
-             # args = [\"-t\", \"-f\", \"--\", \"@address\"]     # arguments that a job may add: as they are, or of a kind\n\
-             # from = [\"laptop\"]                           # who may ask for it\n\
+             # command = \"sendmail\"                                  # what a job asks for\n\
+             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]                  # what is run, without a shell\n\
+             # args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]    # arguments that a job may add: as they are, or of a kind\n\
+             # from = [\"laptop\"]                                     # who may ask for it\n\
              # timeout = \"2m\"\n",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
@@ -190,10 +190,16 @@ pub fn check_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allow::decide;
 
     #[test]
     fn a_written_configuration_reads_back_as_it_was() {
-        let config = Config {
+        let config = sample();
+        assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);
+    }
+
+    fn sample() -> Config {
+        Config {
             mail_root: PathBuf::from("/home/me/My \"Mail\"\\x"),
             name: "laptop".into(),
             layout: LayoutKind::Fs,
@@ -204,8 +210,29 @@ mod tests {
             jobs_days: 7,
             allow: Vec::new(),
             peer: BTreeMap::new(),
-        };
-        assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn the_sample_rule_allows_what_mail_programs_pass_to_sendmail() {
+        let config = toml::from_str::<Config>(&sample().to_text()).unwrap();
+        let text = config.to_text();
+        let (_, rule) = text.split_once("# [[allow]]\n").expect("there is a sample");
+        let rule: String = rule.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let rules = [toml::from_str::<Rule>(&rule).unwrap()];
+        for args in [
+            // mutt, with `use_envelope_from` and without; git send-email; mail(1).
+            &["-oi", "-f", "me@example.org", "--", "ben@example.org"][..],
+            &["-oi", "--", "ben@example.org", "ann@example.org"],
+            &["-oi", "-i", "ben@example.org"],
+            &["-t"],
+        ] {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            assert!(decide(&rules, "sendmail", &args, "laptop").is_ok(), "{args:?}");
+        }
+        let evil = [String::from("-C/tmp/mine.cf")];
+        assert!(decide(&rules, "sendmail", &evil, "laptop").is_err());
+        assert!(decide(&rules, "sendmail", &[], "desktop").is_err());
     }
 
     #[test]

@@ -116,16 +116,15 @@ pub fn worst(all: &[Imported]) -> Option<ErrorKind> {
 }
 
 pub fn imported_json(imported: &Imported) -> Value {
-    json!({
+    let mut document = json!({
         "file": imported.file.as_ref().map(|file| file.to_string_lossy()),
         "from": imported.from,
         "number": imported.number,
         "outcome": imported.outcome.word(),
         "error": imported.outcome.error().map(ToString::to_string),
-        "new": imported.changes.new,
-        "moved": imported.changes.moved,
-        "flagged": imported.changes.flagged,
-        "removed": imported.changes.removed,
-        "jobs": imported.changes.jobs,
-    })
+    });
+    for (name, count) in json!(imported.changes).as_object().into_iter().flatten() {
+        document[name] = count.clone();
+    }
+    document
 }

@@ -1,7 +1,7 @@
 //! `mailsync init`
 
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{InitOptions, Replica, World, host_name};
+use mailsync::replica::{InitOptions, Replica, host_name};
 use mailsync::text::plural;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub fn run(context: &Context, args: Init) -> Outcome {
         layout: args.layout.map(layout_kind),
         lock_timeout: context.lock_timeout,
     };
-    let (replica, report) = Replica::init(&context.home()?, World::real(), &options)?;
+    let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;
     context.say_notes(&replica);
     let name = &replica.config().name;
     let key = replica.public_key().to_openssh();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use mailsync::bundle::ReplicaId;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{JoinOptions, Replica, World};
+use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub fn run(context: &Context, args: Join) -> Outcome {
         lock_timeout: context.lock_timeout,
     };
     let (file, source) = open(&args.bundle)?;
-    let joined = Replica::join(&context.home()?, World::real(), &options, file, source)?;
+    let joined = Replica::join(&context.home()?, context.world(), &options, file, source)?;
     context.say_notes(&joined.replica);
     for imported in &joined.bundles {
         super::import::tell(context, imported, false);

@@ -11,6 +11,7 @@ mod invite;
 mod jobs;
 mod join;
 mod log;
+mod meter;
 mod output;
 mod peer;
 mod purge;
@@ -42,8 +43,12 @@ impl Context {
         self.home.clone().map_or_else(Home::standard, |dir| Ok(Home::at(absolute(&dir)?)))
     }
 
+    fn world(&self) -> World {
+        World { meter: meter::of(self.out.quiet()), ..World::real() }
+    }
+
     fn open(&self, access: Access) -> Result<Replica> {
-        let replica = Replica::open(&self.home()?, World::real(), access)?;
+        let replica = Replica::open(&self.home()?, self.world(), access)?;
         self.say_notes(&replica);
         Ok(replica)
     }

@@ -25,6 +25,11 @@ impl Output {
         Self { json, quiet }
     }
 
+    /// Whether nothing is to be said but errors.
+    pub fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether one JSON document is wanted instead of text.
     pub fn json(&self) -> bool {
         self.json

@@ -17,7 +17,6 @@ use crate::maildir::FileName;
 use crate::maildir::listing::{Listing, path_in};
 use crate::model::{Digest, Knowledge, Mtime, export_base};
 use crate::pool;
-use crate::progress::Progress;
 use crate::state::{EntryRow, Invited, Outgoing, Peer};
 use crate::text::plural;
 
@@ -625,7 +624,7 @@ impl Replica {
 
     /// Reads the listed messages in several threads, and writes them in order.
     fn write_messages<W: Write>(&self, writer: &mut Writer<W>, after: i64, count: u64) -> Result<()> {
-        let progress = Progress::new("exporting messages", count);
+        let progress = self.world.meter.begin("exporting messages", count);
         let disk = &*self.world.disk;
         let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
             let read = |(message, path): (Outgoing, Option<PathBuf>)| {

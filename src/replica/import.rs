@@ -15,6 +15,8 @@ use super::jobs::JobNews;
 use super::join::Before;
 use super::materialise::Progress as Made;
 use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
+use serde::Serialize;
+
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
 use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +24,6 @@ use crate::model::{
     Decision, Digest, Entry, EntryId, Judgement, Knowledge, Meeting, Mtime, RolledBack, Stamp, is_newest, judge,
 };
 use crate::pool;
-use crate::progress::Progress;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending, Place, RootBefore};
 use crate::text::plural;
 
@@ -173,7 +174,7 @@ impl Imported {
 }
 
 /// What a bundle brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Messages that came.
     pub new: u64,
@@ -667,7 +668,7 @@ impl<'r> Import<'r> {
     ) -> std::result::Result<Outcome, Fault> {
         let replica = self.replica;
         let state = &replica.state;
-        let progress = Progress::new("merging entries", manifest.counts.entries);
+        let progress = replica.world.meter.begin("merging entries", manifest.counts.entries);
         let jobs = records.records::<Fault>(|record| {
             progress.advance(1);
             Ok(self.take(record, manifest)?)
@@ -913,7 +914,7 @@ impl<'r> Import<'r> {
         let leftovers = if self.is_fast() { Leftovers::Refuse } else { Leftovers::Replace };
         // What jobs say is known by now: most bundles bring nothing that a job needs.
         let blobs_missing = !replica.state.missing_blobs(1)?.is_empty();
-        let progress = Progress::new("importing messages", manifest.counts.messages);
+        let progress = self.replica.world.meter.begin("importing messages", manifest.counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
             for message in batch {
                 if Digest::of(&message.bytes) != message.digest {

@@ -17,7 +17,6 @@ use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_f
 use crate::maildir::{FileName, Sub, is_delivered_base, visible};
 use crate::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Mtime, Origin, Stamp};
 use crate::pool::{self, chunks};
-use crate::progress::Progress;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending, Place, RootBefore};
 use crate::text::plural;
 
@@ -468,7 +467,7 @@ impl Scan<'_> {
         folder: &mut FolderScan,
     ) -> Result<()> {
         let replica = self.replica;
-        let progress = Progress::new("reading messages", files.len() as u64);
+        let progress = replica.world.meter.begin("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
                 let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
@@ -618,7 +617,7 @@ impl Scan<'_> {
         gone: &mut HashMap<Digest, Vec<Gone>>,
     ) -> Result<()> {
         let replica = self.replica;
-        let progress = Progress::new("reading messages", replica.state.count_found()?);
+        let progress = replica.world.meter.begin("reading messages", replica.state.count_found()?);
         let disk = &*replica.world.disk;
         let work = |batch: Vec<(Place, PathBuf)>| {
             let hash = |(at, path): (Place, PathBuf)| {

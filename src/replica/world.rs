@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::disk::{Disk, RealDisk};
+use crate::meter::{Meter, Silent};
 use crate::process::{Launcher, Processes};
 
 /// The surroundings of a replica.
@@ -19,6 +20,8 @@ pub struct World {
     pub launcher: Box<dyn Launcher>,
     /// The machine's id: a state that finds itself on another machine was copied.
     pub machine: String,
+    /// What shows how far long work has come.
+    pub meter: Box<dyn Meter>,
 }
 
 impl World {
@@ -33,6 +36,7 @@ impl World {
             random: Box::new(|| getrandom::u64().expect("the operating system gives random numbers")),
             launcher: Box::new(Processes),
             machine: machine_id(),
+            meter: Box::new(Silent),
         }
     }
 }

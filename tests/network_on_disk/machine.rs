@@ -11,6 +11,7 @@ use mailsync::config::Config;
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
 use mailsync::maildir::{FileName, Layout, Sub};
+use mailsync::meter::Silent;
 use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Mtime};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, Home, Replica, World};
@@ -111,6 +112,7 @@ impl Machine {
             random: Box::new(move || random.lock().unwrap().number()),
             launcher: Box::new(Account(Arc::clone(&self.started))),
             machine: format!("{} {}", self.name, self.restored),
+            meter: Box::new(Silent),
         }
     }
 

@@ -1,0 +1,27 @@
+//! How far long work has come, told to whoever wants to show it. The library shows nothing by itself.
+
+/// Is told of each piece of work that may take long.
+pub trait Meter: Send + Sync {
+    /// Work of `total` steps begins; `label` says to people what it is.
+    fn begin(&self, label: &'static str, total: u64) -> Box<dyn Gauge>;
+}
+
+/// The progress of one piece of work, which ends when this is dropped.
+pub trait Gauge {
+    /// Some steps more are done.
+    fn advance(&self, steps: u64);
+}
+
+/// Shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Meter for Silent {
+    fn begin(&self, _label: &'static str, _total: u64) -> Box<dyn Gauge> {
+        Box::new(Self)
+    }
+}
+
+impl Gauge for Silent {
+    fn advance(&self, _steps: u64) {}
+}
