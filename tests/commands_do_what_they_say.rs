@@ -750,7 +750,7 @@ fn lose(machine: &Machine, message: &[u8]) {
     let state = State::open(&machine.home.join("state.db")).unwrap();
     let transaction = state.begin().unwrap();
     let lost = state.entries_of(&Digest::of(message)).unwrap().remove(0);
-    state.delete_entry(&lost).unwrap();
+    transaction.delete_entry(&lost).unwrap();
     transaction.commit().unwrap();
     let name = String::from_utf8(lost.at.unwrap().name).unwrap();
     fs::remove_file(machine.dir("INBOX").join("cur").join(name)).unwrap();

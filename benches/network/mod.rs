@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use mailsync::bundle::{Counts, Kind, Manifest, RecordSpool, ReplicaId, Sender};
 use mailsync::model::Digest;
-use simulation::{Bundle, Network, Op, Restores, Rng, Setup, Step, size_of};
+use simulation::{Beginning, Bundle, Network, Op, Restores, Rng, Setup, Step, size_of};
 
 /// What is to be measured.
 #[derive(Clone, Copy, Debug)]
@@ -128,14 +128,17 @@ fn measure(options: Options, edges: Vec<(usize, usize)>) -> Measured {
     let setup = Setup {
         seed: rng.number(),
         messages: MESSAGES,
+        folders: 4,
         edges,
         skews: (0..options.replicas).map(|_| rng.one_of(&[0, 0, 0, 500, -500, 100_000])).collect(),
         old_mail: vec![Vec::new(); options.replicas],
+        late: 0,
+        beginning: Beginning::Alone,
     };
     let mut network = Network::new(&setup, Restores::Never);
     let traffic = Rc::new(RefCell::new(Traffic::default()));
     let seen = Rc::clone(&traffic);
-    network.watch = Some(Box::new(move |bundle| seen.borrow_mut().add(bundle)));
+    network.watch = Some(Rc::new(RefCell::new(move |bundle: &Bundle| seen.borrow_mut().add(bundle))));
     for number in 0..options.steps {
         let mut step = Step::random(rng.number());
         let more = matches!(step.op, Op::Deliver { .. } | Op::Copy { .. } | Op::Redeliver { .. });

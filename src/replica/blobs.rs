@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::Replica;
+use super::transaction::Transaction;
 use crate::bundle::{PublicKey, Sealed, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::Digest;
-use crate::state::JobKey;
 
 /// A file without a record may be about to get one: it is swept when it is older than this.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -98,9 +98,9 @@ impl Replica {
         fs::metadata(self.blob_path(&sealed.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
     }
 
-    /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on, within
-    /// a transaction: elsewhere it may be whole. If it can't be read at this time, it may be the next time.
-    pub(super) fn check_blob(&self, digest: &Digest) -> Result<bool> {
+    /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on:
+    /// elsewhere it may be whole. If it can't be read at this time, it may be the next time.
+    pub(super) fn check_blob(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.blob_path(digest);
         match hash_file(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
@@ -109,7 +109,7 @@ impl Replica {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             Err(_) => {}
         }
-        self.state.blob_is_gone(digest)?;
+        tx.blob_is_gone(digest)?;
         Ok(false)
     }
 
@@ -157,22 +157,12 @@ impl Replica {
         blob.keep()
     }
 
-    /// A job needs this no more, within a transaction. The file goes when that is committed, by
-    /// [`Replica::remove_unneeded_blobs`]; what a crash leaves, a purge sweeps.
-    pub(super) fn drop_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
-        self.unneeded.borrow_mut().push(*digest);
-        self.state.remove_blob(job, digest)
-    }
-
-    /// Removes the files that no job needs any more. One that stays does no harm, and a purge sweeps it.
-    pub(super) fn remove_unneeded_blobs(&self) -> Result<()> {
-        for digest in self.unneeded.take() {
-            // Another job may need it by now, or the transaction was undone.
-            if !self.state.is_needed(&digest)? {
-                let path = self.blob_path(&digest);
-                if let Err(error) = remove_if_there(self.world.disk.unlink(&path)) {
-                    self.note(format!("removing {}: {error}; `mailsync purge` tries again", path.display()));
-                }
+    /// Removes a file that a job needs no more, unless another one does. One that stays does no harm, and a purge sweeps it.
+    pub(super) fn remove_unneeded_blob(&self, digest: &Digest) -> Result<()> {
+        if !self.state.is_needed(digest)? {
+            let path = self.blob_path(digest);
+            if let Err(error) = remove_if_there(self.world.disk.unlink(&path)) {
+                self.note(format!("removing {}: {error}; `mailsync purge` tries again", path.display()));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
+use super::transaction::Transaction;
 use crate::disk::{Kind, leads_nowhere};
 use crate::error::Result;
 use crate::maildir::LayoutKind;
@@ -49,8 +50,8 @@ struct Searched {
 }
 
 impl Replica {
-    /// Finds the folders. Within a transaction: what was learnt of the directories is recorded.
-    pub(super) fn discover(&self) -> Result<Discovery> {
+    /// Finds the folders, and records what was learnt of the directories.
+    pub(super) fn discover(&self, tx: &Transaction<'_>) -> Result<Discovery> {
         let known: Known =
             self.state.directories()?.into_iter().map(|(path, mtime, folder)| (path, (mtime, folder))).collect();
         let expected = self.expected_dirs();
@@ -80,7 +81,7 @@ impl Replica {
                 todo.extend(children(&known, &dir));
                 is_folder
             } else {
-                match self.search(&dir, &path, &expected) {
+                match self.search(tx, &dir, &path, &expected) {
                     Ok(Searched { subdirectories, linked, is_folder }) => {
                         found.listed += 1;
                         todo.extend(subdirectories);
@@ -105,10 +106,10 @@ impl Replica {
         }
         // Their parents need not change for them to be looked at again: unknown, they would be taken for removed then.
         for (dir, _) in found.unreadable.iter().filter(|(dir, _)| !known.contains_key(dir)) {
-            self.state.set_directory(dir, None, false)?;
+            tx.set_directory(dir, None, false)?;
         }
         for gone in known.keys().filter(|dir| !visited.contains(*dir) && !found.hides(dir)) {
-            self.state.remove_directory(gone)?;
+            tx.remove_directory(gone)?;
         }
         Ok(found)
     }
@@ -132,7 +133,7 @@ impl Replica {
     }
 
     /// Reads one directory.
-    fn search(&self, dir: &Path, path: &Path, expected: &Expected) -> io::Result<Searched> {
+    fn search(&self, tx: &Transaction<'_>, dir: &Path, path: &Path, expected: &Expected) -> io::Result<Searched> {
         let before = self.world.disk.metadata(path)?.mtime;
         let started = wall_clock();
         let (mut subdirectories, mut linked) = (Vec::new(), Vec::new());
@@ -163,7 +164,7 @@ impl Replica {
             names.retain(|name| self.may_hold_folders(dir, path, name, expected));
         }
         let clean = settled(before, started) && self.world.disk.metadata(path)?.mtime == before;
-        self.state.set_directory(dir, clean.then_some(before), is_folder).map_err(io::Error::other)?;
+        tx.set_directory(dir, clean.then_some(before), is_folder).map_err(io::Error::other)?;
         let below = |names: Vec<std::ffi::OsString>| names.iter().map(|name| dir.join(name)).collect();
         Ok(Searched { subdirectories: below(subdirectories), linked: below(linked), is_folder })
     }

@@ -1,6 +1,7 @@
 //! Mending: what a person does when a replica's past was rolled back in place.
 
 use super::Replica;
+use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
 use crate::state::EntryRow;
@@ -26,7 +27,7 @@ impl Replica {
     /// # Errors
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let old = self.state.incarnation()?;
         let new = Incarnation((self.world.random)());
         let mut knowledge = self.state.knowledge()?;
@@ -45,38 +46,38 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                changed.entries += u64::from(self.restamp(&row, &plan)?);
+                changed.entries += u64::from(Self::restamp(&tx, &row, &plan)?);
             }
         }
         for row in self.state.all_folders() {
             let Some(state) = row.state else { continue };
             let stamp = plan.anew(state.stamp);
             if stamp != state.stamp {
-                self.state.set_folder_state(row.key, FolderState { stamp, ..state })?;
+                tx.set_folder_state(row.key, FolderState { stamp, ..state })?;
                 changed.folders += 1;
             }
         }
-        self.restamp_jobs(old, |stamp| plan.anew(stamp))?;
-        self.state.set_incarnation(new)?;
+        Self::restamp_jobs(&tx, old, |stamp| plan.anew(stamp))?;
+        tx.set_incarnation(new)?;
         knowledge.set(old, last);
         for clock in plan.issued() {
             knowledge.set(new, clock);
-            self.state.record_issued(clock)?;
+            tx.record_issued(clock)?;
         }
-        self.state.set_knowledge(&knowledge)?;
-        self.forget_what_was_run()?;
+        tx.set_knowledge(&knowledge)?;
+        self.forget_what_was_run(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
-        self.state.record(self.now(), "doctor", None, &text)?;
-        transaction.commit()?;
+        tx.record(self.now(), "doctor", None, &text)?;
+        tx.commit()?;
         Ok(changed)
     }
 
-    fn restamp(&self, row: &EntryRow, plan: &Restamping) -> Result<bool> {
+    fn restamp(tx: &Transaction<'_>, row: &EntryRow, plan: &Restamping) -> Result<bool> {
         let mut entry = row.entry.clone();
         entry.restamp(|stamp| plan.anew(stamp));
         let changed = entry != row.entry;
         if changed {
-            self.state.update_entry(row, &entry)?;
+            tx.update_entry(row, &entry)?;
         }
         Ok(changed)
     }

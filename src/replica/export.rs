@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Replica;
 use super::blobs::older_than;
+use super::transaction::Transaction;
 use crate::bundle::{
     Counts, Invitation, Kind, Manifest, Options, RecordSpool, ReplicaId, Sealed, Sender, SpooledJobs, SpooledRecords,
     WriteError, Writer, limits,
@@ -176,10 +177,10 @@ impl Replica {
     /// Plans the next bundle: its number is used up by this, whether it is written or not. In the directory `dir` its name
     /// is to be a free one.
     fn plan_export(&self, options: &ExportOptions, dir: Option<&Path>) -> Result<Plan> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let to = self.recipient(&options.to)?;
-        let plan = self.plan_within(options, to, Occasion::Export, dir)?;
-        transaction.commit()?;
+        let plan = self.plan_within(&tx, options, to, Occasion::Export, dir)?;
+        tx.commit()?;
         Ok(plan)
     }
 
@@ -215,9 +216,10 @@ impl Replica {
         }
     }
 
-    /// Plans a bundle, within a transaction.
+    /// Plans a bundle.
     pub(super) fn plan_within(
         &self,
+        tx: &Transaction<'_>,
         options: &ExportOptions,
         to: Recipient,
         occasion: Occasion,
@@ -235,7 +237,7 @@ impl Replica {
             self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
-        let Spool { records, jobs, mut counts, bytes } = self.spool(&base, &to, options.contents)?;
+        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, &base, &to, options.contents)?;
         counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
@@ -250,7 +252,7 @@ impl Replica {
         };
         let manifest = Manifest {
             kind: if base.is_empty() { Kind::Full } else { Kind::Delta },
-            number: self.free_number(&to, dir)?,
+            number: self.free_number(tx, &to, dir)?,
             made: self.now(),
             sender: Sender { id: me, name: self.config.name.clone(), incarnation },
             recipient,
@@ -271,16 +273,16 @@ impl Replica {
         let tip = manifest.tip.clone();
         let parts = match options.split {
             None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
-            Some(size) => self.split(manifest, (records, jobs), size, &to, dir)?,
+            Some(size) => self.split(tx, manifest, (records, jobs), size, &to, dir)?,
         };
         Ok(Plan { to, occasion, level: options.level, tip, parts })
     }
 
     /// The number for a bundle. One whose file name in `dir` is taken is passed over: a replica that was restored from a
     /// backup counts from an earlier number on, and a bundle is never overwritten.
-    fn free_number(&self, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
+    fn free_number(&self, tx: &Transaction<'_>, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
         loop {
-            let number = self.state.next_number()?;
+            let number = tx.next_number()?;
             let taken = dir.is_some_and(|dir| dir.join(self.bundle_name(to, number)).symlink_metadata().is_ok());
             if !taken {
                 return Ok(number);
@@ -297,6 +299,7 @@ impl Replica {
     /// any order.
     fn split(
         &self,
+        tx: &Transaction<'_>,
         mut first: Manifest,
         (records, jobs): (SpooledRecords, Option<SpooledJobs>),
         size: u64,
@@ -338,7 +341,7 @@ impl Replica {
                 let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
                 if needed > left && may_stay_over {
                     let records = empty()?;
-                    later.number = self.free_number(to, dir)?;
+                    later.number = self.free_number(tx, to, dir)?;
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();
@@ -372,7 +375,7 @@ impl Replica {
     }
 
     /// Writes the records to be exported into a spool, and lists the messages that go with them.
-    fn spool(&self, base: &Knowledge, to: &Recipient, contents: Contents) -> Result<Spool> {
+    fn spool(&self, tx: &Transaction<'_>, base: &Knowledge, to: &Recipient, contents: Contents) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
         let mut spool = RecordSpool::new(self.home.state_dir());
@@ -415,7 +418,7 @@ impl Replica {
             }
         }
         let mut counts_of_jobs = (0, 0);
-        let jobs = self.spool_jobs(base, &mut listed, |sealed, made| {
+        let jobs = self.spool_jobs(tx, base, &mut listed, |sealed, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
             state.add_outgoing(&blob_outgoing(sealed, made))
         })?;
@@ -426,7 +429,7 @@ impl Replica {
                 continue;
             }
             if let Some(bytes) = state.blob_size(&digest)? {
-                if self.check_blob(&digest)? {
+                if self.check_blob(tx, &digest)? {
                     counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
                     state.add_outgoing(&blob_outgoing(&Sealed { digest, bytes }, 0))?;
                 }
@@ -474,13 +477,13 @@ impl Replica {
     fn record_export(&self, plan: &Written, exported: &[Exported]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
-        let transaction = state.begin()?;
+        let tx = self.begin()?;
         for peer in state.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
-                state.set_sent(peer.key, &plan.tip, first.number, now)?;
+                tx.set_sent(peer.key, &plan.tip, first.number, now)?;
                 // Who was invited and has not answered yet counts as having its invitation's tip.
                 if plan.occasion == Occasion::Invitation && peer.standing.shown.is_none() {
-                    state.set_shown(peer.key, &plan.tip)?;
+                    tx.set_shown(peer.key, &plan.tip)?;
                 }
             }
         }
@@ -490,14 +493,14 @@ impl Replica {
                 if plan.occasion == Occasion::Invitation && invited.shown.is_empty() {
                     invited.shown = plan.tip.clone();
                 }
-                state.set_invitation(&invited)?;
+                tx.set_invitation(&invited)?;
             }
         }
         let command = if plan.occasion == Occasion::Invitation { "invite" } else { "export" };
         for exported in exported {
-            state.record(now, command, exported.to.as_deref(), &exported.to_string())?;
+            tx.record(now, command, exported.to.as_deref(), &exported.to_string())?;
         }
-        transaction.commit()
+        tx.commit()
     }
 
     /// Plans and writes a bundle. It counts as sent once all of it has left for `out`.

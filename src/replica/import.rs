@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::Replica;
 use super::blobs::Aside;
 use super::jobs::JobNews;
 use super::join::Before;
 use super::materialise::Progress as Made;
 use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
-use serde::Serialize;
-
+use super::transaction::Transaction;
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
 use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
 use crate::error::{Error, ErrorKind, Result};
@@ -431,13 +432,13 @@ impl Replica {
     /// Accepts a sender that was invited from here and proves it. A dry run refuses it instead: what it would bring can't be
     /// told before it is known.
     fn meet_invited(&self, manifest: &Manifest, key: &PublicKey, options: &ImportOptions) -> Result<Option<Peer>> {
-        let transaction = self.state.begin()?;
-        let peer = self.accept_invited(manifest, key)?;
+        let tx = self.begin()?;
+        let peer = self.accept_invited(&tx, manifest, key)?;
         if let (Some(peer), Run::Dry) = (&peer, options.run) {
             return Err(Error::rejected(format!("this is the first bundle of {}, which was invited", peer.name))
                 .advise("import it without --dry-run: the invitation is accepted by that"));
         }
-        transaction.commit()?;
+        tx.commit()?;
         Ok(peer)
     }
 
@@ -526,19 +527,19 @@ impl Replica {
         if options.run == Run::Dry {
             return Ok(());
         }
-        let transaction = self.state.begin()?;
-        self.record_heard_within(peer, manifest)?;
-        transaction.commit()
+        let tx = self.begin()?;
+        self.record_heard_within(&tx, peer, manifest)?;
+        tx.commit()
     }
 
-    fn record_heard_within(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
-        self.state.set_heard(peer.key, self.now())?;
+    fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        tx.set_heard(peer.key, self.now())?;
         if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
-            self.state.set_peer_token(peer.key, None)?;
+            tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
         if is_newest(&peer.standing, &head) {
-            self.state.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+            tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
         Ok(())
     }
@@ -553,13 +554,13 @@ impl Replica {
         if *knowledge != manifest.tip || options.run == Run::Dry {
             return Ok(());
         }
-        let transaction = self.state.begin()?;
-        self.compare_digests(peer, manifest)?;
-        transaction.commit()
+        let tx = self.begin()?;
+        self.compare_digests(&tx, peer, manifest)?;
+        tx.commit()
     }
 
     /// At equal knowledge both must hold the same. If not, the next bundle for the peer is a full one.
-    fn compare_digests(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
+    fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
         if differs {
             self.note(format!(
@@ -569,7 +570,7 @@ impl Replica {
             ));
         }
         if differs != peer.suspect {
-            self.state.set_suspect(peer.key, differs)?;
+            tx.set_suspect(peer.key, differs)?;
         }
         Ok(())
     }
@@ -635,23 +636,22 @@ impl<'r> Import<'r> {
     ) -> std::result::Result<Outcome, Fault> {
         let state = &self.replica.state;
         if self.options.run == Run::Real && manifest.counts.entries + manifest.counts.messages > 0 {
-            let transaction = state.begin()?;
-            state.set_leftovers(true)?;
-            transaction.commit()?;
+            let tx = self.replica.begin()?;
+            tx.set_leftovers(true)?;
+            tx.commit()?;
         }
-        let transaction = state.begin()?;
-        let result = self.apply_within(records, manifest);
+        let tx = self.replica.begin()?;
+        let result = self.apply_within(&tx, records, manifest);
         match result {
             Ok(outcome) if self.options.run == Run::Dry => Ok(outcome),
             Ok(outcome) => {
-                transaction.commit()?;
+                tx.commit()?;
                 self.replica.materialise()?;
-                self.replica.remove_unneeded_blobs()?;
                 self.replica.tell_job_news(&self.job_news)?;
                 Ok(outcome)
             }
             Err(fault) => {
-                drop(transaction);
+                drop(tx);
                 // What can't be swept now, the next command sweeps; what went wrong first is what the person should know.
                 if state.leftovers().unwrap_or(false) {
                     let _ = self.replica.sweep_leftovers();
@@ -663,6 +663,7 @@ impl<'r> Import<'r> {
 
     fn apply_within<R: BufRead>(
         &mut self,
+        tx: &Transaction<'_>,
         records: bundle::RecordsPart<'_, R>,
         manifest: &Manifest,
     ) -> std::result::Result<Outcome, Fault> {
@@ -671,38 +672,38 @@ impl<'r> Import<'r> {
         let progress = replica.world.meter.begin("merging entries", manifest.counts.entries);
         let jobs = records.records::<Fault>(|record| {
             progress.advance(1);
-            Ok(self.take(record, manifest)?)
+            Ok(self.take(tx, record, manifest)?)
         })?;
         drop(progress);
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, replica.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let mut said = io::BufReader::new(said);
-        self.changes.jobs = replica.hear_jobs(&mut said, &self.knowledge, &manifest.tip, &mut self.job_news)?;
+        self.changes.jobs = replica.hear_jobs(tx, &mut said, &self.knowledge, &manifest.tip, &mut self.job_news)?;
         self.changed |= self.changes.jobs > 0;
         if self.full {
-            self.decide_on_absent(manifest)?;
+            self.decide_on_absent(tx, manifest)?;
             // A join's scan asks for it.
             self.horizon.join(&manifest.horizon);
-            state.set_horizon(&self.horizon)?;
+            tx.set_horizon(&self.horizon)?;
         }
         self.check_guard()?;
-        self.learn_tip(manifest)?;
+        self.learn_tip(tx, manifest)?;
         let mut knowledge = state.knowledge()?;
         self.changed |= knowledge != self.knowledge;
         if let Some(before) = self.join {
             if !self.is_fast() {
-                self.found = replica.scan_within(&ScanOptions::default(), Some(before.root))?;
+                self.found = replica.scan_within(tx, &ScanOptions::default(), Some(before.root))?;
             }
-            state.set_joining(None)?;
-            state.initial_scan_done()?;
+            tx.set_joining(None)?;
+            tx.initial_scan_done()?;
             knowledge = state.knowledge()?;
         }
         if self.options.run == Run::Dry {
             messages.finish()?;
         } else {
-            self.take_messages(messages, manifest)?;
-            self.settle_contents()?;
+            self.take_messages(tx, messages, manifest)?;
+            self.settle_contents(tx)?;
             self.make_durable(manifest)?;
             if !state.missing_digests(1)?.is_empty() {
                 replica.note(
@@ -712,32 +713,32 @@ impl<'r> Import<'r> {
             }
         }
         for key in std::mem::take(&mut self.straight.folders_made) {
-            state.set_folder_on_disk(key, true)?;
+            tx.set_folder_on_disk(key, true)?;
         }
         if knowledge == manifest.tip {
-            replica.compare_digests(&self.peer, manifest)?;
+            replica.compare_digests(tx, &self.peer, manifest)?;
         }
-        replica.record_heard_within(&self.peer, manifest)?;
+        replica.record_heard_within(tx, &self.peer, manifest)?;
         let outcome = if self.changed { Outcome::Applied } else { Outcome::NothingNew };
         if self.changed {
             let text = format!("bundle {}: {}", manifest.number, self.changes);
-            state.record(replica.now(), "import", Some(&self.peer.name), &text)?;
+            tx.record(replica.now(), "import", Some(&self.peer.name), &text)?;
         }
         Ok(outcome)
     }
 
-    fn take(&mut self, record: Record, manifest: &Manifest) -> Result<()> {
+    fn take(&mut self, tx: &Transaction<'_>, record: Record, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => {
-                let key = state.folder(&name)?;
+                let key = tx.folder(&name)?;
                 let mine = state.folder_row(key)?.state;
                 let merged = mine.map_or(theirs, |mine| mine.merge(theirs));
                 if mine != Some(merged) {
                     let present = |state: Option<crate::model::FolderState>| state.is_some_and(|state| state.present);
                     self.changes.folders += u64::from(present(mine) != merged.present);
                     self.changed = true;
-                    state.set_folder_state(key, merged)?;
+                    tx.set_folder_state(key, merged)?;
                 }
                 Ok(())
             }
@@ -746,7 +747,7 @@ impl<'r> Import<'r> {
                 let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
                     Decision::Keep | Decision::Drop => None,
                     Decision::Store(entry) => Some(entry),
-                    Decision::StoreAnew(entry) => Some(self.deliver_anew(entry, manifest)?),
+                    Decision::StoreAnew(entry) => Some(self.deliver_anew(tx, entry, manifest)?),
                 };
                 let key = match (mine, stored) {
                     (None, None) => return Ok(()),
@@ -754,15 +755,15 @@ impl<'r> Import<'r> {
                     (None, Some(entry)) => {
                         self.changed = true;
                         if entry.alive() {
-                            self.await_contents(&id, &entry)?
+                            self.await_contents(tx, &id, &entry)?
                         } else {
-                            state.insert_entry(&id, &entry, None)?
+                            tx.insert_entry(&id, &entry, None)?
                         }
                     }
                     (Some(row), Some(entry)) => {
                         self.changed = true;
                         let key = row.key;
-                        self.change(row, entry)?;
+                        self.change(tx, row, entry)?;
                         key
                     }
                 };
@@ -776,23 +777,21 @@ impl<'r> Import<'r> {
 
     /// A new entry, whose contents come later in the bundle. Where a join finds mail, that is looked through first: the
     /// entry has no place before.
-    fn await_contents(&mut self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
-        let state = &self.replica.state;
+    fn await_contents(&mut self, tx: &Transaction<'_>, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
         if self.join.is_some() && !self.is_fast() {
-            let key = state.insert_entry(id, entry, None)?;
-            state.add_missing(key)?;
+            let key = tx.insert_entry(id, entry, None)?;
+            tx.add_missing(key)?;
             return Ok(key);
         }
         self.changes.new += 1;
-        let at = self.replica.place_for(id, entry)?;
-        let key = state.insert_entry(id, entry, Some(&at))?;
-        state.set_pending(key, &Pending::Await)?;
+        let at = self.replica.place_for(tx, id, entry)?;
+        let key = tx.insert_entry(id, entry, Some(&at))?;
+        tx.set_pending(key, &Pending::Await)?;
         Ok(key)
     }
 
     /// An entry that is known here has another state now.
-    fn change(&mut self, row: EntryRow, entry: Entry) -> Result<()> {
-        let state = &self.replica.state;
+    fn change(&mut self, tx: &Transaction<'_>, row: EntryRow, entry: Entry) -> Result<()> {
         match (row.entry.alive(), entry.alive()) {
             (false, true) => self.changes.new += 1,
             (true, false) => {
@@ -805,8 +804,8 @@ impl<'r> Import<'r> {
             }
             (false, false) => {}
         }
-        state.update_entry(&row, &entry)?;
-        self.replica.plan(&EntryRow { entry, ..row }, &By::Peer(self.peer.name.clone()))
+        tx.update_entry(&row, &entry)?;
+        self.replica.plan(tx, &EntryRow { entry, ..row }, &By::Peer(self.peer.name.clone()))
     }
 
     fn count_removal(&mut self, row: &EntryRow) -> Result<()> {
@@ -835,32 +834,31 @@ impl<'r> Import<'r> {
     }
 
     /// Delivers an entry anew, with the one stamp of this import's own deliveries.
-    fn deliver_anew(&mut self, mut entry: Entry, manifest: &Manifest) -> Result<Entry> {
-        let stamp = match self.stamp {
-            Some(stamp) => stamp,
-            None => {
-                // The stamp is to be above everything that the sender knows, too.
-                self.learn_tip(manifest)?;
-                *self.stamp.insert(self.replica.state.issue(self.replica.now())?)
-            }
+    fn deliver_anew(&mut self, tx: &Transaction<'_>, mut entry: Entry, manifest: &Manifest) -> Result<Entry> {
+        let stamp = if let Some(stamp) = self.stamp {
+            stamp
+        } else {
+            // The stamp is to be above everything that the sender knows, too.
+            self.learn_tip(tx, manifest)?;
+            *self.stamp.insert(tx.issue(self.replica.now())?)
         };
         entry.deliver_anew(stamp);
         Ok(entry)
     }
 
     /// Whatever the sender knows is known here now.
-    fn learn_tip(&self, manifest: &Manifest) -> Result<()> {
+    fn learn_tip(&self, tx: &Transaction<'_>, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         let mut knowledge = state.knowledge()?;
         if !knowledge.includes(&manifest.tip) {
             knowledge.join(&manifest.tip);
-            state.set_knowledge(&knowledge)?;
+            tx.set_knowledge(&knowledge)?;
         }
         Ok(())
     }
 
     /// A full bundle is complete: decides on the entries that it doesn't hold.
-    fn decide_on_absent(&mut self, manifest: &Manifest) -> Result<()> {
+    fn decide_on_absent(&mut self, tx: &Transaction<'_>, manifest: &Manifest) -> Result<()> {
         let state = &self.replica.state;
         let mut absent = Vec::new();
         state.each_entry(|row| {
@@ -873,18 +871,18 @@ impl<'r> Import<'r> {
             let Some(row) = state.entry(key)? else { continue };
             match self.meeting.decide(Some(&row.entry), None) {
                 Decision::Keep => {}
-                Decision::Store(entry) => self.change(row, entry)?,
+                Decision::Store(entry) => self.change(tx, row, entry)?,
                 Decision::StoreAnew(entry) => {
-                    let entry = self.deliver_anew(entry, manifest)?;
-                    self.change(row, entry)?;
+                    let entry = self.deliver_anew(tx, entry, manifest)?;
+                    self.change(tx, row, entry)?;
                 }
                 Decision::Drop => {
                     self.changes.removed += 1;
                     self.count_removal(&row)?;
                     if let Some(at) = &row.at {
-                        state.add_discard(&row.id, &row.entry, at, &By::Peer(self.peer.name.clone()))?;
+                        tx.add_discard(&row.id, &row.entry, at, &By::Peer(self.peer.name.clone()))?;
                     }
-                    state.delete_entry(&row)?;
+                    tx.delete_entry(&row)?;
                 }
             }
             self.changed = true;
@@ -903,6 +901,7 @@ impl<'r> Import<'r> {
     /// Writes the messages that are awaited into the `tmp/` of their folders.
     fn take_messages<R: BufRead>(
         &mut self,
+        tx: &Transaction<'_>,
         mut messages: MessagesPart<'_, R>,
         manifest: &Manifest,
     ) -> std::result::Result<(), Fault> {
@@ -933,14 +932,14 @@ impl<'r> Import<'r> {
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest)?;
+                let to = self.awaited(tx, &digest)?;
                 if blobs_missing && replica.state.is_blob_missing(&digest)? {
                     self.changed = true;
                     // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
                     if !to.is_empty() {
                         // No honest job's contents are a mail as well.
-                        replica.state.remove_missing_blob(&digest)?;
-                    } else if replica.state.blob_came(&digest, message.size())? {
+                        tx.remove_missing_blob(&digest)?;
+                    } else if tx.blob_came(&digest, message.size())? {
                         let mut new = replica.new_blob()?;
                         message.copy_verified(&mut new)?;
                         match durability {
@@ -989,25 +988,25 @@ impl<'r> Import<'r> {
     }
 
     /// The files that are to hold this message: in `tmp/`, or where they will stay.
-    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+    fn awaited(&mut self, tx: &Transaction<'_>, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
         let state = &self.replica.state;
         let mut to = Vec::new();
         for (key, at, mtime) in state.awaiting(digest)? {
             self.prepare(&at)?;
             if self.is_fast() {
-                state.clear_pending(key)?;
+                tx.clear_pending(key)?;
                 to.push((self.replica.path(&at)?, mtime));
             } else {
-                state.contents_arrived(key)?;
+                tx.contents_arrived(key)?;
                 to.push((self.replica.tmp_path(&at)?, mtime));
             }
         }
         // What was missing, and is not a part of this bundle's entries.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
-            let at = self.replica.place_for(&row.id, &row.entry)?;
-            state.set_place(row.key, Some(&at))?;
-            state.set_pending(row.key, &Pending::Deliver)?;
-            state.remove_missing(row.key)?;
+            let at = self.replica.place_for(tx, &row.id, &row.entry)?;
+            tx.set_place(row.key, Some(&at))?;
+            tx.set_pending(row.key, &Pending::Deliver)?;
+            tx.remove_missing(row.key)?;
             self.prepare(&at)?;
             self.changed = true;
             self.changes.new += 1;
@@ -1063,7 +1062,7 @@ impl<'r> Import<'r> {
     }
 
     /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
-    fn settle_contents(&mut self) -> Result<()> {
+    fn settle_contents(&mut self, tx: &Transaction<'_>) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
         loop {
@@ -1075,11 +1074,11 @@ impl<'r> Import<'r> {
                 let tmp = replica.tmp_path(at)?;
                 self.prepare(at)?;
                 if replica.recover_contents(&row, &tmp)? {
-                    replica.state.contents_arrived(row.key)?;
+                    tx.contents_arrived(row.key)?;
                 } else {
-                    replica.state.set_place(row.key, None)?;
-                    replica.state.clear_pending(row.key)?;
-                    replica.state.add_missing(row.key)?;
+                    tx.set_place(row.key, None)?;
+                    tx.clear_pending(row.key)?;
+                    tx.add_missing(row.key)?;
                     // It has come when its contents have.
                     self.changes.new = self.changes.new.saturating_sub(1);
                 }

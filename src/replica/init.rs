@@ -170,7 +170,7 @@ pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<
         |file: PathBuf| remove_if_there(fs::remove_file(&file)).map_err(|error| Error::io("removing", &file, error));
     let new = beside(".new");
     [".new", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
-    State::create(&new, incarnation)?.set_joining(joining)?;
+    State::create(&new, incarnation, joining)?;
     ["-wal", "-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
     fs::rename(&new, &path).map_err(|error| Error::io("renaming", &new, error))
 }

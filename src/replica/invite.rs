@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::export::{Contents, ExportOptions, Exported, Fullness, Occasion, Plan, Recipient, To};
+use super::transaction::Transaction;
 use crate::bundle::{Manifest, PublicKey, Token};
 use crate::config::check_name;
 use crate::error::{Error, Result};
@@ -47,10 +48,10 @@ impl Replica {
     /// The token is recorded before the bundle that holds it can be anywhere.
     fn plan_invitation(&self, options: &InviteOptions, dir: Option<&Path>) -> Result<Plan> {
         check_name(&options.name)?;
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let to = match &options.key {
-            Some(key) => Recipient::Peer(Box::new(self.invite_key(&options.name, key)?)),
-            None => Recipient::Invited(self.invite_name(&options.name)?),
+            Some(key) => Recipient::Peer(Box::new(self.invite_key(&tx, &options.name, key)?)),
+            None => Recipient::Invited(self.invite_name(&tx, &options.name)?),
         };
         let export = ExportOptions {
             to: To::Peer(options.name.clone()),
@@ -59,12 +60,12 @@ impl Replica {
             level: options.level,
             split: options.split,
         };
-        let plan = self.plan_within(&export, to, Occasion::Invitation, dir)?;
-        transaction.commit()?;
+        let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, dir)?;
+        tx.commit()?;
         Ok(plan)
     }
 
-    fn invite_name(&self, name: &str) -> Result<Invited> {
+    fn invite_name(&self, tx: &Transaction<'_>, name: &str) -> Result<Invited> {
         if let Some(again) = self.state.invitation(name)? {
             return Ok(again);
         }
@@ -81,23 +82,28 @@ impl Replica {
             sent: Knowledge::new(),
             sent_number: 0,
         };
-        self.state.set_invitation(&invited)?;
+        tx.set_invitation(&invited)?;
         Ok(invited)
     }
 
-    fn invite_key(&self, name: &str, key: &PublicKey) -> Result<Peer> {
+    fn invite_key(&self, tx: &Transaction<'_>, name: &str, key: &PublicKey) -> Result<Peer> {
         match self.state.peer_by_id(&key.id())? {
             Some(again) if again.name == name && again.last_heard.is_none() => Ok(again),
-            _ => self.add_peer_within(name, key),
+            _ => self.add_peer_within(tx, name, key),
         }
     }
 
     /// Whether an unknown sender is one that was invited, by the proof in its bundle, whose signature must hold for `key`.
-    /// From then on it is a peer. Within a transaction.
+    /// From then on it is a peer.
     ///
     /// # Errors
     /// Its invitation was used already.
-    pub(super) fn accept_invited(&self, manifest: &Manifest, key: &PublicKey) -> Result<Option<Peer>> {
+    pub(super) fn accept_invited(
+        &self,
+        tx: &Transaction<'_>,
+        manifest: &Manifest,
+        key: &PublicKey,
+    ) -> Result<Option<Peer>> {
         let Some(proof) = &manifest.proof else { return Ok(None) };
         let me = self.public_key().id();
         let sender = manifest.sender.id;
@@ -106,11 +112,11 @@ impl Replica {
             if !proves(invited.token) {
                 continue;
             }
-            self.state.remove_invitation(&invited.name)?;
-            self.state.set_token_used(invited.token, &sender)?;
-            let peer = self.add_peer_within(&invited.name, key)?;
+            tx.remove_invitation(&invited.name)?;
+            tx.set_token_used(invited.token, &sender)?;
+            let peer = self.add_peer_within(tx, &invited.name, key)?;
             if !invited.shown.is_empty() {
-                self.state.set_shown(peer.key, &invited.shown)?;
+                tx.set_shown(peer.key, &invited.shown)?;
             }
             self.note(format!("{} has accepted its invitation, and is known from now on as {sender}", invited.name));
             return Ok(Some(peer));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use super::blobs::{files_in, make_private};
+use super::transaction::Transaction;
 use crate::bundle::{
     Cancel, JobId, JobLine, JobSpool, PrivateKey, PublicKey, ReplicaId, Report, Request, Sealed, SpooledJobs,
     Statement, WriteError, limits, unseal,
@@ -159,8 +160,7 @@ impl Replica {
             }
         })?;
         if body.bytes > limits::MEMBER_BYTES {
-            self.unneeded.borrow_mut().push(body.digest);
-            self.remove_unneeded_blobs()?;
+            self.remove_unneeded_blob(&body.digest)?;
             return Err(Error::usage(format!(
                 "asking {peer}: {} bytes of input are more than a bundle can hold",
                 body.bytes
@@ -260,17 +260,17 @@ impl Replica {
         if posted.is_empty() {
             return Ok(());
         }
-        let transaction = self.state.begin()?;
-        let stamp = self.state.issue(self.now())?;
+        let tx = self.begin()?;
+        let stamp = tx.issue(self.now())?;
         for (_, (line, request, command)) in &posted {
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&JobLine { stamp, ..line.clone() }, request, Some(command))?;
-            self.state.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command))?;
+            tx.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
-        transaction.commit()?;
+        tx.commit()?;
         for (path, _) in &posted {
             remove_if_there(self.world.disk.unlink(path))
                 .map_err(|error| Error::io("removing the queued job", path, error).advise("run this again"))?;
@@ -291,14 +291,20 @@ impl Replica {
         }
     }
 
-    /// Records a request that is not known yet, within a transaction.
-    fn insert_request(&self, line: &JobLine, request: &Request, command: Option<&[String]>) -> Result<JobKey> {
+    /// Records a request that is not known yet.
+    fn insert_request(
+        &self,
+        tx: &Transaction<'_>,
+        line: &JobLine,
+        request: &Request,
+        command: Option<&[String]>,
+    ) -> Result<JobKey> {
         let id = JobId::of(&line.signed);
-        let key = self.state.add_job(&id, request)?;
-        self.state.set_statement(key, StatementKind::Request, line)?;
-        self.state.need_blob(key, &request.body, self.has_blob(&request.body))?;
+        let key = tx.add_job(&id, request)?;
+        tx.set_statement(key, StatementKind::Request, line)?;
+        tx.need_blob(key, &request.body, self.has_blob(&request.body))?;
         if let Some(command) = command {
-            self.state.set_job_asked(key, command)?;
+            tx.set_job_asked(key, command)?;
         }
         Ok(key)
     }
@@ -306,6 +312,7 @@ impl Replica {
     /// What is said about jobs and that `base` doesn't cover, with what it needs and is not listed yet: each once.
     pub(super) fn spool_jobs(
         &self,
+        tx: &Transaction<'_>,
         base: &Knowledge,
         listed: &mut HashSet<Digest>,
         mut list: impl FnMut(&Sealed, u64) -> Result<()>,
@@ -324,7 +331,7 @@ impl Replica {
             };
             let Some(sealed) = sealed else { return Ok(()) };
             let here = self.state.is_blob_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
-            if here && self.check_blob(&sealed.digest)? {
+            if here && self.check_blob(tx, &sealed.digest)? {
                 listed.insert(sealed.digest);
                 list(&sealed, made)?;
             }
@@ -333,10 +340,11 @@ impl Replica {
         spool.finish().map_err(|error| spooling(&error))
     }
 
-    /// Takes what a bundle says about jobs, within a transaction. `knowledge` is what this replica knew before, `tip` what the
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `tip` what the
     /// bundle's sender knows. Returns of how many jobs something new was said.
     pub(super) fn hear_jobs(
         &self,
+        tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
         knowledge: &Knowledge,
         tip: &Knowledge,
@@ -359,7 +367,7 @@ impl Replica {
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
                 // What its sender doesn't know of can't come from there, and would never come to rest.
                 Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
-                Ok(((statement, signer), line)) => match self.hear(&statement, &signer, &line, knowledge)? {
+                Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
                     Some(heard) => {
                         // What is said about one job stands together.
                         if heard.changed.is_some() && heard.changed != last {
@@ -387,6 +395,7 @@ impl Replica {
     /// Takes one statement whose signature holds. `None` if whoever signed it has no say in that.
     fn hear(
         &self,
+        tx: &Transaction<'_>,
         statement: &Statement,
         signer: &PublicKey,
         line: &JobLine,
@@ -398,7 +407,7 @@ impl Replica {
             Statement::Request(request) => {
                 let id = JobId::of(&line.signed);
                 if let Some(job) = state.job_by_id(&id)? {
-                    return self.raise_stamp(job.key, StatementKind::Request, line.stamp).map(Some);
+                    return Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some);
                 }
                 let me = self.public_key().id();
                 // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that
@@ -410,7 +419,7 @@ impl Replica {
                 if past {
                     return ignored;
                 }
-                let key = self.insert_request(line, request, None)?;
+                let key = self.insert_request(tx, line, request, None)?;
                 Ok(Some(Heard { changed: Some(key), finished: None }))
             }
             Statement::Cancel(cancel) => {
@@ -419,9 +428,9 @@ impl Replica {
                     return Ok(None);
                 }
                 if state.statement(job.key, StatementKind::Cancel)?.is_some() {
-                    return self.raise_stamp(job.key, StatementKind::Cancel, line.stamp).map(Some);
+                    return Self::raise_stamp(tx, job.key, StatementKind::Cancel, line.stamp).map(Some);
                 }
-                state.set_statement(job.key, StatementKind::Cancel, line)?;
+                tx.set_statement(job.key, StatementKind::Cancel, line)?;
                 Ok(Some(Heard { changed: Some(job.key), finished: None }))
             }
             Statement::Report(report) => {
@@ -432,23 +441,23 @@ impl Replica {
                 if let Some(known) = state.statement(job.key, StatementKind::Report)? {
                     let before = report_in(&known)?;
                     if known.signed == line.signed {
-                        return self.raise_stamp(job.key, StatementKind::Report, line.stamp).map(Some);
+                        return Self::raise_stamp(tx, job.key, StatementKind::Report, line.stamp).map(Some);
                     }
                     if (before.rank(), &known.signed) > (report.rank(), &line.signed) {
                         return ignored;
                     }
                 }
-                self.take_report(&job, line, report)?;
+                self.take_report(tx, &job, line, report)?;
                 let finished = report.state.is_final().then_some(job.key);
                 Ok(Some(Heard { changed: Some(job.key), finished }))
             }
         }
     }
 
-    fn raise_stamp(&self, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
-        match self.state.statement(job, kind)? {
+    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
+        match tx.statement(job, kind)? {
             Some(known) if known.stamp < stamp => {
-                self.state.set_statement(job, kind, &JobLine { stamp, ..known })?;
+                tx.set_statement(job, kind, &JobLine { stamp, ..known })?;
                 Ok(Heard { changed: Some(job), finished: None })
             }
             _ => Ok(Heard::default()),
@@ -456,37 +465,37 @@ impl Replica {
     }
 
     /// Records a report, and what follows from it.
-    pub(super) fn take_report(&self, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
+    pub(super) fn take_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
         let state = &self.state;
         let me = self.public_key().id();
         if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)
             && Some(old) != report.result
         {
-            self.drop_blob(job.key, &old.digest)?;
+            tx.drop_blob(job.key, &old.digest)?;
         }
-        state.set_statement(job.key, StatementKind::Report, line)?;
-        state.set_job_state(job.key, report.state, self.now())?;
+        tx.set_statement(job.key, StatementKind::Report, line)?;
+        tx.set_job_state(job.key, report.state, self.now())?;
         if let Some(result) = &report.result {
-            state.need_blob(job.key, result, self.has_blob(result))?;
+            tx.need_blob(job.key, result, self.has_blob(result))?;
         }
         // What went wrong can be tried again: by the target, or by the requester who asks anew.
         let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
         let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
             let body = request_in(&line)?.body;
-            self.drop_blob(job.key, &body.digest)?;
+            tx.drop_blob(job.key, &body.digest)?;
         }
         Ok(())
     }
 
-    /// Says something about a job, within a transaction.
-    pub(super) fn say(&self, job: &Job, statement: &Statement) -> Result<JobLine> {
-        let stamp = self.state.issue(self.now())?;
+    /// Says something about a job.
+    pub(super) fn say(&self, tx: &Transaction<'_>, job: &Job, statement: &Statement) -> Result<JobLine> {
+        let stamp = tx.issue(self.now())?;
         let line = self.sign(stamp, statement)?;
         match statement {
             Statement::Request(_) => {}
-            Statement::Cancel(_) => self.state.set_statement(job.key, StatementKind::Cancel, &line)?,
-            Statement::Report(report) => self.take_report(job, &line, report)?,
+            Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
+            Statement::Report(report) => self.take_report(tx, job, &line, report)?,
         }
         Ok(line)
     }
@@ -705,7 +714,7 @@ impl Replica {
     /// # Errors
     /// It has been started, is finished, or is no business of this replica.
     pub fn cancel_job(&self, digits: &str) -> Result<JobStanding> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let job = self.find_job(digits)?;
         let me = self.public_key().id();
         let standing = self.standing(&job)?;
@@ -715,20 +724,19 @@ impl Replica {
         }
         if job.requester == me {
             if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
-                self.say(&job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
+                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
             }
         } else if job.target == me {
-            self.conclude(&job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
+            self.conclude(&tx, &job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
         } else {
             let what =
                 format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
             return Err(Error::failed(what).advise("cancel it on one of these"));
         }
-        self.state.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
+        tx.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
         let job = self.find_job(digits)?;
         let standing = self.standing(&job)?;
-        transaction.commit()?;
-        self.remove_unneeded_blobs()?;
+        tx.commit()?;
         Ok(standing)
     }
 
@@ -738,7 +746,7 @@ impl Replica {
     /// # Errors
     /// It is done, is not finished, or is no business of this replica.
     pub fn retry_job(&self, digits: &str) -> Result<JobId> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let job = self.find_job(digits)?;
         let me = self.public_key().id();
         let standing = self.standing(&job)?;
@@ -763,30 +771,34 @@ impl Replica {
             let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
             let report =
                 Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
-            let stamp = self.say(&job, &Statement::Report(report))?.stamp;
+            let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
             // Who is in between may have forgotten the job meanwhile, and would not know what is reported on.
-            self.state.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
+            tx.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
             job.id
         } else {
             let knows = self.known_incarnations()?;
             let request = Request { made: self.now(), knows, repeats: Some(job.id), ..request };
-            let stamp = self.state.issue(self.now())?;
+            let stamp = tx.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
-            self.insert_request(&line, &request, job.asked.as_deref())?;
+            self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
             id
         };
-        self.state.record(self.now(), "jobs retry", None, &job.id.to_string())?;
-        transaction.commit()?;
+        tx.record(self.now(), "jobs retry", None, &job.id.to_string())?;
+        tx.commit()?;
         Ok(id)
     }
 
-    /// Gives the statements that this incarnation has made new stamps, within a transaction.
-    pub(super) fn restamp_jobs(&self, old: crate::model::Incarnation, anew: impl Fn(Stamp) -> Stamp) -> Result<()> {
-        for said in self.state.said_by(old)? {
+    /// Gives the statements that this incarnation has made new stamps.
+    pub(super) fn restamp_jobs(
+        tx: &Transaction<'_>,
+        old: crate::model::Incarnation,
+        anew: impl Fn(Stamp) -> Stamp,
+    ) -> Result<()> {
+        for said in tx.said_by(old)? {
             let stamp = anew(said.line.stamp);
             if stamp != said.line.stamp {
-                self.state.set_statement(said.job, said.kind, &JobLine { stamp, ..said.line })?;
+                tx.set_statement(said.job, said.kind, &JobLine { stamp, ..said.line })?;
             }
         }
         Ok(())

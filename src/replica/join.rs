@@ -151,11 +151,11 @@ impl Replica {
     fn meet_inviter(&self, manifest: &Manifest, key: &PublicKey) -> Result<Peer> {
         let name = &manifest.sender.name;
         let name = if check_name(name).is_ok() { name.as_str() } else { "inviter" };
-        let transaction = self.state.begin()?;
-        let mut peer = self.add_peer_within(name, key)?;
+        let tx = self.begin()?;
+        let mut peer = self.add_peer_within(&tx, name, key)?;
         peer.token = manifest.invitation.as_ref().map(|invitation| invitation.token);
-        self.state.set_peer_token(peer.key, peer.token)?;
-        transaction.commit()?;
+        tx.set_peer_token(peer.key, peer.token)?;
+        tx.commit()?;
         Ok(peer)
     }
 }

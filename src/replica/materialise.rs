@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
+use super::transaction::Transaction;
 use crate::disk::{Hashed, Kind, hash_file, is_there, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::{Listing, path_in};
@@ -48,51 +49,66 @@ pub(super) struct Progress {
     bases: HashMap<FolderKey, Bases>,
 }
 
+/// A message that comes into a folder, as a change of this replica's.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The entry's id.
+    pub id: EntryId,
+    /// The removed entry that it brings back.
+    past: Option<EntryRow>,
+    /// What it becomes.
+    pub entry: Entry,
+}
+
 /// Where the files of a folder are, by base.
 type Bases = HashMap<Vec<u8>, (Sub, Vec<u8>)>;
 
 impl Replica {
-    /// A message came into a folder: makes its entry, or brings one back that was removed. `at` is where its file lies.
-    pub(super) fn deliver(
+    /// What a message that comes into a folder becomes: a new entry, or one that was removed and is brought back.
+    pub(super) fn delivery(
         &self,
         stamp: Stamp,
         origin: Origin,
         folder: FolderName,
         flags: &FlagSet,
         hashed: &Hashed,
-        at: &Place,
-    ) -> Result<()> {
+    ) -> Result<Delivery> {
         let (id, past) = self.state.free_ordinal(hashed.digest, &folder)?;
         let before = past.as_ref().map(|row| &row.entry);
         let entry = Entry::delivered(before, origin, stamp, folder, flags, hashed.size, hashed.mtime);
-        let Some(row) = past else {
-            self.state.insert_entry(&id, &entry, Some(at))?;
-            return Ok(());
-        };
-        self.state.update_entry(&row, &entry)?;
-        self.state.set_place(row.key, Some(at))?;
-        self.plan(&EntryRow { entry, at: Some(at.clone()), ..row }, &By::Here)
+        Ok(Delivery { id, past, entry })
+    }
+
+    /// Records a delivery. `at` is where its file lies.
+    pub(super) fn deliver(&self, tx: &Transaction<'_>, delivery: Delivery, at: &Place) -> Result<EntryKey> {
+        let Delivery { id, past, entry } = delivery;
+        let Some(row) = past else { return tx.insert_entry(&id, &entry, Some(at)) };
+        let key = row.key;
+        tx.update_entry(&row, &entry)?;
+        tx.set_place(key, Some(at))?;
+        self.plan(tx, &EntryRow { entry, at: Some(at.clone()), ..row }, &By::Here)?;
+        Ok(key)
     }
 
     /// Decides what is to be done on disk so that an entry's file is as its registers say. `row` is the entry as recorded
     /// now; `by` says who removed it, if it was.
-    pub(super) fn plan(&self, row: &EntryRow, by: &By) -> Result<()> {
+    pub(super) fn plan(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
         let state = &self.state;
         match (&row.at, row.entry.alive()) {
-            (None, false) => state.remove_missing(row.key),
+            (None, false) => tx.remove_missing(row.key),
             (None, true) => {
                 // It may have been missing until now: from here on it awaits its contents, and is missing again if none come.
-                state.remove_missing(row.key)?;
-                state.set_place(row.key, Some(&self.place_for(&row.id, &row.entry)?))?;
-                state.set_pending(row.key, &Pending::Await)
+                tx.remove_missing(row.key)?;
+                tx.set_place(row.key, Some(&self.place_for(tx, &row.id, &row.entry)?))?;
+                tx.set_pending(row.key, &Pending::Await)
             }
             (Some(at), false) => {
-                state.add_discard(&row.id, &row.entry, at, by)?;
-                state.set_place(row.key, None)?;
-                state.clear_pending(row.key)
+                tx.add_discard(&row.id, &row.entry, at, by)?;
+                tx.set_place(row.key, None)?;
+                tx.clear_pending(row.key)
             }
             (Some(at), true) => {
-                let folder = state.folder(&row.entry.location.1)?;
+                let folder = tx.folder(&row.entry.location.1)?;
                 let flags = visible(&row.entry);
                 if at.folder == folder && at.flags() == flags {
                     return Ok(());
@@ -101,14 +117,14 @@ impl Replica {
                     let sub = sub_of(&flags);
                     Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags) }
                 } else {
-                    self.place_for(&row.id, &row.entry)?
+                    self.place_for(tx, &row.id, &row.entry)?
                 };
                 // Two files of one base, by some program's mistake: this one goes under a name of our own.
                 let taken = state.entry_at(&to)?.is_some_and(|other| other.key != row.key);
                 // So does one whose name leaves no room for its flags.
-                let to = if taken || to.name.len() > NAME_MAX { self.place_for(&row.id, &row.entry)? } else { to };
-                state.set_place(row.key, Some(&to))?;
-                state.set_pending(row.key, &Pending::Move(at.clone()))
+                let to = if taken || to.name.len() > NAME_MAX { self.place_for(tx, &row.id, &row.entry)? } else { to };
+                tx.set_place(row.key, Some(&to))?;
+                tx.set_pending(row.key, &Pending::Move(at.clone()))
             }
         }
     }
@@ -120,8 +136,8 @@ impl Replica {
     }
 
     /// Where an entry's file is put: its name derives from the entry's id, so that a repeated delivery has the same name.
-    pub(super) fn place_for(&self, id: &EntryId, entry: &Entry) -> Result<Place> {
-        let folder = self.state.folder(&entry.location.1)?;
+    pub(super) fn place_for(&self, tx: &Transaction<'_>, id: &EntryId, entry: &Entry) -> Result<Place> {
+        let folder = tx.folder(&entry.location.1)?;
         let flags = visible(entry);
         let sub = sub_of(&flags);
         let mut named = id.clone();
@@ -196,43 +212,43 @@ impl Replica {
         {
             return Ok(());
         }
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         for key in progress.folders_made {
-            self.state.set_folder_on_disk(key, true)?;
+            tx.set_folder_on_disk(key, true)?;
         }
         for key in progress.folders_removed {
-            self.state.set_folder_on_disk(key, false)?;
+            tx.set_folder_on_disk(key, false)?;
         }
         for (key, place) in progress.renamed {
-            self.state.set_place(key, Some(&place))?;
+            tx.set_place(key, Some(&place))?;
         }
         for key in progress.lost {
-            self.state.set_place(key, None)?;
-            self.state.add_missing(key)?;
+            tx.set_place(key, None)?;
+            tx.add_missing(key)?;
         }
         for (key, place) in progress.disturbed {
-            self.state.set_place(key, Some(&place))?;
-            self.state.set_pending(key, &Pending::Reconsider)?;
+            tx.set_place(key, Some(&place))?;
+            tx.set_pending(key, &Pending::Reconsider)?;
             // Its folder is looked at again, whatever its times say.
-            self.state.set_clean_listing(place.folder, None)?;
+            tx.set_clean_listing(place.folder, None)?;
         }
         let date = self.date_of_removal()?;
         for (discard, file) in progress.trashed {
             if let Some(file) = file {
                 let folder = self.state.folder_row(discard.at.folder)?.name.clone();
-                self.state.add_trash(&file, &discard, &folder, date)?;
+                tx.add_trash(&file, &discard, &folder, date)?;
             }
-            self.state.remove_discard(discard.key)?;
+            tx.remove_discard(discard.key)?;
         }
-        self.state.clear_done()?;
+        tx.clear_done()?;
         for (key, pending) in &progress.undone {
-            self.state.set_pending(*key, pending)?;
+            tx.set_pending(*key, pending)?;
         }
         // What lies in a tmp/ is still needed by what is left to do.
         if leftovers && progress.undone.is_empty() {
-            self.state.set_leftovers(false)?;
+            tx.set_leftovers(false)?;
         }
-        transaction.commit()
+        tx.commit()
     }
 
     fn carry_out(&self, row: &EntryRow, pending: &Pending, progress: &mut Progress) -> Result<()> {
@@ -636,9 +652,9 @@ impl Replica {
                 }
             }
         }
-        let transaction = self.state.begin()?;
-        self.state.set_leftovers(false)?;
-        transaction.commit()
+        let tx = self.begin()?;
+        tx.set_leftovers(false)?;
+        tx.commit()
     }
 }
 

@@ -22,6 +22,7 @@ mod relocate;
 mod run;
 mod scan;
 mod status;
+mod transaction;
 mod trash;
 mod world;
 
@@ -49,6 +50,7 @@ use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::{FolderName, Incarnation};
 use crate::state::{FolderRow, Identity, State};
+use transaction::Transaction;
 
 /// A replica, opened by one command.
 #[derive(Debug)]
@@ -60,8 +62,6 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
-    /// What jobs need no more, by digest.
-    unneeded: std::cell::RefCell<Vec<crate::model::Digest>>,
     lock: std::cell::RefCell<Option<File>>,
 }
 
@@ -119,7 +119,6 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::default(),
-            unneeded: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
         })
     }
@@ -138,16 +137,16 @@ impl Replica {
         if recorded.as_ref() == Some(&here) {
             return Ok(());
         }
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         if recorded.is_some_and(|recorded| !same(&recorded)) {
-            self.state.set_incarnation(Incarnation((self.world.random)()))?;
-            self.forget_what_was_run()?;
+            tx.set_incarnation(Incarnation((self.world.random)()))?;
+            self.forget_what_was_run(&tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
-            self.state.record(self.now(), "open", None, text)?;
+            tx.record(self.now(), "open", None, text)?;
             self.note(format!("{text}; {}", import::APART));
         }
-        self.state.set_home(&here)?;
-        transaction.commit()
+        tx.set_home(&here)?;
+        tx.commit()
     }
 
     fn identity(&self) -> Result<Identity> {
@@ -158,9 +157,9 @@ impl Replica {
     /// What this replica has done until now is not known for certain: a job of that time may have been run. One that runs jobs
     /// issues the first stamp of its new incarnation, so that others learn of it, and can show that what they ask for was asked
     /// for later.
-    fn forget_what_was_run(&self) -> Result<()> {
-        self.state.set_was_restored()?;
-        if self.config.allow.is_empty() { Ok(()) } else { self.state.issue(self.now()).map(drop) }
+    fn forget_what_was_run(&self, tx: &Transaction<'_>) -> Result<()> {
+        tx.set_was_restored()?;
+        if self.config.allow.is_empty() { Ok(()) } else { tx.issue(self.now()).map(drop) }
     }
 
     /// Finishes what an interrupted command has left to do on disk.

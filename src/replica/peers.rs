@@ -1,6 +1,7 @@
 //! Peers: making them known, and forgetting them.
 
 use super::Replica;
+use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
@@ -17,9 +18,9 @@ impl Replica {
     /// # Errors
     /// The name or the key is taken, or the key is this replica's own.
     pub fn add_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
-        let transaction = self.state.begin()?;
-        let peer = self.add_peer_within(name, key)?;
-        transaction.commit()?;
+        let tx = self.begin()?;
+        let peer = self.add_peer_within(&tx, name, key)?;
+        tx.commit()?;
         Ok(peer)
     }
 
@@ -30,16 +31,16 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::add_peer`].
     pub fn add_distant_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let known = self.state.peer_by_id(&key.id())?.filter(|peer| peer.name == name && !peer.distant);
-        let peer = known.map_or_else(|| self.add_peer_within(name, key), Ok)?;
-        self.state.set_distant(peer.key, true)?;
-        transaction.commit()?;
+        let peer = known.map_or_else(|| self.add_peer_within(&tx, name, key), Ok)?;
+        tx.set_distant(peer.key, true)?;
+        tx.commit()?;
         self.peer(name)
     }
 
     /// [`Replica::add_peer`] within a transaction.
-    pub(super) fn add_peer_within(&self, name: &str, key: &PublicKey) -> Result<Peer> {
+    pub(super) fn add_peer_within(&self, tx: &Transaction<'_>, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
         if *key == self.public_key() || key.id() == self.public_key().id() {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
@@ -49,7 +50,7 @@ impl Replica {
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
                 // It comes nearer.
-                self.state.set_distant(peer.key, false)?;
+                tx.set_distant(peer.key, false)?;
                 return self.peer(name);
             }
             if peer.name == name {
@@ -60,8 +61,8 @@ impl Replica {
                 .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
         }
         self.check_name_is_free(name)?;
-        self.state.add_peer(name, key, self.now())?;
-        self.state.record(self.now(), "peer add", Some(name), &id.to_string())?;
+        tx.add_peer(name, key, self.now())?;
+        tx.record(self.now(), "peer add", Some(name), &id.to_string())?;
         self.peer(name)
     }
 
@@ -69,13 +70,13 @@ impl Replica {
     pub fn rename_peer(&self, old: &str, new: &str) -> Result<()> {
         check_name(new)?;
         self.check_name_is_free(new)?;
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         match self.state.invitation(old)? {
-            Some(invited) => self.state.set_invitation(&Invited { name: new.to_owned(), ..invited })?,
-            None => self.state.rename_peer(self.peer(old)?.key, new)?,
+            Some(invited) => tx.set_invitation(&Invited { name: new.to_owned(), ..invited })?,
+            None => tx.rename_peer(self.peer(old)?.key, new)?,
         }
-        self.state.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
-        transaction.commit()?;
+        tx.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
+        tx.commit()?;
         let named = self.config.peer.contains_key(old)
             || self.config.allow.iter().any(|rule| rule.from.iter().any(|from| from == old));
         if named {
@@ -87,15 +88,15 @@ impl Replica {
     /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. Of a replica that was
     /// invited and has not answered, the invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
-        let transaction = self.state.begin()?;
-        if self.state.remove_invitation(name)? {
-            self.state.record(self.now(), "peer remove", Some(name), "the invitation is withdrawn")?;
+        let tx = self.begin()?;
+        if tx.remove_invitation(name)? {
+            tx.record(self.now(), "peer remove", Some(name), "the invitation is withdrawn")?;
         } else {
             let peer = self.peer(name)?;
-            self.state.remove_peer(peer.key)?;
-            self.state.record(self.now(), "peer remove", Some(name), &peer.id.to_string())?;
+            tx.remove_peer(peer.key)?;
+            tx.record(self.now(), "peer remove", Some(name), &peer.id.to_string())?;
         }
-        transaction.commit()
+        tx.commit()
     }
 
     /// The replicas that were invited and have not answered, sorted by name.

@@ -37,13 +37,13 @@ impl Replica {
         self.purge_tombstones(&mut purged)?;
         self.purge_trash(&mut purged)?;
         self.purge_jobs(&mut purged)?;
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
-        purged.history = self.state.purge_history(before)?;
+        purged.history = tx.purge_history(before)?;
         if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
-            self.state.record(self.now(), "purge", None, &purged.to_string())?;
+            tx.record(self.now(), "purge", None, &purged.to_string())?;
         }
-        transaction.commit()?;
+        tx.commit()?;
         Ok(purged)
     }
 
@@ -64,7 +64,7 @@ impl Replica {
             let batch = self.state.job_batch(after, BATCH)?;
             let Some(last) = batch.last() else { break };
             after = Some((last.made, last.key));
-            let transaction = self.state.begin()?;
+            let tx = self.begin()?;
             for job in batch {
                 // One that was taken back and of which its target says nothing is over for everybody else.
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
@@ -74,19 +74,18 @@ impl Replica {
                     continue;
                 }
                 for digest in self.state.blobs_of(job.key)? {
-                    self.drop_blob(job.key, &digest)?;
+                    tx.drop_blob(job.key, &digest)?;
                 }
-                self.state.forget_job(&job, job.target == me || job.requester == me)?;
+                tx.forget_job(&job, job.target == me || job.requester == me)?;
                 purged.jobs += 1;
             }
-            transaction.commit()?;
-            self.remove_unneeded_blobs()?;
+            tx.commit()?;
         }
         self.sweep_blobs()
     }
 
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let shown = self.shown_by_all()?;
         let mut horizon = self.state.horizon()?;
         let mut after: Option<EntryKey> = None;
@@ -100,14 +99,14 @@ impl Replica {
                     continue;
                 }
                 row.entry.stamps().filter(|&stamp| stamp != Stamp::ZERO).for_each(|stamp| horizon.learn(stamp));
-                self.state.delete_entry(&row)?;
+                tx.delete_entry(&row)?;
                 purged.tombstones += 1;
             }
         }
         if purged.tombstones > 0 {
-            self.state.set_horizon(&horizon)?;
+            tx.set_horizon(&horizon)?;
         }
-        transaction.commit()
+        tx.commit()
     }
 
     /// Each file goes before its record does: one that is gone already is no obstacle.
@@ -118,7 +117,7 @@ impl Replica {
             let batch = self.state.trash_batch(after, BATCH)?;
             let Some(last) = batch.last() else { return Ok(()) };
             after = last.key;
-            let transaction = self.state.begin()?;
+            let tx = self.begin()?;
             for trashed in batch {
                 let tombstone = self.state.entry_by_id(&trashed.id)?.is_some_and(|row| !row.entry.alive());
                 // A peer may still ask for it: an entry that is alive, and whose contents are nowhere else.
@@ -129,11 +128,11 @@ impl Replica {
                 let file = self.trash_file(&trashed);
                 remove_if_there(self.world.disk.unlink(&file))
                     .map_err(|error| Error::io("removing", &file, error).advise("run this again"))?;
-                self.state.remove_trash(trashed.key)?;
+                tx.remove_trash(trashed.key)?;
                 purged.trashed += 1;
                 purged.trashed_bytes += trashed.size;
             }
-            transaction.commit()?;
+            tx.commit()?;
         }
     }
 }

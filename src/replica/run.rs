@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Replica;
 use super::jobs::{Asked, Told, head, open_body};
+use super::transaction::Transaction;
 use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
 use crate::error::{Error, Result};
@@ -105,9 +106,9 @@ impl Replica {
                  `mailsync jobs retry` runs it again",
                 self.config.name
             );
-            let transaction = self.state.begin()?;
-            self.conclude(&job, JobState::Interrupted, &reason)?;
-            transaction.commit()?;
+            let tx = self.begin()?;
+            self.conclude(&tx, &job, JobState::Interrupted, &reason)?;
+            tx.commit()?;
             each(&self.job_run(&job, JobState::Interrupted, Some(reason))?);
         }
         Ok(())
@@ -124,10 +125,9 @@ impl Replica {
         let (_, request) = self.request_of(job)?;
         let report = self.report_on(job.key)?;
         let settle = |state, reason: String| {
-            let transaction = self.state.begin()?;
-            self.conclude(job, state, &reason)?;
-            transaction.commit()?;
-            self.remove_unneeded_blobs()?;
+            let tx = self.begin()?;
+            self.conclude(&tx, job, state, &reason)?;
+            tx.commit()?;
             Ok(Some(self.job_run(job, state, Some(reason))?))
         };
         // Only who has heard of the present incarnation asks after it has begun. Whatever is older may have been run already.
@@ -168,9 +168,9 @@ impl Replica {
         };
         // So much that nobody reads it is kept in the body alone.
         if asked.command.iter().map(String::len).sum::<usize>() <= MOST_KEPT {
-            let transaction = self.state.begin()?;
-            self.state.set_job_asked(job.key, &asked.command)?;
-            transaction.commit()?;
+            let tx = self.begin()?;
+            tx.set_job_asked(job.key, &asked.command)?;
+            tx.commit()?;
         }
         let rule = match decide(&self.config.allow, &asked.command[0], &asked.command[1..], &peer.name) {
             Ok(rule) => rule,
@@ -197,11 +197,11 @@ impl Replica {
         let timeout = rule.timeout().map_err(Error::usage)?;
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
-        self.say(job, &Statement::Report(report))?;
+        self.say(&tx, job, &Statement::Report(report))?;
         // From here on it counts as run.
-        transaction.commit()?;
+        tx.commit()?;
         let finished = self.while_others_work(|| match open_body(&self.key, body) {
             Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
             Err(error) => not_started(&error),
@@ -231,25 +231,24 @@ impl Replica {
         if let Err(error) = &result {
             self.note(format!("the output of job {} is lost: {error}", job.id.short()));
         }
-        let transaction = self.state.begin()?;
+        let tx = self.begin()?;
         let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
-        self.say(job, &Statement::Report(report))?;
+        self.say(&tx, job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
-        self.state.record(self.now(), "jobs run", Some(peer), &text)?;
-        transaction.commit()?;
-        self.remove_unneeded_blobs()?;
+        tx.record(self.now(), "jobs run", Some(peer), &text)?;
+        tx.commit()?;
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
     }
 
-    /// Settles a job without running its program, within a transaction.
-    pub(super) fn conclude(&self, job: &Job, state: JobState, reason: &str) -> Result<()> {
+    /// Settles a job without running its program.
+    pub(super) fn conclude(&self, tx: &Transaction<'_>, job: &Job, state: JobState, reason: &str) -> Result<()> {
         let report = self.report_on(job.key)?;
         let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
         let result = self.seal_result(job, &told, b"", b"")?;
         let attempt = report.map_or(1, |report| report.attempt);
         let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
-        self.say(job, &Statement::Report(report))?;
-        self.state.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
+        self.say(tx, job, &Statement::Report(report))?;
+        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
     }
 
     fn seal_result(&self, job: &Job, told: &Told, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {

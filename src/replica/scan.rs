@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Replica;
 use super::discover::Discovery;
+use super::transaction::Transaction;
 use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
@@ -133,22 +134,28 @@ impl Replica {
     /// Refused when the mail root is missing or empty although it held mail, or when more than half of a large folder would
     /// be removed. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
-        let transaction = self.state.begin()?;
-        let report = self.scan_within(options, None)?;
+        let tx = self.begin()?;
+        let report = self.scan_within(&tx, options, None)?;
         if options.run == Run::Real {
             if report.has_changes() {
-                self.state.record(self.now(), "scan", None, &report.to_string())?;
+                tx.record(self.now(), "scan", None, &report.to_string())?;
             }
-            transaction.commit()?;
+            tx.commit()?;
             self.materialise()?;
         }
         Ok(report)
     }
 
-    /// The scan itself, within a transaction. `join` says that it is part of one, and what the mail root held before that.
-    pub(super) fn scan_within(&self, options: &ScanOptions, join: Option<RootBefore>) -> Result<ScanReport> {
+    /// The scan itself. `join` says that it is part of one, and what the mail root held before that.
+    pub(super) fn scan_within(
+        &self,
+        tx: &Transaction<'_>,
+        options: &ScanOptions,
+        join: Option<RootBefore>,
+    ) -> Result<ScanReport> {
         let mut scan = Scan {
             replica: self,
+            tx,
             options,
             join,
             report: ScanReport::default(),
@@ -170,6 +177,7 @@ impl Replica {
 
 struct Scan<'r> {
     replica: &'r Replica,
+    tx: &'r Transaction<'r>,
     options: &'r ScanOptions,
     join: Option<RootBefore>,
     report: ScanReport,
@@ -185,7 +193,7 @@ impl Scan<'_> {
     fn run(&mut self) -> Result<()> {
         let replica = self.replica;
         replica.check_mail_root()?;
-        let discovery = replica.discover()?;
+        let discovery = replica.discover(self.tx)?;
         self.check_root_is_not_empty(&discovery)?;
         for (dir, error) in &discovery.unreadable {
             self.problem("searching for folders in", replica.mail_root().join(dir), error);
@@ -209,7 +217,7 @@ impl Scan<'_> {
         }
         self.reconsider()?;
         if self.options.folders.is_empty() && self.origin == Origin::Init {
-            replica.state.initial_scan_done()?;
+            self.tx.initial_scan_done()?;
         }
         Ok(())
     }
@@ -219,7 +227,7 @@ impl Scan<'_> {
         if let Some(stamp) = self.stamp {
             return Ok(stamp);
         }
-        let stamp = self.replica.state.issue(self.replica.now())?;
+        let stamp = self.tx.issue(self.replica.now())?;
         self.stamp = Some(stamp);
         Ok(stamp)
     }
@@ -250,17 +258,17 @@ impl Scan<'_> {
     fn follow_folders(&mut self, discovery: &Discovery) -> Result<Vec<FolderKey>> {
         let state = &self.replica.state;
         for name in discovery.folders.keys() {
-            let key = state.folder(name)?;
+            let key = self.tx.folder(name)?;
             let row = state.folder_row(key)?;
             if row.on_disk {
                 continue;
             }
-            state.set_folder_on_disk(key, true)?;
+            self.tx.set_folder_on_disk(key, true)?;
             // Of a folder that an interrupted join has made, and that was removed since then, nobody here has made anything.
             let leftover = self.join == Some(RootBefore::Empty) && row.state.is_some();
             if !leftover && !row.state.is_some_and(|state| state.present) {
                 let stamp = self.stamp()?;
-                state.set_folder_state(key, FolderState { stamp, present: true })?;
+                self.tx.set_folder_state(key, FolderState { stamp, present: true })?;
                 self.report.folders_made += 1;
             }
         }
@@ -272,11 +280,11 @@ impl Scan<'_> {
             if discovery.hides(&self.replica.relative_dir(&row.name)) {
                 continue;
             }
-            state.set_folder_on_disk(row.key, false)?;
-            state.set_clean_listing(row.key, None)?;
+            self.tx.set_folder_on_disk(row.key, false)?;
+            self.tx.set_clean_listing(row.key, None)?;
             if row.state.is_some_and(|state| state.present) && !row.name.is_inbox() {
                 let stamp = self.stamp()?;
-                state.set_folder_state(row.key, FolderState { stamp, present: false })?;
+                self.tx.set_folder_state(row.key, FolderState { stamp, present: false })?;
                 self.report.folders_removed += 1;
             }
             if state.folder_has_files(row.key)? {
@@ -291,7 +299,7 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut dirs = BTreeMap::new();
         for (name, dir) in &discovery.folders {
-            dirs.insert(state.folder(name)?, dir.clone());
+            dirs.insert(self.tx.folder(name)?, dir.clone());
         }
         let mut wanted = BTreeSet::new();
         for name in &self.options.folders {
@@ -511,8 +519,8 @@ impl Scan<'_> {
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
                 let Some(row) = state.entry(key)? else { continue };
-                state.set_place(key, None)?;
-                state.clear_pending(key)?;
+                self.tx.set_place(key, None)?;
+                self.tx.clear_pending(key)?;
                 let Some(from) = row.at.clone() else { continue };
                 gone.entry(row.id.digest).or_default().push(Gone { row, from });
             }
@@ -528,7 +536,7 @@ impl Scan<'_> {
         let mut rows = Vec::new();
         for (key, _) in renamed() {
             rows.push(state.entry(*key)?);
-            state.set_place(*key, None)?;
+            self.tx.set_place(*key, None)?;
         }
         for ((_, at), row) in renamed().zip(rows) {
             let Some(row) = row else { continue };
@@ -555,18 +563,17 @@ impl Scan<'_> {
             self.report.flagged += 1;
         }
         if entry != row.entry {
-            state.update_entry(&row, &entry)?;
+            self.tx.update_entry(&row, &entry)?;
             row.entry = entry;
         }
-        state.set_place(row.key, Some(&at))?;
+        self.tx.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(&row, &By::Here)
+        self.replica.plan(self.tx, &row, &By::Here)
     }
 
     /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite. It is new mail
     /// only where both were.
     fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
-        let state = &self.replica.state;
         let mut entry = row.entry.clone();
         let (theirs, found) = (visible(&entry), at.flags());
         let mut changes: Vec<(Flag, bool)> =
@@ -580,7 +587,7 @@ impl Scan<'_> {
                 entry.set_flag(stamp, flag, on);
             }
             self.report.flagged += 1;
-            state.update_entry(&row, &entry)?;
+            self.tx.update_entry(&row, &entry)?;
             row.entry = entry;
         }
         self.take_file(row, at)
@@ -601,13 +608,12 @@ impl Scan<'_> {
 
     /// The file that was found becomes that of an entry which has none.
     fn take_file(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
-        let state = &self.replica.state;
         self.report.adopted += 1;
-        state.remove_missing(row.key)?;
-        state.clear_pending(row.key)?;
-        state.set_place(row.key, Some(&at))?;
+        self.tx.remove_missing(row.key)?;
+        self.tx.clear_pending(row.key)?;
+        self.tx.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(&row, &By::Here)
+        self.replica.plan(self.tx, &row, &By::Here)
     }
 
     /// Reads what was found under an unknown name, and matches it with what vanished.
@@ -678,9 +684,10 @@ impl Scan<'_> {
         let folder = self.replica.state.folder_row(at.folder)?;
         let name = folder.name.clone();
         if folder.state.is_some_and(|state| !state.present) {
-            self.replica.state.set_folder_state(at.folder, FolderState { stamp, present: true })?;
+            self.tx.set_folder_state(at.folder, FolderState { stamp, present: true })?;
         }
-        self.replica.deliver(stamp, self.origin, name, &at.flags(), hashed, &at)
+        let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
+        self.replica.deliver(self.tx, delivery, &at).map(drop)
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.
@@ -694,7 +701,7 @@ impl Scan<'_> {
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
         let (origin, flags) = (Origin::Init, at.flags());
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
-        self.replica.state.add_discard(&id, &entry, at, &By::InterruptedJoin)
+        self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }
 
     /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
@@ -714,7 +721,7 @@ impl Scan<'_> {
             if !self.overtaken || state.entry_at(&from)?.is_some() {
                 removed.push((gone.row, from.folder));
             } else {
-                state.set_place(gone.row.key, Some(&from))?;
+                self.tx.set_place(gone.row.key, Some(&from))?;
                 self.unread.insert(from.folder);
             }
         }
@@ -734,7 +741,7 @@ impl Scan<'_> {
         for (row, _) in removed {
             let mut entry: Entry = row.entry.clone();
             entry.remove(stamp);
-            state.update_entry(&row, &entry)?;
+            self.tx.update_entry(&row, &entry)?;
             self.report.removed += 1;
         }
         Ok(())
@@ -742,7 +749,7 @@ impl Scan<'_> {
 
     fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
         let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
-        self.replica.state.set_clean_listing(key, clean)
+        self.tx.set_clean_listing(key, clean)
     }
 
     /// Entries whose file somebody had changed while it was to be changed from here: now that this is known, decide anew.
@@ -755,8 +762,8 @@ impl Scan<'_> {
             after = Some(last.key);
             for (row, pending) in batch {
                 if pending == Pending::Reconsider {
-                    state.clear_pending(row.key)?;
-                    self.replica.plan(&row, &By::Here)?;
+                    self.tx.clear_pending(row.key)?;
+                    self.replica.plan(self.tx, &row, &By::Here)?;
                 }
             }
         }

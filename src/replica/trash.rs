@@ -3,8 +3,8 @@
 use super::Replica;
 use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
 use crate::error::{Error, Result};
-use crate::model::{EntryId, Mtime, Origin};
-use crate::state::{TrashKey, Trashed};
+use crate::model::{FolderState, Mtime, Origin};
+use crate::state::{Pending, TrashKey, Trashed};
 
 impl Replica {
     /// Goes through the trash, in the order in which things came into it.
@@ -44,25 +44,14 @@ impl Replica {
         }
         let hashed = Hashed { mtime: trashed.mtime, ..found };
 
-        let transaction = self.state.begin()?;
-        self.state.set_leftovers(true)?;
-        transaction.commit()?;
-        let transaction = self.state.begin()?;
-        let stamp = self.state.issue(self.now())?;
-        let folder = self.state.folder(&trashed.folder)?;
-        let (id, past) = self.state.free_ordinal(hashed.digest, &trashed.folder)?;
-        let past = past.map(|row| row.entry);
-        let name = trashed.folder.clone();
-        let entry = crate::model::Entry::delivered(
-            past.as_ref(),
-            Origin::Delivery,
-            stamp,
-            name,
-            &trashed.flags,
-            hashed.size,
-            hashed.mtime,
-        );
-        let at = self.place_for(&id, &entry)?;
+        let tx = self.begin()?;
+        tx.set_leftovers(true)?;
+        tx.commit()?;
+        let tx = self.begin()?;
+        let stamp = tx.issue(self.now())?;
+        let folder = tx.folder(&trashed.folder)?;
+        let delivery = self.delivery(stamp, Origin::Delivery, trashed.folder.clone(), &trashed.flags, &hashed)?;
+        let at = self.place_for(&tx, &delivery.id, &delivery.entry)?;
         let tmp = self.tmp_path(&at)?;
         let fail =
             |error: std::io::Error| Error::io("writing", &tmp, error).advise("make room for it, then run this again");
@@ -71,17 +60,15 @@ impl Replica {
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
-        self.deliver(stamp, Origin::Delivery, trashed.folder.clone(), &trashed.flags, &hashed, &at)?;
-        let row = self.state.entry_by_id(&id)?.filter(|row| row.entry.alive());
-        let row = row.ok_or_else(|| Error::failed(format!("restoring {}", describe(&id))))?;
-        self.state.set_pending(row.key, &crate::state::Pending::Deliver)?;
+        let entry = self.deliver(&tx, delivery, &at)?;
+        tx.set_pending(entry, &Pending::Deliver)?;
         if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
-            self.state.set_folder_state(folder, crate::model::FolderState { stamp, present: true })?;
+            tx.set_folder_state(folder, FolderState { stamp, present: true })?;
         }
-        self.state.remove_trash(key)?;
-        self.state.set_restored(&trashed.file)?;
-        self.state.record(self.now(), "trash restore", None, &format!("{} in {}", id.digest, trashed.folder))?;
-        transaction.commit()?;
+        tx.remove_trash(key)?;
+        tx.set_restored(&trashed.file)?;
+        tx.record(self.now(), "trash restore", None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
+        tx.commit()?;
         self.materialise()?;
         self.empty_restored()?;
         Ok(trashed)
@@ -95,12 +82,8 @@ impl Replica {
         let fail = |error: std::io::Error| Error::io("removing", &file, error).advise("run this again");
         remove_if_there(disk.unlink(&file)).map_err(fail)?;
         disk.sync_dir(&self.home.trash()).map_err(fail)?;
-        let transaction = self.state.begin()?;
-        self.state.clear_restored()?;
-        transaction.commit()
+        let tx = self.begin()?;
+        tx.clear_restored()?;
+        tx.commit()
     }
-}
-
-fn describe(id: &EntryId) -> String {
-    format!("{id}: the state doesn't hold it")
 }

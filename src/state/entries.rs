@@ -3,7 +3,7 @@
 use rusqlite::Row;
 
 use super::codec::{self, Registers};
-use super::{FolderKey, State, damaged};
+use super::{FolderKey, State, Transaction, damaged};
 use crate::error::Result;
 use crate::maildir::{FileName, Sub};
 use crate::model::{Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
@@ -109,106 +109,6 @@ impl State {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
         rows.next()?.map(|row| self.row(row)).transpose()
-    }
-
-    /// Adds an entry.
-    pub fn insert_entry(&self, id: &EntryId, entry: &Entry, at: Option<&Place>) -> Result<EntryKey> {
-        let birth = self.folder(&id.birth)?;
-        let folder = if entry.location.1 == id.birth { birth } else { self.folder(&entry.location.1)? };
-        let registers = codec::encode(&registers(entry));
-        self.conn
-            .prepare_cached(
-                "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                id.digest.0,
-                birth.0,
-                id.ordinal,
-                folder.0,
-                entry.alive(),
-                entry.size.cast_signed(),
-                entry.mtime.0,
-                registers,
-                at.map(|at| at.folder.0),
-                at.map(|at| at.sub as u8),
-                at.map(|at| &at.name[..]),
-            ))?;
-        let key = EntryKey(self.conn.last_insert_rowid());
-        for (incarnation, clock) in newest_stamps(entry) {
-            self.add_change(key, incarnation, clock)?;
-        }
-        if entry.alive() {
-            self.digest_add(&entry.canonical(id));
-        }
-        Ok(key)
-    }
-
-    /// Replaces an entry's replicated state. `row` is what is recorded of it until now.
-    pub fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
-        let folder = self.folder(&entry.location.1)?;
-        self.conn
-            .prepare_cached("UPDATE entry SET folder = ?, alive = ?, size = ?, mtime = ?, registers = ? WHERE key = ?")?
-            .execute((
-                folder.0,
-                entry.alive(),
-                entry.size.cast_signed(),
-                entry.mtime.0,
-                codec::encode(&registers(entry)),
-                row.key.0,
-            ))?;
-        let (before, after) = (newest_stamps(&row.entry), newest_stamps(entry));
-        for &(incarnation, clock) in before.iter().filter(|change| !after.contains(change)) {
-            self.remove_change(row.key, incarnation, clock)?;
-        }
-        for &(incarnation, clock) in after.iter().filter(|change| !before.contains(change)) {
-            self.add_change(row.key, incarnation, clock)?;
-        }
-        if row.entry.alive() {
-            self.digest_remove(&row.entry.canonical(&row.id));
-        }
-        if entry.alive() {
-            self.digest_add(&entry.canonical(&row.id));
-        }
-        Ok(())
-    }
-
-    /// Forgets an entry, its tombstone included.
-    pub fn delete_entry(&self, row: &EntryRow) -> Result<()> {
-        for (incarnation, clock) in newest_stamps(&row.entry) {
-            self.remove_change(row.key, incarnation, clock)?;
-        }
-        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry"] {
-            self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
-        }
-        if row.entry.alive() {
-            self.digest_remove(&row.entry.canonical(&row.id));
-        }
-        Ok(())
-    }
-
-    fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
-        self.conn
-            .prepare_cached("INSERT OR IGNORE INTO change (incarnation, clock, entry) VALUES (?, ?, ?)")?
-            .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
-        Ok(())
-    }
-
-    fn remove_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM change WHERE incarnation = ? AND clock = ? AND entry = ?")?.execute((
-            incarnation.0.cast_signed(),
-            clock.bits().cast_signed(),
-            key.0,
-        ))?;
-        Ok(())
-    }
-
-    /// Records where an entry's file was seen.
-    pub fn set_place(&self, key: EntryKey, at: Option<&Place>) -> Result<()> {
-        self.conn
-            .prepare_cached("UPDATE entry SET at_folder = ?, at_sub = ?, at_name = ? WHERE key = ?")?
-            .execute((at.map(|at| at.folder.0), at.map(|at| at.sub as u8), at.map(|at| &at.name[..]), key.0))?;
-        Ok(())
     }
 
     /// The entry with this number.
@@ -386,6 +286,108 @@ impl State {
     pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
         Ok(query.exists((digest.0, key.0))?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Adds an entry.
+    pub fn insert_entry(&self, id: &EntryId, entry: &Entry, at: Option<&Place>) -> Result<EntryKey> {
+        let birth = self.folder(&id.birth)?;
+        let folder = if entry.location.1 == id.birth { birth } else { self.folder(&entry.location.1)? };
+        let registers = codec::encode(&registers(entry));
+        self.conn
+            .prepare_cached(
+                "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                id.digest.0,
+                birth.0,
+                id.ordinal,
+                folder.0,
+                entry.alive(),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                registers,
+                at.map(|at| at.folder.0),
+                at.map(|at| at.sub as u8),
+                at.map(|at| &at.name[..]),
+            ))?;
+        let key = EntryKey(self.conn.last_insert_rowid());
+        for (incarnation, clock) in newest_stamps(entry) {
+            self.add_change(key, incarnation, clock)?;
+        }
+        if entry.alive() {
+            self.digest_add(&entry.canonical(id));
+        }
+        Ok(key)
+    }
+
+    /// Replaces an entry's replicated state. `row` is what is recorded of it until now.
+    pub fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
+        let folder = self.folder(&entry.location.1)?;
+        self.conn
+            .prepare_cached("UPDATE entry SET folder = ?, alive = ?, size = ?, mtime = ?, registers = ? WHERE key = ?")?
+            .execute((
+                folder.0,
+                entry.alive(),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                codec::encode(&registers(entry)),
+                row.key.0,
+            ))?;
+        let (before, after) = (newest_stamps(&row.entry), newest_stamps(entry));
+        for &(incarnation, clock) in before.iter().filter(|change| !after.contains(change)) {
+            self.remove_change(row.key, incarnation, clock)?;
+        }
+        for &(incarnation, clock) in after.iter().filter(|change| !before.contains(change)) {
+            self.add_change(row.key, incarnation, clock)?;
+        }
+        if row.entry.alive() {
+            self.digest_remove(&row.entry.canonical(&row.id));
+        }
+        if entry.alive() {
+            self.digest_add(&entry.canonical(&row.id));
+        }
+        Ok(())
+    }
+
+    /// Forgets an entry, its tombstone included.
+    pub fn delete_entry(&self, row: &EntryRow) -> Result<()> {
+        for (incarnation, clock) in newest_stamps(&row.entry) {
+            self.remove_change(row.key, incarnation, clock)?;
+        }
+        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry"] {
+            self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
+        }
+        if row.entry.alive() {
+            self.digest_remove(&row.entry.canonical(&row.id));
+        }
+        Ok(())
+    }
+
+    fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO change (incarnation, clock, entry) VALUES (?, ?, ?)")?
+            .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    fn remove_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM change WHERE incarnation = ? AND clock = ? AND entry = ?")?.execute((
+            incarnation.0.cast_signed(),
+            clock.bits().cast_signed(),
+            key.0,
+        ))?;
+        Ok(())
+    }
+
+    /// Records where an entry's file was seen.
+    pub fn set_place(&self, key: EntryKey, at: Option<&Place>) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE entry SET at_folder = ?, at_sub = ?, at_name = ? WHERE key = ?")?
+            .execute((at.map(|at| at.folder.0), at.map(|at| at.sub as u8), at.map(|at| &at.name[..]), key.0))?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{State, clock_from, damaged};
+use super::{State, Transaction, clock_from, damaged};
 use crate::error::Result;
 use crate::maildir::listing::CleanListing;
 use crate::model::{FolderName, FolderState, Incarnation, Knowledge, Mtime, Stamp};
@@ -88,18 +88,6 @@ impl Folders {
 }
 
 impl State {
-    /// A folder's number; a new one if the folder was never heard of.
-    pub fn folder(&self, name: &FolderName) -> Result<FolderKey> {
-        if let Some(&key) = self.folders.borrow().by_name.get(name) {
-            return Ok(key);
-        }
-        self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
-        let key = FolderKey(self.conn.last_insert_rowid());
-        let row = FolderRow { key, name: name.clone(), state: None, on_disk: false, clean: None };
-        self.folders.borrow_mut().put(row);
-        Ok(key)
-    }
-
     /// A folder's number, if it was ever heard of.
     pub fn find_folder(&self, name: &FolderName) -> Option<FolderKey> {
         self.folders.borrow().by_name.get(name).copied()
@@ -122,6 +110,31 @@ impl State {
         let rows = self.all_folders();
         let states = rows.iter().filter_map(|row| row.state.map(|state| (row.name.clone(), state)));
         states.filter(|(_, state)| !base.covers(state.stamp)).collect()
+    }
+
+    /// The directories below the mail root that were searched for folders: path relative to the mail root, the modification
+    /// time at a clean listing, whether it is a folder. Sorted by path.
+    pub fn directories(&self) -> Result<Vec<(PathBuf, Option<Mtime>, bool)>> {
+        let mut query = self.conn.prepare_cached("SELECT path, mtime, is_folder FROM directory ORDER BY path")?;
+        let rows = query.query_map([], |row| {
+            let path = PathBuf::from(OsStr::from_bytes(row.get_ref(0)?.as_bytes()?));
+            Ok((path, row.get::<_, Option<i64>>(1)?.map(Mtime), row.get(2)?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl Transaction<'_> {
+    /// A folder's number; a new one if the folder was never heard of.
+    pub fn folder(&self, name: &FolderName) -> Result<FolderKey> {
+        if let Some(&key) = self.folders.borrow().by_name.get(name) {
+            return Ok(key);
+        }
+        self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
+        let key = FolderKey(self.conn.last_insert_rowid());
+        let row = FolderRow { key, name: name.clone(), state: None, on_disk: false, clean: None };
+        self.folders.borrow_mut().put(row);
+        Ok(key)
     }
 
     /// Writes a folder's register.
@@ -163,17 +176,6 @@ impl State {
             self.folders.borrow_mut().put(FolderRow { clean, ..(*row).clone() });
         }
         Ok(())
-    }
-
-    /// The directories below the mail root that were searched for folders: path relative to the mail root, the modification
-    /// time at a clean listing, whether it is a folder. Sorted by path.
-    pub fn directories(&self) -> Result<Vec<(PathBuf, Option<Mtime>, bool)>> {
-        let mut query = self.conn.prepare_cached("SELECT path, mtime, is_folder FROM directory ORDER BY path")?;
-        let rows = query.query_map([], |row| {
-            let path = PathBuf::from(OsStr::from_bytes(row.get_ref(0)?.as_bytes()?));
-            Ok((path, row.get::<_, Option<i64>>(1)?.map(Mtime), row.get(2)?))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Records a directory that was searched for folders.

@@ -1,6 +1,6 @@
 //! History: what was done, for people to read.
 
-use super::State;
+use super::{State, Transaction};
 use crate::error::Result;
 
 /// Something that was done.
@@ -17,22 +17,6 @@ pub struct Event {
 }
 
 impl State {
-    /// Records that something was done at `now` (milliseconds since 1970 UTC).
-    pub fn record(&self, now: u64, command: &str, peer: Option<&str>, text: &str) -> Result<()> {
-        self.conn.prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?.execute((
-            now.cast_signed(),
-            command,
-            peer,
-            text,
-        ))?;
-        Ok(())
-    }
-
-    /// Forgets what was done before a time (milliseconds since 1970 UTC). Returns how much that was.
-    pub fn purge_history(&self, before: u64) -> Result<u64> {
-        Ok(self.conn.execute("DELETE FROM history WHERE at < ?", [before.cast_signed()])? as u64)
-    }
-
     /// The last things that were done, at most `limit`, the oldest of them first.
     pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
         let mut query = self.conn.prepare_cached(
@@ -47,5 +31,23 @@ impl State {
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Records that something was done at `now` (milliseconds since 1970 UTC).
+    pub fn record(&self, now: u64, command: &str, peer: Option<&str>, text: &str) -> Result<()> {
+        self.conn.prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?.execute((
+            now.cast_signed(),
+            command,
+            peer,
+            text,
+        ))?;
+        Ok(())
+    }
+
+    /// Forgets what was done before a time (milliseconds since 1970 UTC). Returns how much that was.
+    pub fn purge_history(&self, before: u64) -> Result<u64> {
+        Ok(self.conn.execute("DELETE FROM history WHERE at < ?", [before.cast_signed()])? as u64)
     }
 }

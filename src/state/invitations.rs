@@ -1,7 +1,7 @@
 //! Invitations that nobody has answered yet, and the tokens of those that were.
 
 use super::peers::json;
-use super::{State, damaged};
+use super::{State, Transaction, damaged};
 use crate::bundle::{ReplicaId, Token};
 use crate::error::Result;
 use crate::model::Knowledge;
@@ -52,6 +52,21 @@ impl State {
         Ok(self.invitations()?.into_iter().find(|invited| invited.name == name))
     }
 
+    /// The first of the used tokens for which `is_it` holds, and the replica that has used it.
+    pub fn find_used_token(&self, is_it: impl Fn(Token) -> bool) -> Result<Option<ReplicaId>> {
+        let mut query = self.conn.prepare_cached("SELECT token, used_by FROM used_token")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            if is_it(Token::from_bytes(row.get(0)?)) {
+                let used_by = row.get::<_, String>(1)?.parse();
+                return Ok(Some(used_by.map_err(|_| damaged("the user of a token"))?));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Transaction<'_> {
     /// Records an invitation, in place of an earlier one with the same token.
     pub fn set_invitation(&self, invited: &Invited) -> Result<()> {
         self.conn
@@ -80,18 +95,5 @@ impl State {
             .prepare_cached("INSERT OR REPLACE INTO used_token (token, used_by) VALUES (?, ?)")?
             .execute((token.to_bytes(), used_by.to_string()))?;
         Ok(())
-    }
-
-    /// The first of the used tokens for which `is_it` holds, and the replica that has used it.
-    pub fn find_used_token(&self, is_it: impl Fn(Token) -> bool) -> Result<Option<ReplicaId>> {
-        let mut query = self.conn.prepare_cached("SELECT token, used_by FROM used_token")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            if is_it(Token::from_bytes(row.get(0)?)) {
-                let used_by = row.get::<_, String>(1)?.parse();
-                return Ok(Some(used_by.map_err(|_| damaged("the user of a token"))?));
-            }
-        }
-        Ok(None)
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::{State, clock_from, damaged};
+use super::{State, Transaction, clock_from, damaged};
 use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
@@ -156,71 +156,9 @@ impl State {
         Ok(count.cast_unsigned())
     }
 
-    /// Makes a job known.
-    pub fn add_job(&self, id: &JobId, request: &Request) -> Result<JobKey> {
-        self.conn
-            .prepare_cached("INSERT INTO job (id, requester, target, made, state, repeats) VALUES (?, ?, ?, ?, 0, ?)")?
-            .execute((
-                id.0,
-                request.requester.to_string(),
-                request.target.to_string(),
-                request.made.cast_signed(),
-                request.repeats.map(|id| id.0),
-            ))?;
-        Ok(JobKey(self.conn.last_insert_rowid()))
-    }
-
-    /// Records how a job stands; if that is final, since when (milliseconds since 1970 UTC).
-    pub fn set_job_state(&self, key: JobKey, state: JobState, now: u64) -> Result<()> {
-        let since = state.is_final().then_some(now.cast_signed());
-        self.conn.prepare_cached("UPDATE job SET state = ?, final_since = ? WHERE key = ?")?.execute((
-            number(state),
-            since,
-            key.0,
-        ))?;
-        Ok(())
-    }
-
-    /// Records what a job asks for.
-    pub fn set_job_asked(&self, key: JobKey, asked: &[String]) -> Result<()> {
-        let asked = serde_json::to_string(asked).expect("strings have a JSON form");
-        self.conn.prepare_cached("UPDATE job SET asked = ? WHERE key = ?")?.execute((asked, key.0))?;
-        Ok(())
-    }
-
-    /// Forgets a job. One of this replica's own, to run or to be run elsewhere, is remembered by its id.
-    pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
-        if ours {
-            self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
-        }
-        for table in
-            ["DELETE FROM statement WHERE job = ?", "DELETE FROM blob WHERE job = ?", "DELETE FROM job WHERE key = ?"]
-        {
-            self.conn.prepare_cached(table)?.execute([job.key.0])?;
-        }
-        Ok(())
-    }
-
     /// Whether this is a job of this replica's that was purged.
     pub fn was_finished(&self, id: &JobId) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
-    }
-
-    /// Records what was said about a job, in place of what was said of that kind before.
-    pub fn set_statement(&self, job: JobKey, kind: StatementKind, line: &JobLine) -> Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO statement (job, kind, clock, incarnation, signed, signature) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                job.0,
-                kind as i64,
-                line.stamp.clock.bits().cast_signed(),
-                line.stamp.incarnation.0.cast_signed(),
-                &line.signed,
-                &line.signature,
-            ))?;
-        Ok(())
     }
 
     /// What was said about a job.
@@ -297,17 +235,6 @@ impl State {
         Ok(found)
     }
 
-    /// A job needs this, and it is here or not.
-    pub fn need_blob(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
-            )?
-            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
-        Ok(())
-    }
-
     /// Whether any job needs this.
     pub fn is_needed(&self, digest: &Digest) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
@@ -333,6 +260,86 @@ impl State {
     /// All that a job needs.
     pub fn blobs_of(&self, job: JobKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
+    }
+
+    /// What jobs need and is not here, sorted, at most `limit` of it.
+    pub fn missing_blobs(&self, limit: u32) -> Result<Vec<Digest>> {
+        self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
+    }
+}
+
+impl Transaction<'_> {
+    /// Makes a job known.
+    pub fn add_job(&self, id: &JobId, request: &Request) -> Result<JobKey> {
+        self.conn
+            .prepare_cached("INSERT INTO job (id, requester, target, made, state, repeats) VALUES (?, ?, ?, ?, 0, ?)")?
+            .execute((
+                id.0,
+                request.requester.to_string(),
+                request.target.to_string(),
+                request.made.cast_signed(),
+                request.repeats.map(|id| id.0),
+            ))?;
+        Ok(JobKey(self.conn.last_insert_rowid()))
+    }
+
+    /// Records how a job stands; if that is final, since when (milliseconds since 1970 UTC).
+    pub fn set_job_state(&self, key: JobKey, state: JobState, now: u64) -> Result<()> {
+        let since = state.is_final().then_some(now.cast_signed());
+        self.conn.prepare_cached("UPDATE job SET state = ?, final_since = ? WHERE key = ?")?.execute((
+            number(state),
+            since,
+            key.0,
+        ))?;
+        Ok(())
+    }
+
+    /// Records what a job asks for.
+    pub fn set_job_asked(&self, key: JobKey, asked: &[String]) -> Result<()> {
+        let asked = serde_json::to_string(asked).expect("strings have a JSON form");
+        self.conn.prepare_cached("UPDATE job SET asked = ? WHERE key = ?")?.execute((asked, key.0))?;
+        Ok(())
+    }
+
+    /// Forgets a job. One of this replica's own, to run or to be run elsewhere, is remembered by its id.
+    pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
+        if ours {
+            self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
+        }
+        for table in
+            ["DELETE FROM statement WHERE job = ?", "DELETE FROM blob WHERE job = ?", "DELETE FROM job WHERE key = ?"]
+        {
+            self.conn.prepare_cached(table)?.execute([job.key.0])?;
+        }
+        Ok(())
+    }
+
+    /// Records what was said about a job, in place of what was said of that kind before.
+    pub fn set_statement(&self, job: JobKey, kind: StatementKind, line: &JobLine) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO statement (job, kind, clock, incarnation, signed, signature) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                job.0,
+                kind as i64,
+                line.stamp.clock.bits().cast_signed(),
+                line.stamp.incarnation.0.cast_signed(),
+                &line.signed,
+                &line.signature,
+            ))?;
+        Ok(())
+    }
+
+    /// A job needs this, and it is here or not.
+    pub fn need_blob(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
+            )?
+            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
+        Ok(())
     }
 
     /// Something has come that has so many bytes. Whoever said otherwise needs something that doesn't exist. Returns whether
@@ -361,10 +368,5 @@ impl State {
     pub fn remove_missing_blob(&self, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
         Ok(())
-    }
-
-    /// What jobs need and is not here, sorted, at most `limit` of it.
-    pub fn missing_blobs(&self, limit: u32) -> Result<Vec<Digest>> {
-        self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
     }
 }

@@ -1,6 +1,6 @@
 //! What this replica knows and has forgotten, and the stamps that it has issued.
 
-use super::{State, clock_from};
+use super::{State, Transaction, clock_from};
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp};
 
@@ -25,6 +25,21 @@ impl State {
         .collect()
     }
 
+    /// Whether the present incarnation has issued a stamp with this clock.
+    pub fn has_issued(&self, clock: Clock) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM issued WHERE clock = ?")?;
+        Ok(query.exists([clock.bits().cast_signed()])?)
+    }
+
+    /// The clocks of the stamps that the present incarnation has issued after `base`, ascending.
+    pub fn issued_after(&self, base: Clock) -> Result<Vec<Clock>> {
+        let mut query = self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock")?;
+        let rows = query.query_map([base.bits().cast_signed()], |row| row.get(0))?;
+        rows.map(|row| clock_from(row?)).collect()
+    }
+}
+
+impl Transaction<'_> {
     /// Records what this replica knows.
     pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
         self.conn.execute("UPDATE knowledge SET known = 0", [])?;
@@ -72,18 +87,5 @@ impl State {
         let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO issued (clock) VALUES (?)")?;
         statement.execute([clock.bits().cast_signed()])?;
         Ok(())
-    }
-
-    /// Whether the present incarnation has issued a stamp with this clock.
-    pub fn has_issued(&self, clock: Clock) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM issued WHERE clock = ?")?;
-        Ok(query.exists([clock.bits().cast_signed()])?)
-    }
-
-    /// The clocks of the stamps that the present incarnation has issued after `base`, ascending.
-    pub fn issued_after(&self, base: Clock) -> Result<Vec<Clock>> {
-        let mut query = self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock")?;
-        let rows = query.query_map([base.bits().cast_signed()], |row| row.get(0))?;
-        rows.map(|row| clock_from(row?)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 use rusqlite::types::{FromSql, ToSql};
 
-use super::State;
+use super::{State, Transaction};
 use crate::error::{Error, Result};
 use crate::model::Incarnation;
 
@@ -49,6 +49,49 @@ impl State {
         Ok(query.query_row([name], |row| row.get(0)).optional()?)
     }
 
+    /// The replica's present incarnation.
+    pub fn incarnation(&self) -> Result<Incarnation> {
+        let stored: Option<i64> = self.meta(name::INCARNATION)?;
+        let stored = stored.ok_or_else(|| Error::failed("the state database names no incarnation"))?;
+        Ok(Incarnation(stored.cast_unsigned()))
+    }
+
+    /// By what the state file was known when it was last written to.
+    pub fn home(&self) -> Result<Option<Identity>> {
+        let inode: Option<i64> = self.meta(name::INODE)?;
+        let machine: Option<String> = self.meta(name::MACHINE)?;
+        let born: Option<i64> = self.meta(name::BORN)?;
+        Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
+    }
+
+    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
+    /// incarnation is not known for certain.
+    pub fn was_restored(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::RESTORED_STATE)?.is_some())
+    }
+
+    /// Whether the first scan has not been completed yet.
+    pub fn initial_scan_due(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::INITIAL)?.is_some())
+    }
+
+    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
+    pub fn joining(&self) -> Result<Option<RootBefore>> {
+        Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
+    }
+
+    /// Whether an import that did not end may have left files in a `tmp/`.
+    pub fn leftovers(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
+    }
+
+    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
+    pub fn restored(&self) -> Result<Option<String>> {
+        self.meta(name::RESTORED)
+    }
+}
+
+impl Transaction<'_> {
     pub(super) fn set_meta(&self, name: &str, value: impl ToSql) -> Result<()> {
         let mut statement = self.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)")?;
         statement.execute((name, value))?;
@@ -60,25 +103,10 @@ impl State {
         Ok(())
     }
 
-    /// The replica's present incarnation.
-    pub fn incarnation(&self) -> Result<Incarnation> {
-        let stored: Option<i64> = self.meta(name::INCARNATION)?;
-        let stored = stored.ok_or_else(|| Error::failed("the state database names no incarnation"))?;
-        Ok(Incarnation(stored.cast_unsigned()))
-    }
-
     /// Starts a new incarnation, which has issued no stamp yet.
     pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<()> {
         self.conn.execute("DELETE FROM issued", [])?;
         self.set_meta(name::INCARNATION, incarnation.0.cast_signed())
-    }
-
-    /// By what the state file was known when it was last written to.
-    pub fn home(&self) -> Result<Option<Identity>> {
-        let inode: Option<i64> = self.meta(name::INODE)?;
-        let machine: Option<String> = self.meta(name::MACHINE)?;
-        let born: Option<i64> = self.meta(name::BORN)?;
-        Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
     }
 
     /// Records by what the state file is known.
@@ -91,30 +119,14 @@ impl State {
         }
     }
 
-    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
-    /// incarnation is not known for certain.
-    pub fn was_restored(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(name::RESTORED_STATE)?.is_some())
-    }
-
     /// Records that this replica was copied or put back to an earlier state.
     pub fn set_was_restored(&self) -> Result<()> {
         self.set_meta(name::RESTORED_STATE, 1)
     }
 
-    /// Whether the first scan has not been completed yet.
-    pub fn initial_scan_due(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(name::INITIAL)?.is_some())
-    }
-
     /// Records that the first scan was completed.
     pub fn initial_scan_done(&self) -> Result<()> {
         self.clear_meta(name::INITIAL)
-    }
-
-    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
-    pub fn joining(&self) -> Result<Option<RootBefore>> {
-        Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
     }
 
     /// Records that a join has begun, or is complete.
@@ -125,19 +137,9 @@ impl State {
         }
     }
 
-    /// Whether an import that did not end may have left files in a `tmp/`.
-    pub fn leftovers(&self) -> Result<bool> {
-        Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
-    }
-
     /// Records whether an import may have left files in a `tmp/`.
     pub fn set_leftovers(&self, leftovers: bool) -> Result<()> {
         if leftovers { self.set_meta(name::LEFTOVERS, 1) } else { self.clear_meta(name::LEFTOVERS) }
-    }
-
-    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
-    pub fn restored(&self) -> Result<Option<String>> {
-        self.meta(name::RESTORED)
     }
 
     /// Records that the message of a file in the trash was brought back.

@@ -1,8 +1,9 @@
 //! The state of record: a `SQLite` database that holds the entries with their registers, what each file looked like on disk
 //! when last seen, the folders, what is known, the peers, the trash and the history.
 //!
-//! No SQL stands outside this module, and no decision about mail inside it. Everything that must change together is changed
-//! between [`State::begin`] and [`Transaction::commit`].
+//! No SQL stands outside this module, and no decision about mail inside it. A [`State`] can be read; whatever changes it needs
+//! a [`Transaction`], so that nothing is ever changed outside one. Only the lists of a scan and an export, which nobody else
+//! sees, are kept without.
 
 mod codec;
 mod entries;
@@ -19,6 +20,7 @@ mod schema;
 mod trash;
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,7 +52,8 @@ pub struct State {
     digest_stored: Cell<StateDigest>,
 }
 
-/// Changes that are made together or not at all: dropped without a commit, they are undone.
+/// Changes that are made together or not at all: dropped without a commit, they are undone. What was changed is read through
+/// it as through its [`State`].
 #[derive(Debug)]
 #[must_use]
 pub struct Transaction<'s> {
@@ -59,14 +62,17 @@ pub struct Transaction<'s> {
 }
 
 impl State {
-    /// Makes a new state database. It must not exist.
-    pub fn create(path: &Path, incarnation: Incarnation) -> Result<Self> {
+    /// Makes a new state database, which must not exist; `joining` if that is the beginning of a join. It is closed again: all
+    /// of it is in that one file.
+    pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
         configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
-        state.set_meta(name::INCARNATION, incarnation.0.cast_signed())?;
-        state.set_meta(name::INITIAL, 1)?;
-        Ok(state)
+        let transaction = state.begin()?;
+        transaction.set_meta(name::INCARNATION, incarnation.0.cast_signed())?;
+        transaction.set_meta(name::INITIAL, 1)?;
+        transaction.set_joining(joining)?;
+        transaction.commit()
     }
 
     /// Opens an existing state database.
@@ -136,18 +142,6 @@ impl State {
         self.digest.get()
     }
 
-    fn digest_add(&self, canonical: &[u8]) {
-        let mut digest = self.digest.get();
-        digest.add(canonical);
-        self.digest.set(digest);
-    }
-
-    fn digest_remove(&self, canonical: &[u8]) {
-        let mut digest = self.digest.get();
-        digest.remove(canonical);
-        self.digest.set(digest);
-    }
-
     /// The digests that a query gives in its first column.
     fn digests(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<Digest>> {
         let mut query = self.conn.prepare_cached(query)?;
@@ -163,17 +157,36 @@ impl State {
     }
 }
 
+impl Deref for Transaction<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        self.state
+    }
+}
+
 impl Transaction<'_> {
     /// Makes the changes durable.
     pub fn commit(mut self) -> Result<()> {
         let digest = self.state.digest.get();
         if digest != self.state.digest_stored.get() {
-            self.state.set_meta(name::DIGEST, digest.to_bytes())?;
+            self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
         self.state.conn.execute_batch("COMMIT")?;
         self.state.digest_stored.set(digest);
         self.open = false;
         Ok(())
+    }
+
+    fn digest_add(&self, canonical: &[u8]) {
+        let mut digest = self.digest.get();
+        digest.add(canonical);
+        self.digest.set(digest);
+    }
+
+    fn digest_remove(&self, canonical: &[u8]) {
+        let mut digest = self.digest.get();
+        digest.remove(canonical);
+        self.digest.set(digest);
     }
 }
 

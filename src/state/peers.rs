@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use super::{State, damaged};
+use super::{State, Transaction, damaged};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, Knowledge, Standing};
@@ -102,6 +102,20 @@ impl State {
         self.peer_where("id", &id.to_string())
     }
 
+    /// The peers with which bundles are exchanged, sorted by name.
+    pub fn neighbours(&self) -> Result<Vec<Peer>> {
+        let mut peers = self.peers()?;
+        peers.retain(|peer| !peer.distant);
+        Ok(peers)
+    }
+
+    /// The messages that a peer wants, sorted.
+    pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
+        self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])
+    }
+}
+
+impl Transaction<'_> {
     /// Makes a peer known.
     pub fn add_peer(&self, name: &str, public_key: &PublicKey, now: u64) -> Result<()> {
         self.conn.prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?.execute((
@@ -117,13 +131,6 @@ impl State {
     pub fn set_distant(&self, key: PeerKey, distant: bool) -> Result<()> {
         self.conn.prepare_cached("UPDATE peer SET distant = ? WHERE key = ?")?.execute((distant, key.0))?;
         Ok(())
-    }
-
-    /// The peers with which bundles are exchanged, sorted by name.
-    pub fn neighbours(&self) -> Result<Vec<Peer>> {
-        let mut peers = self.peers()?;
-        peers.retain(|peer| !peer.distant);
-        Ok(peers)
     }
 
     /// Gives a peer another name.
@@ -164,11 +171,6 @@ impl State {
             statement.execute((key.0, digest.0))?;
         }
         Ok(())
-    }
-
-    /// The messages that a peer wants, sorted.
-    pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
-        self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])
     }
 
     /// Records the tip and the number of a bundle that was written for a peer.

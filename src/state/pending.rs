@@ -1,7 +1,7 @@
 //! What is to be done on disk for which entry, and which contents are awaited or missing.
 
 use super::entries::place;
-use super::{EntryKey, EntryRow, FolderKey, Place, State, damaged};
+use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction, damaged};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 
@@ -24,48 +24,12 @@ const MOVE: i64 = 2;
 const RECONSIDER: i64 = 3;
 
 impl State {
-    /// Notes what is to be done for an entry, in place of what was noted before.
-    pub fn set_pending(&self, key: EntryKey, pending: &Pending) -> Result<()> {
-        let (kind, from) = match pending {
-            Pending::Await => (AWAIT, None),
-            Pending::Deliver => (DELIVER, None),
-            Pending::Move(from) => (MOVE, Some(from)),
-            Pending::Reconsider => (RECONSIDER, None),
-        };
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO pending (entry, kind, from_folder, from_sub, from_name) VALUES (?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                key.0,
-                kind,
-                from.map(|from| from.folder.0),
-                from.map(|from| from.sub as u8),
-                from.map(|from| &from.name[..]),
-            ))?;
-        Ok(())
-    }
-
     /// What is to be done for an entry.
     pub fn pending(&self, key: EntryKey) -> Result<Option<Pending>> {
         let mut query =
             self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
         let mut rows = query.query([key.0])?;
         rows.next()?.map(pending).transpose()
-    }
-
-    /// Nothing is to be done for an entry any more.
-    pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
-    }
-
-    /// Everything was done, except what is to be reconsidered.
-    pub fn clear_done(&self) -> Result<()> {
-        let reconsider = self.conn.prepare_cached("SELECT 1 FROM pending WHERE kind = 3 LIMIT 1")?.exists([])?;
-        let statement = if reconsider { "DELETE FROM pending WHERE kind <> 3" } else { "DELETE FROM pending" };
-        self.conn.execute(statement, [])?;
-        Ok(())
     }
 
     /// The next entries for which something is to be done, in the order of their numbers.
@@ -126,18 +90,6 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
     }
 
-    /// The entry is alive, but its contents are nowhere on this machine.
-    pub fn add_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("INSERT OR IGNORE INTO missing (entry) VALUES (?)")?.execute([key.0])?;
-        Ok(())
-    }
-
-    /// The entry's contents were found, or are no longer needed.
-    pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
-    }
-
     /// The entries of this message whose contents are nowhere on this machine.
     pub fn missing_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
         let mut query = self.conn.prepare_cached(
@@ -153,6 +105,56 @@ impl State {
             "SELECT DISTINCT e.digest FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive ORDER BY e.digest LIMIT ?",
             [limit],
         )
+    }
+}
+
+impl Transaction<'_> {
+    /// Notes what is to be done for an entry, in place of what was noted before.
+    pub fn set_pending(&self, key: EntryKey, pending: &Pending) -> Result<()> {
+        let (kind, from) = match pending {
+            Pending::Await => (AWAIT, None),
+            Pending::Deliver => (DELIVER, None),
+            Pending::Move(from) => (MOVE, Some(from)),
+            Pending::Reconsider => (RECONSIDER, None),
+        };
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO pending (entry, kind, from_folder, from_sub, from_name) VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                key.0,
+                kind,
+                from.map(|from| from.folder.0),
+                from.map(|from| from.sub as u8),
+                from.map(|from| &from.name[..]),
+            ))?;
+        Ok(())
+    }
+
+    /// Nothing is to be done for an entry any more.
+    pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// Everything was done, except what is to be reconsidered.
+    pub fn clear_done(&self) -> Result<()> {
+        let reconsider = self.conn.prepare_cached("SELECT 1 FROM pending WHERE kind = 3 LIMIT 1")?.exists([])?;
+        let statement = if reconsider { "DELETE FROM pending WHERE kind <> 3" } else { "DELETE FROM pending" };
+        self.conn.execute(statement, [])?;
+        Ok(())
+    }
+
+    /// The entry is alive, but its contents are nowhere on this machine.
+    pub fn add_missing(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("INSERT OR IGNORE INTO missing (entry) VALUES (?)")?.execute([key.0])?;
+        Ok(())
+    }
+
+    /// The entry's contents were found, or are no longer needed.
+    pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
+        Ok(())
     }
 
     /// The contents of an awaited message lie in the `tmp/` of its folder.

@@ -6,7 +6,7 @@ use std::fmt;
 use rusqlite::Row;
 
 use super::entries::place;
-use super::{Place, State, damaged};
+use super::{Place, State, Transaction, damaged};
 use crate::error::Result;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 
@@ -130,28 +130,6 @@ fn entry_id(row: &Row<'_>, first: usize) -> Result<EntryId> {
 }
 
 impl State {
-    /// Notes a file that is to be moved to the trash.
-    pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, by: &By) -> Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                at.folder.0,
-                at.sub as u8,
-                &at.name[..],
-                id.digest.0,
-                id.birth.as_str(),
-                id.ordinal,
-                flags_to_text(entry.flags_on()),
-                entry.size.cast_signed(),
-                entry.mtime.0,
-                by.to_text(),
-            ))?;
-        Ok(())
-    }
-
     /// Whether a file is to be moved to the trash.
     pub fn is_discarded(&self, at: &Place) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
@@ -178,34 +156,6 @@ impl State {
             });
         }
         Ok(batch)
-    }
-
-    /// The file was moved to the trash, or is not there any more.
-    pub fn remove_discard(&self, key: i64) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
-        Ok(())
-    }
-
-    /// Records a file that was moved to the trash.
-    pub fn add_trash(&self, file: &str, discard: &Discard, folder: &FolderName, now: u64) -> Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT OR IGNORE INTO trash (file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                file,
-                discard.id.digest.0,
-                discard.id.birth.as_str(),
-                discard.id.ordinal,
-                folder.as_str(),
-                flags_to_text(&discard.flags),
-                discard.size.cast_signed(),
-                discard.mtime.0,
-                now.cast_signed(),
-                discard.by.to_text(),
-            ))?;
-        Ok(())
     }
 
     fn trash_where(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Trashed>> {
@@ -241,6 +191,58 @@ impl State {
     /// A message in the trash with this digest.
     pub fn trashed_message(&self, digest: &Digest) -> Result<Option<Trashed>> {
         Ok(self.trash_where("WHERE digest = ? LIMIT 1", [digest.0])?.pop())
+    }
+}
+
+impl Transaction<'_> {
+    /// Notes a file that is to be moved to the trash.
+    pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, by: &By) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                at.folder.0,
+                at.sub as u8,
+                &at.name[..],
+                id.digest.0,
+                id.birth.as_str(),
+                id.ordinal,
+                flags_to_text(entry.flags_on()),
+                entry.size.cast_signed(),
+                entry.mtime.0,
+                by.to_text(),
+            ))?;
+        Ok(())
+    }
+
+    /// The file was moved to the trash, or is not there any more.
+    pub fn remove_discard(&self, key: i64) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
+        Ok(())
+    }
+
+    /// Records a file that was moved to the trash.
+    pub fn add_trash(&self, file: &str, discard: &Discard, folder: &FolderName, now: u64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO trash (file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                file,
+                discard.id.digest.0,
+                discard.id.birth.as_str(),
+                discard.id.ordinal,
+                folder.as_str(),
+                flags_to_text(&discard.flags),
+                discard.size.cast_signed(),
+                discard.mtime.0,
+                now.cast_signed(),
+                discard.by.to_text(),
+            ))?;
+        Ok(())
     }
 
     /// Forgets something that is no longer in the trash.

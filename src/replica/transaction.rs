@@ -1,0 +1,95 @@
+//! Changes to the state, and what follows from them on disk once they are durable.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+
+use super::Replica;
+use crate::error::Result;
+use crate::model::Digest;
+use crate::state::{self, JobKey};
+
+/// Changes to the state that are made together or not at all: dropped without a commit, they are undone, and nothing follows
+/// from them. Whoever changes something within one takes it as a parameter.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Transaction<'r> {
+    replica: &'r Replica,
+    state: state::Transaction<'r>,
+    /// What some job needs no more, by digest.
+    unneeded: RefCell<Vec<Digest>>,
+}
+
+impl Replica {
+    /// Begins a transaction. There is one at a time.
+    pub(super) fn begin(&self) -> Result<Transaction<'_>> {
+        Ok(Transaction { replica: self, state: self.state.begin()?, unneeded: RefCell::default() })
+    }
+}
+
+impl<'r> Deref for Transaction<'r> {
+    type Target = state::Transaction<'r>;
+    fn deref(&self) -> &state::Transaction<'r> {
+        &self.state
+    }
+}
+
+impl Transaction<'_> {
+    /// A job needs this no more. Unless another one does, the file goes after the commit; what a crash leaves, a purge sweeps.
+    pub(super) fn drop_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
+        self.unneeded.borrow_mut().push(*digest);
+        self.remove_blob(job, digest)
+    }
+
+    /// Makes the changes durable, then does what follows from them.
+    ///
+    /// # Errors
+    /// The changes could not be made durable, and are undone; or the state can't be read any more after that.
+    pub(super) fn commit(self) -> Result<()> {
+        let Self { replica, state, unneeded } = self;
+        state.commit()?;
+        unneeded.into_inner().iter().try_for_each(|digest| replica.remove_unneeded_blob(digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::PrivateKey;
+    use crate::replica::{Home, InitOptions, World};
+    use std::time::Duration;
+
+    #[test]
+    fn the_file_of_what_no_job_needs_goes_with_the_commit_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mail_root = dir.path().join("mail");
+        std::fs::create_dir(&mail_root).unwrap();
+        let options =
+            InitOptions { mail_root, name: String::from("laptop"), layout: None, lock_timeout: Duration::ZERO };
+        let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
+        let server = PrivateKey::generate("server").unwrap().public_key();
+        replica.add_distant_peer("server", &server).unwrap();
+        let ask = |input: &str| replica.uux("server", &[String::from("send")], &mut input.as_bytes()).unwrap();
+        let ids = [ask("one"), ask("two")];
+        replica.absorb_outbox().unwrap();
+        let [one, two] = ids.map(|id| replica.state.job_by_id(&id).unwrap().unwrap());
+        let body = replica.request_of(&one).unwrap().1.body;
+        let is_there = || replica.has_blob(&body);
+
+        let undone = replica.begin().unwrap();
+        undone.drop_blob(one.key, &body.digest).unwrap();
+        drop(undone);
+        assert!(is_there() && replica.state.is_needed(&body.digest).unwrap());
+
+        let shared = replica.begin().unwrap();
+        shared.need_blob(two.key, &body, true).unwrap();
+        shared.drop_blob(one.key, &body.digest).unwrap();
+        shared.commit().unwrap();
+        assert!(is_there());
+
+        let last = replica.begin().unwrap();
+        last.drop_blob(two.key, &body.digest).unwrap();
+        assert!(is_there());
+        last.commit().unwrap();
+        assert!(!is_there());
+    }
+}
