@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use mailsync::bundle::{self, Kind, Manifest, PublicKey, Stream};
+use mailsync::bundle::{self, Kind, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{Replica, Verdict};
+use mailsync::replica::{Reception, Replica, Sender};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
@@ -42,26 +42,30 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
     let mut worst: Option<ErrorKind> = None;
     let result = each_bundle(&args.bundle, |reader, source| {
         let manifest = reader.manifest().clone();
-        let key: PublicKey = replica.key_of(&manifest).map_err(|error| error.about(source))?;
+        let sender = replica.sender_of(&manifest)?;
+        let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
         reader.verify(&key).and_then(bundle::RecordsPart::drain_verified).map_err(|error| rejected(&error, source))?;
-        let known = replica.known_as(&manifest.sender.id)?;
-        let verdict = replica.verdict(&manifest)?;
-        let (word, why) = match &verdict {
-            Verdict::Apply => ("can be applied here", None),
-            Verdict::NothingNew => ("holds nothing new", None),
-            Verdict::NotYet(error) => ("can't be applied yet", Some(error)),
-            Verdict::Refused(error) => ("can't be applied", Some(error)),
+        let reception = replica.receive(&manifest, &sender)?;
+        let why = reception.error();
+        let word = match reception {
+            Reception::Apply => "can be applied here",
+            Reception::NothingNew | Reception::Outlived => "holds nothing new",
+            Reception::NotYet(_) => "can't be applied yet",
+            Reception::Refused(_) | Reception::RolledBack(..) => "can't be applied",
         };
-        worst = worst.max(why.map(Error::kind));
-        let from = known.unwrap_or_else(|| String::from("this replica"));
+        worst = worst.max(why.as_ref().map(Error::kind));
+        let from = match sender {
+            Sender::Own => String::from("this replica"),
+            _ => sender.name(&manifest).to_owned(),
+        };
         lines.push(format!("bundle {} of {from} is whole and {word}", manifest.number));
-        lines.extend(why.map(|error| format!("  {error}")));
+        lines.extend(why.as_ref().map(|error| format!("  {error}")));
         documents.push(json!({
             "number": manifest.number,
             "from": from,
             "valid": true,
             "applicable": why.is_none(),
-            "reason": why.map(ToString::to_string),
+            "reason": why.as_ref().map(ToString::to_string),
         }));
         Ok(())
     });

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::Replica;
 use super::export::{Contents, ExportOptions, Exported, Fullness, Occasion, Plan, Recipient, To};
 use super::transaction::Transaction;
-use crate::bundle::{Manifest, PublicKey, Token};
+use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::config::check_name;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Knowledge;
 use crate::state::{Invited, Peer};
 
@@ -93,40 +93,22 @@ impl Replica {
         }
     }
 
-    /// Whether an unknown sender is one that was invited, by the proof in its bundle, whose signature must hold for `key`.
-    /// From then on it is a peer.
-    ///
-    /// # Errors
-    /// Its invitation was used already.
+    /// A replica that was invited has answered, and proved it; its key is this. From now on it is a peer.
     pub(super) fn accept_invited(
         &self,
         tx: &Transaction<'_>,
-        manifest: &Manifest,
+        invited: &Invited,
+        sender: ReplicaId,
         key: &PublicKey,
-    ) -> Result<Option<Peer>> {
-        let Some(proof) = &manifest.proof else { return Ok(None) };
-        let me = self.public_key().id();
-        let sender = manifest.sender.id;
-        let proves = |token: Token| token.is_proved_by(proof, &me, &sender);
-        for invited in self.state.invitations()? {
-            if !proves(invited.token) {
-                continue;
-            }
-            tx.remove_invitation(&invited.name)?;
-            tx.set_token_used(invited.token, &sender)?;
-            let peer = self.add_peer_within(tx, &invited.name, key)?;
-            if !invited.shown.is_empty() {
-                tx.set_shown(peer.key, &invited.shown)?;
-            }
-            self.note(format!("{} has accepted its invitation, and is known from now on as {sender}", invited.name));
-            return Ok(Some(peer));
+    ) -> Result<Peer> {
+        tx.remove_invitation(&invited.name)?;
+        tx.set_token_used(invited.token, &sender)?;
+        let mut peer = self.add_peer_within(tx, &invited.name, key)?;
+        if !invited.shown.is_empty() {
+            tx.set_shown(peer.key, &invited.shown)?;
+            peer.standing.shown = Some(invited.shown.clone());
         }
-        match self.state.find_used_token(proves)? {
-            Some(by) if by != sender => Err(Error::rejected(format!(
-                "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
-            ))
-            .advise("if that is a machine of yours, too, make its key known with `mailsync peer add NAME --key KEY`")),
-            _ => Ok(None),
-        }
+        self.note(format!("{} has accepted its invitation, and is known from now on as {sender}", invited.name));
+        Ok(peer)
     }
 }

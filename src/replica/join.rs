@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use walkdir::WalkDir;
 
-use super::import::{Import, ImportOptions, Imported};
+use super::import::{Application, ImportOptions, Imported, Landing};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::{Access, Home, Replica, ScanReport, World};
 use crate::bundle::{Kind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
@@ -83,19 +83,21 @@ impl Replica {
             return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), before: true });
         }
 
-        let (replica, before) = Self::begin_join(home, world, options, &manifest)?;
+        let (replica, landing) = Self::begin_join(home, world, options, &manifest)?;
         let inviter = replica.meet_inviter(&manifest, &key)?;
         let mut first = Imported::of(file, &manifest, &inviter);
-        let mut found = ScanReport::default();
-        let knowledge = replica.state.knowledge()?;
-        let mut import = Import::new(&replica, &import_options, inviter.clone(), &manifest, knowledge)?;
-        import.join(before);
-        first.outcome = import.apply(records, &manifest).map_err(|fault| fault.into_error().about(&about))?;
-        first.changes = import.changes();
-        std::mem::swap(&mut found, import.found());
+        let application = Application {
+            options: &import_options,
+            peer: &inviter,
+            manifest: &manifest,
+            knowledge: replica.state.knowledge()?,
+            landing,
+        };
+        let applied = replica.apply(&application, records).map_err(|fault| fault.into_error().about(&about))?;
+        (first.outcome, first.changes) = (applied.outcome, applied.changes);
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
-        Ok(Joined { replica, inviter, bundles, found, before: false })
+        Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
     }
 
     /// The inviter, if this very join is complete already: whoever repeats a command that was killed can't know whether it
@@ -115,8 +117,8 @@ impl Replica {
         state.peer_by_id(&manifest.sender.id)
     }
 
-    /// Makes what a join needs: key, empty state, configuration. Tells what the mail root held before.
-    fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Before)> {
+    /// Makes what a join needs: key, empty state, configuration. Tells how messages come to their places.
+    fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Landing)> {
         let name = chosen_name(options, manifest);
         check_name(&name)?;
         make_mail_root(&options.mail_root)?;
@@ -144,7 +146,11 @@ impl Replica {
         detected.notes.iter().for_each(|note| replica.note(note.clone()));
         // Folders that an interrupted join has made are looked at, as some of them may be gone since then.
         let empty_now = !holds_mail && (repeated.is_none() || detected.folders == 0);
-        Ok((replica, Before { root, empty_now }))
+        let landing = match root {
+            RootBefore::Empty if empty_now => Landing::InPlace,
+            root => Landing::AfterScan(root),
+        };
+        Ok((replica, landing))
     }
 
     /// The inviter is the first peer. Until it shows to know this replica, bundles for it prove that it invited it.
@@ -164,13 +170,6 @@ impl Replica {
 fn chosen_name(options: &JoinOptions, manifest: &Manifest) -> String {
     let invited_as = manifest.invitation.as_ref().map(|invitation| invitation.name.clone());
     options.name.clone().or(invited_as).unwrap_or_else(super::host_name)
-}
-
-/// What a mail root held before a join, and what it holds when that is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Before {
-    pub root: RootBefore,
-    pub empty_now: bool,
 }
 
 fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {

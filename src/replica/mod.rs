@@ -5,7 +5,6 @@
 //! anything is stored the state's.
 
 mod blobs;
-mod directory;
 mod discover;
 mod doctor;
 mod export;
@@ -33,7 +32,7 @@ use std::time::Duration;
 pub use doctor::NewIdentity;
 pub use export::{Contents, ExportOptions, Exported, Fullness, To};
 pub use home::Home;
-pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
+pub use import::{Changes, ImportOptions, Imported, Outcome, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use invite::InviteOptions;
 pub use jobs::{JobResult, JobStanding, Told};

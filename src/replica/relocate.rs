@@ -89,20 +89,25 @@ impl Replica {
     /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
     pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
-        for source in self.sources(&row.id.digest)? {
-            match hash_file(disk, &source) {
-                Ok(found) if found.digest == row.id.digest => {}
+        let Some(source) = self.find_contents(&row.id.digest)? else { return Ok(false) };
+        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
+        copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+        Ok(true)
+    }
+
+    /// A file on this machine that holds this message, in its place or in the trash.
+    pub(super) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+        for source in self.sources(digest)? {
+            match hash_file(&*self.world.disk, &source) {
+                Ok(found) if found.digest == *digest => return Ok(Some(source)),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
                 }
-                _ => continue,
+                _ => {}
             }
-            let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
-            remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-            copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-            return Ok(true);
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Files that should hold this message, where there are any.

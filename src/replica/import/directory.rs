@@ -3,7 +3,7 @@
 //! Others write and remove files there at the same time, and programs that copy leave half of one. So what is not there any
 //! more is no error, what ends early may be whole the next time, and nothing is removed that somebody may still need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -11,14 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Replica;
-use super::import::{Cut, ImportOptions, Imported, Outcome, reading};
-use super::scan::Run;
+use super::gate::Sender;
+use super::outcome::{Cut, ImportOptions, Imported, Outcome};
+use super::refusal::{Refusal, reading};
+use super::tidy::{is_gone, open_if_there, remove};
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
-use crate::disk::remove_if_there;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Incarnation, Knowledge};
-use crate::text::plural;
+use crate::replica::Replica;
+use crate::replica::scan::Run;
 
 /// What a directory holds, as this replica sees it.
 #[derive(Debug, Default)]
@@ -51,20 +51,6 @@ struct Look {
     bundles: usize,
     /// What is wrong behind them.
     wrong: Option<bundle::Error>,
-}
-
-/// The last bundle of this replica's own that each of its readers can apply as it is.
-struct StandIn {
-    incarnation: Incarnation,
-    number: u64,
-    tip: Knowledge,
-}
-
-/// What those have shown whom a bundle is for.
-struct Readers {
-    shown: Vec<Knowledge>,
-    /// Whether any of them asks for contents that it hasn't got.
-    wanting: bool,
 }
 
 impl Replica {
@@ -147,12 +133,11 @@ impl Replica {
             }
         }
         paths.sort();
-        let knowledge = self.state.knowledge()?;
         let mut found = Found::default();
         let mut twin = None;
         for path in paths {
             let look = match open_if_there(&path) {
-                Ok(Some(file)) => self.look_at(&file, &knowledge).map_err(|error| error.about(path.display())),
+                Ok(Some(file)) => self.look_at(&file).map_err(|error| error.about(path.display())),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -187,29 +172,26 @@ impl Replica {
             }
         }
         if let Some(path) = twin {
-            self.note(super::import::made_by_a_twin().about(path.display()).to_string());
+            self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
     }
 
     /// Looks at the manifests in a file, up to the first one that is for this replica. `None` if it is gone.
-    fn look_at(&self, file: &File, knowledge: &Knowledge) -> Result<Option<Look>> {
-        let (me, incarnation) = (self.public_key().id(), self.state.incarnation()?);
+    fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
+        let mut here = Ok(());
         let result = each_manifest(file, |manifest| {
             look.bundles += 1;
-            let sender = &manifest.sender;
-            if sender.id == me {
-                look.own = true;
-                look.twin |= sender.incarnation != incarnation && !knowledge.includes(&manifest.tip);
-            } else if manifest.recipient.is_none() && !self.may_be_for_here(manifest) {
-                look.strange = true;
-            } else if manifest.recipient.is_none_or(|recipient| recipient == me) {
-                look.here = Some((sender.id, manifest.number));
-                return ControlFlow::Break(());
+            match self.look_at_manifest(manifest, &mut look) {
+                Ok(flow) => flow,
+                Err(error) => {
+                    here = Err(error);
+                    ControlFlow::Break(())
+                }
             }
-            ControlFlow::Continue(())
         });
+        here?;
         match result {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
@@ -218,11 +200,25 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Whether a bundle for anyone is by somebody who is known here, or proves an invitation.
-    fn may_be_for_here(&self, manifest: &Manifest) -> bool {
-        let known = self.state.peer_by_id(&manifest.sender.id);
-        // What can't be told here is told when it is imported.
-        manifest.invitation.is_none() && (manifest.proof.is_some() || known.map_or(true, |peer| peer.is_some()))
+    /// By what it says of itself, which its signature needn't bear out before it is imported.
+    fn look_at_manifest(&self, manifest: &Manifest, look: &mut Look) -> Result<ControlFlow<()>> {
+        let sender = self.sender_of(manifest)?;
+        let for_anyone = manifest.recipient.is_none();
+        match sender {
+            Sender::Own => {
+                look.own = true;
+                look.twin |= self.own_bundle(manifest)? == Refusal::Twin;
+            }
+            // Who proves an invitation that was used is told so by the import.
+            Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
+            _ if for_anyone && manifest.invitation.is_some() => look.strange = true,
+            _ if for_anyone || manifest.recipient == Some(self.public_key().id()) => {
+                look.here = Some((manifest.sender.id, manifest.number));
+                return Ok(ControlFlow::Break(()));
+            }
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Imports the bundles in a file.
@@ -257,85 +253,6 @@ impl Replica {
         }
         Ok(())
     }
-
-    /// Removes those of these files of this replica's own that nobody needs any more, since a later one among them stands in
-    /// for them: it holds what they hold, and everybody whom it is for can apply it. The last one always stays: that its
-    /// readers have what it holds doesn't tell that they know that this replica has it, too.
-    fn remove_unneeded(&self, own: &[PathBuf]) -> Result<()> {
-        let mut stand_ins: BTreeMap<Option<ReplicaId>, StandIn> = BTreeMap::new();
-        for path in own {
-            self.each_own(path, |manifest, readers| {
-                let applicable = readers.shown.iter().all(|shown| shown.includes(&manifest.base));
-                let best = stand_ins.get(&manifest.recipient).is_none_or(|best| best.number < manifest.number);
-                if applicable && best && manifest.sender.incarnation == self.state.incarnation()? {
-                    let stand_in = StandIn {
-                        incarnation: manifest.sender.incarnation,
-                        number: manifest.number,
-                        tip: manifest.tip.clone(),
-                    };
-                    stand_ins.insert(manifest.recipient, stand_in);
-                }
-                Ok(true)
-            })?;
-        }
-        let mut removed = 0;
-        for path in own {
-            let unneeded = self.each_own(path, |manifest, readers| {
-                let later = stand_ins.get(&manifest.recipient).is_some_and(|later| {
-                    later.incarnation == manifest.sender.incarnation
-                        && later.number > manifest.number
-                        && later.tip.includes(&manifest.tip)
-                });
-                // Whoever has the entries of a bundle that was split may still need the contents out of its other parts.
-                Ok(later && !readers.wanting)
-            })?;
-            if unneeded {
-                remove(path)?;
-                removed += 1;
-            }
-        }
-        if removed > 0 {
-            let bundles = plural(removed, "bundle");
-            self.note(format!("removed {bundles} of this replica that nobody needs any more"));
-        }
-        Ok(())
-    }
-
-    /// Whether `is_so` of all bundles in a file, none of which is an invitation, and all of which are by this replica and for
-    /// peers that it has heard of.
-    fn each_own(&self, path: &Path, mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>) -> Result<bool> {
-        let Some(file) = open_if_there(path)? else { return Ok(false) };
-        let mut answer = Ok(true);
-        let whole = each_manifest(&file, |manifest| {
-            let own = manifest.sender.id == self.public_key().id() && manifest.invitation.is_none();
-            answer = match self.readers(manifest.recipient) {
-                Ok(Some(readers)) if own => is_so(manifest, &readers),
-                Ok(_) => Ok(false),
-                Err(error) => Err(error),
-            };
-            if matches!(answer, Ok(true)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        Ok(answer? && whole.is_ok())
-    }
-
-    /// What those have shown whom a bundle is for. `None` if one of them was never heard of: all that is known of it is what
-    /// its invitation held, if it has taken that.
-    fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
-        let peers = match recipient {
-            Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
-            None if self.state.invitations()?.is_empty() => self.state.neighbours()?,
-            None => Vec::new(),
-        };
-        let mut readers = Readers { shown: Vec::new(), wanting: false };
-        for peer in peers {
-            match peer.standing.shown {
-                Some(shown) if peer.last_heard.is_some() => readers.shown.push(shown),
-                _ => return Ok(None),
-            }
-            readers.wanting |= !self.state.wanted_by(peer.key)?.is_empty();
-        }
-        Ok(Some(readers).filter(|readers| !readers.shown.is_empty()))
-    }
 }
 
 /// Whether a file's name says that it is a bundle, and a whole one: what programs that copy call it before it is, such as
@@ -345,30 +262,7 @@ fn is_called_a_bundle(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(|extension| extension == "zst")
 }
 
-/// Opens a file, unless it is not there any more.
-fn open_if_there(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => {
-            Err(Error::io("opening the bundle", path, error).advise("see that it can be read, then import again"))
-        }
-    }
-}
-
-/// Whether a file is not there any more; NFS says so in a way of its own.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
-}
-
 /// By what a file is known, and whether it was changed.
 fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64, u64, i64, i64)> {
     meta.ok().map(|meta| (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    remove_if_there(std::fs::remove_file(path)).map_err(|error| {
-        Error::io("removing the bundle", path, error)
-            .advise("see that files can be removed there, or import without --consume")
-    })
 }

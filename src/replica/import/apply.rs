@@ -1,0 +1,263 @@
+//! The order of an import.
+
+use std::io::{self, BufRead, Seek};
+
+use super::contents::Contents;
+use super::gate::{Reception, Sender};
+use super::landing::Landing;
+use super::merge::{Merge, Merged};
+use super::outcome::{Changes, ImportOptions, Imported, Outcome};
+use super::refusal::{Fault, Refusal, first_of_invited};
+use crate::bundle::{JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
+use crate::error::{Error, Result};
+use crate::model::Knowledge;
+use crate::replica::Replica;
+use crate::replica::jobs::JobNews;
+use crate::replica::scan::{Run, ScanOptions, ScanReport};
+use crate::replica::transaction::Transaction;
+use crate::state::Peer;
+
+/// How much of what a bundle says about jobs is kept in memory, in bytes, before a file is made.
+const JOBS_IN_MEMORY: usize = 1 << 20;
+
+/// A bundle that is to be applied.
+pub(in crate::replica) struct Application<'i> {
+    /// How.
+    pub options: &'i ImportOptions,
+    /// Its sender.
+    pub peer: &'i Peer,
+    /// What it says of itself.
+    pub manifest: &'i Manifest,
+    /// What this replica knew before.
+    pub knowledge: Knowledge,
+    /// How its messages come to their places.
+    pub landing: Landing,
+}
+
+/// A bundle that was applied.
+#[derive(Debug)]
+pub(in crate::replica) struct Applied {
+    /// Whether it held anything new.
+    pub outcome: Outcome,
+    /// What it brought.
+    pub changes: Changes,
+    /// What the scan of a join has found in the mail root.
+    pub found: ScanReport,
+}
+
+impl Replica {
+    /// Scans, so that local changes come before those of others.
+    pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
+        let scan = ScanOptions { run: options.run, mass_delete: options.mass_delete, ..ScanOptions::default() };
+        self.scan(&scan)
+    }
+
+    /// Imports one bundle, or finds out why not.
+    pub(super) fn import_bundle<R: BufRead>(
+        &self,
+        reader: Reader<'_, R>,
+        options: &ImportOptions,
+        imported: &mut Imported,
+    ) -> std::result::Result<Outcome, Fault> {
+        let manifest = reader.manifest().clone();
+        let sender = self.sender_of(&manifest)?;
+        imported.number = Some(manifest.number);
+        imported.from = Some(sender.name(&manifest).to_owned());
+        imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
+        let signer = reader.signer();
+        let key = match (&sender, sender.key(self, &manifest, signer)) {
+            (Sender::Own, _) => {
+                let refusal = self.own_bundle(&manifest)?;
+                reader.skip()?;
+                return Ok(refused(&refusal));
+            }
+            (_, Err(refusal)) => {
+                reader.skip()?;
+                return Ok(refused(&refusal));
+            }
+            (_, Ok(key)) => key,
+        };
+        let records = reader.verify(&key)?;
+        let reception = self.receive(&manifest, &sender)?;
+        if let Reception::Refused(refusal) = &reception {
+            records.skip()?;
+            return Ok(refused(refusal));
+        }
+        let peer = match self.meet(&manifest, sender, &key, options)? {
+            Ok(peer) => peer,
+            Err(why) => {
+                records.skip()?;
+                return Ok(Outcome::Rejected(why));
+            }
+        };
+        let applicable = matches!(reception, Reception::Apply | Reception::NothingNew);
+        if applicable && manifest.sender_clock_ahead(self.now()) {
+            self.note(format!("the clock of {}, or of a machine behind it, is more than a day ahead", peer.name));
+        }
+        match reception {
+            Reception::Apply => {
+                let knowledge = self.state.knowledge()?;
+                let landing = Landing::ThroughTmp;
+                let application = Application { options, peer: &peer, manifest: &manifest, knowledge, landing };
+                let applied = self.apply(&application, records)?;
+                imported.changes = applied.changes;
+                Ok(applied.outcome)
+            }
+            Reception::NothingNew => {
+                records.drain_verified()?;
+                self.check_digest_at_rest(&peer, &manifest, &self.state.knowledge()?, options)?;
+                self.record_heard(&peer, &manifest, options)?;
+                Ok(Outcome::NothingNew)
+            }
+            Reception::Outlived => {
+                records.skip()?;
+                self.note(format!(
+                    "bundle {} of {} is of a life that {} has given up, and is passed over; remove it",
+                    manifest.number, peer.name, peer.name
+                ));
+                Ok(Outcome::NothingNew)
+            }
+            Reception::NotYet(error) => {
+                records.skip()?;
+                self.record_heard(&peer, &manifest, options)?;
+                Ok(Outcome::NotYet(error))
+            }
+            Reception::RolledBack(_, error) => Err(error.into()),
+            Reception::Refused(_) => unreachable!("what is refused goes no further"),
+        }
+    }
+
+    /// The peer that sent a bundle. One that was invited becomes a peer by that, for which a dry run is no reason.
+    fn meet(
+        &self,
+        manifest: &Manifest,
+        sender: Sender,
+        key: &PublicKey,
+        options: &ImportOptions,
+    ) -> Result<std::result::Result<Peer, Error>> {
+        match sender {
+            Sender::Known(peer) => Ok(Ok(peer)),
+            Sender::Invited(invited) if options.run == Run::Dry => Ok(Err(first_of_invited(&invited.name))),
+            Sender::Invited(invited) => {
+                let tx = self.begin()?;
+                let peer = self.accept_invited(&tx, &invited, manifest.sender.id, key)?;
+                tx.commit()?;
+                Ok(Ok(peer))
+            }
+            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
+        }
+    }
+
+    /// Applies a bundle whose signature holds, and does on disk what it asks for.
+    pub(in crate::replica) fn apply<R: BufRead>(
+        &self,
+        application: &Application<'_>,
+        records: RecordsPart<'_, R>,
+    ) -> std::result::Result<Applied, Fault> {
+        let counts = application.manifest.counts;
+        if application.options.run == Run::Real && counts.entries + counts.messages > 0 {
+            let tx = self.begin()?;
+            tx.set_leftovers(true)?;
+            tx.commit()?;
+        }
+        let tx = self.begin()?;
+        let mut news = JobNews::default();
+        match self.apply_within(&tx, application, records, &mut news) {
+            Ok(applied) if application.options.run == Run::Dry => Ok(applied),
+            Ok(applied) => {
+                tx.commit()?;
+                self.materialise()?;
+                self.tell_job_news(&news)?;
+                Ok(applied)
+            }
+            Err(fault) => {
+                drop(tx);
+                // What can't be swept now, the next command sweeps; what went wrong first is what the person should know.
+                if self.state.leftovers().unwrap_or(false) {
+                    let _ = self.sweep_leftovers();
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// The stages of an import, in their order.
+    fn apply_within<R: BufRead>(
+        &self,
+        tx: &Transaction<'_>,
+        application: &Application<'_>,
+        records: RecordsPart<'_, R>,
+        news: &mut JobNews,
+    ) -> std::result::Result<Applied, Fault> {
+        let Application { options, peer, manifest, knowledge: before, landing } = application;
+        let mut merge = Merge::new(self, tx, manifest, &peer.name, *landing, before)?;
+        let jobs = merge.records(records)?;
+        let (heard, messages) = self.take_jobs(tx, jobs, before, news)?;
+        let mut merged = merge.finish(options.mass_delete)?;
+        merged.changes.jobs = heard;
+        merged.changed |= heard > 0 || self.state.knowledge()? != *before;
+        let found = if landing.is_a_join() { self.begin_life(tx, *landing)? } else { ScanReport::default() };
+        let knowledge = self.state.knowledge()?;
+
+        let mut contents = Contents::new(self, tx, options.run, *landing, manifest.counts.messages);
+        contents.take(messages)?;
+        contents.settle()?;
+        contents.make_durable()?;
+        contents.record_folders()?;
+        contents.count_into(&mut merged);
+        if options.run == Run::Real && !self.state.missing_digests(1)?.is_empty() {
+            self.note(
+                "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` counts \
+                 them as pending",
+            );
+        }
+
+        if knowledge == manifest.tip {
+            self.compare_digests(tx, peer, manifest)?;
+        }
+        self.record_heard_within(tx, peer, manifest)?;
+        let Merged { changes, changed } = merged;
+        if changed {
+            let text = format!("bundle {}: {changes}", manifest.number);
+            tx.record(self.now(), "import", Some(&peer.name), &text)?;
+        }
+        let outcome = if changed { Outcome::Applied } else { Outcome::NothingNew };
+        Ok(Applied { outcome, changes, found })
+    }
+
+    /// Hears what a bundle says about jobs; its signature covers that only when it was read to the end, so it is kept until then.
+    /// Tells of how many something new was heard.
+    fn take_jobs<'s, R: BufRead>(
+        &self,
+        tx: &Transaction<'_>,
+        jobs: JobsPart<'s, R>,
+        before: &Knowledge,
+        news: &mut JobNews,
+    ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
+        let tip = jobs.manifest().tip.clone();
+        let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.state_dir());
+        let messages = jobs.jobs(&mut said)?;
+        said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, &tip, news)?;
+        Ok((heard, messages))
+    }
+
+    /// A replica that joins knows what its inviter knows. Mail that was there before is looked through, and then it is a replica
+    /// like any other.
+    fn begin_life(&self, tx: &Transaction<'_>, landing: Landing) -> Result<ScanReport> {
+        let found = match landing {
+            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Some(before))?,
+            Landing::InPlace | Landing::ThroughTmp => ScanReport::default(),
+        };
+        tx.set_joining(None)?;
+        tx.initial_scan_done()?;
+        Ok(found)
+    }
+}
+
+fn refused(refusal: &Refusal) -> Outcome {
+    match refusal {
+        Refusal::ForSomeoneElse(_) => Outcome::ForSomeoneElse(refusal.error()),
+        _ => Outcome::Rejected(refusal.error()),
+    }
+}

@@ -1,0 +1,329 @@
+//! The messages of a bundle on their way to the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use super::landing::Landing;
+use super::merge::Merged;
+use super::refusal::{Fault, WRITING};
+use crate::bundle::{self, MessagesPart};
+use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
+use crate::error::{Error, Result};
+use crate::model::{Digest, Mtime};
+use crate::pool;
+use crate::replica::Replica;
+use crate::replica::blobs::Aside;
+use crate::replica::materialise::Progress as Made;
+use crate::replica::scan::Run;
+use crate::replica::transaction::Transaction;
+use crate::state::{FolderKey, Pending, Place};
+
+/// A message on its way to the disk.
+struct Arriving {
+    digest: Digest,
+    bytes: Vec<u8>,
+    to: Vec<(PathBuf, Mtime)>,
+}
+
+/// Up to this many messages, or this many bytes, go to a writing thread at once.
+const BATCH: usize = 32;
+const BATCH_BYTES: usize = 512 << 10;
+/// How many batches may be on their way to the disk.
+const AHEAD: u64 = 8;
+
+/// The messages of one bundle on their way to the disk, and the state that knows which are awaited. In a dry run nothing is
+/// written, and everything is counted.
+pub(super) struct Contents<'i> {
+    replica: &'i Replica,
+    tx: &'i Transaction<'i>,
+    run: Run,
+    landing: Landing,
+    durability: Durability,
+    /// Folders whose `tmp/` is there.
+    prepared: BTreeMap<FolderKey, PathBuf>,
+    /// What was made for messages that go straight to their places.
+    straight: Made,
+    /// Directories whose names a `tmp/` that was made depends on.
+    made: BTreeSet<PathBuf>,
+    /// What jobs need, still without a name.
+    blobs: Vec<Aside>,
+    /// How many messages came for which an earlier bundle has told of.
+    came: u64,
+    /// How many messages are missing that the bundle has told of.
+    missing: u64,
+    changed: bool,
+}
+
+impl<'i> Contents<'i> {
+    /// So many messages, most of which are awaited.
+    pub fn new(replica: &'i Replica, tx: &'i Transaction<'i>, run: Run, landing: Landing, messages: u64) -> Self {
+        Self {
+            replica,
+            tx,
+            run,
+            landing,
+            durability: landing.durability(messages),
+            prepared: BTreeMap::new(),
+            straight: Made::default(),
+            made: BTreeSet::new(),
+            blobs: Vec::new(),
+            came: 0,
+            missing: 0,
+            changed: false,
+        }
+    }
+
+    /// Counts what came, and what did not, into what the merge has found.
+    pub fn count_into(&self, merged: &mut Merged) {
+        // What an entry's contents are missing for has come when they have.
+        merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
+        merged.changed |= self.changed;
+    }
+
+    /// Takes the messages that are awaited, and puts them where they land.
+    ///
+    /// # Errors
+    /// The bundle is damaged, or a file can't be written.
+    pub fn take<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
+        let replica = self.replica;
+        let disk = &*replica.world.disk;
+        let (durability, leftovers) = (self.durability, self.landing.leftovers());
+        // What jobs say is known by now: most bundles bring nothing that a job needs.
+        let blobs_missing = !replica.state.missing_blobs(1)?.is_empty();
+        let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
+        let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
+            for message in batch {
+                if Digest::of(&message.bytes) != message.digest {
+                    let what = format!("message {} has other contents", message.digest);
+                    return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
+                }
+                for (path, mtime) in &message.to {
+                    write_message(disk, path, &message.bytes, *mtime, durability, leftovers)?;
+                }
+            }
+            Ok(())
+        };
+        let next = || {
+            let mut batch = Vec::new();
+            let mut size = 0;
+            while let Some(mut message) = messages.next_message()? {
+                progress.advance(1);
+                let digest = message.digest();
+                let to = self.awaited(&digest)?;
+                if blobs_missing && replica.state.is_blob_missing(&digest)? {
+                    self.changed = true;
+                    // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
+                    if !to.is_empty() {
+                        // No honest job's contents are a mail as well.
+                        self.tx.remove_missing_blob(&digest)?;
+                    } else if self.tx.blob_came(&digest, message.size())? && self.run == Run::Real {
+                        let mut new = replica.new_blob()?;
+                        message.copy_verified(&mut new)?;
+                        match durability {
+                            Durability::Now => drop(new.keep()?),
+                            Durability::Later => self.blobs.push(new.set_aside()),
+                        }
+                        continue;
+                    }
+                }
+                if to.is_empty() || self.run == Run::Dry {
+                    message.copy_verified(&mut io::sink())?;
+                    continue;
+                }
+                if message.size() > SMALL {
+                    self.take_large(message, &to, durability, leftovers)?;
+                    continue;
+                }
+                let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
+                message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
+                size += bytes.len();
+                batch.push(Arriving { digest, bytes, to });
+                if batch.len() >= BATCH || size >= BATCH_BYTES {
+                    break;
+                }
+            }
+            Ok::<_, Fault>((!batch.is_empty()).then_some(batch))
+        };
+        pool::in_order(AHEAD, next, write, |written| written)?;
+        messages.finish()?;
+        Ok(())
+    }
+
+    /// Makes what was written durable, under its names; and what jobs need.
+    pub fn make_durable(&self) -> Result<()> {
+        if self.run == Run::Dry {
+            return Ok(());
+        }
+        self.replica.keep_blobs(&self.blobs)?;
+        match self.durability {
+            Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
+            Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
+        }
+    }
+
+    /// Lets the state know of the folders that are on disk now.
+    pub fn record_folders(&mut self) -> Result<()> {
+        for key in std::mem::take(&mut self.straight.folders_made) {
+            self.tx.set_folder_on_disk(key, true)?;
+        }
+        Ok(())
+    }
+
+    /// The files that are to hold this message: in `tmp/`, or where they will stay.
+    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+        let state = &self.replica.state;
+        let mut to = Vec::new();
+        for (key, at, mtime) in state.awaiting(digest)? {
+            self.prepare(&at)?;
+            if self.landing == Landing::InPlace {
+                self.tx.clear_pending(key)?;
+                to.push((self.replica.path(&at)?, mtime));
+            } else {
+                self.tx.contents_arrived(key)?;
+                to.push((self.replica.tmp_path(&at)?, mtime));
+            }
+        }
+        // What was missing, and is not a part of this bundle's entries.
+        for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+            let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
+            self.tx.set_place(row.key, Some(&at))?;
+            self.tx.set_pending(row.key, &Pending::Deliver)?;
+            self.tx.remove_missing(row.key)?;
+            self.prepare(&at)?;
+            self.changed = true;
+            self.came += 1;
+            to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+        }
+        Ok(to)
+    }
+
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
+    fn prepare(&mut self, at: &Place) -> Result<()> {
+        if self.run == Run::Real && !self.prepared.contains_key(&at.folder) {
+            let folder = self.replica.state.folder_row(at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
+            if !folder.on_disk {
+                self.made.extend(self.replica.upwards(&dir));
+            }
+            self.replica
+                .make_dirs(&dir)
+                .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING))?;
+            if self.landing == Landing::InPlace {
+                self.replica.make_folder(at.folder, &mut self.straight)?;
+            }
+            self.prepared.insert(at.folder, dir);
+        }
+        Ok(())
+    }
+
+    /// Writes a message that is too large to be kept in memory.
+    fn take_large<R: BufRead>(
+        &self,
+        message: bundle::Message<'_, '_, R>,
+        to: &[(PathBuf, Mtime)],
+        durability: Durability,
+        leftovers: Leftovers,
+    ) -> std::result::Result<(), Fault> {
+        let disk = &*self.replica.world.disk;
+        let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
+        let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
+        leftovers.clear(disk, first).map_err(fail)?;
+        let file = disk.create(first).map_err(fail)?;
+        let mut sink = DiskFile { disk, path: first, file };
+        message.copy_verified(&mut sink)?;
+        disk.set_mtime(first, &sink.file, *mtime).map_err(fail)?;
+        if durability == Durability::Now {
+            disk.sync_file(first, &sink.file).map_err(fail)?;
+        }
+        for (path, mtime) in others {
+            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+            leftovers.clear(disk, path).map_err(fail)?;
+            copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
+    pub fn settle(&mut self) -> Result<()> {
+        let replica = self.replica;
+        let mut after = None;
+        loop {
+            let batch = replica.state.awaiting_batch(after, 256)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(last.key);
+            for row in batch {
+                let Some(at) = &row.at else { continue };
+                let tmp = replica.tmp_path(at)?;
+                self.prepare(at)?;
+                let is_here = match self.run {
+                    Run::Real => replica.recover_contents(&row, &tmp)?,
+                    Run::Dry => replica.find_contents(&row.id.digest)?.is_some(),
+                };
+                if is_here {
+                    self.tx.contents_arrived(row.key)?;
+                } else {
+                    self.tx.set_place(row.key, None)?;
+                    self.tx.clear_pending(row.key)?;
+                    self.tx.add_missing(row.key)?;
+                    // It has come when its contents have.
+                    self.missing += 1;
+                }
+            }
+        }
+    }
+}
+
+/// A file that is being written through the layer of file operations.
+struct DiskFile<'d> {
+    disk: &'d dyn Disk,
+    path: &'d Path,
+    file: std::fs::File,
+}
+
+impl io::Write for DiskFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(self.path, &mut self.file, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What to do about a file that has the name which is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It goes.
+    Replace,
+    /// Nothing is written.
+    Refuse,
+}
+
+impl Leftovers {
+    fn clear(self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Replace => remove_if_there(disk.unlink(path)),
+            Self::Refuse => Ok(()),
+        }
+    }
+}
+
+fn write_message(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    mtime: Mtime,
+    durability: Durability,
+    leftovers: Leftovers,
+) -> Result<()> {
+    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+    match write_new(disk, path, bytes, mtime, durability) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
+            leftovers.clear(disk, path).map_err(fail)?;
+            write_new(disk, path, bytes, mtime, durability).map_err(fail)
+        }
+        result => result.map_err(fail),
+    }
+}

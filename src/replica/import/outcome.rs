@@ -1,0 +1,179 @@
+//! What an import was asked for, and what became of each bundle.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::refusal::reading;
+use crate::bundle::{self, Manifest};
+use crate::error::{Error, ErrorKind};
+use crate::replica::scan::{MassDelete, Run};
+use crate::state::Peer;
+use crate::text::plural;
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Whether to change anything.
+    pub run: Run,
+    /// Whether it may remove much.
+    pub mass_delete: MassDelete,
+    /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
+    /// this replica's own bundles there that nobody needs any more.
+    pub consume: bool,
+}
+
+/// What became of a bundle.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// It held nothing new.
+    NothingNew,
+    /// A bundle before it is missing.
+    NotYet(Error),
+    /// It is not accepted.
+    Rejected(Error),
+    /// It is not for this replica.
+    ForSomeoneElse(Error),
+    /// It ends early, in a directory where it may still be being copied.
+    Incomplete(Error),
+}
+
+impl Outcome {
+    /// The word for it in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::NothingNew => "nothing-new",
+            Self::NotYet(_) => "not-yet",
+            Self::Rejected(_) => "rejected",
+            Self::ForSomeoneElse(_) => "for-someone-else",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// Puts what an error is about in front of it.
+    pub(super) fn about(&mut self, subject: impl std::fmt::Display) {
+        if let Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) =
+            self
+        {
+            *error = error.clone().about(subject);
+        }
+    }
+
+    /// Why it was not applied, if that is a failure.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Applied | Self::NothingNew => None,
+            Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) => {
+                Some(error)
+            }
+        }
+    }
+}
+
+/// A bundle that was looked at.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The file that it was in; `None` for standard input.
+    pub file: Option<PathBuf>,
+    /// The name of its sender: the one by which it is known here, or else the one that it gives itself.
+    pub from: Option<String>,
+    /// Its number.
+    pub number: Option<u64>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What it brought.
+    pub changes: Changes,
+    /// Whether it is for this replica, and for no other.
+    pub for_me_alone: bool,
+}
+
+impl Imported {
+    /// A bundle of this peer of which nothing more is known yet.
+    pub(in crate::replica) fn of(file: Option<&Path>, manifest: &Manifest, peer: &Peer) -> Self {
+        Self {
+            file: file.map(Path::to_owned),
+            from: Some(peer.name.clone()),
+            number: Some(manifest.number),
+            outcome: Outcome::NothingNew,
+            changes: Changes::default(),
+            for_me_alone: manifest.recipient.is_some(),
+        }
+    }
+
+    /// A bundle of which nothing is known yet.
+    pub(super) fn unknown(file: Option<&Path>) -> Self {
+        Self {
+            file: file.map(Path::to_owned),
+            from: None,
+            number: None,
+            outcome: Outcome::NothingNew,
+            changes: Changes::default(),
+            for_me_alone: false,
+        }
+    }
+
+    /// A file that can't be read as a bundle.
+    pub(super) fn unreadable(file: &Path, error: &bundle::Error, cut: Cut) -> Self {
+        let mut imported = Self { outcome: cut.outcome(error), ..Self::unknown(Some(file)) };
+        imported.outcome.about(file.display());
+        imported
+    }
+}
+
+/// What it means that a bundle ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It is not accepted.
+    Rejected,
+    /// It may still be being copied.
+    LeftForLater,
+}
+
+impl Cut {
+    pub(super) fn outcome(self, error: &bundle::Error) -> Outcome {
+        match (self, error) {
+            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => Outcome::Incomplete(
+                Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
+                    .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
+            ),
+            _ => Outcome::Rejected(reading(error)),
+        }
+    }
+}
+
+/// What a bundle brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Messages that came.
+    pub new: u64,
+    /// Entries that are in another folder.
+    pub moved: u64,
+    /// Entries with other flags.
+    pub flagged: u64,
+    /// Entries that are gone.
+    pub removed: u64,
+    /// Folders that were made or removed.
+    pub folders: u64,
+    /// Jobs of which something new was heard.
+    pub jobs: u64,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return f.write_str("no changes");
+        }
+        write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
+        if self.folders > 0 {
+            write!(f, ", {} made or removed", plural(self.folders, "folder"))?;
+        }
+        if self.jobs > 0 {
+            write!(f, ", {}", plural(self.jobs, "job"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Where bundles come from: streams of one or more, one after the other.
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use super::outcome::{Cut, ImportOptions, Imported};
+use super::refusal::{Fault, reading};
+use crate::bundle::{self, Stream};
+use crate::error::{Error, Result};
+use crate::replica::Replica;
+
+impl Replica {
+    /// Imports all bundles of a stream, one after the other. After one that can't be read, what follows is not looked at.
+    ///
+    /// # Errors
+    /// Failures of this machine, and refusals for safety. What is wrong with a bundle is told by its outcome.
+    pub fn import_stream(
+        &self,
+        file: Option<&Path>,
+        source: impl BufRead,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
+        self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
+    }
+
+    /// The same for what a program answers; `about` says whose answer it is.
+    pub fn import_answer(
+        &self,
+        about: &str,
+        source: impl BufRead,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        self.import_all(&mut Stream::new(source), None, about, options, &mut each)
+    }
+
+    /// Imports all bundles of a file that was opened already.
+    pub(super) fn import_from(
+        &self,
+        file: &std::fs::File,
+        path: &Path,
+        options: &ImportOptions,
+        cut: Cut,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let source = io::BufReader::with_capacity(256 << 10, file);
+        self.import_rest(&mut Stream::new(source), Some(path), &path.display().to_string(), options, cut, &mut each)
+    }
+
+    /// Imports what is left of a stream.
+    pub(in crate::replica) fn import_all<R: BufRead>(
+        &self,
+        stream: &mut Stream<R>,
+        file: Option<&Path>,
+        about: &str,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        self.import_rest(stream, file, about, options, Cut::Rejected, &mut each)
+    }
+
+    fn import_rest<R: BufRead>(
+        &self,
+        stream: &mut Stream<R>,
+        file: Option<&Path>,
+        about: &str,
+        options: &ImportOptions,
+        cut: Cut,
+        each: &mut impl FnMut(Imported),
+    ) -> Result<()> {
+        loop {
+            let mut imported = Imported::unknown(file);
+            let result = match stream.next_bundle() {
+                Ok(None) => return Ok(()),
+                Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
+                Err(error) => Err(Fault::Bundle(error)),
+            };
+            let goes_on = result.is_ok();
+            imported.outcome = match result {
+                Ok(outcome) => outcome,
+                Err(Fault::Bundle(error)) => cut.outcome(&error),
+                Err(Fault::Here(error)) => return Err(error.about(about)),
+            };
+            imported.outcome.about(about);
+            each(imported);
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a bundle that can't be read means to a person.
+    pub fn rejection(error: &bundle::Error) -> Error {
+        reading(error)
+    }
+}

@@ -1,0 +1,65 @@
+//! What a bundle shows of its sender, whether it is applied or not.
+
+use super::outcome::ImportOptions;
+use crate::bundle::Manifest;
+use crate::error::Result;
+use crate::model::{Knowledge, is_newest};
+use crate::replica::Replica;
+use crate::replica::scan::Run;
+use crate::replica::transaction::Transaction;
+use crate::state::Peer;
+
+impl Replica {
+    /// Records what a bundle shows of its sender, whether it was applied or not.
+    pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
+        if options.run == Run::Dry {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        self.record_heard_within(&tx, peer, manifest)?;
+        tx.commit()
+    }
+
+    pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        tx.set_heard(peer.key, self.now())?;
+        if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
+            tx.set_peer_token(peer.key, None)?;
+        }
+        let head = manifest.head();
+        if is_newest(&peer.standing, &head) {
+            tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_digest_at_rest(
+        &self,
+        peer: &Peer,
+        manifest: &Manifest,
+        knowledge: &Knowledge,
+        options: &ImportOptions,
+    ) -> Result<()> {
+        if *knowledge != manifest.tip || options.run == Run::Dry {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        self.compare_digests(&tx, peer, manifest)?;
+        tx.commit()
+    }
+
+    /// At equal knowledge both must hold the same. If not, the next bundle for the peer is a full one.
+    pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        let differs = self.state.digest() != manifest.state_digest;
+        if differs {
+            self.note(format!(
+                "{} and this replica know the same but hold different mail; exchange bundles both ways to heal it: the next \
+                 one for {} will be full",
+                peer.name, peer.name
+            ));
+        }
+        if differs != peer.suspect {
+            tx.set_suspect(peer.key, differs)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Which of this replica's own bundles in a directory nobody needs any more.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::{Manifest, ReplicaId, each_manifest};
+use crate::disk::remove_if_there;
+use crate::error::{Error, Result};
+use crate::model::{Incarnation, Knowledge};
+use crate::replica::Replica;
+use crate::text::plural;
+
+/// The last bundle of this replica's own that each of its readers can apply as it is.
+struct StandIn {
+    incarnation: Incarnation,
+    number: u64,
+    tip: Knowledge,
+}
+
+/// What those have shown whom a bundle is for.
+struct Readers {
+    shown: Vec<Knowledge>,
+    /// Whether any of them asks for contents that it hasn't got.
+    wanting: bool,
+}
+
+impl Replica {
+    /// Removes those of these files of this replica's own that nobody needs any more, since a later one among them stands in
+    /// for them: it holds what they hold, and everybody whom it is for can apply it. The last one always stays: that its
+    /// readers have what it holds doesn't tell that they know that this replica has it, too.
+    pub(super) fn remove_unneeded(&self, own: &[PathBuf]) -> Result<()> {
+        let mut stand_ins: BTreeMap<Option<ReplicaId>, StandIn> = BTreeMap::new();
+        for path in own {
+            self.each_own(path, |manifest, readers| {
+                let applicable = readers.shown.iter().all(|shown| shown.includes(&manifest.base));
+                let best = stand_ins.get(&manifest.recipient).is_none_or(|best| best.number < manifest.number);
+                if applicable && best && manifest.sender.incarnation == self.state.incarnation()? {
+                    let stand_in = StandIn {
+                        incarnation: manifest.sender.incarnation,
+                        number: manifest.number,
+                        tip: manifest.tip.clone(),
+                    };
+                    stand_ins.insert(manifest.recipient, stand_in);
+                }
+                Ok(true)
+            })?;
+        }
+        let mut removed = 0;
+        for path in own {
+            let unneeded = self.each_own(path, |manifest, readers| {
+                let later = stand_ins.get(&manifest.recipient).is_some_and(|later| {
+                    later.incarnation == manifest.sender.incarnation
+                        && later.number > manifest.number
+                        && later.tip.includes(&manifest.tip)
+                });
+                // Whoever has the entries of a bundle that was split may still need the contents out of its other parts.
+                Ok(later && !readers.wanting)
+            })?;
+            if unneeded {
+                remove(path)?;
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            let bundles = plural(removed, "bundle");
+            self.note(format!("removed {bundles} of this replica that nobody needs any more"));
+        }
+        Ok(())
+    }
+
+    /// Whether `is_so` of all bundles in a file, none of which is an invitation, and all of which are by this replica and for
+    /// peers that it has heard of.
+    fn each_own(&self, path: &Path, mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>) -> Result<bool> {
+        let Some(file) = open_if_there(path)? else { return Ok(false) };
+        let mut answer = Ok(true);
+        let whole = each_manifest(&file, |manifest| {
+            let own = manifest.sender.id == self.public_key().id() && manifest.invitation.is_none();
+            answer = match self.readers(manifest.recipient) {
+                Ok(Some(readers)) if own => is_so(manifest, &readers),
+                Ok(_) => Ok(false),
+                Err(error) => Err(error),
+            };
+            if matches!(answer, Ok(true)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        Ok(answer? && whole.is_ok())
+    }
+
+    /// What those have shown whom a bundle is for. `None` if one of them was never heard of: all that is known of it is what
+    /// its invitation held, if it has taken that.
+    fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
+        let peers = match recipient {
+            Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
+            None if self.state.invitations()?.is_empty() => self.state.neighbours()?,
+            None => Vec::new(),
+        };
+        let mut readers = Readers { shown: Vec::new(), wanting: false };
+        for peer in peers {
+            match peer.standing.shown {
+                Some(shown) if peer.last_heard.is_some() => readers.shown.push(shown),
+                _ => return Ok(None),
+            }
+            readers.wanting |= !self.state.wanted_by(peer.key)?.is_empty();
+        }
+        Ok(Some(readers).filter(|readers| !readers.shown.is_empty()))
+    }
+}
+
+/// Opens a file, unless it is not there any more.
+pub(super) fn open_if_there(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => {
+            Err(Error::io("opening the bundle", path, error).advise("see that it can be read, then import again"))
+        }
+    }
+}
+
+/// Whether a file is not there any more; NFS says so in a way of its own.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+}
+
+/// Removes a bundle that is not needed any more.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    remove_if_there(std::fs::remove_file(path)).map_err(|error| {
+        Error::io("removing the bundle", path, error)
+            .advise("see that files can be removed there, or import without --consume")
+    })
+}

@@ -1,0 +1,153 @@
+//! What `verify`, a dry run and JSON say of a bundle is what its import does; and who asks for silence gets it.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{Machine, Ran, pair, pass, programs, run, scratch};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Messages that hardly shrink, so that they fill parts.
+fn put(machine: &Machine, messages: u64) {
+    for n in 0..messages {
+        let digits: String =
+            (0..400_u64).map(|i| format!("{:016x}", (n * 1009 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        machine.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{digits}\n"), 1_600_000_000 + n);
+    }
+}
+
+/// The files in a directory, by name.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// What the one bundle of an import brought: everything that is counted, and the outcome.
+fn brought(ran: &Ran) -> serde_json::Value {
+    let mut bundle = ran.json()["bundles"][0].clone();
+    bundle["file"] = serde_json::Value::Null;
+    bundle
+}
+
+/// A desktop with mail, a laptop without, and the parts of a bundle for it.
+fn in_parts(dir: &Path) -> (Machine, Machine, Vec<PathBuf>) {
+    let (desktop, laptop) = pair(dir);
+    put(&desktop, 60);
+    let to = dir.join("parts");
+    std::fs::create_dir(&to).unwrap();
+    desktop.ok(&["export", "--to", "laptop", "--split", "128K", "-o", text(&to)]);
+    let parts = files(&to);
+    assert!(parts.len() > 2, "{parts:?}");
+    (desktop, laptop, parts)
+}
+
+#[test]
+fn verify_says_of_a_later_part_that_it_can_be_applied_as_long_as_it_brings_messages() {
+    let dir = scratch();
+    let (_desktop, laptop, parts) = in_parts(dir.path());
+    laptop.ok(&["import", text(&parts[0])]);
+    let ran = laptop.ok(&["verify", text(&parts[1])]);
+    assert!(ran.text().contains("is whole and can be applied here"), "{}", ran.text());
+    laptop.ok(&["import", text(&parts[1])]);
+    let ran = laptop.ok(&["verify", text(&parts[0])]);
+    assert!(ran.text().contains("is whole and"), "{}", ran.text());
+    for part in &parts[2..] {
+        laptop.ok(&["import", text(part)]);
+    }
+    let ran = laptop.ok(&["verify", text(&parts[1])]);
+    assert!(ran.text().contains("is whole and holds nothing new"), "{}", ran.text());
+}
+
+#[test]
+fn verify_accepts_the_first_bundle_of_a_replica_that_was_invited() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    put(&desktop, 2);
+    let invitation = dir.path().join("invitation");
+    desktop.ok(&["invite", "laptop", "-o", text(&invitation)]);
+    let laptop = Machine::new(dir.path(), "laptop");
+    laptop.ok(&["join", text(&laptop.mail), text(&invitation)]);
+    laptop.put("INBOX", "cur/new:2,S", "Subject: new\n\nnew\n", 1_600_000_100);
+    let answer = dir.path().join("answer");
+    laptop.ok(&["export", "--to", "desktop", "-o", text(&answer)]);
+    let before = desktop.ok(&["peer", "list"]).text().to_owned();
+    let ran = desktop.ok(&["verify", text(&answer)]);
+    assert!(ran.text().contains("of laptop is whole and can be applied here"), "{}", ran.text());
+    assert_eq!(desktop.ok(&["peer", "list"]).text(), before, "to look at it accepts nothing");
+    let twice = desktop.ok(&["verify", "--json", text(&answer)]).json();
+    assert_eq!(twice["bundles"][0]["applicable"], true, "{twice}");
+    desktop.ok(&["import", text(&answer)]);
+    assert_ne!(desktop.ok(&["peer", "list"]).text(), before);
+}
+
+#[test]
+fn a_dry_run_counts_what_the_import_counts() {
+    let dir = scratch();
+    let (_desktop, laptop, parts) = in_parts(dir.path());
+    let everything = laptop.everything();
+    let mut new = 0;
+    for part in &parts {
+        let dry = laptop.ok(&["import", "--dry-run", "--json", text(part)]);
+        if new == 0 {
+            assert!(laptop.everything().keys().eq(everything.keys()), "a dry run makes nothing");
+        }
+        let real = laptop.ok(&["import", "--json", text(part)]);
+        assert_eq!(brought(&dry), brought(&real), "{}", part.display());
+        new += brought(&real)["new"].as_u64().unwrap();
+    }
+    assert_eq!(new, 60);
+}
+
+#[test]
+fn the_json_of_an_import_has_every_number_that_the_text_has() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, 1);
+    desktop.put("Archive", "cur/x:2,S", "Subject: x\n\nx\n", 1_600_000_000);
+    let bundle = dir.path().join("bundle");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&bundle)]);
+    let said = laptop.ok(&["import", "--dry-run", text(&bundle)]).stderr;
+    let json = brought(&laptop.ok(&["import", "--json", text(&bundle)]));
+    let folders = json["folders"].as_u64().unwrap();
+    assert!(folders > 0 && said.contains(&format!("{folders} folder made or removed")), "{said}: {json}");
+    for number in ["new", "moved", "flagged", "removed", "jobs"] {
+        assert!(json[number].is_u64(), "{number}: {json}");
+    }
+}
+
+/// What a terminal shows of an import whose bundle takes longer to come than a progress bar waits.
+fn slowly(laptop: &Machine, bundle: &Path, options: &str) -> String {
+    let command = format!(
+        "(head -c 100000 {0}; sleep 1; tail -c +100001 {0}) | {1} --home {2} import {options}",
+        text(bundle),
+        env!("CARGO_BIN_EXE_mailsync"),
+        laptop.home.display()
+    );
+    let ran =
+        run(Command::new("script").args(["-qec", &command, "/dev/null"]).env("TERM", "vt100").stdin(Stdio::null()));
+    assert_eq!(ran.code, 0, "{}", String::from_utf8_lossy(&ran.stdout));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+#[test]
+fn quiet_draws_no_progress_bars() {
+    if programs::find("script").is_none() {
+        println!("skipped: there is no script(1) to see a terminal with");
+        return;
+    }
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    put(&desktop, 60);
+    let bundle = dir.path().join("bundle");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&bundle)]);
+    let seen = slowly(&laptop, &bundle, "--dry-run");
+    assert!(seen.contains("importing messages"), "there would have been a bar: {seen}");
+    let seen = slowly(&laptop, &bundle, "--quiet");
+    assert_eq!(seen.trim(), "");
+    pass(&desktop, &laptop);
+}
