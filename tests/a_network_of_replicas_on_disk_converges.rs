@@ -5,19 +5,11 @@
 //! A history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings it back:
 //! `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes.
 
-#[path = "support/disk.rs"]
-mod disk;
-mod network_on_disk;
-#[path = "simulation/rng.rs"]
-mod rng;
-#[path = "simulation/shrink.rs"]
-mod shrink;
-mod support;
-
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use network_on_disk::{End, History, Network, Restores, Tally};
+use crate::network_on_disk::{End, History, Network, Restores, Tally};
+use crate::simulation::Rng;
 
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
@@ -67,7 +59,7 @@ fn run_all_well(first: u64, count: u64, restores: Restores, history: impl Fn(u64
 }
 
 fn of_three_to_eight(seed: u64) -> History {
-    History::random(3 + rng::Rng::new(seed).below(6), seed, 300)
+    History::random(3 + Rng::new(seed).below(6), seed, 300)
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The mail trees in `fixtures/`, one for each layout: whatever is in them arrives under the other layout as it was, folder by
 //! folder, with bytes, flags and delivery dates, and comes back the same.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +8,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mailsync::model::Digest;
-use support::{Machine, Mailbox, make_peers, pass, scratch};
+
+use crate::support::machine::{Machine, Mailbox, assert_same, make_peers, pass};
+use crate::support::scratch;
 
 const LAYOUTS: [&str; 2] = ["fs", "maildir++"];
 
@@ -38,18 +38,6 @@ fn delivery_date(name: &[u8]) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::new(seconds, 123_456_789))
 }
 
-/// Makes the replica of an empty mail root, under this layout.
-fn init(machine: &Machine, layout: &str) {
-    machine.ok(&["init", machine.mail.to_str().unwrap(), "--name", &machine.name, "--layout", layout]);
-}
-
-fn assert_same(found: &Mailbox, wanted: &Mailbox, what: &str) {
-    for (digest, copies) in wanted {
-        assert_eq!(found.get(digest), Some(copies), "{what}: {digest}");
-    }
-    assert_eq!(found.len(), wanted.len(), "{what}: there is something that should not be there");
-}
-
 #[test]
 fn each_tree_arrives_whole_under_each_layout_and_comes_back() {
     for from in LAYOUTS {
@@ -57,7 +45,7 @@ fn each_tree_arrives_whole_under_each_layout_and_comes_back() {
             let dir = scratch();
             let (desktop, laptop) = (machine_with(from, dir.path(), "desktop"), Machine::new(dir.path(), "laptop"));
             desktop.init();
-            init(&laptop, to);
+            laptop.init_as(to);
             assert_eq!(desktop.config().layout.as_str(), from, "init finds out the layout");
             make_peers(&desktop, &laptop);
             let (before, folders) = (desktop.mailbox(), desktop.folders());
@@ -73,7 +61,7 @@ fn each_tree_arrives_whole_under_each_layout_and_comes_back() {
 
             // A third replica gets it from the second: what has been through the other layout is still the same.
             let third = Machine::new(dir.path(), "third");
-            init(&third, from);
+            third.init_as(from);
             make_peers(&laptop, &third);
             pass(&laptop, &third);
             assert_same(&third.mailbox(), &before, &format!("{what} and back"));

@@ -17,7 +17,7 @@ use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, Home, Replica, World};
 use walkdir::WalkDir;
 
-use super::super::rng::Rng;
+use crate::simulation::Rng;
 
 /// How long to wait for the lock: nobody else holds it.
 pub const TIMEOUT: Duration = Duration::from_secs(10);

@@ -23,9 +23,9 @@ use mailsync::replica::{
     Replica, ScanOptions, ScanReport,
 };
 
-use super::disk::{Fault, Watch};
-use super::rng::Rng;
-use super::support::scratch;
+use crate::simulation::Rng;
+use crate::support::disk::{Fault, Watch};
+use crate::support::scratch;
 use history::FOLDERS;
 pub use history::{History, Op, Setup, Step};
 use machine::{Machine, Mail, TIMEOUT, View};
