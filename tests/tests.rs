@@ -34,3 +34,13 @@ mod the_fixtures_travel_between_the_layouts;
 mod update_calls_the_peers;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_was_missing_comes_once;
+
+#[test]
+fn every_file_beside_this_one_is_a_module_of_it() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let modules: Vec<&str> = include_str!("tests.rs").lines().filter_map(|line| line.strip_prefix("mod ")).collect();
+    for name in support::names(&here) {
+        let name = name.strip_suffix(".rs").unwrap_or(&name);
+        assert!(name == "tests" || modules.contains(&&*format!("{name};")), "tests/{name} is not run");
+    }
+}

@@ -14,6 +14,15 @@ use crate::support::scratch;
 
 const LAYOUTS: [&str; 2] = ["fs", "maildir++"];
 
+/// Whether this is a package, which can't hold the fixtures: cargo refuses their names. A line says so.
+fn is_packaged() -> bool {
+    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml.orig").exists();
+    if packaged {
+        println!("left out, since a package doesn't hold the fixtures");
+    }
+    packaged
+}
+
 /// A machine, not yet a replica, whose mail root is a copy of this fixture. Git keeps no times: the delivery date is what the
 /// file's name begins with, plus a fraction of a second that must travel too.
 fn machine_with(fixture: &str, dir: &Path, name: &str) -> Machine {
@@ -40,6 +49,9 @@ fn delivery_date(name: &[u8]) -> Option<SystemTime> {
 
 #[test]
 fn each_tree_arrives_whole_under_each_layout_and_comes_back() {
+    if is_packaged() {
+        return;
+    }
     for from in LAYOUTS {
         for to in LAYOUTS {
             let dir = scratch();
@@ -72,6 +84,9 @@ fn each_tree_arrives_whole_under_each_layout_and_comes_back() {
 
 #[test]
 fn two_copies_that_grew_apart_become_one_mailbox() {
+    if is_packaged() {
+        return;
+    }
     let dir = scratch();
     let (desktop, server) =
         (machine_with("fs", dir.path(), "desktop"), machine_with("maildir++", dir.path(), "server"));
@@ -113,6 +128,9 @@ fn united(one: &Mailbox, other: &Mailbox) -> Mailbox {
 
 #[test]
 fn the_fixtures_hold_what_they_are_meant_to() {
+    if is_packaged() {
+        return;
+    }
     let dir = scratch();
     for fixture in LAYOUTS {
         let machine = machine_with(fixture, dir.path(), if fixture == "fs" { "desktop" } else { "server" });
