@@ -6,6 +6,7 @@
 //!         [--messages 100000] [--runs 5] [--dir /dev/shm]
 //!         [--replicas 100] [--steps 100000] [--seed 1]
 
+#[path = "../tests/support/corpus.rs"]
 mod corpus;
 mod network;
 

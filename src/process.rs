@@ -406,8 +406,9 @@ mod tests {
 
     #[test]
     fn a_program_that_isnt_there_is_told_of() {
-        let launch =
-            Launch { program: "/nonexistent".into(), args: vec![], env: vec![], dir: "/".into(), timeout: LONG };
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("missing").into_os_string();
+        let launch = Launch { program, args: vec![], env: vec![], dir: dir.path().into(), timeout: LONG };
         assert!(matches!(Processes.run(&launch, &mut io::empty()).ended, Ended::NotStarted(_)));
     }
 }

@@ -1,10 +1,10 @@
 //! The replicas' keys are ordinary SSH keys: age encrypts a bundle to the public one, and only the private one opens it.
 
-mod support;
-
 use std::process::Command;
 
-use support::{Machine, pair, programs, run_with, scratch};
+use crate::support::machine::{Machine, pair};
+use crate::support::programs::{self, run_with};
+use crate::support::scratch;
 
 #[test]
 fn age_takes_a_replicas_key_as_recipient_and_as_identity() {

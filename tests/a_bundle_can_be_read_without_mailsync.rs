@@ -1,53 +1,43 @@
 //! A bundle outlives the program that wrote it: zstd, tar, sha256sum and ssh-keygen are enough to check it by hand and to
 //! take the mail out, and age to read what jobs hold.
 
-mod support;
-
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use mailsync::bundle::{Counts, Kind, Manifest, Options, PrivateKey, RecordSpool, Sender, Stream, Writer};
-use mailsync::model::{
-    Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Knowledge, Mtime, Origin, Stamp,
-    StateDigest,
-};
-use support::jobs::bundle_of_jobs;
-use support::{Machine, pair, programs, scratch};
+use mailsync::bundle::{PrivateKey, RecordSpool, Stream};
+use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, Mtime, Origin, Stamp, StateDigest};
+
+use crate::support::bundles::{Full, INCARNATION, bundle_of_jobs, clock};
+use crate::support::machine::{Machine, pair};
+use crate::support::programs::{self, run, run_with};
+use crate::support::scratch;
 
 const MESSAGES: [&str; 2] = ["From: a@example.org\nSubject: one\n\nHello.\n", "From: b@example.org\n\nHello again.\n"];
 
 /// Runs a program in `dir` with this input, and gives its output.
-fn run(dir: &Path, package: &str, program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(dir)
-        .env("TZ", "UTC")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("{program}: {e}; please install the package {package}"));
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
-    output.stdout
+fn tool(dir: &Path, package: &str, program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    assert!(programs::path_of(program).is_some(), "please install {program}, of the package {package}");
+    let mut command = Command::new(program);
+    let ran = run_with(command.args(arguments).current_dir(dir).env("TZ", "UTC").env("LC_ALL", "C"), input);
+    assert_eq!(ran.code, 0, "{program} {arguments:?}: {}", ran.stderr);
+    ran.stdout
 }
 
-fn run_text(dir: &Path, package: &str, program: &str, arguments: &[&str]) -> String {
-    String::from_utf8(run(dir, package, program, arguments, b"")).unwrap()
+fn tool_text(dir: &Path, package: &str, program: &str, arguments: &[&str]) -> String {
+    String::from_utf8(tool(dir, package, program, arguments, b"")).unwrap()
 }
 
 fn bundle(key: &PrivateKey) -> Vec<u8> {
-    let incarnation = Incarnation(0x0123_4567_89ab_cdef);
-    let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation };
+    let stamp = Stamp { clock: clock(), incarnation: INCARNATION };
     let inbox = FolderName::inbox();
     let mut state_digest = StateDigest::default();
     state_digest.add(b"folder\0INBOX");
 
-    let mut spool = RecordSpool::new(Path::new("."));
-    spool.folder(&inbox, FolderState { stamp, present: true }).unwrap();
+    let dir = scratch();
+    let mut records = RecordSpool::new(dir.path());
+    records.folder(&inbox, FolderState { stamp, present: true }).unwrap();
+    let mut contents = Vec::new();
     for (message, mtime) in MESSAGES.iter().zip(1_600_000_000..) {
         let id = EntryId { digest: Digest::of(message.as_bytes()), birth: inbox.clone(), ordinal: 0 };
         let flags = [Flag::Info(b'S')].into();
@@ -55,59 +45,33 @@ fn bundle(key: &PrivateKey) -> Vec<u8> {
         let mtime = Mtime::new(mtime, 0);
         let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &flags, size, mtime);
         state_digest.add(&entry.canonical(&id));
-        spool.entry(&id, &entry).unwrap();
+        records.entry(&id, &entry).unwrap();
+        contents.push((message.as_bytes(), mtime));
     }
-    let records = spool.finish().unwrap();
-    let tip: Knowledge = [(incarnation, stamp.clock)].into_iter().collect();
-    let manifest = Manifest {
-        kind: Kind::Full,
-        number: 1,
-        made: 1_700_000_000_123,
-        sender: Sender { id: key.public_key().id(), name: "laptop".to_owned(), incarnation },
-        recipient: None,
-        invitation: None,
-        proof: None,
-        follows: None,
-        base: Knowledge::new(),
-        tip,
-        horizon: Knowledge::new(),
-        issued: vec![stamp.clock],
-        state_digest,
-        wants: Vec::new(),
-        counts: Counts { folders: records.folders(), entries: records.entries(), messages: 2, jobs: 0 },
-        bytes: MESSAGES.iter().map(|message| message.len() as u64).sum(),
-        entries: records.part(),
-        jobs: None,
-    };
-    let mut writer = Writer::start(Vec::new(), &Options::default(), &manifest, key, records, None).unwrap();
-    for (message, mtime) in MESSAGES.iter().zip(1_600_000_000..) {
-        let message = message.as_bytes();
-        writer.message_bytes(Digest::of(message), Mtime::new(mtime, 0), message).unwrap();
-    }
-    writer.finish().unwrap()
+    Full { records, state_digest, jobs: &[], known: &[], contents: &contents }.written(key, "laptop")
 }
 
 #[test]
 fn a_bundle_can_be_listed_unpacked_and_checked_with_common_tools() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let dir = dir.path();
     let key = PrivateKey::generate("me@laptop").unwrap();
     fs::write(dir.join("b.zst"), bundle(&key)).unwrap();
 
-    run(dir, "zstd", "zstd", &["-q", "--test", "b.zst"], b"");
-    let tar = run(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
+    tool(dir, "zstd", "zstd", &["-q", "--test", "b.zst"], b"");
+    let tar = tool(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
     let [one, two] = MESSAGES.map(|message| Digest::of(message.as_bytes()));
-    let listing = String::from_utf8(run(dir, "tar", "tar", &["-tf", "-"], &tar)).unwrap();
+    let listing = String::from_utf8(tool(dir, "tar", "tar", &["-tf", "-"], &tar)).unwrap();
     assert_eq!(listing, format!("manifest.json\nmanifest.json.sig\nentries.jsonl\nmessages/{one}\nmessages/{two}\n"));
-    let details = String::from_utf8(run(dir, "tar", "tar", &["-tvf", "-"], &tar)).unwrap();
+    let details = String::from_utf8(tool(dir, "tar", "tar", &["-tvf", "-"], &tar)).unwrap();
     assert!(details.contains("-rw-r--r-- 0/0"), "{details}");
     assert!(details.contains("2020-09-13 12:26"), "{details}");
 
-    run(dir, "tar", "tar", &["-xf", "-"], &tar);
+    tool(dir, "tar", "tar", &["-xf", "-"], &tar);
     for message in MESSAGES {
         let path = format!("messages/{}", Digest::of(message.as_bytes()));
         assert_eq!(fs::read_to_string(dir.join(&path)).unwrap(), message);
-        let sum = run_text(dir, "coreutils", "sha256sum", &[&path]);
+        let sum = tool_text(dir, "coreutils", "sha256sum", &[&path]);
         assert_eq!(sum, format!("{}  {path}\n", &path["messages/".len()..]));
     }
 
@@ -115,12 +79,12 @@ fn a_bundle_can_be_listed_unpacked_and_checked_with_common_tools() {
     fs::write(dir.join("allowed_signers"), allowed).unwrap();
     let manifest = fs::read(dir.join("manifest.json")).unwrap();
     let verify = ["-Y", "verify", "-f", "allowed_signers", "-I", "laptop", "-n", "mailsync", "-s", "manifest.json.sig"];
-    let verified = String::from_utf8(run(dir, "openssh-client", "ssh-keygen", &verify, &manifest)).unwrap();
+    let verified = String::from_utf8(tool(dir, "openssh-client", "ssh-keygen", &verify, &manifest)).unwrap();
     assert!(verified.starts_with("Good \"mailsync\" signature for laptop with ED25519 key SHA256:"), "{verified}");
     assert!(verified.contains(&key.public_key().id().to_string()), "{verified}");
 
     let manifest = String::from_utf8(manifest).unwrap();
-    let sum = run_text(dir, "coreutils", "sha256sum", &["entries.jsonl"]);
+    let sum = tool_text(dir, "coreutils", "sha256sum", &["entries.jsonl"]);
     assert!(manifest.contains(&sum[..64]), "{manifest}");
     assert_eq!(fs::read_to_string(dir.join("entries.jsonl")).unwrap().lines().count(), 3);
 }
@@ -129,17 +93,17 @@ fn a_bundle_can_be_listed_unpacked_and_checked_with_common_tools() {
 /// to mailsync.
 #[test]
 fn a_bundle_packed_and_signed_with_common_tools_is_read() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let dir = dir.path();
-    run(dir, "openssh-client", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", "key"], b"");
+    tool(dir, "openssh-client", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", "key"], b"");
     let key = PrivateKey::from_openssh(&fs::read_to_string(dir.join("key")).unwrap()).unwrap();
     fs::write(dir.join("b.zst"), bundle(&key)).unwrap();
-    let tar = run(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
-    run(dir, "tar", "tar", &["-xf", "-"], &tar);
+    let tar = tool(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
+    tool(dir, "tar", "tar", &["-xf", "-"], &tar);
 
     let ours = fs::read_to_string(dir.join("manifest.json.sig")).unwrap();
     fs::remove_file(dir.join("manifest.json.sig")).unwrap();
-    run(
+    tool(
         dir,
         "openssh-client",
         "ssh-keygen",
@@ -150,8 +114,8 @@ fn a_bundle_packed_and_signed_with_common_tools_is_read() {
 
     let [one, two] = MESSAGES.map(|message| format!("messages/{}", Digest::of(message.as_bytes())));
     let members = ["manifest.json", "manifest.json.sig", "entries.jsonl", &one, &two];
-    let tar = run(dir, "tar", "tar", &[&["--format=ustar", "-cf", "-"], members.as_slice()].concat(), b"");
-    let packed = run(dir, "zstd", "zstd", &["-c", "--check"], &tar);
+    let tar = tool(dir, "tar", "tar", &[&["--format=ustar", "-cf", "-"], members.as_slice()].concat(), b"");
+    let packed = tool(dir, "zstd", "zstd", &["-c", "--check"], &tar);
 
     let mut stream = Stream::new(packed.as_slice());
     let reader = stream.next_bundle().unwrap().unwrap();
@@ -163,8 +127,8 @@ fn a_bundle_packed_and_signed_with_common_tools_is_read() {
 fn unpack(dir: &Path, bundle: &[u8]) {
     fs::create_dir(dir).unwrap();
     fs::write(dir.join("b.zst"), bundle).unwrap();
-    let tar = run(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
-    run(dir, "tar", "tar", &["-xf", "-"], &tar);
+    let tar = tool(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
+    tool(dir, "tar", "tar", &["-xf", "-"], &tar);
 }
 
 /// Checks the only statement in an unpacked bundle, which must be by this machine, and gives it. It is in the file `signed`.
@@ -177,7 +141,7 @@ fn check_statement(dir: &Path, by: &Machine) -> serde_json::Value {
     fs::write(dir.join("allowed_signers"), format!("{} {}\n", by.name, by.key())).unwrap();
     let verify = ["-Y", "verify", "-f", "allowed_signers", "-I", &by.name, "-n", "mailsync-job", "-s", "signed.sig"];
     let signed = fs::read(dir.join("signed")).unwrap();
-    let verified = String::from_utf8(run(dir, "openssh-client", "ssh-keygen", &verify, &signed)).unwrap();
+    let verified = String::from_utf8(tool(dir, "openssh-client", "ssh-keygen", &verify, &signed)).unwrap();
     assert!(verified.starts_with("Good \"mailsync-job\" signature"), "{verified}");
     serde_json::from_slice(&signed).unwrap()
 }
@@ -186,19 +150,11 @@ fn check_statement(dir: &Path, by: &Machine) -> serde_json::Value {
 fn open_sealed(dir: &Path, sealed: &serde_json::Value, key: &Path) -> (serde_json::Value, Vec<u8>) {
     let file = format!("messages/{}", sealed["digest"].as_str().unwrap());
     assert_eq!(fs::metadata(dir.join(&file)).unwrap().len(), sealed["bytes"]);
-    let sum = run_text(dir, "coreutils", "sha256sum", &[&file]);
+    let sum = tool_text(dir, "coreutils", "sha256sum", &[&file]);
     assert_eq!(sum[..64], file["messages/".len()..]);
-    let opened = run(dir, "age", "age", &["-d", "-i", key.to_str().unwrap(), &file], b"");
+    let opened = tool(dir, "age", "age", &["-d", "-i", key.to_str().unwrap(), &file], b"");
     let end = opened.iter().position(|&byte| byte == b'\n').unwrap();
     (serde_json::from_slice(&opened[..end]).unwrap(), opened[end + 1..].to_vec())
-}
-
-/// Lets a peer have a command run by a machine.
-fn allow(machine: &Machine, command: &str, exec: &[&str], from: &str) {
-    let file = machine.home.join("config.toml");
-    let rule =
-        format!("\n[[allow]]\ncommand = \"{command}\"\nexec = {exec:?}\nargs = [\"@word\"]\nfrom = [\"{from}\"]\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &rule).unwrap();
 }
 
 #[test]
@@ -209,7 +165,7 @@ fn what_is_said_about_jobs_can_be_checked_and_opened_with_common_tools() {
     let dir = scratch();
     let (laptop, server) = pair(dir.path());
     let stranger = Machine::replica(dir.path(), "stranger");
-    allow(&server, "echo", &["/bin/sh", "-c", "cat; echo wrong >&2; exit 3"], &laptop.name);
+    server.allow("echo", &["/bin/sh", "-c", "cat; echo wrong >&2; exit 3"], &["@word"], &laptop.name);
     let input = b"Gr\xfc\xdfe\n\0no end of line";
     let id = laptop.run_with(&["uux", &server.name, "echo", "x"], input).text().trim().to_owned();
 
@@ -217,7 +173,7 @@ fn what_is_said_about_jobs_can_be_checked_and_opened_with_common_tools() {
     let at = dir.path().join("request");
     unpack(&at, &request);
     let said = check_statement(&at, &laptop);
-    assert_eq!(id, run_text(&at, "coreutils", "sha256sum", &["signed"])[..32]);
+    assert_eq!(id, tool_text(&at, "coreutils", "sha256sum", &["signed"])[..32]);
     let whose = |machine: &Machine| machine.ok(&["status", "--json"]).json()["replica"]["id"].clone();
     assert_eq!((&said["type"], &said["requester"]), (&"request".into(), &whose(&laptop)));
     assert_eq!(said["target"], whose(&server));
@@ -231,7 +187,7 @@ fn what_is_said_about_jobs_can_be_checked_and_opened_with_common_tools() {
         .arg("-i")
         .arg(stranger.home.join("key"))
         .arg(at.join("messages").join(said["body"]["digest"].as_str().unwrap()));
-    assert_ne!(support::run(&mut age).code, 0);
+    assert_ne!(run(&mut age).code, 0);
 
     let answer = server.run_with(&["import", "--reply"], &request);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -258,17 +214,17 @@ fn a_job_that_was_signed_and_sealed_with_common_tools_is_run() {
     }
     let scratch = scratch();
     let dir = scratch.path();
-    run(dir, "openssh-client", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", "key"], b"");
+    tool(dir, "openssh-client", "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", "key"], b"");
     let key = PrivateKey::from_openssh(&fs::read_to_string(dir.join("key")).unwrap()).unwrap();
     let server = Machine::replica(dir, "server");
     server.ok(&["peer", "add", "x", "--key", dir.join("key.pub").to_str().unwrap()]);
     let got = dir.join("got");
-    allow(&server, "keep", &["/bin/sh", "-c", &format!("cat > {}; echo \"$1\"", got.display()), "sh"], "x");
+    server.allow("keep", &["/bin/sh", "-c", &format!("cat > {}; echo \"$1\"", got.display()), "sh"], &["@word"], "x");
 
     let requester = key.public_key().id();
     let body = format!("{{\"requester\": \"{requester}\", \"command\": [\"keep\", \"word\"]}}\nHello.\n");
     fs::write(dir.join("server.pub"), server.key() + "\n").unwrap();
-    let body = run(dir, "age", "age", &["-R", "server.pub", "-R", "key.pub"], body.as_bytes());
+    let body = tool(dir, "age", "age", &["-R", "server.pub", "-R", "key.pub"], body.as_bytes());
     let target = server.ok(&["status", "--json"]).json()["replica"]["id"].clone();
     let sealed = serde_json::json!({ "digest": Digest::of(&body).to_string(), "bytes": body.len() });
     let request = serde_json::json!({
@@ -278,7 +234,7 @@ fn a_job_that_was_signed_and_sealed_with_common_tools_is_run() {
     let signed = serde_json::to_string_pretty(&request).unwrap();
     let line = |namespace: &str| {
         let sign = ["-q", "-Y", "sign", "-f", "key", "-n", namespace];
-        let signature = String::from_utf8(run(dir, "openssh-client", "ssh-keygen", &sign, signed.as_bytes())).unwrap();
+        let signature = String::from_utf8(tool(dir, "openssh-client", "ssh-keygen", &sign, signed.as_bytes())).unwrap();
         let stamp = "018bcfe568000000-0123456789abcdef";
         serde_json::json!({ "stamp": stamp, "signed": signed, "signature": signature }).to_string()
     };

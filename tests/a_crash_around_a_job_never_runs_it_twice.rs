@@ -1,30 +1,25 @@
 //! Asking for a job, importing it and running it fail, or are killed, at every single step, and are repeated: no program is
 //! started twice, and no job is lost.
 
-#[path = "support/disk.rs"]
-mod disk;
-#[path = "support/party.rs"]
-mod party;
-
 use std::fs;
 use std::io::{Read, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use disk::{Fault, Frozen, Names, Watch};
-use mailsync::disk::Disk;
+use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
 use mailsync::maildir::LayoutKind;
 use mailsync::model::JobState;
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, JobStanding, Replica, World};
 use mailsync::state::State;
-use party::{Party, Snapshot, exchange, import, make_peers};
 use rustix::io::Errno;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::support::disk::{Fault, Names, Watch};
+use crate::support::party::{Party, Snapshot, exchange, import, make_peers};
+use crate::support::scratch;
 
 /// When the process that starts programs dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +69,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let dir = scratch();
         let [server, laptop] =
             ["server", "laptop"].map(|name| Party::new(dir.path(), name, LayoutKind::MaildirPlusPlus, &[]));
         make_peers(&server, &laptop);
@@ -83,7 +77,7 @@ impl Stage {
         exchange(&server, &laptop, &bundle);
         let mut config = fs::OpenOptions::new().append(true).open(server.home.config_file()).unwrap();
         writeln!(config, "\n[[allow]]\ncommand = \"send\"\nexec = [\"send\"]\nfrom = [\"laptop\"]").unwrap();
-        let jobs = (0..2).map(|_| ask(&laptop, Box::new(mailsync::disk::RealDisk)).unwrap()).collect();
+        let jobs = (0..2).map(|_| ask(&laptop, Box::new(RealDisk)).unwrap()).collect();
         laptop.export(&server, &bundle);
         let account = Account { started: Arc::default(), database: server.home.database(), death: Death::Never };
         let before = (server.snapshot(), laptop.snapshot());
@@ -100,8 +94,7 @@ impl Stage {
 
     fn open(&self, watch: &Watch, death: Death) -> Result<Replica> {
         let launcher = Box::new(Account { death, ..self.account.clone() });
-        let world = World { disk: watch.disk(), launcher, ..World::real() };
-        Replica::open(&self.server.home, world, Access::Write(TIMEOUT))
+        self.server.open_in(World { disk: watch.disk(), launcher, ..World::real() })
     }
 
     /// `mailsync import FILE`
@@ -113,20 +106,12 @@ impl Stage {
 
     /// The import, killed or hindered at this call; afterwards the disk holds what it would hold at the next start.
     fn run_with(&self, watch: &Watch, fault: Fault) -> Result<()> {
-        let database = self.server.home.database();
-        let frozen: Arc<Mutex<Option<(Frozen, usize)>>> = Arc::default();
-        if let Fault::Stop(_) = fault {
-            let (database, frozen, started) =
-                (database.clone(), Arc::clone(&frozen), Arc::clone(&self.account.started));
-            watch.at_stop(move || {
-                *frozen.lock().unwrap() = Some((Frozen::of(&database), started.lock().unwrap().len()));
-            });
-        }
-        watch.arm(fault);
-        let result = self.run(watch, Death::Never);
-        if let Some((frozen, started)) = frozen.lock().unwrap().take() {
-            // What a killed process didn't live to commit, and to start.
-            frozen.put_back(&database);
+        let started = Arc::clone(&self.account.started);
+        let count = move || started.lock().unwrap().len();
+        let run = || self.run(watch, Death::Never);
+        let (result, started) = watch.hinder(fault, &self.server.home.database(), count, run);
+        if let Some(started) = started {
+            // What a killed process didn't live to start.
             self.account.started.lock().unwrap().truncate(started);
         }
         result

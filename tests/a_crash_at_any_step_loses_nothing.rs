@@ -4,22 +4,18 @@
 //! Each case is a table: a start that both sides have; what was done there, whose bundle is imported; what was done here
 //! meanwhile; and the expected end. A line of a mailbox is `FOLDER MESSAGE FLAGS`, or `FOLDER` alone if it is empty.
 
-#[path = "support/disk.rs"]
-mod disk;
-#[path = "support/party.rs"]
-mod party;
-
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
 
-use disk::{Fault, Frozen, Names, Op, Watch, beside};
 use mailsync::error::{Error, Result};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Digest;
 use mailsync::replica::Replica;
-use party::{Party, Snapshot, exchange, import, make_peers};
 use rustix::io::Errno;
+
+use crate::support::disk::{Call, Fault, Names, Op, Watch, beside, tally};
+use crate::support::party::{Party, Snapshot, contents, exchange, import, make_peers};
+use crate::support::{caught, rest, scratch};
 
 /// What is run, interrupted, and run again.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +70,7 @@ struct Stage {
 
 impl Stage {
     fn new(case: Case, layouts: (LayoutKind, LayoutKind)) -> Self {
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let dir = scratch();
         let there = Party::new(dir.path(), "there", layouts.0, case.start);
         let here = Party::new(dir.path(), "here", layouts.1, &[]);
         make_peers(&there, &here);
@@ -89,7 +84,7 @@ impl Stage {
             here.opened().scan(&mailsync::replica::ScanOptions::default()).unwrap();
         }
         case.here.iter().for_each(|what| here.act(what));
-        std::thread::sleep(std::time::Duration::from_millis(15));
+        rest();
         let before = (there.snapshot(), here.snapshot());
         let keep = dir.path().join("keep");
         Self { there, here, bundle, back, before, keep, case, _dir: dir }
@@ -113,7 +108,7 @@ impl Stage {
         match self.case.command {
             Command::Import => import(&replica, &self.bundle).map(|(report, _)| report.problems),
             Command::Restore(message) => {
-                let digest = Digest::of(&party::contents(message));
+                let digest = Digest::of(&contents(message));
                 let mut found = None;
                 replica.each_trashed(|trashed| {
                     found = found.or((trashed.id.digest == digest).then_some(trashed.key));
@@ -127,20 +122,7 @@ impl Stage {
 
     /// Runs the command with a fault; afterwards the disk holds what it would hold at the next start.
     fn run_with(&self, watch: &Watch, fault: Fault) -> Result<Vec<Error>> {
-        let database = self.here.home.database();
-        let frozen: Arc<Mutex<Option<Frozen>>> = Arc::default();
-        if let Fault::Stop(_) = fault {
-            let (database, frozen) = (database.clone(), Arc::clone(&frozen));
-            watch.at_stop(move || *frozen.lock().unwrap() = Some(Frozen::of(&database)));
-        }
-        watch.arm(fault);
-        let result = self.run(watch);
-        // What a killed process didn't live to commit.
-        let frozen = frozen.lock().unwrap().take();
-        if let Some(frozen) = frozen {
-            frozen.put_back(&database);
-        }
-        result
+        watch.hinder(fault, &self.here.home.database(), || (), || self.run(watch)).0
     }
 
     /// Messages here, in a folder or in the trash.
@@ -241,7 +223,7 @@ fn check_equal(one: &Replica, other: &Replica, when: &str) {
 
 /// The calls at which an interruption leaves something else behind than at the call before: something was changed in
 /// between, on disk or in the state.
-fn distinct(calls: &[disk::Call]) -> Vec<usize> {
+fn distinct(calls: &[Call]) -> Vec<usize> {
     let differs = |n: &usize| {
         let (before, now) = (&calls[n - 1], &calls[*n]);
         before.op.changes() || before.seen != now.seen
@@ -266,10 +248,8 @@ fn hold(case: Case, layouts: (LayoutKind, LayoutKind)) {
     println!("{} calls, interrupted at {} of them", calls.len(), steps.len());
     let mut problems = Vec::new();
     let mut attempt = |when: String, attempt: &dyn Fn(&str)| {
-        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt(&when))) {
-            let text =
-                panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(ToString::to_string));
-            problems.push(text.unwrap_or(when));
+        if let Err(wrong) = caught(|| attempt(&when)) {
+            problems.push(if wrong.is_empty() { when } else { wrong });
         }
     };
     for &n in &steps {
@@ -699,7 +679,7 @@ fn every_kind_of_call_is_interrupted_somewhere() {
     );
     let watch = stage.put_back();
     stage.run(&watch).unwrap();
-    let tally = disk::tally(&watch.take());
+    let tally = tally(&watch.take());
     let ops = [
         Op::Metadata,
         Op::List,

@@ -5,30 +5,15 @@
 //! A history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings it back:
 //! `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes.
 
-#[path = "support/disk.rs"]
-mod disk;
-mod network_on_disk;
-#[path = "simulation/rng.rs"]
-mod rng;
-#[path = "simulation/shrink.rs"]
-mod shrink;
-mod support;
-
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use network_on_disk::{End, History, Network, Restores, Tally};
-
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
-}
+use crate::network_on_disk::{End, History, Network, Restores, Tally};
+use crate::simulation::{Rng, asked_for};
+use crate::support::caught;
 
 /// Lets a history happen. That the library panics is a failure like any other.
 fn run(history: &History, restores: Restores) -> Result<End, String> {
-    catch_unwind(AssertUnwindSafe(|| Network::run(history, restores))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        Err(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
-    })
+    caught(|| Network::run(history, restores)).unwrap_or_else(Err)
 }
 
 /// Runs the histories of these seeds. The first that fails is told with its seed, and with as few of its steps as still fail.
@@ -58,16 +43,14 @@ fn run_all(
 
 /// Runs the histories of these seeds, or of those that are asked for, all of which must hold.
 fn run_all_well(first: u64, count: u64, restores: Restores, history: impl Fn(u64) -> History) -> Tally {
-    let first = number_from("MAILSYNC_FIRST_SEED").unwrap_or(first);
-    let count = number_from("MAILSYNC_SEEDS").unwrap_or(count);
-    let tally = run_all(first..first + count, history, |history| run(history, restores))
+    let tally = run_all(asked_for(first, count), history, |history| run(history, restores))
         .unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{tally:?}");
     tally
 }
 
 fn of_three_to_eight(seed: u64) -> History {
-    History::random(3 + rng::Rng::new(seed).below(6), seed, 300)
+    History::random(3 + Rng::new(seed).below(6), seed, 300)
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! A new machine begins with an invitation: whatever its mail root holds, and whatever becomes of bundles on their way or of
 //! the join itself, it ends with the inviter's mail and its own, each message once.
 
-#[path = "../benches/corpus.rs"]
-#[allow(dead_code)]
-mod corpus;
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use corpus::Random;
 use mailsync::model::Digest;
-use support::{Machine, Ran, make_peers, pass, run, run_and_kill, scratch};
+
+use crate::support::corpus::Random;
+use crate::support::machine::{Machine, assert_same, complains, make_peers, pass};
+use crate::support::programs::{Ran, run, run_and_kill};
+use crate::support::{copy, leftovers, make_folder, scratch, text};
 
 /// A replica with this many messages in three folders.
 fn inviter(dir: &Path, messages: u64) -> Machine {
@@ -40,10 +38,6 @@ fn message(n: u64, random: &mut Random) -> String {
     format!("Subject: {n}\n\n{}", noise(n % 90, random))
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 /// An invitation in a file.
 fn invite(from: &Machine, name: &str, file: &Path, options: &[&str]) -> PathBuf {
     from.ok(&[&["invite", name, "-o", text(file)], options].concat());
@@ -64,18 +58,9 @@ fn send(from: &Machine, to: &Machine) -> Ran {
     to.run_with(&["import"], &bundle)
 }
 
-/// The files in all `tmp/`.
-fn leftovers(machine: &Machine) -> Vec<PathBuf> {
-    let items = walkdir::WalkDir::new(&machine.mail).into_iter().map(Result::unwrap);
-    items.filter(|item| item.path().parent().unwrap().ends_with("tmp")).map(walkdir::DirEntry::into_path).collect()
-}
-
 #[track_caller]
 fn expect_same(one: &Machine, other: &Machine, when: &str) {
-    let (here, there) = (one.mailbox(), other.mailbox());
-    let differing: Vec<_> = here.iter().filter(|(digest, mail)| there.get(digest) != Some(mail)).take(3).collect();
-    let missing: Vec<_> = there.iter().filter(|(digest, _)| !here.contains_key(digest)).take(3).collect();
-    assert!(here == there, "{when}: {} and {} messages; {differing:?}; {missing:?}", here.len(), there.len());
+    assert_same(&one.mailbox(), &other.mailbox(), when);
     let folders = |machine: &Machine| {
         let mut folders = machine.folders();
         folders.sort();
@@ -87,12 +72,8 @@ fn expect_same(one: &Machine, other: &Machine, when: &str) {
 /// What was found in the mail root is known, and nothing is left to be done.
 #[track_caller]
 fn expect_at_rest(machine: &Machine, when: &str) {
-    assert_eq!(leftovers(machine), Vec::<PathBuf>::new(), "{when}");
-    let report = machine.ok(&["scan", "--json"]).json();
-    for count in ["new", "moved", "flagged", "removed", "folders_made", "folders_removed"] {
-        assert_eq!(report[count], 0, "{when}: {count} in {report}");
-    }
-    assert_eq!(machine.ok(&["status", "--json"]).json()["pending"], 0, "{when}");
+    assert_eq!(leftovers(&machine.mail), Vec::<PathBuf>::new(), "{when}");
+    machine.is_at_rest(when);
 }
 
 #[test]
@@ -147,7 +128,7 @@ fn an_invitation_is_good_for_one_replica() {
     let before = desktop.left();
     let late = thief.ok(&["export"]).stdout;
     let ran = desktop.run_with(&["import"], &late);
-    support::complains(&ran, 4, &["used before", "peer add NAME"]);
+    complains(&ran, 4, &["used before", "peer add NAME"]);
     assert_eq!(desktop.left(), before);
     // The one that was accepted stays so, however often its first bundle comes.
     assert_eq!(send(&laptop, &desktop).code, 0);
@@ -210,10 +191,10 @@ fn an_invitation_of_somebody_else_than_expected_makes_nothing() {
         status["replica"]["id"].as_str().unwrap().to_owned()
     };
     let wrong = laptop.run(&["join", text(&laptop.mail), text(&bundle), "--expect", &id(&other)]);
-    support::complains(&wrong, 4, &[&id(&desktop), &id(&other)]);
+    complains(&wrong, 4, &[&id(&desktop), &id(&other)]);
     assert!(!laptop.home.exists() && !laptop.mail.exists());
     let nonsense = laptop.run(&["join", text(&laptop.mail), text(&bundle), "--expect", "nonsense"]);
-    support::complains(&nonsense, 2, &["--expect"]);
+    complains(&nonsense, 2, &["--expect"]);
     assert!(!laptop.home.exists() && !laptop.mail.exists());
     laptop.ok(&["join", text(&laptop.mail), text(&bundle), "--expect", &id(&desktop)]);
     expect_same(&laptop, &desktop, "expected");
@@ -232,14 +213,14 @@ fn what_is_no_invitation_makes_nothing() {
     for (what, bytes) in [("for another", full.clone()), ("delta", anyone), ("text", b"Subject: x\n\n".to_vec())] {
         fs::write(&file, &bytes).unwrap();
         let ran = try_join(&laptop, &file);
-        support::complains(&ran, 4, &[]);
+        complains(&ran, 4, &[]);
         assert!(!laptop.home.exists() && !laptop.mail.exists(), "{what}");
     }
     fs::write(&file, &full[..20]).unwrap();
-    support::complains(&try_join(&laptop, &file), 4, &[]);
+    complains(&try_join(&laptop, &file), 4, &[]);
     fs::write(&file, b"").unwrap();
-    support::complains(&try_join(&laptop, &file), 4, &[]);
-    support::complains(&try_join(&laptop, &dir.path().join("nowhere")), 1, &["nowhere"]);
+    complains(&try_join(&laptop, &file), 4, &[]);
+    complains(&try_join(&laptop, &dir.path().join("nowhere")), 1, &["nowhere"]);
     assert!(!laptop.home.exists() && !laptop.mail.exists());
 }
 
@@ -284,7 +265,7 @@ fn a_replica_whose_key_is_known_needs_no_secret() {
     let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &["--key", text(&public)]);
     // Once more, after a bundle that was lost.
     let again = invite(&desktop, "laptop", &dir.path().join("again"), &["--key", text(&public)]);
-    support::complains(&try_join(&other, &bundle), 4, &["is for SHA256:", "whose key is not"]);
+    complains(&try_join(&other, &bundle), 4, &["is for SHA256:", "whose key is not"]);
     assert!(!other.home.exists());
     join(&laptop, &again);
     expect_same(&laptop, &desktop, "joined");
@@ -383,9 +364,9 @@ fn nothing_else_is_done_while_a_join_is_incomplete() {
     }
     // Another one is not begun in its place.
     let elsewhere = dir.path().join("elsewhere");
-    support::complains(&laptop.run(&["join", text(&elsewhere), text(&bundle)]), 1, &["interrupted join"]);
+    complains(&laptop.run(&["join", text(&elsewhere), text(&bundle)]), 1, &["interrupted join"]);
     let renamed = laptop.run(&["join", text(&laptop.mail), text(&bundle), "--name", "other"]);
-    support::complains(&renamed, 1, &["interrupted join"]);
+    complains(&renamed, 1, &["interrupted join"]);
     assert_eq!(laptop.everything(), before);
     join(&laptop, &bundle);
     expect_same(&laptop, &desktop, "joined at last");
@@ -464,9 +445,7 @@ fn a_mail_root_that_holds_mail_is_united_with_the_inviters() {
     desktop.ok(&["scan"]);
     for name in ["e:2,S", "f:2,S"] {
         let to = desktop.dir("Archive");
-        for sub in ["tmp", "new", "cur"] {
-            fs::create_dir_all(to.join(sub)).unwrap();
-        }
+        make_folder(&to);
         fs::rename(desktop.dir("INBOX").join("cur").join(name), to.join("cur").join(name)).unwrap();
     }
     fs::remove_file(desktop.dir("INBOX").join("cur/g:2,S")).unwrap();
@@ -560,14 +539,14 @@ fn an_invitation_without_contents_asks_for_what_is_missing() {
     let inside = desktop.ok(&["inspect", "--json", text(&bundle)]).json();
     assert!(fs::metadata(&bundle).unwrap().len() < 8192, "{inside}");
     // Two thirds of the mail came from elsewhere, under other names.
-    let root = run(Command::new("cp").args(["-a", &format!("{}/.", text(&desktop.mail)), text(&laptop.mail)]));
-    assert_eq!(root.code, 0, "{}", root.stderr);
+    fs::remove_dir(&laptop.mail).unwrap();
+    copy(&desktop.mail, &laptop.mail);
     for n in (0..30).step_by(3) {
         let _ = fs::remove_file(laptop.mail.join(format!("cur/{n}.host:2,S")));
     }
     join(&laptop, &bundle);
     assert_eq!(laptop.mailbox().len(), 20);
-    assert_eq!(laptop.ok(&["status", "--json"]).json()["pending"], 10);
+    assert_eq!(laptop.pending(), 10);
     assert_eq!(laptop.ok(&["scan", "--json"]).json()["removed"], 0);
     let ran = send(&laptop, &desktop);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -626,7 +605,7 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     assert!(over <= 1, "only the large message may need more");
 
     let laptop = Machine::new(dir.path(), "laptop");
-    support::complains(&try_join(&laptop, &parts[1]), 4, &["first part"]);
+    complains(&try_join(&laptop, &parts[1]), 4, &["first part"]);
     assert!(!laptop.home.exists());
     join(&laptop, &parts[0]);
     for part in parts[1..].iter().rev() {
@@ -791,8 +770,7 @@ fn a_join_onto_mail_killed_at_any_moment_is_repeated_without_harm() {
     let desktop = inviter(dir.path(), MESSAGES);
     let same = invite(&desktop, "laptop", &dir.path().join("same"), &[]);
     let held = dir.path().join("held");
-    let copied = run(Command::new("cp").args(["-a", text(&desktop.mail), text(&held)]));
-    assert_eq!(copied.code, 0, "{}", copied.stderr);
+    copy(&desktop.mail, &held);
     for n in 0..MESSAGES {
         let name = format!("cur/{n}.host:2,S");
         let dir = held.join(["", ".Archive.2019", ".Sent"][usize::try_from(n % 3).unwrap()]);
@@ -812,9 +790,7 @@ fn a_join_onto_mail_killed_at_any_moment_is_repeated_without_harm() {
     for round in 0..=KILLS {
         let at = dir.path().join(format!("round-{round}"));
         let laptop = Machine { name: "laptop".into(), mail: at.join("mail"), home: at.join("home") };
-        fs::create_dir(&at).unwrap();
-        let copied = run(Command::new("cp").args(["-a", text(&held), text(&laptop.mail)]));
-        assert_eq!(copied.code, 0, "{}", copied.stderr);
+        copy(&held, &laptop.mail);
         if round == 0 {
             let started = Instant::now();
             join(&laptop, &newer);

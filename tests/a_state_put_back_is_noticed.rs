@@ -1,17 +1,13 @@
 //! A state that was put back to an earlier one: in place, where only bundles can tell, and copied, where it is noticed at once.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use support::{Machine, Mailbox, make_peers, pair, pass, scratch};
+use mailsync::model::Digest;
 
-fn put(machine: &Machine, subject: &str) {
-    machine.put("INBOX", &format!("cur/{subject}:2,S"), format!("Subject: {subject}\n\n"), 1_600_000_000);
-}
+use crate::support::machine::{Machine, Mailbox, exchange, make_peers, message, pair, pass};
+use crate::support::{copy, scratch};
 
 /// A machine's state database as it is between two commands: one file, and nothing beside it.
 struct Snapshot {
@@ -34,21 +30,13 @@ impl Snapshot {
     }
 }
 
-/// Both machines exchange bundles until both have shown to know all.
-fn exchange(one: &Machine, other: &Machine) {
-    for _ in 0..2 {
-        pass(one, other);
-        pass(other, one);
-    }
-}
-
 /// Both hold the same, and exactly these messages.
 #[track_caller]
 fn both_hold(one: &Machine, other: &Machine, subjects: &[&str]) {
     let mailbox: Mailbox = one.mailbox();
     assert_eq!(mailbox, other.mailbox());
     for subject in subjects {
-        let digest = mailsync::model::Digest::of(format!("Subject: {subject}\n\n").as_bytes());
+        let digest = Digest::of(message(subject).as_bytes());
         assert_eq!(mailbox.get(&digest).map(Vec::len), Some(1), "{subject}");
     }
     assert_eq!(mailbox.len(), subjects.len());
@@ -57,10 +45,10 @@ fn both_hold(one: &Machine, other: &Machine, subjects: &[&str]) {
 /// A desktop whose state forgets, in place, what it has done and told since: the message `forgotten`, which the laptop has.
 fn rolled_back(dir: &Path) -> (Machine, Machine) {
     let (desktop, laptop) = pair(dir);
-    put(&desktop, "first");
+    desktop.deliver("first");
     exchange(&desktop, &laptop);
     let snapshot = Snapshot::take(&desktop);
-    put(&desktop, "forgotten");
+    desktop.deliver("forgotten");
     pass(&desktop, &laptop);
     snapshot.put_back();
     (desktop, laptop)
@@ -70,9 +58,9 @@ fn rolled_back(dir: &Path) -> (Machine, Machine) {
 fn a_state_rolled_back_in_place_is_noticed_by_itself_when_a_peer_tells_what_it_forgot() {
     let dir = scratch();
     let (desktop, laptop) = rolled_back(dir.path());
-    put(&laptop, "of-the-laptop");
+    laptop.deliver("of-the-laptop");
     let told = laptop.ok(&["export"]).stdout;
-    put(&desktop, "later");
+    desktop.deliver("later");
     // What changed on disk meanwhile is found before every import: that is no part of it.
     desktop.ok(&["scan"]);
     let ran = desktop.refuses(
@@ -104,8 +92,8 @@ fn a_state_rolled_back_in_place_is_noticed_by_itself_when_a_peer_tells_what_it_f
 fn a_state_rolled_back_in_place_is_noticed_by_a_peer_when_it_tells_something_else() {
     let dir = scratch();
     let (desktop, laptop) = rolled_back(dir.path());
-    put(&desktop, "later");
-    put(&laptop, "of-the-laptop");
+    desktop.deliver("later");
+    laptop.deliver("of-the-laptop");
     laptop.ok(&["scan"]);
     let words = ["desktop has forgotten changes that it made", "mailsync doctor --new-identity` on desktop"];
     let told = desktop.ok(&["export"]).stdout;
@@ -124,11 +112,11 @@ fn a_state_rolled_back_in_place_is_noticed_by_a_peer_when_it_tells_something_els
 fn a_state_and_its_mail_rolled_back_in_place_get_back_what_they_forgot() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "first");
-    put(&desktop, "moved");
+    desktop.deliver("first");
+    desktop.deliver("moved");
     exchange(&desktop, &laptop);
     let snapshot = Snapshot::take(&desktop);
-    put(&desktop, "forgotten");
+    desktop.deliver("forgotten");
     let cur = desktop.dir("INBOX").join("cur");
     fs::rename(cur.join("moved:2,S"), cur.join("moved:2,FS")).unwrap();
     pass(&desktop, &laptop);
@@ -136,7 +124,7 @@ fn a_state_and_its_mail_rolled_back_in_place_get_back_what_they_forgot() {
     snapshot.put_back();
     fs::remove_file(cur.join("forgotten:2,S")).unwrap();
     fs::rename(cur.join("moved:2,FS"), cur.join("moved:2,S")).unwrap();
-    put(&desktop, "later");
+    desktop.deliver("later");
     let told = laptop.ok(&["export"]).stdout;
     desktop.ok(&["scan"]);
     desktop.refuses(&["import"], &told, 6, &["mailsync doctor --new-identity"]);
@@ -154,11 +142,11 @@ fn one_that_was_rolled_back_does_not_keep_the_bundles_of_others_in_a_directory_f
     let share = dir.path().join("share");
     fs::create_dir(&share).unwrap();
     let path = share.to_str().unwrap();
-    put(&desktop, "later");
+    desktop.deliver("later");
     desktop.ok(&["export", "-o", path]);
     for other in &others {
         make_peers(other, &laptop);
-        put(other, &other.name);
+        other.deliver(&other.name);
         other.ok(&["export", "-o", path]);
     }
     let before = laptop.mailbox().len();
@@ -167,11 +155,6 @@ fn one_that_was_rolled_back_does_not_keep_the_bundles_of_others_in_a_directory_f
     assert!(ran.stderr.contains("mailsync doctor --new-identity"), "{ran:?}");
     assert_eq!(laptop.mailbox().len(), before + others.len());
     assert_eq!(fs::read_dir(&share).unwrap().count(), 1);
-}
-
-fn copy(from: &Path, to: &Path) {
-    let ran = support::run(Command::new("cp").arg("-a").args([from, to]));
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
 
 /// A laptop whose mail and state were copied to another machine, and what the copy says when it notices.
@@ -190,7 +173,7 @@ fn copied(dir: &Path, laptop: &Machine) -> (Machine, String) {
 fn a_copied_state_is_noticed_and_told_how_to_become_a_replica_of_its_own() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "first");
+    desktop.deliver("first");
     exchange(&desktop, &laptop);
     let (twin, said) = copied(dir.path(), &laptop);
     for words in ["was copied", "new incarnation", "--home", "mailsync init", "mailsync invite", "mailsync join"] {
@@ -199,8 +182,8 @@ fn a_copied_state_is_noticed_and_told_how_to_become_a_replica_of_its_own() {
     assert!(!twin.ok(&["scan"]).stderr.contains("copied"), "once is enough");
 
     // They go by one key, and take no bundles of each other's.
-    put(&laptop, "of-the-laptop");
-    put(&twin, "of-the-twin");
+    laptop.deliver("of-the-laptop");
+    twin.deliver("of-the-twin");
     let by_twin = twin.ok(&["export", "--to", "desktop"]).stdout;
     laptop.ok(&["scan"]);
     let words = ["made with this replica's own key", "a copy of it", "--home", "mailsync init", "mailsync join"];
@@ -234,10 +217,10 @@ fn a_copied_state_is_noticed_and_told_how_to_become_a_replica_of_its_own() {
 fn a_copied_state_becomes_a_replica_of_its_own_by_init_as_well() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "first");
+    desktop.deliver("first");
     exchange(&desktop, &laptop);
     let (twin, _) = copied(dir.path(), &laptop);
-    put(&twin, "of-the-twin");
+    twin.deliver("of-the-twin");
     let tablet = Machine { name: "tablet".to_owned(), home: dir.path().join("tablet"), mail: twin.mail.clone() };
     tablet.init();
     make_peers(&tablet, &desktop);

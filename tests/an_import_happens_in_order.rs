@@ -1,31 +1,18 @@
 //! What a scan and an import do to the disk: in which order, and how often.
 
-#[path = "support/disk.rs"]
-mod disk;
-#[path = "support/party.rs"]
-mod party;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use disk::{Call, Op, Watch, tally};
 use mailsync::maildir::LayoutKind::{self, Fs, MaildirPlusPlus};
 use mailsync::replica::{Run, ScanOptions, ScanReport};
 use mailsync::state::State;
-use party::{Party, exchange, import, make_peers};
 
-fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-}
-
-/// Times come to rest, so that listings can be believed.
-fn rest() {
-    std::thread::sleep(Duration::from_millis(15));
-}
+use crate::support::disk::{Call, Op, Watch, tally};
+use crate::support::party::{Party, exchange, import, make_peers};
+use crate::support::programs::MAILSYNC;
+use crate::support::{rest, scratch};
 
 /// Scans, and tells what it did to the disk.
 fn scan(party: &Party, watch: &Watch) -> (ScanReport, Vec<Call>) {
@@ -414,7 +401,7 @@ fn the_real_binary_reads_no_mail_folder_that_has_not_changed() {
         let output = Command::new("strace")
             .args(["-f", "-y", "-e", "trace=getdents,getdents64,open,openat,openat2", "-o"])
             .arg(&log)
-            .arg(env!("CARGO_BIN_EXE_mailsync"))
+            .arg(MAILSYNC)
             .env_remove("MAILSYNC_HOME")
             .arg("--home")
             .arg(party.home.state_dir())

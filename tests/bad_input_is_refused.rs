@@ -1,23 +1,23 @@
 //! Whatever is given to mailsync that it can't take: it says so in one line, with what to do next, ends with the exit code
 //! for it, and leaves mail and state as they were.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fs2::FileExt;
-use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
 use mailsync::replica::{Access, Home, ImportOptions, Outcome, Replica, World};
 use serde_json::json;
 
-use support::{Machine, complains, pair, pass, run, run_with, scratch};
+use crate::support::machine::{Machine, complains, pair, pass};
+use crate::support::party::TIMEOUT;
+use crate::support::programs::{self, MAILSYNC, NOBODY, Ran, run, run_with};
+use crate::support::{copy, scratch, text};
 
 /// Two machines, of which one has mail that the other one knows of, and a bundle with what is new since. Their directory
 /// vanishes with `dir`.
@@ -58,8 +58,7 @@ fn forge(from: &Machine, bundle: &[u8], change: impl Fn(&mut String, &mut String
     let old = Digest::of(entries.as_bytes()).to_string();
     change(&mut manifest, &mut entries);
     manifest = manifest.replace(&old, &Digest::of(entries.as_bytes()).to_string());
-    let key = PrivateKey::from_openssh(&fs::read_to_string(from.home.join("key")).unwrap()).unwrap();
-    let signature = key.sign(manifest.as_bytes()).unwrap().to_armor();
+    let signature = from.private_key().sign(manifest.as_bytes()).unwrap().to_armor();
     let mut forged = tar.clone();
     for (name, text) in [("manifest.json", manifest), ("manifest.json.sig", signature), ("entries.jsonl", entries)] {
         assert_eq!(text.len(), member(name).len(), "a forged {name} must have the same length");
@@ -142,8 +141,9 @@ fn verify_and_inspect_refuse_what_import_refuses() {
     laptop.refuses(&["verify", path], b"", 4, &["empty", path]);
     laptop.refuses(&["inspect", path], b"", 4, &["empty", path]);
     laptop.refuses(&["verify", "-"], b"x", 4, &["standard input"]);
-    laptop.refuses(&["verify", "/nonexistent.zst"], b"", 1, &["opening the bundle /nonexistent.zst"]);
-    laptop.refuses(&["inspect", "/"], b"", 1, &["/"]);
+    let missing = dir.path().join("missing.zst");
+    laptop.refuses(&["verify", text(&missing)], b"", 1, &["opening the bundle ", text(&missing)]);
+    laptop.refuses(&["inspect", text(dir.path())], b"", 1, &[text(dir.path())]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_bundle_with_any_byte_changed_is_rejected_or_does_what_the_true_one_does() {
     let Scene { dir, desktop, laptop, bundle } = scene();
     let before = laptop.left();
     let saved = dir.path().join("saved");
-    copy(dir.path(), &saved, &["laptop", "laptop-mail"]);
+    put_back(dir.path(), &saved, &["laptop", "laptop-mail"]);
     let mut harmless = 0;
     for mask in [0x01, 0x80, 0xff] {
         let mut at = 0;
@@ -188,7 +188,7 @@ fn a_bundle_with_any_byte_changed_is_rejected_or_does_what_the_true_one_does() {
             if applied {
                 harmless += 1;
                 assert_eq!(laptop.mailbox(), desktop.mailbox());
-                copy(&saved, dir.path(), &["laptop", "laptop-mail"]);
+                put_back(&saved, dir.path(), &["laptop", "laptop-mail"]);
             }
         }
         assert_eq!(laptop.left().mail, before.mail);
@@ -202,7 +202,7 @@ fn a_bundle_with_any_byte_changed_is_rejected_or_does_what_the_true_one_does() {
         let ran = laptop.run_with(&["import"], &changed);
         if ran.code == 0 {
             assert_eq!(laptop.mailbox(), desktop.mailbox());
-            copy(&saved, dir.path(), &["laptop", "laptop-mail"]);
+            put_back(&saved, dir.path(), &["laptop", "laptop-mail"]);
         } else {
             complains(&ran, 4, &["standard input: "]);
             assert_eq!(laptop.left(), before, "byte {at}");
@@ -212,8 +212,7 @@ fn a_bundle_with_any_byte_changed_is_rejected_or_does_what_the_true_one_does() {
 
 /// Opens the replica without the command line, which takes a fraction of the time.
 fn each_in_process(machine: &Machine, each: impl FnOnce(&Replica)) {
-    let access = Access::Write(std::time::Duration::ZERO);
-    each(&Replica::open(&Home::at(&machine.home), World::real(), access).unwrap());
+    each(&Replica::open(&Home::at(&machine.home), World::real(), Access::Write(TIMEOUT)).unwrap());
 }
 
 fn import(replica: &Replica, bundle: &[u8]) -> Vec<Outcome> {
@@ -224,12 +223,10 @@ fn import(replica: &Replica, bundle: &[u8]) -> Vec<Outcome> {
 }
 
 /// Puts directories back as they were, with the times of their files.
-fn copy(from: &Path, to: &Path, names: &[&str]) {
+fn put_back(from: &Path, to: &Path, names: &[&str]) {
     for name in names {
         let _ = fs::remove_dir_all(to.join(name));
-        fs::create_dir_all(to).unwrap();
-        let copied = Command::new("cp").arg("-a").arg(from.join(name)).arg(to.join(name)).status().unwrap();
-        assert!(copied.success());
+        copy(&from.join(name), &to.join(name));
     }
 }
 
@@ -270,7 +267,7 @@ fn of_a_directory_of_bundles_the_good_ones_are_taken_and_the_worst_decides() {
     fs::write(drop.join("e-own.zst"), laptop.ok(&["export"]).stdout).unwrap();
     fs::write(drop.join("f-readme.txt"), "not a bundle, and not called one").unwrap();
     fs::create_dir(drop.join("g-directory.zst")).unwrap();
-    std::os::unix::fs::symlink("/nonexistent", drop.join("h-nowhere.zst")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("missing"), drop.join("h-nowhere.zst")).unwrap();
     let ran = laptop.run(&["import", "--consume", drop.to_str().unwrap()]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert_eq!(laptop.mailbox(), desktop.mailbox());
@@ -289,7 +286,8 @@ fn of_a_directory_of_bundles_the_good_ones_are_taken_and_the_worst_decides() {
     let kept =
         ["a-cut.zst", "b-empty.zst", "c-stranger.zst", "e-own.zst", "f-readme.txt", "g-directory.zst", "h-nowhere.zst"];
     assert_eq!(left, kept);
-    laptop.refuses(&["import", "/nonexistent"], b"", 1, &["opening the bundle /nonexistent"]);
+    let missing = dir.path().join("missing");
+    laptop.refuses(&["import", text(&missing)], b"", 1, &["opening the bundle ", text(&missing)]);
 }
 
 type Damage<'a> = Box<dyn Fn() + 'a>;
@@ -299,14 +297,14 @@ fn a_state_that_mailsync_can_not_understand_is_left_alone() {
     let Scene { dir, laptop, bundle, .. } = scene();
     let database = laptop.home.join("state.db");
     let saved = dir.path().join("saved");
-    let restore = || copy(&saved, dir.path(), &["laptop"]);
+    let restore = || put_back(&saved, dir.path(), &["laptop"]);
     let sql = |text: &str| {
         let conn = rusqlite::Connection::open(&database).unwrap();
         conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         conn.execute_batch(text).unwrap();
     };
     sql("");
-    copy(dir.path(), &saved, &["laptop"]);
+    put_back(dir.path(), &saved, &["laptop"]);
     let config = fs::read_to_string(laptop.home.join("config.toml")).unwrap();
     let mail = laptop.everything();
     let page = 4096;
@@ -445,7 +443,7 @@ fn a_state_without_its_configuration_is_not_overwritten_by_a_new_replica() {
     fs::remove_file(laptop.home.join("state.db")).unwrap();
     let key = laptop.key();
     let config = laptop.home.join("config.toml");
-    fs::write(&config, fs::read_to_string(&config).unwrap() + "\n[peer.desktop]\ncall = [\"true\"]\n").unwrap();
+    laptop.reach_by("desktop", &["true"]);
     let (text, elsewhere) = (fs::read_to_string(&config).unwrap(), laptop.home.with_file_name("elsewhere"));
     fs::create_dir(&elsewhere).unwrap();
     complains(&laptop.run(&["init", elsewhere.to_str().unwrap()]), 1, &["is there already, for the mail root"]);
@@ -504,8 +502,10 @@ fn init_refuses_what_can_not_be_a_replica() {
         complains(&ran, code, words);
         assert!(!machine.home.exists(), "{args:?} left {}", machine.home.display());
     };
-    refused(&["init", "/nonexistent"], 1, &["/nonexistent", "mkdir"]);
-    refused(&["init", "/etc/passwd"], 1, &["/etc/passwd", "not a directory"]);
+    let (missing, file) = (dir.path().join("missing"), dir.path().join("file"));
+    fs::write(&file, "a file").unwrap();
+    refused(&["init", text(&missing)], 1, &[text(&missing), "mkdir"]);
+    refused(&["init", text(&file)], 1, &[text(&file), "not a directory"]);
     refused(&["init", mail, "--name", "../x"], 2, &["../x"]);
     refused(&["init", mail, "--name", ""], 2, &["name"]);
     let odd = dir.path().join(OsStr::from_bytes(b"not \xff text"));
@@ -670,7 +670,7 @@ fn an_import_into_a_folder_that_may_not_be_written_fails_and_succeeds_when_it_ma
     let ran = nobody.run(&laptop, &["import", bundle.to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(laptop.mailbox(), desktop.mailbox());
-    assert_eq!(laptop.ok(&["status", "--json"]).json()["pending"], 0);
+    assert_eq!(laptop.pending(), 0);
 }
 
 #[test]
@@ -708,18 +708,15 @@ struct Nobody {
     switch: bool,
 }
 
-const NOBODY: u32 = 65534;
-
 impl Nobody {
     /// Gives everything in a directory to that user. `None`, and says why, where this can't be done.
     fn owning(dir: &Path) -> Option<Self> {
-        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        let nobody = Self { switch: root };
-        if root {
+        let nobody = Self { switch: programs::are_run_by_root() };
+        if nobody.switch {
             for item in walkdir::WalkDir::new(dir) {
                 nobody.own(item.unwrap().path());
             }
-            let reaches = nobody.command(Path::new(env!("CARGO_BIN_EXE_mailsync"))).arg("--version").output();
+            let reaches = nobody.command().arg("--version").output();
             if !reaches.is_ok_and(|output| output.status.success()) {
                 println!("not tested: setpriv is missing, or user {NOBODY} can't run the program where it lies");
                 return None;
@@ -734,21 +731,22 @@ impl Nobody {
         }
     }
 
-    fn command(&self, program: &Path) -> Command {
+    fn command(&self) -> Command {
         if !self.switch {
-            return Command::new(program);
+            return Command::new(MAILSYNC);
         }
         let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--"]).arg(program);
+        let [user, group] = ["reuid", "regid"].map(|option| format!("--{option}={NOBODY}"));
+        command.args([&user, &group, "--clear-groups", "--", MAILSYNC]);
         command
     }
 
-    fn run_at(&self, machine: &Machine, args: &[&str]) -> support::Ran {
-        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_mailsync")));
+    fn run_at(&self, machine: &Machine, args: &[&str]) -> Ran {
+        let mut command = self.command();
         run(command.arg("--home").arg(&machine.home).args(args).stdin(Stdio::null()))
     }
 
-    fn run(&self, machine: &Machine, args: &[&str]) -> support::Ran {
+    fn run(&self, machine: &Machine, args: &[&str]) -> Ran {
         let ran = self.run_at(machine, args);
         // What root reads to compare doesn't make files that the user can't open.
         for item in walkdir::WalkDir::new(&machine.home) {
@@ -764,6 +762,7 @@ fn a_peer_that_can_not_be_is_refused() {
     let other = Machine::replica(dir.path(), "other");
     let private = laptop.home.join("key");
     let others_private = other.home.join("key");
+    let missing = dir.path().join("missing");
     let short = &other.key()[..30];
     let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDF8XSGkkkyXV9Rk3cF3Kq5TCVCmN9jgtGH7Lwu1ZKv1Zg== x";
     let cases: [(&[&str], i32, &str); 17] = [
@@ -773,8 +772,8 @@ fn a_peer_that_can_not_be_is_refused() {
         (&["peer", "add", "other", "--key", short], 2, "public key"),
         (&["peer", "add", "other", "--key", rsa], 2, "public key"),
         (&["peer", "add", "other", "--key", ""], 1, "public key"),
-        (&["peer", "add", "other", "--key", "/nonexistent"], 1, "/nonexistent"),
-        (&["peer", "add", "other", "--key", "/"], 1, "/"),
+        (&["peer", "add", "other", "--key", text(&missing)], 1, text(&missing)),
+        (&["peer", "add", "other", "--key", text(dir.path())], 1, text(dir.path())),
         (&["peer", "add", "other", "--key", others_private.to_str().unwrap()], 2, "private key"),
         (&["peer", "add", "other", "--key", private.to_str().unwrap()], 2, "private key"),
         (&["peer", "add", "../other", "--key", &other.key()], 2, "../other"),
@@ -808,24 +807,15 @@ fn an_export_that_can_not_be_written_is_as_if_it_had_not_been_tried() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     for args in [&["export"][..], &["export", "-o", "/dev/stdout"]] {
         let before = desktop.left();
-        let ran = run_without_stdout(desktop.command(args).stdout(full()));
+        let ran = run(desktop.command(args).stdout(full()));
         complains(&ran, 1, &["writing the bundle", "No space left"]);
         assert_eq!(desktop.left(), before);
     }
     for args in [&["status"][..], &["status", "--json"], &["log"], &["peer", "list"]] {
-        let ran = run_without_stdout(desktop.command(args).stdout(full()));
+        let ran = run(desktop.command(args).stdout(full()));
         complains(&ran, 1, &["writing to standard output", "No space left"]);
     }
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
-}
-
-fn run_without_stdout(command: &mut Command) -> support::Ran {
-    let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-    support::Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: Vec::new(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
 }
 
 #[test]
@@ -860,7 +850,7 @@ fn a_reader_that_goes_away_fails_an_export_and_nothing_else() {
         drop(child.stdout.take());
         let mut stderr = String::new();
         child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        let ran = support::Ran { code: child.wait().unwrap().code().unwrap_or(-1), stdout: Vec::new(), stderr };
+        let ran = Ran { code: child.wait().unwrap().code().unwrap_or(-1), stdout: Vec::new(), stderr };
         if code == 0 {
             assert_eq!((ran.code, &*ran.stderr), (0, ""), "{args:?}");
         } else {
@@ -949,7 +939,7 @@ fn an_emptied_mail_root_is_not_believed() {
 
 #[test]
 fn a_command_line_that_makes_no_sense_is_a_usage_error() {
-    let Scene { laptop, dir: _dir, .. } = scene();
+    let Scene { dir, laptop, .. } = scene();
     let cases: [&[&str]; 22] = [
         &[],
         &["frobnicate"],
@@ -962,7 +952,7 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
         &["import", "--reply", "--json"],
         &["import", "--reply", "--dry-run"],
         &["init"],
-        &["init", "/tmp", "--layout", "mbox"],
+        &["init", text(dir.path()), "--layout", "mbox"],
         &["peer"],
         &["peer", "add", "x"],
         &["peer", "rename", "x"],
@@ -981,8 +971,10 @@ fn a_command_line_that_makes_no_sense_is_a_usage_error() {
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{args:?}: {ran:?}");
     }
     assert_eq!(laptop.left(), before);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mailsync"));
+    let mut command = Command::new(MAILSYNC);
     command.env_remove("MAILSYNC_HOME").env_remove("HOME").env_remove("XDG_CONFIG_HOME");
     // A home that can't be a directory.
-    complains(&run_with(command.args(["--home", "/dev/null", "status"]), b""), 1, &["/dev/null"]);
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    complains(&run_with(command.args(["--home", text(&file), "status"]), b""), 1, &[text(&file)]);
 }

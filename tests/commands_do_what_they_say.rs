@@ -1,7 +1,5 @@
 //! Each command, through the program itself: what it prints, what it changes, and what it leaves alone.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,23 +10,12 @@ use mailsync::model::Digest;
 use mailsync::state::State;
 use serde_json::{Value, json};
 
-use support::{Machine, Ran, complains, make_peers, pair, pass, run, scratch};
-
-/// The names in a directory, sorted.
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(dir).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
+use crate::support::machine::{Machine, complains, counts, make_peers, pair, pass};
+use crate::support::programs::{MAILSYNC, Ran, run};
+use crate::support::{names, scratch, text};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
-}
-
-/// The counts of what one command of `--json` says of itself.
-fn counts(value: &Value) -> [u64; 4] {
-    ["new", "moved", "flagged", "removed"].map(|name| value[name].as_u64().unwrap())
 }
 
 /// Several bundles, each of which starts where the one before ended; the machine that made them gets `messages` more.
@@ -169,7 +156,7 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
         assert_eq!(machine.ok(&["import", out.join("desktop-any-5.zst").to_str().unwrap()]).code, 0);
         assert_eq!(machine.mailbox(), desktop.mailbox());
     }
-    let at = Command::new(env!("CARGO_BIN_EXE_mailsync"))
+    let at = Command::new(MAILSYNC)
         .current_dir(&out)
         .args(["--home", desktop.home.to_str().unwrap(), "export", "--to", "laptop", "-o", "here.zst"])
         .output()
@@ -717,7 +704,7 @@ fn the_home_is_found_in_the_environment_and_in_the_xdg_directories() {
     let dir = scratch();
     let (mail, home) = (dir.path().join("mail"), dir.path().join("home"));
     let mailsync = |variables: &[(&str, &Path)], args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailsync"));
+        let mut command = Command::new(MAILSYNC);
         command.env_clear().args(args).stdin(Stdio::null()).current_dir(dir.path());
         command.envs(variables.iter().copied());
         run(&mut command)
@@ -834,13 +821,14 @@ fn who_asks_for_json_gets_one_document_from_a_command_that_fails_too() {
     let dir = scratch();
     let nobody = Machine::new(dir.path(), "nobody");
     let desktop = Machine::replica(dir.path(), "desktop");
+    let missing = dir.path().join("missing");
     for (machine, args) in [
         (&nobody, &["status"][..]),
-        (&nobody, &["import", "/nonexistent"]),
+        (&nobody, &["import", text(&missing)]),
         (&desktop, &["jobs", "show", "abc"]),
         (&desktop, &["scan", "no folder"]),
         (&desktop, &["update"]),
-        (&desktop, &["import", "/nonexistent"]),
+        (&desktop, &["import", text(&missing)]),
         (&desktop, &["inspect", "/dev/null"]),
         (&desktop, &["verify", "/dev/null"]),
         (&desktop, &["trash", "restore", "7"]),

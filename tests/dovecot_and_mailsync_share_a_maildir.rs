@@ -1,8 +1,6 @@
 //! Dovecot serves the Maildirs of replicas, each its own: what either does to the mail, the other finds, and the Dovecots of
 //! both machines show the same.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mailsync::model::Digest;
-use support::{Machine, make_peers, pass, programs, run, run_with, scratch};
+
+use crate::support::machine::{Machine, make_peers, pass};
+use crate::support::programs::{self, run, run_with};
+use crate::support::scratch;
 
 /// The layouts, as both name them.
 const LAYOUTS: [&str; 2] = ["maildir++", "fs"];
@@ -63,8 +64,7 @@ impl Served {
     /// Makes the replica, once Dovecot has made its INBOX: under both layouts that is the mail root itself.
     fn init(&self, layout: &str) {
         self.imap(&["SELECT INBOX"]);
-        let mail = self.machine.mail.to_str().unwrap();
-        self.machine.ok(&["init", mail, "--name", &self.machine.name, "--layout", layout]);
+        self.machine.init_as(layout);
     }
 
     /// A session of IMAP commands, which must all succeed. Returns what Dovecot answered.
@@ -287,10 +287,7 @@ fn what_a_client_does_through_dovecot_is_seen_through_the_other_machines_dovecot
         assert_eq!(first.flags, flags(&["\\Answered", "\\Flagged"]));
         // And nothing is left to be done.
         for machine in [&one.machine, &other.machine] {
-            let scanned = machine.ok(&["scan", "--json"]).json();
-            for count in ["new", "moved", "flagged", "removed"] {
-                assert_eq!(scanned[count], 0, "{scanned}");
-            }
+            machine.is_at_rest("back again");
         }
     }
 }

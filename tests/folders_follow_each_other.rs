@@ -1,7 +1,5 @@
 //! What is done to folders and to messages in them on one machine is so on the other, whatever their layouts and names.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,32 +8,27 @@ use std::path::{Path, PathBuf};
 
 use mailsync::model::Digest;
 
-use support::{Machine, make_peers, pair, pass, scratch};
+use crate::support::machine::{Machine, exchange, make_peers, pair, pass};
+use crate::support::{make_folder, scratch};
 
 /// Two replicas that know each other, one of each layout.
 fn unlike(dir: &Path) -> (Machine, Machine) {
     let (server, laptop) = (Machine::new(dir, "server"), Machine::new(dir, "laptop"));
-    server.ok(&["init", server.mail.to_str().unwrap(), "--name", "server", "--layout", "maildir++"]);
-    laptop.ok(&["init", laptop.mail.to_str().unwrap(), "--name", "laptop", "--layout", "fs"]);
+    server.init_as("maildir++");
+    laptop.init_as("fs");
     make_peers(&server, &laptop);
     (server, laptop)
 }
 
 /// Exchanges both ways, twice: the second time there is nothing left to do.
 #[track_caller]
-fn exchange(one: &Machine, other: &Machine) {
-    for _ in 0..2 {
-        pass(one, other);
-        pass(other, one);
-    }
+fn settle(one: &Machine, other: &Machine) {
+    exchange(one, other);
+    pass(other, one);
     assert_eq!(one.mailbox(), other.mailbox());
     assert_eq!(one.folders(), other.folders());
     for machine in [one, other] {
-        let report = machine.ok(&["scan", "--json"]).json();
-        for count in ["new", "moved", "flagged", "removed", "folders_made", "folders_removed"] {
-            assert_eq!(report[count], 0, "{}: {report}", machine.name);
-        }
-        assert_eq!(machine.ok(&["status", "--json"]).json()["pending"], 0);
+        machine.is_at_rest("after an exchange");
     }
 }
 
@@ -45,12 +38,6 @@ fn next_bundle(from: &Machine, to: &Machine) -> (BTreeMap<String, u64>, Vec<u8>)
     let counts = from.run_with(&["inspect", "-", "--json"], &bundle).json()["bundles"][0]["counts"].clone();
     let counts = counts.as_object().unwrap().iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap()));
     (counts.collect(), bundle)
-}
-
-fn make_folder(dir: &Path) {
-    for sub in ["tmp", "new", "cur"] {
-        fs::create_dir_all(dir.join(sub)).unwrap();
-    }
 }
 
 fn is_folder(dir: &Path) -> bool {
@@ -63,7 +50,7 @@ fn a_folder_that_is_made_here_is_made_there_even_if_it_is_empty() {
     let (server, laptop) = unlike(dir.path());
     make_folder(&server.mail.join(".Archive.2019"));
     make_folder(&laptop.mail.join("Work/Projects"));
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.folders(), ["Archive/2019", "INBOX", "Work/Projects"]);
     assert!(is_folder(&laptop.mail.join("Archive/2019")) && is_folder(&server.mail.join(".Work.Projects")));
     assert!(server.mail.join(".Work.Projects/maildirfolder").exists());
@@ -78,23 +65,23 @@ fn a_folder_that_is_emptied_stays_and_one_that_is_removed_goes() {
     for folder in ["Emptied", "Removed", "Removed/Below"] {
         server.put(folder, "cur/1:2,S", format!("in {folder}"), 1);
     }
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     fs::remove_file(server.dir("Emptied").join("cur/1:2,S")).unwrap();
     fs::remove_dir_all(server.dir("Removed")).unwrap();
     // Each is listed once, however few hold mail.
     server.ok(&["scan"]);
     assert_eq!(server.folders(), ["Emptied", "INBOX", "Removed/Below"]);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(laptop.folders(), ["Emptied", "INBOX", "Removed/Below"]);
     assert!(is_folder(&laptop.mail.join("Emptied")) && is_folder(&laptop.mail.join("Removed/Below")));
     assert!(!laptop.mail.join("Removed/cur").exists());
     fs::remove_dir_all(laptop.mail.join("Removed")).unwrap();
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.folders(), ["Emptied", "INBOX"]);
     assert!(!server.mail.join(".Removed.Below").exists());
     // It may come back.
     make_folder(&laptop.mail.join("Removed"));
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert!(is_folder(&server.mail.join(".Removed")));
 }
 
@@ -103,12 +90,12 @@ fn a_removed_folder_stays_where_something_came_into_it_meanwhile() {
     let dir = scratch();
     let (server, laptop) = unlike(dir.path());
     server.put("Work", "cur/1:2,S", "old", 1);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     fs::remove_dir_all(server.dir("Work")).unwrap();
     let new = laptop.put("Work", "new/2", "just came", 2);
     pass(&server, &laptop);
     assert!(new.exists());
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.mailbox().len(), 1);
     assert_eq!(server.mailbox()[&Digest::of(b"just came")][0].folder, "Work");
     assert!(is_folder(&server.dir("Work")));
@@ -119,11 +106,11 @@ fn what_is_not_mail_stays_in_a_removed_folder() {
     let dir = scratch();
     let (server, laptop) = unlike(dir.path());
     server.put("Work", "cur/1:2,S", "old", 1);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     fs::write(laptop.mail.join("Work/.notes"), "mine").unwrap();
     fs::write(laptop.mail.join("Work/tmp/being-delivered"), "half").unwrap();
     fs::remove_dir_all(server.dir("Work")).unwrap();
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(fs::read_to_string(laptop.mail.join("Work/.notes")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(laptop.mail.join("Work/tmp/being-delivered")).unwrap(), "half");
     assert_eq!(laptop.folders(), ["INBOX"]);
@@ -135,14 +122,14 @@ fn the_inbox_is_never_removed() {
     let (server, laptop) = unlike(dir.path());
     make_folder(&laptop.mail.join("Other"));
     let path = server.put("INBOX", "cur/1:2,S", "one", 1);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     fs::remove_dir_all(laptop.dir("INBOX")).unwrap();
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert!(!path.exists() && is_folder(&server.mail));
     assert_eq!(server.folders(), ["INBOX", "Other"]);
     // Mail comes to it again.
     server.put("INBOX", "new/2", "two", 2);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert!(is_folder(&laptop.dir("INBOX")));
     assert_eq!(laptop.mailbox().len(), 1);
 }
@@ -154,13 +141,13 @@ fn a_renamed_folder_takes_its_mail_along_and_no_contents_travel() {
     for number in 0..150 {
         server.put("Old", &format!("cur/{number}:2,S"), format!("message {number}"), number);
     }
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     let before = server.mailbox();
     fs::rename(server.mail.join(".Old"), server.mail.join(".New.Name")).unwrap();
     let (counts, bundle) = next_bundle(&server, &laptop);
     assert_eq!((counts["messages"], counts["entries"], counts["folders"]), (0, 150, 2));
     assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(laptop.folders(), ["INBOX", "New/Name"]);
     assert!(!laptop.mail.join("Old").exists());
     let moved = before.into_iter().map(|(digest, mut mail)| {
@@ -175,7 +162,7 @@ fn a_renamed_folder_takes_its_mail_along_and_no_contents_travel() {
     fs::rename(laptop.mail.join("New"), laptop.mail.join("Older")).unwrap();
     let (counts, _) = next_bundle(&laptop, &server);
     assert_eq!((counts["messages"], counts["entries"]), (0, 150));
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.folders(), ["INBOX", "Older/Name"]);
 }
 
@@ -188,14 +175,14 @@ fn two_folders_that_swap_their_names_swap_their_mail() {
             server.put(folder, &format!("cur/{number}:2,S"), format!("{folder} {number}"), number);
         }
     }
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     let (one, two, other) = (server.dir("One"), server.dir("Two"), server.mail.join("other"));
     fs::rename(&one, &other).unwrap();
     fs::rename(&two, &one).unwrap();
     fs::rename(&other, &two).unwrap();
     server.ok(&["scan", "--deep"]);
     assert_eq!(next_bundle(&server, &laptop).0["messages"], 0);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(laptop.mailbox()[&Digest::of(b"One 0")][0].folder, "Two");
     assert_eq!(laptop.mailbox()[&Digest::of(b"Two 2")][0].folder, "One");
 }
@@ -231,13 +218,13 @@ fn a_name_that_one_layout_can_not_hold_comes_back_as_it_was() {
     let deep = laptop.mail.join(format!("{long}/{long}/{long}"));
     make_folder(&deep);
     fs::write(deep.join("cur/1:2,S"), "deep").unwrap();
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.mailbox().len(), names.len() + 1);
     // A second machine of the first layout gets the same directories, through the one of the other.
     let third = Machine::new(dir.path(), "third");
-    third.ok(&["init", third.mail.to_str().unwrap(), "--name", "third", "--layout", "fs"]);
+    third.init_as("fs");
     make_peers(&server, &third);
-    exchange(&server, &third);
+    settle(&server, &third);
     for name in names {
         let file = fs::read_dir(third.mail.join(OsStr::from_bytes(name)).join("cur")).unwrap().next().unwrap().unwrap();
         assert_eq!(fs::read(file.path()).unwrap(), [b"in ", name].concat());
@@ -249,16 +236,16 @@ fn a_name_that_one_layout_can_not_hold_comes_back_as_it_was() {
         let flagged = [path.as_os_str().as_bytes(), b"T"].concat();
         fs::rename(&path, OsStr::from_bytes(&flagged)).unwrap();
     }
-    exchange(&third, &server);
-    exchange(&server, &laptop);
+    settle(&third, &server);
+    settle(&server, &laptop);
     for name in names {
         assert!(laptop.mail.join(OsStr::from_bytes(name)).join("cur/1:2,ST").exists(), "{}", name.escape_ascii());
     }
     for name in names {
         fs::remove_dir_all(third.mail.join(OsStr::from_bytes(name))).unwrap();
     }
-    exchange(&third, &server);
-    exchange(&server, &laptop);
+    settle(&third, &server);
+    settle(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), 1);
     assert_eq!(laptop.folders().len(), 2);
     let left: Vec<_> = fs::read_dir(&server.mail).unwrap().map(|item| item.unwrap().file_name()).collect();
@@ -286,13 +273,13 @@ fn names_of_the_dotted_layout_come_back_as_they_were() {
         make_folder(&folder);
         fs::write(folder.join("cur/1:2,S"), [b"in ", name].concat()).unwrap();
     }
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), names.len());
     assert!(is_folder(&laptop.mail.join("Entwürfe")));
     let third = Machine::new(dir.path(), "third");
-    third.ok(&["init", third.mail.to_str().unwrap(), "--name", "third", "--layout", "maildir++"]);
+    third.init_as("maildir++");
     make_peers(&laptop, &third);
-    exchange(&laptop, &third);
+    settle(&laptop, &third);
     for name in names {
         let cur = third.mail.join(OsStr::from_bytes(name)).join("cur");
         let file = fs::read_dir(&cur).unwrap_or_else(|error| panic!("{}: {error}", cur.display())).next().unwrap();
@@ -497,14 +484,14 @@ fn what_happens_to_a_message_on_both_sides_ends_the_same_on_both() {
             let dir = scratch();
             let (server, laptop) = unlike(dir.path());
             server.put("INBOX", "cur/1:2,", "the message", 1_500_000_000);
-            exchange(&server, &laptop);
+            settle(&server, &laptop);
             println!("{} {}", case.name, if flip { "(the other way round)" } else { "" });
             let (one, other) = if flip { (&laptop, &server) } else { (&server, &laptop) };
             (case.here)(one);
             one.ok(&["scan"]);
             (case.there)(other);
             other.ok(&["scan"]);
-            exchange(&server, &laptop);
+            settle(&server, &laptop);
             let mut ends: Vec<String> = server
                 .mailbox()
                 .into_values()
@@ -522,12 +509,12 @@ fn a_message_that_is_delivered_again_after_its_removal_is_there_again() {
     let dir = scratch();
     let (server, laptop) = unlike(dir.path());
     server.put("INBOX", "cur/1:2,FS", "again and again", 1);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     fs::remove_file(file(&laptop)).unwrap();
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(server.mailbox().len(), 0);
     server.put("INBOX", "new/2", "again and again", 2);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     let mail = &laptop.mailbox()[&Digest::of(b"again and again")];
     assert_eq!((mail.len(), mail[0].recent, &*mail[0].flags), (1, true, ""));
     // Removed here while it is delivered again there: it stays.
@@ -536,7 +523,7 @@ fn a_message_that_is_delivered_again_after_its_removal_is_there_again() {
     fs::remove_file(file(&server)).unwrap();
     server.ok(&["scan"]);
     server.put("INBOX", "new/3", "again and again", 3);
-    exchange(&server, &laptop);
+    settle(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), 1);
 }
 
@@ -549,13 +536,13 @@ fn duplicates_are_as_many_on_the_other_side_and_each_has_its_own_flags() {
     }
     let (counts, _) = next_bundle(&desktop, &laptop);
     assert_eq!((counts["entries"], counts["messages"]), (4, 1), "the contents travel once");
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     let flags = || {
         laptop.mailbox()[&Digest::of(b"four times the same")].iter().map(|mail| mail.flags.clone()).collect::<Vec<_>>()
     };
     assert_eq!(flags(), ["R", "", "F", "S"]);
     fs::remove_file(desktop.dir("INBOX").join("cur/2:2,S")).unwrap();
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(flags(), ["R", "", "F"]);
 }
 
@@ -577,17 +564,15 @@ fn the_same_old_mailbox_on_two_machines_becomes_one_without_a_single_copy() {
     make_peers(&server, &laptop);
     pass(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), 20);
-    exchange_but_for_times(&server, &laptop);
+    settle_but_for_times(&server, &laptop);
     let mailbox = laptop.mailbox();
     assert!(mailbox.values().all(|mail| mail.len() == 1 && mail[0].flags == "FS"), "{mailbox:?}");
 }
 
 /// Files that both had before keep the times that they had.
-fn exchange_but_for_times(one: &Machine, other: &Machine) {
-    for _ in 0..2 {
-        pass(one, other);
-        pass(other, one);
-    }
+fn settle_but_for_times(one: &Machine, other: &Machine) {
+    exchange(one, other);
+    pass(other, one);
     let names = |machine: &Machine| {
         let entries =
             machine.mailbox().into_iter().map(|(digest, mail)| (digest, mail[0].folder.clone(), mail[0].flags.clone()));

@@ -6,10 +6,9 @@
 //! `cargo test --release`. One that fails is printed with its seed and made as small as it can be. `MAILSYNC_DEPTH` has longer
 //! histories tried of those of which every one is.
 
-mod simulation;
-
 use mailsync::model::Flag;
-use simulation::{
+
+use crate::simulation::{
     Beginning, Events, Explored, History, Network, OldMail, Op, Restores, Setup, Step, Tally, asked_for, every_history,
     number_asked_for, run_all_well, run_and_check_each_step, run_and_heal,
 };

@@ -1,39 +1,22 @@
 //! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a second time,
 //! and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use mailsync::bundle::{Cancel, JobId, JobLine, PrivateKey, PublicKey, Report, Request, Sealed, Statement};
+use mailsync::bundle::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
 use mailsync::model::{Clock, Digest, JobState, Stamp};
-use support::jobs::{INCARNATION, bundle_of_jobs, jobs_of_bundle};
-use support::{Machine, make_peers, pass, run, scratch};
+
+use crate::support::bundles::{INCARNATION, bundle_of_jobs, bundle_with_tip, clock, jobs_of_bundle};
+use crate::support::machine::{Machine, make_peers, pass, row};
+use crate::support::{copy, scratch};
 
 /// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after the other.
 fn chain(dir: &Path) -> ([Machine; 3], std::path::PathBuf) {
-    let machines = ["laptop", "home", "server"].map(|name| Machine::replica(dir, name));
-    let [laptop, home, server] = &machines;
-    make_peers(laptop, home);
-    make_peers(home, server);
-    for (here, there) in [(laptop, server), (server, laptop)] {
-        here.ok(&["peer", "add", &there.name, "--key", &there.key(), "--distant"]);
-    }
+    let machines = row(dir, &["laptop", "home", "server"]);
     let kept = dir.join("kept");
-    let file = server.home.join("config.toml");
-    let exec = ["/bin/sh", "-c", &format!("cat >> {}", kept.display())];
-    let rule = format!("\n[[allow]]\ncommand = \"keep\"\nexec = {exec:?}\nfrom = [\"laptop\"]\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &rule).unwrap();
-    (machines, kept)
-}
-
-fn private_key(machine: &Machine) -> PrivateKey {
-    PrivateKey::from_openssh(&fs::read_to_string(machine.home.join("key")).unwrap()).unwrap()
-}
-
-fn public_key(machine: &Machine) -> PublicKey {
-    PublicKey::from_openssh(&machine.key()).unwrap()
+    machines[2].allow("keep", &["/bin/sh", "-c", &format!("cat >> {}", kept.display())], &[], "laptop");
+    (machines.try_into().unwrap(), kept)
 }
 
 fn later() -> Clock {
@@ -46,13 +29,10 @@ fn a_job_that_a_restored_server_may_have_run_is_not_run_again_for_a_later_stamp(
     let dir = scratch();
     let ([laptop, home, server], kept) = chain(dir.path());
     let backup = dir.path().join("backup");
-    let copy = |from: &Path, to: &Path| {
-        assert_eq!(run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).code, 0);
-    };
     copy(&server.home, &backup);
     let job = laptop.run_with(&["uux", "server", "keep"], b"once\n").text().trim().to_owned();
     pass(&laptop, &home);
-    let (lines, contents) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &public_key(&home));
+    let (lines, contents) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &home.public_key());
     pass(&home, &server);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n");
 
@@ -64,10 +44,10 @@ fn a_job_that_a_restored_server_may_have_run_is_not_run_again_for_a_later_stamp(
     let lines: Vec<String> =
         lines.into_iter().map(|line| String::from_utf8(JobLine { stamp, ..line }.encode()).unwrap()).collect();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-    let ran = server.run_with(&["import"], &bundle_of_jobs(&private_key(&home), &lines, &contents));
+    let ran = server.run_with(&["import"], &bundle_of_jobs(&home.private_key(), &lines, &contents));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
-    let shown = server.ok(&["jobs", "show", &job, "--json"]).json();
+    let shown = server.job(&job);
     assert_eq!(shown["state"], "interrupted", "{shown}");
     assert!(ran.stderr.contains("may have been run already"), "{}", ran.stderr);
     // A person can decide.
@@ -83,16 +63,16 @@ fn a_job_whose_body_is_said_to_be_a_message_doesnt_keep_that_message_from_anybod
         let mail = b"Subject: wanted\n\nHello.\n";
         let body = Sealed { digest: Digest::of(mail), bytes: mail.len() as u64 + wrong_size };
         let request = Request {
-            requester: public_key(&laptop).id(),
-            target: public_key(&server).id(),
+            requester: laptop.public_key().id(),
+            target: server.public_key().id(),
             made: 1_700_000_000_000,
             body,
             knows: Vec::new(),
             repeats: None,
         };
-        let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation: INCARNATION };
-        let line = JobLine::sign(stamp, &Statement::Request(request), &private_key(&laptop)).unwrap();
-        let bundle = bundle_of_jobs(&private_key(&laptop), &[String::from_utf8(line.encode()).unwrap()], &[]);
+        let stamp = Stamp { clock: clock(), incarnation: INCARNATION };
+        let line = JobLine::sign(stamp, &Statement::Request(request), &laptop.private_key()).unwrap();
+        let bundle = bundle_of_jobs(&laptop.private_key(), &[String::from_utf8(line.encode()).unwrap()], &[]);
         assert_eq!(home.run_with(&["import"], &bundle).code, 0);
         home.put("INBOX", "new/1.h", mail, 1_500_000_000);
         pass(&home, &server);
@@ -130,7 +110,7 @@ fn a_server_that_was_rolled_back_in_place_and_says_so_doesnt_run_again_what_it_m
     let ran = server.run_with(&["import"], &bundle);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "once\n", "{}", ran.stderr);
-    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "interrupted");
+    assert_eq!(server.job(&job)["state"], "interrupted");
     // The laptop is told, and what it asks for from now on is run.
     pass(&server, &home);
     let said = pass(&home, &laptop).stderr;
@@ -145,9 +125,6 @@ fn a_server_that_was_rolled_back_in_place_and_says_so_doesnt_run_again_what_it_m
 fn a_laptop_that_was_restored_learns_from_others_what_it_has_asked_for_and_can_ask_for_it_again() {
     let dir = scratch();
     let ([laptop, home, server], kept) = chain(dir.path());
-    let copy = |from: &Path, to: &Path| {
-        assert_eq!(run(std::process::Command::new("cp").arg("-a").arg(from).arg(to)).code, 0);
-    };
     let backup = dir.path().join("backup");
     copy(&laptop.home, &backup);
     let job = laptop.run_with(&["uux", "server", "keep", "--", "x"], b"once\n").text().trim().to_owned();
@@ -156,14 +133,14 @@ fn a_laptop_that_was_restored_learns_from_others_what_it_has_asked_for_and_can_a
     copy(&backup, &laptop.home);
     let bundle = home.ok(&["export", "--to", "laptop", "--full"]).stdout;
     assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
-    let shown = laptop.ok(&["jobs", "show", &job, "--json"]).json();
+    let shown = laptop.job(&job);
     assert_eq!((&shown["state"], &shown["command"]), (&"queued".into(), &serde_json::json!(["keep", "--", "x"])));
-    assert_eq!(home.ok(&["jobs", "show", &job, "--json"]).json()["command"], serde_json::Value::Null);
+    assert_eq!(home.job(&job)["command"], serde_json::Value::Null);
     // The rule allows no arguments.
     pass(&home, &server);
     pass(&server, &home);
     pass(&home, &laptop);
-    assert_eq!(laptop.ok(&["jobs", "show", &job, "--json"]).json()["state"], "rejected");
+    assert_eq!(laptop.job(&job)["state"], "rejected");
     assert!(!kept.exists());
     let file = server.home.join("config.toml");
     let rules = fs::read_to_string(&file)
@@ -184,11 +161,11 @@ fn nobody_can_take_away_what_another_job_needs() {
     make_peers(&evil, &home);
     let job = laptop.run_with(&["uux", "server", "keep"], b"precious\n").text().trim().to_owned();
     pass(&laptop, &home);
-    let (lines, _) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &public_key(&home));
+    let (lines, _) = jobs_of_bundle(&home.ok(&["export", "--to", "server"]).stdout, &home.public_key());
     let Statement::Request(theirs) = lines[0].statement().unwrap() else { panic!("a request") };
     // Jobs that evil asks itself for, with that input, with another size of it, and as a result that is taken back.
-    let key = private_key(&evil);
-    let stamp = Stamp { clock: Clock::from_bits(1_700_000_000_000 << 16).unwrap(), incarnation: INCARNATION };
+    let key = evil.private_key();
+    let stamp = Stamp { clock: clock(), incarnation: INCARNATION };
     let mut said = Vec::new();
     for (made, more) in [(1, 0), (2, 1)] {
         let body = Sealed { bytes: theirs.body.bytes + more, ..theirs.body };
@@ -211,7 +188,7 @@ fn nobody_can_take_away_what_another_job_needs() {
     home.put("INBOX", "new/1.h", "Subject: mail\n\n", 1_500_000_000);
     pass(&home, &server);
     assert_eq!(fs::read_to_string(&kept).unwrap(), "precious\n");
-    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "done");
+    assert_eq!(server.job(&job)["state"], "done");
     assert_eq!(server.mailbox(), home.mailbox());
 }
 
@@ -220,19 +197,17 @@ fn what_a_bundles_sender_does_not_know_of_is_not_taken_from_it() {
     let dir = scratch();
     let ([laptop, home, _], _) = chain(dir.path());
     laptop.run_with(&["uux", "server", "keep"], b"once\n");
-    let (lines, contents) = jobs_of_bundle(&laptop.ok(&["export", "--to", "home"]).stdout, &public_key(&laptop));
+    let (lines, contents) = jobs_of_bundle(&laptop.ok(&["export", "--to", "home"]).stdout, &laptop.public_key());
     // The tip of the bundle is made to cover the stamp of the first line only.
     let beyond = Stamp { clock: Clock::MAX, incarnation: mailsync::model::Incarnation(7) };
     let first = String::from_utf8(lines[0].encode()).unwrap();
     let second = String::from_utf8(JobLine { stamp: beyond, ..lines[0].clone() }.encode()).unwrap();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-    let bundle = support::jobs::bundle_with_tip(&private_key(&laptop), &[second], &contents, &[lines[0].stamp]);
+    let bundle = bundle_with_tip(&laptop.private_key(), &[second], &contents, &[lines[0].stamp]);
     let ran = home.run_with(&["import"], &bundle);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(home.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 0);
-    let ran = home.run_with(
-        &["import"],
-        &support::jobs::bundle_with_tip(&private_key(&laptop), &[first], &contents, &[lines[0].stamp]),
-    );
+    let ran =
+        home.run_with(&["import"], &bundle_with_tip(&laptop.private_key(), &[first], &contents, &[lines[0].stamp]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
 }

@@ -1,8 +1,6 @@
 //! Several machines use one directory as their exchange: a folder that Syncthing, rclone or NFS keeps for them, or a stick
 //! that is pulled out half way. Others write and remove files there while one looks.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Machine, Ran, complains, make_peers, pair, pass, scratch};
+
+use crate::support::machine::{Machine, complains, make_peers, pair, pass};
+use crate::support::programs::Ran;
+use crate::support::{names, scratch, text};
 
 /// A directory for bundles.
 fn share(dir: &Path) -> PathBuf {
@@ -19,23 +20,8 @@ fn share(dir: &Path) -> PathBuf {
     share
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(dir).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 fn is_called_a_bundle(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "zst")
-}
-
-fn put(machine: &Machine, subject: &str) {
-    machine.put("INBOX", &format!("cur/{subject}:2,S"), format!("Subject: {subject}\n\n"), 1_600_000_000);
 }
 
 /// Three machines, each of which knows the others.
@@ -60,9 +46,9 @@ fn a_bundle_that_is_still_being_copied_is_left_for_later_and_the_others_are_appl
     let third = Machine::replica(dir.path(), "third");
     make_peers(&third, &laptop);
     let share = share(dir.path());
-    put(&desktop, "one");
+    desktop.deliver("one");
     let whole = desktop.ok(&["export"]).stdout;
-    put(&third, "two");
+    third.deliver("two");
     let file = share.join("desktop-laptop-1.zst");
     for length in [0, 1, 5, 6, 40, whole.len() / 2, whole.len() - 4, whole.len() - 1] {
         fs::write(&file, &whole[..length]).unwrap();
@@ -94,7 +80,7 @@ fn what_programs_that_copy_call_a_file_until_it_is_whole_is_not_looked_at() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     let share = share(dir.path());
-    put(&desktop, "one");
+    desktop.deliver("one");
     let bundle = desktop.ok(&["export"]).stdout;
     let temporary = [
         "._desktop-laptop-1.zst",
@@ -148,7 +134,7 @@ fn a_file_of_several_bundles_is_judged_by_all_of_them() {
     let dir = scratch();
     let [desktop, laptop, server] = three(dir.path());
     let share = share(dir.path());
-    put(&desktop, "one");
+    desktop.deliver("one");
     let for_server = desktop.ok(&["export", "--to", "server"]).stdout;
     let for_laptop = desktop.ok(&["export", "--to", "laptop"]).stdout;
     // The first one is for somebody else.
@@ -164,7 +150,7 @@ fn a_file_of_several_bundles_is_judged_by_all_of_them() {
     fs::remove_file(share.join("both.zst")).unwrap();
     let mut bundles = Vec::new();
     for subject in ["two", "three", "four"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
         bundles.push(desktop.ok(&["export", "--to", "laptop", "--since-last"]).stdout);
     }
     fs::write(share.join("a.zst"), [&for_laptop[..], &bundles[2]].concat()).unwrap();
@@ -182,7 +168,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     let [desktop, laptop, server] = three(dir.path());
     let share = share(dir.path());
     for subject in ["one", "two"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
         desktop.ok(&["export", "-o", text(&share)]);
     }
     // Nobody was heard of yet, so nothing is known of what they can apply.
@@ -202,7 +188,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     assert_eq!(names(&share), ["desktop-any-2.zst", "laptop-any-1.zst", "server-any-1.zst"]);
     // While the others stay away, the last one holds all.
     for subject in ["three", "four", "five"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
         desktop.ok(&["export", "-o", text(&share)]);
         desktop.ok(&["export", "-o", text(&share), "--to", "laptop"]);
         desktop.ok(&["import", "--consume", text(&share)]);
@@ -228,7 +214,7 @@ fn the_sender_keeps_what_somebody_may_still_need() {
     };
     // Each of these goes on from the one before it, and nobody can take the last one alone.
     for subject in ["one", "two", "three"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
         desktop.ok(&["export", "--to", "laptop", "--since-last", "-o", text(&share)]);
     }
     keeps(&["desktop-laptop-1.zst", "desktop-laptop-2.zst", "desktop-laptop-3.zst"]);
@@ -285,7 +271,7 @@ fn two_replicas_of_one_name_write_into_one_directory_side_by_side() {
         machine.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
         desktop.ok(&["peer", "add", name, "--key", &machine.key()]);
         for n in 0..8 {
-            put(machine, &format!("{name}-{n}"));
+            machine.deliver(&format!("{name}-{n}"));
         }
     }
     let share = share(dir.path());
@@ -311,7 +297,7 @@ fn a_file_that_vanishes_while_the_directory_is_read_is_passed_over() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     let share = share(dir.path());
-    put(&desktop, "one");
+    desktop.deliver("one");
     let bundle = dir.path().join("bundle");
     desktop.ok(&["export", "-o", text(&bundle)]);
     let done = AtomicBool::new(false);
@@ -368,7 +354,7 @@ fn three_machines_that_use_one_folder_at_the_same_time_end_with_the_same_mail() 
         let workers = machines.each_ref().map(|machine| {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    put(machine, &format!("{}-{round}", machine.name));
+                    machine.deliver(&format!("{}-{round}", machine.name));
                     if round % 3 == 2 {
                         let name = |flags| format!("cur/{}-{}:2,{flags}", machine.name, round - 1);
                         let inbox = machine.dir("INBOX");

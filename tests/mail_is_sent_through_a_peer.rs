@@ -1,19 +1,20 @@
 //! Mail that is written on one machine is sent by another: `mailsync uux server -- sendmail …`, with msmtp there, a real SMTP
 //! server behind it, and mutt and git here. Nothing but bundles passes between the machines.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Machine, Ran, make_peers, pass, programs, run, run_with, scratch};
+
+use crate::support::machine::{Machine, pass, row};
+use crate::support::programs::{self, Ran, Server, free_port, run, run_with};
+use crate::support::{scratch, text};
 
 /// Keeps what it gets: the envelope and the very bytes. Knows nobody called `nobody`. The files `full` and `slow` make it refuse
 /// all, or say only when they are gone that it has kept a message.
@@ -48,18 +49,11 @@ class Keep:
         return "250 OK"
 "#;
 
-/// An SMTP server of this test's own, which ends with it.
+/// An SMTP server of this test's own.
 struct Sink {
-    child: Child,
+    server: Server,
     dir: PathBuf,
     port: u16,
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A message as it arrived.
@@ -76,16 +70,15 @@ impl Sink {
         let dir = dir.join("sink");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("keeping.py"), HANDLER).unwrap();
-        // Another program may take the port between its choice and the server's start: then the next one.
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let mut command = Command::new(&aiosmtpd);
             command.args(["-n", "-l", &format!("127.0.0.1:{port}"), "-c", "keeping.Keep"]).arg(&dir);
             command.env("PYTHONPATH", &dir).current_dir(&dir);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut sink = Self { child: command.spawn().unwrap(), dir: dir.clone(), port };
+            let mut sink = Self { server: Server(command.spawn().unwrap()), dir: dir.clone(), port };
             let deadline = Instant::now() + Duration::from_secs(60);
-            while sink.child.try_wait().unwrap().is_none() {
+            while sink.server.0.try_wait().unwrap().is_none() {
                 if sink.greets() {
                     return Some(sink);
                 }
@@ -138,30 +131,14 @@ struct Chain {
 impl Chain {
     /// `None` if a program is missing.
     fn new(names: &[&str]) -> Option<Self> {
-        programs::find("msmtp")?;
+        let msmtp = programs::find("msmtp")?;
         let dir = scratch();
         let sink = Sink::start(dir.path())?;
-        let machines: Vec<Machine> = names.iter().map(|name| Machine::replica(dir.path(), name)).collect();
-        for two in machines.windows(2) {
-            make_peers(&two[0], &two[1]);
-        }
-        let chain = Self { machines, sink, dir };
-        if names.len() > 2 {
-            let (laptop, server) = (chain.laptop(), chain.server());
-            for (here, there) in [(laptop, server), (server, laptop)] {
-                here.ok(&["peer", "add", &there.name, "--key", &there.key(), "--distant"]);
-            }
-        }
+        let chain = Self { machines: row(dir.path(), names), sink, dir };
         chain.deliver_to(chain.sink.port);
-        let rule = format!(
-            "\n[[allow]]\ncommand = \"sendmail\"\nexec = [\"{}\", \"-C\", \"{}\"]\n\
-             args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]\nfrom = [{:?}]\n",
-            programs::find("msmtp")?.display(),
-            chain.msmtprc().display(),
-            names[0],
-        );
-        let file = chain.server().home.join("config.toml");
-        fs::write(&file, fs::read_to_string(&file).unwrap() + &rule).unwrap();
+        let msmtprc = chain.msmtprc();
+        let exec = [text(&msmtp), "-C", text(&msmtprc)];
+        chain.server().allow("sendmail", &exec, &["-i", "-oi", "-t", "-f", "--", "@address"], names[0]);
         Some(chain)
     }
 
@@ -206,7 +183,7 @@ impl Chain {
 
     /// What the laptop knows of a job.
     fn shown(&self, job: &str) -> Value {
-        self.laptop().ok(&["jobs", "show", job, "--json"]).json()
+        self.laptop().job(job)
     }
 }
 
@@ -242,7 +219,7 @@ fn goes_through(names: &[&str]) {
     assert_eq!(shown["result"]["stderr"], "");
     // Whoever is in between knows that there is a job and how it stands, and nothing else.
     for between in &chain.machines[1..names.len() - 1] {
-        let shown = between.ok(&["jobs", "show", &job, "--json"]).json();
+        let shown = between.job(&job);
         assert_eq!(
             (&shown["state"], &shown["command"], &shown["result"]),
             (&"done".into(), &Value::Null, &Value::Null)
@@ -296,11 +273,7 @@ fn a_message_is_sent_by_a_machine_behind_the_peer_of_a_peer() {
 fn one_update_sends_mail_and_tells_what_became_of_it() {
     let Some(chain) = Chain::new(&["laptop", "server"]) else { return };
     let (laptop, server) = (chain.laptop(), chain.server());
-    let file = laptop.home.join("config.toml");
-    let call =
-        [env!("CARGO_BIN_EXE_mailsync"), "--quiet", "--home", server.home.to_str().unwrap(), "import", "--reply"];
-    let call = format!("\n[peer.server]\ncall = {call:?}\n");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &call).unwrap();
+    laptop.reach(server);
     let (good, bad) =
         (chain.send(&["-t"], &message("good")), chain.send(&["--", "nobody@example.org"], &message("bad")));
     let gone = chain.send(&["-t"], &message("gone"));
@@ -431,12 +404,14 @@ fn a_recipient_who_is_refused_is_told_of_by_what_the_server_says() {
 #[test]
 fn what_the_rule_doesnt_allow_is_not_handed_to_msmtp() {
     let Some(chain) = Chain::new(&["laptop", "home", "server"]) else { return };
+    let file = chain.dir.path().join("file");
+    let [logged, traced, queued] = ["--logfile=", "-X", "-oQ"].map(|option| format!("{option}{}", file.display()));
     let wrong: [&[&str]; 5] = [
-        &["--logfile=/tmp/x", "ben@example.org"],
-        &["-X/tmp/x", "ben@example.org"],
-        &["-C", "/etc/passwd"],
+        &[&logged, "ben@example.org"],
+        &[&traced, "ben@example.org"],
+        &["-C", text(&file)],
         &["--", "ben@example.org\nx"],
-        &["-oQ/tmp"],
+        &[&queued],
     ];
     let jobs: Vec<String> = wrong.iter().map(|args| chain.send(args, &message("x"))).collect();
     chain.there();
@@ -454,7 +429,7 @@ fn what_the_rule_doesnt_allow_is_not_handed_to_msmtp() {
     let jobs = home.ok(&["jobs", "list", "--json"]).json();
     pass(chain.server(), home);
     let own = jobs["jobs"].as_array().unwrap().iter().find(|job| job["requester"] == "home").unwrap()["id"].clone();
-    let shown = home.ok(&["jobs", "show", own.as_str().unwrap(), "--json"]).json();
+    let shown = home.job(own.as_str().unwrap());
     assert_eq!(shown["result"]["reason"], "no rule allows the command \"sendmail\" to home");
     assert_eq!(chain.sink.arrived(), []);
 }
@@ -479,8 +454,7 @@ fn a_message_that_is_taken_back_in_time_is_not_sent_and_one_that_waits_is_sent_w
 
 /// The command line that mail programs are given. Without `--` before the command: mutt puts its options in the place of one.
 fn sendmail(chain: &Chain) -> String {
-    let home = chain.laptop().home.display();
-    format!("{} --home {home} uux server sendmail -oi", env!("CARGO_BIN_EXE_mailsync"))
+    chain.laptop().line("uux server sendmail -oi")
 }
 
 /// The header fields of a message and its body.

@@ -1,14 +1,14 @@
 //! mbsync keeps a replica's Maildirs and a server's the same: the names that it gives to files are no changes of the mail,
 //! and what either brings goes on to the other's side.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Machine, Ran, make_peers, pass, programs, run, scratch};
+use crate::support::machine::{Machine, counts, make_peers, pass};
+use crate::support::programs::{self, Ran, run};
+use crate::support::{make_folder, scratch};
 
 /// A server's mail, which mbsync keeps the same as that of a machine.
 struct Mbsync {
@@ -19,9 +19,7 @@ struct Mbsync {
 impl Mbsync {
     fn new(dir: &Path, near: &Machine, alt_map: &str) -> Self {
         let this = Self { conf: dir.join("mbsyncrc"), server: dir.join("server") };
-        for sub in ["cur", "new", "tmp"] {
-            fs::create_dir_all(this.server.join(sub)).unwrap();
-        }
+        make_folder(&this.server);
         let conf = format!(
             "MaildirStore far\nInbox {server}\nSubFolders Maildir++\n\n\
              MaildirStore near\nInbox {near}\nSubFolders Maildir++\nAltMap {alt_map}\n\n\
@@ -93,8 +91,7 @@ fn mail(root: &Path) -> BTreeMap<String, (PathBuf, String, bool)> {
 /// Asserts what a scan finds.
 fn scan(machine: &Machine, new: u64, moved: u64, flagged: u64, removed: u64) {
     let found = machine.ok(&["scan", "--json"]).json();
-    let counts = ["new", "moved", "flagged", "removed"].map(|count| found[count].as_u64().unwrap());
-    assert_eq!(counts, [new, moved, flagged, removed], "{found}");
+    assert_eq!(counts(&found), [new, moved, flagged, removed], "{found}");
 }
 
 #[test]

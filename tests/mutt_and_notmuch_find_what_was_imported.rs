@@ -1,14 +1,15 @@
 //! A person reads imported mail with mutt, another searches it with notmuch: they find it, and what they do to it travels.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use mailsync::model::Digest;
-use support::{Machine, Ran, make_peers, pair, pass, programs, run, scratch};
+
+use crate::support::machine::{Machine, make_peers, pair, pass};
+use crate::support::programs::{self, Ran, run};
+use crate::support::{make_folder, scratch};
 
 /// A message that mutt can show.
 fn message(name: &str) -> String {
@@ -112,9 +113,7 @@ fn mutt_reads_imported_mail_and_what_it_does_to_it_travels() {
     for (n, name) in NAMES.iter().enumerate() {
         desktop.put("INBOX", &format!("new/{n}.h"), message(name), 1_578_304_800 + n as u64);
     }
-    for sub in ["cur", "new", "tmp"] {
-        fs::create_dir_all(desktop.dir("Fruit").join(sub)).unwrap();
-    }
+    make_folder(&desktop.dir("Fruit"));
     pass(&desktop, &laptop);
 
     // Opens all: what isn't read is old now. Then flags one, reads one, throws one away, sorts one into a folder.
@@ -179,9 +178,7 @@ fn notmuch_finds_imported_mail_wherever_it_goes_and_its_tags_travel_as_flags() {
     assert_eq!(here.tags("banana"), "passed");
 
     // Moves and flags from here are followed there, without losing one message or finding one again.
-    for sub in ["cur", "new", "tmp"] {
-        fs::create_dir_all(desktop.dir("Fruit/Red").join(sub)).unwrap();
-    }
+    make_folder(&desktop.dir("Fruit/Red"));
     here.run(&["tag", "-unread", "+draft", "--", "subject:cherry"]);
     for name in ["apple", "cherry"] {
         let file = here.run(&["search", "--output=files", &format!("id:{name}@example.org")]).text().trim().to_owned();

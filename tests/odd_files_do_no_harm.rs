@@ -1,8 +1,6 @@
 //! What else lies about in Maildirs: files with any name that a file system takes, links, pipes, sockets, devices,
 //! directories. Nothing waits for any of them, and every message comes through.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -14,17 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use mailsync::model::Digest;
 
-use support::{Machine, pair, pass, scratch};
+use crate::support::machine::{Machine, exchange, pair, pass};
+use crate::support::scratch;
 
 /// Exchanges until there is nothing left to do.
 #[track_caller]
-fn exchange(one: &Machine, other: &Machine) {
-    for _ in 0..2 {
-        pass(one, other);
-        pass(other, one);
-    }
-    assert_eq!(one.ok(&["status", "--json"]).json()["pending"], 0);
-    assert_eq!(other.ok(&["status", "--json"]).json()["pending"], 0);
+fn settle(one: &Machine, other: &Machine) {
+    exchange(one, other);
+    pass(other, one);
+    one.is_at_rest("after an exchange");
+    other.is_at_rest("after an exchange");
 }
 
 fn write(machine: &Machine, sub: &str, name: &[u8], contents: &str) {
@@ -82,17 +79,17 @@ fn any_name_that_a_file_system_takes_is_a_message_s() {
     write(&desktop, "new", b"empty too", "");
     desktop.ok(&["scan"]);
     assert_eq!(desktop.ok(&["status", "--json"]).json()["entries"], names.len() + 4);
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     // Flags go back to names that leave no room for them.
     flag_all(&laptop, "INBOX", b'P');
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     assert!(desktop.mailbox().values().flatten().all(|mail| mail.flags.contains('P') && !mail.recent));
     fs::rename(laptop.dir("INBOX").join("cur"), laptop.mail.join("moving")).unwrap();
     fs::create_dir_all(laptop.mail.join(".Else")).unwrap();
     fs::rename(laptop.mail.join("moving"), laptop.mail.join(".Else/cur")).unwrap();
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     assert!(desktop.mailbox().values().flatten().all(|mail| mail.folder == "Else"));
 }
@@ -112,7 +109,7 @@ fn what_is_no_message_is_neither_read_nor_waited_for_nor_touched() {
         ("fifo:2,S", "to-fifo"),
         ("/dev/zero", "to-zero"),
         ("/dev/full", "to-full"),
-        ("/nonexistent", "to-nothing"),
+        ("nothing", "to-nothing"),
         ("loop", "loop"),
         ("directory:2,S", "to-directory"),
         ("socket:2,", "to-socket"),
@@ -126,7 +123,7 @@ fn what_is_no_message_is_neither_read_nor_waited_for_nor_touched() {
     for args in [&["scan"][..], &["scan", "--deep"], &["export", "--full"]] {
         desktop.ok(args);
     }
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(desktop.ok(&["status", "--json"]).json()["entries"], 1);
     assert_eq!(laptop.mailbox().len(), 1);
     assert_eq!(desktop.everything(), before);
@@ -134,7 +131,7 @@ fn what_is_no_message_is_neither_read_nor_waited_for_nor_touched() {
     fs::remove_file(path("message:2,S")).unwrap();
     fs::rename(path("fifo:2,S"), path("message:2,S")).unwrap();
     desktop.ok(&["scan", "--deep"]);
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox().len(), 0);
     assert!(path("message:2,S").exists());
 }
@@ -148,10 +145,10 @@ fn a_link_to_a_message_is_a_message_and_stays_one_wherever_it_goes() {
     symlink("../linked", cur.join("relative:2,S")).unwrap();
     fs::write(desktop.mail.join("kept"), "also linked").unwrap();
     symlink(desktop.mail.join("kept"), cur.join("absolute:2,")).unwrap();
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox().len(), 2);
     flag_all(&laptop, "INBOX", b'F');
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert!(cur.join("relative:2,FS").exists() && cur.join("absolute:2,F").exists());
     // From another folder, the first one would lead nowhere.
     let files = fs::read_dir(laptop.mail.join("cur")).unwrap().map(|item| item.unwrap().path()).collect::<Vec<_>>();
@@ -159,7 +156,7 @@ fn a_link_to_a_message_is_a_message_and_stays_one_wherever_it_goes() {
     for file in &files {
         fs::rename(file, laptop.mail.join(".Archive/cur").join(file.file_name().unwrap())).unwrap();
     }
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     let contents = |dir: &Path| {
         let mut all: Vec<String> =
             fs::read_dir(dir).unwrap().map(|item| fs::read_to_string(item.unwrap().path()).unwrap()).collect();
@@ -172,17 +169,17 @@ fn a_link_to_a_message_is_a_message_and_stays_one_wherever_it_goes() {
 
     // Nor would it from the trash.
     symlink("../linked", cur.join("again:2,S")).unwrap();
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     let copy = laptop.mailbox()[&Digest::of(b"linked")].len();
     assert_eq!(copy, 2);
     for item in fs::read_dir(laptop.mail.join("cur")).unwrap() {
         fs::remove_file(item.unwrap().path()).unwrap();
     }
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     let trash = desktop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
     assert_eq!(fs::read_to_string(trash[0]["file"].as_str().unwrap()).unwrap(), "linked");
     desktop.ok(&["trash", "restore", &trash[0]["id"].to_string()]);
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox()[&Digest::of(b"linked")].len(), 2);
     assert_eq!(fs::read_to_string(desktop.mail.join("linked")).unwrap(), "linked");
 }
@@ -201,7 +198,7 @@ fn a_folder_whose_parts_are_links_or_missing_is_a_folder() {
     laptop.put("INBOX", "new/1", "to a folder without tmp", 1);
     laptop.put("Linked", "cur/2:2,F", "through the link", 1);
     laptop.put("OnlyNew", "cur/2:2,F", "to a folder without cur", 1);
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox().len(), 5);
     assert_eq!(fs::read_dir(elsewhere.join("cur")).unwrap().count(), 2);
     assert_eq!(fs::read_dir(desktop.mail.join(".OnlyNew/cur")).unwrap().count(), 1);
@@ -232,7 +229,7 @@ fn any_delivery_date_comes_through() {
         let path = desktop.put("INBOX", &format!("cur/{name}:2,"), name, 1);
         fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
-    exchange(&desktop, &laptop);
+    settle(&desktop, &laptop);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
     assert_eq!(laptop.mailbox()[&Digest::of(b"old")][0].mtime, before_1970);
 }

@@ -1,7 +1,5 @@
 //! `uux` and `jobs`, end to end: a peer runs what its rules allow, at most once, and the result comes back.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -11,24 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mailsync::bundle::{
-    Cancel, JobLine, JobSpool, Options, PrivateKey, RecordSpool, Report, Statement, Stream, Writer,
-};
+use mailsync::bundle::{Cancel, JobLine, JobSpool, Options, RecordSpool, Report, Statement, Stream, Writer};
 use mailsync::model::{Digest, JobState, Mtime};
 use serde_json::Value;
-use support::{Machine, Ran, complains, make_peers, pass, run_with, scratch};
+
+use crate::support::machine::{Machine, complains, make_peers, pass, row};
+use crate::support::programs::{Ran, run_with};
+use crate::support::{copy, scratch, text};
 
 /// A machine's rule: whoever may ask for this gets this script run, with these arguments allowed.
 fn allow(machine: &Machine, command: &str, from: &str, script: &str, args: &[&str]) -> PathBuf {
     let path = machine.home.join(format!("{command}.sh"));
     fs::write(&path, script).unwrap();
-    let mut config = fs::OpenOptions::new().append(true).open(machine.home.join("config.toml")).unwrap();
-    writeln!(
-        config,
-        "\n[[allow]]\ncommand = {command:?}\nexec = [\"/bin/sh\", \"{}\"]\nargs = {args:?}\nfrom = [{from:?}]\ntimeout = \"30s\"",
-        path.display()
-    )
-    .unwrap();
+    machine.allow(command, &["/bin/sh", text(&path)], args, from);
+    machine.configure("timeout = \"30s\"");
     path
 }
 
@@ -40,16 +34,12 @@ fn ask(machine: &Machine, peer: &str, command: &[&str], input: &[u8]) -> String 
     ran.text().trim().to_owned()
 }
 
-fn show(machine: &Machine, id: &str) -> Value {
-    machine.ok(&["jobs", "show", id, "--json"]).json()
-}
-
 fn state(machine: &Machine, id: &str) -> String {
-    show(machine, id)["state"].as_str().unwrap().to_owned()
+    machine.job(id)["state"].as_str().unwrap().to_owned()
 }
 
 fn reason(machine: &Machine, id: &str) -> String {
-    show(machine, id)["result"]["reason"].as_str().unwrap_or_default().to_owned()
+    machine.job(id)["result"]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
 /// How often each job's program has begun, and how often it has ended, as a script told in this file.
@@ -76,13 +66,7 @@ fn marking_in(dir: tempfile::TempDir) -> (tempfile::TempDir, Machine, Machine, P
 
 /// Three machines in a row; those at the ends know each other for jobs.
 fn chain(dir: &Path) -> [Machine; 3] {
-    let machines = ["server", "home", "laptop"].map(|name| Machine::replica(dir, name));
-    let [server, home, laptop] = &machines;
-    make_peers(server, home);
-    make_peers(home, laptop);
-    server.ok(&["peer", "add", "laptop", "--key", &laptop.key(), "--distant"]);
-    laptop.ok(&["peer", "add", "server", "--key", &server.key(), "--distant"]);
-    machines
+    row(dir, &["server", "home", "laptop"]).try_into().unwrap()
 }
 
 #[test]
@@ -96,7 +80,7 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
     let id = ask(&laptop, "server", &["try", "-x", "me@example.org"], b"hello\n");
     assert_eq!(state(&laptop, &id), "queued");
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
-    assert_eq!(show(&laptop, &id)["sent_to"], serde_json::json!(["server"]));
+    assert_eq!(laptop.job(&id)["sent_to"], serde_json::json!(["server"]));
 
     let mut import = server.command(&["import", "--reply"]);
     let ran = run_with(import.env("SECRET", "shown"), &bundle);
@@ -107,7 +91,7 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stderr.contains(&format!("job {} for server failed with status 3", &id[..12])), "{}", ran.stderr);
     for machine in [&laptop, &server] {
-        let job = show(machine, &id);
+        let job = machine.job(&id);
         assert_eq!(job["state"], "failed");
         assert_eq!(job["status"], 3);
         assert_eq!(job["command"], serde_json::json!(["try", "-x", "me@example.org"]));
@@ -137,10 +121,10 @@ fn a_job_goes_by_way_of_a_machine_that_can_neither_read_nor_run_it() {
     assert_eq!(state(&server, &id), "done");
     pass(&server, &home);
     assert_eq!(state(&home, &id), "done");
-    assert_eq!(show(&home, &id)["result"], Value::Null);
-    assert_eq!(show(&home, &id)["command"], Value::Null);
+    assert_eq!(home.job(&id)["result"], Value::Null);
+    assert_eq!(home.job(&id)["command"], Value::Null);
     pass(&home, &laptop);
-    assert_eq!(show(&laptop, &id)["result"]["stdout"], "known-to-few\ntold-in-confidence\n");
+    assert_eq!(laptop.job(&id)["result"]["stdout"], "known-to-few\ntold-in-confidence\n");
     // What lies on the machine in between holds neither, in whatever file.
     for item in
         walkdir::WalkDir::new(&home.home).into_iter().map(Result::unwrap).filter(|item| item.file_type().is_file())
@@ -170,7 +154,7 @@ fn what_no_rule_allows_is_rejected_and_the_requester_hears_why() {
     let many: Vec<String> = (0..10_000).map(|_| String::from("-t")).chain([String::from("-C")]).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut asked: Vec<(String, &str)> = [
-        (&["rm", "-rf", "/"][..], "there is no rule that allows the command \"rm\""),
+        (&["rm", "-rf", text(&ran)][..], "there is no rule that allows the command \"rm\""),
         (&["/bin/sh"], "there is no rule"),
         (&["send", "-C/etc/passwd"], "the argument \"-C/etc/passwd\" is not allowed"),
         (&["send", "-C", "file"], "the argument \"-C\""),
@@ -311,7 +295,7 @@ fn a_job_can_be_taken_back_until_it_is_known_to_have_been_started() {
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
     assert_eq!(server.run_with(&["import", "--no-jobs"], &bundle).code, 0);
     laptop.ok(&["jobs", "cancel", &sent]);
-    assert_eq!(show(&laptop, &sent)["cancelled"], true);
+    assert_eq!(laptop.job(&sent)["cancelled"], true);
     // By the target.
     let there = ask(&laptop, "server", &["mark"], b"");
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
@@ -322,7 +306,7 @@ fn a_job_can_be_taken_back_until_it_is_known_to_have_been_started() {
     pass(&server, &laptop);
     for id in [&never_sent, &sent, &there] {
         assert_eq!(state(&laptop, id), "cancelled");
-        assert_eq!(show(&laptop, id)["cancelled"], false);
+        assert_eq!(laptop.job(id)["cancelled"], false);
     }
     // When it is done it is too late.
     let done = ask(&laptop, "server", &["mark"], b"");
@@ -377,7 +361,7 @@ fn a_runner_killed_while_the_program_runs_leaves_the_job_interrupted_until_a_per
         let ran = server.ok(&["jobs", "retry", &id]);
         assert!(ran.stderr.contains(": done"), "{}", ran.stderr);
         pass(&server, &laptop);
-        assert_eq!((state(&laptop, &id), show(&laptop, &id)["attempt"].as_u64()), ("done".into(), Some(2)));
+        assert_eq!((state(&laptop, &id), laptop.job(&id)["attempt"].as_u64()), ("done".into(), Some(2)));
         complains(&server.run(&["jobs", "retry", &id]), 1, &["it is done"]);
     }
 }
@@ -504,7 +488,7 @@ fn input_of_any_size_passes_through_memory_that_does_not_grow() {
     pass(&server, &laptop);
     let jobs = laptop.ok(&["jobs", "list", "--json"]).json();
     let id = jobs["jobs"][0]["id"].as_str().unwrap();
-    assert_eq!(show(&laptop, id)["result"]["stdout"].as_str().unwrap().trim(), INPUT.to_string());
+    assert_eq!(laptop.job(id)["result"]["stdout"].as_str().unwrap().trim(), INPUT.to_string());
     for machine in [&laptop, &server] {
         let left: u64 =
             fs::read_dir(machine.home.join("jobs")).unwrap().map(|item| item.unwrap().metadata().unwrap().len()).sum();
@@ -561,8 +545,6 @@ fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
     assert_eq!(server.run_with(&["import", "--no-jobs"], &bundle).code, 0);
     let backup = dir.path().join("backup");
-    let copy =
-        |from: &Path, to: &Path| assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
     copy(&server.home, &backup);
     server.ok(&["jobs", "run"]);
     assert_eq!(marks(&file).get(&id), Some(&1));
@@ -593,14 +575,10 @@ fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run
 
 #[test]
 fn a_program_that_takes_too_long_or_is_not_there_has_failed() {
-    let (_dir, server, laptop, _) = marking();
-    let config = server.home.join("config.toml");
-    let mut text = fs::read_to_string(&config).unwrap();
-    text.push_str(
-        "\n[[allow]]\ncommand = \"long\"\nexec = [\"/bin/sleep\", \"60\"]\nfrom = [\"laptop\"]\ntimeout = \"1s\"\n",
-    );
-    text.push_str("\n[[allow]]\ncommand = \"gone\"\nexec = [\"/nonexistent\"]\nfrom = [\"laptop\"]\n");
-    fs::write(&config, text).unwrap();
+    let (dir, server, laptop, _) = marking();
+    server.allow("long", &["/bin/sleep", "60"], &[], "laptop");
+    server.configure("timeout = \"1s\"");
+    server.allow("gone", &[text(&dir.path().join("missing"))], &[], "laptop");
     let [long, gone] = ["long", "gone"].map(|command| ask(&laptop, "server", &[command], b"x"));
     let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
     let ran = server.run_with(&["import"], &bundle);
@@ -621,16 +599,14 @@ fn a_rule_that_makes_no_sense_is_told_of_by_every_command() {
         ("command = \"x\"\nexec = [\"y\"]\nform = [\"laptop\"]", "unknown field"),
     ] {
         let (_dir, server, _, _) = marking();
-        let config = server.home.join("config.toml");
-        fs::write(&config, format!("{}\n[[allow]]\n{rule}\n", fs::read_to_string(&config).unwrap())).unwrap();
+        server.configure(&format!("[[allow]]\n{rule}"));
         complains(&server.run(&["status"]), 2, &["config.toml", why]);
     }
 }
 
 /// A bundle with other statements about jobs than it came with, signed by this machine all the same.
 fn rewrite(machine: &Machine, bundle: &[u8], change: impl FnOnce(Vec<JobLine>) -> Vec<Vec<u8>>) -> Vec<u8> {
-    let key = PrivateKey::from_openssh(&fs::read_to_string(machine.home.join("key")).unwrap()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let mut stream = Stream::new(bundle);
     let reader = stream.next_bundle().unwrap().unwrap();
     let mut manifest = reader.manifest().clone();
@@ -664,15 +640,12 @@ fn rewrite(machine: &Machine, bundle: &[u8], change: impl FnOnce(Vec<JobLine>) -
     manifest.entries = records.part();
     manifest.jobs = spooled.as_ref().map(mailsync::bundle::SpooledJobs::part);
     manifest.counts.jobs = spooled.as_ref().map_or(0, mailsync::bundle::SpooledJobs::lines);
-    let mut writer = Writer::start(Vec::new(), &Options::default(), &manifest, &key, records, spooled).unwrap();
+    let mut writer =
+        Writer::start(Vec::new(), &Options::default(), &manifest, &machine.private_key(), records, spooled).unwrap();
     for (digest, bytes) in contents {
         writer.message_bytes(digest, Mtime::default(), &bytes).unwrap();
     }
     writer.finish().unwrap()
-}
-
-fn key_of(machine: &Machine) -> PrivateKey {
-    PrivateKey::from_openssh(&fs::read_to_string(machine.home.join("key")).unwrap()).unwrap()
 }
 
 #[test]
@@ -687,7 +660,7 @@ fn a_replica_in_between_can_neither_change_nor_forge_nor_replay_a_job() {
     let id = ask(&laptop, "server", &["mark"], b"private\n");
     pass(&laptop, &home);
     let bundle = home.ok(&["export", "--to", "server"]).stdout;
-    let key = key_of(&home);
+    let key = home.private_key();
     let import = |bundle: &[u8]| -> Ran {
         let ran = server.run_with(&["import"], bundle);
         assert!([0, 1].contains(&ran.code), "{ran:?}");
@@ -915,7 +888,7 @@ fn a_job_that_is_tried_again_late_is_heard_of_through_those_who_have_forgotten_i
     server.ok(&["jobs", "retry", &id]);
     pass(&server, &home);
     pass(&home, &laptop);
-    assert_eq!((state(&laptop, &id), show(&laptop, &id)["attempt"].as_u64()), ("done".into(), Some(2)));
+    assert_eq!((state(&laptop, &id), laptop.job(&id)["attempt"].as_u64()), ("done".into(), Some(2)));
 }
 
 #[test]

@@ -1,27 +1,12 @@
 //! `purge` forgets a removal only when nobody can bring the message back any more, and what was forgotten stays removed:
 //! whatever old bundle or old replica turns up.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use mailsync::model::Digest;
-use support::{Machine, Ran, complains, make_peers, pair, pass, run, scratch};
-
-fn mail(subject: &str) -> String {
-    format!("Subject: {subject}\n\n{subject}\n")
-}
-
-fn has(machine: &Machine, subject: &str) -> bool {
-    machine.mailbox().contains_key(&Digest::of(mail(subject).as_bytes()))
-}
-
-/// Puts a message into the INBOX, under its subject.
-fn put(machine: &Machine, subject: &str) {
-    machine.put("INBOX", &format!("cur/{subject}:2,S"), mail(subject), 1_600_000_000);
-}
+use crate::support::machine::{Backup, Machine, complains, exchange, make_peers, message, pair, pass};
+use crate::support::programs::Ran;
+use crate::support::scratch;
 
 /// Removes a message that was put there.
 fn remove(machine: &Machine, subject: &str) {
@@ -36,40 +21,8 @@ fn purges(machine: &Machine, forgotten: u64, kept: u64) {
     assert_eq!(counts, (forgotten, kept), "{}: {purged}", machine.name);
 }
 
-/// Both machines exchange bundles until each knows what the other has.
-fn exchange(one: &Machine, other: &Machine) {
-    pass(one, other);
-    pass(other, one);
-    pass(one, other);
-}
-
 fn import(machine: &Machine, bundle: &[u8]) -> Ran {
     machine.run_with(&["import", "--json"], bundle)
-}
-
-/// A machine as it was.
-struct Backup(PathBuf);
-
-impl Backup {
-    fn of(machine: &Machine) -> Self {
-        let backup = Self(machine.home.with_extension("backup"));
-        copy(&machine.home, &backup.0.join("home"));
-        copy(&machine.mail, &backup.0.join("mail"));
-        backup
-    }
-
-    fn restore(&self, machine: &Machine) {
-        fs::remove_dir_all(&machine.home).unwrap();
-        fs::remove_dir_all(&machine.mail).unwrap();
-        copy(&self.0.join("home"), &machine.home);
-        copy(&self.0.join("mail"), &machine.mail);
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let ran = run(Command::new("cp").arg("-a").args([from, to]));
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
 
 fn same(one: &Machine, other: &Machine) {
@@ -81,14 +34,14 @@ fn same(one: &Machine, other: &Machine) {
 fn after_a_purge(dir: &Path) -> (Machine, Machine, Backup) {
     let (desktop, laptop) = pair(dir);
     for subject in ["gone", "stays", "other"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
     }
     exchange(&desktop, &laptop);
     let backup = Backup::of(&laptop);
     remove(&desktop, "gone");
     exchange(&desktop, &laptop);
     purges(&desktop, 1, 0);
-    assert!(!has(&laptop, "gone"));
+    assert!(!laptop.has("gone"));
     (desktop, laptop, backup)
 }
 
@@ -98,8 +51,8 @@ fn a_removal_is_kept_until_every_peer_has_shown_to_know_it() {
     let (desktop, laptop) = pair(dir.path());
     let server = Machine::replica(dir.path(), "server");
     make_peers(&desktop, &server);
-    put(&desktop, "gone");
-    put(&desktop, "stays");
+    desktop.deliver("gone");
+    desktop.deliver("stays");
     exchange(&desktop, &laptop);
     exchange(&desktop, &server);
     remove(&desktop, "gone");
@@ -112,27 +65,27 @@ fn a_removal_is_kept_until_every_peer_has_shown_to_know_it() {
     pass(&laptop, &desktop);
     purges(&desktop, 0, 1);
     pass(&desktop, &server);
-    assert!(!has(&server, "gone"));
+    assert!(!server.has("gone"));
     purges(&desktop, 0, 1);
     pass(&server, &desktop);
     purges(&desktop, 1, 0);
     purges(&desktop, 0, 0);
     purges(&server, 1, 0);
     for machine in [&laptop, &server] {
-        put(machine, &format!("of-{}", machine.name));
+        machine.deliver(&format!("of-{}", machine.name));
         exchange(&desktop, machine);
     }
     exchange(&desktop, &laptop);
     same(&desktop, &laptop);
     same(&desktop, &server);
-    assert!(has(&desktop, "stays") && !has(&desktop, "gone"));
+    assert!(desktop.has("stays") && !desktop.has("gone"));
 }
 
 #[test]
 fn a_replica_without_peers_forgets_nothing() {
     let dir = scratch();
     let desktop = Machine::replica(dir.path(), "desktop");
-    put(&desktop, "gone");
+    desktop.deliver("gone");
     desktop.ok(&["scan"]);
     remove(&desktop, "gone");
     desktop.ok(&["scan"]);
@@ -143,8 +96,8 @@ fn a_replica_without_peers_forgets_nothing() {
 fn an_invited_replica_is_waited_for_until_it_is_given_up() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "gone");
-    put(&desktop, "stays");
+    desktop.deliver("gone");
+    desktop.deliver("stays");
     exchange(&desktop, &laptop);
     let tablet = Machine::new(dir.path(), "tablet");
     let invitation = desktop.ok(&["invite", "tablet"]).stdout;
@@ -154,13 +107,13 @@ fn an_invited_replica_is_waited_for_until_it_is_given_up() {
     // It joins late, and finds out.
     let ran = tablet.run_with(&["join", tablet.mail.to_str().unwrap()], &invitation);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(has(&tablet, "gone"));
+    assert!(tablet.has("gone"));
     purges(&desktop, 0, 1);
     pass(&tablet, &desktop);
-    assert!(!has(&desktop, "gone"));
+    assert!(!desktop.has("gone"));
     purges(&desktop, 0, 1);
     exchange(&desktop, &tablet);
-    assert!(!has(&tablet, "gone"));
+    assert!(!tablet.has("gone"));
     purges(&desktop, 1, 0);
 
     // Another one never answers.
@@ -177,8 +130,8 @@ fn an_invited_replica_is_waited_for_until_it_is_given_up() {
 fn who_was_given_up_and_answers_after_all_brings_nothing_back() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "gone");
-    put(&desktop, "stays");
+    desktop.deliver("gone");
+    desktop.deliver("stays");
     exchange(&desktop, &laptop);
     let tablet = Machine::new(dir.path(), "tablet");
     let invitation = desktop.ok(&["invite", "tablet"]).stdout;
@@ -188,22 +141,22 @@ fn who_was_given_up_and_answers_after_all_brings_nothing_back() {
     remove(&desktop, "gone");
     exchange(&desktop, &laptop);
     purges(&desktop, 1, 0);
-    put(&tablet, "new");
+    tablet.deliver("new");
     desktop.ok(&["peer", "add", "tablet", "--key", &tablet.key()]);
     // Nothing of it is known, so it sends a delta from the invitation, which can't be judged here.
     let ran = import(&desktop, &tablet.ok(&["export"]).stdout);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     exchange(&desktop, &tablet);
     same(&desktop, &tablet);
-    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+    assert!(!desktop.has("gone") && desktop.has("new") && desktop.has("stays"));
 }
 
 #[test]
 fn the_trash_is_emptied_by_age_and_when_its_removal_is_forgotten() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "gone");
-    put(&desktop, "stays");
+    desktop.deliver("gone");
+    desktop.deliver("stays");
     exchange(&desktop, &laptop);
     remove(&desktop, "gone");
     pass(&desktop, &laptop);
@@ -225,7 +178,7 @@ fn the_trash_is_emptied_by_age_and_when_its_removal_is_forgotten() {
     keep_for(0);
     let purged = purge();
     assert_eq!((purged["trashed"].as_u64(), trash()), (Some(1), 0), "{purged}");
-    assert_eq!(purged["trashed_bytes"], mail("gone").len());
+    assert_eq!(purged["trashed_bytes"], message("gone").len());
 
     // Old enough, and still needed: a peer doesn't know yet.
     let server = Machine::replica(dir.path(), "server");
@@ -251,10 +204,10 @@ fn what_is_restored_from_the_trash_after_its_removal_was_forgotten_is_new_mail_e
     let listed = laptop.ok(&["trash", "list", "--json"]).json();
     let number = listed["trash"][0]["id"].to_string();
     laptop.ok(&["trash", "restore", &number]);
-    assert!(has(&laptop, "gone"));
+    assert!(laptop.has("gone"));
     exchange(&laptop, &desktop);
     same(&desktop, &laptop);
-    assert!(has(&desktop, "gone"));
+    assert!(desktop.has("gone"));
     purges(&desktop, 0, 0);
 }
 
@@ -263,7 +216,7 @@ fn an_old_bundle_brings_nothing_back() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     for subject in ["gone", "stays", "other"] {
-        put(&laptop, subject);
+        laptop.deliver(subject);
     }
     let delta = laptop.ok(&["export"]).stdout;
     let full = laptop.ok(&["export", "--full"]).stdout;
@@ -282,10 +235,10 @@ fn an_old_bundle_brings_nothing_back() {
         assert_eq!(ran.json()["bundles"][0]["new"], 0);
         assert_eq!(desktop.mailbox(), before);
     }
-    put(&laptop, "new");
+    laptop.deliver("new");
     exchange(&laptop, &desktop);
     same(&desktop, &laptop);
-    assert!(!has(&desktop, "gone"));
+    assert!(!desktop.has("gone"));
     assert_eq!(desktop.mailbox().len(), 3);
 }
 
@@ -294,18 +247,18 @@ fn a_peer_older_than_what_was_forgotten_gets_a_full_bundle() {
     let dir = scratch();
     let (desktop, laptop, backup) = after_a_purge(dir.path());
     backup.restore(&laptop);
-    assert!(has(&laptop, "gone"));
+    assert!(laptop.has("gone"));
     let bundle = laptop.ok(&["export"]).stdout;
     let ran = import(&desktop, &bundle);
     assert_eq!(ran.code, 0, "it holds nothing new: {}", ran.stderr);
-    assert!(!has(&desktop, "gone"));
+    assert!(!desktop.has("gone"));
     let file = dir.path().join("full");
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(ran.stderr.contains("full bundle"), "it should be said: {}", ran.stderr);
     let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
     assert_eq!(inside["bundles"][0]["kind"], "full", "{inside}");
     laptop.ok(&["import", file.to_str().unwrap()]);
-    assert!(!has(&laptop, "gone"));
+    assert!(!laptop.has("gone"));
     same(&desktop, &laptop);
     assert_eq!(
         fs::read_dir(laptop.home.join("trash")).unwrap().count(),
@@ -325,10 +278,10 @@ fn a_delta_from_a_past_that_cannot_be_judged_waits_for_a_full_bundle() {
     let dir = scratch();
     let (desktop, laptop, backup) = after_a_purge(dir.path());
     backup.restore(&laptop);
-    put(&laptop, "new");
+    laptop.deliver("new");
     // Flagged in the forgotten past: no reason to come back.
     let cur = laptop.dir("INBOX").join("cur");
-    let gone = mail("gone");
+    let gone = message("gone");
     let is_gone = |path: &PathBuf| fs::read(path).unwrap() == gone.as_bytes();
     let path = fs::read_dir(&cur).unwrap().map(|item| item.unwrap().path()).find(is_gone).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
@@ -340,10 +293,10 @@ fn a_delta_from_a_past_that_cannot_be_judged_waits_for_a_full_bundle() {
     assert_eq!(desktop.mailbox(), before);
     let ran = pass(&desktop, &laptop);
     assert_eq!(ran.code, 0);
-    assert!(!has(&laptop, "gone") && has(&laptop, "new"));
+    assert!(!laptop.has("gone") && laptop.has("new"));
     pass(&laptop, &desktop);
     same(&desktop, &laptop);
-    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+    assert!(!desktop.has("gone") && desktop.has("new") && desktop.has("stays"));
     // The bundle that had to wait brings nothing either.
     let ran = import(&desktop, &bundle);
     assert!([0, 3].contains(&ran.code), "{}", ran.stderr);
@@ -357,13 +310,13 @@ fn a_restored_replica_that_sends_a_full_bundle_brings_nothing_back() {
     let dir = scratch();
     let (desktop, laptop, backup) = after_a_purge(dir.path());
     backup.restore(&laptop);
-    put(&laptop, "new");
+    laptop.deliver("new");
     let ran = import(&desktop, &laptop.ok(&["export", "--full"]).stdout);
     assert_eq!(ran.code, 0, "a full one is always taken: {}", ran.stderr);
-    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays") && has(&desktop, "other"));
+    assert!(!desktop.has("gone") && desktop.has("new") && desktop.has("stays") && desktop.has("other"));
     exchange(&desktop, &laptop);
     same(&desktop, &laptop);
-    assert!(!has(&laptop, "gone"));
+    assert!(!laptop.has("gone"));
 }
 
 #[test]
@@ -371,16 +324,16 @@ fn a_replica_that_was_restored_and_purges_itself_loses_nothing() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     for subject in ["gone", "stays", "other"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
     }
     exchange(&desktop, &laptop);
     let backup = Backup::of(&desktop);
-    put(&desktop, "forgotten");
+    desktop.deliver("forgotten");
     remove(&desktop, "gone");
     exchange(&desktop, &laptop);
     purges(&laptop, 1, 0);
     backup.restore(&desktop);
-    assert!(has(&desktop, "gone") && !has(&desktop, "forgotten"));
+    assert!(desktop.has("gone") && !desktop.has("forgotten"));
     desktop.ok(&["purge"]);
     // The laptop doesn't know yet what the desktop has lost, but is told so in any case.
     let ran = import(&desktop, &laptop.ok(&["export"]).stdout);
@@ -388,25 +341,24 @@ fn a_replica_that_was_restored_and_purges_itself_loses_nothing() {
     exchange(&desktop, &laptop);
     exchange(&laptop, &desktop);
     same(&desktop, &laptop);
-    assert!(!has(&desktop, "gone"));
-    assert!(has(&desktop, "forgotten"), "the laptop still has what the desktop lost");
+    assert!(!desktop.has("gone"));
+    assert!(desktop.has("forgotten"), "the laptop still has what the desktop lost");
 }
 
 #[test]
 fn a_state_restored_beside_the_newer_mail_brings_nothing_back() {
     let dir = scratch();
     let (desktop, laptop, backup) = after_a_purge(dir.path());
-    put(&laptop, "new");
+    laptop.deliver("new");
     exchange(&laptop, &desktop);
-    fs::remove_dir_all(&laptop.home).unwrap();
-    copy(&backup.0.join("home"), &laptop.home);
+    backup.restore_home(&laptop);
     // It finds that a message is gone which it had, and one there that the desktop has as well.
     let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
     complains(&ran, 3, &["laptop"]);
     exchange(&desktop, &laptop);
     exchange(&desktop, &laptop);
     same(&desktop, &laptop);
-    assert!(!has(&desktop, "gone") && has(&desktop, "new") && has(&desktop, "stays"));
+    assert!(!desktop.has("gone") && desktop.has("new") && desktop.has("stays"));
     let copies: usize = desktop.mailbox().values().map(Vec::len).sum();
     assert_eq!(copies, 3, "nothing is doubled");
 }
@@ -417,7 +369,7 @@ fn a_clock_that_is_behind_for_a_while_does_not_empty_the_trash() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     for subject in ["gone", "stays", "other"] {
-        put(&desktop, subject);
+        desktop.deliver(subject);
     }
     exchange(&desktop, &laptop);
     remove(&desktop, "gone");
@@ -442,22 +394,22 @@ fn a_clock_that_is_behind_for_a_while_does_not_empty_the_trash() {
 fn a_copy_that_no_remover_ever_saw_is_kept_by_all_whoever_still_remembers_the_removal() {
     let dir = scratch();
     let server = Machine::replica(dir.path(), "server");
-    put(&server, "twice");
+    server.deliver("twice");
     server.ok(&["scan"]);
     let (desktop, laptop) = pair(dir.path());
-    put(&desktop, "twice");
-    put(&desktop, "stays");
+    desktop.deliver("twice");
+    desktop.deliver("stays");
     exchange(&desktop, &laptop);
     remove(&desktop, "twice");
     exchange(&desktop, &laptop);
     purges(&laptop, 1, 0);
     make_peers(&laptop, &server);
     exchange(&laptop, &server);
-    assert!(has(&laptop, "twice") && has(&server, "twice"));
+    assert!(laptop.has("twice") && server.has("twice"));
     exchange(&desktop, &laptop);
     exchange(&laptop, &server);
     for machine in [&desktop, &laptop, &server] {
-        assert!(has(machine, "twice") && has(machine, "stays"), "{}", machine.name);
+        assert!(machine.has("twice") && machine.has("stays"), "{}", machine.name);
         same(machine, &desktop);
     }
 }

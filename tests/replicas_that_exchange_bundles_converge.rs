@@ -5,12 +5,10 @@
 //! it back: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes. `PROPTEST_CASES` and
 //! `PROPTEST_RNG_SEED` do the same for the histories that proptest makes.
 
-mod simulation;
-
+use crate::simulation::{self, Failure, History, Network, Restores, Setup, Step, Tally, asked_for, run_all};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
-use simulation::{Failure, History, Network, Restores, Setup, Step, Tally, asked_for, run_all};
 
 /// Runs histories of these seeds, all of which must hold.
 fn run_all_well(first: u64, count: u64, restores: Restores, history: impl Fn(u64) -> History + Sync) -> Tally {

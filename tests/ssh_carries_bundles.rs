@@ -1,36 +1,27 @@
 //! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`, through a
 //! real sshd on the loopback interface.
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use support::{Machine, Ran, pair, programs, run, run_with, scratch};
+use crate::support::machine::{Machine, pair};
+use crate::support::programs::{self, MAILSYNC, Ran, Server, free_port, run, run_with};
+use crate::support::{scratch, text};
 
 /// An sshd of this test's own, which ends with it.
 struct Sshd {
-    child: Child,
+    _server: Server,
     dir: PathBuf,
     port: u16,
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Sshd {
     /// Starts one that lets the server's peers in, with the options that stand before their keys in `authorized_keys`.
     fn start(dir: &Path, keys: &[(&str, &str)]) -> Option<Self> {
         let sshd = programs::find("sshd")?;
-        let root = rustix::fs::stat("/proc/self").is_ok_and(|stat| stat.st_uid == 0);
-        if root && !Path::new("/run/sshd").is_dir() {
+        if programs::are_run_by_root() && !Path::new("/run/sshd").is_dir() {
             println!("left out, since root's sshd wants the directory /run/sshd");
             return None;
         }
@@ -48,9 +39,8 @@ impl Sshd {
             authorized.extend([options, " ", &public]);
         }
         fs::write(dir.join("authorized_keys"), authorized).unwrap();
-        // Another program may take the port between its choice and sshd's start: then the next one.
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let text = format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\n\
                  PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
@@ -60,14 +50,13 @@ impl Sshd {
             fs::write(dir.join("sshd_config"), text).unwrap();
             let mut command = Command::new(&sshd);
             command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
-            let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+            let mut server = Server(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+            let mut lines = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
             let listening = lines.by_ref().any(|line| line.contains("Server listening"));
             // What it says later must go somewhere.
             std::thread::spawn(move || lines.for_each(drop));
-            let started = Self { child, dir: dir.clone(), port };
             if listening {
-                return Some(started);
+                return Some(Self { _server: server, dir, port });
             }
         }
         panic!("sshd can't be started");
@@ -93,13 +82,8 @@ impl Sshd {
     }
 }
 
-/// The command that a peer gives to `ssh`: what it runs on the machine.
-fn remote(machine: &Machine, args: &str) -> String {
-    format!("{} --home {} {args}", env!("CARGO_BIN_EXE_mailsync"), machine.home.display())
-}
-
 /// What the line in the manual does: the sender's bundle goes to the other machine, whose answer is imported here.
-fn exchange(here: &Machine, there: &Machine, ssh: &mut Command) -> Ran {
+fn exchange_over(here: &Machine, there: &Machine, ssh: &mut Command) -> Ran {
     let bundle = here.ok(&["export", "--to", &there.name]).stdout;
     let answer = run_with(ssh, &bundle);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -132,11 +116,11 @@ fn one_line_makes_both_ends_the_same() {
     // As a shell runs it.
     let line = format!(
         "set -o pipefail; {} export --to {} | {} {} | {} import",
-        remote(&laptop, ""),
+        laptop.line(""),
         server.name,
         shell(&sshd.ssh("any")),
-        quoted(&remote(&server, "import --reply")),
-        remote(&laptop, ""),
+        quoted(&server.line("import --reply")),
+        laptop.line(""),
     );
     let ran = run(Command::new("bash").arg("-c").arg(&line));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -154,7 +138,7 @@ fn one_line_makes_both_ends_the_same() {
 /// Two machines, both of which have mail, and an sshd whose key `only` lets the first exchange bundles with the second.
 fn with_a_key_for_bundles_only(dir: &Path) -> Option<(Sshd, Machine, Machine)> {
     let home = dir.join("laptop");
-    let command = format!("{} --home {} import --reply", env!("CARGO_BIN_EXE_mailsync"), home.display());
+    let command = format!("{MAILSYNC} --home {} import --reply", home.display());
     let sshd = Sshd::start(dir, &[("only", &format!("restrict,command=\"{command}\""))])?;
     let (desktop, server) = both_have_mail(dir);
     assert_eq!(server.home, home);
@@ -166,7 +150,7 @@ fn a_key_that_may_only_exchange_bundles_is_enough() {
     let dir = scratch();
     let Some((sshd, desktop, server)) = with_a_key_for_bundles_only(dir.path()) else { return };
     // Whatever the other end asks for, this is what it gets.
-    let ran = exchange(&desktop, &server, sshd.ssh("only").arg("cat /etc/passwd; rm -rf /nonexistent"));
+    let ran = exchange_over(&desktop, &server, sshd.ssh("only").arg(format!("rm -r {}", text(&server.mail))));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(desktop.mailbox(), server.mailbox());
     assert_eq!(desktop.mailbox().len(), 41);
@@ -185,10 +169,7 @@ fn an_update_goes_through_a_key_that_may_only_exchange_bundles() {
     // What stands behind the host in the manual's `call` is not what decides here.
     let ssh = sshd.ssh("only");
     let call = std::iter::once(ssh.get_program()).chain(ssh.get_args()).map(|word| word.to_str().unwrap());
-    let call: Vec<String> = call.chain(["mailsync", "import", "--reply"]).map(|word| format!("{word:?}")).collect();
-    let file = desktop.home.join("config.toml");
-    let config = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{config}\n[peer.{}]\ncall = [{}]\n", server.name, call.join(", "))).unwrap();
+    desktop.reach_by(&server.name, &call.chain(["mailsync", "import", "--reply"]).collect::<Vec<_>>());
 
     let ran = desktop.ok(&["update"]);
     assert!(ran.stdout.is_empty() && ran.stderr.contains(": sent, and received 20 new"), "{ran:?}");
@@ -222,7 +203,7 @@ fn a_connection_that_breaks_leaves_all_as_it_was_and_is_repeated() {
     let bundle = laptop.ok(&["export", "--to", &server.name]).stdout;
     assert!(bundle.len() > 200_000, "{}", bundle.len());
     let (here, there) = (laptop.mailbox(), server.mailbox());
-    let command = remote(&server, "import --reply");
+    let command = server.line("import --reply");
 
     // The sender's end breaks off: what arrived is the beginning of a bundle.
     for length in [0, 1, 1000, bundle.len() / 2, bundle.len() - 1] {
@@ -255,7 +236,7 @@ fn a_connection_that_breaks_leaves_all_as_it_was_and_is_repeated() {
     assert_eq!(laptop.mailbox(), here);
 
     // Repeated, all is well, although the server had imported it before.
-    let ran = exchange(&laptop, &server, sshd.ssh("any").arg(&command));
+    let ran = exchange_over(&laptop, &server, sshd.ssh("any").arg(&command));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(laptop.mailbox(), server.mailbox());
     assert_eq!(laptop.mailbox().len(), 41);

@@ -1,29 +1,14 @@
 //! A file or directory that can't be looked at is told as a problem. It is not taken for removed, neither then nor later.
 
-#[path = "support/disk.rs"]
-mod disk;
-#[path = "support/party.rs"]
-mod party;
-
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
 
-use disk::{Fault, Watch};
 use mailsync::maildir::LayoutKind::{Fs, MaildirPlusPlus};
 use mailsync::replica::ScanOptions;
-use party::Party;
 use rustix::io::Errno;
 
-fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-}
-
-/// Times come to rest, so that listings can be believed.
-fn rest() {
-    std::thread::sleep(Duration::from_millis(15));
-}
+use crate::support::disk::{Fault, Watch};
+use crate::support::party::{Party, contents};
+use crate::support::{rest, scratch};
 
 /// Lets every call of a scan fail in turn, and scans again afterwards: the two together must find this many new messages,
 /// and nothing removed, and the failure must have been told.
@@ -88,7 +73,7 @@ fn what_a_symbolic_link_leads_to_stays() {
         let elsewhere = dir.path().join("elsewhere");
         fs::rename(party.dir("Archive"), &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, party.dir("Archive")).unwrap();
-        fs::write(dir.path().join("gamma"), party::contents("gamma")).unwrap();
+        fs::write(dir.path().join("gamma"), contents("gamma")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("gamma"), party.dir("INBOX").join("cur/1.gamma:2,S")).unwrap();
         rest();
         party.opened().scan(&ScanOptions::default()).unwrap();

@@ -1,10 +1,9 @@
 //! A message whose contents were missing comes once, whatever changes on the way, and is asked for no longer.
 
-mod support;
-
 use std::path::Path;
 
-use support::{Machine, pass, scratch};
+use crate::support::machine::{Machine, complains, pair, pass};
+use crate::support::scratch;
 
 /// A server with a message, and a laptop that knows of the message and doesn't have it; the server has heard so.
 fn without_contents(dir: &Path) -> (Machine, Machine) {
@@ -18,17 +17,13 @@ fn without_contents(dir: &Path) -> (Machine, Machine) {
     (server, laptop)
 }
 
-fn pending(machine: &Machine) -> u64 {
-    machine.ok(&["status", "--json"]).json()["pending"].as_u64().unwrap()
-}
-
 /// The server flags the message, so that the bundle with its contents also changes it.
 fn flag_on_the_way(server: &Machine, laptop: &Machine) {
     let inbox = server.dir("INBOX").join("cur");
     std::fs::rename(inbox.join("1:2,"), inbox.join("1:2,S")).unwrap();
     pass(server, laptop);
     assert_eq!(server.mailbox(), laptop.mailbox());
-    assert_eq!(pending(laptop), 0);
+    assert_eq!(laptop.pending(), 0);
 }
 
 #[test]
@@ -57,13 +52,13 @@ fn a_message_that_was_missing_and_changed_leaves_nothing_to_do_when_it_is_remove
     std::fs::remove_file(server.dir("INBOX").join("cur/1:2,S")).unwrap();
     pass(&server, &laptop);
     assert!(laptop.mailbox().is_empty());
-    assert_eq!(pending(&laptop), 0);
+    assert_eq!(laptop.pending(), 0);
 }
 
 #[test]
 fn a_bundle_that_was_lost_on_a_one_way_link_is_made_up_for_when_anything_comes_back() {
-    let dir = support::scratch();
-    let (desktop, laptop) = support::pair(dir.path());
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
     let mut bundles = Vec::new();
     for n in 1..=3 {
         desktop.put("INBOX", &format!("new/{n}.x.y"), format!("Subject: {n}\n\n"), 1_600_000_000 + n);
@@ -71,9 +66,9 @@ fn a_bundle_that_was_lost_on_a_one_way_link_is_made_up_for_when_anything_comes_b
     }
     assert_eq!(laptop.run_with(&["import"], &bundles[0]).code, 0);
     let ran = laptop.run_with(&["import"], &bundles[2]);
-    support::complains(&ran, 3, &["bundle 2", "let it export again"]);
+    complains(&ran, 3, &["bundle 2", "let it export again"]);
     std::thread::sleep(std::time::Duration::from_millis(5));
-    support::pass(&laptop, &desktop);
+    pass(&laptop, &desktop);
     let again = desktop.ok(&["export", "--since-last", "--to", "laptop"]).stdout;
     assert_eq!(laptop.run_with(&["import"], &again).code, 0);
     assert_eq!(laptop.mailbox(), desktop.mailbox());

@@ -2,6 +2,7 @@
 //! how many it takes afterwards until all replicas hold the same. It runs the simulation that the tests run, and checks in
 //! the end what they check: all are equal, nothing is lost, nothing that was removed is back.
 
+#[allow(dead_code, unused_imports)] // The tests use the rest.
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
 
@@ -14,7 +15,8 @@ use std::time::Instant;
 
 use mailsync::bundle::{Counts, Kind, Manifest, RecordSpool, ReplicaId, Sender};
 use mailsync::model::Digest;
-use simulation::{Beginning, Bundle, Network, Op, Restores, Rng, Setup, Step, size_of};
+use simulation::replica::size_of;
+use simulation::{Beginning, Bundle, Network, Op, Restores, Rng, Setup, Step};
 
 /// What is to be measured.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! Histories: who there is, and what happens, step by step.
 
-use super::super::rng::Rng;
-use super::super::shrink::fewest_steps;
+use crate::simulation::{Rng, fewest_steps};
 
 /// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
 /// too.

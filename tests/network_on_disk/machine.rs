@@ -1,6 +1,6 @@
 //! A machine: a replica in directories of its own, and the person who reads mail there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
 use mailsync::maildir::{FileName, Layout, Sub};
 use mailsync::meter::Silent;
-use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Mtime};
+use mailsync::model::{Digest, Flag, FlagSet, FolderName};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, Home, Replica, World};
 use walkdir::WalkDir;
 
-use super::super::rng::Rng;
+use crate::simulation::{Rng, View};
+use crate::support::make_folder;
 
 /// How long to wait for the lock: nobody else holds it.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,24 +30,6 @@ pub struct Mail {
     pub folder: FolderName,
     pub digest: Digest,
     pub flags: FlagSet,
-}
-
-/// What a replica holds: its living entries and its folders.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    pub entries: BTreeMap<EntryId, (FolderName, FlagSet, Mtime)>,
-    pub folders: BTreeSet<FolderName>,
-}
-
-impl View {
-    /// What differs, a line for each entry and folder: what is here, then what is there.
-    pub fn differences(&self, other: &Self) -> String {
-        let ids: BTreeSet<_> = self.entries.keys().chain(other.entries.keys()).collect();
-        let differ = ids.into_iter().filter(|id| self.entries.get(id) != other.entries.get(id));
-        let entries = differ.map(|id| format!("\n{id}: {:?} / {:?}", self.entries.get(id), other.entries.get(id)));
-        let folders = self.folders.symmetric_difference(&other.folders);
-        entries.chain(folders.map(|folder| format!("\n{folder}: exists on one side only"))).collect()
-    }
 }
 
 /// Starts nothing, and keeps account of what it was told to start.
@@ -151,9 +134,7 @@ impl Machine {
     }
 
     pub fn make_folder(&self, folder: &FolderName) {
-        for sub in ["tmp", "new", "cur"] {
-            fs::create_dir_all(self.dir(folder).join(sub)).unwrap();
-        }
+        make_folder(&self.dir(folder));
     }
 
     /// Writes a message file; no two have the same name or the same delivery date.

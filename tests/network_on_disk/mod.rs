@@ -23,12 +23,12 @@ use mailsync::replica::{
     Replica, ScanOptions, ScanReport,
 };
 
-use super::disk::{Fault, Watch};
-use super::rng::Rng;
-use super::support::scratch;
+use crate::simulation::{Rng, View};
+use crate::support::disk::{Fault, Watch};
+use crate::support::scratch;
 use history::FOLDERS;
 pub use history::{History, Op, Setup, Step};
-use machine::{Machine, Mail, TIMEOUT, View};
+use machine::{Machine, Mail, TIMEOUT};
 
 /// Whether replicas are restored from backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,14 @@
 //! Every history of so many steps that two replicas can have with one message.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZero;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use mailsync::model::Flag;
 
-use super::history::Beginning;
-use super::{Network, Op, Restores, Setup, Step};
+use super::workers::on_all_processors;
+use super::{Beginning, Network, Op, Restores, Setup, Step};
 
 /// What a replica's clock shows when it writes. A clock that runs shows something in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +116,7 @@ pub fn every_history(depth: usize, settling: usize, restores: Restores) -> Resul
         }
         steps.fetch_add(search.steps, Ordering::Relaxed);
     };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
-            scope.spawn(work);
-        }
-    });
+    on_all_processors(work);
     match bad.into_inner().expect("nobody panics with it") {
         Some(bad) => Err(bad),
         None => Ok(Explored { states: seen.count(), steps: steps.into_inner() }),

@@ -5,20 +5,20 @@
 //! come late. A [`History`] is a value: the same one always ends the same way, so that a failing one can be repeated and
 //! made smaller.
 
-#![allow(dead_code, unused_imports)] // Tests and bench use what they need.
-
 mod exhaustive;
 mod history;
 mod network;
-mod replica;
+pub mod replica;
 mod rng;
 mod seeds;
 mod shrink;
 mod truth;
+mod workers;
 
-pub use exhaustive::{Bad, Choice, Explored, every_history};
+pub use exhaustive::{Explored, every_history};
 pub use history::{Beginning, Events, History, OldMail, Op, Setup, Step};
 pub use network::{Network, Restores, Tally};
-pub use replica::{Bundle, Outcome, Replica, size_of};
+pub use replica::{Bundle, Outcome, Replica, View};
 pub use rng::Rng;
 pub use seeds::{Failure, asked_for, number_asked_for, run_all, run_all_well, run_and_check_each_step, run_and_heal};
+pub use shrink::fewest_steps;

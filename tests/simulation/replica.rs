@@ -42,7 +42,7 @@ pub enum Outcome {
 }
 
 /// What a replica holds, as far as a person or another replica can tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
     /// Where each message lies, with which flags and which delivery date.
     pub entries: BTreeMap<EntryId, (FolderName, FlagSet, Mtime)>,

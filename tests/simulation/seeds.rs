@@ -1,11 +1,10 @@
 //! Many histories, one for each seed.
 
 use std::env;
-use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
+use super::workers::on_all_processors;
 use super::{History, Network, Restores, Tally};
 
 /// A history that failed.
@@ -49,15 +48,10 @@ pub fn run_all(
         }
     };
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
-    thread::scope(|scope| {
-        let workers = thread::available_parallelism().map_or(1, NonZero::get);
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let (some, failed) = worker.join().expect("a history panics");
-            tally += some;
-            failures.extend(failed);
-        }
-    });
+    for (some, failed) in on_all_processors(work) {
+        tally += some;
+        failures.extend(failed);
+    }
     failures.sort_by_key(|failure| failure.seed);
     (tally, failures)
 }

@@ -9,7 +9,6 @@
 //! nothing by itself) or all kept ([`Names::Kept`]: it had just written its journal); a real disk may be anywhere in between.
 //! What the state database has committed is durable, by its own promise; what was not committed is rolled back by itself.
 //! Times of files and directories are not modelled, nor are torn writes or a disk that lies about a sync.
-#![allow(dead_code)] // Each test file uses what it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -151,6 +150,30 @@ impl Watch {
     /// Asks this before every call, and writes the answer down.
     pub fn observe(&self, observer: impl FnMut() -> u64 + Send + 'static) {
         self.inner().observer = Some(Box::new(observer));
+    }
+
+    /// Does something with this fault. After a stop the database is what it was then: what the process didn't live to commit
+    /// is undone. Also gives what `note` said at the stop.
+    pub fn hinder<T, N: Send + 'static>(
+        &self,
+        fault: Fault,
+        database: &Path,
+        note: impl FnOnce() -> N + Send + 'static,
+        act: impl FnOnce() -> T,
+    ) -> (T, Option<N>) {
+        let frozen: Arc<Mutex<Option<(Frozen, N)>>> = Arc::default();
+        if let Fault::Stop(_) = fault {
+            let (frozen, database) = (Arc::clone(&frozen), database.to_owned());
+            self.at_stop(move || *frozen.lock().unwrap() = Some((Frozen::of(&database), note())));
+        }
+        self.arm(fault);
+        let result = act();
+        let frozen = frozen.lock().unwrap().take();
+        let noted = frozen.map(|(frozen, noted)| {
+            frozen.put_back(database);
+            noted
+        });
+        (result, noted)
     }
 
     /// Takes all calls since the last time.

@@ -1,6 +1,5 @@
 //! Replicas driven through the library, with mailboxes that are written as lines of text, and that can be put back to what
 //! they were.
-#![allow(dead_code)] // Each test file uses what it needs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,6 +14,8 @@ use mailsync::replica::{
     Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
+use super::{leftovers, make_folder};
+
 /// A replica: where it lives and where its mail is.
 #[derive(Clone, Debug)]
 pub struct Party {
@@ -27,7 +28,10 @@ pub struct Party {
 /// What a replica has on disk.
 pub type Snapshot = BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)>;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a replica's lock. Nobody holds it for long: a process that another test is just starting may have
+/// inherited it, until it becomes another program.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
 static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_700_000_001);
 
 /// The contents of a message, by a name for it.
@@ -71,7 +75,12 @@ impl Party {
 
     /// Opens the replica on this disk.
     pub fn open(&self, disk: Box<dyn Disk>) -> Result<Replica, Error> {
-        Replica::open(&self.home, World { disk, ..World::real() }, Access::Write(TIMEOUT))
+        self.open_in(World { disk, ..World::real() })
+    }
+
+    /// Opens the replica in these surroundings.
+    pub fn open_in(&self, world: World) -> Result<Replica, Error> {
+        Replica::open(&self.home, world, Access::Write(TIMEOUT))
     }
 
     pub fn opened(&self) -> Replica {
@@ -94,9 +103,7 @@ impl Party {
     }
 
     fn make_folder(&self, folder: &str) {
-        for sub in ["tmp", "new", "cur"] {
-            fs::create_dir_all(self.dir(folder).join(sub)).unwrap();
-        }
+        make_folder(&self.dir(folder));
     }
 
     /// The file of a message, as a mail reader would find it.
@@ -190,16 +197,11 @@ impl Party {
 
     /// What lies in any `tmp/`, and every directory that holds a `tmp/` but is no folder.
     pub fn leftovers(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for item in walkdir::WalkDir::new(&self.mail).into_iter().map(Result::unwrap) {
-            if item.file_type().is_dir() && item.file_name() == "tmp" {
-                found.extend(fs::read_dir(item.path()).unwrap().map(|item| item.unwrap().path()));
-                if !item.path().with_file_name("cur").is_dir() {
-                    found.push(item.path().to_owned());
-                }
-            }
-        }
-        found
+        let dirs = walkdir::WalkDir::new(&self.mail).into_iter().map(Result::unwrap);
+        let lost = dirs.filter(|item| {
+            item.file_type().is_dir() && item.file_name() == "tmp" && !item.path().with_file_name("cur").is_dir()
+        });
+        leftovers(&self.mail).into_iter().chain(lost.map(walkdir::DirEntry::into_path)).collect()
     }
 
     /// What the replica has on disk, except symbolic links and what they lead to.

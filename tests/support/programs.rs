@@ -1,13 +1,98 @@
-//! Other programs that work on the same mail: whether they are there, and who runs them.
+//! Programs: how they are run to their end, and whether those are there that work on the same mail.
 
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// Where a program is, or `None`, and a line that says which test is left out for want of it.
-pub fn find(program: &str) -> Option<PathBuf> {
+/// The binary that is tested.
+pub const MAILSYNC: &str = env!("CARGO_BIN_EXE_mailsync");
+
+/// The user who may do least, and that user's group.
+pub const NOBODY: u32 = 65534;
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("the output is text")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Ran {
+    Ran::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+}
+
+/// Runs a command to its end, with this on its standard input.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("a pipe was asked for");
+    std::thread::scope(|scope| {
+        // One that fails early doesn't read all of it.
+        scope.spawn(move || drop(std::io::Write::write_all(&mut stdin, input)));
+        Ran::of(child.wait_with_output().expect("it can be waited for"))
+    })
+}
+
+/// Runs a command and kills it after this long. Returns whether that came before its end.
+pub fn run_and_kill(command: &mut Command, after: Duration) -> bool {
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(after.saturating_sub(started.elapsed()));
+    let running = child.try_wait().unwrap().is_none();
+    // A child that is not yet waited for still has its number, so that nobody else is hit.
+    let _ = child.kill();
+    running & !child.wait().unwrap().success()
+}
+
+/// A server of one test's own, which ends with it.
+pub struct Server(pub Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port on which nobody listens. Another program may take it before a server does: then the next one.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Where a program is.
+pub fn path_of(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path)
         .chain(["/usr/sbin", "/usr/lib/dovecot", "/usr/libexec/dovecot"].map(PathBuf::from));
-    let found = places.map(|dir| dir.join(program)).find(|file| file.is_file());
+    places.map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// Where a program is, or `None`, and a line that says which test is left out for want of it.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let found = path_of(program);
     if found.is_none() {
         let test = std::thread::current();
         println!("{}: left out, since {program} is not installed", test.name().unwrap_or("a test"));
@@ -15,20 +100,24 @@ pub fn find(program: &str) -> Option<PathBuf> {
     found
 }
 
+/// Whether it is root who runs the tests, and whom no permission binds.
+pub fn are_run_by_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
 /// Makes this test run as an ordinary user, if root runs it: Dovecot doesn't touch root's mail. Everything that the test
 /// makes and starts from here on is that user's. Returns whether the binary can be run by it.
 pub fn become_an_ordinary_user() -> bool {
     use rustix::fs::{Gid, Uid};
     use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-    const NOBODY: u32 = 65534;
     // Only root may do this. Linux keeps it for each thread, and a test runs in one of its own.
     if set_thread_groups(&[]).is_ok() {
         set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
         set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
     }
-    let reachable = std::fs::File::open(env!("CARGO_BIN_EXE_mailsync")).is_ok();
+    let reachable = fs::File::open(MAILSYNC).is_ok();
     if !reachable {
-        println!("left out, since an ordinary user can't run {}", env!("CARGO_BIN_EXE_mailsync"));
+        println!("left out, since an ordinary user can't run {MAILSYNC}");
     }
     reachable
 }

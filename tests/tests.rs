@@ -1,0 +1,46 @@
+//! All tests that run mailsync, through its binary or through its library, as one program: each file is a module, and its name
+//! says what it shows. `cargo test --test tests NAME` runs those whose file or test has NAME in its name.
+
+mod network_on_disk;
+mod simulation;
+mod support;
+
+mod a_bundle_can_be_encrypted_in_transit;
+mod a_bundle_can_be_read_without_mailsync;
+mod a_crash_around_a_job_never_runs_it_twice;
+mod a_crash_at_any_step_loses_nothing;
+mod a_killed_command_is_repeated_without_harm;
+mod a_network_of_replicas_on_disk_converges;
+mod a_new_machine_joins_by_invitation;
+mod a_state_put_back_is_noticed;
+mod an_import_happens_in_order;
+mod bad_input_is_refused;
+mod changes_on_both_sides_at_once;
+mod commands_do_what_they_say;
+mod dovecot_and_mailsync_share_a_maildir;
+mod folders_follow_each_other;
+mod forgetting_removals_is_safe_in_every_history;
+mod jobs_that_a_peer_twists_do_no_harm;
+mod machines_share_a_folder;
+mod mail_is_sent_through_a_peer;
+mod mbsync_renames_are_no_new_mail;
+mod mutt_and_notmuch_find_what_was_imported;
+mod odd_files_do_no_harm;
+mod peers_run_what_they_are_asked;
+mod removals_are_forgotten_when_everybody_knows;
+mod replicas_that_exchange_bundles_converge;
+mod ssh_carries_bundles;
+mod the_fixtures_travel_between_the_layouts;
+mod update_calls_the_peers;
+mod what_cannot_be_looked_at_is_not_taken_for_removed;
+mod what_was_missing_comes_once;
+
+#[test]
+fn every_file_beside_this_one_is_a_module_of_it() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let modules: Vec<&str> = include_str!("tests.rs").lines().filter_map(|line| line.strip_prefix("mod ")).collect();
+    for name in support::names(&here) {
+        let name = name.strip_suffix(".rs").unwrap_or(&name);
+        assert!(name == "tests" || modules.contains(&&*format!("{name};")), "tests/{name} is not run");
+    }
+}
