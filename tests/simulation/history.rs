@@ -151,9 +151,8 @@ impl Setup {
             folder: rng.below(2),
             flags: rng.one_of(&["", "F", "S", "FS"]).bytes().map(Flag::Info).collect(),
         };
-        let old_mail = |rng: &mut Rng| match rng.percent(40) {
-            true => (0..=rng.below(2)).map(|_| one(rng)).collect(),
-            false => Vec::new(),
+        let old_mail = |rng: &mut Rng| {
+            if rng.percent(40) { (0..=rng.below(2)).map(|_| one(rng)).collect() } else { Vec::new() }
         };
         Self {
             seed: rng.number(),
@@ -247,9 +246,10 @@ impl History {
         for step in &mut self.steps {
             if rng.percent(3) {
                 let some = rng.below(1 << 16);
-                step.op = match rng.percent(50) {
-                    true => Op::Meet { other: some },
-                    false => Op::Part { neighbour: some, both: rng.percent(50) },
+                step.op = if rng.percent(50) {
+                    Op::Meet { other: some }
+                } else {
+                    Op::Part { neighbour: some, both: rng.percent(50) }
                 };
             }
         }
