@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use disk::{Call, Op, Watch, tally};
 use mailsync::maildir::LayoutKind::{self, Fs, MaildirPlusPlus};
-use mailsync::replica::{Run, ScanOptions, ScanReport};
+use mailsync::replica::{DryRun, ScanOptions, ScanReport};
 use mailsync::state::State;
 use party::{Party, exchange, import, make_peers};
 
@@ -394,7 +394,7 @@ fn a_dry_run_changes_nothing_on_disk() {
     there.export(&here, &bundle);
     let watch = Watch::new(&dir.path().join("keep"));
     let replica = here.open(watch.disk()).unwrap();
-    let options = mailsync::replica::ImportOptions { run: Run::Dry, ..Default::default() };
+    let options = mailsync::replica::ImportOptions { run: DryRun::Yes, ..Default::default() };
     replica.scan_before_import(&options).unwrap();
     replica.import_file(&bundle, &options, |_| {}).unwrap();
     let calls = watch.take();

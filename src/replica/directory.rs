@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::import::{Cut, ImportOptions, Imported, Outcome, reading};
-use super::scan::Run;
+use super::safety::DryRun;
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
 use crate::disk::remove_if_there;
 use crate::error::{Error, ErrorKind, Result};
@@ -130,7 +130,7 @@ impl Replica {
         }
         match failed {
             Some(error) => Err(error),
-            None if options.consume && options.run == Run::Real => self.remove_unneeded(&found.own),
+            None if options.consume && options.run == DryRun::No => self.remove_unneeded(&found.own),
             None => Ok(()),
         }
     }
@@ -252,7 +252,7 @@ impl Replica {
         })?;
         // A newer bundle may have taken its name meanwhile, or come behind it in the same file.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.run == Run::Real && taken && same {
+        if options.consume && options.run == DryRun::No && taken && same {
             remove(path)?;
         }
         Ok(())

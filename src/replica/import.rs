@@ -16,7 +16,8 @@ use super::blobs::Aside;
 use super::jobs::JobNews;
 use super::join::Before;
 use super::materialise::Progress as Made;
-use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
+use super::safety::{DryRun, MassDelete, guard};
+use super::scan::{ScanOptions, ScanReport};
 use super::transaction::Transaction;
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};
 use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
@@ -45,7 +46,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Whether to change anything.
-    pub run: Run,
+    pub run: DryRun,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
     /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
@@ -434,7 +435,7 @@ impl Replica {
     fn meet_invited(&self, manifest: &Manifest, key: &PublicKey, options: &ImportOptions) -> Result<Option<Peer>> {
         let tx = self.begin()?;
         let peer = self.accept_invited(&tx, manifest, key)?;
-        if let (Some(peer), Run::Dry) = (&peer, options.run) {
+        if let (Some(peer), DryRun::Yes) = (&peer, options.run) {
             return Err(Error::rejected(format!("this is the first bundle of {}, which was invited", peer.name))
                 .advise("import it without --dry-run: the invitation is accepted by that"));
         }
@@ -524,7 +525,7 @@ impl Replica {
 
     /// Records what a bundle shows of its sender, whether it was applied or not.
     fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
-        if options.run == Run::Dry {
+        if options.run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;
@@ -551,7 +552,7 @@ impl Replica {
         knowledge: &Knowledge,
         options: &ImportOptions,
     ) -> Result<()> {
-        if *knowledge != manifest.tip || options.run == Run::Dry {
+        if *knowledge != manifest.tip || options.run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;
@@ -635,7 +636,7 @@ impl<'r> Import<'r> {
         manifest: &Manifest,
     ) -> std::result::Result<Outcome, Fault> {
         let state = &self.replica.state;
-        if self.options.run == Run::Real && manifest.counts.entries + manifest.counts.messages > 0 {
+        if self.options.run == DryRun::No && manifest.counts.entries + manifest.counts.messages > 0 {
             let tx = self.replica.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
@@ -643,7 +644,7 @@ impl<'r> Import<'r> {
         let tx = self.replica.begin()?;
         let result = self.apply_within(&tx, records, manifest);
         match result {
-            Ok(outcome) if self.options.run == Run::Dry => Ok(outcome),
+            Ok(outcome) if self.options.run == DryRun::Yes => Ok(outcome),
             Ok(outcome) => {
                 tx.commit()?;
                 self.replica.materialise()?;
@@ -699,7 +700,7 @@ impl<'r> Import<'r> {
             tx.initial_scan_done()?;
             knowledge = state.knowledge()?;
         }
-        if self.options.run == Run::Dry {
+        if self.options.run == DryRun::Yes {
             messages.finish()?;
         } else {
             self.take_messages(tx, messages, manifest)?;

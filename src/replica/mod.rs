@@ -6,13 +6,11 @@
 
 mod blobs;
 mod directory;
-mod discover;
 mod doctor;
 mod export;
 mod home;
 mod import;
 mod init;
-mod invite;
 mod jobs;
 mod join;
 mod materialise;
@@ -20,6 +18,7 @@ mod peers;
 mod purge;
 mod relocate;
 mod run;
+mod safety;
 mod scan;
 mod status;
 mod transaction;
@@ -31,16 +30,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::NewIdentity;
-pub use export::{Contents, ExportOptions, Exported, Fullness, To};
+pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;
-pub use invite::InviteOptions;
 pub use jobs::{JobResult, JobStanding, Told};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
 pub use run::JobRun;
-pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
+pub use safety::{DryRun, MassDelete};
+pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
