@@ -49,6 +49,10 @@ impl Replica {
         Ok(())
     }
 
+    /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles.
+    ///
+    /// # Errors
+    /// There are several bundles and `path` is no directory, or something can't be read or written.
     pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         let (plan, parts) = plan.take_parts();
         if parts.len() > 1 && !path.is_dir() {

@@ -30,6 +30,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Takes the parts out.
     pub(super) fn take_parts(self) -> (Written, Vec<PlannedPart>) {
         let Self { to, occasion, level, tip, parts } = self;
         (Written { to, occasion, level, tip }, parts)
@@ -44,6 +45,7 @@ pub(super) struct Written {
     pub(super) tip: Knowledge,
 }
 
+/// One bundle about to be written.
 #[derive(Debug)]
 pub(super) struct PlannedPart {
     pub(super) manifest: Manifest,
@@ -147,6 +149,7 @@ impl Replica {
         }
     }
 
+    /// What a bundle's file is called in a directory.
     pub(super) fn bundle_name(&self, to: &Recipient, number: u64) -> String {
         format!("{}-{}-{number}.zst", self.config.name, to.name().unwrap_or("any"))
     }

@@ -23,6 +23,10 @@ const BATCH: usize = 16;
 const AHEAD: u64 = 8;
 
 impl Replica {
+    /// Writes a plan of one bundle into a stream, and records that it was sent.
+    ///
+    /// # Errors
+    /// There are several bundles, or something can't be read or written.
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
         let (written, mut parts) = plan.take_parts();
         let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
@@ -34,13 +38,14 @@ impl Replica {
         Ok(exported)
     }
 
+    /// Writes one planned bundle, all of it.
     pub(super) fn write_and_flush<W: Write>(&self, part: PlannedPart, plan: &Written, out: W) -> Result<Exported> {
         let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out)?;
         out.flush().map_err(|error| writing(&WriteError::Out(error)))?;
         Ok(exported)
     }
 
-    /// Writes one planned bundle.
+    /// Writes one planned bundle. The end of it may not have left `out` yet.
     pub(super) fn write_part<W: Write>(
         &self,
         part: PlannedPart,

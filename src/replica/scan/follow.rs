@@ -10,7 +10,7 @@ use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base, visible};
-use crate::model::{Digest, Entry, EntryId, Flag, FolderState, Mtime, Origin, Stamp};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
 use crate::replica::safety::guard;
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
@@ -85,16 +85,10 @@ impl Scan<'_> {
         self.replica.plan(self.tx, &row, &By::Here)
     }
 
-    /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite. It is new mail
-    /// only where both were.
+    /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite.
     fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
-        let (theirs, found) = (visible(&entry), at.flags());
-        let mut changes: Vec<(Flag, bool)> =
-            found.difference(&theirs).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();
-        if theirs.contains(&Flag::Recent) && !found.contains(&Flag::Recent) {
-            changes.push((Flag::Recent, false));
-        }
+        let changes = uniting(&visible(&entry), &at.flags());
         if !changes.is_empty() {
             let stamp = self.stamp()?;
             for (flag, on) in changes {
@@ -275,6 +269,49 @@ impl Scan<'_> {
                     self.replica.plan(self.tx, &row, &By::Here)?;
                 }
             }
+        }
+    }
+}
+
+/// What is to be changed in an entry's flags where a copy of its message with other flags is found: all that either has are
+/// set. It is new mail only where both are.
+fn uniting(entry: &FlagSet, found: &FlagSet) -> Vec<(Flag, bool)> {
+    let mut changes: Vec<(Flag, bool)> =
+        found.difference(entry).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();
+    if entry.contains(&Flag::Recent) && !found.contains(&Flag::Recent) {
+        changes.push((Flag::Recent, false));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Flag::Recent;
+
+    const SEEN: Flag = Flag::Info(b'S');
+    const FLAGGED: Flag = Flag::Info(b'F');
+
+    #[test]
+    fn flags_of_two_copies_unite_and_new_mail_is_what_is_new_in_both() {
+        let table = [
+            (vec![], vec![], vec![]),
+            (vec![SEEN], vec![SEEN], vec![]),
+            (vec![SEEN], vec![], vec![]),
+            (vec![], vec![SEEN, FLAGGED], vec![(FLAGGED, true), (SEEN, true)]),
+            (vec![FLAGGED], vec![SEEN], vec![(SEEN, true)]),
+            (vec![Recent], vec![Recent], vec![]),
+            (vec![Recent], vec![], vec![(Recent, false)]),
+            (vec![Recent], vec![SEEN], vec![(SEEN, true), (Recent, false)]),
+            (vec![], vec![Recent], vec![]),
+            (vec![SEEN], vec![Recent], vec![]),
+        ];
+        for (entry, found, mut changes) in table {
+            let case = format!("{entry:?} and {found:?}");
+            let mut united = uniting(&entry.into_iter().collect(), &found.into_iter().collect());
+            united.sort();
+            changes.sort();
+            assert_eq!(united, changes, "{case}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) const BATCH: u32 = 32;
 /// How many of these batches are under way.
 pub(super) const AHEAD: u64 = 64;
 
+/// A scan under way.
 pub(super) struct Scan<'r> {
     pub(super) replica: &'r Replica,
     pub(super) tx: &'r Transaction<'r>,
@@ -41,6 +42,7 @@ impl Scan<'_> {
         Ok(stamp)
     }
 
+    /// Something could not be looked at; the scan goes on.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
