@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mailsync::maildir::LayoutKind::{self, Fs, MaildirPlusPlus};
-use mailsync::replica::{Run, ScanOptions, ScanReport};
+use mailsync::replica::{DryRun, ScanOptions, ScanReport};
 use mailsync::state::State;
 
 use crate::support::disk::{Call, Op, Watch, tally};
@@ -381,7 +381,7 @@ fn a_dry_run_changes_nothing_on_disk() {
     there.export(&here, &bundle);
     let watch = Watch::new(&dir.path().join("keep"));
     let replica = here.open(watch.disk()).unwrap();
-    let options = mailsync::replica::ImportOptions { run: Run::Dry, ..Default::default() };
+    let options = mailsync::replica::ImportOptions { run: DryRun::Yes, ..Default::default() };
     replica.scan_before_import(&options).unwrap();
     replica.import_file(&bundle, &options, |_| {}).unwrap();
     let calls = watch.take();

@@ -382,7 +382,9 @@ fn import_with_dry_run_tells_the_same_and_changes_nothing() {
     assert_eq!(counts(&real["bundles"][0]), [1, 1, 1, 1]);
     assert_eq!(
         keys(&real["bundles"][0]),
-        BTreeSet::from(["file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed", "jobs"])
+        BTreeSet::from([
+            "file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed", "folders", "jobs"
+        ])
     );
     assert_eq!(real["bundles"][0]["from"], "desktop");
     assert_eq!(real["bundles"][0]["file"], Value::Null);

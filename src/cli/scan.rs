@@ -2,7 +2,7 @@
 
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::model::FolderName;
-use mailsync::replica::{Depth, MassDelete, Run, ScanOptions, ScanReport};
+use mailsync::replica::{Depth, DryRun, MassDelete, ScanOptions, ScanReport};
 use serde_json::{Value, json};
 
 use super::args::Scan;
@@ -32,8 +32,8 @@ pub fn run(context: &Context, args: &Scan) -> Outcome {
     complain_of(&report)
 }
 
-pub fn run_mode(dry: bool) -> Run {
-    if dry { Run::Dry } else { Run::Real }
+pub fn run_mode(dry: bool) -> DryRun {
+    if dry { DryRun::Yes } else { DryRun::No }
 }
 
 pub fn mass_delete(allowed: bool) -> MassDelete {

@@ -5,13 +5,11 @@
 //! anything is stored the state's.
 
 mod blobs;
-mod discover;
 mod doctor;
 mod export;
 mod home;
 mod import;
 mod init;
-mod invite;
 mod jobs;
 mod join;
 mod materialise;
@@ -19,6 +17,7 @@ mod peers;
 mod purge;
 mod relocate;
 mod run;
+mod safety;
 mod scan;
 mod status;
 mod transaction;
@@ -30,16 +29,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::NewIdentity;
-pub use export::{Contents, ExportOptions, Exported, Fullness, To};
+pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Reception, Refusal, Sender};
 pub use init::InitOptions;
-pub use invite::InviteOptions;
 pub use jobs::{JobResult, JobStanding, Told};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
 pub use run::JobRun;
-pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
+pub use safety::{DryRun, MassDelete};
+pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::{Digest, Incarnation, Knowledge, Standing};
 
 /// A peer's number within this state.
+#[cfg_attr(test, derive(Default))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(i64);
 

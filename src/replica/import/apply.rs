@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
-use crate::replica::scan::{Run, ScanOptions, ScanReport};
+use crate::replica::safety::DryRun;
+use crate::replica::scan::{ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::Peer;
 
@@ -137,7 +138,7 @@ impl Replica {
     ) -> Result<std::result::Result<Peer, Error>> {
         match sender {
             Sender::Known(peer) => Ok(Ok(peer)),
-            Sender::Invited(invited) if options.run == Run::Dry => Ok(Err(first_of_invited(&invited.name))),
+            Sender::Invited(invited) if options.run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
             Sender::Invited(invited) => {
                 let tx = self.begin()?;
                 let peer = self.accept_invited(&tx, &invited, manifest.sender.id, key)?;
@@ -155,7 +156,7 @@ impl Replica {
         records: RecordsPart<'_, R>,
     ) -> std::result::Result<Applied, Fault> {
         let counts = application.manifest.counts;
-        if application.options.run == Run::Real && counts.entries + counts.messages > 0 {
+        if application.options.run == DryRun::No && counts.entries + counts.messages > 0 {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
@@ -163,7 +164,7 @@ impl Replica {
         let tx = self.begin()?;
         let mut news = JobNews::default();
         match self.apply_within(&tx, application, records, &mut news) {
-            Ok(applied) if application.options.run == Run::Dry => Ok(applied),
+            Ok(applied) if application.options.run == DryRun::Yes => Ok(applied),
             Ok(applied) => {
                 tx.commit()?;
                 self.materialise()?;
@@ -205,7 +206,7 @@ impl Replica {
         contents.make_durable()?;
         contents.record_folders()?;
         contents.count_into(&mut merged);
-        if options.run == Run::Real && !self.state.missing_digests(1)?.is_empty() {
+        if options.run == DryRun::No && !self.state.missing_digests(1)?.is_empty() {
             self.note(
                 "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` counts \
                  them as pending",

@@ -15,7 +15,7 @@ use crate::pool;
 use crate::replica::Replica;
 use crate::replica::blobs::Aside;
 use crate::replica::materialise::Progress as Made;
-use crate::replica::scan::Run;
+use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, Pending, Place};
 
@@ -37,7 +37,7 @@ const AHEAD: u64 = 8;
 pub(super) struct Contents<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
-    run: Run,
+    run: DryRun,
     landing: Landing,
     durability: Durability,
     /// Folders whose `tmp/` is there.
@@ -57,7 +57,7 @@ pub(super) struct Contents<'i> {
 
 impl<'i> Contents<'i> {
     /// So many messages, most of which are awaited.
-    pub fn new(replica: &'i Replica, tx: &'i Transaction<'i>, run: Run, landing: Landing, messages: u64) -> Self {
+    pub fn new(replica: &'i Replica, tx: &'i Transaction<'i>, run: DryRun, landing: Landing, messages: u64) -> Self {
         Self {
             replica,
             tx,
@@ -117,7 +117,7 @@ impl<'i> Contents<'i> {
                     if !to.is_empty() {
                         // No honest job's contents are a mail as well.
                         self.tx.remove_missing_blob(&digest)?;
-                    } else if self.tx.blob_came(&digest, message.size())? && self.run == Run::Real {
+                    } else if self.tx.blob_came(&digest, message.size())? && self.run == DryRun::No {
                         let mut new = replica.new_blob()?;
                         message.copy_verified(&mut new)?;
                         match durability {
@@ -127,7 +127,7 @@ impl<'i> Contents<'i> {
                         continue;
                     }
                 }
-                if to.is_empty() || self.run == Run::Dry {
+                if to.is_empty() || self.run == DryRun::Yes {
                     message.copy_verified(&mut io::sink())?;
                     continue;
                 }
@@ -152,7 +152,7 @@ impl<'i> Contents<'i> {
 
     /// Makes what was written durable, under its names; and what jobs need.
     pub fn make_durable(&self) -> Result<()> {
-        if self.run == Run::Dry {
+        if self.run == DryRun::Yes {
             return Ok(());
         }
         self.replica.keep_blobs(&self.blobs)?;
@@ -200,7 +200,7 @@ impl<'i> Contents<'i> {
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
     fn prepare(&mut self, at: &Place) -> Result<()> {
-        if self.run == Run::Real && !self.prepared.contains_key(&at.folder) {
+        if self.run == DryRun::No && !self.prepared.contains_key(&at.folder) {
             let folder = self.replica.state.folder_row(at.folder)?;
             let dir = self.replica.dir(&folder.name).join("tmp");
             if !folder.on_disk {
@@ -257,8 +257,8 @@ impl<'i> Contents<'i> {
                 let tmp = replica.tmp_path(at)?;
                 self.prepare(at)?;
                 let is_here = match self.run {
-                    Run::Real => replica.recover_contents(&row, &tmp)?,
-                    Run::Dry => replica.find_contents(&row.id.digest)?.is_some(),
+                    DryRun::No => replica.recover_contents(&row, &tmp)?,
+                    DryRun::Yes => replica.find_contents(&row.id.digest)?.is_some(),
                 };
                 if is_here {
                     self.tx.contents_arrived(row.key)?;

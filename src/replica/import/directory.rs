@@ -18,7 +18,7 @@ use super::tidy::{is_gone, open_if_there, remove};
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
-use crate::replica::scan::Run;
+use crate::replica::safety::DryRun;
 
 /// What a directory holds, as this replica sees it.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ impl Replica {
         }
         match failed {
             Some(error) => Err(error),
-            None if options.consume && options.run == Run::Real => self.remove_unneeded(&found.own),
+            None if options.consume && options.run == DryRun::No => self.remove_unneeded(&found.own),
             None => Ok(()),
         }
     }
@@ -248,7 +248,7 @@ impl Replica {
         })?;
         // A newer bundle may have taken its name meanwhile, or come behind it in the same file.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.run == Run::Real && taken && same {
+        if options.consume && options.run == DryRun::No && taken && same {
             remove(path)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::bundle::{JobsPart, Kind, Manifest, Record, RecordsPart};
 use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
-use crate::replica::scan::{MassDelete, guard};
+use crate::replica::safety::{MassDelete, guard};
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending};
 

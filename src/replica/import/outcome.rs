@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::refusal::reading;
 use crate::bundle::{self, Manifest};
 use crate::error::{Error, ErrorKind};
-use crate::replica::scan::{MassDelete, Run};
+use crate::replica::safety::{DryRun, MassDelete};
 use crate::state::Peer;
 use crate::text::plural;
 
@@ -16,7 +16,7 @@ use crate::text::plural;
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Whether to change anything.
-    pub run: Run,
+    pub run: DryRun,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
     /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,

@@ -5,14 +5,14 @@ use crate::bundle::Manifest;
 use crate::error::Result;
 use crate::model::{Knowledge, is_newest};
 use crate::replica::Replica;
-use crate::replica::scan::Run;
+use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::Peer;
 
 impl Replica {
     /// Records what a bundle shows of its sender, whether it was applied or not.
     pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
-        if options.run == Run::Dry {
+        if options.run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;
@@ -39,7 +39,7 @@ impl Replica {
         knowledge: &Knowledge,
         options: &ImportOptions,
     ) -> Result<()> {
-        if *knowledge != manifest.tip || options.run == Run::Dry {
+        if *knowledge != manifest.tip || options.run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Replica;
-use super::export::{Contents, ExportOptions, Exported, Fullness, Occasion, Plan, Recipient, To};
-use super::transaction::Transaction;
+use super::options::{Contents, ExportOptions, Exported, Fullness, To};
+use super::plan::{Occasion, Plan};
+use super::recipient::Recipient;
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::config::check_name;
 use crate::error::Result;
 use crate::model::Knowledge;
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
 use crate::state::{Invited, Peer};
 
 /// Whom to invite, and how.
@@ -94,7 +96,7 @@ impl Replica {
     }
 
     /// A replica that was invited has answered, and proved it; its key is this. From now on it is a peer.
-    pub(super) fn accept_invited(
+    pub(in crate::replica) fn accept_invited(
         &self,
         tx: &Transaction<'_>,
         invited: &Invited,

@@ -6,13 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Replica;
-use super::transaction::Transaction;
 use crate::disk::{Kind, leads_nowhere};
 use crate::error::Result;
 use crate::maildir::LayoutKind;
 use crate::maildir::listing::{settled, wall_clock};
 use crate::model::{FolderName, Mtime};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
 
 /// The folders that are there.
 #[derive(Debug, Default)]

@@ -1,0 +1,153 @@
+//! Bundles as files: under a temporary name until they are durable, and in the place of nothing but an earlier bundle.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::options::Exported;
+use super::plan::{Plan, PlannedPart, Written};
+use crate::bundle::ReplicaId;
+use crate::error::{Error, Result};
+use crate::replica::Replica;
+use crate::replica::blobs::older_than;
+
+/// What a bundle is called while it is written: how that begins, and how it ends.
+const PART: (&str, &str) = (".mailsync-", ".part");
+/// A bundle that is still called so after this time is written by nobody any more.
+const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is to be kept where a file has the name that a bundle is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// The bundle, in its place.
+    New,
+    /// Both: the bundle gets another name.
+    Both,
+}
+
+impl Replica {
+    /// A bundle takes the place of an earlier one, and of nothing else.
+    ///
+    /// # Errors
+    /// `path` lies in the mail root, or is a file that is no bundle.
+    pub(super) fn check_target(&self, path: &Path) -> Result<()> {
+        let doing = format!("writing the bundle {}", path.display());
+        if path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir() {
+            return Err(Error::failed(format!("{doing}: there is no such directory")).advise("make it first"));
+        }
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let dir = if real.is_dir() { Some(&*real) } else { real.parent() };
+        let dir = dir.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+        if dir.and_then(|dir| dir.canonicalize().ok()).is_some_and(|dir| dir.starts_with(self.mail_root())) {
+            return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
+                .advise("choose another place"));
+        }
+        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) && !begins_as_a_bundle(path) {
+            return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
+                .advise("choose another name, or remove that file first"));
+        }
+        Ok(())
+    }
+
+    /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles.
+    ///
+    /// # Errors
+    /// There are several bundles and `path` is no directory, or something can't be read or written.
+    pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        let (plan, parts) = plan.take_parts();
+        if parts.len() > 1 && !path.is_dir() {
+            return Err(Error::usage(format!(
+                "exporting: there are {} bundles, and one file {}",
+                parts.len(),
+                path.display()
+            ))
+            .advise("give a directory that exists with -o"));
+        }
+        let mut written = Vec::new();
+        for part in parts {
+            let (path, keep) = if path.is_dir() {
+                (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
+            } else {
+                // Where a link leads to an earlier bundle, that one is replaced and not the link.
+                (std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), Keep::New)
+            };
+            written.push(self.write_part_to_file(part, &plan, path, keep)?);
+        }
+        self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>())?;
+        Ok(written)
+    }
+
+    fn write_part_to_file(
+        &self,
+        part: PlannedPart,
+        plan: &Written,
+        path: PathBuf,
+        keep: Keep,
+    ) -> Result<(PathBuf, Exported)> {
+        let dir =
+            path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
+        let fail = |error: &dyn std::fmt::Display| {
+            Error::io("writing the bundle", &path, error)
+                .advise("see that it is there, that you may write there, and that there is room, then export again")
+        };
+        if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            let out = std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| fail(&error))?;
+            let out = io::BufWriter::with_capacity(256 << 10, out);
+            let exported = self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()))?;
+            return Ok((path, exported));
+        }
+        sweep_parts(&dir);
+        let mut file =
+            tempfile::Builder::new().prefix(PART.0).suffix(PART.1).tempfile_in(&dir).map_err(|error| fail(&error))?;
+        let out = io::BufWriter::with_capacity(256 << 10, file.as_file_mut());
+        let (mut out, exported) =
+            self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.about(path.display()))?;
+        out.flush().map_err(|error| fail(&error))?;
+        drop(out);
+        file.as_file().sync_all().map_err(|error| fail(&error))?;
+        let named = match keep {
+            Keep::New => file.persist(&path).map(|_| path.clone()).map_err(|error| error.error),
+            Keep::Both => name_beside(file, &path, self.public_key().id()),
+        };
+        let named = named.map_err(|error| fail(&error))?;
+        self.world.disk.sync_dir(&dir).map_err(|error| fail(&error))?;
+        Ok((named, exported))
+    }
+}
+
+/// Removes what killed exports have left: on a stick it would take room, and nobody would see it. What can't be removed stays.
+fn sweep_parts(dir: &Path) {
+    let Ok(items) = std::fs::read_dir(dir) else { return };
+    for item in items.flatten() {
+        let name = item.file_name();
+        let is_part = name.to_str().is_some_and(|name| name.starts_with(PART.0) && name.ends_with(PART.1));
+        if is_part && older_than(&item.path(), PART_AGE) {
+            let _ = std::fs::remove_file(item.path());
+        }
+    }
+}
+
+/// Gives a bundle its name, or, where another replica that goes by the same name has taken that since it was chosen, one
+/// that tells the two apart. Returns the name.
+fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
+    let [a, b, c, d, ..] = id.to_bytes();
+    let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
+    let mut file = file;
+    for name in [path, &apart] {
+        let Err(error) = file.persist_noclobber(name) else { return Ok(name.to_owned()) };
+        file = error.file;
+        if error.error.kind() == io::ErrorKind::AlreadyExists || name.symlink_metadata().is_ok() {
+            continue;
+        }
+        // Some file systems, such as those behind FUSE, can't give a name only if it is free.
+        return file.persist(name).map(|_| name.to_owned()).map_err(|error| error.error);
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
+}
+
+/// Whether a file begins as every bundle does, with the magic number of a zstd frame.
+fn begins_as_a_bundle(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut magic));
+    read.is_ok() && magic == [0x28, 0xb5, 0x2f, 0xfd]
+}

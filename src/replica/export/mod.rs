@@ -1,0 +1,44 @@
+//! Exporting: a bundle for a peer, or for anyone.
+//!
+//! What a bundle is to hold is planned first, within a transaction, and is a value; writing it is another thing.
+
+mod error;
+mod file;
+mod invite;
+mod options;
+mod plan;
+mod recipient;
+mod spool;
+mod write;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+pub use invite::InviteOptions;
+pub use options::{Contents, ExportOptions, Exported, Fullness, To};
+
+use super::Replica;
+use crate::error::Result;
+
+impl Replica {
+    /// Plans and writes a bundle. It counts as sent once all of it has left for `out`.
+    ///
+    /// # Errors
+    /// A bundle that is to be split can't go into one stream.
+    pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<Exported> {
+        let plan = self.plan_export(options, None)?;
+        self.write_plan(plan, out)
+    }
+
+    /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. A directory stands for a
+    /// file in it, named `<from>-<to>-<number>.zst`. A pipe or a device is written to. Returns the file's path; the paths of
+    /// all parts if it is to be split.
+    ///
+    /// # Errors
+    /// The file can't be written; or it is to be split, and `path` is not a directory.
+    pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+        self.check_target(path)?;
+        let plan = self.plan_export(options, path.is_dir().then_some(path))?;
+        self.write_plan_to_file(plan, path)
+    }
+}

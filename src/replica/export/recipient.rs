@@ -1,0 +1,247 @@
+//! Whom a bundle is for, and from where it starts.
+
+use super::options::{Fullness, To};
+use crate::error::{Error, Result};
+use crate::model::Knowledge;
+use crate::replica::Replica;
+use crate::state::{Invited, Peer};
+
+/// Whom a bundle is for, as far as that is known here.
+#[derive(Debug)]
+pub(super) enum Recipient {
+    Anyone,
+    Peer(Box<Peer>),
+    Invited(Invited),
+}
+
+impl Recipient {
+    /// The name by which it is known here.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anyone => None,
+            Self::Peer(peer) => Some(&peer.name),
+            Self::Invited(invited) => Some(&invited.name),
+        }
+    }
+
+    /// The peer, if it is one.
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Peer(peer) => Some(peer),
+            _ => None,
+        }
+    }
+}
+
+impl Replica {
+    /// Finds out whom a bundle is for.
+    ///
+    /// # Errors
+    /// Nobody is known by that name, or for jobs only; or nobody is known at all.
+    pub(super) fn recipient(&self, to: &To) -> Result<Recipient> {
+        let (mut peers, mut invited) = (self.state.peers()?, self.state.invitations()?);
+        match to {
+            To::Peer(name) => {
+                if let Some(at) = peers.iter().position(|peer| peer.name == *name) {
+                    if peers[at].distant {
+                        return Err(Error::refused(format!("exporting: {name} is known for its jobs only")).advise(format!(
+                            "to exchange mail with it, say so with `mailsync peer add {name} --key KEY`, here and there"
+                        )));
+                    }
+                    return Ok(Recipient::Peer(Box::new(peers.swap_remove(at))));
+                }
+                match invited.iter().position(|invited| invited.name == *name) {
+                    Some(at) => Ok(Recipient::Invited(invited.swap_remove(at))),
+                    None => Err(self.unknown_peer(name)),
+                }
+            }
+            To::Whoever => {
+                peers.retain(|peer| !peer.distant);
+                whoever(peers, invited).ok_or_else(|| {
+                    Error::failed("exporting: this replica has no peer").advise(
+                        "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
+                    )
+                })
+            }
+        }
+    }
+
+    /// From where a bundle starts, and the number of the bundle that told the recipient all of that, where it is one.
+    pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
+        Ok(match to {
+            Recipient::Anyone => {
+                (base_for_anyone(fullness, &self.state.neighbours()?, &self.state.invitations()?), None)
+            }
+            Recipient::Peer(peer) => base_for_peer(fullness, peer),
+            Recipient::Invited(invited) => base_for_invited(fullness, invited),
+        })
+    }
+}
+
+/// The only one that there is, or anyone; nobody, if there is none.
+fn whoever(mut peers: Vec<Peer>, mut invited: Vec<Invited>) -> Option<Recipient> {
+    let (peer, guest, more) = (peers.pop(), invited.pop(), peers.len() + invited.len());
+    match (peer, guest) {
+        (None, None) => None,
+        (Some(peer), None) if more == 0 => Some(Recipient::Peer(Box::new(peer))),
+        (None, Some(invited)) if more == 0 => Some(Recipient::Invited(invited)),
+        _ => Some(Recipient::Anyone),
+    }
+}
+
+/// What all peers have.
+fn base_for_anyone(fullness: Fullness, peers: &[Peer], invited: &[Invited]) -> Knowledge {
+    let of_peers = peers.iter().map(|peer| base_for_peer(fullness, peer).0);
+    let of_invited = invited.iter().map(|invited| base_for_invited(fullness, invited).0);
+    of_peers.chain(of_invited).reduce(|all, one| all.meet(&one)).unwrap_or_default()
+}
+
+/// What a bundle for a peer needs not hold, and the number of the bundle that told it all of that, where it is one.
+fn base_for_peer(fullness: Fullness, peer: &Peer) -> (Knowledge, Option<u64>) {
+    let (base, follows) = match fullness {
+        _ if peer.suspect => (None, None),
+        Fullness::Full => (None, None),
+        Fullness::SinceShown => (peer.standing.shown.clone(), None),
+        // What it has shown since the last bundle for it was written, and lacks what that held: then one got lost.
+        Fullness::SinceLast if has_missed_one(peer) => (peer.standing.shown.clone(), None),
+        Fullness::SinceLast => (peer.sent.clone(), peer.sent_number),
+    };
+    (base.unwrap_or_default(), follows)
+}
+
+fn has_missed_one(peer: &Peer) -> bool {
+    let heard_since = peer.last_heard > peer.last_sent;
+    let lacks = peer.standing.shown.as_ref().zip(peer.sent.as_ref()).is_some_and(|(shown, sent)| !shown.includes(sent));
+    heard_since && lacks
+}
+
+fn base_for_invited(fullness: Fullness, invited: &Invited) -> (Knowledge, Option<u64>) {
+    match fullness {
+        Fullness::Full => (Knowledge::new(), None),
+        Fullness::SinceShown => (invited.shown.clone(), None),
+        Fullness::SinceLast => (invited.sent.clone(), Some(invited.sent_number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{PrivateKey, Token};
+    use crate::model::{Clock, Incarnation, Standing};
+    use crate::state::PeerKey;
+
+    use Fullness::{Full, SinceLast, SinceShown};
+
+    /// Knowledge of one incarnation, up to this clock.
+    fn up_to(clock: u64) -> Knowledge {
+        let mut knowledge = Knowledge::new();
+        knowledge.set(Incarnation(1), Clock::from_bits(clock).unwrap());
+        knowledge
+    }
+
+    /// A peer that has shown so much, last at the time 10, and that so much was sent to, in bundle 5 and at this time.
+    fn peer(shown: Option<u64>, sent: Option<u64>, last_sent: u64) -> Peer {
+        let public_key = PrivateKey::generate("peer").unwrap().public_key();
+        Peer {
+            key: PeerKey::default(),
+            id: public_key.id(),
+            name: String::from("peer"),
+            public_key,
+            added: 1,
+            last_heard: shown.map(|_| 10),
+            last_sent: sent.map(|_| last_sent),
+            standing: Standing { newest: None, shown: shown.map(up_to) },
+            sent: sent.map(up_to),
+            sent_number: sent.map(|_| 5),
+            suspect: false,
+            token: None,
+            distant: false,
+        }
+    }
+
+    fn invited(shown: u64, sent: u64) -> Invited {
+        Invited {
+            name: String::from("guest"),
+            token: Token::from_bytes([0; 32]),
+            made: 1,
+            shown: up_to(shown),
+            sent: up_to(sent),
+            sent_number: 5,
+        }
+    }
+
+    #[test]
+    fn a_bundle_starts_from_what_its_peer_is_believed_to_have() {
+        let (before, after) = (9, 11);
+        // From where; shown; sent, and whether before or after the peer was last heard; then the base, and what it follows.
+        let table = [
+            (SinceShown, None, None, after, 0, None),
+            (SinceShown, None, Some(7), after, 0, None),
+            (SinceShown, Some(3), Some(7), after, 3, None),
+            (SinceShown, Some(3), Some(7), before, 3, None),
+            (SinceLast, None, None, after, 0, None),
+            (SinceLast, None, Some(7), after, 7, Some(5)),
+            (SinceLast, Some(3), None, after, 0, None),
+            (SinceLast, Some(3), Some(7), after, 7, Some(5)),
+            // It was heard since, and lacks what was sent.
+            (SinceLast, Some(3), Some(7), before, 3, None),
+            (SinceLast, Some(7), Some(7), before, 7, Some(5)),
+            (SinceLast, Some(9), Some(7), before, 7, Some(5)),
+            (Full, None, Some(7), after, 0, None),
+            (Full, Some(3), Some(7), after, 0, None),
+        ];
+        for (fullness, shown, sent, last_sent, base, follows) in table {
+            let mut peer = peer(shown, sent, last_sent);
+            let case = format!("{fullness:?}, shown {shown:?}, sent {sent:?} at {last_sent}");
+            assert_eq!(base_for_peer(fullness, &peer), (up_to(base), follows), "{case}");
+            peer.suspect = true;
+            assert_eq!(base_for_peer(fullness, &peer), (Knowledge::new(), None), "{case}, suspect");
+        }
+    }
+
+    #[test]
+    fn a_bundle_for_a_guest_starts_from_its_invitation() {
+        let table =
+            [(SinceShown, (up_to(3), None)), (SinceLast, (up_to(7), Some(5))), (Full, (Knowledge::new(), None))];
+        for (fullness, base) in table {
+            assert_eq!(base_for_invited(fullness, &invited(3, 7)), base, "{fullness:?}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_for_anyone_starts_from_what_all_have() {
+        let (one, other, silent) = (peer(Some(6), Some(8), 11), peer(Some(4), Some(9), 11), peer(None, None, 11));
+        let guest = invited(3, 7);
+        let table = [
+            (SinceShown, vec![], vec![], 0),
+            (SinceShown, vec![one.clone(), other.clone()], vec![], 4),
+            (SinceLast, vec![one.clone(), other.clone()], vec![], 8),
+            (SinceShown, vec![one.clone(), other.clone()], vec![guest.clone()], 3),
+            (SinceLast, vec![one.clone(), other.clone()], vec![guest.clone()], 7),
+            (Full, vec![one.clone(), other.clone()], vec![guest.clone()], 0),
+            (SinceShown, vec![one, other, silent], vec![guest], 0),
+        ];
+        for (fullness, peers, invited, base) in table {
+            let case = format!("{fullness:?}, {} peers, {} guests", peers.len(), invited.len());
+            assert_eq!(base_for_anyone(fullness, &peers, &invited), up_to(base), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_for_whoever_there_is_names_the_only_one() {
+        let (one, guest) = (peer(None, None, 11), invited(3, 7));
+        let table = [
+            (0, 0, None),
+            (1, 0, Some(Some("peer"))),
+            (0, 1, Some(Some("guest"))),
+            (1, 1, Some(None)),
+            (2, 0, Some(None)),
+            (0, 2, Some(None)),
+            (2, 1, Some(None)),
+        ];
+        for (peers, guests, name) in table {
+            let to = whoever(vec![one.clone(); peers], vec![guest.clone(); guests]);
+            assert_eq!(to.as_ref().map(Recipient::name), name, "{peers} peers, {guests} guests");
+        }
+    }
+}

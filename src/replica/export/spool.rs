@@ -1,0 +1,106 @@
+//! What a bundle is going to hold: its records in a spool, its messages on a list.
+
+use std::collections::HashSet;
+
+use super::error::writing;
+use super::options::Contents;
+use super::recipient::Recipient;
+use crate::bundle::{Counts, RecordSpool, Sealed, SpooledJobs, SpooledRecords};
+use crate::error::Result;
+use crate::model::{Digest, Knowledge, Mtime};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{EntryRow, Outgoing};
+
+/// What a bundle is going to hold, besides the messages that are listed.
+pub(super) struct Spool {
+    pub(super) records: SpooledRecords,
+    pub(super) jobs: Option<SpooledJobs>,
+    pub(super) counts: Counts,
+    pub(super) bytes: u64,
+}
+
+impl Replica {
+    /// Writes the records to be exported into a spool, and lists the messages that go with them.
+    pub(super) fn spool(
+        &self,
+        tx: &Transaction<'_>,
+        base: &Knowledge,
+        to: &Recipient,
+        contents: Contents,
+    ) -> Result<Spool> {
+        let state = &self.state;
+        let (mut counts, mut bytes) = (Counts::default(), 0);
+        let mut spool = RecordSpool::new(self.home.state_dir());
+        for (name, folder) in state.folders_changed_since(base) {
+            spool.folder(&name, folder).map_err(|error| writing(&error))?;
+        }
+        state.clear_outgoing()?;
+        // Only messages that are in several entries need to be remembered.
+        let mut listed: HashSet<Digest> = HashSet::new();
+        let mut list = |row: &EntryRow| {
+            counts.messages += 1;
+            bytes += row.entry.size;
+            let at = row.at.clone();
+            state.add_outgoing(&Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at })
+        };
+        state.changed_since(base, |row| {
+            spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
+            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == Contents::Included;
+            if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
+                return Ok(());
+            }
+            if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
+                // Not here either: the recipient learns of the entry and asks others for its contents.
+                listed.insert(row.id.digest);
+                return Ok(());
+            }
+            list(&row)
+        })?;
+        let mut wanted = Vec::new();
+        match to {
+            _ if contents == Contents::LeftOut => {}
+            Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
+            Recipient::Invited(_) => {}
+            Recipient::Anyone => {
+                for peer in state.neighbours()? {
+                    wanted.extend(state.wanted_by(peer.key)?);
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
+            }
+        }
+        let mut counts_of_jobs = (0, 0);
+        let jobs = self.spool_jobs(tx, base, &mut listed, |sealed, made| {
+            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
+            state.add_outgoing(&blob_outgoing(sealed, made))
+        })?;
+        for digest in wanted {
+            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
+            let entries = state.entries_of(&digest)?;
+            if listed.contains(&digest) || entries.iter().any(included) {
+                continue;
+            }
+            if let Some(bytes) = state.blob_size(&digest)? {
+                if self.check_blob(tx, &digest)? {
+                    counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
+                    state.add_outgoing(&blob_outgoing(&Sealed { digest, bytes }, 0))?;
+                }
+            } else if let Some(row) = entries.first()
+                && !self.sources(&digest)?.is_empty()
+            {
+                list(row)?;
+            }
+        }
+        counts.messages += counts_of_jobs.0;
+        bytes += counts_of_jobs.1;
+        let records = spool.finish().map_err(|error| writing(&error))?;
+        Ok(Spool { records, jobs, counts, bytes })
+    }
+}
+
+/// What a job needs, as a message.
+fn blob_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
+    let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
+    Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
+}

@@ -1,0 +1,317 @@
+//! What happened to the files: matching what vanished with what was found, and writing what that says about the entries.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+
+use super::list::FolderScan;
+use super::pass::{AHEAD, BATCH, Scan};
+use crate::disk::{Hashed, hash_file};
+use crate::error::{Error, Result};
+use crate::maildir::listing::path_in;
+use crate::maildir::{FileName, is_delivered_base, visible};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
+use crate::pool;
+use crate::replica::safety::guard;
+use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
+
+/// An entry whose file vanished.
+#[derive(Debug)]
+pub(super) struct Gone {
+    row: EntryRow,
+    from: Place,
+}
+
+impl Scan<'_> {
+    /// The entries whose files vanished, by message. Their recorded places are cleared, so that others can take them.
+    pub(super) fn take_gone(
+        &mut self,
+        folders: &mut BTreeMap<FolderKey, FolderScan>,
+    ) -> Result<HashMap<Digest, Vec<Gone>>> {
+        let state = &self.replica.state;
+        let mut gone: HashMap<Digest, Vec<Gone>> = HashMap::new();
+        for folder in folders.values_mut() {
+            for key in std::mem::take(&mut folder.gone) {
+                let Some(row) = state.entry(key)? else { continue };
+                self.tx.set_place(key, None)?;
+                self.tx.clear_pending(key)?;
+                let Some(from) = row.at.clone() else { continue };
+                gone.entry(row.id.digest).or_default().push(Gone { row, from });
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Files with another name of the same base: their flags changed, or they moved between `new/` and `cur/`.
+    pub(super) fn follow_renamed(&mut self, folders: &BTreeMap<FolderKey, FolderScan>) -> Result<()> {
+        let state = &self.replica.state;
+        let renamed = || folders.values().flat_map(|folder| &folder.renamed);
+        // First all places are cleared: files may have swapped their names.
+        let mut rows = Vec::new();
+        for (key, _) in renamed() {
+            rows.push(state.entry(*key)?);
+            self.tx.set_place(*key, None)?;
+        }
+        for ((_, at), row) in renamed().zip(rows) {
+            let Some(row) = row else { continue };
+            let Some(from) = row.at.clone() else { continue };
+            self.follow_file(row, &from, at.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Records that an entry's file is now at `at`, and what that says about its location and its flags.
+    fn follow_file(&mut self, mut row: EntryRow, from: &Place, at: Place) -> Result<()> {
+        let state = &self.replica.state;
+        let mut entry = row.entry.clone();
+        if from.folder != at.folder {
+            entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
+            self.report.moved += 1;
+        }
+        let (before, after) = (from.flags(), at.flags());
+        if before != after {
+            let stamp = self.stamp()?;
+            for flag in before.symmetric_difference(&after) {
+                entry.set_flag(stamp, flag.clone(), after.contains(flag));
+            }
+            self.report.flagged += 1;
+        }
+        if entry != row.entry {
+            self.tx.update_entry(&row, &entry)?;
+            row.entry = entry;
+        }
+        self.tx.set_place(row.key, Some(&at))?;
+        row.at = Some(at);
+        self.replica.plan(self.tx, &row, &By::Here)
+    }
+
+    /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite.
+    fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+        let mut entry = row.entry.clone();
+        let changes = uniting(&visible(&entry), &at.flags());
+        if !changes.is_empty() {
+            let stamp = self.stamp()?;
+            for (flag, on) in changes {
+                entry.set_flag(stamp, flag, on);
+            }
+            self.report.flagged += 1;
+            self.tx.update_entry(&row, &entry)?;
+            row.entry = entry;
+        }
+        self.take_file(row, at)
+    }
+
+    /// A file that an interrupted join has left becomes that of its entry, and says nothing about its flags. A kill may have
+    /// come before it had its date.
+    fn take_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
+        if mtime != row.entry.mtime {
+            let disk = &*self.replica.world.disk;
+            let path = self.replica.path(&at)?;
+            disk.open(&path)
+                .and_then(|file| disk.set_mtime(&path, &file, row.entry.mtime))
+                .map_err(|error| Error::io("setting the date of", &path, error).advise("run this again"))?;
+        }
+        self.take_file(row, at)
+    }
+
+    /// The file that was found becomes that of an entry which has none.
+    fn take_file(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+        self.report.adopted += 1;
+        self.tx.remove_missing(row.key)?;
+        self.tx.clear_pending(row.key)?;
+        self.tx.set_place(row.key, Some(&at))?;
+        row.at = Some(at);
+        self.replica.plan(self.tx, &row, &By::Here)
+    }
+
+    /// Reads what was found under an unknown name, and matches it with what vanished.
+    pub(super) fn follow_found(
+        &mut self,
+        folders: &BTreeMap<FolderKey, FolderScan>,
+        gone: &mut HashMap<Digest, Vec<Gone>>,
+    ) -> Result<()> {
+        let replica = self.replica;
+        let progress = replica.world.meter.begin("reading messages", replica.state.count_found()?);
+        let disk = &*replica.world.disk;
+        let work = |batch: Vec<(Place, PathBuf)>| {
+            let hash = |(at, path): (Place, PathBuf)| {
+                let hashed = hash_file(disk, &path);
+                (at, path, hashed)
+            };
+            batch.into_iter().map(hash).collect::<Vec<_>>()
+        };
+        let mut after = 0;
+        let next = || {
+            let batch = replica.state.found_batch(after, BATCH)?;
+            let Some((last, _)) = batch.last() else { return Ok(None) };
+            after = *last;
+            let locate = |(_, at): (i64, Place)| {
+                let path = path_in(&folders[&at.folder].dir, at.sub, &at.name);
+                (at, path)
+            };
+            Ok(Some(batch.into_iter().map(locate).collect()))
+        };
+        pool::in_order(AHEAD, next, work, |results| {
+            progress.advance(results.len() as u64);
+            for (at, path, hashed) in results {
+                self.report.messages_read += 1;
+                match hashed {
+                    Ok(hashed) => self.follow_arrival(at, &hashed, gone)?,
+                    Err(error) => {
+                        self.unread.insert(at.folder);
+                        if error.kind() == io::ErrorKind::NotFound {
+                            self.overtaken = true;
+                        } else {
+                            self.problem("reading", path, &error);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn follow_arrival(&mut self, at: Place, hashed: &Hashed, gone: &mut HashMap<Digest, Vec<Gone>>) -> Result<()> {
+        if let Some(candidates) = gone.get_mut(&hashed.digest)
+            && !candidates.is_empty()
+        {
+            let here = candidates.iter().position(|gone| gone.from.folder == at.folder);
+            let found = candidates.swap_remove(here.unwrap_or(0));
+            return self.follow_file(found.row, &found.from, at);
+        }
+        let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
+        let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
+        if let Some(row) = missing.into_iter().next() {
+            return if leftover { self.take_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
+        }
+        if leftover {
+            return self.discard_leftover(&at, hashed);
+        }
+        let stamp = self.stamp()?;
+        self.report.new += 1;
+        let folder = self.replica.state.folder_row(at.folder)?;
+        let name = folder.name.clone();
+        if folder.state.is_some_and(|state| !state.present) {
+            self.tx.set_folder_state(at.folder, FolderState { stamp, present: true })?;
+        }
+        let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
+        self.replica.deliver(self.tx, delivery, &at).map(drop)
+    }
+
+    /// Whether a file was left by an interrupted join into an empty mail root.
+    fn is_leftover(&self, at: &Place) -> bool {
+        is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
+    }
+
+    /// What an interrupted join has left and the repeated one has no use for: cut off, or removed by the inviter meanwhile.
+    fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
+        let folder = self.replica.state.folder_row(at.folder)?.name.clone();
+        let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
+        let (origin, flags) = (Origin::Init, at.flags());
+        let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
+        self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
+    }
+
+    /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
+    /// it may be a file that somebody renamed just now: then it is left for the next scan.
+    pub(super) fn remove_unmatched(
+        &mut self,
+        folders: &BTreeMap<FolderKey, FolderScan>,
+        gone: HashMap<Digest, Vec<Gone>>,
+    ) -> Result<()> {
+        let state = &self.replica.state;
+        let mut removed: Vec<(EntryRow, FolderKey)> = Vec::new();
+        for gone in gone.into_values().flatten() {
+            let from = gone.from;
+            if !gone.row.entry.alive() {
+                continue;
+            }
+            if !self.overtaken || state.entry_at(&from)?.is_some() {
+                removed.push((gone.row, from.folder));
+            } else {
+                self.tx.set_place(gone.row.key, Some(&from))?;
+                self.unread.insert(from.folder);
+            }
+        }
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let mut counts: BTreeMap<FolderKey, u64> = BTreeMap::new();
+        for (_, folder) in &removed {
+            *counts.entry(*folder).or_default() += 1;
+        }
+        for (folder, count) in counts {
+            let name = &state.folder_row(folder)?.name;
+            guard(self.options.mass_delete, "scanning", name.as_str(), count, folders[&folder].known)?;
+        }
+        let stamp = self.stamp()?;
+        removed.sort_by_key(|(row, _)| row.key);
+        for (row, _) in removed {
+            let mut entry: Entry = row.entry.clone();
+            entry.remove(stamp);
+            self.tx.update_entry(&row, &entry)?;
+            self.report.removed += 1;
+        }
+        Ok(())
+    }
+
+    /// Entries whose file somebody had changed while it was to be changed from here: now that this is known, decide anew.
+    pub(super) fn reconsider(&mut self) -> Result<()> {
+        let state = &self.replica.state;
+        let mut after = None;
+        loop {
+            let batch = state.pending_batch(after, 256)?;
+            let Some((last, _)) = batch.last() else { return Ok(()) };
+            after = Some(last.key);
+            for (row, pending) in batch {
+                if pending == Pending::Reconsider {
+                    self.tx.clear_pending(row.key)?;
+                    self.replica.plan(self.tx, &row, &By::Here)?;
+                }
+            }
+        }
+    }
+}
+
+/// What is to be changed in an entry's flags where a copy of its message with other flags is found: all that either has are
+/// set. It is new mail only where both are.
+fn uniting(entry: &FlagSet, found: &FlagSet) -> Vec<(Flag, bool)> {
+    let mut changes: Vec<(Flag, bool)> =
+        found.difference(entry).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();
+    if entry.contains(&Flag::Recent) && !found.contains(&Flag::Recent) {
+        changes.push((Flag::Recent, false));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Flag::Recent;
+
+    const SEEN: Flag = Flag::Info(b'S');
+    const FLAGGED: Flag = Flag::Info(b'F');
+
+    #[test]
+    fn flags_of_two_copies_unite_and_new_mail_is_what_is_new_in_both() {
+        let table = [
+            (vec![], vec![], vec![]),
+            (vec![SEEN], vec![SEEN], vec![]),
+            (vec![SEEN], vec![], vec![]),
+            (vec![], vec![SEEN, FLAGGED], vec![(FLAGGED, true), (SEEN, true)]),
+            (vec![FLAGGED], vec![SEEN], vec![(SEEN, true)]),
+            (vec![Recent], vec![Recent], vec![]),
+            (vec![Recent], vec![], vec![(Recent, false)]),
+            (vec![Recent], vec![SEEN], vec![(SEEN, true), (Recent, false)]),
+            (vec![], vec![Recent], vec![]),
+            (vec![SEEN], vec![Recent], vec![]),
+        ];
+        for (entry, found, mut changes) in table {
+            let case = format!("{entry:?} and {found:?}");
+            let mut united = uniting(&entry.into_iter().collect(), &found.into_iter().collect());
+            united.sort();
+            changes.sort();
+            assert_eq!(united, changes, "{case}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Listing the folders that changed, beside what was last seen in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::discover::Discovery;
+use super::pass::{AHEAD, BATCH, Scan};
+use super::report::Depth;
+use crate::disk::hash_file;
+use crate::error::{Error, Result};
+use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
+use crate::maildir::{FileName, Sub};
+use crate::pool::{self, chunks};
+use crate::state::{EntryKey, FolderKey, Place};
+
+/// How often a folder that keeps changing is listed before its vanished files are left for the next scan.
+const ROUNDS: usize = 8;
+
+/// What one folder's listing showed.
+#[derive(Debug, Default)]
+pub(super) struct FolderScan {
+    pub(super) dir: PathBuf,
+    /// Files that were last seen here.
+    pub(super) known: u64,
+    /// Entries whose file isn't here any more.
+    pub(super) gone: Vec<EntryKey>,
+    /// Entries whose file has another name of the same base.
+    pub(super) renamed: Vec<(EntryKey, Place)>,
+    pub(super) times: CleanTimes,
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug)]
+enum ListError {
+    Disk(io::Error),
+    State(Error),
+}
+
+impl From<Error> for ListError {
+    fn from(error: Error) -> Self {
+        Self::State(error)
+    }
+}
+
+impl Scan<'_> {
+    /// Lists the folders that changed, until what vanished from them can be believed.
+    pub(super) fn list(
+        &mut self,
+        discovery: &Discovery,
+        vanished: Vec<FolderKey>,
+    ) -> Result<BTreeMap<FolderKey, FolderScan>> {
+        let state = &self.replica.state;
+        let mut dirs = BTreeMap::new();
+        for (name, dir) in &discovery.folders {
+            dirs.insert(self.tx.folder(name)?, dir.clone());
+        }
+        let mut wanted = BTreeSet::new();
+        for name in &self.options.folders {
+            let key = state.find_folder(name).filter(|key| dirs.contains_key(key) || vanished.contains(key));
+            wanted.insert(key.ok_or_else(|| {
+                Error::usage(format!("scanning {name}: there is no such folder"))
+                    .advise("name folders as `mailsync status` lists them")
+            })?);
+        }
+        let mut folders: BTreeMap<FolderKey, FolderScan> = BTreeMap::new();
+        let mut started = false;
+        for round in 0..ROUNDS {
+            let somebody_vanished = !vanished.is_empty() || folders.values().any(|folder| !folder.gone.is_empty());
+            let scope = (!wanted.is_empty() && !somebody_vanished).then_some(&wanted);
+            let (due, wait) = self.due(&mut dirs, &folders, scope, somebody_vanished)?;
+            if due.is_empty() {
+                break;
+            }
+            if !started {
+                state.clear_found()?;
+                started = true;
+                for key in &vanished {
+                    folders.insert(*key, self.vanished_folder(*key)?);
+                }
+            }
+            if let Some(wait) = wait {
+                std::thread::sleep(wait);
+            }
+            for key in due {
+                let earlier = folders.get(&key).map(|folder| folder.times);
+                match self.list_folder(key, &dirs[&key], earlier) {
+                    Ok(folder) => {
+                        folders.insert(key, folder);
+                    }
+                    Err(ListError::Disk(error)) => {
+                        self.problem("listing", &dirs[&key], &error);
+                        folders.remove(&key);
+                        dirs.remove(&key);
+                    }
+                    Err(ListError::State(error)) => return Err(error),
+                }
+            }
+            if round + 1 == ROUNDS {
+                // As long as some folder doesn't come to rest, what vanished may be on its way there: it is left for the
+                // next scan.
+                if folders.values().any(|folder| !folder.quiet) {
+                    for folder in folders.values_mut() {
+                        folder.gone.clear();
+                    }
+                }
+            }
+        }
+        if !started {
+            state.clear_found()?;
+            for key in vanished {
+                folders.insert(key, self.vanished_folder(key)?);
+            }
+        }
+        Ok(folders)
+    }
+
+    /// The folders that are to be listed now, and how long to wait before, so that the listing can be clean.
+    fn due(
+        &mut self,
+        dirs: &mut BTreeMap<FolderKey, PathBuf>,
+        folders: &BTreeMap<FolderKey, FolderScan>,
+        scope: Option<&BTreeSet<FolderKey>>,
+        somebody_vanished: bool,
+    ) -> Result<(Vec<FolderKey>, Option<Duration>)> {
+        let now = wall_clock();
+        let (mut due, mut wait) = (Vec::new(), None);
+        let mut hidden = Vec::new();
+        for (&key, dir) in dirs.iter() {
+            if scope.is_some_and(|scope| !scope.contains(&key)) {
+                continue;
+            }
+            let times = match stat_folder(&*self.replica.world.disk, dir) {
+                Ok(times) => times,
+                Err(error) => {
+                    self.problem("looking at", dir, &error);
+                    hidden.push(key);
+                    continue;
+                }
+            };
+            let is_due = match folders.get(&key) {
+                // Something vanished: nothing may have changed anywhere since it was listed.
+                Some(folder) if somebody_vanished => folder.times.found != Some(times) || !folder.quiet,
+                Some(_) => false,
+                None => {
+                    self.options.depth == Depth::Contents || self.replica.state.folder_row(key)?.clean != Some(times)
+                }
+            };
+            if is_due {
+                due.push(key);
+                let unsettled = times.new.iter().chain(&times.cur).filter_map(|&time| unsettled_for(time, now));
+                wait = wait.max(unsettled.max().filter(|rest| {
+                    // A first listing waits for the fine clock only; the coarse one is waited for when something vanished.
+                    folders.contains_key(&key) || *rest <= Duration::from_millis(20)
+                }));
+            }
+        }
+        for key in hidden {
+            dirs.remove(&key);
+        }
+        Ok((due, wait))
+    }
+
+    /// All files of a folder whose directory is gone.
+    fn vanished_folder(&self, key: FolderKey) -> Result<FolderScan> {
+        let mut folder = FolderScan { quiet: true, ..FolderScan::default() };
+        self.replica.state.files_in(key, |entry, _, _| {
+            folder.gone.push(entry);
+            folder.known += 1;
+            Ok(())
+        })?;
+        Ok(folder)
+    }
+
+    /// Compares a folder's listing with what was last seen there. Both are sorted, and are gone through side by side.
+    fn list_folder(
+        &mut self,
+        key: FolderKey,
+        dir: &Path,
+        earlier: Option<CleanTimes>,
+    ) -> std::result::Result<FolderScan, ListError> {
+        let state = &self.replica.state;
+        state.remove_found(key)?;
+        let listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
+        self.report.folders_read += 1;
+        let mut folder =
+            FolderScan { dir: dir.to_owned(), times: listing.times, quiet: listing.quiet, ..FolderScan::default() };
+        let mut vanished: HashMap<Vec<u8>, Vec<EntryKey>> = HashMap::new();
+        let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
+        let mut present = listing.iter().peekable();
+        let deep = self.options.depth == Depth::Contents;
+        let mut to_verify = Vec::new();
+        state.files_in(key, |entry, sub, name| {
+            folder.known += 1;
+            while let Some(found) = present.next_if(|&found| found < (name, sub)) {
+                appeared.push(found);
+            }
+            if present.next_if(|&found| found == (name, sub)).is_none() {
+                vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
+            } else if deep {
+                to_verify.push((entry, sub, name.to_vec()));
+            }
+            Ok(())
+        })?;
+        appeared.extend(present);
+        for (name, sub) in appeared {
+            // Same folder, same base: the same file with other flags. It need not be read again.
+            let base = FileName::parse(name).base();
+            let entry = if vanished.is_empty() { None } else { vanished.get_mut(base).and_then(Vec::pop) };
+            match entry {
+                Some(entry) => folder.renamed.push((entry, Place { folder: key, sub, name: name.to_vec() })),
+                None => state.add_found(key, sub, name)?,
+            }
+        }
+        folder.gone = vanished.into_values().flatten().collect();
+        folder.gone.sort_unstable();
+        if deep {
+            self.verify(key, dir, to_verify, &mut folder)?;
+        }
+        Ok(folder)
+    }
+
+    /// Reads files whose names are known. One that was edited in place is a message that vanished and another that came.
+    fn verify(
+        &mut self,
+        key: FolderKey,
+        dir: &Path,
+        files: Vec<(EntryKey, Sub, Vec<u8>)>,
+        folder: &mut FolderScan,
+    ) -> Result<()> {
+        let replica = self.replica;
+        let progress = replica.world.meter.begin("reading messages", files.len() as u64);
+        let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
+            let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
+                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
+                (entry, sub, name, result)
+            };
+            batch.into_iter().map(hash).collect::<Vec<_>>()
+        };
+        let mut batches = chunks(files.into_iter(), BATCH as usize);
+        pool::in_order(
+            AHEAD,
+            || Ok(batches.next()),
+            work,
+            |results| {
+                progress.advance(results.len() as u64);
+                for (entry, sub, name, result) in results {
+                    self.report.messages_read += 1;
+                    match result {
+                        Ok(hashed) => {
+                            let row = replica.state.entry(entry)?;
+                            if row.is_some_and(|row| row.id.digest != hashed.digest) {
+                                folder.gone.push(entry);
+                                replica.state.add_found(key, sub, &name)?;
+                            }
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => {
+                            self.unread.insert(key);
+                            self.problem("reading", path_in(dir, sub, &name), &error);
+                        }
+                    }
+                }
+                Ok(())
+            },
+        )
+    }
+
+    pub(super) fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
+        let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
+        self.tx.set_clean_listing(key, clean)
+    }
+}

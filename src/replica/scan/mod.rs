@@ -1,0 +1,105 @@
+//! The scan: make the state follow the disk.
+//!
+//! Three-way: what is on disk is compared with what was last seen there; where the two differ, somebody here changed
+//! something, and the registers are written with a new stamp. In steps: find the folders; list those that changed; settle
+//! what vanished; hash what is new; match the two; write. All of it is one transaction.
+
+mod discover;
+mod folders;
+mod follow;
+mod list;
+mod pass;
+mod report;
+
+use std::collections::BTreeSet;
+
+use super::Replica;
+use super::safety::DryRun;
+use super::transaction::Transaction;
+use crate::error::Result;
+use crate::model::Origin;
+use crate::state::RootBefore;
+use pass::Scan;
+pub use report::{Depth, ScanOptions, ScanReport};
+
+impl Replica {
+    /// Makes the state follow the disk, and the disk follow what becomes of it.
+    ///
+    /// # Errors
+    /// Refused when the mail root is missing or empty although it held mail, or when more than half of a large folder would
+    /// be removed. A folder that can't be read is a problem in the report, not an error.
+    pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
+        let tx = self.begin()?;
+        let report = self.scan_within(&tx, options, None)?;
+        if options.run == DryRun::No {
+            if report.has_changes() {
+                tx.record(self.now(), "scan", None, &report.to_string())?;
+            }
+            tx.commit()?;
+            self.materialise()?;
+        }
+        Ok(report)
+    }
+
+    /// The scan itself. `join` says that it is part of one, and what the mail root held before that.
+    pub(super) fn scan_within(
+        &self,
+        tx: &Transaction<'_>,
+        options: &ScanOptions,
+        join: Option<RootBefore>,
+    ) -> Result<ScanReport> {
+        let mut scan = Scan {
+            replica: self,
+            tx,
+            options,
+            join,
+            report: ScanReport::default(),
+            stamp: None,
+            unread: BTreeSet::new(),
+            overtaken: false,
+            // Where removals were forgotten, flags of then that somebody still remembers must not unite with those of old
+            // mail: they may be those of an entry that was removed.
+            origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
+                Origin::Init
+            } else {
+                Origin::Delivery
+            },
+        };
+        scan.run()?;
+        Ok(scan.report)
+    }
+}
+
+impl Scan<'_> {
+    fn run(&mut self) -> Result<()> {
+        let replica = self.replica;
+        replica.check_mail_root()?;
+        let discovery = replica.discover(self.tx)?;
+        self.check_root_is_not_empty(&discovery)?;
+        for (dir, error) in &discovery.unreadable {
+            self.problem("searching for folders in", replica.mail_root().join(dir), error);
+        }
+        for dir in &discovery.nameless {
+            let advice = if dir.as_os_str().is_empty() {
+                "is a Maildir itself, which config.toml denies: set inbox_at_root there, or move that mail"
+            } else {
+                "can't be the name of a folder, and the mail in it stays here: rename it, then scan again"
+            };
+            replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
+        }
+        let vanished = self.follow_folders(&discovery)?;
+        let mut folders = self.list(&discovery, vanished)?;
+        let mut gone = self.take_gone(&mut folders)?;
+        self.follow_renamed(&folders)?;
+        self.follow_found(&folders, &mut gone)?;
+        self.remove_unmatched(&folders, gone)?;
+        for (key, folder) in &folders {
+            self.record_listing(*key, folder)?;
+        }
+        self.reconsider()?;
+        if self.options.folders.is_empty() && self.origin == Origin::Init {
+            self.tx.initial_scan_done()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! What one scan works on, and what all of its steps share.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use super::report::{ScanOptions, ScanReport};
+use crate::error::{Error, Result};
+use crate::model::{Origin, Stamp};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{FolderKey, RootBefore};
+
+/// How many files a hashing thread takes at a time.
+pub(super) const BATCH: u32 = 32;
+/// How many of these batches are under way.
+pub(super) const AHEAD: u64 = 64;
+
+/// A scan under way.
+pub(super) struct Scan<'r> {
+    pub(super) replica: &'r Replica,
+    pub(super) tx: &'r Transaction<'r>,
+    pub(super) options: &'r ScanOptions,
+    pub(super) join: Option<RootBefore>,
+    pub(super) report: ScanReport,
+    pub(super) stamp: Option<Stamp>,
+    pub(super) origin: Origin,
+    /// Folders that are to be listed again by the next scan: files in them were found, and could not be read.
+    pub(super) unread: BTreeSet<FolderKey>,
+    /// Whether a file that was found had another name when it was to be read: it may be one that vanished elsewhere.
+    pub(super) overtaken: bool,
+}
+
+impl Scan<'_> {
+    /// All changes that one scan finds carry one stamp.
+    pub(super) fn stamp(&mut self) -> Result<Stamp> {
+        if let Some(stamp) = self.stamp {
+            return Ok(stamp);
+        }
+        let stamp = self.tx.issue(self.replica.now())?;
+        self.stamp = Some(stamp);
+        Ok(stamp)
+    }
+
+    /// Something could not be looked at; the scan goes on.
+    pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
+            _ => "scan again; if it stays, check the disk",
+        };
+        self.report.problems.push(Error::io(doing, &path.into(), error).advise(advice));
+    }
+}

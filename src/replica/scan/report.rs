@@ -1,0 +1,76 @@
+//! What to scan and how, and what was found.
+
+use crate::error::Error;
+use crate::model::FolderName;
+use crate::replica::safety::{DryRun, MassDelete};
+use crate::text::plural;
+
+/// How thoroughly files are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// A file whose name is known is not read again.
+    #[default]
+    Names,
+    /// Every file is read, so that edits in place are found.
+    Contents,
+}
+
+/// What to scan, and how.
+#[derive(Clone, Debug, Default)]
+pub struct ScanOptions {
+    /// The folders to look at; all of them if empty.
+    pub folders: Vec<FolderName>,
+    /// How thoroughly.
+    pub depth: Depth,
+    /// Whether to change the state.
+    pub run: DryRun,
+    /// Whether it may remove much.
+    pub mass_delete: MassDelete,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, Default)]
+pub struct ScanReport {
+    /// Messages that came.
+    pub new: u64,
+    /// Entries that are in another folder.
+    pub moved: u64,
+    /// Entries with other flags.
+    pub flagged: u64,
+    /// Entries that are gone.
+    pub removed: u64,
+    /// Files that were found for entries that had none.
+    pub adopted: u64,
+    /// Folders that were made.
+    pub folders_made: u64,
+    /// Folders that were removed.
+    pub folders_removed: u64,
+    /// Folders whose listing was read.
+    pub folders_read: u64,
+    /// Messages that were read.
+    pub messages_read: u64,
+    /// What could not be looked at; everything else was.
+    pub problems: Vec<Error>,
+}
+
+impl ScanReport {
+    /// Whether somebody here changed something.
+    pub fn has_changes(&self) -> bool {
+        self.new + self.moved + self.flagged + self.removed + self.adopted + self.folders_made + self.folders_removed
+            > 0
+    }
+}
+
+impl std::fmt::Display for ScanReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
+        if self.adopted > 0 {
+            write!(f, ", {} found again", self.adopted)?;
+        }
+        if self.folders_made + self.folders_removed > 0 {
+            let (made, removed) = (plural(self.folders_made, "folder"), plural(self.folders_removed, "folder"));
+            write!(f, ", {made} made, {removed} removed")?;
+        }
+        Ok(())
+    }
+}
