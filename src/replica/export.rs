@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Replica;
-use super::blobs::older_than;
+use super::jobs::older_than;
 use super::transaction::Transaction;
 use crate::bundle::{
     Counts, Invitation, Kind, Manifest, Options, RecordSpool, ReplicaId, Sealed, Sender, SpooledJobs, SpooledRecords,

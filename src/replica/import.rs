@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Replica;
-use super::blobs::Aside;
-use super::jobs::JobNews;
+use super::jobs::{Aside, JobNews};
 use super::join::Before;
-use super::materialise::Progress as Made;
+use super::materialise::DiskWork as Made;
 use super::scan::{MassDelete, Run, ScanOptions, ScanReport, guard};
 use super::transaction::Transaction;
 use crate::bundle::{self, Kind, Manifest, MessagesPart, PublicKey, Reader, Record, Stream};

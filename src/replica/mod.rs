@@ -4,7 +4,6 @@
 //! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
 //! anything is stored the state's.
 
-mod blobs;
 mod directory;
 mod discover;
 mod doctor;
@@ -18,8 +17,6 @@ mod join;
 mod materialise;
 mod peers;
 mod purge;
-mod relocate;
-mod run;
 mod scan;
 mod status;
 mod transaction;
@@ -36,10 +33,9 @@ pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;
 pub use invite::InviteOptions;
-pub use jobs::{JobResult, JobStanding, Told};
+pub use jobs::{JobResult, JobRun, JobStanding, Told};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
-pub use run::JobRun;
 pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};

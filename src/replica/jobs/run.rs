@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Replica;
-use super::jobs::{Asked, Told, head, open_body};
-use super::transaction::Transaction;
+use super::body::{Asked, Told, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
+use crate::bundle::{JobId, Report, Sealed, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
+use crate::replica::Replica;
 use crate::state::{Job, StatementKind};
 
 /// How long the lock is waited for when it is known that somebody else is about to give it back.
@@ -238,30 +237,6 @@ impl Replica {
         tx.record(self.now(), "jobs run", Some(peer), &text)?;
         tx.commit()?;
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
-    }
-
-    /// Settles a job without running its program.
-    pub(super) fn conclude(&self, tx: &Transaction<'_>, job: &Job, state: JobState, reason: &str) -> Result<()> {
-        let report = self.report_on(job.key)?;
-        let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
-        let result = self.seal_result(job, &told, b"", b"")?;
-        let attempt = report.map_or(1, |report| report.attempt);
-        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
-        self.say(tx, job, &Statement::Report(report))?;
-        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
-    }
-
-    fn seal_result(&self, job: &Job, told: &Told, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
-        let (line, _) = self.request_of(job)?;
-        let requester: PublicKey =
-            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
-        let head = head(told);
-        self.seal_blob(&[requester, self.public_key()], |out| {
-            let mut write = |bytes: &[u8]| out.write_all(bytes);
-            write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
-                Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")
-            })
-        })
     }
 
     /// Lets other commands work on the replica while this is done.
