@@ -3,9 +3,9 @@
 use std::io::{BufRead, Read};
 
 use super::{report_in, request_in};
-use crate::bundle::{JobId, JobLine, PublicKey, Report, Statement, limits};
+use crate::bundle::{JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{JobState, Knowledge, Stamp};
+use crate::model::{Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
@@ -91,56 +91,78 @@ impl Replica {
         line: &JobLine,
         knowledge: &Knowledge,
     ) -> Result<Option<Heard>> {
-        let state = &self.state;
         let ignored = Ok(Some(Heard::default()));
-        match statement {
-            Statement::Request(request) => {
-                let id = JobId::of(&line.signed);
-                if let Some(job) = state.job_by_id(&id)? {
-                    return Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some);
-                }
-                let me = self.public_key().id();
-                // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that
-                // it has not run must not get lost.
-                let past = state.was_finished(&id)? || (request.target != me && knowledge.covers(line.stamp));
-                if request.knows.len() > limits::JOB_INCARNATIONS {
-                    return Ok(None);
-                }
-                if past {
-                    return ignored;
-                }
+        let (job, kind, counts) = match statement {
+            Statement::Request(request) => return self.hear_request(tx, request, line, knowledge),
+            Statement::Cancel(cancel) => {
+                let Some(job) = self.state.job_by_id(&cancel.job)? else { return ignored };
+                let known = self.state.statement(job.key, StatementKind::Cancel)?.is_some();
+                let signer = if signer.id() == job.requester { Signer::Entitled } else { Signer::Other };
+                let counts = which_counts(Hearing::Cancel { signer, known });
+                (job, StatementKind::Cancel, counts)
+            }
+            Statement::Report(report) => {
+                let Some(job) = self.state.job_by_id(&report.job)? else { return ignored };
+                let signer = if signer.id() == job.target { Signer::Entitled } else { Signer::Other };
+                let known = self.state.statement(job.key, StatementKind::Report)?;
+                let counts = which_counts(Hearing::Report {
+                    signer,
+                    known: known.as_ref().map(ranked).transpose()?,
+                    new: Ranked { rank: report.rank(), signed: &line.signed },
+                });
+                (job, StatementKind::Report, counts)
+            }
+        };
+        match counts {
+            Ruling::NoSay => Ok(None),
+            Ruling::Known => ignored,
+            Ruling::Same => Self::raise_stamp(tx, job.key, kind, line.stamp).map(Some),
+            Ruling::New => {
+                let finished = match statement {
+                    Statement::Report(report) => {
+                        self.take_report(tx, &job, line, report)?;
+                        report.state.is_final().then_some(job.key)
+                    }
+                    _ => {
+                        tx.set_statement(job.key, kind, line)?;
+                        None
+                    }
+                };
+                Ok(Some(Heard { changed: Some(job.key), finished }))
+            }
+        }
+    }
+
+    /// Takes a request whose signature holds. `None` if it asks with more than a request may hold.
+    fn hear_request(
+        &self,
+        tx: &Transaction<'_>,
+        request: &Request,
+        line: &JobLine,
+        knowledge: &Knowledge,
+    ) -> Result<Option<Heard>> {
+        let id = JobId::of(&line.signed);
+        let job = self.state.job_by_id(&id)?;
+        if job.is_none() && request.knows.len() > limits::JOB_INCARNATIONS {
+            return Ok(None);
+        }
+        let memory = if job.is_some() {
+            Memory::Recorded
+        } else if self.state.was_finished(&id)? {
+            Memory::Finished
+        } else if knowledge.covers(line.stamp) {
+            Memory::Covered
+        } else {
+            Memory::New
+        };
+        let role = if request.target == self.public_key().id() { Role::Target } else { Role::Other };
+        match (which_counts(Hearing::Request { memory, role }), job) {
+            (Ruling::Same, Some(job)) => Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some),
+            (Ruling::New, _) => {
                 let key = self.insert_request(tx, line, request, None)?;
                 Ok(Some(Heard { changed: Some(key), finished: None }))
             }
-            Statement::Cancel(cancel) => {
-                let Some(job) = state.job_by_id(&cancel.job)? else { return ignored };
-                if signer.id() != job.requester {
-                    return Ok(None);
-                }
-                if state.statement(job.key, StatementKind::Cancel)?.is_some() {
-                    return Self::raise_stamp(tx, job.key, StatementKind::Cancel, line.stamp).map(Some);
-                }
-                tx.set_statement(job.key, StatementKind::Cancel, line)?;
-                Ok(Some(Heard { changed: Some(job.key), finished: None }))
-            }
-            Statement::Report(report) => {
-                let Some(job) = state.job_by_id(&report.job)? else { return ignored };
-                if signer.id() != job.target {
-                    return Ok(None);
-                }
-                if let Some(known) = state.statement(job.key, StatementKind::Report)? {
-                    let before = report_in(&known)?;
-                    if known.signed == line.signed {
-                        return Self::raise_stamp(tx, job.key, StatementKind::Report, line.stamp).map(Some);
-                    }
-                    if (before.rank(), &known.signed) > (report.rank(), &line.signed) {
-                        return ignored;
-                    }
-                }
-                self.take_report(tx, &job, line, report)?;
-                let finished = report.state.is_final().then_some(job.key);
-                Ok(Some(Heard { changed: Some(job.key), finished }))
-            }
+            _ => Ok(Some(Heard::default())),
         }
     }
 
@@ -215,4 +237,9 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+/// The report that has counted until now, as far as it matters which of two does.
+fn ranked(known: &JobLine) -> Result<Ranked<'_>> {
+    Ok(Ranked { rank: report_in(known)?.rank(), signed: &known.signed })
 }

@@ -171,3 +171,95 @@ fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Res
 pub(super) fn other_id(id: &EntryId) -> EntryId {
     EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::Sub;
+    use crate::model::{Clock, Digest, Flag, Incarnation, Mtime};
+
+    const SEEN: Flag = Flag::Info(b'S');
+    const FLAGGED: Flag = Flag::Info(b'F');
+
+    fn folder(number: i64) -> FolderKey {
+        FolderKey::example(number)
+    }
+
+    fn at(folder: FolderKey, name: &str) -> Place {
+        let sub = if name.contains(':') { Sub::Cur } else { Sub::New };
+        Place { folder, sub, name: name.as_bytes().to_vec() }
+    }
+
+    /// An entry of the message "mail" with these flags, and with its file there.
+    fn row(flags: &[Flag], at: Option<Place>) -> EntryRow {
+        let name: FolderName = FolderName::inbox();
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        let flags = flags.iter().cloned().collect();
+        let entry = Entry::delivered(None, Origin::Delivery, stamp, name.clone(), &flags, 4, Mtime::new(7, 0));
+        let id = EntryId { digest: Digest::of(b"mail"), birth: name, ordinal: 0 };
+        EntryRow { key: EntryKey::example(1), id, entry, at }
+    }
+
+    /// The name that derives from the entry's id, or the one that comes so many after it.
+    fn own_name(row: &EntryRow, after: usize) -> String {
+        let id = (0..after).fold(row.id.clone(), |id, _| other_id(&id));
+        delivered_base(&id, row.entry.mtime, row.entry.size, "laptop")
+    }
+
+    fn decided(row: &EntryRow, folder: Option<FolderKey>, taken: &[Place]) -> Intent {
+        decide(row, folder, "laptop", |place| Ok(taken.contains(place))).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_moved_only_if_its_folder_or_its_flags_are_others() {
+        let (inbox, work) = (folder(1), folder(2));
+        let long = "x".repeat(NAME_MAX - 3);
+        let own = |suffix: &str| own_name(&row(&[], None), 0) + suffix;
+        for (flags, from, wanted, taken, to) in [
+            (&[SEEN][..], at(inbox, "a:2,S"), inbox, None, None),
+            (&[Flag::Recent], at(inbox, "a"), inbox, None, None),
+            (&[SEEN], at(inbox, "a"), inbox, None, Some(at(inbox, "a:2,S"))),
+            (&[SEEN], at(inbox, "a:2,"), inbox, None, Some(at(inbox, "a:2,S"))),
+            (&[], at(inbox, "a:2,S"), inbox, None, Some(at(inbox, "a:2,"))),
+            // The name that it would keep is another's, or has no room for the flags.
+            (&[SEEN], at(inbox, "a:2,"), inbox, Some(at(inbox, "a:2,S")), Some(at(inbox, &own(":2,S")))),
+            (&[SEEN], at(inbox, &long), inbox, None, Some(at(inbox, &own(":2,S")))),
+            // In another folder it gets a name of our own, whatever it was called.
+            (&[SEEN], at(inbox, "a:2,S"), work, None, Some(at(work, &own(":2,S")))),
+            (&[SEEN], at(inbox, "a:2,"), work, None, Some(at(work, &own(":2,S")))),
+        ] {
+            let expected = to.map_or(Intent::Nothing, |to| Intent::Move { from: from.clone(), to });
+            let taken: Vec<Place> = taken.into_iter().collect();
+            assert_eq!(decided(&row(flags, Some(from.clone())), Some(wanted), &taken), expected, "{flags:?} {from:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_file_awaits_its_contents_and_what_was_removed_goes_to_the_trash() {
+        let inbox = folder(1);
+        let there = at(inbox, "a:2,S");
+        let (with, without) = (row(&[SEEN], Some(there.clone())), row(&[SEEN], None));
+        let own = at(inbox, &(own_name(&without, 0) + ":2,S"));
+        assert_eq!(decided(&without, Some(inbox), &[]), Intent::Await(own));
+        assert_eq!(decided(&without, None, &[]), Intent::Forget);
+        assert_eq!(decided(&with, None, &[]), Intent::Discard { from: there });
+    }
+
+    #[test]
+    fn a_message_is_put_under_the_first_name_that_no_other_entry_has() {
+        let inbox = folder(1);
+        let row = row(&[FLAGGED], None);
+        let name = |after| at(inbox, &(own_name(&row, after) + ":2,F"));
+        let elsewhere = Place { folder: folder(2), ..name(0) };
+        for (taken, expected) in [
+            (vec![], name(0)),
+            (vec![elsewhere], name(0)),
+            (vec![name(1)], name(0)),
+            (vec![name(0)], name(1)),
+            (vec![name(0), name(1), name(2)], name(3)),
+        ] {
+            let put = place(&row.id, &row.entry, inbox, "laptop", |place| Ok(taken.contains(place))).unwrap();
+            assert_eq!(put, expected);
+        }
+    }
+}
