@@ -33,7 +33,7 @@ pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Verdict};
 pub use init::InitOptions;
 pub use invite::InviteOptions;
-pub use jobs::{JobResult, JobRun, JobStanding, Told};
+pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
 pub use scan::{Depth, MassDelete, Run, ScanOptions, ScanReport};

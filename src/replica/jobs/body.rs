@@ -10,7 +10,7 @@ use crate::bundle::{PrivateKey, ReplicaId, unseal};
 
 /// What a job's sealed body begins with: one line of JSON. Standard input follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct JobBody {
     /// Who asks: nobody can pass the body off as their own and have its output told to them.
     pub requester: ReplicaId,
     /// The command and its arguments.
@@ -19,7 +19,7 @@ pub(super) struct Asked {
 
 /// What a report's sealed result begins with: one line of JSON. Standard output follows, then standard error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct JobReportBody {
     /// Why it was not done, in words.
     pub reason: Option<String>,
     /// When the program was started: milliseconds since 1970 UTC.
@@ -37,7 +37,7 @@ pub struct Told {
 }
 
 /// The length of the line that a body begins with, in bytes. More than an operating system lets a command line be.
-pub(super) const ASKED_BYTES: u64 = 4 << 20;
+pub(super) const BODY_BYTES: u64 = 4 << 20;
 /// The length of the line that a result begins with, in bytes.
 pub(super) const RESULT_BYTES: u64 = 64 << 10;
 
@@ -59,8 +59,8 @@ pub(super) fn read_head<T: for<'de> Deserialize<'de>>(reader: &mut impl BufRead,
 }
 
 /// Opens a body that was sealed for this key, and reads what it begins with.
-pub(super) fn open_body(key: &PrivateKey, path: &Path) -> io::Result<(Asked, impl BufRead + use<>)> {
+pub(super) fn open_body(key: &PrivateKey, path: &Path) -> io::Result<(JobBody, impl BufRead + use<>)> {
     let mut reader = io::BufReader::new(unseal(key, fs::File::open(path)?)?);
-    let asked = read_head(&mut reader, ASKED_BYTES)?;
+    let asked = read_head(&mut reader, BODY_BYTES)?;
     Ok((asked, reader))
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::body::{Told, head};
+use super::body::{JobReportBody, head};
 use super::standing::JobStanding;
 use crate::bundle::{Cancel, JobId, JobLine, PublicKey, Report, Request, Sealed, Statement};
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ impl Replica {
     /// Settles a job without running its program.
     pub(super) fn conclude(&self, tx: &Transaction<'_>, job: &Job, state: JobState, reason: &str) -> Result<()> {
         let report = self.report_on(job.key)?;
-        let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
+        let told = JobReportBody { reason: Some(reason.to_owned()), ..JobReportBody::default() };
         let result = self.seal_result(job, &told, b"", b"")?;
         let attempt = report.map_or(1, |report| report.attempt);
         let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
@@ -131,7 +131,7 @@ impl Replica {
         tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
     }
 
-    pub(super) fn seal_result(&self, job: &Job, told: &Told, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
+    pub(super) fn seal_result(&self, job: &Job, told: &JobReportBody, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
         let (line, _) = self.request_of(job)?;
         let requester: PublicKey =
             line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;

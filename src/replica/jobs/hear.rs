@@ -13,6 +13,7 @@ use crate::text::plural;
 
 /// Of so many jobs that went wrong a person is told one by one.
 const MOST_TOLD: u64 = 10;
+
 /// What a statement has changed.
 #[derive(Debug, Default)]
 pub(super) struct Heard {

@@ -10,7 +10,7 @@ mod send;
 mod standing;
 
 pub(super) use attachments::{Aside, older_than};
-pub use body::Told;
+pub use body::JobReportBody;
 pub(super) use hear::JobNews;
 pub use run::JobRun;
 pub use standing::{JobResult, JobStanding};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::attachments::{files_in, make_private};
-use super::body::{ASKED_BYTES, Asked, head};
+use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
 use crate::disk::{Durability, remove_if_there, write_new};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::replica::Replica;
 
 /// A job that was asked for here, before it is in the state: a file in the outbox.
 #[derive(Debug, Serialize, Deserialize)]
-struct Posted {
+struct OutboxFile {
     signed: String,
     signature: String,
     command: Vec<String>,
@@ -37,9 +37,9 @@ impl Replica {
             }
             return Err(self.unknown_peer(peer));
         };
-        let asked = Asked { requester: self.public_key().id(), command: command.to_vec() };
+        let asked = JobBody { requester: self.public_key().id(), command: command.to_vec() };
         let head = head(&asked);
-        if head.len() as u64 > ASKED_BYTES {
+        if head.len() as u64 > BODY_BYTES {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
                 .advise("give less than 4 MiB of them; what is long belongs on standard input"));
         }
@@ -83,7 +83,7 @@ impl Replica {
     fn post(&self, request: &Request, command: &[String]) -> Result<JobId> {
         let line = self.sign(Stamp::ZERO, &Statement::Request(request.clone()))?;
         let id = JobId::of(&line.signed);
-        let posted = Posted { signed: line.signed, signature: line.signature, command: command.to_vec() };
+        let posted = OutboxFile { signed: line.signed, signature: line.signature, command: command.to_vec() };
         let bytes = serde_json::to_vec(&posted).expect("strings have a JSON form");
         let dir = self.home.outbox();
         make_private(&*self.world.disk, &dir)?;
@@ -122,7 +122,7 @@ impl Replica {
         let wrong = |error: &dyn std::fmt::Display| {
             Error::io("reading the queued job", path, error).advise("it was not queued; ask again")
         };
-        let posted: Posted = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        let posted: OutboxFile = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
         let line = JobLine { stamp: Stamp::ZERO, signed: posted.signed, signature: posted.signature };
         match line.statement().map_err(|error| wrong(&error))? {
             Statement::Request(request) => Ok((line, request, posted.command)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::body::{Asked, Told, open_body};
+use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
 use crate::bundle::{JobId, Report, Sealed, Statement};
 use crate::error::{Error, Result};
@@ -180,7 +180,7 @@ impl Replica {
     }
 
     /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
-    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<Asked> {
+    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<JobBody> {
         let mut hasher = Sha256::new();
         let mut file = std::fs::File::open(path)?;
         io::copy(&mut file, &mut hasher)?;
@@ -192,7 +192,15 @@ impl Replica {
         Ok(asked)
     }
 
-    fn run_job(&self, job: &Job, asked: &Asked, rule: &Rule, attempt: u32, peer: &str, body: &Path) -> Result<JobRun> {
+    fn run_job(
+        &self,
+        job: &Job,
+        asked: &JobBody,
+        rule: &Rule,
+        attempt: u32,
+        peer: &str,
+        body: &Path,
+    ) -> Result<JobRun> {
         let timeout = rule.timeout().map_err(Error::usage)?;
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
@@ -216,7 +224,7 @@ impl Replica {
             Ended::TimedOut => format!("it took longer than {} and was ended", rule.timeout),
             ref other => other.to_string(),
         });
-        let told = Told {
+        let told = JobReportBody {
             reason: reason.clone(),
             started: Some(started),
             ended: Some(self.now()),
@@ -259,7 +267,7 @@ fn not_started(error: &io::Error) -> Finished {
     Finished { ended, stdout: Output::default(), stderr: Output::default() }
 }
 
-fn launch(job: &Job, asked: &Asked, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
+fn launch(job: &Job, asked: &JobBody, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
     let mut env = clean_environment();
     let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
     env.push(("MAILSYNC_PEER".into(), peer.into()));

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Knowledge};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::Said;
+use crate::state::StoredStatement;
 
 impl Replica {
     /// What is said about jobs and that `base` doesn't cover, with what it needs and is not listed yet: each once.
@@ -20,7 +20,7 @@ impl Replica {
         mut list: impl FnMut(&Sealed, u64) -> Result<()>,
     ) -> Result<Option<SpooledJobs>> {
         let mut spool = JobSpool::new(self.home.state_dir());
-        self.state.said_since(base, |Said { job, line, .. }| {
+        self.state.said_since(base, |StoredStatement { job, line, .. }| {
             spool.push(&line.encode()).map_err(|error| spooling(&error))?;
             let (sealed, made) = match said(&line)? {
                 Statement::Request(request) => {

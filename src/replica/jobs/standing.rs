@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 
-use super::body::{RESULT_BYTES, Told, open_body, read_head};
+use super::body::{JobReportBody, RESULT_BYTES, open_body, read_head};
 use crate::bundle::{JobId, Sealed, unseal};
 use crate::error::{Error, Result};
 use crate::model::{JobState, Knowledge};
@@ -12,6 +12,7 @@ use crate::state::{Job, StatementKind};
 
 /// How many jobs are looked at in one go.
 const BATCH: u32 = 256;
+
 /// How a job stands, for people.
 #[derive(Clone, Debug)]
 pub struct JobStanding {
@@ -45,7 +46,7 @@ pub struct JobStanding {
 #[derive(Clone, Debug, Default)]
 pub struct JobResult {
     /// The reason and the times.
-    pub told: Told,
+    pub told: JobReportBody,
     /// Standard output.
     pub stdout: Vec<u8>,
     /// Standard error.
@@ -172,7 +173,7 @@ impl Replica {
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
         let file = fs::File::open(&path).map_err(fail)?;
         let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
-        let told: Told = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
+        let told: JobReportBody = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
         let most = crate::process::OUTPUT_BYTES;
         let mut stdout = vec![0; told.stdout_bytes.min(most)];
         let mut stderr = vec![0; told.stderr_bytes.min(most)];

@@ -9,6 +9,7 @@ use crate::state::{Discard, EntryKey, FolderKey, Pending, Place};
 
 /// After so many failures nothing more is tried.
 const MOST_FAILURES: usize = 100;
+
 /// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct DiskWork {
