@@ -158,10 +158,9 @@ pub fn which_counts(hearing: Hearing<'_>) -> Ruling {
         },
         Hearing::Cancel { signer: Signer::Other, .. } | Hearing::Report { signer: Signer::Other, .. } => Ruling::NoSay,
         Hearing::Cancel { known: true, .. } => Ruling::Same,
-        Hearing::Cancel { known: false, .. } | Hearing::Report { known: None, .. } => Ruling::New,
         Hearing::Report { known: Some(known), new, .. } if known.signed == new.signed => Ruling::Same,
         Hearing::Report { known: Some(known), new, .. } if known > new => Ruling::Known,
-        Hearing::Report { .. } => Ruling::New,
+        Hearing::Cancel { known: false, .. } | Hearing::Report { .. } => Ruling::New,
     }
 }
 

@@ -119,15 +119,12 @@ impl Replica {
             Ruling::Known => ignored,
             Ruling::Same => Self::raise_stamp(tx, job.key, kind, line.stamp).map(Some),
             Ruling::New => {
-                let finished = match statement {
-                    Statement::Report(report) => {
-                        self.take_report(tx, &job, line, report)?;
-                        report.state.is_final().then_some(job.key)
-                    }
-                    _ => {
-                        tx.set_statement(job.key, kind, line)?;
-                        None
-                    }
+                let finished = if let Statement::Report(report) = statement {
+                    self.take_report(tx, &job, line, report)?;
+                    report.state.is_final().then_some(job.key)
+                } else {
+                    tx.set_statement(job.key, kind, line)?;
+                    None
                 };
                 Ok(Some(Heard { changed: Some(job.key), finished }))
             }
