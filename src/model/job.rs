@@ -1,4 +1,4 @@
-//! Jobs: how what their targets say of them is ordered.
+//! Jobs: how they stand, and which of the statements about one counts.
 
 use std::fmt;
 
@@ -63,9 +63,164 @@ pub struct ReportRank {
     pub at: u64,
 }
 
+/// A statement about a job that has just come, with what is known here of its kind. Its signature was checked; a withdrawal or a
+/// report is about a job that is recorded.
+#[derive(Clone, Copy, Debug)]
+pub enum Hearing<'a> {
+    /// A request, which makes a job known.
+    Request {
+        /// What this replica remembers of the job.
+        memory: Memory,
+        /// Whether this replica is to run it.
+        role: Role,
+    },
+    /// A withdrawal.
+    Cancel {
+        /// Who has signed it.
+        signer: Signer,
+        /// Whether the job was taken back before.
+        known: bool,
+    },
+    /// A report.
+    Report {
+        /// Who has signed it.
+        signer: Signer,
+        /// The report that has counted until now.
+        known: Option<Ranked<'a>>,
+        /// The one that has come.
+        new: Ranked<'a>,
+    },
+}
+
+/// What a replica remembers of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// The job is recorded.
+    Recorded,
+    /// It was this replica's, was finished, and was purged.
+    Finished,
+    /// Nothing; but the replica's knowledge covers the request, so it was told of it once.
+    Covered,
+    /// Nothing: it is told of the job for the first time.
+    New,
+}
+
+/// What a replica is to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is to run it.
+    Target,
+    /// It wants it, or passes it on.
+    Other,
+}
+
+/// Who has signed a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The replica whose statement it must be: of a withdrawal the requester, of a report the target.
+    Entitled,
+    /// Any other.
+    Other,
+}
+
+/// A report, as far as it matters which of two counts: by rank and, where that is the same, by what was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ranked<'a> {
+    /// Its rank.
+    pub rank: ReportRank,
+    /// The text that was signed.
+    pub signed: &'a str,
+}
+
+/// What comes of a statement that has just come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The one that has come, from now on.
+    New,
+    /// They are the same: only the later stamp of the two counts.
+    Same,
+    /// What is known. The one that has come is passed over.
+    Known,
+    /// Whoever has signed the new one has no say in that.
+    NoSay,
+}
+
+/// Which of two statements of one kind about one job counts: the one that is known, or the one that has come. The order in which
+/// they come makes no difference.
+pub fn which_counts(hearing: Hearing<'_>) -> Ruling {
+    match hearing {
+        Hearing::Request { memory, role } => match (memory, role) {
+            (Memory::Recorded, _) => Ruling::Same,
+            // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that it has
+            // not run must not get lost.
+            (Memory::Finished, _) | (Memory::Covered, Role::Other) => Ruling::Known,
+            (Memory::Covered, Role::Target) | (Memory::New, _) => Ruling::New,
+        },
+        Hearing::Cancel { signer: Signer::Other, .. } | Hearing::Report { signer: Signer::Other, .. } => Ruling::NoSay,
+        Hearing::Cancel { known: true, .. } => Ruling::Same,
+        Hearing::Report { known: Some(known), new, .. } if known.signed == new.signed => Ruling::Same,
+        Hearing::Report { known: Some(known), new, .. } if known > new => Ruling::Known,
+        Hearing::Cancel { known: false, .. } | Hearing::Report { .. } => Ruling::New,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_makes_a_job_known_unless_it_was_known_before() {
+        for (memory, for_the_target, for_others) in [
+            (Memory::New, Ruling::New, Ruling::New),
+            (Memory::Recorded, Ruling::Same, Ruling::Same),
+            (Memory::Finished, Ruling::Known, Ruling::Known),
+            (Memory::Covered, Ruling::New, Ruling::Known),
+        ] {
+            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Target }), for_the_target, "{memory:?}");
+            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Other }), for_others, "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_withdrawal_by_the_requester_counts() {
+        for (signer, known, counts) in [
+            (Signer::Entitled, false, Ruling::New),
+            (Signer::Entitled, true, Ruling::Same),
+            (Signer::Other, false, Ruling::NoSay),
+            (Signer::Other, true, Ruling::NoSay),
+        ] {
+            assert_eq!(which_counts(Hearing::Cancel { signer, known }), counts, "{signer:?}, {known}");
+        }
+    }
+
+    #[test]
+    fn of_two_reports_by_the_target_the_greater_counts_whichever_comes_first() {
+        let report = |attempt, state, at, signed| Ranked { rank: ReportRank { attempt, state, at }, signed };
+        let running = report(1, JobState::Running, 5, "r");
+        let done = report(1, JobState::Done, 7, "d");
+        let done_later = report(1, JobState::Done, 8, "a");
+        let again = report(2, JobState::Queued, 6, "q");
+        let other_words = report(1, JobState::Done, 7, "e");
+        for (known, new, counts) in [
+            (None, running, Ruling::New),
+            (Some(running), done, Ruling::New),
+            (Some(done), running, Ruling::Known),
+            (Some(done), done, Ruling::Same),
+            (Some(done), done_later, Ruling::New),
+            (Some(done_later), done, Ruling::Known),
+            (Some(done_later), again, Ruling::New),
+            (Some(again), done_later, Ruling::Known),
+            (Some(done), other_words, Ruling::New),
+            (Some(other_words), done, Ruling::Known),
+        ] {
+            assert_eq!(
+                which_counts(Hearing::Report { signer: Signer::Entitled, known, new }),
+                counts,
+                "{known:?} {new:?}"
+            );
+            assert_eq!(which_counts(Hearing::Report { signer: Signer::Other, known, new }), Ruling::NoSay);
+        }
+    }
 
     #[test]
     fn a_report_counts_by_its_attempt_and_then_by_how_far_it_tells() {

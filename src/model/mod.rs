@@ -20,7 +20,7 @@ pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
-pub use job::{JobState, ReportRank};
+pub use job::{Hearing, JobState, Memory, Ranked, ReportRank, Role, Ruling, Signer, which_counts};
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};

@@ -4,7 +4,6 @@
 //! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
 //! anything is stored the state's.
 
-mod blobs;
 mod doctor;
 mod export;
 mod home;
@@ -15,8 +14,6 @@ mod join;
 mod materialise;
 mod peers;
 mod purge;
-mod relocate;
-mod run;
 mod safety;
 mod scan;
 mod status;
@@ -33,10 +30,9 @@ pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To}
 pub use home::Home;
 pub use import::{Changes, ImportOptions, Imported, Outcome, Reception, Refusal, Sender};
 pub use init::InitOptions;
-pub use jobs::{JobResult, JobStanding, Told};
+pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
-pub use run::JobRun;
 pub use safety::{DryRun, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};

@@ -17,6 +17,12 @@ impl EntryKey {
     pub fn index(self) -> usize {
         usize::try_from(self.0).expect("row numbers are positive")
     }
+
+    /// A key of an entry that no state holds.
+    #[cfg(test)]
+    pub(crate) fn example(number: i64) -> Self {
+        Self(number)
+    }
 }
 
 /// Where a message's file is.

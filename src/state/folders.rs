@@ -17,6 +17,14 @@ use crate::model::{FolderName, FolderState, Incarnation, Knowledge, Mtime, Stamp
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderKey(pub(super) i64);
 
+#[cfg(test)]
+impl FolderKey {
+    /// A key of a folder that no state holds.
+    pub(crate) fn example(number: i64) -> Self {
+        Self(number)
+    }
+}
+
 /// What is recorded of a folder.
 #[derive(Clone, Debug)]
 pub struct FolderRow {

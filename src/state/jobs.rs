@@ -45,7 +45,7 @@ pub enum StatementKind {
 
 /// A statement, with the job that it is about.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct StoredStatement {
     /// The job.
     pub job: JobKey,
     /// What kind of statement it is.
@@ -91,7 +91,7 @@ fn place_in_order(after: Option<(u64, JobKey)>) -> (i64, i64) {
     after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0))
 }
 
-fn said(row: &Row<'_>) -> Result<Said> {
+fn said(row: &Row<'_>) -> Result<StoredStatement> {
     let kind = match row.get(1)? {
         0 => StatementKind::Request,
         1 => StatementKind::Cancel,
@@ -100,7 +100,11 @@ fn said(row: &Row<'_>) -> Result<Said> {
     };
     let stamp =
         Stamp { clock: clock_from(row.get(2)?)?, incarnation: Incarnation(row.get::<_, i64>(3)?.cast_unsigned()) };
-    Ok(Said { job: JobKey(row.get(0)?), kind, line: JobLine { stamp, signed: row.get(4)?, signature: row.get(5)? } })
+    Ok(StoredStatement {
+        job: JobKey(row.get(0)?),
+        kind,
+        line: JobLine { stamp, signed: row.get(4)?, signature: row.get(5)? },
+    })
 }
 
 impl State {
@@ -202,7 +206,7 @@ impl State {
     }
 
     /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
-    pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(Said) -> Result<()>) -> Result<()> {
+    pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(StoredStatement) -> Result<()>) -> Result<()> {
         self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached(
             "SELECT s.job, s.kind, s.clock, s.incarnation, s.signed, s.signature
@@ -223,7 +227,7 @@ impl State {
     }
 
     /// The statements whose stamps this incarnation has issued, in order.
-    pub fn said_by(&self, incarnation: Incarnation) -> Result<Vec<Said>> {
+    pub fn said_by(&self, incarnation: Incarnation) -> Result<Vec<StoredStatement>> {
         let mut query = self.conn.prepare_cached(
             "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE incarnation = ? ORDER BY clock",
         )?;

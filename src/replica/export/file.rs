@@ -9,7 +9,7 @@ use super::plan::{Plan, PlannedPart, Written};
 use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
-use crate::replica::blobs::older_than;
+use crate::replica::jobs::older_than;
 
 /// What a bundle is called while it is written: how that begins, and how it ends.
 const PART: (&str, &str) = (".mailsync-", ".part");

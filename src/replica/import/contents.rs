@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Mtime};
 use crate::pool;
 use crate::replica::Replica;
-use crate::replica::blobs::Aside;
-use crate::replica::materialise::Progress as Made;
+use crate::replica::jobs::Aside;
+use crate::replica::materialise::DiskWork;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, Pending, Place};
@@ -43,7 +43,7 @@ pub(super) struct Contents<'i> {
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
     /// What was made for messages that go straight to their places.
-    straight: Made,
+    straight: DiskWork,
     /// Directories whose names a `tmp/` that was made depends on.
     made: BTreeSet<PathBuf>,
     /// What jobs need, still without a name.
@@ -65,7 +65,7 @@ impl<'i> Contents<'i> {
             landing,
             durability: landing.durability(messages),
             prepared: BTreeMap::new(),
-            straight: Made::default(),
+            straight: DiskWork::default(),
             made: BTreeSet::new(),
             blobs: Vec::new(),
             came: 0,

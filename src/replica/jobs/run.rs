@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Replica;
-use super::jobs::{Asked, Told, head, open_body};
-use super::transaction::Transaction;
+use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{JobId, PublicKey, Report, Sealed, Statement};
+use crate::bundle::{JobId, Report, Sealed, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
+use crate::replica::Replica;
 use crate::state::{Job, StatementKind};
 
 /// How long the lock is waited for when it is known that somebody else is about to give it back.
@@ -181,7 +180,7 @@ impl Replica {
     }
 
     /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
-    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<Asked> {
+    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<JobBody> {
         let mut hasher = Sha256::new();
         let mut file = std::fs::File::open(path)?;
         io::copy(&mut file, &mut hasher)?;
@@ -193,7 +192,15 @@ impl Replica {
         Ok(asked)
     }
 
-    fn run_job(&self, job: &Job, asked: &Asked, rule: &Rule, attempt: u32, peer: &str, body: &Path) -> Result<JobRun> {
+    fn run_job(
+        &self,
+        job: &Job,
+        asked: &JobBody,
+        rule: &Rule,
+        attempt: u32,
+        peer: &str,
+        body: &Path,
+    ) -> Result<JobRun> {
         let timeout = rule.timeout().map_err(Error::usage)?;
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
@@ -217,7 +224,7 @@ impl Replica {
             Ended::TimedOut => format!("it took longer than {} and was ended", rule.timeout),
             ref other => other.to_string(),
         });
-        let told = Told {
+        let told = JobReportBody {
             reason: reason.clone(),
             started: Some(started),
             ended: Some(self.now()),
@@ -240,30 +247,6 @@ impl Replica {
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
     }
 
-    /// Settles a job without running its program.
-    pub(super) fn conclude(&self, tx: &Transaction<'_>, job: &Job, state: JobState, reason: &str) -> Result<()> {
-        let report = self.report_on(job.key)?;
-        let told = Told { reason: Some(reason.to_owned()), ..Told::default() };
-        let result = self.seal_result(job, &told, b"", b"")?;
-        let attempt = report.map_or(1, |report| report.attempt);
-        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
-        self.say(tx, job, &Statement::Report(report))?;
-        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
-    }
-
-    fn seal_result(&self, job: &Job, told: &Told, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
-        let (line, _) = self.request_of(job)?;
-        let requester: PublicKey =
-            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
-        let head = head(told);
-        self.seal_blob(&[requester, self.public_key()], |out| {
-            let mut write = |bytes: &[u8]| out.write_all(bytes);
-            write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
-                Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")
-            })
-        })
-    }
-
     /// Lets other commands work on the replica while this is done.
     ///
     /// # Errors
@@ -284,7 +267,7 @@ fn not_started(error: &io::Error) -> Finished {
     Finished { ended, stdout: Output::default(), stderr: Output::default() }
 }
 
-fn launch(job: &Job, asked: &Asked, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
+fn launch(job: &Job, asked: &JobBody, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
     let mut env = clean_environment();
     let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
     env.push(("MAILSYNC_PEER".into(), peer.into()));

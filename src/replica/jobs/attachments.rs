@@ -8,19 +8,19 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Replica;
-use super::transaction::Transaction;
 use crate::bundle::{PublicKey, Sealed, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::Digest;
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
 
 /// A file without a record may be about to get one: it is swept when it is older than this.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const MAKE_ROOM: &str = "make room on the disk that holds the state, then run this again";
 
 /// A file that is being written, and does not have its name yet.
-pub(super) struct NewBlob<'d> {
+pub(in crate::replica) struct NewBlob<'d> {
     disk: &'d dyn Disk,
     path: PathBuf,
     file: File,
@@ -31,7 +31,7 @@ pub(super) struct NewBlob<'d> {
 
 /// A file that was written, is not durable, and has no name yet.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(in crate::replica) struct Aside {
     path: PathBuf,
     digest: Digest,
 }
@@ -51,13 +51,13 @@ impl Write for NewBlob<'_> {
 
 impl NewBlob<'_> {
     /// Leaves the file without its name: for [`Replica::keep_blobs`], together with others.
-    pub(super) fn set_aside(mut self) -> Aside {
+    pub(in crate::replica) fn set_aside(mut self) -> Aside {
         self.kept = true;
         Aside { path: self.path.clone(), digest: Digest(self.hasher.finalize_reset().into()) }
     }
 
     /// Gives the file its name, and makes both durable.
-    pub(super) fn keep(self) -> Result<Sealed> {
+    pub(in crate::replica) fn keep(self) -> Result<Sealed> {
         let path = self.path.clone();
         self.name().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
     }
@@ -89,18 +89,18 @@ impl Drop for NewBlob<'_> {
 
 impl Replica {
     /// Where a file of this digest lies, if it is here.
-    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(in crate::replica) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.home.blobs().join(digest.to_string())
     }
 
     /// Whether it is here, with as many bytes as somebody says.
-    pub(super) fn has_blob(&self, sealed: &Sealed) -> bool {
+    pub(in crate::replica) fn has_blob(&self, sealed: &Sealed) -> bool {
         fs::metadata(self.blob_path(&sealed.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
     }
 
     /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on:
     /// elsewhere it may be whole. If it can't be read at this time, it may be the next time.
-    pub(super) fn check_blob(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
+    pub(in crate::replica) fn check_blob(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.blob_path(digest);
         match hash_file(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
@@ -114,7 +114,7 @@ impl Replica {
     }
 
     /// Begins a file.
-    pub(super) fn new_blob(&self) -> Result<NewBlob<'_>> {
+    pub(in crate::replica) fn new_blob(&self) -> Result<NewBlob<'_>> {
         let dir = self.home.blobs();
         make_private(&*self.world.disk, &dir)?;
         let path = dir.join(format!(".{:016x}.part", (self.world.random)()));
@@ -124,7 +124,7 @@ impl Replica {
     }
 
     /// Makes files that were set aside durable, all together, and gives them their names.
-    pub(super) fn keep_blobs(&self, aside: &[Aside]) -> Result<()> {
+    pub(in crate::replica) fn keep_blobs(&self, aside: &[Aside]) -> Result<()> {
         if aside.is_empty() {
             return Ok(());
         }
@@ -158,7 +158,7 @@ impl Replica {
     }
 
     /// Removes a file that a job needs no more, unless another one does. One that stays does no harm, and a purge sweeps it.
-    pub(super) fn remove_unneeded_blob(&self, digest: &Digest) -> Result<()> {
+    pub(in crate::replica) fn remove_unneeded_blob(&self, digest: &Digest) -> Result<()> {
         if !self.state.is_needed(digest)? {
             let path = self.blob_path(digest);
             if let Err(error) = remove_if_there(self.world.disk.unlink(&path)) {
@@ -169,7 +169,7 @@ impl Replica {
     }
 
     /// Removes what no job needs, or ever did: leftovers of commands that did not end.
-    pub(super) fn sweep_blobs(&self) -> Result<()> {
+    pub(in crate::replica) fn sweep_blobs(&self) -> Result<()> {
         for path in files_in(&self.home.blobs())? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
@@ -186,7 +186,7 @@ impl Replica {
 }
 
 /// Whether a file was last changed longer ago than this, by the clocks of the file system and of this machine.
-pub(super) fn older_than(path: &Path, age: Duration) -> bool {
+pub(in crate::replica) fn older_than(path: &Path, age: Duration) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
 }

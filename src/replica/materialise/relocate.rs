@@ -3,16 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Replica;
-use super::materialise::Progress;
+use super::work::DiskWork;
 use crate::disk::{Durability, copy_new, hash_file, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Mtime};
+use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
 
 impl Replica {
     /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
-    pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut Progress) -> io::Result<()> {
+    pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut DiskWork) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
@@ -31,7 +31,7 @@ impl Replica {
         &self,
         from: &Path,
         to: &Path,
-        progress: &mut Progress,
+        progress: &mut DiskWork,
     ) -> io::Result<()> {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
@@ -87,7 +87,7 @@ impl Replica {
     }
 
     /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
-    pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
+    pub(in crate::replica) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
         let Some(source) = self.find_contents(&row.id.digest)? else { return Ok(false) };
         let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     /// A file on this machine that holds this message, in its place or in the trash.
-    pub(super) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+    pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         for source in self.sources(digest)? {
             match hash_file(&*self.world.disk, &source) {
                 Ok(found) if found.digest == *digest => return Ok(Some(source)),
@@ -111,7 +111,7 @@ impl Replica {
     }
 
     /// Files that should hold this message, where there are any.
-    pub(super) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+    pub(in crate::replica) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut sources = Vec::new();
         for row in self.state.entries_of(digest)? {
             match (row.at, self.state.pending(row.key)?) {

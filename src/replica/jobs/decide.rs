@@ -1,0 +1,146 @@
+//! What this replica says about jobs by its own decision, or by that of its owner.
+
+use std::io::Write;
+
+use super::body::{JobReportBody, head};
+use super::standing::JobStanding;
+use crate::bundle::{Cancel, JobId, JobLine, PublicKey, Report, Request, Sealed, Statement};
+use crate::error::{Error, Result};
+use crate::model::{Incarnation, JobState, Stamp};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{Job, StatementKind};
+
+impl Replica {
+    /// Takes a job back: the requester as long as it isn't known to have been started, the target as long as it has not
+    /// started it.
+    ///
+    /// # Errors
+    /// It has been started, is finished, or is no business of this replica.
+    pub fn cancel_job(&self, digits: &str) -> Result<JobStanding> {
+        let tx = self.begin()?;
+        let job = self.find_job(digits)?;
+        let me = self.public_key().id();
+        let standing = self.standing(&job)?;
+        if job.state != JobState::Queued {
+            let what = format!("cancelling job {}: it {}", job.id.short(), standing.words());
+            return Err(Error::failed(what).advise("what was started can't be taken back"));
+        }
+        if job.requester == me {
+            if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
+                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
+            }
+        } else if job.target == me {
+            self.conclude(&tx, &job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
+        } else {
+            let what =
+                format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
+            return Err(Error::failed(what).advise("cancel it on one of these"));
+        }
+        tx.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
+        let job = self.find_job(digits)?;
+        let standing = self.standing(&job)?;
+        tx.commit()?;
+        Ok(standing)
+    }
+
+    /// Has a job that went wrong tried again: the target runs it, the requester asks anew, as a new job. Returns the id of the
+    /// job that will be run.
+    ///
+    /// # Errors
+    /// It is done, is not finished, or is no business of this replica.
+    pub fn retry_job(&self, digits: &str) -> Result<JobId> {
+        let tx = self.begin()?;
+        let job = self.find_job(digits)?;
+        let me = self.public_key().id();
+        let standing = self.standing(&job)?;
+        let doing = format!("trying job {} again", job.id.short());
+        if !matches!(job.state, JobState::Failed | JobState::Interrupted | JobState::Rejected) {
+            let advice = match standing.state {
+                JobState::Done | JobState::Cancelled => "ask for it anew with `mailsync uux`",
+                _ => "wait for what becomes of it",
+            };
+            return Err(Error::failed(format!("{doing}: it {}", standing.words())).advise(advice));
+        }
+        let (line, request) = self.request_of(&job)?;
+        if job.target != me && job.requester != me {
+            let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
+            return Err(Error::failed(what).advise("try it again on one of these"));
+        }
+        if !self.has_blob(&request.body) {
+            return Err(Error::failed(format!("{doing}: its input is not here any more"))
+                .advise("ask for it anew with `mailsync uux`"));
+        }
+        let id = if job.target == me {
+            let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
+            let report =
+                Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
+            let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
+            // Who is in between may have forgotten the job meanwhile, and would not know what is reported on.
+            tx.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
+            job.id
+        } else {
+            let knows = self.known_incarnations()?;
+            let request = Request { made: self.now(), knows, repeats: Some(job.id), ..request };
+            let stamp = tx.issue(self.now())?;
+            let line = self.sign(stamp, &Statement::Request(request.clone()))?;
+            let id = JobId::of(&line.signed);
+            self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
+            id
+        };
+        tx.record(self.now(), "jobs retry", None, &job.id.to_string())?;
+        tx.commit()?;
+        Ok(id)
+    }
+
+    /// Says something about a job.
+    pub(super) fn say(&self, tx: &Transaction<'_>, job: &Job, statement: &Statement) -> Result<JobLine> {
+        let stamp = tx.issue(self.now())?;
+        let line = self.sign(stamp, statement)?;
+        match statement {
+            Statement::Request(_) => {}
+            Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
+            Statement::Report(report) => self.take_report(tx, job, &line, report)?,
+        }
+        Ok(line)
+    }
+
+    /// Gives the statements that this incarnation has made new stamps.
+    pub(in crate::replica) fn restamp_jobs(
+        tx: &Transaction<'_>,
+        old: Incarnation,
+        anew: impl Fn(Stamp) -> Stamp,
+    ) -> Result<()> {
+        for said in tx.said_by(old)? {
+            let stamp = anew(said.line.stamp);
+            if stamp != said.line.stamp {
+                tx.set_statement(said.job, said.kind, &JobLine { stamp, ..said.line })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles a job without running its program.
+    pub(super) fn conclude(&self, tx: &Transaction<'_>, job: &Job, state: JobState, reason: &str) -> Result<()> {
+        let report = self.report_on(job.key)?;
+        let told = JobReportBody { reason: Some(reason.to_owned()), ..JobReportBody::default() };
+        let result = self.seal_result(job, &told, b"", b"")?;
+        let attempt = report.map_or(1, |report| report.attempt);
+        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
+        self.say(tx, job, &Statement::Report(report))?;
+        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
+    }
+
+    pub(super) fn seal_result(&self, job: &Job, told: &JobReportBody, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
+        let (line, _) = self.request_of(job)?;
+        let requester: PublicKey =
+            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
+        let head = head(told);
+        self.seal_blob(&[requester, self.public_key()], |out| {
+            let mut write = |bytes: &[u8]| out.write_all(bytes);
+            write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
+                Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")
+            })
+        })
+    }
+}

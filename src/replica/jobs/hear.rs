@@ -1,0 +1,243 @@
+//! Hearing what a bundle says about jobs: which statement counts is the model's rule, what follows from it is recorded here.
+
+use std::io::{BufRead, Read};
+
+use super::{report_in, request_in};
+use crate::bundle::{JobId, JobLine, PublicKey, Report, Request, Statement, limits};
+use crate::error::{Error, Result};
+use crate::model::{Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{Job, JobKey, StatementKind};
+use crate::text::plural;
+
+/// Of so many jobs that went wrong a person is told one by one.
+const MOST_TOLD: u64 = 10;
+
+/// What a statement has changed.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// The job of which it said something new.
+    pub changed: Option<JobKey>,
+    /// A job of this replica is finished.
+    pub finished: Option<JobKey>,
+}
+
+/// What an import has heard about jobs.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct JobNews {
+    finished: Vec<JobKey>,
+    bad: u64,
+}
+
+impl Replica {
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `tip` what the
+    /// bundle's sender knows. Returns of how many jobs something new was said.
+    pub(in crate::replica) fn hear_jobs(
+        &self,
+        tx: &Transaction<'_>,
+        lines: &mut dyn BufRead,
+        knowledge: &Knowledge,
+        tip: &Knowledge,
+        news: &mut JobNews,
+    ) -> Result<u64> {
+        let me = self.public_key().id();
+        let mut changed = 0;
+        let mut last = None;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut limited = lines.take(limits::JOB_LINE_BYTES + 2);
+            limited.read_until(b'\n', &mut line).map_err(|error| {
+                Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
+            })?;
+            if line.is_empty() {
+                return Ok(changed);
+            }
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
+                // What its sender doesn't know of can't come from there, and would never come to rest.
+                Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
+                Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
+                    Some(heard) => {
+                        // What is said about one job stands together.
+                        if heard.changed.is_some() && heard.changed != last {
+                            changed += 1;
+                            last = heard.changed;
+                        }
+                        if let Some(key) = heard.finished
+                            && self.state.job(key)?.is_some_and(|job| job.requester == me)
+                        {
+                            news.finished.push(key);
+                        }
+                    }
+                    None => news.bad += 1,
+                },
+                Err(_) => news.bad += 1,
+            }
+            if line.last() != Some(&b'\n') && line.len() as u64 > limits::JOB_LINE_BYTES {
+                lines
+                    .skip_until(b'\n')
+                    .map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+            }
+        }
+    }
+
+    /// Takes one statement whose signature holds. `None` if whoever signed it has no say in that.
+    fn hear(
+        &self,
+        tx: &Transaction<'_>,
+        statement: &Statement,
+        signer: &PublicKey,
+        line: &JobLine,
+        knowledge: &Knowledge,
+    ) -> Result<Option<Heard>> {
+        let ignored = Ok(Some(Heard::default()));
+        let (job, kind, counts) = match statement {
+            Statement::Request(request) => return self.hear_request(tx, request, line, knowledge),
+            Statement::Cancel(cancel) => {
+                let Some(job) = self.state.job_by_id(&cancel.job)? else { return ignored };
+                let known = self.state.statement(job.key, StatementKind::Cancel)?.is_some();
+                let signer = if signer.id() == job.requester { Signer::Entitled } else { Signer::Other };
+                let counts = which_counts(Hearing::Cancel { signer, known });
+                (job, StatementKind::Cancel, counts)
+            }
+            Statement::Report(report) => {
+                let Some(job) = self.state.job_by_id(&report.job)? else { return ignored };
+                let signer = if signer.id() == job.target { Signer::Entitled } else { Signer::Other };
+                let known = self.state.statement(job.key, StatementKind::Report)?;
+                let counts = which_counts(Hearing::Report {
+                    signer,
+                    known: known.as_ref().map(ranked).transpose()?,
+                    new: Ranked { rank: report.rank(), signed: &line.signed },
+                });
+                (job, StatementKind::Report, counts)
+            }
+        };
+        match counts {
+            Ruling::NoSay => Ok(None),
+            Ruling::Known => ignored,
+            Ruling::Same => Self::raise_stamp(tx, job.key, kind, line.stamp).map(Some),
+            Ruling::New => {
+                let finished = if let Statement::Report(report) = statement {
+                    self.take_report(tx, &job, line, report)?;
+                    report.state.is_final().then_some(job.key)
+                } else {
+                    tx.set_statement(job.key, kind, line)?;
+                    None
+                };
+                Ok(Some(Heard { changed: Some(job.key), finished }))
+            }
+        }
+    }
+
+    /// Takes a request whose signature holds. `None` if it asks with more than a request may hold.
+    fn hear_request(
+        &self,
+        tx: &Transaction<'_>,
+        request: &Request,
+        line: &JobLine,
+        knowledge: &Knowledge,
+    ) -> Result<Option<Heard>> {
+        let id = JobId::of(&line.signed);
+        let job = self.state.job_by_id(&id)?;
+        if job.is_none() && request.knows.len() > limits::JOB_INCARNATIONS {
+            return Ok(None);
+        }
+        let memory = if job.is_some() {
+            Memory::Recorded
+        } else if self.state.was_finished(&id)? {
+            Memory::Finished
+        } else if knowledge.covers(line.stamp) {
+            Memory::Covered
+        } else {
+            Memory::New
+        };
+        let role = if request.target == self.public_key().id() { Role::Target } else { Role::Other };
+        match (which_counts(Hearing::Request { memory, role }), job) {
+            (Ruling::Same, Some(job)) => Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some),
+            (Ruling::New, _) => {
+                let key = self.insert_request(tx, line, request, None)?;
+                Ok(Some(Heard { changed: Some(key), finished: None }))
+            }
+            _ => Ok(Some(Heard::default())),
+        }
+    }
+
+    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
+        match tx.statement(job, kind)? {
+            Some(known) if known.stamp < stamp => {
+                tx.set_statement(job, kind, &JobLine { stamp, ..known })?;
+                Ok(Heard { changed: Some(job), finished: None })
+            }
+            _ => Ok(Heard::default()),
+        }
+    }
+
+    /// Records a report, and what follows from it.
+    pub(super) fn take_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
+        let state = &self.state;
+        let me = self.public_key().id();
+        if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)
+            && Some(old) != report.result
+        {
+            tx.drop_blob(job.key, &old.digest)?;
+        }
+        tx.set_statement(job.key, StatementKind::Report, line)?;
+        tx.set_job_state(job.key, report.state, self.now())?;
+        if let Some(result) = &report.result {
+            tx.need_blob(job.key, result, self.has_blob(result))?;
+        }
+        // What went wrong can be tried again: by the target, or by the requester who asks anew.
+        let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
+        let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
+        if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
+            let body = request_in(&line)?.body;
+            tx.drop_blob(job.key, &body.digest)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the person what an import has heard about jobs.
+    pub(in crate::replica) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
+        if news.bad > 0 {
+            let signed = if news.bad == 1 {
+                "was not signed by whom it concerns, and is"
+            } else {
+                "were not signed by whom they concern, and are"
+            };
+            self.note(format!("{} about jobs {signed} ignored", plural(news.bad, "statement")));
+        }
+        let (mut done, mut told) = (0, 0);
+        for &key in &news.finished {
+            let Some(job) = self.state.job(key)? else { continue };
+            if job.state == JobState::Done {
+                done += 1;
+                continue;
+            }
+            told += 1;
+            if told <= MOST_TOLD {
+                let standing = self.standing(&job)?;
+                self.note(format!(
+                    "job {} for {} {}; see `mailsync jobs show {}`",
+                    job.id.short(),
+                    standing.target,
+                    standing.words(),
+                    job.id.short()
+                ));
+            }
+        }
+        if told > MOST_TOLD {
+            self.note(format!("so did {}; see `mailsync jobs list`", plural(told - MOST_TOLD, "more job")));
+        }
+        if done > 0 {
+            self.note(if done == 1 { String::from("a job is done") } else { format!("{done} jobs are done") });
+        }
+        Ok(())
+    }
+}
+
+/// The report that has counted until now, as far as it matters which of two does.
+fn ranked(known: &JobLine) -> Result<Ranked<'_>> {
+    Ok(Ranked { rank: report_in(known)?.rank(), signed: &known.signed })
+}

@@ -1,0 +1,107 @@
+//! Jobs: asking a peer to run a command, passing on what is said about that, and telling how it stands.
+
+mod attachments;
+mod body;
+mod decide;
+mod hear;
+mod outbox;
+mod run;
+mod send;
+mod standing;
+
+pub(super) use attachments::{Aside, older_than};
+pub use body::JobReportBody;
+pub(super) use hear::JobNews;
+pub use run::JobRun;
+pub use standing::{JobResult, JobStanding};
+
+use crate::bundle::{JobId, JobLine, ReplicaId, Report, Request, Statement, limits};
+use crate::error::{Error, Result};
+use crate::model::{Clock, Incarnation, Stamp};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{Job, JobKey, StatementKind};
+
+impl Replica {
+    /// The incarnations of which this replica knows something: the latest, if they are many.
+    fn known_incarnations(&self) -> Result<Vec<Incarnation>> {
+        let mut newest: Vec<(Clock, Incarnation)> =
+            self.state.knowledge()?.iter().map(|(incarnation, clock)| (clock, incarnation)).collect();
+        newest.sort_unstable();
+        let from = newest.len().saturating_sub(limits::JOB_INCARNATIONS);
+        let mut knows: Vec<Incarnation> = newest.drain(from..).map(|(_, incarnation)| incarnation).collect();
+        knows.sort_unstable();
+        Ok(knows)
+    }
+
+    fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
+        JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
+    }
+
+    /// Records a request that is not known yet.
+    fn insert_request(
+        &self,
+        tx: &Transaction<'_>,
+        line: &JobLine,
+        request: &Request,
+        command: Option<&[String]>,
+    ) -> Result<JobKey> {
+        let id = JobId::of(&line.signed);
+        let key = tx.add_job(&id, request)?;
+        tx.set_statement(key, StatementKind::Request, line)?;
+        tx.need_blob(key, &request.body, self.has_blob(&request.body))?;
+        if let Some(command) = command {
+            tx.set_job_asked(key, command)?;
+        }
+        Ok(key)
+    }
+
+    /// What a replica is called here.
+    pub(super) fn name_of(&self, id: &ReplicaId) -> Result<String> {
+        if *id == self.public_key().id() {
+            return Ok(self.config.name.clone());
+        }
+        Ok(self.known_as(id)?.unwrap_or_else(|| id.to_string()))
+    }
+
+    /// When a job was taken back, by its requester's clock.
+    pub(super) fn cancelled_at(&self, job: &Job) -> Result<Option<u64>> {
+        let Some(line) = self.state.statement(job.key, StatementKind::Cancel)? else { return Ok(None) };
+        match said(&line)? {
+            Statement::Cancel(cancel) => Ok(Some(cancel.made)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the target has said of a job last.
+    pub(super) fn report_on(&self, job: JobKey) -> Result<Option<Report>> {
+        self.state.statement(job, StatementKind::Report)?.map(|line| report_in(&line)).transpose()
+    }
+
+    /// The request of a job, as it travels and as it reads.
+    pub(super) fn request_of(&self, job: &Job) -> Result<(JobLine, Request)> {
+        let line = self.state.statement(job.key, StatementKind::Request)?;
+        let line = line.ok_or_else(|| Error::failed(format!("the state database: job {} has no request", job.id)))?;
+        let request = request_in(&line)?;
+        Ok((line, request))
+    }
+}
+
+/// What a line says whose signature was checked when it came.
+fn said(line: &JobLine) -> Result<Statement> {
+    line.statement().map_err(|error| Error::failed(format!("the state database: {error}")))
+}
+
+fn request_in(line: &JobLine) -> Result<Request> {
+    match said(line)? {
+        Statement::Request(request) => Ok(request),
+        _ => Err(Error::failed("the state database: a job's request is something else")),
+    }
+}
+
+fn report_in(line: &JobLine) -> Result<Report> {
+    match said(line)? {
+        Statement::Report(report) => Ok(report),
+        _ => Err(Error::failed("the state database: a job's report is something else")),
+    }
+}

@@ -1,0 +1,48 @@
+//! What a bundle takes along about jobs.
+
+use std::collections::HashSet;
+
+use super::said;
+use crate::bundle::{JobSpool, Sealed, SpooledJobs, Statement, WriteError};
+use crate::error::{Error, Result};
+use crate::model::{Digest, Knowledge};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::StoredStatement;
+
+impl Replica {
+    /// What is said about jobs and that `base` doesn't cover, with what it needs and is not listed yet: each once.
+    pub(in crate::replica) fn spool_jobs(
+        &self,
+        tx: &Transaction<'_>,
+        base: &Knowledge,
+        listed: &mut HashSet<Digest>,
+        mut list: impl FnMut(&Sealed, u64) -> Result<()>,
+    ) -> Result<Option<SpooledJobs>> {
+        let mut spool = JobSpool::new(self.home.state_dir());
+        self.state.said_since(base, |StoredStatement { job, line, .. }| {
+            spool.push(&line.encode()).map_err(|error| spooling(&error))?;
+            let (sealed, made) = match said(&line)? {
+                Statement::Request(request) => {
+                    // Nobody runs what is finished.
+                    let finished = self.state.job(job)?.is_none_or(|job| job.state.is_final());
+                    ((!finished).then_some(request.body), request.made)
+                }
+                Statement::Report(report) => (report.result, report.at),
+                Statement::Cancel(_) => (None, 0),
+            };
+            let Some(sealed) = sealed else { return Ok(()) };
+            let here = self.state.is_blob_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
+            if here && self.check_blob(tx, &sealed.digest)? {
+                listed.insert(sealed.digest);
+                list(&sealed, made)?;
+            }
+            Ok(())
+        })?;
+        spool.finish().map_err(|error| spooling(&error))
+    }
+}
+
+fn spooling(error: &WriteError) -> Error {
+    Error::failed(format!("writing what is said about jobs: {error}")).advise("make room for it, then export again")
+}

@@ -1,0 +1,225 @@
+//! How jobs stand, for people.
+
+use std::fs;
+use std::io::{self, Read};
+
+use super::body::{JobReportBody, RESULT_BYTES, open_body, read_head};
+use crate::bundle::{JobId, Sealed, unseal};
+use crate::error::{Error, Result};
+use crate::model::{JobState, Knowledge};
+use crate::replica::Replica;
+use crate::state::{Job, StatementKind};
+
+/// How many jobs are looked at in one go.
+const BATCH: u32 = 256;
+
+/// How a job stands, for people.
+#[derive(Clone, Debug)]
+pub struct JobStanding {
+    /// Its id.
+    pub id: JobId,
+    /// What the requester is called here.
+    pub requester: String,
+    /// What the target is called here.
+    pub target: String,
+    /// When it was asked for: milliseconds since 1970 UTC.
+    pub made: u64,
+    /// The command and its arguments, if this replica is the requester or the target.
+    pub command: Option<Vec<String>>,
+    /// How it stands, as far as is known here.
+    pub state: JobState,
+    /// Whether the requester has taken it back, and the target has not confirmed that.
+    pub withdrawn: bool,
+    /// The peers to which it was sent, if the target has not reported yet.
+    pub sent_to: Vec<String>,
+    /// The exit status of its program.
+    pub status: Option<i32>,
+    /// How often it was tried.
+    pub attempt: Option<u32>,
+    /// The job that it repeats.
+    pub repeats: Option<JobId>,
+    /// When the target last said something about it: milliseconds since 1970 UTC.
+    pub reported: Option<u64>,
+}
+
+/// What came of a job, and what its program has written: for requester and target only.
+#[derive(Clone, Debug, Default)]
+pub struct JobResult {
+    /// The reason and the times.
+    pub told: JobReportBody,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Replica {
+    /// How a job stands.
+    pub(super) fn standing(&self, job: &Job) -> Result<JobStanding> {
+        let request = self.request_of(job)?;
+        let cancel = self.state.statement(job.key, StatementKind::Cancel)?;
+        let report = self.report_on(job.key)?;
+        let waits = job.state == JobState::Queued && job.target != self.public_key().id();
+        let mut sent_to = Vec::new();
+        if waits && report.is_none() {
+            for peer in self.state.neighbours()? {
+                let covers =
+                    |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
+                let asks = peer.id == job.requester;
+                if !asks && (covers(&peer.sent) || covers(&peer.standing.shown)) {
+                    sent_to.push(peer.name);
+                }
+            }
+        }
+        // What never left is not run anywhere.
+        let gone = cancel.is_some() && waits && sent_to.is_empty() && report.is_none();
+        Ok(JobStanding {
+            id: job.id,
+            requester: self.name_of(&job.requester)?,
+            target: self.name_of(&job.target)?,
+            made: job.made,
+            command: job.asked.clone(),
+            state: if gone { JobState::Cancelled } else { job.state },
+            withdrawn: cancel.is_some() && !gone && !job.state.is_final(),
+            sent_to,
+            status: report.as_ref().and_then(|report| report.status),
+            attempt: report.as_ref().map(|report| report.attempt),
+            repeats: request.1.repeats,
+            reported: report.map(|report| report.at),
+        })
+    }
+
+    /// Gives every job that is known here, in the order in which they were asked for; those that are still in the outbox
+    /// come last.
+    pub fn each_job(&self, mut each: impl FnMut(JobStanding) -> Result<()>) -> Result<()> {
+        let mut after = None;
+        loop {
+            let batch = self.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some((last.made, last.key));
+            for job in batch {
+                each(self.standing(&job)?)?;
+            }
+        }
+        for path in self.posted_files()? {
+            // Another command may just have taken it into the state; or the next one sets it aside.
+            let Ok((line, request, command)) = Self::read_posted(&path) else { continue };
+            let id = JobId::of(&line.signed);
+            if self.state.job_by_id(&id)?.is_some() {
+                continue;
+            }
+            each(JobStanding {
+                id,
+                requester: self.name_of(&request.requester)?,
+                target: self.name_of(&request.target)?,
+                made: request.made,
+                command: Some(command),
+                state: JobState::Queued,
+                withdrawn: false,
+                sent_to: Vec::new(),
+                status: None,
+                attempt: None,
+                repeats: request.repeats,
+                reported: None,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The job whose id begins with these digits, and what came of it as far as this replica can tell.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn show_job(&self, digits: &str) -> Result<(JobStanding, Option<JobResult>)> {
+        let mut found: Vec<JobStanding> = Vec::new();
+        self.each_job(|job| {
+            if job.id.to_string().starts_with(digits) {
+                found.push(job);
+            }
+            Ok(())
+        })?;
+        let mut standing = only_one(digits, found)?;
+        let Some(job) = self.state.job_by_id(&standing.id)? else { return Ok((standing, None)) };
+        if standing.command.is_none() {
+            standing.command = self.command_in_body(&job)?;
+        }
+        let report = self.report_on(job.key)?;
+        let me = self.public_key().id();
+        let result = match report.and_then(|report| report.result) {
+            Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result) => {
+                Some(self.read_result(&result)?)
+            }
+            _ => None,
+        };
+        Ok((standing, result))
+    }
+
+    /// What a job asks for, as far as its body is here and can be read: by a requester that has lost its memory of it, or by
+    /// the target before it has looked.
+    fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
+        let me = self.public_key().id();
+        let body = self.request_of(job)?.1.body;
+        if (job.requester != me && job.target != me) || !self.has_blob(&body) {
+            return Ok(None);
+        }
+        let asked = open_body(&self.key, &self.blob_path(&body.digest)).ok().map(|(asked, _)| asked);
+        Ok(asked
+            .filter(|asked| asked.requester == job.requester && !asked.command.is_empty())
+            .map(|asked| asked.command))
+    }
+
+    fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {
+        let path = self.blob_path(&sealed.digest);
+        let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
+        let file = fs::File::open(&path).map_err(fail)?;
+        let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
+        let told: JobReportBody = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
+        let most = crate::process::OUTPUT_BYTES;
+        let mut stdout = vec![0; told.stdout_bytes.min(most)];
+        let mut stderr = vec![0; told.stderr_bytes.min(most)];
+        reader.read_exact(&mut stdout).and_then(|()| reader.read_exact(&mut stderr)).map_err(fail)?;
+        Ok(JobResult { told, stdout, stderr })
+    }
+
+    /// The job in the state whose id begins with these digits.
+    pub(super) fn find_job(&self, digits: &str) -> Result<Job> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let batch = self.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some((last.made, last.key));
+            found.extend(batch.into_iter().filter(|job| job.id.to_string().starts_with(digits)));
+        }
+        only_one(digits, found)
+    }
+}
+
+impl JobStanding {
+    /// How it stands, as the end of a sentence about it.
+    pub fn words(&self) -> String {
+        match (self.state, self.status) {
+            (JobState::Queued, _) if self.withdrawn => String::from("is cancelled, unless it has been started already"),
+            (JobState::Queued, _) if !self.sent_to.is_empty() => format!("was sent to {}", self.sent_to.join(", ")),
+            (JobState::Queued, _) => String::from("is queued"),
+            (JobState::Running, _) => String::from("is running"),
+            (JobState::Done, _) => String::from("is done"),
+            (JobState::Failed, Some(status)) => format!("failed with status {status}"),
+            (JobState::Failed, None) => String::from("failed"),
+            (JobState::Rejected, _) => String::from("was rejected"),
+            (JobState::Interrupted, _) => String::from("was interrupted: it may have run"),
+            (JobState::Cancelled, _) => String::from("was cancelled"),
+        }
+    }
+}
+
+fn only_one<T>(digits: &str, mut found: Vec<T>) -> Result<T> {
+    let many = found.len() > 1;
+    match found.pop() {
+        Some(_) if many => Err(Error::usage(format!("looking for job {digits}: several begin with that"))
+            .advise("give more digits of its id, as `mailsync jobs list` shows it")),
+        Some(job) if !digits.is_empty() => Ok(job),
+        _ => Err(Error::usage(format!("looking for job {digits}: there is none"))
+            .advise("see `mailsync jobs list` for those that are known here")),
+    }
+}

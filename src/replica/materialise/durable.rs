@@ -1,0 +1,49 @@
+//! Making names and files durable.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::replica::Replica;
+
+/// From this many directories on, one sync of the whole file system is cheaper than one of each.
+const MANY_DIRS: usize = 16;
+
+impl Replica {
+    /// Makes the names in these directories durable.
+    pub(in crate::replica) fn sync_dirs(&self, dirs: &BTreeSet<PathBuf>) -> Result<()> {
+        let disk = &*self.world.disk;
+        if dirs.len() > MANY_DIRS {
+            return self.sync_file_systems(dirs.iter());
+        }
+        for dir in dirs {
+            match disk.sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("making durable", dir, error).advise("check the disk, then run this again"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable on every file system that holds one of these directories.
+    pub(in crate::replica) fn sync_file_systems<'p>(&self, dirs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+        let mut synced = BTreeSet::new();
+        for dir in dirs {
+            let meta = match self.world.disk.metadata(dir) {
+                Ok(meta) => meta,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::io("making durable", dir, error)),
+            };
+            if synced.insert(meta.device) {
+                self.world.disk.sync_file_system(dir).map_err(|error| {
+                    Error::io("making durable what was written to the file system of", dir, error)
+                        .advise("check the disk, then run this again")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

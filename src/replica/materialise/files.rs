@@ -1,0 +1,192 @@
+//! Moving message files: to their places, to other folders, to the trash.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::decide::other_id;
+use super::work::DiskWork;
+use crate::disk::{hash_file, is_there};
+use crate::error::{Error, Result};
+use crate::maildir::listing::Listing;
+use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::replica::Replica;
+use crate::state::{Discard, EntryRow, FolderKey, Place};
+
+impl Replica {
+    /// Moves a message from `tmp/` to its place.
+    pub(super) fn deliver_file(&self, row: &EntryRow, at: Place, progress: &mut DiskWork) -> Result<()> {
+        let disk = &*self.world.disk;
+        let from = self.tmp_path(&at)?;
+        self.ensure_folder(at.folder, progress)?;
+        let to = self.path(&at)?;
+        match self.rename(&from, &to, progress) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Done before an interruption, if it is there: but perhaps not durable.
+                if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
+                    // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
+                    if !self.recover_contents(row, &from)? {
+                        progress.lost.push(row.key);
+                        return Ok(());
+                    }
+                    self.rename(&from, &to, progress).map_err(|error| delivering(&to, &error))?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return self.deliver_beside(row, &from, at, progress);
+            }
+            Err(error) => return Err(delivering(&to, &error)),
+        }
+        progress.touch(&from);
+        progress.touch(&to);
+        Ok(())
+    }
+
+    /// Something has the name that a message is to get. If it is this message, it was delivered before.
+    fn deliver_beside(&self, row: &EntryRow, from: &Path, mut at: Place, progress: &mut DiskWork) -> Result<()> {
+        let disk = &*self.world.disk;
+        let mut id = row.id.clone();
+        loop {
+            let to = self.path(&at)?;
+            match hash_file(disk, &to) {
+                Ok(found)
+                    if found.digest == row.id.digest
+                        && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key)
+                        && !self.state.is_discarded(&at)? =>
+                {
+                    disk.unlink(from).map_err(|error| Error::io("removing the second copy", from, error))?;
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.rename(from, &to, progress) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(delivering(&to, &error)),
+                },
+                Err(error) => return Err(Error::io("reading", &to, error)),
+            }
+            id = other_id(&id);
+            let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry));
+        }
+        progress.touch(from);
+        progress.touch(&self.path(&at)?);
+        progress.renamed.push((row.key, at));
+        Ok(())
+    }
+
+    /// Renames a file within its folder, or moves it to another one.
+    pub(super) fn move_file(&self, row: &EntryRow, from: &Place, at: &Place, progress: &mut DiskWork) -> Result<()> {
+        let disk = &*self.world.disk;
+        let (source, to) = (self.path(from)?, self.path(at)?);
+        self.ensure_folder(at.folder, progress)?;
+        let renamed = if from.folder == at.folder {
+            self.rename(&source, &to, progress)
+        } else {
+            self.rename_to_another_directory(&source, &to, progress)
+        };
+        match renamed {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                if !self.move_across(row, &source, at, &to)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Done before an interruption, but perhaps not durable; or somebody was faster.
+                if !is_there(disk, &to)? || is_there(disk, &source)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                progress.disturbed.push((row.key, from.clone()));
+                return Ok(());
+            }
+            Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+        }
+        progress.touch(&source);
+        progress.touch(&to);
+        Ok(())
+    }
+
+    /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
+    pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
+        let disk = &*self.world.disk;
+        let trash = self.home.trash();
+        let file = format!("{}-{}", discard.key, &discard.id.digest.to_string()[..16]);
+        let to = trash.join(&file);
+        let mut source = self.path(&discard.at)?;
+        let mut looked = false;
+        loop {
+            let error = match self.rename_to_another_directory(&source, &to, progress) {
+                Ok(()) => break,
+                // Told before anything is looked for.
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
+                    io::ErrorKind::NotFound.into()
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
+                io::ErrorKind::AlreadyExists => {
+                    let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
+                    if hash_file(disk, &source).map_err(fail)?.digest == discard.id.digest {
+                        disk.sync_dir(&trash).map_err(fail)?;
+                        disk.unlink(&source).map_err(fail)?;
+                    }
+                    break;
+                }
+                io::ErrorKind::NotFound if is_there(disk, &to)? => break,
+                // Whoever removed it had not seen its flags change; the removal counts nevertheless.
+                io::ErrorKind::NotFound if !looked => {
+                    looked = true;
+                    let base = FileName::parse(&discard.at.name).base().to_vec();
+                    let Some((sub, name)) = self.find_base(discard.at.folder, &base, progress)? else {
+                        return Ok(None);
+                    };
+                    source = self.path(&Place { folder: discard.at.folder, sub, name })?;
+                }
+                io::ErrorKind::NotFound => return Ok(None),
+                io::ErrorKind::CrossesDevices => {
+                    let tmp = trash.join(format!("{file}.part"));
+                    let fail =
+                        |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to).map_err(fail)? {
+                        break;
+                    }
+                    return Ok(Some(file));
+                }
+                _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
+            }
+        }
+        progress.touch(&source);
+        progress.touch(&to);
+        Ok(Some(file))
+    }
+
+    /// Looks a file up by the base of its name.
+    fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut DiskWork) -> Result<Option<(Sub, Vec<u8>)>> {
+        if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
+            let dir = self.dir(&self.state.folder_row(folder)?.name);
+            let mut bases = HashMap::new();
+            match Listing::read(&*self.world.disk, &dir, None) {
+                Ok(listing) => {
+                    for (name, sub) in listing.iter() {
+                        bases.insert(FileName::parse(name).base().to_vec(), (sub, name.to_vec()));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("listing", &dir, error)),
+            }
+            e.insert(bases);
+        }
+        Ok(progress.bases[&folder].get(base).cloned())
+    }
+}
+
+fn delivering(to: &Path, error: &io::Error) -> Error {
+    Error::io("delivering", to, error).advise("run this again; the message is not lost")
+}

@@ -1,0 +1,182 @@
+//! The directories of folders: where they and the files in them are, making them and removing them.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::work::DiskWork;
+use crate::disk::{Kind, remove_if_empty, remove_if_there};
+use crate::error::{Error, Result};
+use crate::maildir::listing::path_in;
+use crate::maildir::{FileName, LayoutKind, Sub};
+use crate::replica::Replica;
+use crate::state::{FolderKey, Place};
+
+impl Replica {
+    /// The file in `tmp/` from which an entry is delivered to `at`.
+    pub(in crate::replica) fn tmp_path(&self, at: &Place) -> Result<PathBuf> {
+        let dir = self.dir(&self.state.folder_row(at.folder)?.name).join("tmp");
+        Ok(dir.join(OsStr::from_bytes(FileName::parse(&at.name).base())))
+    }
+
+    pub(in crate::replica) fn path(&self, at: &Place) -> Result<PathBuf> {
+        Ok(path_in(&self.dir(&self.state.folder_row(at.folder)?.name), at.sub, &at.name))
+    }
+
+    /// Makes the directories of folders that were made elsewhere.
+    pub(super) fn make_folders(&self, progress: &mut DiskWork) -> Result<()> {
+        for row in self.state.all_folders() {
+            if !row.on_disk && row.state.is_some_and(|state| state.present) {
+                // A message that is to go there fails, too, and is kept for the next command.
+                if let Err(error) = self.make_folder(row.key, progress) {
+                    progress.fail(error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that something can be moved into a folder, and stays there.
+    pub(super) fn ensure_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
+        let touched = std::mem::take(&mut progress.touched);
+        self.make_folder(key, progress)?;
+        self.sync_dirs(&std::mem::replace(&mut progress.touched, touched))
+    }
+
+    pub(in crate::replica) fn make_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
+        let row = self.state.folder_row(key)?;
+        if row.on_disk || progress.folders_made.contains(&key) {
+            return Ok(());
+        }
+        let dir = self.dir(&row.name);
+        let fail = |error: io::Error| {
+            Error::io("making the folder", &dir, error)
+                .advise("make room for it, then run this again; its mail is not lost")
+        };
+        self.make_dirs(&dir.join("tmp")).map_err(fail)?;
+        for sub in [Sub::New, Sub::Cur] {
+            self.make_dirs(&dir.join(sub.as_str())).map_err(fail)?;
+        }
+        // Courier's and Dovecot's mark of a folder that is not the top of a Maildir.
+        if self.layout.kind == LayoutKind::MaildirPlusPlus && !row.name.is_inbox() {
+            match self.world.disk.create(&dir.join("maildirfolder")) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        progress.touched.extend(self.upwards(&dir));
+        progress.folders_made.push(key);
+        Ok(())
+    }
+
+    /// A directory below the mail root and those above it, up to the mail root: those whose names must be durable for one
+    /// that was made in it. An interrupted command may have made any of them.
+    pub(in crate::replica) fn upwards(&self, dir: &Path) -> impl Iterator<Item = PathBuf> {
+        let root = self.mail_root();
+        dir.ancestors().take_while(move |above| above.starts_with(root)).map(Path::to_owned)
+    }
+
+    /// Makes a directory below the mail root, and those above it.
+    pub(in crate::replica) fn make_dirs(&self, dir: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.make_dir(dir) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir != self.mail_root() => {
+                self.make_dirs(dir.parent().ok_or(error)?)?;
+                match disk.make_dir(dir) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the directories of folders that were removed elsewhere, if nothing is left in them.
+    pub(super) fn remove_folders(&self, progress: &mut DiskWork) -> Result<()> {
+        let removed = |row: &crate::state::FolderRow| row.on_disk && row.state.is_some_and(|state| !state.present);
+        let mut rows = self.state.all_folders();
+        // A folder stands before those below it.
+        rows.reverse();
+        let mut durable = false;
+        for row in rows.iter().filter(|row| removed(row) && !row.name.is_inbox()) {
+            if self.state.folder_has_files(row.key)? {
+                continue;
+            }
+            if !durable {
+                // What was moved out of these directories must have arrived before they go.
+                self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+                durable = true;
+            }
+            match self.remove_folder(&self.dir(&row.name), progress) {
+                Ok(true) => progress.folders_removed.push(row.key),
+                Ok(false) => {}
+                Err(error) => progress.fail(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a folder's directory unless a file is left in it. Returns whether it is no folder any more.
+    fn remove_folder(&self, dir: &Path, progress: &mut DiskWork) -> Result<bool> {
+        let disk = &*self.world.disk;
+        let mut empty = true;
+        for sub in [Sub::New, Sub::Cur] {
+            match disk.list(&dir.join(sub.as_str()), &mut |_, _| empty = false) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("listing", &dir.join(sub.as_str()), error));
+                }
+                _ => {}
+            }
+        }
+        if !empty {
+            return Ok(false);
+        }
+        for sub in [Sub::New, Sub::Cur] {
+            match disk.remove_dir(&dir.join(sub.as_str())) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    // Mail came just now: the folder stays.
+                    return self
+                        .make_dirs(&dir.join(Sub::New.as_str()))
+                        .map(|()| false)
+                        .map_err(|error| Error::io("keeping the folder", dir, error));
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing the folder", dir, error));
+                }
+                _ => {}
+            }
+        }
+        // What other programs keep beside the mail stays, and so does the directory around it.
+        let fail =
+            |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
+        self.remove_server_files(dir).map_err(fail)?;
+        if self.layout.kind == LayoutKind::MaildirPlusPlus {
+            remove_if_there(disk.unlink(&dir.join("maildirfolder"))).map_err(fail)?;
+        }
+        remove_if_empty(disk, &dir.join("tmp")).map_err(fail)?;
+        remove_if_empty(disk, dir).map_err(fail)?;
+        progress.touched.insert(dir.to_owned());
+        if let Some(parent) = dir.parent() {
+            progress.touched.insert(parent.to_owned());
+        }
+        Ok(true)
+    }
+
+    /// Removes what an IMAP server remembers of a folder that is gone. While that is left, Dovecot lists a mailbox which it
+    /// then can't open; and a later folder of the same name would get the UIDs of this one.
+    fn remove_server_files(&self, dir: &Path) -> io::Result<()> {
+        let mut files = Vec::new();
+        let listed = self.world.disk.list(dir, &mut |name, kind| {
+            let servers = ["dovecot-", "dovecot.", "courierimap"].map(str::as_bytes);
+            if kind == Kind::File && servers.iter().any(|server| name.as_bytes().starts_with(server)) {
+                files.push(dir.join(name));
+            }
+        });
+        remove_if_there(listed)?;
+        files.iter().try_for_each(|file| remove_if_there(self.world.disk.unlink(file)))
+    }
+}

@@ -1,0 +1,64 @@
+//! What there is to do on disk, as far as it has come.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::maildir::Sub;
+use crate::state::{Discard, EntryKey, FolderKey, Pending, Place};
+
+/// After so many failures nothing more is tried.
+const MOST_FAILURES: usize = 100;
+
+/// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
+#[derive(Debug, Default)]
+pub(in crate::replica) struct DiskWork {
+    pub(super) touched: BTreeSet<PathBuf>,
+    /// Entries whose file was not as last seen; the place to go back to.
+    pub(super) disturbed: Vec<(EntryKey, Place)>,
+    /// Entries whose contents are lost.
+    pub(super) lost: Vec<EntryKey>,
+    /// Entries whose file had to get another name.
+    pub(super) renamed: Vec<(EntryKey, Place)>,
+    pub(in crate::replica) folders_made: Vec<FolderKey>,
+    pub(super) folders_removed: Vec<FolderKey>,
+    pub(super) trashed: Vec<(Discard, Option<String>)>,
+    /// Entries for which it could not be done.
+    pub(super) undone: Vec<(EntryKey, Pending)>,
+    /// Why not: the first reason, and how many there are.
+    failed: Option<(Error, usize)>,
+    /// The files of a folder by base, read when one is not where it was last seen.
+    pub(super) bases: HashMap<FolderKey, Bases>,
+}
+
+/// Where the files of a folder are, by base.
+pub(super) type Bases = HashMap<Vec<u8>, (Sub, Vec<u8>)>;
+
+impl DiskWork {
+    /// Something could not be done. That keeps nothing else from being done, unless nothing seems to work.
+    ///
+    /// # Errors
+    /// The first of too many failures.
+    pub(super) fn fail(&mut self, error: Error) -> Result<()> {
+        let (first, count) = self.failed.get_or_insert((error, 0));
+        *count += 1;
+        if *count > MOST_FAILURES { Err(first.clone()) } else { Ok(()) }
+    }
+
+    /// What is to be said of the failures.
+    pub(super) fn problem(&self) -> Option<Error> {
+        let (first, count) = self.failed.as_ref()?;
+        match count {
+            1 => Some(first.clone()),
+            _ => Some(first.clone().about(format_args!("{count} changes could not be made, the first of them"))),
+        }
+    }
+
+    /// Notes that a name in the directory of this file has changed.
+    pub(super) fn touch(&mut self, file: &Path) {
+        let dir = file.parent().expect("a file lies in a directory");
+        if !self.touched.contains(dir) {
+            self.touched.insert(dir.to_owned());
+        }
+    }
+}
