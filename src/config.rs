@@ -218,7 +218,7 @@ mod tests {
         let config = toml::from_str::<Config>(&sample().to_text()).unwrap();
         let text = config.to_text();
         let (_, rule) = text.split_once("# [[allow]]\n").expect("there is a sample");
-        let rule: String = rule.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+        let rule = rule.replace("# ", "");
         let rules = [toml::from_str::<Rule>(&rule).unwrap()];
         for args in [
             // mutt, with `use_envelope_from` and without; git send-email; mail(1).

@@ -31,6 +31,7 @@ mod removals_are_forgotten_when_everybody_knows;
 mod replicas_that_exchange_bundles_converge;
 mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
+mod the_layers_hold;
 mod update_calls_the_peers;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;

@@ -6,6 +6,23 @@ use std::io;
 use super::ReplicaId;
 use crate::model::Digest;
 
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It is not in OpenSSH's format, or can't be used.
+    #[error("not a usable OpenSSH key")]
+    Unusable(#[source] ssh_key::Error),
+    /// It is of another kind.
+    #[error("the key is {found}, and must be ssh-ed25519")]
+    NotEd25519 {
+        /// The kind that it is.
+        found: String,
+    },
+    /// It is protected by a passphrase, which nobody is there to type.
+    #[error("the key is protected by a passphrase, and must not be")]
+    Encrypted,
+}
+
 /// How much of a text out of a bundle an error shows, in characters.
 pub(super) const SHOWN: usize = 300;
 
@@ -127,7 +144,7 @@ pub enum WriteError {
     },
     /// The key can't sign.
     #[error("the bundle could not be signed")]
-    Sign(#[from] super::KeyError),
+    Sign(#[from] KeyError),
 }
 
 impl WriteError {

@@ -35,7 +35,7 @@ mod hostile;
 #[cfg(test)]
 mod testing;
 
-pub use error::{Error, WriteError};
+pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
 pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
@@ -44,6 +44,6 @@ pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;
 pub use replica_id::ReplicaId;
 pub use seal::{Sealer, unseal};
-pub use signature::{JOB_NAMESPACE, KeyError, NAMESPACE, PrivateKey, PublicKey, Signature};
+pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
 pub use spool::{JobSpool, RecordSpool, SpooledJobs, SpooledRecords};
 pub use writer::{Options, Writer};

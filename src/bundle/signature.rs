@@ -8,30 +8,13 @@ use std::fmt;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
 
-use super::{Error, ReplicaId};
+use super::{Error, KeyError, ReplicaId};
 
 /// The namespace of a bundle's signature: one made for another purpose with the same key is worth nothing here.
 pub const NAMESPACE: &str = "mailsync";
 
 /// The namespace of the signature of what is said about a job, see [`super::Statement`].
 pub const JOB_NAMESPACE: &str = "mailsync-job";
-
-/// What is wrong with a key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// It is not in OpenSSH's format, or can't be used.
-    #[error("not a usable OpenSSH key")]
-    Unusable(#[source] ssh_key::Error),
-    /// It is of another kind.
-    #[error("the key is {found}, and must be ssh-ed25519")]
-    NotEd25519 {
-        /// The kind that it is.
-        found: String,
-    },
-    /// It is protected by a passphrase, which nobody is there to type.
-    #[error("the key is protected by a passphrase, and must not be")]
-    Encrypted,
-}
 
 fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
     match algorithm {

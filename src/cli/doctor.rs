@@ -4,7 +4,8 @@ use mailsync::error::Error;
 use mailsync::text::plural;
 
 use super::args::Doctor;
-use super::{Context, Outcome};
+use super::context::Context;
+use super::failure::Outcome;
 
 pub fn run(context: &Context, args: &Doctor) -> Outcome {
     let replica = context.write()?;

@@ -7,7 +7,8 @@ use mailsync::error::Error;
 use mailsync::replica::{ExportOptions, Fullness, Replica, ScanOptions, ScanReport, To};
 
 use super::args::Export;
-use super::{Context, Outcome};
+use super::context::Context;
+use super::failure::Outcome;
 
 pub fn run(context: &Context, mut args: Export) -> Outcome {
     args.output = args.output.filter(|output| output != Path::new("-"));

@@ -9,9 +9,10 @@ use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Import;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::jobs::Runs;
 use super::output::Output;
-use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: Import) -> Outcome {
     if args.reply {

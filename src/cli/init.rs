@@ -6,8 +6,9 @@ use mailsync::text::plural;
 use serde_json::json;
 
 use super::args::{Init, Layout};
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::Output;
-use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: Init) -> Outcome {
     let options = InitOptions {

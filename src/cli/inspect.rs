@@ -10,8 +10,9 @@ use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::output::{Output, bytes, time};
-use super::{Context, Failure, Outcome};
 
 /// Shows what a bundle says of itself. Needs no replica.
 pub fn inspect(context: &Context, args: &Bundle) -> Outcome {

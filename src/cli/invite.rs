@@ -6,7 +6,8 @@ use std::path::Path;
 use mailsync::replica::{Contents, ExportOptions, InviteOptions, Replica, ScanOptions};
 
 use super::args::Invite;
-use super::{Context, Outcome};
+use super::context::Context;
+use super::failure::Outcome;
 
 pub fn run(context: &Context, mut args: Invite) -> Outcome {
     args.output = args.output.filter(|output| output != Path::new("-"));

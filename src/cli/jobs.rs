@@ -7,8 +7,9 @@ use mailsync::text::{beginning, printable};
 use serde_json::{Value, json};
 
 use super::args::{Jobs, JobsCommand};
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::output::{Output, json_time, table, time};
-use super::{Context, Failure, Outcome};
 
 /// How much of a command from elsewhere a line shows, in characters.
 const SHOWN: usize = 60;

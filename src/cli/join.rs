@@ -11,8 +11,9 @@ use mailsync::text::plural;
 use serde_json::json;
 
 use super::args::Join;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::output::Output;
-use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: Join) -> Outcome {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;

@@ -4,8 +4,9 @@ use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Log;
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::{Output, json_time, table, time};
-use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: &Log) -> Outcome {
     let events = context.read()?.state().history(args.limit)?;

@@ -20,7 +20,7 @@ struct Bars;
 
 impl Meter for Bars {
     fn begin(&self, label: &'static str, total: u64) -> Box<dyn Gauge> {
-        Box::new(Bar { label, total, done: Cell::new(0), started: Instant::now(), bar: OnceCell::new() })
+        Box::new(Bar { label, total, done: Cell::new(0), started: Instant::now(), shown: OnceCell::new() })
     }
 }
 
@@ -29,14 +29,14 @@ struct Bar {
     total: u64,
     done: Cell<u64>,
     started: Instant,
-    bar: OnceCell<ProgressBar>,
+    shown: OnceCell<ProgressBar>,
 }
 
 impl Gauge for Bar {
     fn advance(&self, steps: u64) {
         self.done.set(self.done.get() + steps);
-        if self.bar.get().is_some() || self.started.elapsed() > PATIENCE {
-            let bar = self.bar.get_or_init(|| {
+        if self.shown.get().is_some() || self.started.elapsed() > PATIENCE {
+            let bar = self.shown.get_or_init(|| {
                 let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} ({eta})");
                 let bar = ProgressBar::new(self.total).with_message(self.label);
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -49,7 +49,7 @@ impl Gauge for Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.get() {
+        if let Some(bar) = self.shown.get() {
             bar.finish_and_clear();
         }
     }

@@ -2,8 +2,10 @@
 //! Data goes to standard output, everything that is said to people to standard error.
 
 mod args;
+mod context;
 mod doctor;
 mod export;
+mod failure;
 mod import;
 mod init;
 mod inspect;
@@ -25,53 +27,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{Access, Home, Replica, World};
+use mailsync::error::ErrorKind;
 
 use args::{Args, Command};
+use context::Context;
+use failure::Failure;
 use output::Output;
-
-/// What every command is given.
-struct Context {
-    home: Option<std::path::PathBuf>,
-    lock_timeout: Duration,
-    out: Output,
-}
-
-impl Context {
-    fn home(&self) -> Result<Home> {
-        self.home.clone().map_or_else(Home::standard, |dir| Ok(Home::at(absolute(&dir)?)))
-    }
-
-    fn world(&self) -> World {
-        World { meter: meter::of(self.out.quiet()), ..World::real() }
-    }
-
-    fn open(&self, access: Access) -> Result<Replica> {
-        let replica = Replica::open(&self.home()?, self.world(), access)?;
-        self.say_notes(&replica);
-        Ok(replica)
-    }
-
-    fn read(&self) -> Result<Replica> {
-        self.open(Access::Read)
-    }
-
-    fn write(&self) -> Result<Replica> {
-        self.open(Access::Write(self.lock_timeout))
-    }
-
-    /// Tells what a command found worth knowing.
-    fn say_notes(&self, replica: &Replica) {
-        for note in replica.take_notes() {
-            self.out.say(format_args!("note: {note}"));
-        }
-    }
-}
-
-fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::io("finding", path, error))
-}
 
 /// Runs the command line that the process was started with.
 pub fn main() -> ExitCode {
@@ -123,21 +84,3 @@ pub fn main() -> ExitCode {
         }
     }
 }
-
-/// Why a command doesn't end well.
-enum Failure {
-    /// This still has to be said.
-    Error(Error),
-    /// Everything was said already.
-    Said(ErrorKind),
-    /// Standard output was closed.
-    BrokenPipe,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-type Outcome = std::result::Result<(), Failure>;

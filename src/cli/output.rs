@@ -8,7 +8,7 @@ use mailsync::error::Error;
 use mailsync::text::printable;
 use serde_json::Value;
 
-use super::{Failure, Outcome};
+use super::failure::{Failure, Outcome};
 
 /// Whether the JSON document was printed: there is one.
 static PRINTED: AtomicBool = AtomicBool::new(false);

@@ -8,8 +8,9 @@ use mailsync::state::{Invited, Peer};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::{Output, json_time, table, time};
-use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
     match args.command {

@@ -3,8 +3,9 @@
 use mailsync::text::plural;
 use serde_json::json;
 
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::{Output, bytes};
-use super::{Context, Outcome};
 
 pub fn run(context: &Context) -> Outcome {
     let replica = context.write()?;

@@ -6,8 +6,9 @@ use mailsync::replica::{Depth, DryRun, MassDelete, ScanOptions, ScanReport};
 use serde_json::{Value, json};
 
 use super::args::Scan;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::output::Output;
-use super::{Context, Failure, Outcome};
 
 pub fn run(context: &Context, args: &Scan) -> Outcome {
     let folders = args.folders.iter().map(|name| {

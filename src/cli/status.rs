@@ -6,8 +6,9 @@ use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::{Output, bytes, table, time};
-use super::{Context, Outcome};
 
 pub fn run(context: &Context) -> Outcome {
     let replica = context.read()?;

@@ -4,8 +4,9 @@ use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::TrashCommand;
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::{Output, bytes, json_time, time};
-use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: super::args::Trash) -> Outcome {
     match args.command {

@@ -10,8 +10,9 @@ use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Update;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
 use super::output::Output;
-use super::{Context, Failure, Outcome};
 
 /// What came of one peer.
 struct Updated {

@@ -7,8 +7,9 @@ use mailsync::error::{Error, Result};
 use serde_json::json;
 
 use super::args::Uux;
+use super::context::Context;
+use super::failure::Outcome;
 use super::output::Output;
-use super::{Context, Outcome};
 
 pub fn run(context: &Context, args: Uux) -> Outcome {
     let command = args.command.into_iter().map(text).collect::<Result<Vec<String>>>()?;

@@ -24,8 +24,6 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Meeting {
     full: bool,
-    /// What the importing replica knows.
-    knowledge: Knowledge,
     here: Side,
     there: Side,
 }
@@ -33,6 +31,8 @@ pub struct Meeting {
 /// One of the two replicas of a [`Meeting`].
 #[derive(Clone, Debug)]
 struct Side {
+    /// What it knows.
+    knowledge: Knowledge,
     /// An entry that this replica lacks, and whose location this covers, was removed and forgotten here.
     forgotten: Knowledge,
     /// Whether the other replica has forgotten removals of which this one may never have heard.
@@ -42,6 +42,10 @@ struct Side {
 impl Side {
     fn has_forgotten(&self, entry: &Entry) -> bool {
         self.forgotten.covers(entry.location.0)
+    }
+
+    fn knows_all_of(&self, entry: &Entry) -> bool {
+        entry.covered_by(&self.knowledge)
     }
 }
 
@@ -55,12 +59,12 @@ impl Meeting {
     pub fn new(knowledge: &Knowledge, horizon: &Knowledge, head: &Head) -> Self {
         let healing = head.full && *knowledge == head.tip;
         let side = |knowledge: &Knowledge, horizon: &Knowledge, horizon_of_the_other: &Knowledge| Side {
+            knowledge: knowledge.clone(),
             forgotten: if healing { horizon } else { knowledge }.clone(),
             behind: head.full && !knowledge.includes(horizon_of_the_other),
         };
         Self {
             full: head.full,
-            knowledge: knowledge.clone(),
             here: side(knowledge, horizon, &head.horizon),
             there: side(&head.tip, &head.horizon, horizon),
         }
@@ -74,7 +78,7 @@ impl Meeting {
             (Some(_), None) if !self.full => return Decision::Keep,
             (Some(mine), None) => mine.clone(),
             // The tombstone was forgotten here.
-            (None, Some(theirs)) if !theirs.alive() && theirs.covered_by(&self.knowledge) => return Decision::Keep,
+            (None, Some(theirs)) if !theirs.alive() && self.here.knows_all_of(theirs) => return Decision::Keep,
             (None, Some(theirs)) => theirs.clone(),
             (Some(mine), Some(theirs)) => mine.merge(theirs),
         };
@@ -125,6 +129,12 @@ mod tests {
     fn removed(born: Stamp, removal: Stamp) -> Entry {
         let mut entry = delivered(born);
         entry.remove(removal);
+        entry
+    }
+
+    fn flagged(born: Stamp, change: Stamp) -> Entry {
+        let mut entry = delivered(born);
+        entry.set_flag(change, "F".parse().unwrap(), true);
         entry
     }
 
@@ -217,6 +227,22 @@ mod tests {
                 mine: Some(mine.clone()),
                 theirs: None,
                 becomes: Decision::Drop,
+            },
+            Case {
+                what: "a full bundle lacks what its sender knew, and a flag of it was changed here since",
+                here: (a2_known, &[]),
+                bundle: (FULL, &[A1, B1], &[B1]),
+                mine: Some(flagged(A1, a2)),
+                theirs: None,
+                becomes: Decision::StoreAnew(flagged(A1, a2)),
+            },
+            Case {
+                what: "a full bundle brings what was removed and forgotten here, and a flag of it was changed there since",
+                here: (&[B1, A1], &[A1]),
+                bundle: (FULL, b2_known, &[]),
+                mine: None,
+                theirs: Some(flagged(B1, b2)),
+                becomes: Decision::StoreAnew(flagged(B1, b2)),
             },
             Case {
                 what: "a full bundle lacks what its sender never knew",

@@ -7,6 +7,7 @@
 mod doctor;
 mod export;
 mod home;
+mod identity;
 mod import;
 mod init;
 mod jobs;
@@ -42,9 +43,8 @@ use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
-use crate::model::{FolderName, Incarnation};
-use crate::state::{FolderRow, Identity, State};
-use transaction::Transaction;
+use crate::model::FolderName;
+use crate::state::{FolderRow, State};
 
 /// A replica, opened by one command.
 #[derive(Debug)]
@@ -115,45 +115,6 @@ impl Replica {
             notes: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
         })
-    }
-
-    /// Finds out whether the state was copied, moved or restored since the last command. If so it may have forgotten stamps
-    /// that it had issued, and a new incarnation makes sure that none of them is issued again.
-    fn recognise_home(&self) -> Result<()> {
-        let here = self.identity()?;
-        let recorded = self.state.home()?;
-        // What an earlier version has not recorded tells nothing.
-        let same = |recorded: &Identity| {
-            recorded.inode == here.inode
-                && recorded.machine == here.machine
-                && recorded.born.zip(here.born).is_none_or(|(recorded, here)| recorded == here)
-        };
-        if recorded.as_ref() == Some(&here) {
-            return Ok(());
-        }
-        let tx = self.begin()?;
-        if recorded.is_some_and(|recorded| !same(&recorded)) {
-            tx.set_incarnation(Incarnation((self.world.random)()))?;
-            self.forget_what_was_run(&tx)?;
-            let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
-            tx.record(self.now(), "open", None, text)?;
-            self.note(format!("{text}; {}", import::APART));
-        }
-        tx.set_home(&here)?;
-        tx.commit()
-    }
-
-    fn identity(&self) -> Result<Identity> {
-        let (inode, born) = self.home.database_identity()?;
-        Ok(Identity { inode, born, machine: self.world.machine.clone() })
-    }
-
-    /// What this replica has done until now is not known for certain: a job of that time may have been run. One that runs jobs
-    /// issues the first stamp of its new incarnation, so that others learn of it, and can show that what they ask for was asked
-    /// for later.
-    fn forget_what_was_run(&self, tx: &Transaction<'_>) -> Result<()> {
-        tx.set_was_restored()?;
-        if self.config.allow.is_empty() { Ok(()) } else { tx.issue(self.now()).map(drop) }
     }
 
     /// Finishes what an interrupted command has left to do on disk.

@@ -3,6 +3,7 @@
 //! One byte of marks, the location stamp, then what the marks say is there: born, floor, the removal, and the flags. A stamp
 //! is sixteen bytes, most significant first. Most stamps of an entry equal the one of its location, and cost a bit.
 
+use crate::error::Error;
 use crate::model::{Clock, Flag, FlagRegisters, Incarnation, Removal, Stamp};
 
 const BORN_DIFFERS: u8 = 1;
@@ -122,6 +123,17 @@ fn stamp(from: &mut &[u8]) -> Option<Stamp> {
         clock: Clock::from_bits(u64::from_be_bytes(*clock))?,
         incarnation: Incarnation(u64::from_be_bytes(*incarnation)),
     })
+}
+
+/// A clock as it is stored.
+pub(super) fn clock_from(stored: i64) -> Result<Clock, Error> {
+    Clock::from_bits(stored.cast_unsigned()).ok_or_else(|| damaged("a clock"))
+}
+
+/// The database holds something that mailsync can't have written.
+pub(super) fn damaged(what: &str) -> Error {
+    Error::failed(format!("the state database: {what} in it has no meaning"))
+        .advise("put the state directory back from a backup; your mail itself was not touched")
 }
 
 #[cfg(test)]

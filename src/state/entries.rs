@@ -2,8 +2,9 @@
 
 use rusqlite::Row;
 
+use super::codec::damaged;
 use super::codec::{self, Registers};
-use super::{FolderKey, State, Transaction, damaged};
+use super::{FolderKey, State, Transaction};
 use crate::error::Result;
 use crate::maildir::{FileName, Sub};
 use crate::model::{Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};

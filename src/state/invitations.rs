@@ -1,7 +1,8 @@
 //! Invitations that nobody has answered yet, and the tokens of those that were.
 
+use super::codec::damaged;
 use super::peers::json;
-use super::{State, Transaction, damaged};
+use super::{State, Transaction};
 use crate::bundle::{ReplicaId, Token};
 use crate::error::Result;
 use crate::model::Knowledge;

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::{State, Transaction, clock_from, damaged};
+use super::codec::{clock_from, damaged};
+use super::{State, Transaction};
 use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};

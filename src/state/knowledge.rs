@@ -1,6 +1,7 @@
 //! What this replica knows and has forgotten, and the stamps that it has issued.
 
-use super::{State, Transaction, clock_from};
+use super::codec::clock_from;
+use super::{State, Transaction};
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp};
 

@@ -3,24 +3,9 @@
 use rusqlite::OptionalExtension;
 use rusqlite::types::{FromSql, ToSql};
 
-use super::{State, Transaction};
+use super::{State, Transaction, name};
 use crate::error::{Error, Result};
 use crate::model::Incarnation;
-
-/// The names of the values.
-pub(super) mod name {
-    pub const DIGEST: &str = "state-digest";
-    pub const INCARNATION: &str = "incarnation";
-    pub const NUMBER: &str = "bundle-number";
-    pub const INITIAL: &str = "initial-scan-due";
-    pub const LEFTOVERS: &str = "tmp-may-hold-leftovers";
-    pub const RESTORED: &str = "restored-trash-file";
-    pub const INODE: &str = "inode";
-    pub const MACHINE: &str = "machine";
-    pub const JOINING: &str = "joining";
-    pub const RESTORED_STATE: &str = "state-was-restored";
-    pub const BORN: &str = "born";
-}
 
 /// By what a state file is known: a copy of it, or one that was put back from a backup, differs.
 #[derive(Clone, Debug, PartialEq, Eq)]

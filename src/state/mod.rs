@@ -7,6 +7,7 @@
 
 mod codec;
 mod entries;
+mod folder_rows;
 mod folders;
 mod history;
 mod invitations;
@@ -14,6 +15,7 @@ mod jobs;
 mod knowledge;
 mod lists;
 mod meta;
+mod name;
 mod peers;
 mod pending;
 mod schema;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use entries::{EntryKey, EntryRow, Place, Totals};
-pub use folders::{FolderKey, FolderRow};
+pub use folder_rows::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
 pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
@@ -38,9 +40,8 @@ pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::error::{Error, Result};
-use crate::model::{Clock, Digest, Incarnation, StateDigest};
-use folders::Folders;
-use meta::name;
+use crate::model::{Digest, Incarnation, StateDigest};
+use folder_rows::Folders;
 
 /// An open state database.
 #[derive(Debug)]
@@ -234,14 +235,4 @@ fn opening(path: &Path, error: &rusqlite::Error) -> Error {
         }
     };
     Error::io("opening the state database", path, error).advise(advice)
-}
-
-fn clock_from(stored: i64) -> Result<Clock> {
-    Clock::from_bits(stored.cast_unsigned()).ok_or_else(|| damaged("a clock"))
-}
-
-/// The database holds something that mailsync can't have written.
-fn damaged(what: &str) -> Error {
-    Error::failed(format!("the state database: {what} in it has no meaning"))
-        .advise("put the state directory back from a backup; your mail itself was not touched")
 }

@@ -2,7 +2,8 @@
 
 use rusqlite::Row;
 
-use super::{State, Transaction, damaged};
+use super::codec::damaged;
+use super::{State, Transaction};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, Knowledge, Standing};

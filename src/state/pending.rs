@@ -1,7 +1,8 @@
 //! What is to be done on disk for which entry, and which contents are awaited or missing.
 
+use super::codec::damaged;
 use super::entries::place;
-use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction, damaged};
+use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 

@@ -5,8 +5,9 @@ use std::fmt;
 
 use rusqlite::Row;
 
+use super::codec::damaged;
 use super::entries::place;
-use super::{Place, State, Transaction, damaged};
+use super::{Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 

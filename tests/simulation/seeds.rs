@@ -79,13 +79,6 @@ pub fn run_all_well(
     tally
 }
 
-/// Lets a history happen in which replicas that know the same and hold different mail may find out, which full bundles heal.
-pub fn run_and_heal(history: &History, restores: Restores) -> Result<Tally, String> {
-    let mut network = Network::new(&history.setup, restores);
-    network.heals = true;
-    network.run_through(history)
-}
-
 /// Lets a history happen, and checks after every step that the replica of that step holds exactly what it knows.
 pub fn run_and_check_each_step(history: &History, restores: Restores) -> Result<Tally, String> {
     let mut network = Network::new(&history.setup, restores);

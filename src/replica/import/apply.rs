@@ -137,7 +137,7 @@ impl Replica {
         options: &ImportOptions,
     ) -> Result<std::result::Result<Peer, Error>> {
         match sender {
-            Sender::Known(peer) => Ok(Ok(peer)),
+            Sender::Known(peer) => Ok(Ok(*peer)),
             Sender::Invited(invited) if options.run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
             Sender::Invited(invited) => {
                 let tx = self.begin()?;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::landing::Landing;
+use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Disk, Durability, SMALL, copy_new, remove_if_there, write_new};
+use crate::disk::{Disk, Durability, SMALL, copy_new, write_new};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Mtime};
 use crate::pool;
@@ -289,24 +289,6 @@ impl io::Write for DiskFile<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// What to do about a file that has the name which is to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leftovers {
-    /// It goes.
-    Replace,
-    /// Nothing is written.
-    Refuse,
-}
-
-impl Leftovers {
-    fn clear(self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Replace => remove_if_there(disk.unlink(path)),
-            Self::Refuse => Ok(()),
-        }
     }
 }
 

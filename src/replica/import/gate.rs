@@ -14,7 +14,7 @@ pub enum Sender {
     /// Whoever has this replica's key.
     Own,
     /// A peer.
-    Known(Peer),
+    Known(Box<Peer>),
     /// A replica that was invited from here and proves it. It becomes a peer with its first bundle that is accepted.
     Invited(Invited),
     /// A replica that proves an invitation which another one has used.
@@ -106,7 +106,7 @@ impl Replica {
             return Ok(Sender::Own);
         }
         if let Some(peer) = self.state.peer_by_id(&sender)? {
-            return Ok(Sender::Known(peer));
+            return Ok(Sender::Known(Box::new(peer)));
         }
         let Some(proof) = &manifest.proof else { return Ok(Sender::Stranger) };
         let proves = |token: crate::bundle::Token| token.is_proved_by(proof, &me, &sender);

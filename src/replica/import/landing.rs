@@ -1,7 +1,9 @@
 //! How the messages of an import come to their places.
 
-use super::contents::Leftovers;
-use crate::disk::Durability;
+use std::io;
+use std::path::Path;
+
+use crate::disk::{Disk, Durability, remove_if_there};
 use crate::state::RootBefore;
 
 /// How the messages of an import come to their places.
@@ -34,5 +36,23 @@ impl Landing {
     /// Few messages are made durable one by one; many of them, and those that go straight to their places, all together.
     pub(super) fn durability(self, messages: u64) -> Durability {
         if messages <= FEW_MESSAGES && self != Self::InPlace { Durability::Now } else { Durability::Later }
+    }
+}
+
+/// What to do about a file that has the name which is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    /// It goes.
+    Replace,
+    /// Nothing is written.
+    Refuse,
+}
+
+impl Leftovers {
+    pub(super) fn clear(self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Replace => remove_if_there(disk.unlink(path)),
+            Self::Refuse => Ok(()),
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! What every command is given.
+
+use std::time::Duration;
+
+use mailsync::error::{Error, Result};
+use mailsync::replica::{Access, Home, Replica, World};
+
+use super::meter;
+use super::output::Output;
+
+/// What every command is given.
+pub struct Context {
+    pub home: Option<std::path::PathBuf>,
+    pub lock_timeout: Duration,
+    pub out: Output,
+}
+
+impl Context {
+    pub fn home(&self) -> Result<Home> {
+        self.home.clone().map_or_else(Home::standard, |dir| Ok(Home::at(absolute(&dir)?)))
+    }
+
+    pub fn world(&self) -> World {
+        World { meter: meter::of(self.out.quiet()), ..World::real() }
+    }
+
+    pub fn open(&self, access: Access) -> Result<Replica> {
+        let replica = Replica::open(&self.home()?, self.world(), access)?;
+        self.say_notes(&replica);
+        Ok(replica)
+    }
+
+    pub fn read(&self) -> Result<Replica> {
+        self.open(Access::Read)
+    }
+
+    pub fn write(&self) -> Result<Replica> {
+        self.open(Access::Write(self.lock_timeout))
+    }
+
+    /// Tells what a command found worth knowing.
+    pub fn say_notes(&self, replica: &Replica) {
+        for note in replica.take_notes() {
+            self.out.say(format_args!("note: {note}"));
+        }
+    }
+}
+
+pub fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io("finding", path, error))
+}

@@ -1,0 +1,93 @@
+//! Folders as the state has them in memory: their numbers, names and registers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::codec::{clock_from, damaged};
+use crate::error::Result;
+use crate::maildir::listing::CleanListing;
+use crate::model::{FolderName, FolderState, Incarnation, Mtime, Stamp};
+
+/// A folder's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FolderKey(pub(super) i64);
+
+#[cfg(test)]
+impl FolderKey {
+    /// A key of a folder that no state holds.
+    pub(crate) fn example(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+/// What is recorded of a folder.
+#[derive(Clone, Debug)]
+pub struct FolderRow {
+    /// Its number.
+    pub key: FolderKey,
+    /// Its canonical name.
+    pub name: FolderName,
+    /// Its register, if it was ever made or removed as a folder.
+    pub state: Option<FolderState>,
+    /// Whether its directory was there when last seen.
+    pub on_disk: bool,
+    /// The last clean listing.
+    pub clean: Option<CleanListing>,
+}
+
+/// All folders, in memory: a mailbox has few.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    pub by_key: HashMap<FolderKey, Arc<FolderRow>>,
+    pub by_name: HashMap<FolderName, FolderKey>,
+}
+
+/// Stands for "there was no such directory" in the columns of a clean listing.
+pub(super) const ABSENT: i64 = i64::MIN;
+
+impl Folders {
+    pub fn load(conn: &Connection) -> Result<Self> {
+        let mut query = conn.prepare_cached(
+            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime FROM folder",
+        )?;
+        let mut rows = query.query([])?;
+        let mut folders = Self::default();
+        while let Some(row) = rows.next()? {
+            let name: FolderName = row
+                .get_ref(1)?
+                .as_str()
+                .ok()
+                .and_then(|name| name.parse().ok())
+                .ok_or_else(|| damaged("a folder name"))?;
+            let state =
+                match (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<i64>>(3)?, row.get::<_, Option<bool>>(4)?) {
+                    (Some(clock), Some(incarnation), Some(present)) => {
+                        let stamp =
+                            Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) };
+                        Some(FolderState { stamp, present })
+                    }
+                    _ => None,
+                };
+            let clean = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?) {
+                (Some(new), Some(cur)) => {
+                    let mtime = |stored| (stored != ABSENT).then_some(Mtime(stored));
+                    Some(CleanListing { new: mtime(new), cur: mtime(cur) })
+                }
+                _ => None,
+            };
+            folders.put(FolderRow { key: FolderKey(row.get(0)?), name, state, on_disk: row.get(5)?, clean });
+        }
+        Ok(folders)
+    }
+
+    pub fn put(&mut self, row: FolderRow) {
+        self.by_name.insert(row.name.clone(), row.key);
+        self.by_key.insert(row.key, Arc::new(row));
+    }
+
+    pub fn name(&self, key: i64) -> Result<FolderName> {
+        self.by_key.get(&FolderKey(key)).map(|row| row.name.clone()).ok_or_else(|| damaged("a folder's number"))
+    }
+}

@@ -1,0 +1,13 @@
+//! The names of the single values in the state.
+
+pub(super) const DIGEST: &str = "state-digest";
+pub(super) const INCARNATION: &str = "incarnation";
+pub(super) const NUMBER: &str = "bundle-number";
+pub(super) const INITIAL: &str = "initial-scan-due";
+pub(super) const LEFTOVERS: &str = "tmp-may-hold-leftovers";
+pub(super) const RESTORED: &str = "restored-trash-file";
+pub(super) const INODE: &str = "inode";
+pub(super) const MACHINE: &str = "machine";
+pub(super) const JOINING: &str = "joining";
+pub(super) const RESTORED_STATE: &str = "state-was-restored";
+pub(super) const BORN: &str = "born";
