@@ -119,7 +119,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let Some((_, items)) = &module.content else { return };
         let name = [&self.name[..], &[module.ident.to_string()]].concat();
         let mut inner = Reader { name: &name, modules: self.modules, source: Source::default() };
-        items.iter().for_each(|item| inner.visit_item(item));
+        for item in items {
+            inner.visit_item(item);
+        }
         self.source.paths.append(&mut inner.source.paths);
     }
 

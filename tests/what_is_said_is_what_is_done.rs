@@ -14,8 +14,8 @@ fn text(path: &Path) -> &str {
 /// Messages that hardly shrink, so that they fill parts.
 fn put(machine: &Machine, messages: u64) {
     for n in 0..messages {
-        let digits: String =
-            (0..400_u64).map(|i| format!("{:016x}", (n * 1009 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        let lines = (0..400_u64).map(|i| (n * 1009 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let digits = lines.fold(String::new(), |digits, number| digits + &format!("{number:016x}"));
         machine.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{digits}\n"), 1_600_000_000 + n);
     }
 }

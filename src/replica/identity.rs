@@ -28,7 +28,7 @@ impl Replica {
             self.forget_what_was_run(&tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             tx.record(self.now(), "open", None, text)?;
-            self.note(format!("{text}; {}", APART));
+            self.note(format!("{text}; {APART}"));
         }
         tx.set_home(&here)?;
         tx.commit()

@@ -75,26 +75,23 @@ pub(in crate::replica) const APART: &str = "if a copy of this replica is in use 
 
 /// The sender first needs a full bundle from here.
 pub(super) fn needs_full(name: &str) -> Error {
-    Error::new(ErrorKind::NotYet, format!("{} doesn't know of removals that were purged here", name))
-        .advise(format!("first import there what `mailsync export --to {}` writes here", name))
+    Error::new(ErrorKind::NotYet, format!("{name} doesn't know of removals that were purged here"))
+        .advise(format!("first import there what `mailsync export --to {name}` writes here"))
 }
 
 /// Somebody's past was rolled back.
 pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     match who {
         RolledBack::Me => Error::refused(format!(
-            "{} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one",
-            name
+            "{name} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one"
         ))
         .advise(format!(
-            "run `mailsync doctor --new-identity` here, then export to {0}, and import here what {0} exports after that",
-            name
+            "run `mailsync doctor --new-identity` here, then export to {name}, and import here what {name} exports after that"
         )),
         RolledBack::Sender => Error::refused(format!(
-            "{} has forgotten changes that it made: its state was put back to an earlier one",
-            name
+            "{name} has forgotten changes that it made: its state was put back to an earlier one"
         ))
-        .advise(format!("run `mailsync doctor --new-identity` on {}, then export there again", name)),
+        .advise(format!("run `mailsync doctor --new-identity` on {name}, then export there again")),
     }
 }
 
@@ -118,11 +115,11 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
         ),
     };
     let first = match manifest.follows {
-        Some(before) => format!("import bundle {before} of {} first", name),
+        Some(before) => format!("import bundle {before} of {name} first"),
         None => format!("import the bundles of {} before number {} first", name, manifest.number),
     };
     Error::new(ErrorKind::NotYet, what)
-        .advise(format!("{first}, or give {} a bundle from here and let it export again", name))
+        .advise(format!("{first}, or give {name} a bundle from here and let it export again"))
 }
 
 /// What can go wrong with an import: with the bundle, or here.
