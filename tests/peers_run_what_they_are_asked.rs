@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::machine::{Machine, complains, make_peers, pass, row};
 use crate::support::programs::{Ran, run_with};
-use crate::support::{copy, scratch, text};
+use crate::support::{copy, files, scratch, text};
 
 /// A machine's rule: whoever may ask for this gets this script run, with these arguments allowed.
 fn allow(machine: &Machine, command: &str, from: &str, script: &str, args: &[&str]) -> PathBuf {
@@ -731,8 +731,7 @@ fn a_body_that_comes_later_is_waited_for() {
     let parts = dir.path().join("parts");
     fs::create_dir(&parts).unwrap();
     laptop.ok(&["export", "--to", "server", "--split", "64K", "-o", parts.to_str().unwrap()]);
-    let mut parts: Vec<PathBuf> = fs::read_dir(&parts).unwrap().map(|item| item.unwrap().path()).collect();
-    parts.sort();
+    let parts = files(&parts);
     assert!(parts.len() > 1, "{parts:?}");
     server.ok(&["import", parts[0].to_str().unwrap()]);
     assert_eq!(state(&server, &id), "queued");
@@ -815,8 +814,7 @@ fn the_jobs_of_one_requester_wait_for_one_whose_input_is_missing() {
     let parts = dir.path().join("parts");
     fs::create_dir(&parts).unwrap();
     laptop.ok(&["export", "--to", "server", "--split", "64K", "-o", parts.to_str().unwrap()]);
-    let mut parts: Vec<PathBuf> = fs::read_dir(&parts).unwrap().map(|item| item.unwrap().path()).collect();
-    parts.sort();
+    let mut parts = files(&parts);
     // The large input last, if the parts are not in that order anyway.
     let size = |path: &PathBuf| fs::metadata(path).unwrap().len();
     parts[1..].sort_by_key(size);

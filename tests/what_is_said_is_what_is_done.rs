@@ -5,11 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::machine::{Machine, pair};
 use crate::support::programs::{self, Ran, run};
-use crate::support::scratch;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::support::{files, scratch, text};
 
 /// Messages that hardly shrink, so that they fill parts.
 fn put(machine: &Machine, messages: u64) {
@@ -18,13 +14,6 @@ fn put(machine: &Machine, messages: u64) {
         let digits = lines.fold(String::new(), |digits, number| digits + &format!("{number:016x}"));
         machine.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{digits}\n"), 1_600_000_000 + n);
     }
-}
-
-/// The files in a directory, by name.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).collect();
-    files.sort();
-    files
 }
 
 /// What the one bundle of an import brought: everything that is counted, and the outcome.
@@ -122,12 +111,8 @@ fn the_json_of_an_import_has_every_number_that_the_text_has() {
 
 /// What a terminal shows of an import whose bundle takes longer to come than a progress bar waits.
 fn slowly(laptop: &Machine, bundle: &Path, options: &str) -> String {
-    let command = format!(
-        "(head -c 100000 {0}; sleep 1; tail -c +100001 {0}) | {1} --home {2} import {options}",
-        text(bundle),
-        env!("CARGO_BIN_EXE_mailsync"),
-        laptop.home.display()
-    );
+    let import = laptop.line(&format!("import {options}"));
+    let command = format!("(head -c 100000 {0}; sleep 1; tail -c +100001 {0}) | {import}", text(bundle));
     let ran =
         run(Command::new("script").args(["-qec", &command, "/dev/null"]).env("TERM", "vt100").stdin(Stdio::null()));
     assert_eq!(ran.code, 0, "{}", String::from_utf8_lossy(&ran.stdout));

@@ -40,6 +40,13 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// The paths of what is in a directory, sorted.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
 /// Makes the directories of a folder, if they aren't there.
 pub fn make_folder(dir: &Path) {
     for sub in ["tmp", "new", "cur"] {
