@@ -4,6 +4,9 @@
 //! None needs a process of its own. They run beside each other in one, so none may change what all its threads share: its
 //! environment, its working directory, its umask. What takes all processors takes turns.
 
+// A table of cases, or the steps of a person, are read line by line however many they are.
+#![allow(clippy::too_many_lines)]
+
 mod network_on_disk;
 mod simulation;
 mod support;

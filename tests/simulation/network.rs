@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use mailsync::model::{
-    Clock, Digest, Entry, EntryId, FlagSet, FolderName, Incarnation, Mtime, Origin, RolledBack, Stamp,
+    Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Mtime, Origin, RolledBack, Stamp,
 };
 
 use super::history::{Beginning, OldMail};
@@ -209,13 +209,7 @@ impl Network {
                     self.deliver(at, stamp, Origin::Delivery, id.digest, &self.folder(*into), &flags);
                 }
             }
-            Op::SetFlag { entry, flag, on } => {
-                if let Some(id) = self.found(at, *entry) {
-                    let stamp = self.stamp(at);
-                    self.at(at).set_flag(stamp, &id, flag.clone(), *on);
-                    self.record(at, stamp, &id);
-                }
-            }
+            Op::SetFlag { entry, flag, on } => self.set_flag(at, *entry, flag, *on),
             Op::Move { entry, folder: into } => {
                 if let Some(id) = self.found(at, *entry) {
                     let stamp = self.stamp(at);
@@ -252,6 +246,14 @@ impl Network {
             }
             Op::Restore => self.restore(at),
             Op::Carry { .. } | Op::Meet { .. } | Op::Part { .. } => unreachable!("it is no work of one replica"),
+        }
+    }
+
+    fn set_flag(&mut self, at: usize, entry: usize, flag: &Flag, on: bool) {
+        if let Some(id) = self.found(at, entry) {
+            let stamp = self.stamp(at);
+            self.at(at).set_flag(stamp, &id, flag.clone(), on);
+            self.record(at, stamp, &id);
         }
     }
 
