@@ -91,7 +91,10 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                if theirs.is_none() {
+                // Somebody has changed it who didn't know that it was removed: it is still wanted.
+                if self.full && !lacking.knows_all_of(&merged) {
+                    Decision::StoreAnew(merged)
+                } else if theirs.is_none() {
                     Decision::Drop
                 } else {
                     Decision::Keep
