@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions};
+use mailsync::replica::{ImportOptions, Imported, Outcome as Became, Replica};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -59,8 +59,10 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if args.reply {
-        reply(context, &replica, &all)?;
+    if args.reply
+        && let Some(options) = replica.reply_to(&all)?
+    {
+        super::export::to_stdout(context, &replica, &options)?;
     }
     // Whatever went wrong with jobs, the mail is through.
     jobs.result()?;
@@ -99,16 +101,6 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
             Output::complain(error);
         }
     }
-}
-
-/// The answer goes to whoever sent the last bundle that was accepted, if only as not yet applicable.
-fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Outcome {
-    let heard =
-        |imported: &&Imported| matches!(imported.outcome, Became::Applied | Became::NothingNew | Became::NotYet(_));
-    let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(()) };
-    // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
-    replica.scan(&ScanOptions::default())?;
-    super::export::to_stdout(context, replica, &ExportOptions::to_peer(from))
 }
 
 /// Of several bundles the worst outcome decides.
