@@ -9,6 +9,8 @@ use super::args::Update;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
+use super::runs::run_jobs;
+use super::view::{complain_of, imported_json};
 
 /// What came of one peer.
 struct Updated {
@@ -30,14 +32,13 @@ pub fn run(context: &Context, args: &Update) -> Outcome {
     }
     let report = replica.scan(&ScanOptions::default())?;
     let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer)).collect();
-    let jobs = super::jobs::run_jobs(context, &replica);
+    let jobs = run_jobs(context, &replica);
     for one in &updated {
         summarise(context, one);
     }
     if context.out.json() {
         let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-        let error = jobs.error.as_ref().map(ToString::to_string);
-        Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": error }))?;
+        Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": jobs.error }))?;
     }
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
@@ -46,7 +47,7 @@ pub fn run(context: &Context, args: &Update) -> Outcome {
     let mut kinds: Vec<ErrorKind> = kinds.collect();
     kinds.dedup();
     match kinds[..] {
-        [] => super::scan::complain_of(&report),
+        [] => complain_of(&report),
         [kind] => Err(Failure::Said(kind)),
         _ => Err(Failure::Said(ErrorKind::Failed)),
     }
@@ -86,7 +87,7 @@ fn summarise(context: &Context, one: &Updated) {
 fn updated_json(one: &Updated) -> Value {
     json!({
         "peer": one.peer,
-        "error": one.error.as_ref().map(ToString::to_string),
-        "bundles": one.imported.iter().map(super::import::imported_json).collect::<Vec<_>>(),
+        "error": one.error,
+        "bundles": one.imported.iter().map(imported_json).collect::<Vec<_>>(),
     })
 }
