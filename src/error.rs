@@ -16,6 +16,8 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
 use crate::text::printable;
 
 /// What kind of failure an [`Error`] is.
@@ -122,3 +124,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The line that people are told.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{DryRun, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -91,6 +93,16 @@ pub enum Layout {
     MaildirPlusPlus,
     /// Archive/2019
     Fs,
+}
+
+impl Layout {
+    /// What it means.
+    pub fn kind(self) -> LayoutKind {
+        match self {
+            Self::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
+            Self::Fs => LayoutKind::Fs,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -334,4 +346,14 @@ pub enum TrashCommand {
         #[arg(required = true)]
         ids: Vec<i64>,
     },
+}
+
+/// What `--dry-run` means.
+pub fn dry_run(dry: bool) -> DryRun {
+    if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--allow-mass-delete` means.
+pub fn mass_delete(allowed: bool) -> MassDelete {
+    if allowed { MassDelete::Allow } else { MassDelete::Refuse }
 }

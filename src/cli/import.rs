@@ -1,31 +1,33 @@
 //! `mailsync import`
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions};
-use mailsync::text::printable;
-use serde_json::{Value, json};
+use mailsync::error::{Error, Result};
+use mailsync::replica::{ImportOptions, Imported, Replica};
+use serde_json::json;
 
-use super::args::Import;
+use super::args::{Import, dry_run, mass_delete};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::jobs::Runs;
 use super::output::Output;
+use super::runs::{Runs, run_jobs};
+use super::target::refuse_terminal;
+use super::view::{complain_of, imported_json, tell, worst};
+use super::{source, target};
 
 pub fn run(context: &Context, args: Import) -> Outcome {
     if args.reply {
-        super::export::refuse_terminal()?;
+        refuse_terminal()?;
     }
     let options = ImportOptions {
-        run: super::scan::run_mode(args.dry_run),
-        mass_delete: super::scan::mass_delete(args.allow_mass_delete),
+        run: dry_run(args.dry_run),
+        mass_delete: mass_delete(args.allow_mass_delete),
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
-    let mut stdin = io::BufReader::with_capacity(256 << 10, io::stdin().lock());
-    if bundles.iter().any(|bundle| bundle == Path::new("-")) {
+    let mut stdin = source::stdin();
+    if bundles.iter().any(|bundle| source::is_standard(bundle)) {
         // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
         // and must not take the lock from it before there is something to import.
         stdin.fill_buf().map_err(|error| Error::failed(format!("reading standard input: {error}")))?;
@@ -46,27 +48,31 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         }
     }
     // An import that did not get through may have brought jobs all the same.
-    let jobs = if args.no_jobs || args.dry_run { Runs::default() } else { super::jobs::run_jobs(context, &replica) };
+    let jobs = if args.no_jobs || args.dry_run { Runs::default() } else { run_jobs(context, &replica) };
     if context.out.json() {
         let document = json!({
             "jobs": jobs.json(),
             "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
-            "scan": super::scan::report_json(&report),
-            "error": failed.as_ref().or(jobs.error.as_ref()).map(ToString::to_string),
+            "scan": report,
+            "error": failed.as_ref().or(jobs.error.as_ref()),
         });
         Output::print_json(&document)?;
     }
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if args.reply {
-        reply(context, &replica, &all)?;
+    if args.reply
+        && let Some(options) = replica.reply_to(&all)?
+    {
+        let exported = replica.export(&options, target::stdout())?;
+        context.say_notes(&replica);
+        context.out.say(&exported);
     }
     // Whatever went wrong with jobs, the mail is through.
     jobs.result()?;
     match worst(&all) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => super::scan::complain_of(&report),
+        None => complain_of(&report),
     }
 }
 
@@ -77,55 +83,11 @@ fn import(
     options: &ImportOptions,
     each: impl FnMut(Imported),
 ) -> Result<()> {
-    if bundle == Path::new("-") {
+    if source::is_standard(bundle) {
         replica.import_stream(None, stdin, options, each)
     } else if bundle.is_dir() {
         replica.import_directory(bundle, options, each)
     } else {
         replica.import_file(bundle, options, each)
     }
-}
-
-pub fn tell(context: &Context, imported: &Imported, dry: bool) {
-    let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
-    let number = imported.number.unwrap_or(0);
-    match &imported.outcome {
-        Became::Applied if dry => {
-            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
-        }
-        Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
-        Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
-        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) | Became::Incomplete(error) => {
-            Output::complain(error);
-        }
-    }
-}
-
-/// The answer goes to whoever sent the last bundle that was accepted, if only as not yet applicable.
-fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Outcome {
-    let heard =
-        |imported: &&Imported| matches!(imported.outcome, Became::Applied | Became::NothingNew | Became::NotYet(_));
-    let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(()) };
-    // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
-    replica.scan(&ScanOptions::default())?;
-    super::export::to_stdout(context, replica, &ExportOptions::to_peer(from))
-}
-
-/// Of several bundles the worst outcome decides.
-pub fn worst(all: &[Imported]) -> Option<ErrorKind> {
-    all.iter().filter_map(|imported| imported.outcome.error()).map(mailsync::error::Error::kind).max()
-}
-
-pub fn imported_json(imported: &Imported) -> Value {
-    let mut document = json!({
-        "file": imported.file.as_ref().map(|file| file.to_string_lossy()),
-        "from": imported.from,
-        "number": imported.number,
-        "outcome": imported.outcome.word(),
-        "error": imported.outcome.error().map(ToString::to_string),
-    });
-    for (name, count) in json!(imported.changes).as_object().into_iter().flatten() {
-        document[name] = count.clone();
-    }
-    document
 }

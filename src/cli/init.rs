@@ -1,6 +1,5 @@
 //! `mailsync init`
 
-use mailsync::maildir::LayoutKind;
 use mailsync::replica::{InitOptions, Replica, host_name};
 use mailsync::text::plural;
 use serde_json::json;
@@ -9,12 +8,13 @@ use super::args::{Init, Layout};
 use super::context::Context;
 use super::failure::Outcome;
 use super::output::Output;
+use super::view::{complain_of, layout_word, replica_json};
 
 pub fn run(context: &Context, args: Init) -> Outcome {
     let options = InitOptions {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
-        layout: args.layout.map(layout_kind),
+        layout: args.layout.map(Layout::kind),
         lock_timeout: context.lock_timeout,
     };
     let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;
@@ -26,24 +26,17 @@ pub fn run(context: &Context, args: Init) -> Outcome {
         replica.config().mail_root.display(),
         plural(report.new, "message"),
         plural(report.folders_made, "folder"),
-        super::status::layout_word(replica.config()),
+        layout_word(replica.config()),
     ));
     context.out.say("its public key is what follows; on the other machine, run");
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     if context.out.json() {
-        Output::print_json(&json!({ "replica": super::status::replica_json(&replica), "new": report.new }))?;
+        Output::print_json(&json!({ "replica": replica_json(&replica), "new": report.new }))?;
     } else {
         Output::print([key])?;
     }
-    super::scan::complain_of(&report)
-}
-
-pub fn layout_kind(layout: Layout) -> LayoutKind {
-    match layout {
-        Layout::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
-        Layout::Fs => LayoutKind::Fs,
-    }
+    complain_of(&report)
 }
 
 /// A replica's name made of a host's.

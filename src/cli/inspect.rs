@@ -1,6 +1,6 @@
 //! `mailsync inspect` and `mailsync verify`
 
-use std::io::{self, BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 
 use mailsync::bundle::{self, Kind, Manifest, Stream};
@@ -13,6 +13,7 @@ use super::args::Bundle;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::{Output, bytes, time};
+use super::source;
 
 /// Shows what a bundle says of itself. Needs no replica.
 pub fn inspect(context: &Context, args: &Bundle) -> Outcome {
@@ -66,12 +67,12 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
             "from": from,
             "valid": true,
             "applicable": why.is_none(),
-            "reason": why.as_ref().map(ToString::to_string),
+            "reason": why,
         }));
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
-        documents.push(json!({ "valid": false, "applicable": false, "reason": error.to_string() }));
+        documents.push(json!({ "valid": false, "applicable": false, "reason": error }));
     }
     if context.out.json() {
         Output::print_json(&json!({ "bundles": documents }))?;
@@ -85,14 +86,8 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
 type Source = Box<dyn BufRead>;
 
 fn each_bundle(path: &Path, mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>) -> Outcome {
-    let (source, name): (Source, String) = if path == Path::new("-") {
-        (Box::new(BufReader::new(io::stdin())), String::from("standard input"))
-    } else {
-        let file = std::fs::File::open(path)
-            .map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        (Box::new(BufReader::with_capacity(256 << 10, file)), path.display().to_string())
-    };
-    let mut stream = Stream::new(source);
+    let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
+    let mut stream = Stream::new(source::open(path)?);
     loop {
         match stream.next_bundle() {
             Ok(Some(reader)) => each(reader, &name)?,

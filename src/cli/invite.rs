@@ -1,22 +1,19 @@
 //! `mailsync invite`
 
-use std::io;
-use std::path::Path;
-
 use mailsync::replica::{Contents, ExportOptions, InviteOptions, Replica, ScanOptions};
 
 use super::args::Invite;
 use super::context::Context;
 use super::failure::Outcome;
+use super::source::read_key;
+use super::target;
+use super::view::complain_of;
 
-pub fn run(context: &Context, mut args: Invite) -> Outcome {
-    args.output = args.output.filter(|output| output != Path::new("-"));
-    if args.output.is_none() {
-        super::export::refuse_terminal()?;
-    }
-    super::export::check_split(args.split, args.output.as_deref())?;
+pub fn run(context: &Context, args: Invite) -> Outcome {
+    let output = target::target(args.output)?;
+    target::check_split(args.split, output.as_deref())?;
     let options = InviteOptions {
-        key: args.key.as_deref().map(super::peer::read_key).transpose()?,
+        key: args.key.as_deref().map(read_key).transpose()?,
         name: args.name,
         contents: if args.no_contents { Contents::LeftOut } else { Contents::Included },
         level: args.level.unwrap_or(ExportOptions::LEVEL),
@@ -25,10 +22,9 @@ pub fn run(context: &Context, mut args: Invite) -> Outcome {
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;
     let mut later = 0;
-    match &args.output {
+    match &output {
         None => {
-            let out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
-            let exported = replica.invite(&options, out)?;
+            let exported = replica.invite(&options, target::stdout())?;
             context.say_notes(&replica);
             context.out.say(&exported);
         }
@@ -36,13 +32,11 @@ pub fn run(context: &Context, mut args: Invite) -> Outcome {
             let written = replica.invite_to_file(&options, path)?;
             context.say_notes(&replica);
             later = written.len() - 1;
-            for (path, exported) in written {
-                context.out.say(format_args!("wrote {}: {exported}", path.display()));
-            }
+            target::tell_written(context, &written);
         }
     }
     tell_what_next(context, &replica, &options, later);
-    super::scan::complain_of(&report)
+    complain_of(&report)
 }
 
 fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions, later: usize) {

@@ -1,8 +1,8 @@
 //! `mailsync jobs`
 
-use mailsync::error::{Error, ErrorKind, Result};
+use mailsync::error::ErrorKind;
 use mailsync::model::JobState;
-use mailsync::replica::{JobResult, JobRun, JobStanding, Replica};
+use mailsync::replica::{JobResult, JobStanding};
 use mailsync::text::{beginning, printable};
 use serde_json::{Value, json};
 
@@ -10,9 +10,7 @@ use super::args::{Jobs, JobsCommand};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::{Output, json_time, table, time};
-
-/// How much of a command from elsewhere a line shows, in characters.
-const SHOWN: usize = 60;
+use super::runs::{Runs, SHOWN, run_jobs};
 
 pub fn run(context: &Context, args: &Jobs) -> Outcome {
     match &args.command {
@@ -40,56 +38,12 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
     }
 }
 
-/// What became of jobs, and what kept the others from being run.
-#[derive(Default)]
-pub struct Runs {
-    pub runs: Vec<JobRun>,
-    pub error: Option<Error>,
-}
-
-impl Runs {
-    pub fn json(&self) -> Value {
-        self.runs.iter().map(run_json).collect()
-    }
-
-    pub fn result(self) -> Result<Vec<JobRun>> {
-        self.error.map_or(Ok(self.runs), Err)
-    }
-}
-
-/// Runs what is queued, and tells what became of each job.
-pub fn run_jobs(context: &Context, replica: &Replica) -> Runs {
-    let mut runs = Vec::new();
-    let result = replica.run_jobs(|run| {
-        let command =
-            run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", beginning(command, SHOWN)));
-        let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
-        match &run.reason {
-            Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
-            None => context.out.say(format_args!("job {id} of {from}{command}: {state}")),
-        }
-        runs.push(run.clone());
-    });
-    context.say_notes(replica);
-    Runs { runs, error: result.err() }
-}
-
 fn finish(context: &Context, runs: Runs) -> Outcome {
     if context.out.json() {
-        Output::print_json(&json!({ "jobs": runs.json(), "error": runs.error.as_ref().map(ToString::to_string) }))?;
+        Output::print_json(&json!({ "jobs": runs.json(), "error": runs.error }))?;
     }
     let wrong = runs.result()?.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
     if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(()) }
-}
-
-fn run_json(run: &JobRun) -> Value {
-    json!({
-        "id": run.id.to_string(),
-        "requester": run.requester,
-        "command": run.command,
-        "state": run.state.word(),
-        "reason": run.reason,
-    })
 }
 
 fn list(context: &Context) -> Outcome {

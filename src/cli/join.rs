@@ -1,34 +1,33 @@
 //! `mailsync join`
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
-
 use mailsync::bundle::ReplicaId;
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
 use serde_json::json;
 
-use super::args::Join;
+use super::args::{Join, Layout};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
+use super::source;
+use super::view::{complain_of, imported_json, replica_json, tell, worst};
 
 pub fn run(context: &Context, args: Join) -> Outcome {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
     let options = JoinOptions {
         mail_root: args.mail_root,
         name: args.name,
-        layout: args.layout.map(super::init::layout_kind),
+        layout: args.layout.map(Layout::kind),
         expect,
         lock_timeout: context.lock_timeout,
     };
-    let (file, source) = open(&args.bundle)?;
+    let source = source::open(&args.bundle)?;
+    let file = (!source::is_standard(&args.bundle)).then_some(&*args.bundle);
     let joined = Replica::join(&context.home()?, context.world(), &options, file, source)?;
     context.say_notes(&joined.replica);
     for imported in &joined.bundles {
-        super::import::tell(context, imported, false);
+        tell(context, imported, false);
     }
     let (replica, inviter) = (&joined.replica, &joined.inviter);
     let made = if joined.before { "there is already" } else { "made" };
@@ -53,27 +52,17 @@ pub fn run(context: &Context, args: Join) -> Outcome {
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
     if context.out.json() {
         Output::print_json(&json!({
-            "replica": super::status::replica_json(replica),
+            "replica": replica_json(replica),
             "joined_before": joined.before,
             "inviter": { "name": inviter.name, "id": inviter.id },
-            "bundles": joined.bundles.iter().map(super::import::imported_json).collect::<Vec<_>>(),
-            "found": super::scan::report_json(&joined.found),
+            "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
+            "found": joined.found,
         }))?;
     }
-    match super::import::worst(&joined.bundles) {
+    match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => super::scan::complain_of(&joined.found),
+        None => complain_of(&joined.found),
     }
-}
-
-fn open(bundle: &Path) -> Result<(Option<&Path>, Box<dyn BufRead>)> {
-    const BUFFER: usize = 256 << 10;
-    if bundle == Path::new("-") {
-        return Ok((None, Box::new(BufReader::with_capacity(BUFFER, io::stdin()))));
-    }
-    let file =
-        File::open(bundle).map_err(|error| Error::io("opening the bundle", bundle, error).advise("check its name"))?;
-    Ok((Some(bundle), Box::new(BufReader::with_capacity(BUFFER, file))))
 }
 
 fn parse_id(text: &str) -> Result<ReplicaId> {

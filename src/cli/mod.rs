@@ -17,11 +17,15 @@ mod meter;
 mod output;
 mod peer;
 mod purge;
+mod runs;
 mod scan;
+mod source;
 mod status;
+mod target;
 mod trash;
 mod update;
 mod uux;
+mod view;
 
 use std::process::ExitCode;
 use std::time::Duration;

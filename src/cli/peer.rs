@@ -1,16 +1,13 @@
 //! `mailsync peer`
 
-use std::path::Path;
-
-use mailsync::bundle::PublicKey;
-use mailsync::error::{Error, Result};
-use mailsync::state::{Invited, Peer};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
 use super::context::Context;
 use super::failure::Outcome;
-use super::output::{Output, json_time, table, time};
+use super::output::{Output, table, time};
+use super::source::read_key;
+use super::view::{invited_json, peer_json};
 
 pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
     match args.command {
@@ -60,42 +57,4 @@ fn list(context: &Context) -> Outcome {
         .iter()
         .map(|invited| vec![invited.name.clone(), String::from("invited, has not answered"), time(invited.made)]);
     Output::print(table(&rows.chain(invited).collect::<Vec<_>>()))
-}
-
-pub fn invited_json(invited: &Invited) -> Value {
-    json!({ "name": invited.name, "invited": json_time(Some(invited.made)) })
-}
-
-pub fn peer_json(peer: &Peer) -> Value {
-    json!({
-        "name": peer.name,
-        "id": peer.id,
-        "public_key": peer.public_key.to_openssh(),
-        "distant": peer.distant,
-        "added": json_time(Some(peer.added)),
-        "last_heard": json_time(peer.last_heard),
-        "last_sent": json_time(peer.last_sent),
-    })
-}
-
-/// A public key as it is typed, or in a file.
-pub fn read_key(given: &str) -> Result<PublicKey> {
-    let line = if given.trim_start().starts_with("ssh-") {
-        given.to_owned()
-    } else {
-        let path = Path::new(given);
-        std::fs::read_to_string(path).map_err(|error| {
-            Error::io("reading the public key", path, error)
-                .advise("give the line that `mailsync init` printed, in quotes, or a file that holds it")
-        })?
-    };
-    if line.contains("PRIVATE KEY") {
-        return Err(Error::usage("reading the public key: this is a private key").advise(
-            "give the public one, which `mailsync init` printed and is in the file key.pub; keep this one secret",
-        ));
-    }
-    PublicKey::from_openssh(&line).map_err(|error| {
-        Error::usage(format!("reading the public key: {error}"))
-            .advise("give the whole line that `mailsync init` printed, in quotes; it begins with ssh-ed25519")
-    })
 }

@@ -23,12 +23,5 @@ pub fn run(context: &Context) -> Outcome {
     if !context.out.json() {
         return Ok(());
     }
-    Output::print_json(&json!({
-        "tombstones": purged.tombstones,
-        "tombstones_kept": purged.tombstones_kept,
-        "trashed": purged.trashed,
-        "trashed_bytes": purged.trashed_bytes,
-        "jobs": purged.jobs,
-        "history": purged.history,
-    }))
+    Output::print_json(&json!(purged))
 }

@@ -1,14 +1,13 @@
 //! `mailsync status`
 
-use mailsync::config::Config;
-use mailsync::maildir::LayoutKind;
-use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
+use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Unseen};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::Outcome;
 use super::output::{Output, bytes, table, time};
+use super::view::{invited_json, layout_word, peer_json, replica_json};
 
 pub fn run(context: &Context) -> Outcome {
     let replica = context.read()?;
@@ -22,8 +21,8 @@ pub fn run(context: &Context) -> Outcome {
             peer["unseen_jobs"] = unseen.jobs.into();
             peer
         };
-        let peers = status.peers.iter().map(|one| with_unseen(super::peer::peer_json(&one.peer), one.unseen));
-        let invited = status.invited.iter().map(|one| with_unseen(super::peer::invited_json(&one.invited), one.unseen));
+        let peers = status.peers.iter().map(|one| with_unseen(peer_json(&one.peer), one.unseen));
+        let invited = status.invited.iter().map(|one| with_unseen(invited_json(&one.invited), one.unseen));
         return Output::print_json(&json!({
             "replica": replica_json(&replica),
             "entries": status.totals.entries,
@@ -31,13 +30,7 @@ pub fn run(context: &Context) -> Outcome {
             "bytes": status.totals.bytes,
             "folders": folders,
             "pending": status.pending,
-            "jobs": {
-                "queued": status.jobs.queued,
-                "running": status.jobs.running,
-                "failed": status.jobs.failed,
-                "rejected": status.jobs.rejected,
-                "interrupted": status.jobs.interrupted,
-            },
+            "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
         }));
@@ -121,22 +114,4 @@ fn peer_row(status: &PeerStatus) -> Vec<String> {
         unseen_text(status.unseen),
         next,
     ]
-}
-
-pub fn replica_json(replica: &Replica) -> Value {
-    let config = replica.config();
-    json!({
-        "id": replica.public_key().id().to_string(),
-        "name": config.name,
-        "public_key": replica.public_key().to_openssh(),
-        "mail_root": config.mail_root.to_string_lossy(),
-        "layout": layout_word(config),
-    })
-}
-
-pub fn layout_word(config: &Config) -> &'static str {
-    match config.layout {
-        LayoutKind::MaildirPlusPlus => "maildir++",
-        LayoutKind::Fs => "fs",
-    }
 }

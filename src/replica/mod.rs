@@ -4,6 +4,7 @@
 //! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
 //! anything is stored the state's.
 
+mod call;
 mod doctor;
 mod export;
 mod home;
@@ -45,6 +46,9 @@ use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::FolderName;
 use crate::state::{FolderRow, State};
+
+/// How long what was done while others worked on the replica waits to be recorded.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// A replica, opened by one command.
 #[derive(Debug)]
@@ -128,6 +132,20 @@ impl Replica {
         if leftovers { self.sweep_leftovers() } else { Ok(()) }
     }
 
+    /// Lets other commands work on the replica while this is done.
+    ///
+    /// # Errors
+    /// One of them keeps the lock for an hour.
+    fn while_others_work<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let held = self.lock.take().is_some();
+        let done = work();
+        if held {
+            self.lock.replace(Some(self.home.lock(PATIENCE)?));
+            self.roll_on()?;
+        }
+        Ok(done)
+    }
+
     /// Something that the person should know, although nothing failed.
     fn note(&self, text: impl Into<String>) {
         let (text, mut notes) = (text.into(), self.notes.borrow_mut());
@@ -155,11 +173,6 @@ impl Replica {
     /// The state, for those who only read it.
     pub fn state(&self) -> &State {
         &self.state
-    }
-
-    /// The directory that holds the state, for temporary files that must not lie where others look.
-    pub fn state_dir(&self) -> &Path {
-        self.home.state_dir()
     }
 
     fn mail_root(&self) -> &Path {

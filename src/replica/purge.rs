@@ -1,5 +1,7 @@
 //! Purging: forgetting what nobody needs any more.
 
+use serde::Serialize;
+
 use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
@@ -12,7 +14,7 @@ const BATCH: u32 = 512;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// What was purged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
     /// Tombstones that every peer has.
     pub tombstones: u64,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::Replica;
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Knowledge};
@@ -54,7 +56,7 @@ pub struct Unseen {
 }
 
 /// How many jobs of this replica's stand how: those that it asked for, and those that it was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JobCounts {
     /// They wait.
     pub queued: u64,

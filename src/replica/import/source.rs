@@ -26,7 +26,7 @@ impl Replica {
     }
 
     /// The same for what a program answers; `about` says whose answer it is.
-    pub fn import_answer(
+    pub(in crate::replica) fn import_answer(
         &self,
         about: &str,
         source: impl BufRead,

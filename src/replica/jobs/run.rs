@@ -25,8 +25,6 @@ const MOST_KEPT: usize = 64 << 10;
 /// two tries.
 const TURN: Duration = Duration::from_secs(1);
 const BREAK: Duration = Duration::from_millis(60);
-/// How long a program's end waits to be recorded, while another command works on the replica.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// A job that was dealt with.
 #[derive(Clone, Debug)]
@@ -245,20 +243,6 @@ impl Replica {
         tx.record(self.now(), "jobs run", Some(peer), &text)?;
         tx.commit()?;
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
-    }
-
-    /// Lets other commands work on the replica while this is done.
-    ///
-    /// # Errors
-    /// One of them keeps the lock for an hour.
-    pub fn while_others_work<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        let held = self.lock.take().is_some();
-        let done = work();
-        if held {
-            self.lock.replace(Some(self.home.lock(PATIENCE)?));
-            self.roll_on()?;
-        }
-        Ok(done)
     }
 }
 

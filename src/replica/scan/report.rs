@@ -1,5 +1,7 @@
 //! What to scan and how, and what was found.
 
+use serde::Serialize;
+
 use crate::error::Error;
 use crate::model::FolderName;
 use crate::replica::safety::{DryRun, MassDelete};
@@ -29,7 +31,7 @@ pub struct ScanOptions {
 }
 
 /// What a scan found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ScanReport {
     /// Messages that came.
     pub new: u64,

@@ -1,0 +1,57 @@
+//! Running jobs, which several commands end with.
+
+use mailsync::error::{Error, Result};
+use mailsync::replica::{JobRun, Replica};
+use mailsync::text::{beginning, printable};
+use serde_json::{Value, json};
+
+use super::context::Context;
+
+/// How much of a command from elsewhere a line shows, in characters.
+pub const SHOWN: usize = 60;
+
+/// What became of jobs, and what kept the others from being run.
+#[derive(Default)]
+pub struct Runs {
+    pub runs: Vec<JobRun>,
+    pub error: Option<Error>,
+}
+
+impl Runs {
+    /// Each job with what became of it.
+    pub fn json(&self) -> Value {
+        self.runs.iter().map(run_json).collect()
+    }
+
+    /// The jobs, or what kept others from being run.
+    pub fn result(self) -> Result<Vec<JobRun>> {
+        self.error.map_or(Ok(self.runs), Err)
+    }
+}
+
+/// Runs what is queued, and tells what became of each job.
+pub fn run_jobs(context: &Context, replica: &Replica) -> Runs {
+    let mut runs = Vec::new();
+    let result = replica.run_jobs(|run| {
+        let command =
+            run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", beginning(command, SHOWN)));
+        let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
+        match &run.reason {
+            Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
+            None => context.out.say(format_args!("job {id} of {from}{command}: {state}")),
+        }
+        runs.push(run.clone());
+    });
+    context.say_notes(replica);
+    Runs { runs, error: result.err() }
+}
+
+fn run_json(run: &JobRun) -> Value {
+    json!({
+        "id": run.id.to_string(),
+        "requester": run.requester,
+        "command": run.command,
+        "state": run.state.word(),
+        "reason": run.reason,
+    })
+}

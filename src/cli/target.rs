@@ -1,0 +1,54 @@
+//! Where commands write a bundle: a file or a directory, or standard output unless that is a terminal.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock};
+use std::path::{Path, PathBuf};
+
+use mailsync::error::{Error, Result};
+use mailsync::replica::Exported;
+
+use super::context::Context;
+use super::source::is_standard;
+
+/// The path to write to; `None` for standard output.
+///
+/// # Errors
+/// Standard output is a terminal.
+pub fn target(output: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    let output = output.filter(|output| !is_standard(output));
+    if output.is_none() {
+        refuse_terminal()?;
+    }
+    Ok(output)
+}
+
+/// A bundle is never written to a terminal.
+pub fn refuse_terminal() -> Result<()> {
+    if io::stdout().is_terminal() {
+        let error = Error::usage("writing the bundle: standard output is a terminal")
+            .advise("redirect it to a file, pipe it to another machine, or use -o");
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Several bundles need a directory.
+pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
+    if split.is_some() && !output.is_some_and(Path::is_dir) {
+        let error = Error::usage("writing bundles with --split: there may be several of them")
+            .advise("give a directory that exists with -o DIR");
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Standard output, where a bundle goes.
+pub fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(256 << 10, io::stdout().lock())
+}
+
+/// Tells which files were written.
+pub fn tell_written(context: &Context, written: &[(PathBuf, Exported)]) {
+    for (path, exported) in written {
+        context.out.say(format_args!("wrote {}: {exported}", path.display()));
+    }
+}

@@ -1,0 +1,104 @@
+//! What several commands show in the same way, as text or as JSON.
+
+use mailsync::config::Config;
+use mailsync::error::{Error, ErrorKind};
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{Imported, Outcome as Became, Replica, ScanReport};
+use mailsync::state::{Invited, Peer};
+use mailsync::text::printable;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::failure::{Failure, Outcome};
+use super::output::{Output, json_time};
+
+/// So many problems are told one by one.
+const TOLD: usize = 20;
+
+/// What a replica is.
+pub fn replica_json(replica: &Replica) -> Value {
+    let config = replica.config();
+    json!({
+        "id": replica.public_key().id().to_string(),
+        "name": config.name,
+        "public_key": replica.public_key().to_openssh(),
+        "mail_root": config.mail_root.to_string_lossy(),
+        "layout": layout_word(config),
+    })
+}
+
+/// The word for how folders become directories, as it is typed.
+pub fn layout_word(config: &Config) -> &'static str {
+    match config.layout {
+        LayoutKind::MaildirPlusPlus => "maildir++",
+        LayoutKind::Fs => "fs",
+    }
+}
+
+/// A replica that was invited and has not answered.
+pub fn invited_json(invited: &Invited) -> Value {
+    json!({ "name": invited.name, "invited": json_time(Some(invited.made)) })
+}
+
+/// A peer.
+pub fn peer_json(peer: &Peer) -> Value {
+    json!({
+        "name": peer.name,
+        "id": peer.id,
+        "public_key": peer.public_key.to_openssh(),
+        "distant": peer.distant,
+        "added": json_time(Some(peer.added)),
+        "last_heard": json_time(peer.last_heard),
+        "last_sent": json_time(peer.last_sent),
+    })
+}
+
+/// Tells what a scan could not look at. That is a failure, although everything else was done.
+pub fn complain_of(report: &ScanReport) -> Outcome {
+    if report.problems.is_empty() {
+        return Ok(());
+    }
+    for problem in report.problems.iter().take(TOLD) {
+        Output::complain(problem);
+    }
+    if report.problems.len() > TOLD {
+        Output::complain(&Error::failed(format!("and {} more like these", report.problems.len() - TOLD)));
+    }
+    Err(Failure::Said(ErrorKind::Failed))
+}
+
+/// Tells what became of a bundle.
+pub fn tell(context: &Context, imported: &Imported, dry: bool) {
+    let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
+    let number = imported.number.unwrap_or(0);
+    match &imported.outcome {
+        Became::Applied if dry => {
+            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
+        }
+        Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
+        Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
+        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) | Became::Incomplete(error) => {
+            Output::complain(error);
+        }
+    }
+}
+
+/// Of several bundles the worst outcome decides.
+pub fn worst(all: &[Imported]) -> Option<ErrorKind> {
+    all.iter().filter_map(|imported| imported.outcome.error()).map(Error::kind).max()
+}
+
+/// What became of a bundle.
+pub fn imported_json(imported: &Imported) -> Value {
+    let mut document = json!({
+        "file": imported.file.as_ref().map(|file| file.to_string_lossy()),
+        "from": imported.from,
+        "number": imported.number,
+        "outcome": imported.outcome.word(),
+        "error": imported.outcome.error(),
+    });
+    for (name, count) in json!(imported.changes).as_object().into_iter().flatten() {
+        document[name] = count.clone();
+    }
+    document
+}

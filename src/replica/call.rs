@@ -1,0 +1,99 @@
+//! A peer that is reached by the program that the configuration names: an export, a call, an import of the answer. And the
+//! other end of such a call: for whom the answer is.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::process::{Child, Command, Stdio};
+
+use super::{ExportOptions, ImportOptions, Imported, Outcome, Replica, ScanOptions};
+use crate::error::{Error, Result};
+use crate::text::printable;
+
+/// What is read or written in one go, in bytes.
+const BUFFER: usize = 256 << 10;
+
+impl Replica {
+    /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer. While
+    /// the peer works, other commands can work on the replica. What changed on disk is for the caller to scan before.
+    ///
+    /// # Errors
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run or ends with a
+    /// failure, or this machine fails. What is wrong with a bundle of the answer is told by its outcome.
+    pub fn call(&self, peer: &str, each: impl FnMut(Imported)) -> Result<()> {
+        let Some(config) = self.config.peer.get(peer) else {
+            return Err(Error::usage("the configuration doesn't tell how to reach it")
+                .advise(format!("add [peer.{peer}] with a call to config.toml")));
+        };
+        let bundle = self.write_bundle(peer)?;
+        let program = &config.call[0];
+        let fail = |doing: &str, error: &io::Error| {
+            Error::failed(format!("{doing} {program}: {error}"))
+                .advise(format!("check the call of [peer.{peer}] in config.toml"))
+        };
+        let mut child = Command::new(program)
+            .args(&config.call[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| fail("running", &error))?;
+        let result = self.talk(peer, &mut child, bundle, each);
+        if result.is_err() {
+            // It may wait for what nobody reads any more.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| fail("waiting for", &error))?;
+        result?;
+        if status.success() {
+            return Ok(());
+        }
+        let what = format!("{program} has ended with {status}");
+        Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
+    }
+
+    /// The bundle goes to a file first: a peer that answers before it has read everything must not be waited for.
+    fn write_bundle(&self, peer: &str) -> Result<File> {
+        let fail = |error: io::Error| {
+            Error::failed(format!("writing the bundle to a temporary file: {error}"))
+                .advise("make room for it, then run this again")
+        };
+        let mut file = tempfile::tempfile_in(self.home.state_dir()).map_err(fail)?;
+        let out = io::BufWriter::with_capacity(BUFFER, &mut file);
+        self.export(&ExportOptions::to_peer(peer), out)?;
+        file.rewind().map_err(fail)?;
+        Ok(file)
+    }
+
+    fn talk(&self, peer: &str, child: &mut Child, mut bundle: File, each: impl FnMut(Imported)) -> Result<()> {
+        let mut stdin = child.stdin.take().expect("a pipe was asked for");
+        let stdout = child.stdout.take().expect("a pipe was asked for");
+        std::thread::scope(|scope| {
+            // One that doesn't read all of it says why by its exit status.
+            scope.spawn(move || io::copy(&mut bundle, &mut stdin));
+            let mut answer = BufReader::with_capacity(BUFFER, stdout);
+            // What the peer does before it answers may take long: other commands need not wait for that.
+            let silent = self
+                .while_others_work(|| answer.fill_buf().map(<[u8]>::is_empty))?
+                .map_err(|error| Error::failed(format!("reading the answer: {error}")))?;
+            if silent {
+                return Ok(());
+            }
+            let about = format!("the answer of {}", printable(peer));
+            self.import_answer(&about, answer, &ImportOptions::default(), each)
+        })
+    }
+
+    /// What to export as the answer to bundles that were imported: for whoever sent the last one that was accepted, if only as
+    /// not yet applicable. `None` if nobody did. What changed on disk meanwhile is scanned for the answer.
+    ///
+    /// # Errors
+    /// Those of [`Replica::scan`].
+    pub fn reply_to(&self, all: &[Imported]) -> Result<Option<ExportOptions>> {
+        let heard = |imported: &&Imported| {
+            matches!(imported.outcome, Outcome::Applied | Outcome::NothingNew | Outcome::NotYet(_))
+        };
+        let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(None) };
+        // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
+        self.scan(&ScanOptions::default())?;
+        Ok(Some(ExportOptions::to_peer(from)))
+    }
+}
