@@ -229,3 +229,29 @@ fn a_copied_state_becomes_a_replica_of_its_own_by_init_as_well() {
     both_hold(&desktop, &laptop, &["first", "of-the-twin"]);
     both_hold(&desktop, &tablet, &["first", "of-the-twin"]);
 }
+
+/// The phone was invited and hasn't answered; what it tells in its first bundle, it has from the laptop.
+#[test]
+fn a_bundle_of_an_invited_replica_that_shows_a_rollback_accepts_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("first");
+    exchange(&desktop, &laptop);
+    let invitation = dir.path().join("invitation");
+    desktop.ok(&["invite", "phone", "-o", invitation.to_str().unwrap()]);
+    let phone = Machine::new(dir.path(), "phone");
+    phone.ok(&["join", phone.mail.to_str().unwrap(), invitation.to_str().unwrap()]);
+    make_peers(&laptop, &phone);
+    let snapshot = Snapshot::take(&desktop);
+    desktop.deliver("forgotten");
+    pass(&desktop, &laptop);
+    pass(&laptop, &phone);
+    let answer = phone.ok(&["export", "--to", "desktop"]).stdout;
+    snapshot.put_back();
+    let peers = desktop.ok(&["peer", "list"]).text().to_owned();
+    for args in [&["verify", "-"][..], &["import", "--dry-run"], &["import"]] {
+        let ran = desktop.run_with(args, &answer);
+        assert_eq!(ran.code, 6, "{args:?}: {ran:?}");
+        assert_eq!(desktop.ok(&["peer", "list"]).text(), peers, "{args:?}");
+    }
+}

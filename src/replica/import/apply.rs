@@ -84,11 +84,18 @@ impl Replica {
             records.skip()?;
             return Ok(refused(refusal));
         }
+        // Nothing is written then, and nobody met.
+        if let Reception::RolledBack(_, error) = reception {
+            return Err(error.into());
+        }
         let peer = match self.meet(&manifest, sender, &key, options)? {
             Ok(peer) => peer,
             Err(why) => {
                 records.skip()?;
-                return Ok(Outcome::Rejected(why));
+                return Ok(match reception {
+                    Reception::NotYet(error) => Outcome::NotYet(error),
+                    _ => Outcome::Rejected(why),
+                });
             }
         };
         let applicable = matches!(reception, Reception::Apply | Reception::NothingNew);
@@ -123,8 +130,7 @@ impl Replica {
                 self.record_heard(&peer, &manifest, options)?;
                 Ok(Outcome::NotYet(error))
             }
-            Reception::RolledBack(_, error) => Err(error.into()),
-            Reception::Refused(_) => unreachable!("what is refused goes no further"),
+            Reception::Refused(_) | Reception::RolledBack(..) => unreachable!("it goes no further"),
         }
     }
 
