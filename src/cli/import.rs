@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ExportOptions, ImportOptions, Imported, Outcome as Became, Replica, ScanOptions};
+use mailsync::replica::{ExportOptions, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         super::export::refuse_terminal()?;
     }
     let options = ImportOptions {
-        run: super::scan::run_mode(args.dry_run),
+        dry_run: super::scan::run_mode(args.dry_run),
         mass_delete: super::scan::mass_delete(args.allow_mass_delete),
         consume: args.consume,
     };
@@ -90,12 +90,15 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
-        Became::Applied if dry => {
+        ImportOutcome::Applied if dry => {
             context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
         }
-        Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
-        Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
-        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) | Became::Incomplete(error) => {
+        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
+        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
+        ImportOutcome::NotYet(error)
+        | ImportOutcome::Rejected(error)
+        | ImportOutcome::ForSomeoneElse(error)
+        | ImportOutcome::Incomplete(error) => {
             Output::complain(error);
         }
     }
@@ -103,8 +106,9 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
 
 /// The answer goes to whoever sent the last bundle that was accepted, if only as not yet applicable.
 fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Outcome {
-    let heard =
-        |imported: &&Imported| matches!(imported.outcome, Became::Applied | Became::NothingNew | Became::NotYet(_));
+    let heard = |imported: &&Imported| {
+        matches!(imported.outcome, ImportOutcome::Applied | ImportOutcome::NothingNew | ImportOutcome::NotYet(_))
+    };
     let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(()) };
     // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
     replica.scan(&ScanOptions::default())?;
