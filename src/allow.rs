@@ -18,7 +18,7 @@ pub struct Rule {
     /// The program and its leading arguments, run without a shell.
     pub exec: Vec<String>,
     /// The arguments that a job may add, each any number of times and in any order: one that is exactly like this, or of the
-    /// kind that a name after `@` stands for (see [`KINDS`]). `@@` stands for an `@` at the beginning. Default: none.
+    /// kind that a name after `@` stands for (see [`ARG_KINDS`]). `@@` stands for an `@` at the beginning. Default: none.
     #[serde(default)]
     pub args: Vec<String>,
     /// The names of the peers that may ask for it. Default: none.
@@ -34,10 +34,11 @@ fn default_timeout() -> String {
 }
 
 /// The name of a kind of arguments, and whether one is of that kind.
-pub type Kind = (&'static str, fn(&str) -> bool);
+pub type ArgKind = (&'static str, fn(&str) -> bool);
 
 /// The kinds of arguments that rules can name. None of them begins with `-`, so that none is taken for an option.
-pub const KINDS: &[Kind] = &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
+pub const ARG_KINDS: &[ArgKind] =
+    &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
 
 /// A mail address, `local@domain`, without quotes, comments or source routes: the local part of letters, digits and
 /// ``.!#$%&'*+/=?^_{}~-`` and not beginning with a special one of these, at most 254 bytes (RFC 5321, 4.5.3.1.3).
@@ -77,9 +78,10 @@ impl Rule {
             return Err(String::from("exec must name a program"));
         }
         for arg in &self.args {
-            let unknown = arg.starts_with('@') && !arg.starts_with("@@") && !KINDS.iter().any(|(name, _)| name == arg);
+            let unknown =
+                arg.starts_with('@') && !arg.starts_with("@@") && !ARG_KINDS.iter().any(|(name, _)| name == arg);
             if unknown {
-                let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+                let names: Vec<&str> = ARG_KINDS.iter().map(|(name, _)| *name).collect();
                 return Err(format!("there is no kind {arg} of arguments; there are {}", names.join(", ")));
             }
         }
@@ -94,7 +96,7 @@ impl Rule {
     }
 
     fn permits(&self, arg: &str) -> bool {
-        self.args.iter().any(|allowed| match KINDS.iter().find(|(name, _)| name == allowed) {
+        self.args.iter().any(|allowed| match ARG_KINDS.iter().find(|(name, _)| name == allowed) {
             Some((_, fits)) => fits(arg),
             None => allowed.strip_prefix('@').unwrap_or(allowed) == arg,
         })

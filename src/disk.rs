@@ -34,7 +34,7 @@ pub struct Meta {
 
 /// What a directory listing tells of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// A regular file.
     File,
     /// A directory.
@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
-    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()>;
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. Doesn't wait for anybody: a pipe may have taken the file's place.
     fn open(&self, path: &Path) -> io::Result<File>;
     /// Makes a file, which must not exist, for its owner only.
@@ -98,14 +98,14 @@ impl Disk for RealDisk {
         fs::metadata(path).map(|meta| Meta::from(&meta))
     }
 
-    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         for item in fs::read_dir(dir)? {
             let item = item?;
             let kind = match item.file_type() {
-                Ok(kind) if kind.is_file() => Kind::File,
-                Ok(kind) if kind.is_dir() => Kind::Directory,
-                Ok(kind) if !kind.is_symlink() => Kind::Other,
-                _ => Kind::Unclear,
+                Ok(kind) if kind.is_file() => FileType::File,
+                Ok(kind) if kind.is_dir() => FileType::Directory,
+                Ok(kind) if !kind.is_symlink() => FileType::Other,
+                _ => FileType::Unclear,
             };
             each(&item.file_name(), kind);
         }

@@ -364,7 +364,7 @@ fn a_bundle_that_is_imported_again_changes_nothing_on_disk() {
         for _ in 0..2 {
             let replica = here.open(watch.disk()).unwrap();
             let (_, imported) = import(&replica, &bundle).unwrap();
-            assert!(matches!(imported[0].outcome, mailsync::replica::Outcome::NothingNew));
+            assert!(matches!(imported[0].outcome, mailsync::replica::ImportOutcome::NothingNew));
             let calls = watch.take();
             assert!(changes(&calls).is_empty(), "{calls:?}");
         }
@@ -381,7 +381,7 @@ fn a_dry_run_changes_nothing_on_disk() {
     there.export(&here, &bundle);
     let watch = Watch::new(&dir.path().join("keep"));
     let replica = here.open(watch.disk()).unwrap();
-    let options = mailsync::replica::ImportOptions { run: DryRun::Yes, ..Default::default() };
+    let options = mailsync::replica::ImportOptions { dry_run: DryRun::Yes, ..Default::default() };
     replica.scan_before_import(&options).unwrap();
     replica.import_file(&bundle, &options, |_| {}).unwrap();
     let calls = watch.take();

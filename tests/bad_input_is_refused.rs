@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use fs2::FileExt;
 use mailsync::model::Digest;
-use mailsync::replica::{Access, Home, ImportOptions, Outcome, Replica, World};
+use mailsync::replica::{Access, Home, ImportOptions, ImportOutcome, Replica, World};
 use serde_json::json;
 
 use crate::support::machine::{Machine, complains, pair, pass};
@@ -153,7 +153,7 @@ fn a_bundle_cut_off_anywhere_is_rejected_and_nothing_of_it_stays() {
     each_in_process(&laptop, |replica| {
         for length in 0..bundle.len() {
             let outcome = import(replica, &bundle[..length]);
-            assert!(matches!(outcome[..], [Outcome::Rejected(_)]), "cut off after {length} bytes: {outcome:?}");
+            assert!(matches!(outcome[..], [ImportOutcome::Rejected(_)]), "cut off after {length} bytes: {outcome:?}");
         }
     });
     assert_eq!(laptop.left(), before);
@@ -178,8 +178,8 @@ fn a_bundle_with_any_byte_changed_is_rejected_or_does_what_the_true_one_does() {
                     let mut changed = bundle.clone();
                     changed[at] ^= mask;
                     match &import(replica, &changed)[..] {
-                        [Outcome::Rejected(_)] => {}
-                        [Outcome::Applied] => applied = true,
+                        [ImportOutcome::Rejected(_)] => {}
+                        [ImportOutcome::Applied] => applied = true,
                         other => panic!("byte {at} changed by {mask:#x}: {other:?}"),
                     }
                     at += 1;
@@ -215,7 +215,7 @@ fn each_in_process(machine: &Machine, each: impl FnOnce(&Replica)) {
     each(&Replica::open(&Home::at(&machine.home), World::real(), Access::Write(TIMEOUT)).unwrap());
 }
 
-fn import(replica: &Replica, bundle: &[u8]) -> Vec<Outcome> {
+fn import(replica: &Replica, bundle: &[u8]) -> Vec<ImportOutcome> {
     let mut outcomes = Vec::new();
     let each = |imported: mailsync::replica::Imported| outcomes.push(imported.outcome);
     replica.import_stream(None, bundle, &ImportOptions::default(), each).unwrap();

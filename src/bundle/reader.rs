@@ -231,7 +231,7 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
             if member.size != part.bytes {
                 return Err(Error::corrupt("jobs.jsonl: not of the size that the manifest says"));
             }
-            let mut lines = Lines { sink, ended: 0, open: false };
+            let mut lines = LineCounter { sink, ended: 0, open: false };
             let sha256 = copy_hashing(&mut self.0.archive.data(), &mut lines)?;
             if lines.count() != self.0.manifest.counts.jobs {
                 return Err(Error::corrupt("jobs.jsonl: not as many jobs as the manifest says"));
@@ -245,7 +245,7 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
 }
 
 /// Counts the lines that pass through.
-struct Lines<'a, W> {
+struct LineCounter<'a, W> {
     sink: &'a mut W,
     /// How many had a newline.
     ended: u64,
@@ -253,13 +253,13 @@ struct Lines<'a, W> {
     open: bool,
 }
 
-impl<W> Lines<'_, W> {
+impl<W> LineCounter<'_, W> {
     fn count(&self) -> u64 {
         self.ended + u64::from(self.open)
     }
 }
 
-impl<W: Write> Write for Lines<'_, W> {
+impl<W: Write> Write for LineCounter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.sink.write(bytes)?;
         self.ended += bytes[..n].iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();

@@ -15,13 +15,13 @@ use crate::read::read_some;
 const IN_MEMORY: usize = 8 << 20;
 
 /// Takes lines, counts and hashes them.
-struct Lines {
+struct SpoolFile {
     out: BufWriter<SpooledTempFile>,
     hasher: Sha256,
     bytes: u64,
 }
 
-impl Lines {
+impl SpoolFile {
     fn new(dir: &Path) -> Self {
         let out = BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(IN_MEMORY, dir));
         Self { out, hasher: Sha256::new(), bytes: 0 }
@@ -69,7 +69,7 @@ impl Spooled {
 
 /// Takes records, in their order, and keeps them as `entries.jsonl`.
 pub struct RecordSpool {
-    lines: Lines,
+    lines: SpoolFile,
     order: Order,
     folders: u64,
     entries: u64,
@@ -79,7 +79,7 @@ pub struct RecordSpool {
 impl RecordSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
     pub fn new(dir: &Path) -> Self {
-        Self { lines: Lines::new(dir), order: Order::default(), folders: 0, entries: 0, line: Vec::new() }
+        Self { lines: SpoolFile::new(dir), order: Order::default(), folders: 0, entries: 0, line: Vec::new() }
     }
 
     /// Takes the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
@@ -165,14 +165,14 @@ impl SpooledRecords {
 
 /// Takes what is said about jobs, and keeps it as `jobs.jsonl`.
 pub struct JobSpool {
-    lines: Lines,
+    lines: SpoolFile,
     count: u64,
 }
 
 impl JobSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
     pub fn new(dir: &Path) -> Self {
-        Self { lines: Lines::new(dir), count: 0 }
+        Self { lines: SpoolFile::new(dir), count: 0 }
     }
 
     /// Takes the next line, without its newline.

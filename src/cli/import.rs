@@ -21,7 +21,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         refuse_terminal()?;
     }
     let options = ImportOptions {
-        run: dry_run(args.dry_run),
+        dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allow_mass_delete),
         consume: args.consume,
     };

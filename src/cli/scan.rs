@@ -20,7 +20,7 @@ pub fn run(context: &Context, args: &Scan) -> Outcome {
     let options = ScanOptions {
         folders: folders.collect::<Result<_>>()?,
         depth: if args.deep { Depth::Contents } else { Depth::Names },
-        run: dry_run(args.dry_run),
+        dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allow_mass_delete),
     };
     let replica = context.write()?;

@@ -3,7 +3,7 @@
 use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{Imported, Outcome as Became, Replica, ScanReport};
+use mailsync::replica::{ImportOutcome, Imported, Replica, ScanReport};
 use mailsync::state::{Invited, Peer};
 use mailsync::text::printable;
 use serde_json::{Value, json};
@@ -72,12 +72,15 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
-        Became::Applied if dry => {
+        ImportOutcome::Applied if dry => {
             context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
         }
-        Became::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
-        Became::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
-        Became::NotYet(error) | Became::Rejected(error) | Became::ForSomeoneElse(error) | Became::Incomplete(error) => {
+        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
+        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
+        ImportOutcome::NotYet(error)
+        | ImportOutcome::Rejected(error)
+        | ImportOutcome::ForSomeoneElse(error)
+        | ImportOutcome::Incomplete(error) => {
             Output::complain(error);
         }
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{FileName, Sub};
-use crate::disk::{Disk, Kind, leads_nowhere};
+use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::model::Mtime;
 
 /// How far apart two changes must be for the file system to tell them apart, where it keeps nanoseconds: Linux takes the
@@ -120,11 +120,11 @@ fn slice(bytes: &[u8], start: usize, length: u16) -> &[u8] {
     &bytes[start..start + usize::from(length)]
 }
 
-fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: Kind) -> io::Result<bool> {
+fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Result<bool> {
     match kind {
-        Kind::File => Ok(true),
-        Kind::Directory | Kind::Other => Ok(false),
-        Kind::Unclear => match disk.metadata(&dir.join(name)) {
+        FileType::File => Ok(true),
+        FileType::Directory | FileType::Other => Ok(false),
+        FileType::Unclear => match disk.metadata(&dir.join(name)) {
             Ok(meta) => Ok(meta.is_file),
             Err(error) if leads_nowhere(&error) => Ok(false),
             Err(error) => Err(error),

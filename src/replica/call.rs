@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
 use std::process::{Child, Command, Stdio};
 
-use super::{ExportOptions, ImportOptions, Imported, Outcome, Replica, ScanOptions};
+use super::{ExportOptions, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
 use crate::error::{Error, Result};
 use crate::text::printable;
 
@@ -89,7 +89,7 @@ impl Replica {
     /// Those of [`Replica::scan`].
     pub fn reply_to(&self, all: &[Imported]) -> Result<Option<ExportOptions>> {
         let heard = |imported: &&Imported| {
-            matches!(imported.outcome, Outcome::Applied | Outcome::NothingNew | Outcome::NotYet(_))
+            matches!(imported.outcome, ImportOutcome::Applied | ImportOutcome::NothingNew | ImportOutcome::NotYet(_))
         };
         let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(None) };
         // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.

@@ -69,7 +69,7 @@ impl Home {
     }
 
     /// The directory of what jobs need besides what is said about them.
-    pub(super) fn blobs(&self) -> PathBuf {
+    pub(super) fn attachments(&self) -> PathBuf {
         self.state.join("jobs")
     }
 

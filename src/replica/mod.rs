@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use doctor::NewIdentity;
 pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
 pub use home::Home;
-pub use import::{Changes, ImportOptions, Imported, Outcome, Reception, Refusal, Sender};
+pub use import::{Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};

@@ -75,15 +75,15 @@ impl Replica {
                 if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
                     continue;
                 }
-                for digest in self.state.blobs_of(job.key)? {
-                    tx.drop_blob(job.key, &digest)?;
+                for digest in self.state.attachments_of(job.key)? {
+                    tx.drop_attachment(job.key, &digest)?;
                 }
                 tx.forget_job(&job, job.target == me || job.requester == me)?;
                 purged.jobs += 1;
             }
             tx.commit()?;
         }
-        self.sweep_blobs()
+        self.sweep_attachments()
     }
 
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {

@@ -35,9 +35,9 @@ impl<'r> Deref for Transaction<'r> {
 
 impl Transaction<'_> {
     /// A job needs this no more. Unless another one does, the file goes after the commit; what a crash leaves, a purge sweeps.
-    pub(super) fn drop_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
+    pub(super) fn drop_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.unneeded.borrow_mut().push(*digest);
-        self.remove_blob(job, digest)
+        self.remove_attachment(job, digest)
     }
 
     /// Makes the changes durable, then does what follows from them.
@@ -47,7 +47,7 @@ impl Transaction<'_> {
     pub(super) fn commit(self) -> Result<()> {
         let Self { replica, state, unneeded } = self;
         state.commit()?;
-        unneeded.into_inner().iter().try_for_each(|digest| replica.remove_unneeded_blob(digest))
+        unneeded.into_inner().iter().try_for_each(|digest| replica.remove_unneeded_attachment(digest))
     }
 }
 
@@ -73,21 +73,21 @@ mod tests {
         replica.absorb_outbox().unwrap();
         let [one, two] = ids.map(|id| replica.state.job_by_id(&id).unwrap().unwrap());
         let body = replica.request_of(&one).unwrap().1.body;
-        let is_there = || replica.has_blob(&body);
+        let is_there = || replica.has_attachment(&body);
 
         let undone = replica.begin().unwrap();
-        undone.drop_blob(one.key, &body.digest).unwrap();
+        undone.drop_attachment(one.key, &body.digest).unwrap();
         drop(undone);
         assert!(is_there() && replica.state.is_needed(&body.digest).unwrap());
 
         let shared = replica.begin().unwrap();
-        shared.need_blob(two.key, &body, true).unwrap();
-        shared.drop_blob(one.key, &body.digest).unwrap();
+        shared.need_attachment(two.key, &body, true).unwrap();
+        shared.drop_attachment(one.key, &body.digest).unwrap();
         shared.commit().unwrap();
         assert!(is_there());
 
         let last = replica.begin().unwrap();
-        last.drop_blob(two.key, &body.digest).unwrap();
+        last.drop_attachment(two.key, &body.digest).unwrap();
         assert!(is_there());
         last.commit().unwrap();
         assert!(!is_there());

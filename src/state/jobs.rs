@@ -246,29 +246,29 @@ impl State {
     }
 
     /// Whether a job's need is met: with as many bytes as it says.
-    pub fn is_blob_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
+    pub fn is_attachment_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
         Ok(query.exists((digest.0, job.0))?)
     }
 
     /// How many bytes something has that is here, if a job needs it.
-    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+    pub fn attachment_size(&self, digest: &Digest) -> Result<Option<u64>> {
         let mut query = self.conn.prepare_cached("SELECT size FROM blob WHERE digest = ? AND here = 1 LIMIT 1")?;
         Ok(query.query_row([digest.0], |row| row.get::<_, i64>(0)).optional()?.map(i64::cast_unsigned))
     }
 
     /// Whether a job needs this and it is not here.
-    pub fn is_blob_missing(&self, digest: &Digest) -> Result<bool> {
+    pub fn is_attachment_missing(&self, digest: &Digest) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND here = 0")?.exists([digest.0])?)
     }
 
     /// All that a job needs.
-    pub fn blobs_of(&self, job: JobKey) -> Result<Vec<Digest>> {
+    pub fn attachments_of(&self, job: JobKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
     }
 
     /// What jobs need and is not here, sorted, at most `limit` of it.
-    pub fn missing_blobs(&self, limit: u32) -> Result<Vec<Digest>> {
+    pub fn missing_attachments(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
     }
 }
@@ -337,7 +337,7 @@ impl Transaction<'_> {
     }
 
     /// A job needs this, and it is here or not.
-    pub fn need_blob(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+    pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
@@ -349,7 +349,7 @@ impl Transaction<'_> {
 
     /// Something has come that has so many bytes. Whoever said otherwise needs something that doesn't exist. Returns whether
     /// anybody needs it.
-    pub fn blob_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
+    pub fn attachment_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
         self.conn
             .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?
             .execute((digest.0, bytes.cast_signed()))?;
@@ -358,19 +358,19 @@ impl Transaction<'_> {
     }
 
     /// It is not here any more.
-    pub fn blob_is_gone(&self, digest: &Digest) -> Result<()> {
+    pub fn attachment_is_gone(&self, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("UPDATE blob SET here = 0 WHERE digest = ?")?.execute([digest.0])?;
         Ok(())
     }
 
     /// A job needs this no more.
-    pub fn remove_blob(&self, job: JobKey, digest: &Digest) -> Result<()> {
+    pub fn remove_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ?")?.execute((digest.0, job.0))?;
         Ok(())
     }
 
     /// Nobody looks for this any more.
-    pub fn remove_missing_blob(&self, digest: &Digest) -> Result<()> {
+    pub fn remove_missing_attachment(&self, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
         Ok(())
     }

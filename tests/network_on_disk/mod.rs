@@ -19,7 +19,7 @@ use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{
-    Access, Contents, ExportOptions, Fullness, ImportOptions, InitOptions, InviteOptions, JoinOptions, Outcome,
+    Access, Contents, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
     Replica, ScanOptions, ScanReport,
 };
 
@@ -642,10 +642,12 @@ impl Network {
         result.map_err(fail)?;
         for imported in all {
             match imported.outcome {
-                Outcome::Applied => self.tally.applied += 1,
-                Outcome::NothingNew => {}
-                Outcome::NotYet(_) => self.tally.waited += 1,
-                Outcome::Rejected(error) | Outcome::ForSomeoneElse(error) | Outcome::Incomplete(error) => {
+                ImportOutcome::Applied => self.tally.applied += 1,
+                ImportOutcome::NothingNew => {}
+                ImportOutcome::NotYet(_) => self.tally.waited += 1,
+                ImportOutcome::Rejected(error)
+                | ImportOutcome::ForSomeoneElse(error)
+                | ImportOutcome::Incomplete(error) => {
                     return Err(fail(error));
                 }
             }

@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mailsync::disk::{Disk, Kind, Meta, RealDisk};
+use mailsync::disk::{Disk, FileType, Meta, RealDisk};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 
@@ -255,7 +255,7 @@ impl Disk for Watch {
         self.call(Op::Metadata, path, None, |_| RealDisk.metadata(path))
     }
 
-    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+    fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         // What is done with each name may be a call, too.
         let mut names = Vec::new();
         self.call(Op::List, dir, None, |_| RealDisk.list(dir, &mut |name, kind| names.push((name.to_owned(), kind))))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::Exported;
-use super::plan::{Plan, PlannedPart, Written};
+use super::plan::{ExportedTo, Plan, PlannedPart};
 use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -80,7 +80,7 @@ impl Replica {
     fn write_part_to_file(
         &self,
         part: PlannedPart,
-        plan: &Written,
+        plan: &ExportedTo,
         path: PathBuf,
         keep: Keep,
     ) -> Result<(PathBuf, Exported)> {

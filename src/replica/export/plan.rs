@@ -31,14 +31,14 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Takes the parts out.
-    pub(super) fn take_parts(self) -> (Written, Vec<PlannedPart>) {
+    pub(super) fn take_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
         let Self { to, occasion, level, tip, parts } = self;
-        (Written { to, occasion, level, tip }, parts)
+        (ExportedTo { to, occasion, level, tip }, parts)
     }
 }
 
 /// A plan whose parts were taken out to be written.
-pub(super) struct Written {
+pub(super) struct ExportedTo {
     pub(super) to: Recipient,
     pub(super) occasion: Occasion,
     pub(super) level: i32,
@@ -220,7 +220,7 @@ impl Replica {
     /// What this replica knows of and lacks.
     fn wants(&self) -> Result<Vec<Digest>> {
         let mut wants = self.state.missing_digests(MOST_WANTS)?;
-        wants.extend(self.state.missing_blobs(MOST_WANTS)?);
+        wants.extend(self.state.missing_attachments(MOST_WANTS)?);
         wants.sort_unstable();
         wants.dedup();
         wants.truncate(MOST_WANTS as usize);

@@ -73,7 +73,7 @@ impl Replica {
         let mut counts_of_jobs = (0, 0);
         let jobs = self.spool_jobs(tx, base, &mut listed, |sealed, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
-            state.add_outgoing(&blob_outgoing(sealed, made))
+            state.add_outgoing(&attachment_outgoing(sealed, made))
         })?;
         for digest in wanted {
             let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
@@ -81,10 +81,10 @@ impl Replica {
             if listed.contains(&digest) || entries.iter().any(included) {
                 continue;
             }
-            if let Some(bytes) = state.blob_size(&digest)? {
-                if self.check_blob(tx, &digest)? {
+            if let Some(bytes) = state.attachment_size(&digest)? {
+                if self.check_attachment(tx, &digest)? {
                     counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
-                    state.add_outgoing(&blob_outgoing(&Sealed { digest, bytes }, 0))?;
+                    state.add_outgoing(&attachment_outgoing(&Sealed { digest, bytes }, 0))?;
                 }
             } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
@@ -100,7 +100,7 @@ impl Replica {
 }
 
 /// What a job needs, as a message.
-fn blob_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
+fn attachment_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
     let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
     Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
 }

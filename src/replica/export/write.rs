@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::writing;
 use super::options::Exported;
-use super::plan::{LIST, Occasion, Plan, PlannedPart, Written};
+use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
 use super::recipient::Recipient;
 use crate::bundle::{Options, WriteError, Writer};
 use crate::disk::{Disk, SMALL, hash_file, read_small};
@@ -39,7 +39,7 @@ impl Replica {
     }
 
     /// Writes one planned bundle, all of it.
-    pub(super) fn write_and_flush<W: Write>(&self, part: PlannedPart, plan: &Written, out: W) -> Result<Exported> {
+    pub(super) fn write_and_flush<W: Write>(&self, part: PlannedPart, plan: &ExportedTo, out: W) -> Result<Exported> {
         let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out)?;
         out.flush().map_err(|error| writing(&WriteError::Out(error)))?;
         Ok(exported)
@@ -70,7 +70,7 @@ impl Replica {
     }
 
     /// Records that bundles were written to where they were to go.
-    pub(super) fn record_export(&self, plan: &Written, exported: &[Exported]) -> Result<()> {
+    pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let tx = self.begin()?;
@@ -128,7 +128,7 @@ impl Replica {
                 size += message.size;
                 let path = match &message.at {
                     Some(at) => Some(self.path(at)?),
-                    None => Some(self.blob_path(&message.digest)),
+                    None => Some(self.attachment_path(&message.digest)),
                 };
                 batch.push((message, path));
             }
@@ -152,7 +152,7 @@ impl Replica {
     fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> Result<()> {
         let mut sources = message.at.as_ref().map(|at| self.path(at)).transpose()?.into_iter().collect::<Vec<_>>();
         let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
-        sources.push(self.blob_path(&message.digest));
+        sources.push(self.attachment_path(&message.digest));
         sources.extend(self.sources(&message.digest)?);
         sources.extend(self.look_again(&message.digest)?);
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");

@@ -2,11 +2,11 @@
 
 use std::io::{self, BufRead, Seek};
 
-use super::contents::Contents;
+use super::contents::IncomingMessages;
 use super::gate::{Reception, Sender};
 use super::landing::Landing;
 use super::merge::{Merge, Merged};
-use super::outcome::{Changes, ImportOptions, Imported, Outcome};
+use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, first_of_invited};
 use crate::bundle::{JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub(in crate::replica) struct Application<'i> {
 #[derive(Debug)]
 pub(in crate::replica) struct Applied {
     /// Whether it held anything new.
-    pub outcome: Outcome,
+    pub outcome: ImportOutcome,
     /// What it brought.
     pub changes: Changes,
     /// What the scan of a join has found in the mail root.
@@ -49,7 +49,7 @@ pub(in crate::replica) struct Applied {
 impl Replica {
     /// Scans, so that local changes come before those of others.
     pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
-        let scan = ScanOptions { run: options.run, mass_delete: options.mass_delete, ..ScanOptions::default() };
+        let scan = ScanOptions { dry_run: options.dry_run, mass_delete: options.mass_delete, ..ScanOptions::default() };
         self.scan(&scan)
     }
 
@@ -59,7 +59,7 @@ impl Replica {
         reader: Reader<'_, R>,
         options: &ImportOptions,
         imported: &mut Imported,
-    ) -> std::result::Result<Outcome, Fault> {
+    ) -> std::result::Result<ImportOutcome, Fault> {
         let manifest = reader.manifest().clone();
         let sender = self.sender_of(&manifest)?;
         imported.number = Some(manifest.number);
@@ -93,8 +93,8 @@ impl Replica {
             Err(why) => {
                 records.skip()?;
                 return Ok(match reception {
-                    Reception::NotYet(error) => Outcome::NotYet(error),
-                    _ => Outcome::Rejected(why),
+                    Reception::NotYet(error) => ImportOutcome::NotYet(error),
+                    _ => ImportOutcome::Rejected(why),
                 });
             }
         };
@@ -115,7 +115,7 @@ impl Replica {
                 records.drain_verified()?;
                 self.check_digest_at_rest(&peer, &manifest, &self.state.knowledge()?, options)?;
                 self.record_heard(&peer, &manifest, options)?;
-                Ok(Outcome::NothingNew)
+                Ok(ImportOutcome::NothingNew)
             }
             Reception::Outlived => {
                 records.skip()?;
@@ -123,12 +123,12 @@ impl Replica {
                     "bundle {} of {} is of a life that {} has given up, and is passed over; remove it",
                     manifest.number, peer.name, peer.name
                 ));
-                Ok(Outcome::NothingNew)
+                Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
                 records.skip()?;
                 self.record_heard(&peer, &manifest, options)?;
-                Ok(Outcome::NotYet(error))
+                Ok(ImportOutcome::NotYet(error))
             }
             Reception::Refused(_) | Reception::RolledBack(..) => unreachable!("it goes no further"),
         }
@@ -144,7 +144,7 @@ impl Replica {
     ) -> Result<std::result::Result<Peer, Error>> {
         match sender {
             Sender::Known(peer) => Ok(Ok(*peer)),
-            Sender::Invited(invited) if options.run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
+            Sender::Invited(invited) if options.dry_run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
             Sender::Invited(invited) => {
                 let tx = self.begin()?;
                 let peer = self.accept_invited(&tx, &invited, manifest.sender.id, key)?;
@@ -162,7 +162,7 @@ impl Replica {
         records: RecordsPart<'_, R>,
     ) -> std::result::Result<Applied, Fault> {
         let counts = application.manifest.counts;
-        if application.options.run == DryRun::No && counts.entries + counts.messages > 0 {
+        if application.options.dry_run == DryRun::No && counts.entries + counts.messages > 0 {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
@@ -170,7 +170,7 @@ impl Replica {
         let tx = self.begin()?;
         let mut news = JobNews::default();
         match self.apply_within(&tx, application, records, &mut news) {
-            Ok(applied) if application.options.run == DryRun::Yes => Ok(applied),
+            Ok(applied) if application.options.dry_run == DryRun::Yes => Ok(applied),
             Ok(applied) => {
                 tx.commit()?;
                 self.materialise()?;
@@ -206,13 +206,13 @@ impl Replica {
         let found = if landing.is_a_join() { self.begin_life(tx, *landing)? } else { ScanReport::default() };
         let knowledge = self.state.knowledge()?;
 
-        let mut contents = Contents::new(self, tx, options.run, *landing, manifest.counts.messages);
+        let mut contents = IncomingMessages::new(self, tx, options.dry_run, *landing, manifest.counts.messages);
         contents.take(messages)?;
         contents.settle()?;
         contents.make_durable()?;
         contents.record_folders()?;
         contents.count_into(&mut merged);
-        if options.run == DryRun::No && !self.state.missing_digests(1)?.is_empty() {
+        if options.dry_run == DryRun::No && !self.state.missing_digests(1)?.is_empty() {
             self.note(
                 "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` counts \
                  them as pending",
@@ -228,7 +228,7 @@ impl Replica {
             let text = format!("bundle {}: {changes}", manifest.number);
             tx.record(self.now(), "import", Some(&peer.name), &text)?;
         }
-        let outcome = if changed { Outcome::Applied } else { Outcome::NothingNew };
+        let outcome = if changed { ImportOutcome::Applied } else { ImportOutcome::NothingNew };
         Ok(Applied { outcome, changes, found })
     }
 
@@ -262,9 +262,9 @@ impl Replica {
     }
 }
 
-fn refused(refusal: &Refusal) -> Outcome {
+fn refused(refusal: &Refusal) -> ImportOutcome {
     match refusal {
-        Refusal::ForSomeoneElse(_) => Outcome::ForSomeoneElse(refusal.error()),
-        _ => Outcome::Rejected(refusal.error()),
+        Refusal::ForSomeoneElse(_) => ImportOutcome::ForSomeoneElse(refusal.error()),
+        _ => ImportOutcome::Rejected(refusal.error()),
     }
 }

@@ -34,10 +34,10 @@ const AHEAD: u64 = 8;
 
 /// The messages of one bundle on their way to the disk, and the state that knows which are awaited. In a dry run nothing is
 /// written, and everything is counted.
-pub(super) struct Contents<'i> {
+pub(super) struct IncomingMessages<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
-    run: DryRun,
+    dry_run: DryRun,
     landing: Landing,
     durability: Durability,
     /// Folders whose `tmp/` is there.
@@ -47,7 +47,7 @@ pub(super) struct Contents<'i> {
     /// Directories whose names a `tmp/` that was made depends on.
     made: BTreeSet<PathBuf>,
     /// What jobs need, still without a name.
-    blobs: Vec<Aside>,
+    attachments: Vec<Aside>,
     /// How many messages came for which an earlier bundle has told of.
     came: u64,
     /// How many messages are missing that the bundle has told of.
@@ -55,19 +55,25 @@ pub(super) struct Contents<'i> {
     changed: bool,
 }
 
-impl<'i> Contents<'i> {
+impl<'i> IncomingMessages<'i> {
     /// So many messages, most of which are awaited.
-    pub fn new(replica: &'i Replica, tx: &'i Transaction<'i>, run: DryRun, landing: Landing, messages: u64) -> Self {
+    pub fn new(
+        replica: &'i Replica,
+        tx: &'i Transaction<'i>,
+        dry_run: DryRun,
+        landing: Landing,
+        messages: u64,
+    ) -> Self {
         Self {
             replica,
             tx,
-            run,
+            dry_run,
             landing,
             durability: landing.durability(messages),
             prepared: BTreeMap::new(),
             straight: DiskWork::default(),
             made: BTreeSet::new(),
-            blobs: Vec::new(),
+            attachments: Vec::new(),
             came: 0,
             missing: 0,
             changed: false,
@@ -90,7 +96,7 @@ impl<'i> Contents<'i> {
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
         // What jobs say is known by now: most bundles bring nothing that a job needs.
-        let blobs_missing = !replica.state.missing_blobs(1)?.is_empty();
+        let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
             for message in batch {
@@ -111,23 +117,23 @@ impl<'i> Contents<'i> {
                 progress.advance(1);
                 let digest = message.digest();
                 let to = self.awaited(&digest)?;
-                if blobs_missing && replica.state.is_blob_missing(&digest)? {
+                if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
                     if !to.is_empty() {
                         // No honest job's contents are a mail as well.
-                        self.tx.remove_missing_blob(&digest)?;
-                    } else if self.tx.blob_came(&digest, message.size())? && self.run == DryRun::No {
-                        let mut new = replica.new_blob()?;
+                        self.tx.remove_missing_attachment(&digest)?;
+                    } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
+                        let mut new = replica.new_attachment()?;
                         message.copy_verified(&mut new)?;
                         match durability {
                             Durability::Now => drop(new.keep()?),
-                            Durability::Later => self.blobs.push(new.set_aside()),
+                            Durability::Later => self.attachments.push(new.set_aside()),
                         }
                         continue;
                     }
                 }
-                if to.is_empty() || self.run == DryRun::Yes {
+                if to.is_empty() || self.dry_run == DryRun::Yes {
                     message.copy_verified(&mut io::sink())?;
                     continue;
                 }
@@ -152,10 +158,10 @@ impl<'i> Contents<'i> {
 
     /// Makes what was written durable, under its names; and what jobs need.
     pub fn make_durable(&self) -> Result<()> {
-        if self.run == DryRun::Yes {
+        if self.dry_run == DryRun::Yes {
             return Ok(());
         }
-        self.replica.keep_blobs(&self.blobs)?;
+        self.replica.keep_attachments(&self.attachments)?;
         match self.durability {
             Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
             Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
@@ -200,7 +206,7 @@ impl<'i> Contents<'i> {
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
     fn prepare(&mut self, at: &Place) -> Result<()> {
-        if self.run == DryRun::No && !self.prepared.contains_key(&at.folder) {
+        if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
             let folder = self.replica.state.folder_row(at.folder)?;
             let dir = self.replica.dir(&folder.name).join("tmp");
             if !folder.on_disk {
@@ -256,7 +262,7 @@ impl<'i> Contents<'i> {
                 let Some(at) = &row.at else { continue };
                 let tmp = replica.tmp_path(at)?;
                 self.prepare(at)?;
-                let is_here = match self.run {
+                let is_here = match self.dry_run {
                     DryRun::No => replica.recover_contents(&row, &tmp)?,
                     DryRun::Yes => replica.find_contents(&row.id.digest)?.is_some(),
                 };

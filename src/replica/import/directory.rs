@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
-use super::outcome::{Cut, ImportOptions, Imported, Outcome};
+use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
 use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
@@ -86,10 +86,10 @@ impl Replica {
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
                 let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| {
-                    progress |= matches!(imported.outcome, Outcome::Applied);
+                    progress |= matches!(imported.outcome, ImportOutcome::Applied);
                     match imported.outcome {
-                        Outcome::NotYet(_) => not_yet.push(imported),
-                        Outcome::ForSomeoneElse(_) => {}
+                        ImportOutcome::NotYet(_) => not_yet.push(imported),
+                        ImportOutcome::ForSomeoneElse(_) => {}
                         _ => {
                             if told.insert((path.clone(), imported.from.clone(), imported.number)) {
                                 each(imported);
@@ -116,7 +116,7 @@ impl Replica {
         }
         match failed {
             Some(error) => Err(error),
-            None if options.consume && options.run == DryRun::No => self.remove_unneeded(&found.own),
+            None if options.consume && options.dry_run == DryRun::No => self.remove_unneeded(&found.own),
             None => Ok(()),
         }
     }
@@ -248,7 +248,7 @@ impl Replica {
         })?;
         // A newer bundle may have taken its name meanwhile, or come behind it in the same file.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.run == DryRun::No && taken && same {
+        if options.consume && options.dry_run == DryRun::No && taken && same {
             remove(path)?;
         }
         Ok(())

@@ -158,7 +158,7 @@ impl Replica {
         Ok(manifest.kind == Kind::Delta
             && knowledge.includes(&manifest.tip)
             && (manifest.counts.messages == 0
-                || (self.state.missing_digests(1)?.is_empty() && self.state.missing_blobs(1)?.is_empty())))
+                || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }
 
     /// Why a bundle that this replica's key has signed is not imported.

@@ -202,7 +202,7 @@ impl<'i> Merge<'i> {
             (false, false) => {}
         }
         self.tx.update_entry(&row, &entry)?;
-        self.replica.plan(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.to_owned()))
+        self.replica.decide_move(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.to_owned()))
     }
 
     fn count_removal(&mut self, row: &EntryRow) -> Result<()> {

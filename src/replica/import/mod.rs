@@ -24,6 +24,6 @@ mod tidy;
 pub(super) use apply::Application;
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
-pub use outcome::{Changes, ImportOptions, Imported, Outcome};
+pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 pub(super) use refusal::APART;
 pub use refusal::Refusal;

@@ -16,7 +16,7 @@ use crate::text::plural;
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Whether to change anything.
-    pub run: DryRun,
+    pub dry_run: DryRun,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
     /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
@@ -26,7 +26,7 @@ pub struct ImportOptions {
 
 /// What became of a bundle.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum ImportOutcome {
     /// It was applied.
     Applied,
     /// It held nothing new.
@@ -41,7 +41,7 @@ pub enum Outcome {
     Incomplete(Error),
 }
 
-impl Outcome {
+impl ImportOutcome {
     /// The word for it in JSON.
     pub fn word(&self) -> &'static str {
         match self {
@@ -84,7 +84,7 @@ pub struct Imported {
     /// Its number.
     pub number: Option<u64>,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ImportOutcome,
     /// What it brought.
     pub changes: Changes,
     /// Whether it is for this replica, and for no other.
@@ -98,7 +98,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: Some(peer.name.clone()),
             number: Some(manifest.number),
-            outcome: Outcome::NothingNew,
+            outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
         }
@@ -110,7 +110,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: None,
             number: None,
-            outcome: Outcome::NothingNew,
+            outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,
         }
@@ -134,13 +134,13 @@ pub(super) enum Cut {
 }
 
 impl Cut {
-    pub(super) fn outcome(self, error: &bundle::Error) -> Outcome {
+    pub(super) fn outcome(self, error: &bundle::Error) -> ImportOutcome {
         match (self, error) {
-            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => Outcome::Incomplete(
+            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
                 Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
                     .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
             ),
-            _ => Outcome::Rejected(reading(error)),
+            _ => ImportOutcome::Rejected(reading(error)),
         }
     }
 }

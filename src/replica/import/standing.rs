@@ -12,7 +12,7 @@ use crate::state::Peer;
 impl Replica {
     /// Records what a bundle shows of its sender, whether it was applied or not.
     pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
-        if options.run == DryRun::Yes {
+        if options.dry_run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;
@@ -39,7 +39,7 @@ impl Replica {
         knowledge: &Knowledge,
         options: &ImportOptions,
     ) -> Result<()> {
-        if *knowledge != manifest.tip || options.run == DryRun::Yes {
+        if *knowledge != manifest.tip || options.dry_run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;

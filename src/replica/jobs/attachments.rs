@@ -20,7 +20,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const MAKE_ROOM: &str = "make room on the disk that holds the state, then run this again";
 
 /// A file that is being written, and does not have its name yet.
-pub(in crate::replica) struct NewBlob<'d> {
+pub(in crate::replica) struct NewAttachment<'d> {
     disk: &'d dyn Disk,
     path: PathBuf,
     file: File,
@@ -36,7 +36,7 @@ pub(in crate::replica) struct Aside {
     digest: Digest,
 }
 
-impl Write for NewBlob<'_> {
+impl Write for NewAttachment<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.write(&self.path, &mut self.file, bytes)?;
         self.hasher.update(bytes);
@@ -49,8 +49,8 @@ impl Write for NewBlob<'_> {
     }
 }
 
-impl NewBlob<'_> {
-    /// Leaves the file without its name: for [`Replica::keep_blobs`], together with others.
+impl NewAttachment<'_> {
+    /// Leaves the file without its name: for [`Replica::keep_attachments`], together with others.
     pub(in crate::replica) fn set_aside(mut self) -> Aside {
         self.kept = true;
         Aside { path: self.path.clone(), digest: Digest(self.hasher.finalize_reset().into()) }
@@ -78,7 +78,7 @@ impl NewBlob<'_> {
     }
 }
 
-impl Drop for NewBlob<'_> {
+impl Drop for NewAttachment<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // What stays is swept by a purge.
@@ -89,19 +89,20 @@ impl Drop for NewBlob<'_> {
 
 impl Replica {
     /// Where a file of this digest lies, if it is here.
-    pub(in crate::replica) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.home.blobs().join(digest.to_string())
+    pub(in crate::replica) fn attachment_path(&self, digest: &Digest) -> PathBuf {
+        self.home.attachments().join(digest.to_string())
     }
 
     /// Whether it is here, with as many bytes as somebody says.
-    pub(in crate::replica) fn has_blob(&self, sealed: &Sealed) -> bool {
-        fs::metadata(self.blob_path(&sealed.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
+    pub(in crate::replica) fn has_attachment(&self, sealed: &Sealed) -> bool {
+        fs::metadata(self.attachment_path(&sealed.digest))
+            .is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
     }
 
     /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on:
     /// elsewhere it may be whole. If it can't be read at this time, it may be the next time.
-    pub(in crate::replica) fn check_blob(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
-        let path = self.blob_path(digest);
+    pub(in crate::replica) fn check_attachment(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
+        let path = self.attachment_path(digest);
         match hash_file(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
             // It would be in the way of the whole one. If it stays, it is found again.
@@ -109,31 +110,31 @@ impl Replica {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             Err(_) => {}
         }
-        tx.blob_is_gone(digest)?;
+        tx.attachment_is_gone(digest)?;
         Ok(false)
     }
 
     /// Begins a file.
-    pub(in crate::replica) fn new_blob(&self) -> Result<NewBlob<'_>> {
-        let dir = self.home.blobs();
+    pub(in crate::replica) fn new_attachment(&self) -> Result<NewAttachment<'_>> {
+        let dir = self.home.attachments();
         make_private(&*self.world.disk, &dir)?;
         let path = dir.join(format!(".{:016x}.part", (self.world.random)()));
         let disk = &*self.world.disk;
         let file = disk.create(&path).map_err(|error| Error::io("making", &path, error).advise(MAKE_ROOM))?;
-        Ok(NewBlob { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
+        Ok(NewAttachment { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
     }
 
     /// Makes files that were set aside durable, all together, and gives them their names.
-    pub(in crate::replica) fn keep_blobs(&self, aside: &[Aside]) -> Result<()> {
+    pub(in crate::replica) fn keep_attachments(&self, aside: &[Aside]) -> Result<()> {
         if aside.is_empty() {
             return Ok(());
         }
-        let dir = self.home.blobs();
+        let dir = self.home.attachments();
         let disk = &*self.world.disk;
         let fail = |error: io::Error| Error::io("writing into", &dir, error).advise(MAKE_ROOM);
         disk.sync_file_system(&dir).map_err(fail)?;
         for Aside { path, digest } in aside {
-            match disk.rename(path, &self.blob_path(digest)) {
+            match disk.rename(path, &self.attachment_path(digest)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.unlink(path).map_err(fail)?,
                 result => result.map_err(fail)?,
             }
@@ -142,25 +143,25 @@ impl Replica {
     }
 
     /// Writes a file that only these replicas can read. `write` writes what they will read.
-    pub(super) fn seal_blob(
+    pub(super) fn seal_attachment(
         &self,
         readers: &[PublicKey],
-        write: impl FnOnce(&mut Sealer<BufWriter<NewBlob<'_>>>) -> Result<()>,
+        write: impl FnOnce(&mut Sealer<BufWriter<NewAttachment<'_>>>) -> Result<()>,
     ) -> Result<Sealed> {
-        let blob = self.new_blob()?;
-        let path = blob.path.clone();
+        let attachment = self.new_attachment()?;
+        let path = attachment.path.clone();
         let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);
-        let blob = BufWriter::with_capacity(128 << 10, blob);
-        let mut sealer = Sealer::new(readers, blob).map_err(fail)?;
+        let attachment = BufWriter::with_capacity(128 << 10, attachment);
+        let mut sealer = Sealer::new(readers, attachment).map_err(fail)?;
         write(&mut sealer)?;
-        let blob = sealer.finish().and_then(|blob| Ok(blob.into_inner()?)).map_err(fail)?;
-        blob.keep()
+        let attachment = sealer.finish().and_then(|attachment| Ok(attachment.into_inner()?)).map_err(fail)?;
+        attachment.keep()
     }
 
     /// Removes a file that a job needs no more, unless another one does. One that stays does no harm, and a purge sweeps it.
-    pub(in crate::replica) fn remove_unneeded_blob(&self, digest: &Digest) -> Result<()> {
+    pub(in crate::replica) fn remove_unneeded_attachment(&self, digest: &Digest) -> Result<()> {
         if !self.state.is_needed(digest)? {
-            let path = self.blob_path(digest);
+            let path = self.attachment_path(digest);
             if let Err(error) = remove_if_there(self.world.disk.unlink(&path)) {
                 self.note(format!("removing {}: {error}; `mailsync purge` tries again", path.display()));
             }
@@ -169,8 +170,8 @@ impl Replica {
     }
 
     /// Removes what no job needs, or ever did: leftovers of commands that did not end.
-    pub(in crate::replica) fn sweep_blobs(&self) -> Result<()> {
-        for path in files_in(&self.home.blobs())? {
+    pub(in crate::replica) fn sweep_attachments(&self) -> Result<()> {
+        for path in files_in(&self.home.attachments())? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
                 && self.state.is_needed(&digest)?

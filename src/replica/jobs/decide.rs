@@ -67,7 +67,7 @@ impl Replica {
             let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
         }
-        if !self.has_blob(&request.body) {
+        if !self.has_attachment(&request.body) {
             return Err(Error::failed(format!("{doing}: its input is not here any more"))
                 .advise("ask for it anew with `mailsync uux`"));
         }
@@ -136,7 +136,7 @@ impl Replica {
         let requester: PublicKey =
             line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
         let head = head(told);
-        self.seal_blob(&[requester, self.public_key()], |out| {
+        self.seal_attachment(&[requester, self.public_key()], |out| {
             let mut write = |bytes: &[u8]| out.write_all(bytes);
             write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
                 Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")

@@ -181,19 +181,19 @@ impl Replica {
         if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)
             && Some(old) != report.result
         {
-            tx.drop_blob(job.key, &old.digest)?;
+            tx.drop_attachment(job.key, &old.digest)?;
         }
         tx.set_statement(job.key, StatementKind::Report, line)?;
         tx.set_job_state(job.key, report.state, self.now())?;
         if let Some(result) = &report.result {
-            tx.need_blob(job.key, result, self.has_blob(result))?;
+            tx.need_attachment(job.key, result, self.has_attachment(result))?;
         }
         // What went wrong can be tried again: by the target, or by the requester who asks anew.
         let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
         let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
             let body = request_in(&line)?.body;
-            tx.drop_blob(job.key, &body.digest)?;
+            tx.drop_attachment(job.key, &body.digest)?;
         }
         Ok(())
     }

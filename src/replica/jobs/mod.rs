@@ -49,7 +49,7 @@ impl Replica {
         let id = JobId::of(&line.signed);
         let key = tx.add_job(&id, request)?;
         tx.set_statement(key, StatementKind::Request, line)?;
-        tx.need_blob(key, &request.body, self.has_blob(&request.body))?;
+        tx.need_attachment(key, &request.body, self.has_attachment(&request.body))?;
         if let Some(command) = command {
             tx.set_job_asked(key, command)?;
         }

@@ -43,7 +43,7 @@ impl Replica {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
                 .advise("give less than 4 MiB of them; what is long belongs on standard input"));
         }
-        let body = self.seal_blob(&[target.public_key, self.public_key()], |out| {
+        let body = self.seal_attachment(&[target.public_key, self.public_key()], |out| {
             let fail = |error: io::Error| {
                 Error::failed(format!("storing the job's input: {error}")).advise("make room for it")
             };
@@ -61,7 +61,7 @@ impl Replica {
             }
         })?;
         if body.bytes > limits::MEMBER_BYTES {
-            self.remove_unneeded_blob(&body.digest)?;
+            self.remove_unneeded_attachment(&body.digest)?;
             return Err(Error::usage(format!(
                 "asking {peer}: {} bytes of input are more than a bundle can hold",
                 body.bytes

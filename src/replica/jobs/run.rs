@@ -149,10 +149,10 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
-        if !self.state.is_blob_here(job.key, &request.body.digest)? {
+        if !self.state.is_attachment_here(job.key, &request.body.digest)? {
             return Ok(None);
         }
-        let path = self.blob_path(&request.body.digest);
+        let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
             Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
             Ok(_) => return settle(JobState::Rejected, String::from("its contents are not by its requester")),

@@ -32,8 +32,8 @@ impl Replica {
                 Statement::Cancel(_) => (None, 0),
             };
             let Some(sealed) = sealed else { return Ok(()) };
-            let here = self.state.is_blob_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
-            if here && self.check_blob(tx, &sealed.digest)? {
+            let here = self.state.is_attachment_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
+            if here && self.check_attachment(tx, &sealed.digest)? {
                 listed.insert(sealed.digest);
                 list(&sealed, made)?;
             }

@@ -146,7 +146,7 @@ impl Replica {
         let report = self.report_on(job.key)?;
         let me = self.public_key().id();
         let result = match report.and_then(|report| report.result) {
-            Some(result) if (job.requester == me || job.target == me) && self.has_blob(&result) => {
+            Some(result) if (job.requester == me || job.target == me) && self.has_attachment(&result) => {
                 Some(self.read_result(&result)?)
             }
             _ => None,
@@ -159,17 +159,17 @@ impl Replica {
     fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
         let me = self.public_key().id();
         let body = self.request_of(job)?.1.body;
-        if (job.requester != me && job.target != me) || !self.has_blob(&body) {
+        if (job.requester != me && job.target != me) || !self.has_attachment(&body) {
             return Ok(None);
         }
-        let asked = open_body(&self.key, &self.blob_path(&body.digest)).ok().map(|(asked, _)| asked);
+        let asked = open_body(&self.key, &self.attachment_path(&body.digest)).ok().map(|(asked, _)| asked);
         Ok(asked
             .filter(|asked| asked.requester == job.requester && !asked.command.is_empty())
             .map(|asked| asked.command))
     }
 
     fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {
-        let path = self.blob_path(&sealed.digest);
+        let path = self.attachment_path(&sealed.digest);
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
         let file = fs::File::open(&path).map_err(fail)?;
         let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);

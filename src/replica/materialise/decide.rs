@@ -65,13 +65,13 @@ impl Replica {
         let key = row.key;
         tx.update_entry(&row, &entry)?;
         tx.set_place(key, Some(at))?;
-        self.plan(tx, &EntryRow { entry, at: Some(at.clone()), ..row }, &By::Here)?;
+        self.decide_move(tx, &EntryRow { entry, at: Some(at.clone()), ..row }, &By::Here)?;
         Ok(key)
     }
 
     /// Decides what is to be done on disk so that an entry's file is as its registers say, and records that. `row` is the
     /// entry as recorded now; `by` says who removed it, if it was.
-    pub(in crate::replica) fn plan(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
+    pub(in crate::replica) fn decide_move(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
         let folder = if row.entry.alive() { Some(tx.folder(&row.entry.location.1)?) } else { None };
         let intent = decide(row, folder, &self.config.name, |place| self.is_anothers(place, &row.id))?;
         intend(tx, row, &intent, by)

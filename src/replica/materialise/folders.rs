@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Kind, remove_if_empty, remove_if_there};
+use crate::disk::{FileType, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
@@ -172,7 +172,7 @@ impl Replica {
         let mut files = Vec::new();
         let listed = self.world.disk.list(dir, &mut |name, kind| {
             let servers = ["dovecot-", "dovecot.", "courierimap"].map(str::as_bytes);
-            if kind == Kind::File && servers.iter().any(|server| name.as_bytes().starts_with(server)) {
+            if kind == FileType::File && servers.iter().any(|server| name.as_bytes().starts_with(server)) {
                 files.push(dir.join(name));
             }
         });

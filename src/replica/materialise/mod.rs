@@ -1,6 +1,6 @@
 //! Materialising: make the disk follow the state.
 //!
-//! What is to be done is first decided and committed ([`Replica::plan`]), then done ([`Replica::materialise`]), then
+//! What is to be done is first decided and committed ([`Replica::decide_move`]), then done ([`Replica::materialise`]), then
 //! committed as done. Every step can be repeated: one that was done already is recognised. Nothing is overwritten, nothing
 //! is removed that isn't in the trash first, and a file that somebody else has changed meanwhile is left to the next scan.
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Kind, leads_nowhere};
+use crate::disk::{FileType, leads_nowhere};
 use crate::error::Result;
 use crate::maildir::LayoutKind;
 use crate::maildir::listing::{settled, wall_clock};
@@ -140,10 +140,10 @@ impl Replica {
         let mut is_folder = false;
         let mut unclear = Vec::new();
         self.world.disk.list(path, &mut |name, kind| match kind {
-            Kind::Directory if is_sub(name) => is_folder |= name != "tmp",
-            Kind::Directory => subdirectories.push(name.to_owned()),
-            Kind::Unclear => unclear.push(name.to_owned()),
-            Kind::File | Kind::Other => {}
+            FileType::Directory if is_sub(name) => is_folder |= name != "tmp",
+            FileType::Directory => subdirectories.push(name.to_owned()),
+            FileType::Unclear => unclear.push(name.to_owned()),
+            FileType::File | FileType::Other => {}
         })?;
         for name in unclear {
             let is_dir = match self.world.disk.metadata(&path.join(&name)) {

@@ -82,7 +82,7 @@ impl Scan<'_> {
         }
         self.tx.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(self.tx, &row, &By::Here)
+        self.replica.decide_move(self.tx, &row, &By::Here)
     }
 
     /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite.
@@ -121,7 +121,7 @@ impl Scan<'_> {
         self.tx.clear_pending(row.key)?;
         self.tx.set_place(row.key, Some(&at))?;
         row.at = Some(at);
-        self.replica.plan(self.tx, &row, &By::Here)
+        self.replica.decide_move(self.tx, &row, &By::Here)
     }
 
     /// Reads what was found under an unknown name, and matches it with what vanished.
@@ -266,7 +266,7 @@ impl Scan<'_> {
             for (row, pending) in batch {
                 if pending == Pending::Reconsider {
                     self.tx.clear_pending(row.key)?;
-                    self.replica.plan(self.tx, &row, &By::Here)?;
+                    self.replica.decide_move(self.tx, &row, &By::Here)?;
                 }
             }
         }

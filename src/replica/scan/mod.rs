@@ -31,7 +31,7 @@ impl Replica {
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
         let report = self.scan_within(&tx, options, None)?;
-        if options.run == DryRun::No {
+        if options.dry_run == DryRun::No {
             if report.has_changes() {
                 tx.record(self.now(), "scan", None, &report.to_string())?;
             }

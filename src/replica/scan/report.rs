@@ -25,7 +25,7 @@ pub struct ScanOptions {
     /// How thoroughly.
     pub depth: Depth,
     /// Whether to change the state.
-    pub run: DryRun,
+    pub dry_run: DryRun,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
 }
