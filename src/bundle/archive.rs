@@ -77,7 +77,7 @@ fn octal(field: &[u8]) -> Option<u64> {
 /// Reads an archive member by member.
 pub(super) struct Archive<B> {
     inner: B,
-    /// What of the present member has not been read: bytes of its contents, then zeros up to the next block.
+    /// How much of the present member has not been read: bytes of its contents, then zeros up to the next block.
     left: u64,
     padding: usize,
 }

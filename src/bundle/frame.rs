@@ -16,7 +16,7 @@ const OPENING: usize = 6;
 pub(super) struct Source<R> {
     inner: R,
     opening: [u8; OPENING],
-    /// What of `opening` is still to be given.
+    /// The bytes of `opening` that are still to be given.
     ahead: std::ops::Range<usize>,
     failed: bool,
 }

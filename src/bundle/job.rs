@@ -1,4 +1,4 @@
-//! What is said about jobs: a request by the replica that wants something run, a report by the one that is to run it, or the
+//! Statements about jobs: a request by the replica that wants something run, a report by the one that is to run it, or the
 //! withdrawal of a request. Each is signed by whoever says it, and holds the key with which to check that: so any replica
 //! that passes it on can tell who said it, and none can change it.
 
@@ -116,7 +116,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// By what it is ordered among the target's reports on this job.
+    /// Its rank among the target's reports on this job.
     pub fn rank(&self) -> ReportRank {
         ReportRank { attempt: self.attempt, state: self.state, at: self.at }
     }
@@ -138,7 +138,8 @@ pub enum Statement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobLine {
-    /// By which a delta is found to hold it, like an entry's registers. Not signed: it tells nothing of the job.
+    /// The stamp by which an export decides whether a delta holds it, as for an entry's registers. It is not signed, since it
+    /// tells nothing about the job.
     pub stamp: Stamp,
     /// The statement in JSON; the signature is over these very bytes.
     pub signed: String,

@@ -1,5 +1,5 @@
-//! What a reader takes at most, so that its memory doesn't grow with what a bundle claims. A writer refuses to write what a
-//! reader would refuse to read.
+//! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer refuses to
+//! go above them, too.
 
 /// The size of `manifest.json`, in bytes.
 pub const MANIFEST_BYTES: u64 = 32 << 20;

@@ -18,7 +18,7 @@ pub const VERSION: u64 = 1;
 /// The features that are understood here, besides what version 1 holds by itself.
 const FEATURES: &[&str] = &[];
 
-/// From how many milliseconds on a clock is said to be far in the future.
+/// A clock this many milliseconds ahead, or more, is reported as far in the future.
 const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 
 /// What a bundle says of itself. The field names are those of `manifest.json`; `bundle-format.md` tells more of each.
@@ -35,19 +35,19 @@ pub struct Manifest {
     /// Whom it is for; `None` for any peer.
     #[serde(default)]
     pub recipient: Option<ReplicaId>,
-    /// To a replica that is not known yet: by what it becomes known.
+    /// For a replica that is not known yet: the invitation by which it becomes known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invitation: Option<Invitation>,
-    /// From a replica that may not be known yet: that it was invited, see [`super::Token::proof`].
+    /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
     /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided by
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<u64>,
-    /// Who covers this can apply the bundle. Empty for a full one.
+    /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
     pub base: Knowledge,
-    /// What the sender knows, and whoever applies the bundle will.
+    /// The knowledge of the sender, and of every replica that has applied the bundle.
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
@@ -169,7 +169,7 @@ impl Manifest {
         json
     }
 
-    /// Reads `manifest.json`. Of a newer version nothing but `format` and `version` is looked at.
+    /// Reads `manifest.json`. If its version is newer, only `format` and `version` are looked at.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let wrong =
             |e: serde_json::Error| Error::corrupt(format!("manifest.json: {}", beginning(&e.to_string(), SHOWN)));
@@ -192,7 +192,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// What the types of the fields can't rule out.
+    /// Refuses contradictions that the types of the fields can't rule out.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let name = &self.sender.name;
         if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {

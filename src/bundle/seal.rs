@@ -1,5 +1,5 @@
-//! What only certain replicas may read, however many pass it on: an age file (age-encryption.org/v1) for their ed25519 keys,
-//! which `age -d -i KEY` opens too.
+//! Encryption for certain replicas only, however many pass a bundle on: an age file (age-encryption.org/v1) for their
+//! ed25519 keys, which `age -d -i KEY` opens too.
 
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
@@ -50,8 +50,8 @@ impl<W: Write> fmt::Debug for Sealer<W> {
     }
 }
 
-/// Opens what was sealed for this key. Every byte that is read from it was authenticated; a file that was cut off gives an
-/// error at its end.
+/// Opens a file that was sealed for this key. Every byte that is read from it was authenticated; a file that was cut off
+/// gives an error at its end.
 pub fn unseal<R: Read>(key: &PrivateKey, mut sealed: R) -> io::Result<impl Read + use<R>> {
     let mut head = Vec::new();
     sealed.by_ref().take(limits::SEALED_HEADER_BYTES).read_to_end(&mut head)?;

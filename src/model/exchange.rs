@@ -14,9 +14,9 @@ pub struct Head {
     pub number: u64,
     /// Whether the bundle is complete: it holds every entry that the sender knows of.
     pub full: bool,
-    /// Who covers this can apply the bundle. Empty for a full one.
+    /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
     pub base: Knowledge,
-    /// What the sender knows, and whoever applies the bundle will.
+    /// The knowledge of the sender, and of every replica that has applied the bundle.
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
@@ -53,8 +53,8 @@ pub enum Judgement {
     NeedsFull,
 }
 
-/// Whether a bundle is the newest of its sender, so that it tells what the sender has now. Of one incarnation that is the
-/// one with the highest number, of two incarnations the one received last; no wall clock is trusted for it.
+/// Whether a bundle is the newest from its sender, so that it tells what the sender has now. Within one incarnation that is
+/// the one with the highest number, between two incarnations the one received last; no wall clock is trusted for it.
 pub fn is_newest(standing: &Standing, head: &Head) -> bool {
     standing.newest.is_none_or(|(incarnation, number)| incarnation != head.incarnation || head.number >= number)
 }

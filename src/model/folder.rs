@@ -79,7 +79,7 @@ pub struct FolderState {
 }
 
 impl FolderState {
-    /// The later of the two. Of the same stamp, the one that is present.
+    /// The later of the two registers. If the stamps are the same, the one that says that the folder exists.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         self.max(other)

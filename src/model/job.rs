@@ -50,8 +50,8 @@ impl fmt::Display for JobState {
     }
 }
 
-/// By what a target's reports on one job are ordered: the greatest counts. So reports that come late, twice or in another
-/// order end the same everywhere.
+/// The rank of a report among its target's reports on one job: the greatest counts. So reports that come late,
+/// twice or in another order end the same everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReportRank {
     /// The attempt to run the job, from 1.
@@ -151,8 +151,8 @@ pub fn which_counts(hearing: Hearing<'_>) -> Ruling {
     match hearing {
         Hearing::Request { memory, role } => match (memory, role) {
             (Memory::Recorded, _) => Ruling::Same,
-            // What was purged is not taken for new. For the target it takes more than knowledge to think so: a job that it has
-            // not run must not get lost.
+            // A purged job must not come back as new. The target also needs its own record of it, since knowledge alone
+            // doesn't show that it ran the job, and a job that it has not run must not get lost.
             (Memory::Finished, _) | (Memory::Covered, Role::Other) => Ruling::Known,
             (Memory::Covered, Role::Target) | (Memory::New, _) => Ruling::New,
         },

@@ -19,8 +19,8 @@ pub enum Decision {
 /// The importing replica and the sender of a bundle, as both were before the import.
 ///
 /// A bundle that is full speaks of every entry; a delta speaks of those that it holds. What a meeting decides keeps one
-/// invariant: whatever a replica doesn't hold of all the changes that its knowledge includes, its horizon names, and no entry
-/// that is alive depends on it. `docs/model.md` tells why each rule is needed for that.
+/// invariant: if a replica's knowledge includes a change and the replica doesn't hold it, then its horizon names that change,
+/// and no entry that is alive depends on it. `docs/model.md` tells why each rule is needed for that.
 #[derive(Clone, Debug)]
 pub struct Meeting {
     full: bool,
@@ -83,7 +83,7 @@ impl Meeting {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
         };
         let living = |entry: Option<&Entry>| entry.is_some_and(Entry::alive);
-        // Where it is alive on one side only: that side, the other, and whether the other has nothing at all of it.
+        // If the entry is alive on one side only: that side, the other, and whether the other has no record of it at all.
         let one_sided = match (living(mine), living(theirs)) {
             (true, false) => Some((&self.here, &self.there, theirs.is_none())),
             (false, true) => Some((&self.there, &self.here, mine.is_none())),

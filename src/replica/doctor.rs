@@ -1,4 +1,4 @@
-//! Mending: what a person does when a replica's past was rolled back in place.
+//! Repair: a new identity for a replica whose state was put back to an earlier one in place.
 
 use super::Replica;
 use super::transaction::Transaction;

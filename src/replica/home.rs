@@ -68,7 +68,7 @@ impl Home {
         self.state.join("trash")
     }
 
-    /// The directory of what jobs need besides what is said about them.
+    /// The directory of job attachments.
     pub(super) fn attachments(&self) -> PathBuf {
         self.state.join("jobs")
     }
@@ -83,10 +83,10 @@ impl Home {
         self.config_file().exists()
     }
 
-    /// The same, for one who needs to know.
+    /// The same, but an error if that can't be found out.
     ///
     /// # Errors
-    /// It can't be told.
+    /// The file system doesn't tell.
     pub(super) fn try_exists(&self) -> Result<bool> {
         let path = self.config_file();
         path.try_exists().map_err(|error| Error::io("looking for the configuration", &path, error).advise(PERMISSION))

@@ -13,7 +13,7 @@ impl Replica {
     pub(super) fn recognise_home(&self) -> Result<()> {
         let here = self.identity()?;
         let recorded = self.state.home()?;
-        // What an earlier version has not recorded tells nothing.
+        // An earlier version of mailsync may not have recorded this value: its absence tells nothing.
         let same = |recorded: &Identity| {
             recorded.inode == here.inode
                 && recorded.machine == here.machine

@@ -1,6 +1,6 @@
 //! Joining: making a new replica from an invitation.
 //!
-//! What the mail root holds already is matched with what the bundle tells: a message that lies in the folder in which the
+//! Mail that is in the mail root already is matched with the bundle: a message that lies in the folder in which the
 //! inviter has it becomes that entry's file, any other one is new. Into an empty mail root the messages go straight to
 //! their places, since nobody else looks at it yet. The state is written once, at the end; until then the replica is not
 //! complete, does nothing else, and a join that is repeated begins anew.
@@ -175,7 +175,7 @@ fn chosen_name(options: &JoinOptions, manifest: &Manifest) -> String {
 fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {
     let sender = &manifest.sender;
     if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
-        return Err(Error::rejected(format!("the invitation is of {}, and {expected} is expected", sender.id)).advise(
+        return Err(Error::rejected(format!("the invitation is from {}, and {expected} is expected", sender.id)).advise(
             "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
         ));
     }

@@ -149,7 +149,7 @@ impl Replica {
     /// Something that the person should know, although nothing failed.
     fn note(&self, text: impl Into<String>) {
         let (text, mut notes) = (text.into(), self.notes.borrow_mut());
-        // Of several bundles the same is said once.
+        // Several bundles may give the same note: it is kept once.
         if !notes.contains(&text) {
             notes.push(text);
         }

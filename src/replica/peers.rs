@@ -49,7 +49,7 @@ impl Replica {
         let id = key.id();
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
-                // It comes nearer.
+                // A distant peer becomes a neighbour.
                 tx.set_distant(peer.key, false)?;
                 return self.peer(name);
             }
@@ -85,8 +85,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. Of a replica that was
-    /// invited and has not answered, the invitation is withdrawn.
+    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. If the replica was
+    /// invited and has not answered, its invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
         let tx = self.begin()?;
         if tx.remove_invitation(name)? {

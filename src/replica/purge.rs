@@ -68,7 +68,7 @@ impl Replica {
             after = Some((last.made, last.key));
             let tx = self.begin()?;
             for job in batch {
-                // One that was taken back and of which its target says nothing is over for everybody else.
+                // A job that was taken back, and that its target has not reported on, is over for everybody but the target.
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
                 let over = job.final_since.or(cancelled).is_some_and(|since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));

@@ -1,4 +1,4 @@
-//! What keeps a person from what was not meant: a dry run, and the guard over mass removals.
+//! Protection from mistakes: the dry run, and the guard over mass removals.
 
 use crate::error::{Error, Result};
 

@@ -15,7 +15,7 @@ use crate::state::{self, JobKey};
 pub(super) struct Transaction<'r> {
     replica: &'r Replica,
     state: state::Transaction<'r>,
-    /// What some job needs no more, by digest.
+    /// Attachments that some job no longer needs, by digest.
     unneeded: RefCell<Vec<Digest>>,
 }
 
@@ -34,7 +34,8 @@ impl<'r> Deref for Transaction<'r> {
 }
 
 impl Transaction<'_> {
-    /// A job needs this no more. Unless another one does, the file goes after the commit; what a crash leaves, a purge sweeps.
+    /// Records that a job no longer needs this attachment. Unless another job does, its file is removed after the commit; a
+    /// purge sweeps the file if a crash comes between.
     pub(super) fn drop_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.unneeded.borrow_mut().push(*digest);
         self.remove_attachment(job, digest)

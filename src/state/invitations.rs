@@ -16,7 +16,7 @@ pub struct Invited {
     pub token: Token,
     /// When it was first invited, in milliseconds since 1970 UTC.
     pub made: u64,
-    /// What it has for certain: the tip of its first invitation.
+    /// The knowledge that it certainly has: the tip of its first invitation.
     pub shown: Knowledge,
     /// The tip of the last bundle written for it.
     pub sent: Knowledge,

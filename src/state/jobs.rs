@@ -1,4 +1,4 @@
-//! Jobs: what was said about them, what follows from that, and what they need besides.
+//! Jobs: the statements about them, how they stand by these, and their attachments.
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -166,7 +166,7 @@ impl State {
         Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
     }
 
-    /// What was said about a job.
+    /// The statements about a job.
     pub fn statement(&self, job: JobKey, kind: StatementKind) -> Result<Option<JobLine>> {
         let mut query = self.conn.prepare_cached(
             "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE job = ? AND kind = ?",
@@ -175,7 +175,7 @@ impl State {
         Ok(rows.next()?.map(said).transpose()?.map(|said| said.line))
     }
 
-    /// The stamps of all that was said about a job.
+    /// The stamps of all statements about a job.
     pub fn statement_stamps(&self, job: JobKey) -> Result<Vec<Stamp>> {
         let mut query = self.conn.prepare_cached("SELECT clock, incarnation FROM statement WHERE job = ?")?;
         let mut rows = query.query([job.0])?;
@@ -240,34 +240,34 @@ impl State {
         Ok(found)
     }
 
-    /// Whether any job needs this.
+    /// Whether any job needs this attachment.
     pub fn is_needed(&self, digest: &Digest) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
     }
 
-    /// Whether a job's need is met: with as many bytes as it says.
+    /// Whether this attachment of a job is here, with the size that the job names.
     pub fn is_attachment_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
         Ok(query.exists((digest.0, job.0))?)
     }
 
-    /// How many bytes something has that is here, if a job needs it.
+    /// The size in bytes of an attachment that is here and that a job needs.
     pub fn attachment_size(&self, digest: &Digest) -> Result<Option<u64>> {
         let mut query = self.conn.prepare_cached("SELECT size FROM blob WHERE digest = ? AND here = 1 LIMIT 1")?;
         Ok(query.query_row([digest.0], |row| row.get::<_, i64>(0)).optional()?.map(i64::cast_unsigned))
     }
 
-    /// Whether a job needs this and it is not here.
+    /// Whether a job needs this attachment and it is not here.
     pub fn is_attachment_missing(&self, digest: &Digest) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND here = 0")?.exists([digest.0])?)
     }
 
-    /// All that a job needs.
+    /// The attachments of a job.
     pub fn attachments_of(&self, job: JobKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
     }
 
-    /// What jobs need and is not here, sorted, at most `limit` of it.
+    /// The attachments that jobs need and that are not here, sorted, at most `limit` of them.
     pub fn missing_attachments(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
     }
@@ -306,7 +306,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a job. One of this replica's own, to run or to be run elsewhere, is remembered by its id.
+    /// Forgets a job. If this replica was its requester or its target, the id alone is remembered.
     pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
         if ours {
             self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
@@ -319,7 +319,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what was said about a job, in place of what was said of that kind before.
+    /// Records a statement about a job, in place of the earlier one of its kind.
     pub fn set_statement(&self, job: JobKey, kind: StatementKind, line: &JobLine) -> Result<()> {
         self.conn
             .prepare_cached(
@@ -336,7 +336,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// A job needs this, and it is here or not.
+    /// Records that a job needs this attachment, and whether it is here.
     pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
@@ -347,8 +347,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Something has come that has so many bytes. Whoever said otherwise needs something that doesn't exist. Returns whether
-    /// anybody needs it.
+    /// Records that an attachment of this size has come. Jobs that name it with another size need something that doesn't
+    /// exist, and are no longer waiting for it. Returns whether any job needs it.
     pub fn attachment_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
         self.conn
             .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?
@@ -357,19 +357,19 @@ impl Transaction<'_> {
         Ok(came.execute([digest.0])? > 0)
     }
 
-    /// It is not here any more.
+    /// Records that an attachment is not here any more.
     pub fn attachment_is_gone(&self, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("UPDATE blob SET here = 0 WHERE digest = ?")?.execute([digest.0])?;
         Ok(())
     }
 
-    /// A job needs this no more.
+    /// Records that a job no longer needs this attachment.
     pub fn remove_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ?")?.execute((digest.0, job.0))?;
         Ok(())
     }
 
-    /// Nobody looks for this any more.
+    /// Stops waiting for an attachment that is missing.
     pub fn remove_missing_attachment(&self, digest: &Digest) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
         Ok(())

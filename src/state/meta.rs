@@ -7,7 +7,7 @@ use super::{State, Transaction, name};
 use crate::error::{Error, Result};
 use crate::model::Incarnation;
 
-/// By what a state file is known: a copy of it, or one that was put back from a backup, differs.
+/// Identifies the state file: a copy, or a restored backup, has another identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its inode.
@@ -41,7 +41,7 @@ impl State {
         Ok(Incarnation(stored.cast_unsigned()))
     }
 
-    /// By what the state file was known when it was last written to.
+    /// The identity that the state file had when it was last written to.
     pub fn home(&self) -> Result<Option<Identity>> {
         let inode: Option<i64> = self.meta(name::INODE)?;
         let machine: Option<String> = self.meta(name::MACHINE)?;
@@ -94,7 +94,7 @@ impl Transaction<'_> {
         self.set_meta(name::INCARNATION, incarnation.0.cast_signed())
     }
 
-    /// Records by what the state file is known.
+    /// Records the identity of the state file.
     pub fn set_home(&self, home: &Identity) -> Result<()> {
         self.set_meta(name::INODE, home.inode.cast_signed())?;
         self.set_meta(name::MACHINE, &home.machine)?;

@@ -194,8 +194,8 @@ impl Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            // Whatever fails here fails again, and is told, at the next use of the database; SQLite itself undoes an
-            // unfinished transaction when the file is opened.
+            // If this fails, the next use of the database fails, too, and reports it. SQLite itself undoes an unfinished
+            // transaction when the file is opened.
             let _ = self.state.conn.execute_batch("ROLLBACK");
             let _ = self.state.reload();
         }

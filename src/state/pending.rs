@@ -1,4 +1,4 @@
-//! What is to be done on disk for which entry, and which contents are awaited or missing.
+//! Changes that are still to be made on disk, and contents that are awaited or missing.
 
 use super::codec::damaged;
 use super::entries::place;

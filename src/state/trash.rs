@@ -14,14 +14,14 @@ use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 /// The number of something in the trash, by which it is restored.
 pub type TrashKey = i64;
 
-/// By whom a message was removed.
+/// Who removed a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
-    /// By this replica.
+    /// This replica.
     Here,
-    /// By the peer of this name, or by somebody behind it.
+    /// The peer of this name, or somebody behind it.
     Peer(String),
-    /// By nobody: it was left over from a join that did not end.
+    /// Nobody: it was left over from a join that did not end.
     InterruptedJoin,
 }
 
@@ -40,7 +40,7 @@ pub struct Discard {
     pub size: u64,
     /// The delivery date.
     pub mtime: Mtime,
-    /// By whom it was removed.
+    /// Who removed it.
     pub by: By,
 }
 
@@ -63,7 +63,7 @@ pub struct Trashed {
     pub mtime: Mtime,
     /// When it was removed, in milliseconds since 1970 UTC.
     pub removed: u64,
-    /// By whom it was removed.
+    /// Who removed it.
     pub by: By,
 }
 

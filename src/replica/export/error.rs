@@ -1,4 +1,4 @@
-//! What goes wrong while a bundle is written, as it is said to the person.
+//! Errors while a bundle is written, in words for people.
 
 use std::io;
 

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::replica::jobs::older_than;
 
-/// What a bundle is called while it is written: how that begins, and how it ends.
+/// How the temporary name of a bundle that is being written begins and ends.
 const PART: (&str, &str) = (".mailsync-", ".part");
-/// A bundle that is still called so after this time is written by nobody any more.
+/// A temporary file older than this belongs to an export that died.
 const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is to be kept where a file has the name that a bundle is to have.
+/// Which file to keep when the name for a bundle is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     /// The bundle, in its place.
@@ -115,7 +115,7 @@ impl Replica {
     }
 }
 
-/// Removes what killed exports have left: on a stick it would take room, and nobody would see it. What can't be removed stays.
+/// Removes the temporary files of killed exports: hidden, they would take room on a stick. A file that can't be removed stays.
 fn sweep_parts(dir: &Path) {
     let Ok(items) = std::fs::read_dir(dir) else { return };
     for item in items.flatten() {

@@ -217,7 +217,7 @@ impl Replica {
         }
     }
 
-    /// What this replica knows of and lacks.
+    /// The messages and attachments that this replica knows of and lacks.
     fn wants(&self) -> Result<Vec<Digest>> {
         let mut wants = self.state.missing_digests(MOST_WANTS)?;
         wants.extend(self.state.missing_attachments(MOST_WANTS)?);

@@ -66,7 +66,7 @@ impl Replica {
         }
     }
 
-    /// From where a bundle starts, and the number of the bundle that told the recipient all of that, where it is one.
+    /// The base of a bundle, and the number of the earlier bundle that told the recipient all of it, if a single one did.
     pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
         Ok(match to {
             Recipient::Anyone => {
@@ -96,13 +96,13 @@ fn base_for_anyone(fullness: Fullness, peers: &[Peer], invited: &[Invited]) -> K
     of_peers.chain(of_invited).reduce(|all, one| all.meet(&one)).unwrap_or_default()
 }
 
-/// What a bundle for a peer needs not hold, and the number of the bundle that told it all of that, where it is one.
+/// The base of a bundle for a peer, and the number of the earlier bundle that told it all of it, if a single one did.
 fn base_for_peer(fullness: Fullness, peer: &Peer) -> (Knowledge, Option<u64>) {
     let (base, follows) = match fullness {
         _ if peer.suspect => (None, None),
         Fullness::Full => (None, None),
         Fullness::SinceShown => (peer.standing.shown.clone(), None),
-        // What it has shown since the last bundle for it was written, and lacks what that held: then one got lost.
+        // The peer was heard since the last bundle for it was written, and lacks what that held: a bundle got lost.
         Fullness::SinceLast if has_missed_one(peer) => (peer.standing.shown.clone(), None),
         Fullness::SinceLast => (peer.sent.clone(), peer.sent_number),
     };

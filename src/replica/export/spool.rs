@@ -51,7 +51,7 @@ impl Replica {
                 return Ok(());
             }
             if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
-                // Not here either: the recipient learns of the entry and asks others for its contents.
+                // This replica lacks the contents, too: the recipient learns of the entry, and asks others for them.
                 listed.insert(row.id.digest);
                 return Ok(());
             }
@@ -99,7 +99,7 @@ impl Replica {
     }
 }
 
-/// What a job needs, as a message.
+/// A job attachment, as a message of the bundle.
 fn attachment_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
     let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
     Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }

@@ -77,7 +77,7 @@ impl Replica {
         for peer in state.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 tx.set_sent(peer.key, &plan.tip, first.number, now)?;
-                // Who was invited and has not answered yet counts as having its invitation's tip.
+                // A replica that was invited and has not answered counts as having its invitation's tip.
                 if plan.occasion == Occasion::Invitation && peer.standing.shown.is_none() {
                     tx.set_shown(peer.key, &plan.tip)?;
                 }

@@ -27,7 +27,7 @@ pub(in crate::replica) struct Application<'i> {
     pub options: &'i ImportOptions,
     /// Its sender.
     pub peer: &'i Peer,
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: &'i Manifest,
     /// What this replica knew before.
     pub knowledge: Knowledge,
@@ -120,7 +120,7 @@ impl Replica {
             Reception::Outlived => {
                 records.skip()?;
                 self.note(format!(
-                    "bundle {} of {} is of a life that {} has given up, and is passed over; remove it",
+                    "bundle {} of {} was made before {} began anew and is no longer needed; you can delete it",
                     manifest.number, peer.name, peer.name
                 ));
                 Ok(ImportOutcome::NothingNew)
@@ -179,7 +179,8 @@ impl Replica {
             }
             Err(fault) => {
                 drop(tx);
-                // What can't be swept now, the next command sweeps; what went wrong first is what the person should know.
+                // The next command sweeps whatever can't be swept now. The person should hear of the first error, not of
+                // this one.
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
                 }
@@ -233,7 +234,7 @@ impl Replica {
     }
 
     /// Hears what a bundle says about jobs; its signature covers that only when it was read to the end, so it is kept until then.
-    /// Tells of how many something new was heard.
+    /// Returns how many jobs it brought news about.
     fn take_jobs<'s, R: BufRead>(
         &self,
         tx: &Transaction<'_>,

@@ -46,7 +46,7 @@ pub(super) struct IncomingMessages<'i> {
     straight: DiskWork,
     /// Directories whose names a `tmp/` that was made depends on.
     made: BTreeSet<PathBuf>,
-    /// What jobs need, still without a name.
+    /// Job attachments, still without their names.
     attachments: Vec<Aside>,
     /// How many messages came for which an earlier bundle has told of.
     came: u64,
@@ -82,7 +82,7 @@ impl<'i> IncomingMessages<'i> {
 
     /// Counts what came, and what did not, into what the merge has found.
     pub fn count_into(&self, merged: &mut Merged) {
-        // What an entry's contents are missing for has come when they have.
+        // An entry counts as new once its contents have come, so those without are not counted yet.
         merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
         merged.changed |= self.changed;
     }
@@ -95,7 +95,7 @@ impl<'i> IncomingMessages<'i> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
-        // What jobs say is known by now: most bundles bring nothing that a job needs.
+        // All statements about jobs were read before: most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
@@ -119,9 +119,9 @@ impl<'i> IncomingMessages<'i> {
                 let to = self.awaited(&digest)?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
-                    // What a job says that it needs is its requester's doing, who may be far away, and no fault of the bundle.
+                    // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
                     if !to.is_empty() {
-                        // No honest job's contents are a mail as well.
+                        // An honest job's attachment is encrypted, and never a message as well.
                         self.tx.remove_missing_attachment(&digest)?;
                     } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
                         let mut new = replica.new_attachment()?;
@@ -156,7 +156,7 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// Makes what was written durable, under its names; and what jobs need.
+    /// Makes the written files and their names durable, job attachments included.
     pub fn make_durable(&self) -> Result<()> {
         if self.dry_run == DryRun::Yes {
             return Ok(());
@@ -190,7 +190,7 @@ impl<'i> IncomingMessages<'i> {
                 to.push((self.replica.tmp_path(&at)?, mtime));
             }
         }
-        // What was missing, and is not a part of this bundle's entries.
+        // These entries were missing their contents already, and need not be in this bundle.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
             let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
             self.tx.set_place(row.key, Some(&at))?;
@@ -272,7 +272,7 @@ impl<'i> IncomingMessages<'i> {
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
-                    // It has come when its contents have.
+                    // The entry counts as new when its contents have come.
                     self.missing += 1;
                 }
             }

@@ -59,8 +59,8 @@ impl Replica {
     /// [`consume`](ImportOptions::consume), this replica's own bundles that nobody needs any more are removed, too.
     ///
     /// # Errors
-    /// The directory can't be listed; failures of this machine, and refusals for safety. What is wrong with a bundle is
-    /// told by its outcome.
+    /// The directory can't be listed; failures of this machine, and refusals for safety. A bundle that is wrong is
+    /// no error: its outcome tells.
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
         if found.here.is_empty() && found.unreadable == 0 {
@@ -82,7 +82,7 @@ impl Replica {
             let mut still_waiting = Vec::new();
             let mut progress = false;
             for path in waiting {
-                // Whoever else it was for may have consumed it by now.
+                // Another replica that the file was for may have consumed it by now.
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
                 let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| {
@@ -98,7 +98,7 @@ impl Replica {
                     }
                 });
                 match result {
-                    // What one sender did wrong doesn't keep the others' bundles from being applied.
+                    // One sender's mistake doesn't keep the bundles of the others from being applied.
                     Err(error) if error.kind() == ErrorKind::Refused => {
                         failed.get_or_insert(error);
                     }
@@ -158,7 +158,7 @@ impl Replica {
                     found.unreadable += 1;
                     each(Imported::unreadable(&path, &error, Cut::LeftForLater));
                 }
-                // What is wrong with a file that begins for somebody else is theirs to find.
+                // The file begins with a bundle for another machine, and that machine will report the damage.
                 look => {
                     found.elsewhere += 1;
                     found.strange |= look.strange;
@@ -200,7 +200,7 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// By what it says of itself, which its signature needn't bear out before it is imported.
+    /// Whom a bundle is for and from, by its manifest. The signature is only checked when the bundle is imported.
     fn look_at_manifest(&self, manifest: &Manifest, look: &mut Look) -> Result<ControlFlow<()>> {
         let sender = self.sender_of(manifest)?;
         let for_anyone = manifest.recipient.is_none();
@@ -209,7 +209,7 @@ impl Replica {
                 look.own = true;
                 look.twin |= self.own_bundle(manifest)? == Refusal::Twin;
             }
-            // Who proves an invitation that was used is told so by the import.
+            // A stranger that proves an invitation is left to the import, which tells that the invitation was used already.
             Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
             _ if for_anyone && manifest.invitation.is_some() => look.strange = true,
             _ if for_anyone || manifest.recipient == Some(self.public_key().id()) => {
@@ -224,8 +224,8 @@ impl Replica {
     /// Imports the bundles in a file.
     ///
     /// # Errors
-    /// The file can't be opened; failures of this machine, and refusals for safety. What is wrong with a bundle is told by
-    /// its outcome.
+    /// The file can't be opened; failures of this machine, and refusals for safety. A bundle that is wrong is
+    /// no error: its outcome tells.
     pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let file =
             File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
@@ -262,7 +262,7 @@ fn is_called_a_bundle(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(|extension| extension == "zst")
 }
 
-/// By what a file is known, and whether it was changed.
+/// The values that identify a file and show whether it was changed.
 fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64, u64, i64, i64)> {
     meta.ok().map(|meta| (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -1,5 +1,5 @@
-//! What becomes of a bundle, by what it says of itself: one answer, which an import, a dry run, `verify` and the import of a
-//! directory all go by. Nothing is written here.
+//! Decides from its manifest what becomes of a bundle. An import, a dry run, `verify` and the import of a directory all go
+//! by this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
 use crate::bundle::{Kind, Manifest, PublicKey, ReplicaId};
@@ -82,7 +82,7 @@ impl Sender {
         }
     }
 
-    /// What it has shown to have. One that was invited has what its invitation held, once it answers.
+    /// What the sender has shown to have. An invited replica that answers has everything that its invitation held.
     fn standing(&self) -> Standing {
         match self {
             Self::Known(peer) => peer.standing.clone(),
@@ -174,7 +174,7 @@ impl Replica {
     }
 }
 
-/// Whether a bundle is by an incarnation of its sender that it has left: the last that was heard of it was of another one.
+/// Whether a bundle comes from an incarnation that its sender has left: its newest bundle was made by another one.
 fn is_outlived(standing: &Standing, manifest: &Manifest) -> bool {
     standing.newest.is_some_and(|(incarnation, _)| incarnation != manifest.sender.incarnation)
 }

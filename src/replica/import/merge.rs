@@ -102,7 +102,7 @@ impl<'i> Merge<'i> {
         })
     }
 
-    /// Decides on what a full bundle doesn't hold, and lets the state know what the sender knows.
+    /// Decides on the entries that a full bundle doesn't hold, and joins the sender's knowledge into the state.
     ///
     /// # Errors
     /// So much would be removed that it is to be allowed first.
@@ -231,7 +231,7 @@ impl<'i> Merge<'i> {
         Ok(entry)
     }
 
-    /// Whatever the sender knows is known here now.
+    /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
         let state = &self.replica.state;
         let mut knowledge = state.knowledge()?;

@@ -33,7 +33,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What a person is told.
+    /// The error for a person.
     pub fn error(&self) -> Error {
         match self {
             Self::Own => Error::rejected("this bundle was made by this replica itself")
@@ -44,11 +44,11 @@ impl Refusal {
             )
             .advise(format!("what it holds comes by way of the peers; {APART}")),
             Self::Stranger { id, name } => {
-                Error::rejected(format!("this bundle is of an unknown sender, {id}, who calls itself {name}"))
+                Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
             }
             Self::InvitationUsed { sender, by } => Error::rejected(format!(
-                "this bundle is of {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
+                "this bundle is from {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
             ))
             .advise("if that is a machine of yours, too, make its key known with `mailsync peer add NAME --key KEY`"),
             Self::ForSomeoneElse(whom) => {
@@ -63,13 +63,13 @@ impl Refusal {
     }
 }
 
-/// A dry run can't accept an invitation, and what its first bundle would bring can't be told before that.
+/// A dry run can't accept the answer to an invitation; until it is accepted, nobody can tell what the bundle would bring.
 pub(super) fn first_of_invited(name: &str) -> Error {
     Error::rejected(format!("this is the first bundle of {name}, which was invited"))
         .advise("import it without --dry-run: the invitation is accepted by that")
 }
 
-/// What to do where two machines go by one key.
+/// The advice for two machines that use the same key.
 pub(in crate::replica) const APART: &str = "if a copy of this replica is in use elsewhere, make that one a replica of its own, with \
     another --home: `mailsync init` there, or `mailsync invite` on a machine that has the mail and `mailsync join` there";
 

@@ -13,7 +13,7 @@ impl Replica {
     /// Imports all bundles of a stream, one after the other. After one that can't be read, what follows is not looked at.
     ///
     /// # Errors
-    /// Failures of this machine, and refusals for safety. What is wrong with a bundle is told by its outcome.
+    /// Failures of this machine, and refusals for safety. A bundle that is wrong is no error: its outcome tells.
     pub fn import_stream(
         &self,
         file: Option<&Path>,

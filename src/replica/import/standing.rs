@@ -1,4 +1,4 @@
-//! What a bundle shows of its sender, whether it is applied or not.
+//! A bundle shows how its sender stands, whether it is applied or not.
 
 use super::outcome::ImportOptions;
 use crate::bundle::Manifest;

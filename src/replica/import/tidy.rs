@@ -1,4 +1,4 @@
-//! Which of this replica's own bundles in a directory nobody needs any more.
+//! Removing this replica's own bundles from a directory once nobody needs them any more.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ struct StandIn {
     tip: Knowledge,
 }
 
-/// What those have shown whom a bundle is for.
+/// The combined standing of the peers that a bundle is for.
 struct Readers {
     shown: Vec<Knowledge>,
     /// Whether any of them asks for contents that it hasn't got.
@@ -56,7 +56,7 @@ impl Replica {
                         && later.number > manifest.number
                         && later.tip.includes(&manifest.tip)
                 });
-                // Whoever has the entries of a bundle that was split may still need the contents out of its other parts.
+                // A peer that has the entries of a split bundle may still need the contents in its other parts.
                 Ok(later && !readers.wanting)
             })?;
             if unneeded {
@@ -88,8 +88,8 @@ impl Replica {
         Ok(answer? && whole.is_ok())
     }
 
-    /// What those have shown whom a bundle is for. `None` if one of them was never heard of: all that is known of it is what
-    /// its invitation held, if it has taken that.
+    /// The combined standing of the peers that a bundle is for. `None` if one of them has never
+    /// sent anything: all that is known about it is what its invitation holds, and it may not have taken that.
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
             Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),

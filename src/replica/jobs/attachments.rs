@@ -1,5 +1,5 @@
-//! What jobs need besides what is said about them: files in the state directory, named by their digests. A file has its name
-//! only when it is whole and durable.
+//! Job attachments: the encrypted input and output of jobs, one file for each in the state directory, named by its digest.
+//! A file has its name only when it is whole and durable.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -69,7 +69,7 @@ impl NewAttachment<'_> {
         self.disk.sync_file(&self.path, &self.file)?;
         match self.disk.rename(&self.path, &path) {
             Ok(()) => self.kept = true,
-            // What has the name is the same.
+            // A file that has the name already has the same contents.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -81,7 +81,7 @@ impl NewAttachment<'_> {
 impl Drop for NewAttachment<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            // What stays is swept by a purge.
+            // A file that can't be removed is swept by a purge.
             let _ = self.disk.unlink(&self.path);
         }
     }
@@ -93,19 +93,19 @@ impl Replica {
         self.home.attachments().join(digest.to_string())
     }
 
-    /// Whether it is here, with as many bytes as somebody says.
+    /// Whether an attachment is here and has the size that its statement names.
     pub(in crate::replica) fn has_attachment(&self, sealed: &Sealed) -> bool {
         fs::metadata(self.attachment_path(&sealed.digest))
             .is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
     }
 
-    /// Whether what a job needs can be read, and is what it should be. If it is lost or damaged, it is missing from now on:
-    /// elsewhere it may be whole. If it can't be read at this time, it may be the next time.
+    /// Whether an attachment can be read and has the right contents. One that is lost or damaged counts as missing from now
+    /// on, since another replica may have it whole. One that merely can't be read at this time is left as it is.
     pub(in crate::replica) fn check_attachment(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.attachment_path(digest);
         match hash_file(&*self.world.disk, &path) {
             Ok(found) if found.digest == *digest => return Ok(true),
-            // It would be in the way of the whole one. If it stays, it is found again.
+            // The damaged file would be in the way of the whole one. If it can't be removed, it is found damaged again.
             Ok(_) => drop(self.world.disk.unlink(&path)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             Err(_) => {}
@@ -158,7 +158,7 @@ impl Replica {
         attachment.keep()
     }
 
-    /// Removes a file that a job needs no more, unless another one does. One that stays does no harm, and a purge sweeps it.
+    /// Removes an attachment unless some job still needs it. A file that stays does no harm, and a purge sweeps it.
     pub(in crate::replica) fn remove_unneeded_attachment(&self, digest: &Digest) -> Result<()> {
         if !self.state.is_needed(digest)? {
             let path = self.attachment_path(digest);
@@ -169,7 +169,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Removes what no job needs, or ever did: leftovers of commands that did not end.
+    /// Removes the files that no job needs, such as leftovers of commands that did not end.
     pub(in crate::replica) fn sweep_attachments(&self) -> Result<()> {
         for path in files_in(&self.home.attachments())? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
@@ -192,7 +192,7 @@ pub(in crate::replica) fn older_than(path: &Path, age: Duration) -> bool {
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
 }
 
-/// What lies in a directory of the state directory; nothing, if it was never made.
+/// The files in a directory of the state directory; none if it was never made.
 pub(super) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.path())).collect()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -76,7 +76,8 @@ impl Replica {
             let report =
                 Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
             let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
-            // Who is in between may have forgotten the job meanwhile, and would not know what is reported on.
+            // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is about: so the
+            // request is sent again, too.
             tx.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
             job.id
         } else {

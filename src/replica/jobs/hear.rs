@@ -11,7 +11,7 @@ use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
 use crate::text::plural;
 
-/// Of so many jobs that went wrong a person is told one by one.
+/// An import names at most so many jobs that went wrong, and only counts the others.
 const MOST_TOLD: u64 = 10;
 
 /// What a statement has changed.
@@ -56,11 +56,12 @@ impl Replica {
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                // What its sender doesn't know of can't come from there, and would never come to rest.
+                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent around for
+                // ever.
                 Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
                 Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
                     Some(heard) => {
-                        // What is said about one job stands together.
+                        // The statements about one job stand together.
                         if heard.changed.is_some() && heard.changed != last {
                             changed += 1;
                             last = heard.changed;
@@ -83,7 +84,7 @@ impl Replica {
         }
     }
 
-    /// Takes one statement whose signature holds. `None` if whoever signed it has no say in that.
+    /// Takes one statement whose signature holds. `None` if its signer is not the one who may make it.
     fn hear(
         &self,
         tx: &Transaction<'_>,
@@ -131,7 +132,7 @@ impl Replica {
         }
     }
 
-    /// Takes a request whose signature holds. `None` if it asks with more than a request may hold.
+    /// Takes a request whose signature holds. `None` if it names more incarnations than a request may.
     fn hear_request(
         &self,
         tx: &Transaction<'_>,
@@ -188,7 +189,7 @@ impl Replica {
         if let Some(result) = &report.result {
             tx.need_attachment(job.key, result, self.has_attachment(result))?;
         }
-        // What went wrong can be tried again: by the target, or by the requester who asks anew.
+        // A job that went wrong can be tried again: the target runs it once more, or the requester asks anew.
         let again = matches!(report.state, JobState::Failed | JobState::Interrupted | JobState::Rejected);
         let needed = !report.state.is_final() || (again && (job.target == me || job.requester == me));
         if !needed && let Some(line) = state.statement(job.key, StatementKind::Request)? {
@@ -237,7 +238,7 @@ impl Replica {
     }
 }
 
-/// The report that has counted until now, as far as it matters which of two does.
+/// The known report of a job, in the form in which it is compared with a new one.
 fn ranked(known: &JobLine) -> Result<Ranked<'_>> {
     Ok(Ranked { rank: report_in(known)?.rank(), signed: &known.signed })
 }

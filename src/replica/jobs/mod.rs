@@ -73,7 +73,7 @@ impl Replica {
         }
     }
 
-    /// What the target has said of a job last.
+    /// The report that counts among those of a job's target.
     pub(super) fn report_on(&self, job: JobKey) -> Result<Option<Report>> {
         self.state.statement(job, StatementKind::Report)?.map(|line| report_in(&line)).transpose()
     }
@@ -87,7 +87,7 @@ impl Replica {
     }
 }
 
-/// What a line says whose signature was checked when it came.
+/// Reads the statement in a line whose signature was checked when the line came.
 fn said(line: &JobLine) -> Result<Statement> {
     line.statement().map_err(|error| Error::failed(format!("the state database: {error}")))
 }

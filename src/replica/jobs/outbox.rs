@@ -98,7 +98,7 @@ impl Replica {
             .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
-            // Whoever hears of a failure asks again: it must not be there twice.
+            // A person who is told of a failure asks again, and the job must not be in the outbox twice then.
             let _ = disk.unlink(&path);
             return Err(fail(error));
         }
@@ -168,7 +168,7 @@ impl Replica {
     fn set_aside(&self, path: &Path, error: &Error) -> Result<()> {
         let aside = path.with_extension("bad");
         self.note(format!("{error}; it is now called {}", aside.display()));
-        // An earlier one of that name makes way for nobody: then this one stays, and is told of again.
+        // A file that was set aside earlier under that name is not overwritten: this one then stays, and is reported again.
         match self.world.disk.rename(path, &aside) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && path.exists() => {
                 Err(Error::io("renaming the queued job", path, error).advise("move it away"))

@@ -48,7 +48,7 @@ impl Replica {
     /// replica; only one at a time runs jobs.
     ///
     /// # Errors
-    /// Failures of this machine. What is wrong with a job is told by its outcome.
+    /// Failures of this machine. A job that goes wrong is no error: its outcome tells.
     pub fn run_jobs(&self, mut each: impl FnMut(&JobRun)) -> Result<()> {
         let me = self.public_key().id();
         let any = |state| Ok::<_, Error>(self.state.next_job_for(&me, state, None)?.is_some());
@@ -94,7 +94,8 @@ impl Replica {
         }
     }
 
-    /// Who runs jobs holds the lock: whatever is said to run while nobody did has been left by one that died.
+    /// Settles the jobs that a process which died has left. Only the holder of the jobs lock runs jobs, and this process holds
+    /// it: so a job that is recorded as running was left behind.
     fn interrupt_running(&self, each: &mut impl FnMut(&JobRun)) -> Result<()> {
         let me = self.public_key().id();
         while let Some(job) = self.state.next_job_for(&me, JobState::Running, None)? {
@@ -127,7 +128,8 @@ impl Replica {
             tx.commit()?;
             Ok(Some(self.job_run(job, state, Some(reason))?))
         };
-        // Only who has heard of the present incarnation asks after it has begun. Whatever is older may have been run already.
+        // A requester that knows of the present incarnation has asked since it began. Any other job may be older than the
+        // loss of memory, and may have been run already.
         let forgotten = self.state.was_restored()? && !request.knows.contains(&self.state.incarnation()?);
         if forgotten && report.is_none() {
             let reason = format!(
@@ -141,7 +143,7 @@ impl Replica {
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
             return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
         }
-        // Nothing of a stranger's is even opened.
+        // A job from a stranger is not even opened.
         let Some(peer) = self.state.peer_by_id(&job.requester)? else {
             let reason = format!(
                 "{} is not known on {}; make its key known there with `mailsync peer add NAME --key KEY --distant`",
@@ -163,7 +165,7 @@ impl Replica {
                 );
             }
         };
-        // So much that nobody reads it is kept in the body alone.
+        // A command too long to be read by anybody is kept in the body alone.
         if asked.command.iter().map(String::len).sum::<usize>() <= MOST_KEPT {
             let tx = self.begin()?;
             tx.set_job_asked(job.key, &asked.command)?;
@@ -205,7 +207,7 @@ impl Replica {
         let tx = self.begin()?;
         let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
         self.say(&tx, job, &Statement::Report(report))?;
-        // From here on it counts as run.
+        // From here on the job counts as run.
         tx.commit()?;
         let finished = self.while_others_work(|| match open_body(&self.key, body) {
             Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
@@ -231,7 +233,7 @@ impl Replica {
             stderr_bytes: finished.stderr.bytes.len(),
             stderr_cut: finished.stderr.cut,
         };
-        // That it has run counts more than what it has written.
+        // It matters more that the job is recorded as run than that its output is kept.
         let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes);
         if let Err(error) = &result {
             self.note(format!("the output of job {} is lost: {error}", job.id.short()));

@@ -11,7 +11,7 @@ use crate::replica::transaction::Transaction;
 use crate::state::StoredStatement;
 
 impl Replica {
-    /// What is said about jobs and that `base` doesn't cover, with what it needs and is not listed yet: each once.
+    /// Gathers the statements about jobs that `base` doesn't cover, and lists the attachments that they name, each once.
     pub(in crate::replica) fn spool_jobs(
         &self,
         tx: &Transaction<'_>,
@@ -24,7 +24,7 @@ impl Replica {
             spool.push(&line.encode()).map_err(|error| spooling(&error))?;
             let (sealed, made) = match said(&line)? {
                 Statement::Request(request) => {
-                    // Nobody runs what is finished.
+                    // A finished job is not run again, so its input is not needed.
                     let finished = self.state.job(job)?.is_none_or(|job| job.state.is_final());
                     ((!finished).then_some(request.body), request.made)
                 }

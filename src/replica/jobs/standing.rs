@@ -42,7 +42,7 @@ pub struct JobStanding {
     pub reported: Option<u64>,
 }
 
-/// What came of a job, and what its program has written: for requester and target only.
+/// The result of a job, with the output of its program. Only requester and target can read it.
 #[derive(Clone, Debug, Default)]
 pub struct JobResult {
     /// The reason and the times.
@@ -71,7 +71,7 @@ impl Replica {
                 }
             }
         }
-        // What never left is not run anywhere.
+        // A request that was never sent can't be running anywhere.
         let gone = cancel.is_some() && waits && sent_to.is_empty() && report.is_none();
         Ok(JobStanding {
             id: job.id,
@@ -102,7 +102,8 @@ impl Replica {
             }
         }
         for path in self.posted_files()? {
-            // Another command may just have taken it into the state; or the next one sets it aside.
+            // Another command may just have taken the job into the state. If the file is damaged, the next command sets it
+            // aside.
             let Ok((line, request, command)) = Self::read_posted(&path) else { continue };
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {

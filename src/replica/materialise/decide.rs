@@ -167,7 +167,7 @@ fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Res
     }
 }
 
-/// A name for a file of which the one that derives from its entry's id is taken: the one of an id that no entry has.
+/// A name for a file when the name that derives from its entry's id is taken: it derives from an id that no entry has.
 pub(super) fn other_id(id: &EntryId) -> EntryId {
     EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
 }

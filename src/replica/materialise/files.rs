@@ -23,9 +23,9 @@ impl Replica {
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Done before an interruption, if it is there: but perhaps not durable.
+                // If the file is at its place, an interrupted command has delivered it: but perhaps not durably.
                 if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
-                    // Programs may clear old files from tmp/. What the message says may still be elsewhere on this machine.
+                    // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
                     if !self.recover_contents(row, &from)? {
                         progress.lost.push(row.key);
                         return Ok(());
@@ -95,7 +95,7 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Done before an interruption, but perhaps not durable; or somebody was faster.
+                // An interrupted command has moved it, perhaps not durably; or another program has.
                 if !is_there(disk, &to)? || is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
@@ -123,7 +123,7 @@ impl Replica {
         loop {
             let error = match self.rename_to_another_directory(&source, &to, progress) {
                 Ok(()) => break,
-                // Told before anything is looked for.
+                // A rename reports different file systems before it looks whether the source exists.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
                     io::ErrorKind::NotFound.into()
                 }
@@ -140,7 +140,7 @@ impl Replica {
                     break;
                 }
                 io::ErrorKind::NotFound if is_there(disk, &to)? => break,
-                // Whoever removed it had not seen its flags change; the removal counts nevertheless.
+                // Its flags changed, and the remover had not seen that; the removal counts nevertheless.
                 io::ErrorKind::NotFound if !looked => {
                     looked = true;
                     let base = FileName::parse(&discard.at.name).base().to_vec();

@@ -107,7 +107,7 @@ impl Replica {
                 continue;
             }
             if !durable {
-                // What was moved out of these directories must have arrived before they go.
+                // The mail that was moved out of these directories must be durable elsewhere before they go.
                 self.sync_dirs(&std::mem::take(&mut progress.touched))?;
                 durable = true;
             }
@@ -150,7 +150,7 @@ impl Replica {
                 _ => {}
             }
         }
-        // What other programs keep beside the mail stays, and so does the directory around it.
+        // Files that other programs keep beside the mail stay, and so does the directory around them.
         let fail =
             |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
         self.remove_server_files(dir).map_err(fail)?;
@@ -166,8 +166,8 @@ impl Replica {
         Ok(true)
     }
 
-    /// Removes what an IMAP server remembers of a folder that is gone. While that is left, Dovecot lists a mailbox which it
-    /// then can't open; and a later folder of the same name would get the UIDs of this one.
+    /// Removes the files in which an IMAP server remembers a folder that is gone. While they are left, Dovecot lists a
+    /// mailbox which it then can't open; and a later folder of the same name would get the UIDs of this one.
     fn remove_server_files(&self, dir: &Path) -> io::Result<()> {
         let mut files = Vec::new();
         let listed = self.world.disk.list(dir, &mut |name, kind| {

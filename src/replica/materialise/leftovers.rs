@@ -1,4 +1,4 @@
-//! What imports that did not end have left.
+//! Leftovers of imports that did not end.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use crate::maildir::{is_delivered_base, tmp_dirs};
 use crate::replica::Replica;
 
 impl Replica {
-    /// Removes what an import that did not end has left in a `tmp/`.
+    /// Removes the files that an import which did not end has left in a `tmp/`.
     pub(in crate::replica) fn sweep_leftovers(&self) -> Result<()> {
         for dir in tmp_dirs(self.mail_root()) {
             let mut leftovers = Vec::new();

@@ -30,7 +30,7 @@ impl Replica {
     pub(in crate::replica) fn materialise(&self) -> Result<()> {
         let mut progress = DiskWork::default();
         self.make_folders(&mut progress)?;
-        // Else what is moved into a new folder could vanish with it.
+        // New folders become durable first: a power cut could otherwise lose a folder with the mail just moved into it.
         self.sync_dirs(&std::mem::take(&mut progress.touched))?;
         let mut after = None;
         loop {
@@ -105,7 +105,7 @@ impl Replica {
         for (key, pending) in &progress.undone {
             tx.set_pending(*key, pending)?;
         }
-        // What lies in a tmp/ is still needed by what is left to do.
+        // The changes that are left to do still need the files in tmp/.
         if leftovers && progress.undone.is_empty() {
             tx.set_leftovers(false)?;
         }

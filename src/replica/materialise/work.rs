@@ -1,4 +1,4 @@
-//! What there is to do on disk, as far as it has come.
+//! The progress of work on disk: what is done and not durable yet, and what has failed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl DiskWork {
         if *count > MOST_FAILURES { Err(first.clone()) } else { Ok(()) }
     }
 
-    /// What is to be said of the failures.
+    /// The error that sums up all failures.
     pub(super) fn problem(&self) -> Option<Error> {
         let (first, count) = self.failed.as_ref()?;
         match count {

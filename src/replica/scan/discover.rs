@@ -104,7 +104,8 @@ impl Replica {
             }
             visited.insert(dir);
         }
-        // Their parents need not change for them to be looked at again: unknown, they would be taken for removed then.
+        // The next scan must look at these directories even if their parents don't change: it would otherwise not notice
+        // them, and would take the folders in them for removed.
         for (dir, _) in found.unreadable.iter().filter(|(dir, _)| !known.contains_key(dir)) {
             tx.set_directory(dir, None, false)?;
         }
@@ -149,7 +150,7 @@ impl Replica {
             let is_dir = match self.world.disk.metadata(&path.join(&name)) {
                 Ok(meta) => meta.is_dir,
                 Err(error) if leads_nowhere(&error) => false,
-                // It may be a folder that is known: searched, it is told as unreadable.
+                // This may be a known folder: it is searched, so that it is reported as unreadable.
                 Err(_) => true,
             };
             if is_dir {

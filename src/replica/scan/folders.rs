@@ -32,7 +32,8 @@ impl Scan<'_> {
                 continue;
             }
             self.tx.set_folder_on_disk(key, true)?;
-            // Of a folder that an interrupted join has made, and that was removed since then, nobody here has made anything.
+            // A folder left by an interrupted join is not a change made here, even if its register says that it was removed
+            // since.
             let leftover = self.join == Some(RootBefore::Empty) && row.state.is_some();
             if !leftover && !row.state.is_some_and(|state| state.present) {
                 let stamp = self.stamp()?;

@@ -124,7 +124,7 @@ impl Scan<'_> {
         self.replica.decide_move(self.tx, &row, &By::Here)
     }
 
-    /// Reads what was found under an unknown name, and matches it with what vanished.
+    /// Reads the files that were found under unknown names, and matches them with those that vanished.
     pub(super) fn follow_found(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
@@ -203,7 +203,8 @@ impl Scan<'_> {
         is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
     }
 
-    /// What an interrupted join has left and the repeated one has no use for: cut off, or removed by the inviter meanwhile.
+    /// Removes a file that an interrupted join has left and that the repeated join has no use for: it was cut off, or the
+    /// inviter has removed the message meanwhile.
     fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
         let folder = self.replica.state.folder_row(at.folder)?.name.clone();
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
@@ -212,8 +213,8 @@ impl Scan<'_> {
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }
 
-    /// What vanished and was not found elsewhere was removed by somebody here; but not too much at once, and not if
-    /// it may be a file that somebody renamed just now: then it is left for the next scan.
+    /// Records the removal of entries whose files vanished and were not found elsewhere. Too many at once are refused; and
+    /// where a file may have been renamed just now, the decision is left to the next scan.
     pub(super) fn remove_unmatched(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,

@@ -98,8 +98,8 @@ impl Scan<'_> {
                 }
             }
             if round + 1 == ROUNDS {
-                // As long as some folder doesn't come to rest, what vanished may be on its way there: it is left for the
-                // next scan.
+                // As long as some folder keeps changing, a file that vanished may be on its way there: the next scan
+                // decides.
                 if folders.values().any(|folder| !folder.quiet) {
                     for folder in folders.values_mut() {
                         folder.gone.clear();
@@ -140,7 +140,7 @@ impl Scan<'_> {
                 }
             };
             let is_due = match folders.get(&key) {
-                // Something vanished: nothing may have changed anywhere since it was listed.
+                // A file vanished: to believe that, no folder may have changed since it was listed.
                 Some(folder) if somebody_vanished => folder.times.found != Some(times) || !folder.quiet,
                 Some(_) => false,
                 None => {
