@@ -65,8 +65,7 @@ impl Replica {
         imported.number = Some(manifest.number);
         imported.from = Some(sender.name(&manifest).to_owned());
         imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
-        let signer = reader.signer();
-        let key = match (&sender, sender.key(self, &manifest, signer)) {
+        let key = match (&sender, sender.key(self, &manifest, reader.signer())) {
             (Sender::Own, _) => {
                 let refusal = self.own_bundle(&manifest)?;
                 reader.skip()?;
