@@ -218,7 +218,8 @@ mod tests {
         let config = toml::from_str::<Config>(&sample().to_text()).unwrap();
         let text = config.to_text();
         let (_, rule) = text.split_once("# [[allow]]\n").expect("there is a sample");
-        let rule = rule.replace("# ", "");
+        let lines: Vec<&str> = rule.lines().map(|line| line.trim_start_matches("# ")).collect();
+        let rule = lines.join("\n");
         let rules = [toml::from_str::<Rule>(&rule).unwrap()];
         for args in [
             // mutt, with `use_envelope_from` and without; git send-email; mail(1).
