@@ -91,10 +91,7 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                // Somebody has changed it who didn't know that it was removed: it is still wanted.
-                if self.full && !lacking.knows_all_of(&merged) {
-                    Decision::StoreAnew(merged)
-                } else if theirs.is_none() {
+                if theirs.is_none() {
                     Decision::Drop
                 } else {
                     Decision::Keep
@@ -132,12 +129,6 @@ mod tests {
     fn removed(born: Stamp, removal: Stamp) -> Entry {
         let mut entry = delivered(born);
         entry.remove(removal);
-        entry
-    }
-
-    fn flagged(born: Stamp, change: Stamp) -> Entry {
-        let mut entry = delivered(born);
-        entry.set_flag(change, "F".parse().unwrap(), true);
         entry
     }
 
@@ -230,22 +221,6 @@ mod tests {
                 mine: Some(mine.clone()),
                 theirs: None,
                 becomes: Decision::Drop,
-            },
-            Case {
-                what: "a full bundle lacks what its sender knew, and a flag of it was changed here since",
-                here: (a2_known, &[]),
-                bundle: (FULL, &[A1, B1], &[B1]),
-                mine: Some(flagged(A1, a2)),
-                theirs: None,
-                becomes: Decision::StoreAnew(flagged(A1, a2)),
-            },
-            Case {
-                what: "a full bundle brings what was removed and forgotten here, and a flag of it was changed there since",
-                here: (&[B1, A1], &[A1]),
-                bundle: (FULL, b2_known, &[]),
-                mine: None,
-                theirs: Some(flagged(B1, b2)),
-                becomes: Decision::StoreAnew(flagged(B1, b2)),
             },
             Case {
                 what: "a full bundle lacks what its sender never knew",
