@@ -14,6 +14,10 @@ pub enum Decision {
     StoreAnew(Entry),
     /// The entry was removed and forgotten over there: it goes, without a tombstone.
     Drop,
+    /// The entry was removed and forgotten over there, where not every change to it is known. It goes: it gets this state and is then
+    /// removed anew, by [`Entry::remove`] with a fresh stamp of the importing replica, above everything that both replicas
+    /// know. The tombstone keeps the changes, which no horizon names, until all know of them.
+    RemoveAnew(Entry),
 }
 
 /// The importing replica and the sender of a bundle, as both were before the import.
@@ -91,10 +95,12 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                if theirs.is_none() {
+                if theirs.is_some() {
+                    Decision::Keep
+                } else if lacking.knows_all_of(&merged) {
                     Decision::Drop
                 } else {
-                    Decision::Keep
+                    Decision::RemoveAnew(merged)
                 }
             }
             // The other side may have forgotten a part of the entry that whoever remembers it will merge into what lives.
@@ -124,6 +130,11 @@ mod tests {
     fn delivered(stamp: Stamp) -> Entry {
         let folder = "INBOX".parse().unwrap();
         Entry::delivered(None, Origin::Delivery, stamp, folder, &["S".parse().unwrap()].into(), 1, Mtime(1))
+    }
+
+    fn flagged(mut entry: Entry, stamp: Stamp) -> Entry {
+        entry.set_flag(stamp, "F".parse().unwrap(), true);
+        entry
     }
 
     fn removed(born: Stamp, removal: Stamp) -> Entry {
@@ -221,6 +232,22 @@ mod tests {
                 mine: Some(mine.clone()),
                 theirs: None,
                 becomes: Decision::Drop,
+            },
+            Case {
+                what: "a full bundle lacks what its sender knew, but for a change of a flag",
+                here: (a2_known, &[]),
+                bundle: (FULL, &[A1, B1], &[]),
+                mine: Some(flagged(mine.clone(), a2)),
+                theirs: None,
+                becomes: Decision::RemoveAnew(flagged(mine.clone(), a2)),
+            },
+            Case {
+                what: "a late bundle brings what was removed and forgotten here, with a change of a flag",
+                here: (&[B1], &[B1]),
+                bundle: (FULL, b2_known, &[]),
+                mine: None,
+                theirs: Some(flagged(theirs.clone(), b2)),
+                becomes: Decision::Keep,
             },
             Case {
                 what: "a full bundle lacks what its sender never knew",

@@ -85,7 +85,7 @@ pub struct Network {
     /// Sees every bundle that is written.
     pub watch: Option<Watch>,
     /// Two replicas that know the same and hold different mail are no failure: full bundles heal them.
-    pub heals: bool,
+    heals: bool,
     /// Whether it is checked after each step that a replica holds exactly what it knows, and not in the end alone.
     pub checks_each_step: bool,
 }

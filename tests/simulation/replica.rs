@@ -361,6 +361,12 @@ impl Replica {
                     self.put(&id, Some(entry));
                 }
                 Decision::Drop => self.put(&id, None),
+                Decision::RemoveAnew(mut entry) => {
+                    let (stamp, ids) = anew.get_or_insert_with(|| (self.stamp(now), Vec::new()));
+                    entry.remove(*stamp);
+                    ids.push(id.clone());
+                    self.put(&id, Some(entry));
+                }
             }
         }
         for (name, &theirs) in &bundle.folders {
