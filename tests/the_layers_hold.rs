@@ -78,12 +78,12 @@ impl Reader<'_> {
         Some(base)
     }
 
-    fn take_use(&mut self, tree: &UseTree, before: &[String], shows: bool) {
+    fn add_use(&mut self, tree: &UseTree, before: &[String], shows: bool) {
         let with = |name: String| [before, &[name]].concat();
         let (path, name) = match tree {
-            UseTree::Path(path) => return self.take_use(&path.tree, &with(path.ident.to_string()), shows),
+            UseTree::Path(path) => return self.add_use(&path.tree, &with(path.ident.to_string()), shows),
             UseTree::Group(group) => {
-                return group.items.iter().for_each(|tree| self.take_use(tree, before, shows));
+                return group.items.iter().for_each(|tree| self.add_use(tree, before, shows));
             }
             UseTree::Name(name) if name.ident == "self" => {
                 (before.to_vec(), before.last().cloned().unwrap_or_default())
@@ -126,7 +126,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        self.take_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
+        self.add_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

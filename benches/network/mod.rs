@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use mailsync::bundle::{Counts, Kind, Manifest, RecordSpool, ReplicaId, Sender};
+use mailsync::bundle::{BundleKind, Counts, Manifest, RecordSpool, ReplicaId, Sender};
 use mailsync::model::Digest;
 use simulation::replica::size_of;
 use simulation::{Beginning, Bundle, Network, Op, Restores, Rng, Setup, Step};
@@ -71,7 +71,7 @@ fn metadata_of(bundle: &Bundle) -> u64 {
     let id = |name: &str| ReplicaId::from_bytes(Digest::of(name.as_bytes()).0);
     let name = format!("r{}", bundle.from);
     let manifest = Manifest {
-        kind: if bundle.head.full { Kind::Full } else { Kind::Delta },
+        kind: if bundle.head.full { BundleKind::Full } else { BundleKind::Delta },
         number: bundle.head.number,
         made: 1_700_000_000_000,
         sender: Sender { id: id(&name), name, incarnation: bundle.head.incarnation },

@@ -1,7 +1,7 @@
 //! The example of `bundle-format.md`, which also lies in `fixtures/` for other implementations to try themselves on.
 
 use super::testing::{Sample, compress, folder, key, read};
-use super::{Kind, Part, Record, ReplicaId, Sender};
+use super::{BundleKind, Part, Record, ReplicaId, Sender};
 use crate::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Mtime, Origin, Stamp, StateDigest,
 };
@@ -52,7 +52,7 @@ fn example() -> Sample {
     sample.messages = vec![new.to_vec()];
     sample.delivered = new_mtime;
     let manifest = &mut sample.manifest;
-    manifest.kind = Kind::Delta;
+    manifest.kind = BundleKind::Delta;
     manifest.number = 7;
     manifest.made = 1_718_020_900_000;
     manifest.sender = Sender { id: key().public_key().id(), name: "laptop".to_owned(), incarnation: LAPTOP };

@@ -497,7 +497,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     assert_corrupt(&wrong(|s| s.manifest.jobs = None), "jobs");
     assert_corrupt(
         &wrong(|s| {
-            s.manifest.kind = super::Kind::Full;
+            s.manifest.kind = super::BundleKind::Full;
             s.manifest.base = s.manifest.tip.clone();
         }),
         "full",

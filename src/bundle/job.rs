@@ -57,7 +57,7 @@ crate::model::serde_as_text!(JobId);
 /// Something that travels with the messages, by its digest, and that is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sealed {
+pub struct AttachmentRef {
     /// The SHA-256 of the encrypted bytes.
     pub digest: Digest,
     /// How many they are.
@@ -75,7 +75,7 @@ pub struct Request {
     /// When it was asked for: milliseconds since 1970 UTC.
     pub made: u64,
     /// Command, arguments and standard input, for the target's and the requester's eyes only.
-    pub body: Sealed,
+    pub body: AttachmentRef,
     /// Incarnations of which the requester knew something then: a target that begins a new one after it has lost its memory
     /// can tell by that whether this was asked for later. At most [`limits::JOB_INCARNATIONS`], ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -112,7 +112,7 @@ pub struct Report {
     pub status: Option<i32>,
     /// The reason, the times and the output, for the target's and the requester's eyes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Sealed>,
+    pub result: Option<AttachmentRef>,
 }
 
 impl Report {
@@ -210,7 +210,7 @@ mod tests {
             requester: key().public_key().id(),
             target: ReplicaId::from_bytes([7; 32]),
             made: 5,
-            body: Sealed { digest: Digest::of(b"x"), bytes: 1 },
+            body: AttachmentRef { digest: Digest::of(b"x"), bytes: 1 },
             knows: vec![stamp(0).incarnation],
             repeats: None,
         }

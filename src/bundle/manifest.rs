@@ -25,7 +25,7 @@ const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Whether the bundle starts from nothing or from a base.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// Counts the sender's bundles, upwards, within its incarnation.
     pub number: u64,
     /// When the bundle was made: milliseconds since 1970 UTC. For people; nothing is decided by it.
@@ -71,7 +71,7 @@ pub struct Manifest {
 /// Where a bundle starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum BundleKind {
     /// From nothing: it holds every entry that its sender knows of.
     Full,
     /// From the base: it holds what changed since.
@@ -147,7 +147,7 @@ impl Manifest {
         Head {
             incarnation: self.sender.incarnation,
             number: self.number,
-            full: self.kind == Kind::Full,
+            full: self.kind == BundleKind::Full,
             base: self.base.clone(),
             tip: self.tip.clone(),
             horizon: self.horizon.clone(),
@@ -198,7 +198,7 @@ impl Manifest {
         if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
             return Err("the sender's name is empty, too long or not printable");
         }
-        if self.kind == Kind::Full && !self.base.is_empty() {
+        if self.kind == BundleKind::Full && !self.base.is_empty() {
             return Err("a full bundle has a base");
         }
         if !self.issued.is_sorted_by(|a, b| a < b) {

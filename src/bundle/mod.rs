@@ -37,8 +37,8 @@ mod testing;
 
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
-pub use job::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
-pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
+pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
+pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
 pub use outline::each_manifest;
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
 use super::{
-    Counts, Error, JobSpool, Kind, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
+    BundleKind, Counts, Error, JobSpool, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
     SpooledRecords, Stream, Writer,
 };
 use crate::model::{
@@ -62,7 +62,7 @@ impl Sample {
         let records: Vec<_> = folders.into_iter().chain(entries).collect();
         let jobs = Some(b"{\"job\":1}\n".to_vec());
         let manifest = Manifest {
-            kind: Kind::Delta,
+            kind: BundleKind::Delta,
             number: 7,
             made: 1_700_000_000_000,
             sender: Sender {
@@ -201,7 +201,7 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
 
 /// Everything that is in the bundles of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(super) struct Parts {
     pub(super) manifests: Vec<Manifest>,
     pub(super) records: Vec<Record>,
     pub(super) jobs: Vec<u8>,
@@ -209,8 +209,8 @@ pub(super) struct Contents {
 }
 
 /// Reads a whole stream, checking everything.
-pub(super) fn read(bytes: &[u8]) -> Result<Contents, Error> {
-    let mut contents = Contents::default();
+pub(super) fn read(bytes: &[u8]) -> Result<Parts, Error> {
+    let mut contents = Parts::default();
     let mut stream = Stream::new(bytes);
     while let Some(reader) = stream.next_bundle()? {
         contents.manifests.push(reader.manifest().clone());

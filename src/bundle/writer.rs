@@ -307,7 +307,7 @@ mod tests {
             |m| m.counts.jobs += 1,
             |m| m.entries.bytes += 1,
             |m| m.jobs = None,
-            |m| m.kind = super::super::Kind::Full,
+            |m| m.kind = super::super::BundleKind::Full,
             |m| m.sender.id = PrivateKey::generate("").unwrap().public_key().id(),
         ];
         for (i, lie) in lies.into_iter().enumerate() {

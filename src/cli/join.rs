@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::args::{Join, Layout};
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::Output;
 use super::source;
 use super::view::{complain_of, imported_json, replica_json, tell, worst};
 
-pub fn run(context: &Context, args: Join) -> Outcome {
+pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
     let options = JoinOptions {
         mail_root: args.mail_root,

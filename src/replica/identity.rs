@@ -5,7 +5,7 @@ use super::import::APART;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Incarnation;
-use crate::state::Identity;
+use crate::state::{Action, Identity};
 
 impl Replica {
     /// Finds out whether the state was copied, moved or restored since the last command. If so it may have forgotten stamps
@@ -27,7 +27,7 @@ impl Replica {
             tx.set_incarnation(Incarnation((self.world.random)()))?;
             self.forget_what_was_run(&tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
-            tx.record(self.now(), "open", None, text)?;
+            tx.record(self.now(), Action::Open, None, text)?;
             self.note(format!("{text}; {APART}"));
         }
         tx.set_home(&here)?;

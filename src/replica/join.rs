@@ -15,7 +15,7 @@ use walkdir::WalkDir;
 use super::import::{Application, ImportOptions, Imported, Landing};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::{Access, Home, Replica, ScanReport, World};
-use crate::bundle::{Kind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
+use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
 use crate::maildir::LayoutKind;
@@ -179,7 +179,7 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
             "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
         ));
     }
-    if manifest.kind != Kind::Full {
+    if manifest.kind != BundleKind::Full {
         return Err(Error::rejected("this is a later part of an invitation, or a delta").advise(
             "join with the first part of what `mailsync invite NAME` wrote on a machine that has the mail, then import the \
              others",

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::NewIdentity;
-pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -45,6 +45,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::FolderName;
+pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 use crate::state::{FolderRow, State};
 
 /// How long what was done while others worked on the replica waits to be recorded.
@@ -156,7 +157,7 @@ impl Replica {
     }
 
     /// Takes what the person should know.
-    pub fn take_notes(&self) -> Vec<String> {
+    pub fn drain_notes(&self) -> Vec<String> {
         self.notes.take()
     }
 
@@ -170,7 +171,16 @@ impl Replica {
         self.key.public_key()
     }
 
-    /// The state, for those who only read it.
+    /// The last `limit` events of the history at most, the oldest of them first.
+    ///
+    /// # Errors
+    /// The history can't be read.
+    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
+        self.state.history(limit)
+    }
+
+    /// The state, for the tests to look into. A program uses the verbs.
+    #[doc(hidden)]
     pub fn state(&self) -> &State {
         &self.state
     }

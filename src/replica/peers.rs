@@ -5,7 +5,7 @@ use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
-use crate::state::{Invited, Peer};
+use crate::state::{Action, Invited, Peer};
 
 impl Replica {
     /// All peers, sorted by name.
@@ -62,7 +62,7 @@ impl Replica {
         }
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
-        tx.record(self.now(), "peer add", Some(name), &id.to_string())?;
+        tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
         self.peer(name)
     }
 
@@ -75,7 +75,7 @@ impl Replica {
             Some(invited) => tx.set_invitation(&Invited { name: new.to_owned(), ..invited })?,
             None => tx.rename_peer(self.peer(old)?.key, new)?,
         }
-        tx.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
+        tx.record(self.now(), Action::PeerRename, Some(new), &format!("was {old}"))?;
         tx.commit()?;
         let named = self.config.peer.contains_key(old)
             || self.config.allow.iter().any(|rule| rule.from.iter().any(|from| from == old));
@@ -90,11 +90,11 @@ impl Replica {
     pub fn remove_peer(&self, name: &str) -> Result<()> {
         let tx = self.begin()?;
         if tx.remove_invitation(name)? {
-            tx.record(self.now(), "peer remove", Some(name), "the invitation is withdrawn")?;
+            tx.record(self.now(), Action::PeerRemove, Some(name), "the invitation is withdrawn")?;
         } else {
             let peer = self.peer(name)?;
             tx.remove_peer(peer.key)?;
-            tx.record(self.now(), "peer remove", Some(name), &peer.id.to_string())?;
+            tx.record(self.now(), Action::PeerRemove, Some(name), &peer.id.to_string())?;
         }
         tx.commit()
     }

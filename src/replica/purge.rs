@@ -6,7 +6,7 @@ use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, purgeable};
-use crate::state::EntryKey;
+use crate::state::{Action, EntryKey};
 use crate::text::plural;
 
 /// How much is looked at in one go.
@@ -43,7 +43,7 @@ impl Replica {
         let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
         purged.history = tx.purge_history(before)?;
         if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
-            tx.record(self.now(), "purge", None, &purged.to_string())?;
+            tx.record(self.now(), Action::Purge, None, &purged.to_string())?;
         }
         tx.commit()?;
         Ok(purged)

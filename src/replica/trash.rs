@@ -4,7 +4,7 @@ use super::Replica;
 use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{FolderState, Mtime, Origin};
-use crate::state::{Pending, TrashKey, Trashed};
+use crate::state::{Action, Pending, TrashKey, Trashed};
 
 impl Replica {
     /// Goes through the trash, in the order in which things came into it.
@@ -67,7 +67,7 @@ impl Replica {
         }
         tx.remove_trash(key)?;
         tx.set_restored(&trashed.file)?;
-        tx.record(self.now(), "trash restore", None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
+        tx.record(self.now(), Action::TrashRestore, None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
         tx.commit()?;
         self.materialise()?;
         self.empty_restored()?;

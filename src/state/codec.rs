@@ -75,7 +75,7 @@ pub fn encode(registers: &Registers) -> Vec<u8> {
 
 /// Reads what [`encode`] wrote; `None` if that is not what it is.
 pub fn decode(mut from: &[u8]) -> Option<Registers> {
-    let marks = take(&mut from)?;
+    let marks = next_byte(&mut from)?;
     let location = stamp(&mut from)?;
     let born = if marks & BORN_DIFFERS != 0 { stamp(&mut from)? } else { location };
     let floor = match marks & (FLOOR_IS_LOCATION | FLOOR_DIFFERS) {
@@ -87,17 +87,17 @@ pub fn decode(mut from: &[u8]) -> Option<Registers> {
         if marks & REMOVED != 0 { Some(Removal { seen: stamp(&mut from)?, stamp: stamp(&mut from)? }) } else { None };
     let mut flags = FlagRegisters::default();
     while !from.is_empty() {
-        let flag = match take(&mut from)? {
+        let flag = match next_byte(&mut from)? {
             RECENT => Flag::Recent,
             KEYWORD => {
-                let length = usize::from(take(&mut from)?);
+                let length = usize::from(next_byte(&mut from)?);
                 let (name, rest) = from.split_at_checked(length)?;
                 from = rest;
                 Flag::keyword(std::str::from_utf8(name).ok()?)?
             }
             character => Flag::info(character)?,
         };
-        let marks = take(&mut from)?;
+        let marks = next_byte(&mut from)?;
         let at = if marks & FLAG_STAMP_DIFFERS != 0 { stamp(&mut from)? } else { location };
         flags.write(flag, at, marks & FLAG_ON != 0);
     }
@@ -109,7 +109,7 @@ fn put(out: &mut Vec<u8>, stamp: Stamp) {
     out.extend_from_slice(&stamp.incarnation.0.to_be_bytes());
 }
 
-fn take(from: &mut &[u8]) -> Option<u8> {
+fn next_byte(from: &mut &[u8]) -> Option<u8> {
     let (first, rest) = from.split_first()?;
     *from = rest;
     Some(*first)

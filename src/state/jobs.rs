@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::codec::{clock_from, damaged};
 use super::{State, Transaction};
-use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
+use crate::bundle::{AttachmentRef, JobId, JobLine, ReplicaId, Request};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
 
@@ -337,13 +337,13 @@ impl Transaction<'_> {
     }
 
     /// Records that a job needs this attachment, and whether it is here.
-    pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+    pub fn need_attachment(&self, job: JobKey, attachment: &AttachmentRef, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
                  ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
             )?
-            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
+            .execute((attachment.digest.0, job.0, attachment.bytes.cast_signed(), here))?;
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
-pub use history::Event;
+pub use history::{Action, Event};
 pub use invitations::Invited;
 pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;

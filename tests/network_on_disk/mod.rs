@@ -19,8 +19,8 @@ use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{
-    Access, Contents, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
-    Replica, ScanOptions, ScanReport,
+    Access, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
+    MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -188,7 +188,7 @@ impl Network {
         let inviter = known.first().copied().filter(|_| beginning.invited);
         let replica = if let Some(inviter) = inviter {
             let file = self.dir.path().join(format!("invitation of {name}"));
-            let contents = if beginning.with_messages { Contents::Included } else { Contents::LeftOut };
+            let contents = if beginning.with_messages { MessageContents::Included } else { MessageContents::LeftOut };
             let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;

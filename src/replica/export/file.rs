@@ -54,7 +54,7 @@ impl Replica {
     /// # Errors
     /// There are several bundles and `path` is no directory, or something can't be read or written.
     pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
-        let (plan, parts) = plan.take_parts();
+        let (plan, parts) = plan.into_parts();
         if parts.len() > 1 && !path.is_dir() {
             return Err(Error::usage(format!(
                 "exporting: there are {} bundles, and one file {}",

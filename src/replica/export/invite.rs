@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::options::{Contents, ExportOptions, Exported, Fullness, To};
+use super::options::{ExportOptions, Exported, Fullness, MessageContents, To};
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use crate::bundle::{PublicKey, ReplicaId, Token};
@@ -22,7 +22,7 @@ pub struct InviteOptions {
     /// Its public key, where that is known already: then it needs no token.
     pub key: Option<PublicKey>,
     /// Whether the bundle holds messages.
-    pub contents: Contents,
+    pub contents: MessageContents,
     /// zstd's compression level.
     pub level: i32,
     /// See [`ExportOptions::split`].

@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{Contents, ExportOptions, Exported, Fullness, To};
+pub use options::{ExportOptions, Exported, Fullness, MessageContents, To};
 
 use super::Replica;
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! What to export and how, and what was exported.
 
-use crate::bundle::{Counts, Kind};
+use crate::bundle::{BundleKind, Counts};
 use crate::text::plural;
 
 /// Whom a bundle is for.
@@ -26,7 +26,7 @@ pub enum Fullness {
 
 /// Whether a bundle holds messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Contents {
+pub enum MessageContents {
     /// Those that the recipient may not have.
     #[default]
     Included,
@@ -42,7 +42,7 @@ pub struct ExportOptions {
     /// From where it starts.
     pub fullness: Fullness,
     /// Whether it holds messages.
-    pub contents: Contents,
+    pub contents: MessageContents,
     /// zstd's compression level.
     pub level: i32,
     /// No bundle is to be larger than so many bytes, unless a single message is: what doesn't fit goes into further ones.
@@ -54,7 +54,7 @@ impl Default for ExportOptions {
         Self {
             to: To::Whoever,
             fullness: Fullness::default(),
-            contents: Contents::default(),
+            contents: MessageContents::default(),
             level: Self::LEVEL,
             split: None,
         }
@@ -79,7 +79,7 @@ pub struct Exported {
     /// The name of the peer that it is for, unless it is for anyone.
     pub to: Option<String>,
     /// From where it starts.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// How much it holds.
     pub counts: Counts,
     /// The sizes of the messages in it, added up: bytes.
@@ -89,8 +89,8 @@ pub struct Exported {
 impl std::fmt::Display for Exported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {
-            Kind::Full => "full",
-            Kind::Delta => "delta",
+            BundleKind::Full => "full",
+            BundleKind::Delta => "delta",
         };
         write!(
             f,

@@ -6,7 +6,9 @@ use super::error::writing;
 use super::options::ExportOptions;
 use super::recipient::Recipient;
 use super::spool::Spool;
-use crate::bundle::{Counts, Invitation, Kind, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits};
+use crate::bundle::{
+    BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
+};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Knowledge, export_base};
 use crate::replica::Replica;
@@ -31,7 +33,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Takes the parts out.
-    pub(super) fn take_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
+    pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
         let Self { to, occasion, level, tip, parts } = self;
         (ExportedTo { to, occasion, level, tip }, parts)
     }
@@ -110,7 +112,7 @@ impl Replica {
             _ => None,
         };
         let manifest = Manifest {
-            kind: if base.is_empty() { Kind::Full } else { Kind::Delta },
+            kind: if base.is_empty() { BundleKind::Full } else { BundleKind::Delta },
             number: self.free_number(tx, &to, dir)?,
             made: self.now(),
             sender: Sender { id: me, name: self.config.name.clone(), incarnation },
@@ -177,7 +179,7 @@ impl Replica {
             .advise("choose a larger size"));
         }
         let mut later = Manifest {
-            kind: Kind::Delta,
+            kind: BundleKind::Delta,
             base: first.tip.clone(),
             issued: Vec::new(),
             follows: Some(first.number),

@@ -15,7 +15,7 @@ use crate::maildir::listing::{Listing, path_in};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
-use crate::state::Outgoing;
+use crate::state::{Action, Outgoing};
 
 /// How many messages a reading thread takes at a time.
 const BATCH: usize = 16;
@@ -28,7 +28,7 @@ impl Replica {
     /// # Errors
     /// There are several bundles, or something can't be read or written.
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
-        let (written, mut parts) = plan.take_parts();
+        let (written, mut parts) = plan.into_parts();
         let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
             return Err(Error::usage("exporting: several bundles don't go into one stream")
                 .advise("write them into a directory with -o DIR"));
@@ -92,9 +92,9 @@ impl Replica {
                 tx.set_invitation(&invited)?;
             }
         }
-        let command = if plan.occasion == Occasion::Invitation { "invite" } else { "export" };
+        let action = if plan.occasion == Occasion::Invitation { Action::Invite } else { Action::Export };
         for exported in exported {
-            tx.record(now, command, exported.to.as_deref(), &exported.to_string())?;
+            tx.record(now, action, exported.to.as_deref(), &exported.to_string())?;
         }
         tx.commit()
     }

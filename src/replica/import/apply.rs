@@ -16,7 +16,7 @@ use crate::replica::jobs::JobNews;
 use crate::replica::safety::DryRun;
 use crate::replica::scan::{ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
-use crate::state::Peer;
+use crate::state::{Action, Peer};
 
 /// How much of what a bundle says about jobs is kept in memory, in bytes, before a file is made.
 const JOBS_IN_MEMORY: usize = 1 << 20;
@@ -199,7 +199,7 @@ impl Replica {
         let Application { options, peer, manifest, knowledge: before, landing } = application;
         let mut merge = Merge::new(self, tx, manifest, &peer.name, *landing, before)?;
         let jobs = merge.records(records)?;
-        let (heard, messages) = self.take_jobs(tx, jobs, before, news)?;
+        let (heard, messages) = self.read_jobs(tx, jobs, before, news)?;
         let mut merged = merge.finish(options.mass_delete)?;
         merged.changes.jobs = heard;
         merged.changed |= heard > 0 || self.state.knowledge()? != *before;
@@ -207,7 +207,7 @@ impl Replica {
         let knowledge = self.state.knowledge()?;
 
         let mut contents = IncomingMessages::new(self, tx, options.dry_run, *landing, manifest.counts.messages);
-        contents.take(messages)?;
+        contents.store(messages)?;
         contents.settle()?;
         contents.make_durable()?;
         contents.record_folders()?;
@@ -226,7 +226,7 @@ impl Replica {
         let Merged { changes, changed } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);
-            tx.record(self.now(), "import", Some(&peer.name), &text)?;
+            tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
         }
         let outcome = if changed { ImportOutcome::Applied } else { ImportOutcome::NothingNew };
         Ok(Applied { outcome, changes, found })
@@ -234,7 +234,7 @@ impl Replica {
 
     /// Hears what a bundle says about jobs; its signature covers that only when it was read to the end, so it is kept until then.
     /// Returns how many jobs it brought news about.
-    fn take_jobs<'s, R: BufRead>(
+    fn read_jobs<'s, R: BufRead>(
         &self,
         tx: &Transaction<'_>,
         jobs: JobsPart<'s, R>,

@@ -91,7 +91,7 @@ impl<'i> IncomingMessages<'i> {
     ///
     /// # Errors
     /// The bundle is damaged, or a file can't be written.
-    pub fn take<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
+    pub fn store<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
@@ -138,7 +138,7 @@ impl<'i> IncomingMessages<'i> {
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability, leftovers)?;
+                    self.store_large(message, &to, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
@@ -224,7 +224,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Writes a message that is too large to be kept in memory.
-    fn take_large<R: BufRead>(
+    fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
         to: &[(PathBuf, Mtime)],

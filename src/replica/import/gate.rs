@@ -2,7 +2,7 @@
 //! by this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
-use crate::bundle::{Kind, Manifest, PublicKey, ReplicaId};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId};
 use crate::error::{Error, Result};
 use crate::model::{Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
@@ -155,7 +155,7 @@ impl Replica {
     /// Whether a bundle that can be applied would change nothing. A later part of one that was split tells of nothing new, and may
     /// hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
-        Ok(manifest.kind == Kind::Delta
+        Ok(manifest.kind == BundleKind::Delta
             && knowledge.includes(&manifest.tip)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use super::landing::Landing;
 use super::outcome::Changes;
 use super::refusal::Fault;
-use crate::bundle::{JobsPart, Kind, Manifest, Record, RecordsPart};
+use crate::bundle::{BundleKind, JobsPart, Manifest, Record, RecordsPart};
 use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
@@ -98,7 +98,7 @@ impl<'i> Merge<'i> {
         let gauge = self.replica.world.meter.begin("merging entries", self.manifest.counts.entries);
         records.records::<Fault>(|record| {
             gauge.advance(1);
-            Ok(self.take(record)?)
+            Ok(self.merge_record(record)?)
         })
     }
 
@@ -120,11 +120,11 @@ impl<'i> Merge<'i> {
 
     /// Whether the bundle speaks of every entry.
     fn is_full(&self) -> bool {
-        self.manifest.kind == Kind::Full
+        self.manifest.kind == BundleKind::Full
     }
 
     /// Merges what the bundle says of one folder or entry.
-    fn take(&mut self, record: Record) -> Result<()> {
+    fn merge_record(&mut self, record: Record) -> Result<()> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => {

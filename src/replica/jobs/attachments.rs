@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bundle::{PublicKey, Sealed, Sealer};
+use crate::bundle::{AttachmentRef, PublicKey, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::Digest;
@@ -57,12 +57,12 @@ impl NewAttachment<'_> {
     }
 
     /// Gives the file its name, and makes both durable.
-    pub(in crate::replica) fn keep(self) -> Result<Sealed> {
+    pub(in crate::replica) fn keep(self) -> Result<AttachmentRef> {
         let path = self.path.clone();
         self.name().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
     }
 
-    fn name(mut self) -> io::Result<Sealed> {
+    fn name(mut self) -> io::Result<AttachmentRef> {
         let digest = Digest(self.hasher.finalize_reset().into());
         let dir = self.path.parent().expect("it lies in a directory");
         let path = dir.join(digest.to_string());
@@ -74,7 +74,7 @@ impl NewAttachment<'_> {
             Err(error) => return Err(error),
         }
         self.disk.sync_dir(dir)?;
-        Ok(Sealed { digest, bytes: self.bytes })
+        Ok(AttachmentRef { digest, bytes: self.bytes })
     }
 }
 
@@ -94,9 +94,9 @@ impl Replica {
     }
 
     /// Whether an attachment is here and has the size that its statement names.
-    pub(in crate::replica) fn has_attachment(&self, sealed: &Sealed) -> bool {
-        fs::metadata(self.attachment_path(&sealed.digest))
-            .is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
+    pub(in crate::replica) fn has_attachment(&self, attachment: &AttachmentRef) -> bool {
+        fs::metadata(self.attachment_path(&attachment.digest))
+            .is_ok_and(|meta| meta.is_file() && meta.len() == attachment.bytes)
     }
 
     /// Whether an attachment can be read and has the right contents. One that is lost or damaged counts as missing from now
@@ -147,7 +147,7 @@ impl Replica {
         &self,
         readers: &[PublicKey],
         write: impl FnOnce(&mut Sealer<BufWriter<NewAttachment<'_>>>) -> Result<()>,
-    ) -> Result<Sealed> {
+    ) -> Result<AttachmentRef> {
         let attachment = self.new_attachment()?;
         let path = attachment.path.clone();
         let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);

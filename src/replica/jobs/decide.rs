@@ -4,12 +4,12 @@ use std::io::Write;
 
 use super::body::{JobReportBody, head};
 use super::standing::JobStanding;
-use crate::bundle::{Cancel, JobId, JobLine, PublicKey, Report, Request, Sealed, Statement};
+use crate::bundle::{AttachmentRef, Cancel, JobId, JobLine, PublicKey, Report, Request, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, JobState, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{Job, StatementKind};
+use crate::state::{Action, Job, StatementKind};
 
 impl Replica {
     /// Takes a job back: the requester as long as it isn't known to have been started, the target as long as it has not
@@ -37,7 +37,7 @@ impl Replica {
                 format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
             return Err(Error::failed(what).advise("cancel it on one of these"));
         }
-        tx.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
+        tx.record(self.now(), Action::JobsCancel, None, &job.id.to_string())?;
         let job = self.find_job(digits)?;
         let standing = self.standing(&job)?;
         tx.commit()?;
@@ -89,7 +89,7 @@ impl Replica {
             self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
             id
         };
-        tx.record(self.now(), "jobs retry", None, &job.id.to_string())?;
+        tx.record(self.now(), Action::JobsRetry, None, &job.id.to_string())?;
         tx.commit()?;
         Ok(id)
     }
@@ -101,7 +101,7 @@ impl Replica {
         match statement {
             Statement::Request(_) => {}
             Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
-            Statement::Report(report) => self.take_report(tx, job, &line, report)?,
+            Statement::Report(report) => self.record_report(tx, job, &line, report)?,
         }
         Ok(line)
     }
@@ -129,10 +129,16 @@ impl Replica {
         let attempt = report.map_or(1, |report| report.attempt);
         let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
         self.say(tx, job, &Statement::Report(report))?;
-        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
+        tx.record(self.now(), Action::JobsRun, None, &format!("job {}: {state}, {reason}", job.id))
     }
 
-    pub(super) fn seal_result(&self, job: &Job, told: &JobReportBody, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
+    pub(super) fn seal_result(
+        &self,
+        job: &Job,
+        told: &JobReportBody,
+        stdout: &[u8],
+        stderr: &[u8],
+    ) -> Result<AttachmentRef> {
         let (line, _) = self.request_of(job)?;
         let requester: PublicKey =
             line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;

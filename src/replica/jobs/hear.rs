@@ -16,7 +16,7 @@ const MOST_TOLD: u64 = 10;
 
 /// What a statement has changed.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct StatementEffect {
     /// The job of which it said something new.
     pub changed: Option<JobKey>,
     /// A job of this replica is finished.
@@ -92,8 +92,8 @@ impl Replica {
         signer: &PublicKey,
         line: &JobLine,
         knowledge: &Knowledge,
-    ) -> Result<Option<Heard>> {
-        let ignored = Ok(Some(Heard::default()));
+    ) -> Result<Option<StatementEffect>> {
+        let ignored = Ok(Some(StatementEffect::default()));
         let (job, kind, counts) = match statement {
             Statement::Request(request) => return self.hear_request(tx, request, line, knowledge),
             Statement::Cancel(cancel) => {
@@ -121,13 +121,13 @@ impl Replica {
             Ruling::Same => Self::raise_stamp(tx, job.key, kind, line.stamp).map(Some),
             Ruling::New => {
                 let finished = if let Statement::Report(report) = statement {
-                    self.take_report(tx, &job, line, report)?;
+                    self.record_report(tx, &job, line, report)?;
                     report.state.is_final().then_some(job.key)
                 } else {
                     tx.set_statement(job.key, kind, line)?;
                     None
                 };
-                Ok(Some(Heard { changed: Some(job.key), finished }))
+                Ok(Some(StatementEffect { changed: Some(job.key), finished }))
             }
         }
     }
@@ -139,7 +139,7 @@ impl Replica {
         request: &Request,
         line: &JobLine,
         knowledge: &Knowledge,
-    ) -> Result<Option<Heard>> {
+    ) -> Result<Option<StatementEffect>> {
         let id = JobId::of(&line.signed);
         let job = self.state.job_by_id(&id)?;
         if job.is_none() && request.knows.len() > limits::JOB_INCARNATIONS {
@@ -159,24 +159,24 @@ impl Replica {
             (Ruling::Same, Some(job)) => Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some),
             (Ruling::New, _) => {
                 let key = self.insert_request(tx, line, request, None)?;
-                Ok(Some(Heard { changed: Some(key), finished: None }))
+                Ok(Some(StatementEffect { changed: Some(key), finished: None }))
             }
-            _ => Ok(Some(Heard::default())),
+            _ => Ok(Some(StatementEffect::default())),
         }
     }
 
-    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
+    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<StatementEffect> {
         match tx.statement(job, kind)? {
             Some(known) if known.stamp < stamp => {
                 tx.set_statement(job, kind, &JobLine { stamp, ..known })?;
-                Ok(Heard { changed: Some(job), finished: None })
+                Ok(StatementEffect { changed: Some(job), finished: None })
             }
-            _ => Ok(Heard::default()),
+            _ => Ok(StatementEffect::default()),
         }
     }
 
     /// Records a report, and what follows from it.
-    pub(super) fn take_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
+    pub(super) fn record_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
         let state = &self.state;
         let me = self.public_key().id();
         if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)

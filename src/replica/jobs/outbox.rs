@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::{Mtime, Stamp};
 use crate::read::read_some;
 use crate::replica::Replica;
+use crate::state::Action;
 
 /// A job that was asked for here, before it is in the state: a file in the outbox.
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,7 +155,7 @@ impl Replica {
                 continue;
             }
             self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command))?;
-            tx.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
+            tx.record(self.now(), Action::Uux, Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;
         for (path, _) in &posted {

@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{JobId, Report, Sealed, Statement};
+use crate::bundle::{AttachmentRef, JobId, Report, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::replica::Replica;
-use crate::state::{Job, StatementKind};
+use crate::state::{Action, Job, StatementKind};
 
 /// How long the lock is waited for when it is known that somebody else is about to give it back.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl Replica {
     }
 
     /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
-    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<JobBody> {
+    fn check_body(&self, path: &Path, body: &AttachmentRef) -> io::Result<JobBody> {
         let mut hasher = Sha256::new();
         let mut file = std::fs::File::open(path)?;
         io::copy(&mut file, &mut hasher)?;
@@ -242,7 +242,7 @@ impl Replica {
         let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
         self.say(&tx, job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
-        tx.record(self.now(), "jobs run", Some(peer), &text)?;
+        tx.record(self.now(), Action::JobsRun, Some(peer), &text)?;
         tx.commit()?;
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
     }

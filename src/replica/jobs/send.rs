@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::said;
-use crate::bundle::{JobSpool, Sealed, SpooledJobs, Statement, WriteError};
+use crate::bundle::{AttachmentRef, JobSpool, SpooledJobs, Statement, WriteError};
 use crate::error::{Error, Result};
 use crate::model::{Digest, Knowledge};
 use crate::replica::Replica;
@@ -17,12 +17,12 @@ impl Replica {
         tx: &Transaction<'_>,
         base: &Knowledge,
         listed: &mut HashSet<Digest>,
-        mut list: impl FnMut(&Sealed, u64) -> Result<()>,
+        mut list: impl FnMut(&AttachmentRef, u64) -> Result<()>,
     ) -> Result<Option<SpooledJobs>> {
         let mut spool = JobSpool::new(self.home.state_dir());
         self.state.said_since(base, |StoredStatement { job, line, .. }| {
             spool.push(&line.encode()).map_err(|error| spooling(&error))?;
-            let (sealed, made) = match said(&line)? {
+            let (attachment, made) = match said(&line)? {
                 Statement::Request(request) => {
                     // A finished job is not run again, so its input is not needed.
                     let finished = self.state.job(job)?.is_none_or(|job| job.state.is_final());
@@ -31,11 +31,11 @@ impl Replica {
                 Statement::Report(report) => (report.result, report.at),
                 Statement::Cancel(_) => (None, 0),
             };
-            let Some(sealed) = sealed else { return Ok(()) };
-            let here = self.state.is_attachment_here(job, &sealed.digest)? && !listed.contains(&sealed.digest);
-            if here && self.check_attachment(tx, &sealed.digest)? {
-                listed.insert(sealed.digest);
-                list(&sealed, made)?;
+            let Some(attachment) = attachment else { return Ok(()) };
+            let here = self.state.is_attachment_here(job, &attachment.digest)? && !listed.contains(&attachment.digest);
+            if here && self.check_attachment(tx, &attachment.digest)? {
+                listed.insert(attachment.digest);
+                list(&attachment, made)?;
             }
             Ok(())
         })?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 
 use super::body::{JobReportBody, RESULT_BYTES, open_body, read_head};
-use crate::bundle::{JobId, Sealed, unseal};
+use crate::bundle::{AttachmentRef, JobId, unseal};
 use crate::error::{Error, Result};
 use crate::model::{JobState, Knowledge};
 use crate::replica::Replica;
@@ -169,8 +169,8 @@ impl Replica {
             .map(|asked| asked.command))
     }
 
-    fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {
-        let path = self.attachment_path(&sealed.digest);
+    fn read_result(&self, attachment: &AttachmentRef) -> Result<JobResult> {
+        let path = self.attachment_path(&attachment.digest);
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
         let file = fs::File::open(&path).map_err(fail)?;
         let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);

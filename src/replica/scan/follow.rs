@@ -24,7 +24,7 @@ pub(super) struct Gone {
 
 impl Scan<'_> {
     /// The entries whose files vanished, by message. Their recorded places are cleared, so that others can take them.
-    pub(super) fn take_gone(
+    pub(super) fn collect_gone(
         &mut self,
         folders: &mut BTreeMap<FolderKey, FolderScan>,
     ) -> Result<HashMap<Digest, Vec<Gone>>> {
@@ -98,12 +98,12 @@ impl Scan<'_> {
             self.tx.update_entry(&row, &entry)?;
             row.entry = entry;
         }
-        self.take_file(row, at)
+        self.record_adopted(row, at)
     }
 
     /// A file that an interrupted join has left becomes that of its entry, and says nothing about its flags. A kill may have
     /// come before it had its date.
-    fn take_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
+    fn adopt_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
         if mtime != row.entry.mtime {
             let disk = &*self.replica.world.disk;
             let path = self.replica.path(&at)?;
@@ -111,11 +111,11 @@ impl Scan<'_> {
                 .and_then(|file| disk.set_mtime(&path, &file, row.entry.mtime))
                 .map_err(|error| Error::io("setting the date of", &path, error).advise("run this again"))?;
         }
-        self.take_file(row, at)
+        self.record_adopted(row, at)
     }
 
     /// The file that was found becomes that of an entry which has none.
-    fn take_file(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+    fn record_adopted(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         self.report.adopted += 1;
         self.tx.remove_missing(row.key)?;
         self.tx.clear_pending(row.key)?;
@@ -182,7 +182,7 @@ impl Scan<'_> {
         let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
-            return if leftover { self.take_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
+            return if leftover { self.adopt_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
         }
         if leftover {
             return self.discard_leftover(&at, hashed);

@@ -18,7 +18,7 @@ use super::safety::DryRun;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
-use crate::state::RootBefore;
+use crate::state::{Action, RootBefore};
 use pass::Scan;
 pub use report::{Depth, ScanOptions, ScanReport};
 
@@ -33,7 +33,7 @@ impl Replica {
         let report = self.scan_within(&tx, options, None)?;
         if options.dry_run == DryRun::No {
             if report.has_changes() {
-                tx.record(self.now(), "scan", None, &report.to_string())?;
+                tx.record(self.now(), Action::Scan, None, &report.to_string())?;
             }
             tx.commit()?;
             self.materialise()?;
@@ -89,7 +89,7 @@ impl Scan<'_> {
         }
         let vanished = self.follow_folders(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
-        let mut gone = self.take_gone(&mut folders)?;
+        let mut gone = self.collect_gone(&mut folders)?;
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.remove_unmatched(&folders, gone)?;
