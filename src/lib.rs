@@ -1,8 +1,8 @@
 //! mailsync keeps the Maildirs of several machines the same by exchanging immutable bundle files.
 //!
-//! This is the library behind the command of the same name. [`replica::Replica`] is where to begin: it opens a replica and
-//! has the verbs. [`bundle`] reads and writes bundle files by themselves, and [`model`] is the replication model, free of
-//! any I/O.
+//! This is the library behind the command of the same name. [`replica::Replica`] is where to begin: it opens a replica
+//! and has the verbs. [`bundle`] reads and writes bundle files by themselves, and [`model`] is the replication model,
+//! free of any I/O.
 
 pub mod allow;
 pub mod bundle;

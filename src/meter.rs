@@ -8,7 +8,7 @@ pub trait Meter: Send + Sync {
 
 /// The progress of one piece of work, which ends when this is dropped.
 pub trait Gauge {
-    /// So many more steps are done.
+    /// This many more steps are done.
     fn advance(&self, steps: u64);
 }
 

@@ -1,5 +1,5 @@
-//! Whatever is given to mailsync that it can't take: it says so in one line, with what to do next, ends with the exit code
-//! for it, and leaves mail and state as they were.
+//! Whatever is given to mailsync that it can't take: it says so in one line, with what to do next, ends with the exit
+//! code for it, and leaves mail and state as they were.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,8 +19,8 @@ use crate::support::party::TIMEOUT;
 use crate::support::programs::{self, MAILSYNC, NOBODY, Ran, run, run_with};
 use crate::support::{copy, scratch, text};
 
-/// Two machines, of which one has mail that the other one knows of, and a bundle with what is new since. Their directory
-/// vanishes with `dir`.
+/// Two machines, of which one has mail that the other one knows of, and a bundle with what is new since. Their
+/// directory vanishes with `dir`.
 struct Scene {
     dir: tempfile::TempDir,
     desktop: Machine,

@@ -1,5 +1,5 @@
-//! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a second time,
-//! and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
+//! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a
+//! second time, and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::support::bundles::{INCARNATION, bundle_of_jobs, bundle_with_tip, cloc
 use crate::support::machine::{Machine, make_peers, pass, row};
 use crate::support::{copy, scratch};
 
-/// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after the other.
+/// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after
+/// the other.
 fn chain(dir: &Path) -> ([Machine; 3], std::path::PathBuf) {
     let machines = row(dir, &["laptop", "home", "server"]);
     let kept = dir.join("kept");

@@ -51,7 +51,8 @@ fn marks(file: &Path) -> BTreeMap<String, usize> {
     marks
 }
 
-/// A server and a laptop that know each other; the laptop's command `mark` writes the job's id into the file that is given.
+/// A server and a laptop that know each other; the laptop's command `mark` writes the job's id into the file that is
+/// given.
 fn marking() -> (tempfile::TempDir, Machine, Machine, PathBuf) {
     marking_in(scratch())
 }
@@ -562,7 +563,8 @@ fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run
     // Nor does the bundle that brought it.
     server.run_with(&["import"], &bundle);
     assert_eq!(marks(&file).get(&id), Some(&1));
-    // What is asked for before the requester has heard of it is in doubt, whatever its clock says; afterwards it is run.
+    // What is asked for before the requester has heard of it is in doubt, whatever its clock says; afterwards it is
+    // run.
     let doubtful = ask(&laptop, "server", &["mark"], b"");
     pass(&laptop, &server);
     assert_eq!(state(&server, &doubtful), "interrupted");

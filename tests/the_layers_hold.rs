@@ -1,8 +1,8 @@
-//! The source files know each other one way: no circle of files, and no arrow from a lower floor to a higher one. No file is so
-//! long that nobody reads it whole.
+//! The source files know each other one way: no circle of files, and no arrow from a lower floor to a higher one. No
+//! file is so long that nobody reads it whole.
 //!
-//! What counts as an arrow is a path of the crate in a file's code: `use`, or one that is written out. That a module declares
-//! those below it, or shows what they define, is none.
+//! What counts as an arrow is a path of the crate in a file's code: `use`, or one that is written out. That a module
+//! declares those below it, or shows what they define, is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,8 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
-/// The floors, from the lowest: what stands on one may know those on it and below. What isn't named has a floor of its own, above all.
+/// The floors, from the lowest: what stands on one may know those on it and below. What isn't named has a floor of its
+/// own, above all.
 const FLOORS: &[&[&str]] = &[
     &["meter", "pool", "read", "text"],
     &["error"],

@@ -1,5 +1,5 @@
-//! `mailsync update` exchanges bundles with each peer by the command that the configuration names: here the binary itself,
-//! on the other machine's home.
+//! `mailsync update` exchanges bundles with each peer by the command that the configuration names: here the binary
+//! itself, on the other machine's home.
 
 use std::fs;
 

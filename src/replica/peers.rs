@@ -1,4 +1,4 @@
-//! Peers: making them known, and forgetting them.
+//! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
 use super::transaction::Transaction;
@@ -13,7 +13,7 @@ impl Replica {
         self.state.peers()
     }
 
-    /// Makes a peer known: from now on bundles that its key signed are accepted, and bundles are made for it.
+    /// Makes a peer known. From now on its signed bundles are accepted, and bundles are made for it.
     ///
     /// # Errors
     /// The name or the key is taken, or the key is this replica's own.
@@ -24,9 +24,9 @@ impl Replica {
         Ok(peer)
     }
 
-    /// Makes a replica known with which no bundles are exchanged, so that jobs can come from it or go to it by way of others.
-    /// Nothing waits for what it has seen. [`Replica::add_peer`] makes it a peer like any other, and this one makes such a peer
-    /// a distant one.
+    /// Makes a distant peer known: jobs can come from it or go to it by way of others, but no bundles are exchanged
+    /// with it. No purge waits for it. [`Replica::add_peer`] turns a distant peer into a neighbour, and this function
+    /// turns a neighbour into a distant peer.
     ///
     /// # Errors
     /// As for [`Replica::add_peer`].
@@ -85,8 +85,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. If the replica was
-    /// invited and has not answered, its invitation is withdrawn.
+    /// Forgets a peer: its bundles are no longer accepted, and no purge waits for it. If it was invited and has not
+    /// answered, its invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
         let tx = self.begin()?;
         if tx.remove_invitation(name)? {

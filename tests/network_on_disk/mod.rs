@@ -1,8 +1,8 @@
 //! Networks of replicas on real directories, driven through the library, and random histories of what happens to them.
 //!
 //! A [`Network`] moves bundle files between replicas the way people with memory sticks do: some get lost, some are read
-//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own before each
-//! scan, so that a history always ends the same way and no scan has to wait.
+//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own
+//! before each scan, so that a history always ends the same way and no scan has to wait.
 
 mod history;
 mod machine;
@@ -377,8 +377,8 @@ impl Network {
         self.neighbours[at].iter().copied().filter(|&other| other < self.machines.len()).collect()
     }
 
-    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other. One that
-    /// was invited and has not answered is not known yet.
+    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other.
+    /// One that was invited and has not answered is not known yet.
     fn part(&mut self, at: usize, neighbour: usize, both: bool) -> Result<()> {
         let Some(other) = choose(self.neighbours_of(at).iter(), neighbour) else { return Ok(()) };
         let known = |me: usize, peer: usize| {

@@ -1,4 +1,4 @@
-//! What a bundle is going to hold: its records in a spool, its messages on a list.
+//! Preparation of a bundle's contents: its records go into a spool, its messages onto a list.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
 
-/// What a bundle is going to hold, besides the messages that are listed.
+/// The contents of a bundle to be written, besides the messages that are listed.
 pub(super) struct Spool {
     pub(super) records: SpooledRecords,
     pub(super) jobs: Option<SpooledJobs>,
@@ -36,7 +36,7 @@ impl Replica {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
         state.clear_outgoing()?;
-        // Only messages that are in several entries need to be remembered.
+        // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
         let mut list = |row: &EntryRow| {
             counts.messages += 1;

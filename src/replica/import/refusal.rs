@@ -1,32 +1,32 @@
-//! Why a bundle is not taken, or not yet, and all the words about it.
+//! Refusals: the reasons why a bundle is not taken, or not yet, and all the words about them.
 
 use crate::bundle::{self, Manifest, ReplicaId};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Knowledge, RolledBack};
 
-/// Why a bundle is not accepted, whatever it holds.
+/// A reason why a bundle is not accepted, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// This replica made it itself.
     Own,
-    /// This replica's key signed it, and this replica doesn't remember it: a copy of it made it, or itself before its state was
-    /// restored.
+    /// It was signed with this replica's key, but this replica doesn't remember it. A copy of this replica made it, or
+    /// this replica itself before its state was restored.
     Twin,
     /// Nobody here knows its sender.
     Stranger {
         /// The sender's id.
         id: ReplicaId,
-        /// How it calls itself.
+        /// The sender's name for itself.
         name: String,
     },
     /// Its sender proves an invitation that another replica has used.
     InvitationUsed {
         /// The sender.
         sender: ReplicaId,
-        /// Who has used it.
+        /// The replica that has used it.
         by: ReplicaId,
     },
-    /// It is for another replica: the name by which that one is known here, or its id.
+    /// It is for another replica. The value is that replica's name here, or its id.
     ForSomeoneElse(String),
     /// Its sender, a peer of this name, is known for its jobs only.
     OnlyForJobs(String),
@@ -63,7 +63,8 @@ impl Refusal {
     }
 }
 
-/// A dry run can't accept the answer to an invitation; until it is accepted, nobody can tell what the bundle would bring.
+/// A dry run can't accept the answer to an invitation. Until the answer is accepted, nobody can tell what the bundle
+/// would bring.
 pub(super) fn first_of_invited(name: &str) -> Error {
     Error::rejected(format!("this is the first bundle of {name}, which was invited"))
         .advise("import it without --dry-run: the invitation is accepted by that")
@@ -79,7 +80,7 @@ pub(super) fn needs_full(name: &str) -> Error {
         .advise(format!("first import there what `mailsync export --to {name}` writes here"))
 }
 
-/// Somebody's past was rolled back.
+/// The error for a replica that was rolled back.
 pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     match who {
         RolledBack::Me => Error::refused(format!(
@@ -95,7 +96,7 @@ pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     }
 }
 
-/// A bundle before this one is missing, by these clocks.
+/// The error for a missing earlier bundle. `missing` has the clocks that are not known here.
 pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> Error {
     let own = missing.get(manifest.sender.incarnation);
     let since = |millis: u64| {
@@ -122,7 +123,7 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
         .advise(format!("{first}, or give {name} a bundle from here and let it export again"))
 }
 
-/// What can go wrong with an import: with the bundle, or here.
+/// A fault that ends an import: in the bundle, or on this machine.
 #[derive(Debug)]
 pub(in crate::replica) enum Fault {
     Bundle(bundle::Error),
@@ -160,7 +161,7 @@ impl From<Error> for Fault {
 
 pub(super) const WRITING: &str = "see that you may write there, and that there is room, then import again";
 
-/// What to do about a bundle that can't be read.
+/// The error for a bundle that can't be read, with advice.
 pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.

@@ -1,4 +1,4 @@
-//! What this replica says about jobs by its own decision, or by that of its owner.
+//! Statements about jobs that this replica makes by its own decision or by its owner's.
 
 use std::io::Write;
 
@@ -12,11 +12,11 @@ use crate::replica::transaction::Transaction;
 use crate::state::{Action, Job, StatementKind};
 
 impl Replica {
-    /// Takes a job back: the requester as long as it isn't known to have been started, the target as long as it has not
-    /// started it.
+    /// Cancels a job. The requester can do so as long as it doesn't know that the job was started, the target as long
+    /// as it has not started it.
     ///
     /// # Errors
-    /// It has been started, is finished, or is no business of this replica.
+    /// The job has been started, is finished, or belongs to other replicas.
     pub fn cancel_job(&self, digits: &str) -> Result<JobStanding> {
         let tx = self.begin()?;
         let job = self.find_job(digits)?;
@@ -44,11 +44,11 @@ impl Replica {
         Ok(standing)
     }
 
-    /// Has a job that went wrong tried again: the target runs it, the requester asks anew, as a new job. Returns the id of the
-    /// job that will be run.
+    /// Lets a job that went wrong be tried again: the target runs it once more; the requester asks anew, with a new
+    /// job. Returns the id of the job that will be run.
     ///
     /// # Errors
-    /// It is done, is not finished, or is no business of this replica.
+    /// The job is done, is not finished, or belongs to other replicas.
     pub fn retry_job(&self, digits: &str) -> Result<JobId> {
         let tx = self.begin()?;
         let job = self.find_job(digits)?;
@@ -76,8 +76,8 @@ impl Replica {
             let report =
                 Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
             let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
-            // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is about: so the
-            // request is sent again, too.
+            // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is
+            // about. So the request is sent again, too.
             tx.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
             job.id
         } else {
@@ -94,7 +94,7 @@ impl Replica {
         Ok(id)
     }
 
-    /// Says something about a job.
+    /// Makes a statement about a job: signs and records it.
     pub(super) fn say(&self, tx: &Transaction<'_>, job: &Job, statement: &Statement) -> Result<JobLine> {
         let stamp = tx.issue(self.now())?;
         let line = self.sign(stamp, statement)?;
@@ -106,7 +106,7 @@ impl Replica {
         Ok(line)
     }
 
-    /// Gives the statements that this incarnation has made new stamps.
+    /// Gives new stamps to the statements that the incarnation `old` has made.
     pub(in crate::replica) fn restamp_jobs(
         tx: &Transaction<'_>,
         old: Incarnation,

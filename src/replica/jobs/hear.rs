@@ -1,4 +1,5 @@
-//! Hearing what a bundle says about jobs: which statement counts is the model's rule, what follows from it is recorded here.
+//! Hearing a bundle's statements about jobs. The model has the rule which statement counts; its consequences are
+//! recorded here.
 
 use std::io::{BufRead, Read};
 
@@ -14,16 +15,16 @@ use crate::text::plural;
 /// An import names at most so many jobs that went wrong, and only counts the others.
 const MOST_TOLD: u64 = 10;
 
-/// What a statement has changed.
+/// The changes that a statement has made.
 #[derive(Debug, Default)]
 pub(super) struct StatementEffect {
-    /// The job of which it said something new.
+    /// The job about which it was news.
     pub changed: Option<JobKey>,
-    /// A job of this replica is finished.
+    /// The job of this replica that has finished by it.
     pub finished: Option<JobKey>,
 }
 
-/// What an import has heard about jobs.
+/// The news about jobs that an import has heard.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct JobNews {
     finished: Vec<JobKey>,
@@ -31,8 +32,8 @@ pub(in crate::replica) struct JobNews {
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `tip` what the
-    /// bundle's sender knows. Returns of how many jobs something new was said.
+    /// Hears all statements about jobs in a bundle. `knowledge` is this replica's knowledge before, `tip` that of the
+    /// bundle's sender. Returns the number of jobs about which there was news.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
@@ -56,8 +57,8 @@ impl Replica {
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent around for
-                // ever.
+                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent
+                // around for ever.
                 Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
                 Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
                     Some(heard) => {
@@ -84,7 +85,7 @@ impl Replica {
         }
     }
 
-    /// Takes one statement whose signature holds. `None` if its signer is not the one who may make it.
+    /// Hears one statement whose signature holds. `None` if its signer is not the one who may make it.
     fn hear(
         &self,
         tx: &Transaction<'_>,
@@ -132,7 +133,7 @@ impl Replica {
         }
     }
 
-    /// Takes a request whose signature holds. `None` if it names more incarnations than a request may.
+    /// Hears a request whose signature holds. `None` if it names more incarnations than a request may.
     fn hear_request(
         &self,
         tx: &Transaction<'_>,
@@ -175,7 +176,7 @@ impl Replica {
         }
     }
 
-    /// Records a report, and what follows from it.
+    /// Records a report and its consequences.
     pub(super) fn record_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
         let state = &self.state;
         let me = self.public_key().id();
@@ -199,7 +200,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Tells the person what an import has heard about jobs.
+    /// Tells the person the news about jobs.
     pub(in crate::replica) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
         if news.bad > 0 {
             let signed = if news.bad == 1 {

@@ -1,4 +1,4 @@
-//! What a bundle takes along about jobs.
+//! The statements about jobs that a bundle takes along, and their attachments.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,8 @@ use crate::replica::transaction::Transaction;
 use crate::state::StoredStatement;
 
 impl Replica {
-    /// Gathers the statements about jobs that `base` doesn't cover, and lists the attachments that they name, each once.
+    /// Gathers the statements about jobs that `base` doesn't cover, and lists the attachments that they name, each
+    /// once.
     pub(in crate::replica) fn spool_jobs(
         &self,
         tx: &Transaction<'_>,

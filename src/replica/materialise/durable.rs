@@ -1,4 +1,4 @@
-//! Making names and files durable.
+//! Syncs that make names and files durable.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 
-/// From this many directories on, one sync of the whole file system is cheaper than one of each.
+/// From this many directories on, one sync of the whole file system is cheaper than a sync for each directory.
 const MANY_DIRS: usize = 16;
 
 impl Replica {
