@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow::Rule;
+pub use crate::allow::Rule;
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 

@@ -3,8 +3,7 @@
 use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{ImportOutcome, Imported, Replica, ScanReport};
-use mailsync::state::{Invited, Peer};
+use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 

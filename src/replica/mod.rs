@@ -40,12 +40,13 @@ pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
+pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
+
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::FolderName;
-pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 use crate::state::{FolderRow, State};
 
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.

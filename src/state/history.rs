@@ -109,7 +109,7 @@ impl State {
         let mut rows = query.query([limit.min(i64::MAX.cast_unsigned()).cast_signed()])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            let action = Action::from_word(row.get_ref(1)?.as_str().unwrap_or_default());
+            let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
             events.push(Event {
                 at: row.get::<_, i64>(0)?.cast_unsigned(),
                 action: action.ok_or_else(|| damaged("the name of an action in the history"))?,
