@@ -18,7 +18,7 @@ pub struct Rule {
     /// The program and its leading arguments, run without a shell.
     pub exec: Vec<String>,
     /// The arguments that a job may add, each any number of times and in any order. An argument must be exactly like
-    /// one of these, or of the kind that `@` and a name stand for (see [`ARG_KINDS`]). `@@` stands for an `@` at the
+    /// one of these, or of the kind that `@` and a name stand for (see `ARG_KINDS`). `@@` stands for an `@` at the
     /// beginning. Default: none.
     #[serde(default)]
     pub args: Vec<String>,

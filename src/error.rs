@@ -22,7 +22,7 @@ use serde::{Serialize, Serializer};
 
 use crate::text::printable;
 
-/// What kind of failure an [`Error`] is.
+/// The kind of failure of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// Something went wrong; nothing that was there is lost.

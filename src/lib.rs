@@ -1,8 +1,8 @@
 //! mailsync keeps the Maildirs of several machines the same by exchanging immutable bundle files.
 //!
 //! This is the library behind the command of the same name. Begin with [`replica::Replica`]: it opens a replica and has
-//! the verbs. [`bundle`] reads and writes bundle files by themselves, and [`model`] is the replication model, free of any
-//! I/O. The verbs take and give values from [`config`], [`error`], [`maildir`] and [`meter`].
+//! the verbs. [`bundle`] reads and writes bundle files by themselves, and [`model`] is the replication model, free of
+//! any I/O. The verbs take and give values from [`config`], [`error`], [`maildir`] and [`meter`].
 //!
 //! ```no_run
 //! use mailsync::replica::{Access, ExportOptions, Home, Replica, ScanOptions, World};

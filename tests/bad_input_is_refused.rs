@@ -241,7 +241,7 @@ fn a_bundle_whose_base_is_not_known_here_is_not_yet_applied() {
         complains(
             &ran,
             3,
-            &["standard input: ", "bundle 3 of desktop follows its bundle 2, which was not imported here"],
+            &["standard input: ", "bundle 3 from desktop follows its bundle 2, which was not imported here"],
         );
         assert_eq!((laptop.left().mail, laptop.left().log), (before.mail.clone(), before.log.clone()));
     }
@@ -433,7 +433,7 @@ fn a_state_without_its_configuration_is_not_overwritten_by_a_new_replica() {
     let before = laptop.left();
     fs::remove_file(&config).unwrap();
     let ran = laptop.run(&["init", laptop.mail.to_str().unwrap(), "--name", "laptop"]);
-    complains(&ran, 1, &["there is a state", "state.db", "config.toml"]);
+    complains(&ran, 1, &["there is already a state", "state.db", "config.toml"]);
     fs::write(&config, text).unwrap();
     assert_eq!(laptop.left(), before);
     // Starting anew with the same key is what a person can do who has no backup.

@@ -184,7 +184,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     desktop.ok(&["import", text(&share)]);
     assert_eq!(names(&share).len(), 4);
     let ran = desktop.ok(&["import", "--consume", text(&share)]);
-    assert!(ran.stderr.contains("removed 1 bundle of this replica"), "{ran:?}");
+    assert!(ran.stderr.contains("removed 1 bundle from this replica"), "{ran:?}");
     assert_eq!(names(&share), ["desktop-any-2.zst", "laptop-any-1.zst", "server-any-1.zst"]);
     // While the others stay away, the last one holds all.
     for subject in ["three", "four", "five"] {

@@ -33,7 +33,7 @@ pub enum Error {
     #[error("the bundle could not be read")]
     Io(#[source] io::Error),
     /// The place where the contents were to go failed; the bundle itself may be good.
-    #[error("what the bundle holds could not be written")]
+    #[error("the contents of the bundle could not be written")]
     Sink(#[source] io::Error),
     /// There is nothing at all.
     #[error("nothing there: the input is empty")]
@@ -59,7 +59,7 @@ pub enum Error {
     /// The signature doesn't hold.
     #[error("the bundle's signature is wrong: {why}")]
     BadSignature {
-        /// What is wrong with it.
+        /// The fault in it.
         why: Cow<'static, str>,
     },
     /// It was checked against one replica's key, but another replica has signed it or says that it made it.
@@ -73,7 +73,7 @@ pub enum Error {
     /// Something in it is above a fixed limit.
     #[error("the bundle is too large for a reader: {what} is above {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit, in the unit of what it limits; see [`super::limits`].
         limit: u64,
@@ -137,7 +137,7 @@ pub enum WriteError {
     /// Something is above a limit that every reader keeps.
     #[error("too large for a bundle: {what} is above {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit, in the unit of what it limits; see [`super::limits`].
         limit: u64,

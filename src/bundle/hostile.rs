@@ -1,4 +1,4 @@
-//! Bundles that no writer makes, and what a reader says of them.
+//! Bundles that no writer makes, and a reader's answers to them.
 
 use std::io::{self, BufReader, Read, Write as _};
 

@@ -99,7 +99,7 @@ mod tests {
         assert!(!token.is_proved_by(&proof, &id(2), &id(1)));
         assert!(!token.is_proved_by(&proof, &id(1), &id(3)));
         assert!(!Token::from_bytes([8; 32]).is_proved_by(&proof, &id(1), &id(2)));
-        // What Python's hmac module computes.
+        // Python's hmac module computes this.
         assert_eq!(proof.to_string(), "d034bbde75c4fb79148bc3109c5d2b73ba950cf6597a88dcbc98c9cdd4d03d0a");
         let other = serde_json::to_string(&token).unwrap();
         assert_eq!(serde_json::from_str::<Token>(&other).unwrap(), token);

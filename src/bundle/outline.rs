@@ -22,7 +22,7 @@ pub fn each_manifest<R: Read + Seek>(
         match stream.next_bundle() {
             Err(Error::Empty) if at > 0 => return Ok(()),
             Err(Error::NotABundle) if at > 0 => {
-                return Err(Error::corrupt("what follows it in the file is not another bundle"));
+                return Err(Error::corrupt("the data behind it in the file is not another bundle"));
             }
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),

@@ -51,7 +51,7 @@ impl<R: BufRead> Stream<R> {
             Ok(false) if self.any => return Ok(None),
             Ok(false) => return Err(Error::Empty),
             Err(Error::NotABundle) if self.any => {
-                return Err(Error::corrupt("what follows it in the stream is not another bundle"));
+                return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
             }
             Err(other) => return Err(other),
         }
@@ -388,7 +388,7 @@ impl<R: BufRead> Message<'_, '_, R> {
         if found == self.digest {
             return Ok(());
         }
-        Err(Error::corrupt(format!("message {} has other contents, of digest {found}", self.digest)))
+        Err(Error::corrupt(format!("message {} has other contents, with the digest {found}", self.digest)))
     }
 }
 

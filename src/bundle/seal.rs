@@ -57,7 +57,7 @@ pub fn unseal<R: Read>(key: &PrivateKey, mut sealed: R) -> io::Result<impl Read 
     sealed.by_ref().take(limits::SEALED_HEADER_BYTES).read_to_end(&mut head)?;
     // The line that ends the header begins like this (age-encryption.org/v1, "Header").
     if !head.windows(5).any(|bytes| bytes == b"\n--- ") {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not sealed, or its header has no end"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not encrypted, or its header has no end"));
     }
     let sealed = io::Cursor::new(head).chain(sealed);
     let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None)?;

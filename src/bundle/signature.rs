@@ -134,11 +134,11 @@ impl Signature {
         let bad = |why: &'static str| Error::BadSignature { why: why.into() };
         let signature = SshSig::from_pem(text).map_err(|_| bad("it is no SSH signature"))?;
         if signature.version() != SshSig::VERSION {
-            return Err(bad("it is of an unknown version"));
+            return Err(bad("it has an unknown version"));
         }
         let key = signature.public_key();
         if key.algorithm() != Algorithm::Ed25519 || signature.algorithm() != Algorithm::Ed25519 {
-            return Err(bad("it is not by an ed25519 key"));
+            return Err(bad("it was not made with an ed25519 key"));
         }
         if signature.namespace() != namespace {
             let why = format!("it was made for another purpose (its namespace is not \"{namespace}\")");

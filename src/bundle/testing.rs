@@ -25,7 +25,7 @@ pub(super) fn folder(name: &str) -> FolderName {
     name.parse().unwrap()
 }
 
-/// An entry of this message, with one flag.
+/// An entry for this message, with one flag.
 pub(super) fn entry(contents: &[u8], birth: &str, mtime: Mtime) -> (EntryId, Entry) {
     let id = EntryId { digest: Digest::of(contents), birth: folder(birth), ordinal: 0 };
     let flags = [Flag::Info(b'S')].into();
@@ -33,13 +33,13 @@ pub(super) fn entry(contents: &[u8], birth: &str, mtime: Mtime) -> (EntryId, Ent
     (id, Entry::delivered(None, Origin::Init, stamp(1), folder(birth), &flags, size, mtime))
 }
 
-/// What a bundle is made of.
+/// The parts of a bundle to be made.
 #[derive(Clone)]
 pub(super) struct Sample {
     pub(super) records: Vec<Record>,
     pub(super) jobs: Option<Vec<u8>>,
     pub(super) messages: Vec<Vec<u8>>,
-    /// The delivery date of them all, as far as the archive tells it.
+    /// The delivery date of all messages in the archive.
     pub(super) delivered: Mtime,
     pub(super) manifest: Manifest,
 }

@@ -96,7 +96,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// What it means.
+    /// The layout that it stands for.
     pub fn kind(self) -> LayoutKind {
         match self {
             Self::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
@@ -107,7 +107,7 @@ impl Layout {
 
 #[derive(Debug, clap::Args)]
 pub struct Invite {
-    /// What the new machine is to be called here
+    /// The new machine's name here
     pub name: String,
     /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
     #[arg(long)]
@@ -163,7 +163,7 @@ pub enum PeerCommand {
     List,
     /// Make a peer known
     Add {
-        /// What to call it here
+        /// The peer's name here
         name: String,
         /// Its public key, as `mailsync init` printed it there, or a file that holds it
         #[arg(long)]
@@ -348,12 +348,12 @@ pub enum TrashCommand {
     },
 }
 
-/// What `--dry-run` means.
+/// The library's value for `--dry-run`.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
 }
 
-/// What `--allow-mass-delete` means.
+/// The library's value for `--allow-mass-delete`.
 pub fn mass_delete(allowed: bool) -> MassDelete {
     if allowed { MassDelete::Allow } else { MassDelete::Refuse }
 }

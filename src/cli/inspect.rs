@@ -60,7 +60,7 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        lines.push(format!("bundle {} of {from} is whole and {word}", manifest.number));
+        lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
         documents.push(json!({
             "number": manifest.number,

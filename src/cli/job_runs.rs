@@ -37,8 +37,8 @@ pub fn run_jobs(context: &Context, replica: &Replica) -> JobRuns {
             run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", beginning(command, SHOWN)));
         let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
         match &run.reason {
-            Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
-            None => context.out.say(format_args!("job {id} of {from}{command}: {state}")),
+            Some(reason) => context.out.say(format_args!("job {id} from {from}{command}: {state}; {reason}")),
+            None => context.out.say(format_args!("job {id} from {from}{command}: {state}")),
         }
         runs.push(run.clone());
     });

@@ -83,7 +83,7 @@ fn row(standing: &JobStanding) -> Vec<String> {
 
 fn state_words(standing: &JobStanding) -> String {
     match (standing.state, standing.status) {
-        (JobState::Queued, _) if standing.withdrawn => String::from("cancelled, not confirmed yet"),
+        (JobState::Queued, _) if standing.cancel_waits => String::from("cancelled, not confirmed yet"),
         (JobState::Queued, _) if !standing.sent_to.is_empty() => format!("sent to {}", standing.sent_to.join(", ")),
         (JobState::Done | JobState::Failed, Some(status)) => format!("{} ({status})", standing.state),
         _ => standing.state.to_string(),
@@ -143,7 +143,7 @@ fn standing_json(standing: &JobStanding) -> Value {
         "made": json_time(Some(standing.made)),
         "command": standing.command,
         "state": standing.state.word(),
-        "cancelled": standing.withdrawn,
+        "cancelled": standing.cancel_waits,
         "sent_to": standing.sent_to,
         "status": standing.status,
         "attempt": standing.attempt,

@@ -32,14 +32,14 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
     let (replica, inviter) = (&joined.replica, &joined.inviter);
     let made = if joined.before { "there is already" } else { "made" };
     context.out.say(format_args!(
-        "{made} the replica {} of {}; {} has invited it, whose id is {}",
+        "{made} the replica {} of {}; it was invited by {}, whose id is {}",
         replica.config().name,
         replica.config().mail_root.display(),
         inviter.name,
         inviter.id,
     ));
     if expect.is_none() {
-        context.out.say("compare that id with what `mailsync status` shows there");
+        context.out.say("compare that id with the one that `mailsync status` shows there");
     }
     if joined.found.new + joined.found.adopted > 0 {
         context.out.say(format_args!(

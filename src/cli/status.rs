@@ -49,7 +49,7 @@ pub fn run(context: &Context) -> CommandResult {
     ];
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
-        lines.push(format!("pending    {changes} of others, not on disk yet or waiting for contents"));
+        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
     }
     lines.extend(jobs_line(&status.jobs));
     let rows = status

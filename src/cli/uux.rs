@@ -28,6 +28,6 @@ pub fn run(context: &Context, args: Uux) -> CommandResult {
 fn text(arg: OsString) -> Result<String> {
     arg.into_string().map_err(|arg| {
         Error::usage(format!("asking for a command: the argument {} is not UTF-8", arg.display()))
-            .advise("put what is not text on standard input")
+            .advise("put data that is not text on standard input")
     })
 }

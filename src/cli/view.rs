@@ -72,10 +72,10 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
         ImportOutcome::Applied if dry => {
-            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
+            context.out.say(format_args!("bundle {number} from {from} would bring: {}", imported.changes));
         }
-        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
-        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
+        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} from {from}: {}", imported.changes)),
+        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} from {from}: nothing new")),
         ImportOutcome::NotYet(error)
         | ImportOutcome::Rejected(error)
         | ImportOutcome::ForSomeoneElse(error)

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_withdrawal_by_the_requester_counts() {
+    fn only_the_first_cancel_by_the_requester_counts() {
         for (signer, known, counts) in [
             (Signer::Entitled, false, Ruling::New),
             (Signer::Entitled, true, Ruling::Same),

@@ -78,7 +78,7 @@ impl Replica {
             if silent {
                 return Ok(());
             }
-            let about = format!("the answer of {}", printable(peer));
+            let about = format!("the answer from {}", printable(peer));
             self.import_answer(&about, answer, &ImportOptions::default(), each)
         })
     }

@@ -38,7 +38,7 @@ impl Replica {
         let mail_root = check_mail_root(&options.mail_root)?;
         if !is_unfinished(home)? {
             if !home.exists() {
-                let what = format!("making a replica: there is a state, {}, already", home.database().display());
+                let what = format!("making a replica: there is already a state, {}", home.database().display());
                 return Err(Error::failed(what).advise(format!(
                     "put its configuration, {}, back from a backup; or move the state away",
                     home.config_file().display()
@@ -46,7 +46,7 @@ impl Replica {
             }
             let what = format!("making a replica: {} is there already", home.config_file().display());
             if State::open(&home.database())?.joining()?.is_some() {
-                return Err(Error::failed(format!("{what}, of a join that is not complete")).advise(
+                return Err(Error::failed(format!("{what}, from a join that is not complete")).advise(
                     "repeat `mailsync join` with the same bundle, or a newer invitation; or use --home DIR for another \
                      replica",
                 ));
@@ -84,7 +84,7 @@ impl Replica {
         }
         if kept.is_some() {
             replica.note(
-                "the configuration and the key of before are kept, and peers have to be made known again; mail that was \
+                "the earlier configuration and key are kept, and peers have to be made known again; mail that was \
                  removed elsewhere meanwhile may come back from here",
             );
         }

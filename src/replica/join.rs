@@ -178,13 +178,13 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
     let sender = &manifest.sender;
     if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
         return Err(Error::rejected(format!("the invitation is from {}, and {expected} is expected", sender.id)).advise(
-            "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
+            "make sure where it comes from; compare the id with the one that `mailsync status` shows on the inviting machine",
         ));
     }
     if manifest.kind != BundleKind::Full {
         return Err(Error::rejected("this is a later part of an invitation, or a delta").advise(
-            "join with the first part of what `mailsync invite NAME` wrote on a machine that has the mail, then import the \
-             others",
+            "join with the first part of the invitation that `mailsync invite NAME` wrote on a machine that has the mail, \
+             then import the others",
         ));
     }
     let for_this_key = || {

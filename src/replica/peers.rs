@@ -54,11 +54,11 @@ impl Replica {
                 return self.peer(name);
             }
             if peer.name == name {
-                return Err(Error::failed(format!("making {name} known: it is already, by this very key"))
+                return Err(Error::failed(format!("making {name} known: it is known already, with this very key"))
                     .advise(format!("go on with `mailsync export --to {name}`")));
             }
             return Err(Error::failed(format!("making {name} known: this key is already known as {}", peer.name))
-                .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
+                .advise(format!("use `mailsync peer rename {} {name}` to give it another name", peer.name)));
         }
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_remove_more_than_half_of_a_large_folder() {
-        // How many are removed, of how many, and whether that is refused.
+        // The number of removed messages, the number of all messages, and whether the guard refuses.
         let table = [
             (0, 0, false),
             (100, 100, false),

@@ -10,7 +10,7 @@ use crate::model::Knowledge;
 /// A replica that was invited and has not answered.
 #[derive(Clone, Debug)]
 pub struct Invited {
-    /// What it is called here.
+    /// Its name here.
     pub name: String,
     /// The secret that proves its first bundle.
     pub token: Token,

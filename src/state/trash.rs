@@ -14,7 +14,7 @@ use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 /// The number of a message in the trash, by which it is restored.
 pub type TrashKey = i64;
 
-/// Who removed a message.
+/// The one who removed a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// This replica.

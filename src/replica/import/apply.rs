@@ -119,7 +119,7 @@ impl Replica {
             Reception::Outlived => {
                 records.skip()?;
                 self.note(format!(
-                    "bundle {} of {} was made before {} began anew and is no longer needed; you can delete it",
+                    "bundle {} from {} was made before {} began anew and is no longer needed; you can delete it",
                     manifest.number, peer.name, peer.name
                 ));
                 Ok(ImportOutcome::NothingNew)

@@ -56,7 +56,7 @@ pub(super) struct IncomingMessages<'i> {
 }
 
 impl<'i> IncomingMessages<'i> {
-    /// Prepares for a bundle with so many messages, most of which are awaited.
+    /// Prepares for a bundle with so many messages. Most of them will be awaited.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,

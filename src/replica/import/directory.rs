@@ -72,7 +72,7 @@ impl Replica {
                 n => format!("; {n} files there are for others"),
             };
             if found.strange {
-                others += ", or by replicas that are not known here";
+                others += ", or from replicas that are not known here";
             }
             self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
         }

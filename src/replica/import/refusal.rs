@@ -39,10 +39,10 @@ impl Refusal {
             Self::Own => Error::rejected("this bundle was made by this replica itself")
                 .advise("import it on another machine"),
             Self::Twin => Error::rejected(
-                "this bundle was made with this replica's own key, by a copy of it or before its state was restored, and one \
-                 replica doesn't take bundles of its own",
+                "this bundle was made with this replica's own key, by a copy of it or before its state was restored, and a \
+                 replica doesn't take its own bundles",
             )
-            .advise(format!("what it holds comes by way of the peers; {APART}")),
+            .advise(format!("its contents come by way of the peers; {APART}")),
             Self::Stranger { id, name } => {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
@@ -66,7 +66,7 @@ impl Refusal {
 /// A dry run can't accept the answer to an invitation. Until the answer is accepted, nobody can tell what the bundle
 /// would bring.
 pub(super) fn first_of_invited(name: &str) -> Error {
-    Error::rejected(format!("this is the first bundle of {name}, which was invited"))
+    Error::rejected(format!("this is the first bundle from {name}, which was invited"))
         .advise("import it without --dry-run: the invitation is accepted by that")
 }
 
@@ -77,17 +77,17 @@ pub(in crate::replica) const APART: &str = "if a copy of this replica is in use 
 /// The sender first needs a full bundle from here.
 pub(super) fn needs_full(name: &str) -> Error {
     Error::new(ErrorKind::NotYet, format!("{name} doesn't know of removals that were purged here"))
-        .advise(format!("first import there what `mailsync export --to {name}` writes here"))
+        .advise(format!("write a bundle here with `mailsync export --to {name}`, and import it there first"))
 }
 
 /// The error for a replica that was rolled back.
 pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     match who {
         RolledBack::Me => Error::refused(format!(
-            "{name} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one"
+            "{name} knows of changes made here that this replica doesn't remember: the state here was put back to an earlier one"
         ))
         .advise(format!(
-            "run `mailsync doctor --new-identity` here, then export to {name}, and import here what {name} exports after that"
+            "run `mailsync doctor --new-identity` here, then export to {name}, and import here the next bundle from {name}"
         )),
         RolledBack::Sender => Error::refused(format!(
             "{name} has forgotten changes that it made: its state was put back to an earlier one"
@@ -106,18 +106,18 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
     let clock = if own.bits() > 0 { own } else { missing.newest() };
     let what = match manifest.follows {
         Some(before) => {
-            format!("bundle {} of {} follows its bundle {before}, which was not imported here", manifest.number, name)
+            format!("bundle {} from {} follows its bundle {before}, which was not imported here", manifest.number, name)
         }
         None => format!(
-            "bundle {} of {} starts from changes up to {} that are not known here: a bundle before it is missing",
+            "bundle {} from {} starts from changes up to {} that are not known here: a bundle before it is missing",
             manifest.number,
             name,
             since(clock.millis())
         ),
     };
     let first = match manifest.follows {
-        Some(before) => format!("import bundle {before} of {name} first"),
-        None => format!("import the bundles of {} before number {} first", name, manifest.number),
+        Some(before) => format!("import bundle {before} from {name} first"),
+        None => format!("import the bundles from {} before number {} first", name, manifest.number),
     };
     Error::new(ErrorKind::NotYet, what)
         .advise(format!("{first}, or give {name} a bundle from here and let it export again"))
@@ -146,7 +146,7 @@ impl From<bundle::Error> for Fault {
             // The bundle may be good.
             bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
-                Self::Here(Error::failed(format!("writing what the bundle holds: {error}")).advise(WRITING))
+                Self::Here(Error::failed(format!("writing the contents of the bundle: {error}")).advise(WRITING))
             }
             other => Self::Bundle(other),
         }
@@ -167,9 +167,9 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
             return Error::failed(format!("reading the bundle: {source}"))
-                .advise("check what it is read from, then run this again");
+                .advise("check the file or the pipe that it is read from, then run this again");
         }
-        bundle::Error::Empty => "export again; what wrote it failed before the first byte",
+        bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
         bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {

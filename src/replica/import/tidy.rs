@@ -66,7 +66,7 @@ impl Replica {
         }
         if removed > 0 {
             let bundles = plural(removed, "bundle");
-            self.note(format!("removed {bundles} of this replica that nobody needs any more"));
+            self.note(format!("removed {bundles} from this replica that nobody needs any more"));
         }
         Ok(())
     }

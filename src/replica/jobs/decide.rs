@@ -24,7 +24,7 @@ impl Replica {
         let standing = self.standing(&job)?;
         if job.state != JobState::Queued {
             let what = format!("cancelling job {}: it {}", job.id.short(), standing.words());
-            return Err(Error::failed(what).advise("what was started can't be taken back"));
+            return Err(Error::failed(what).advise("a job that was started can't be cancelled"));
         }
         if job.requester == me {
             if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
@@ -33,8 +33,12 @@ impl Replica {
         } else if job.target == me {
             self.conclude(&tx, &job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
         } else {
-            let what =
-                format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
+            let what = format!(
+                "cancelling job {}: {} has requested it, for {}",
+                job.id.short(),
+                standing.requester,
+                standing.target
+            );
             return Err(Error::failed(what).advise("cancel it on one of these"));
         }
         tx.record(self.now(), Action::JobsCancel, None, &job.id.to_string())?;
@@ -58,13 +62,13 @@ impl Replica {
         if !matches!(job.state, JobState::Failed | JobState::Interrupted | JobState::Rejected) {
             let advice = match standing.state {
                 JobState::Done | JobState::Cancelled => "ask for it anew with `mailsync uux`",
-                _ => "wait for what becomes of it",
+                _ => "wait until it has ended",
             };
             return Err(Error::failed(format!("{doing}: it {}", standing.words())).advise(advice));
         }
         let (line, request) = self.request_of(&job)?;
         if job.target != me && job.requester != me {
-            let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
+            let what = format!("{doing}: {} has requested it, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
         }
         if !self.has_attachment(&request.body) {

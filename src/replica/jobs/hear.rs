@@ -204,9 +204,9 @@ impl Replica {
     pub(in crate::replica) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
         if news.bad > 0 {
             let signed = if news.bad == 1 {
-                "was not signed by whom it concerns, and is"
+                "was not signed by the replica that may make it, and is"
             } else {
-                "were not signed by whom they concern, and are"
+                "were not signed by the replicas that may make them, and are"
             };
             self.note(format!("{} about jobs {signed} ignored", plural(news.bad, "statement")));
         }

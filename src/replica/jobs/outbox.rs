@@ -43,7 +43,7 @@ impl Replica {
         let head = head(&asked);
         if head.len() as u64 > BODY_BYTES {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
-                .advise("give less than 4 MiB of them; what is long belongs on standard input"));
+                .advise("give less than 4 MiB of them, and put long input on standard input"));
         }
         let body = self.seal_attachment(&[target.public_key, self.public_key()], |out| {
             let fail = |error: io::Error| {

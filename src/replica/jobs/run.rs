@@ -21,8 +21,8 @@ use crate::state::{Action, Job, StatementKind};
 const HANDOVER: Duration = Duration::from_secs(1);
 /// A command and its arguments are kept in the state up to this size, in bytes.
 const MOST_KEPT: usize = 64 << 10;
-/// After holding the lock for one turn, others get a break to take it. The break is longer than they sleep between two
-/// tries.
+/// A run of jobs holds the lock for one turn, then lets it go for one break, so that other commands can take it. The
+/// break is longer than they sleep between two tries.
 const TURN: Duration = Duration::from_secs(1);
 const BREAK: Duration = Duration::from_millis(60);
 
@@ -133,15 +133,15 @@ impl Replica {
         let forgotten = self.state.was_restored()? && !request.knows.contains(&self.state.incarnation()?);
         if forgotten && report.is_none() {
             let reason = format!(
-                "the state of {0} was moved, or put back to an earlier one, and what was asked for before {1} heard of that \
-                 may have been run already; `mailsync jobs retry` on {0} runs it",
+                "the state of {0} was moved, or put back to an earlier one; {1} asked for this job before it heard of that, \
+                 so the job may have been run already; `mailsync jobs retry` on {0} runs it",
                 self.config.name,
                 self.name_of(&job.requester)?
             );
             return settle(JobState::Interrupted, reason);
         }
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
-            return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
+            return settle(JobState::Cancelled, String::from("it was cancelled before it was started"));
         }
         // A job from a stranger is not even opened.
         let Some(peer) = self.state.peer_by_id(&job.requester)? else {
@@ -157,7 +157,7 @@ impl Replica {
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
             Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
-            Ok(_) => return settle(JobState::Rejected, String::from("its contents are not by its requester")),
+            Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
             Err(error) => {
                 return settle(
                     JobState::Rejected,

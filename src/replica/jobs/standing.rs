@@ -28,8 +28,8 @@ pub struct JobStanding {
     pub command: Option<Vec<String>>,
     /// Its state, as far as is known here.
     pub state: JobState,
-    /// Whether the requester has cancelled it and the target has not confirmed that.
-    pub withdrawn: bool,
+    /// Whether the requester has cancelled it and the target has yet to confirm that.
+    pub cancel_waits: bool,
     /// The peers to which it was sent, if the target has not reported yet.
     pub sent_to: Vec<String>,
     /// The exit status of its program.
@@ -80,7 +80,7 @@ impl Replica {
             made: job.made,
             command: job.asked.clone(),
             state: if gone { JobState::Cancelled } else { job.state },
-            withdrawn: cancel.is_some() && !gone && !job.state.is_final(),
+            cancel_waits: cancel.is_some() && !gone && !job.state.is_final(),
             sent_to,
             status: report.as_ref().and_then(|report| report.status),
             attempt: report.as_ref().map(|report| report.attempt),
@@ -116,7 +116,7 @@ impl Replica {
                 made: request.made,
                 command: Some(command),
                 state: JobState::Queued,
-                withdrawn: false,
+                cancel_waits: false,
                 sent_to: Vec::new(),
                 status: None,
                 attempt: None,
@@ -200,7 +200,9 @@ impl JobStanding {
     /// The standing, as the end of a sentence about the job.
     pub fn words(&self) -> String {
         match (self.state, self.status) {
-            (JobState::Queued, _) if self.withdrawn => String::from("is cancelled, unless it has been started already"),
+            (JobState::Queued, _) if self.cancel_waits => {
+                String::from("is cancelled, unless it has been started already")
+            }
             (JobState::Queued, _) if !self.sent_to.is_empty() => format!("was sent to {}", self.sent_to.join(", ")),
             (JobState::Queued, _) => String::from("is queued"),
             (JobState::Running, _) => String::from("is running"),

@@ -39,7 +39,7 @@ impl Replica {
             };
             if synced.insert(meta.device) {
                 self.world.disk.sync_file_system(dir).map_err(|error| {
-                    Error::io("making durable what was written to the file system of", dir, error)
+                    Error::io("making durable the files on the file system of", dir, error)
                         .advise("check the disk, then run this again")
                 })?;
             }
