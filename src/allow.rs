@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::beginning;
 
-/// How much of a text from a job a refusal shows, in characters.
+/// A refusal shows at most so many characters of a text from a job.
 const SHOWN: usize = 200;
 
-/// A rule of `config.toml`: who may have which command run, and with which arguments.
+/// A rule in `config.toml`: who may have which command run, and with which arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -17,8 +17,9 @@ pub struct Rule {
     pub command: String,
     /// The program and its leading arguments, run without a shell.
     pub exec: Vec<String>,
-    /// The arguments that a job may add, each any number of times and in any order: one that is exactly like this, or of the
-    /// kind that a name after `@` stands for (see [`ARG_KINDS`]). `@@` stands for an `@` at the beginning. Default: none.
+    /// The arguments that a job may add, each any number of times and in any order. An argument must be exactly like
+    /// one of these, or of the kind that `@` and a name stand for (see `ARG_KINDS`). `@@` stands for an `@` at the
+    /// beginning. Default: none.
     #[serde(default)]
     pub args: Vec<String>,
     /// The names of the peers that may ask for it. Default: none.
@@ -63,7 +64,7 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// Anything without control characters that doesn't begin with `-`.
+/// Any text without control characters that doesn't begin with `-`.
 fn is_text(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
@@ -103,10 +104,10 @@ impl Rule {
     }
 }
 
-/// The rule by which this may be run for this peer.
+/// Finds the rule by which this peer may have this command run.
 ///
 /// # Errors
-/// Why there is none.
+/// No rule allows it; the text says why.
 pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str) -> Result<&'r Rule, String> {
     let named: Vec<&Rule> = rules.iter().filter(|rule| rule.command == command).collect();
     if named.is_empty() {

@@ -1,15 +1,15 @@
-//! The configuration: a file that mailsync writes once, at `init`, and that is the user's from then on.
+//! The configuration: a file that mailsync writes once, at `init`. From then on it belongs to the user.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow::Rule;
+pub use crate::allow::Rule;
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 
-/// What `config.toml` says.
+/// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -24,10 +24,10 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
-    /// How many days what an import removed stays in the trash.
+    /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
-    /// How many days the history of what was done is kept.
+    /// How many days the history is kept.
     #[serde(default = "default_history_days")]
     pub history_days: u32,
     /// How many days jobs are kept after they are finished.
@@ -36,17 +36,17 @@ pub struct Config {
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
-    /// What is known of peers besides their keys, by name.
+    /// Further settings for peers, by their names.
     #[serde(default)]
     pub peer: BTreeMap<String, PeerConfig>,
 }
 
-/// What the configuration says of a peer.
+/// The settings for a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerConfig {
-    /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and writes
-    /// bundles to its standard output. Run without a shell.
+    /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and
+    /// writes bundles to its standard output. Run without a shell.
     pub call: Vec<String>,
 }
 
@@ -175,8 +175,8 @@ fn value(text: impl Serialize) -> String {
 /// Checks the name of a replica or a peer: it becomes a part of file names.
 ///
 /// # Errors
-/// It is empty, longer than 64 bytes, begins with `.` or `-`, or has a character that is not an ASCII letter, a digit, `.`,
-/// `_` or `-`.
+/// It is empty, longer than 64 bytes, begins with `.` or `-`, or has a character that is not an ASCII letter, a digit,
+/// `.`, `_` or `-`.
 pub fn check_name(name: &str) -> Result<()> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(fits) {

@@ -1,10 +1,10 @@
 //! After every step of every history a replica holds exactly what it knows: the join of all writes that its knowledge
 //! includes, however much of it was forgotten in between.
 //!
-//! The histories have two messages, two folders and two to four replicas, so that everything happens to the same few things.
-//! Every run tries some thousand; `MAILSYNC_FIRST_SEED` and `MAILSYNC_SEEDS` have others and more tried, best with
-//! `cargo test --release`. One that fails is printed with its seed and made as small as it can be. `MAILSYNC_DEPTH` has longer
-//! histories tried of those of which every one is.
+//! The histories have two messages, two folders and two to four replicas, so that everything happens to the same few
+//! things. Every run tries some thousand; `MAILSYNC_FIRST_SEED` and `MAILSYNC_SEEDS` have others and more tried, best
+//! with `cargo test --release`. One that fails is printed with its seed and made as small as it can be.
+//! `MAILSYNC_DEPTH` has longer histories tried of those of which every one is.
 
 use mailsync::model::Flag;
 
@@ -53,9 +53,9 @@ fn when_everything_happens_at_once_all_hold_what_they_know() {
     assert!(tally.restored > 0 && tally.joined > 0 && tally.parted > 0, "histories that test nothing: {tally:?}");
 }
 
-/// Replica 0 has removed a message, and forgotten that. Replica 1, restored from a backup of before, clears a flag of it and
-/// tells replica 2. The message goes when 1 hears of the removal, and its change of the flag would be in no horizon; then replica
-/// 0, whose clock is behind that change, gets the message again, with the flag.
+/// Replica 0 has removed a message, and forgotten that. Replica 1, restored from a backup of before, clears a flag of
+/// it and tells replica 2. The message goes when 1 hears of the removal, and its change of the flag would be in no
+/// horizon; then replica 0, whose clock is behind that change, gets the message again, with the flag.
 #[test]
 fn a_change_to_what_others_have_forgotten_is_remembered_until_all_know_of_it() {
     let mail = |flags: &str| OldMail { message: 0, folder: 0, flags: flags.bytes().map(Flag::Info).collect() };

@@ -1,5 +1,5 @@
-//! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`, through a
-//! real sshd on the loopback interface.
+//! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`,
+//! through a real sshd on the loopback interface.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -127,7 +127,8 @@ fn one_line_makes_both_ends_the_same() {
     assert_eq!(ran.stdout, b"");
     assert_eq!(laptop.mailbox().len(), 41);
     assert_eq!(laptop.mailbox(), server.mailbox());
-    // Both know now that the other has all: the next time next to nothing goes over the line, and nothing is left to do.
+    // Both know now that the other has all: the next time next to nothing goes over the line, and nothing is left to
+    // do.
     let bundle = laptop.ok(&["export", "--to", &server.name]).stdout;
     assert!(bundle.len() < 4096, "{} bytes", bundle.len());
     let again = run(Command::new("bash").arg("-c").arg(&line));

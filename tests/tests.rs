@@ -1,8 +1,8 @@
-//! All tests that run mailsync, through its binary or through its library, as one program: each file is a module, and its name
-//! says what it shows. `cargo test --test tests NAME` runs those whose file or test has NAME in its name.
+//! All tests that run mailsync, through its binary or through its library, as one program: each file is a module, and
+//! its name says what it shows. `cargo test --test tests NAME` runs those whose file or test has NAME in its name.
 //!
-//! None needs a process of its own. They run beside each other in one, so none may change what all its threads share: its
-//! environment, its working directory, its umask. What takes all processors takes turns.
+//! None needs a process of its own. They run beside each other in one, so none may change what all its threads share:
+//! its environment, its working directory, its umask. What takes all processors takes turns.
 
 // A table of cases, or the steps of a person, are read line by line however many they are.
 #![allow(clippy::too_many_lines)]

@@ -1,6 +1,6 @@
-//! Statements about jobs: a request by the replica that wants something run, a report by the one that is to run it, or the
-//! withdrawal of a request. Each is signed by whoever says it, and holds the key with which to check that: so any replica
-//! that passes it on can tell who said it, and none can change it.
+//! Statements about jobs. The replica that wants something run makes a request, and may make a cancel; the replica that
+//! is to run it makes reports. Each statement is signed by its maker, and holds the key to check that with. So any
+//! replica that passes it on can tell who made it, and none can change it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl JobId {
         Self(id)
     }
 
-    /// As many digits as people need to tell a replica's jobs from each other.
+    /// The first digits: enough for people to tell a replica's jobs apart.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
@@ -54,30 +54,31 @@ impl FromStr for JobId {
 
 crate::model::serde_as_text!(JobId);
 
-/// Something that travels with the messages, by its digest, and that is encrypted.
+/// A reference to an attachment: an encrypted file that travels with the messages, named by its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sealed {
+pub struct AttachmentRef {
     /// The SHA-256 of the encrypted bytes.
     pub digest: Digest,
-    /// How many they are.
+    /// The number of these bytes.
     pub bytes: u64,
 }
 
-/// A replica wants a command to be run by another.
+/// A request: a replica wants another one to run a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Who wants it, and has signed this.
+    /// The replica that wants it, and has signed this.
     pub requester: ReplicaId,
-    /// Who is to run it.
+    /// The replica that is to run it.
     pub target: ReplicaId,
     /// When it was asked for: milliseconds since 1970 UTC.
     pub made: u64,
     /// Command, arguments and standard input, for the target's and the requester's eyes only.
-    pub body: Sealed,
-    /// Incarnations of which the requester knew something then: a target that begins a new one after it has lost its memory
-    /// can tell by that whether this was asked for later. At most [`limits::JOB_INCARNATIONS`], ascending.
+    pub body: AttachmentRef,
+    /// Incarnations about which the requester knew something then. They tell a target that has lost its memory and
+    /// begun a new incarnation whether the request was made after that. At most [`limits::JOB_INCARNATIONS`],
+    /// ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub knows: Vec<Incarnation>,
     /// The job that this one repeats.
@@ -85,52 +86,52 @@ pub struct Request {
     pub repeats: Option<JobId>,
 }
 
-/// The requester wants the job no more.
+/// A cancel: the requester no longer wants the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
     /// The job.
     pub job: JobId,
-    /// When that was said: milliseconds since 1970 UTC.
+    /// When the statement was made: milliseconds since 1970 UTC.
     pub made: u64,
 }
 
-/// The target tells what has become of the job.
+/// A report: the target tells the state of the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// The job.
     pub job: JobId,
-    /// The attempt that is told of, from 1.
+    /// The attempt that it is about, from 1.
     pub attempt: u32,
-    /// When that was said: milliseconds since 1970 UTC.
+    /// When the statement was made: milliseconds since 1970 UTC.
     pub at: u64,
-    /// How the job stands.
+    /// The state of the job.
     pub state: JobState,
     /// The program's exit status, if it has ended with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<i32>,
     /// The reason, the times and the output, for the target's and the requester's eyes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Sealed>,
+    pub result: Option<AttachmentRef>,
 }
 
 impl Report {
-    /// Its rank among the target's reports on this job.
+    /// The report's rank among all reports of the target on this job.
     pub fn rank(&self) -> ReportRank {
         ReportRank { attempt: self.attempt, state: self.state, at: self.at }
     }
 }
 
-/// What is said about a job.
+/// A statement about a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Statement {
-    /// It is wanted.
+    /// Its requester wants it.
     Request(Request),
-    /// It is no more wanted.
+    /// Its requester no longer wants it.
     Cancel(Cancel),
-    /// What has become of it.
+    /// Its target tells its state.
     Report(Report),
 }
 
@@ -138,8 +139,8 @@ pub enum Statement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobLine {
-    /// The stamp by which an export decides whether a delta holds it, as for an entry's registers. It is not signed, since it
-    /// tells nothing about the job.
+    /// The stamp by which an export decides whether a delta holds it, as for an entry's registers. It is not signed,
+    /// since it says nothing about the job.
     pub stamp: Stamp,
     /// The statement in JSON; the signature is over these very bytes.
     pub signed: String,
@@ -155,7 +156,7 @@ impl JobLine {
         Ok(Self { stamp, signed, signature })
     }
 
-    /// Reads a line, without its newline. Nothing is checked but its form.
+    /// Reads a line, without its newline. Only its form is checked.
     pub fn decode(line: &[u8]) -> Result<Self, Error> {
         if line.len() as u64 > limits::JOB_LINE_BYTES {
             return Err(Error::TooLarge { what: "a line of jobs.jsonl", limit: limits::JOB_LINE_BYTES });
@@ -168,10 +169,11 @@ impl JobLine {
         serde_json::to_vec(self).expect("a line has a JSON form")
     }
 
-    /// What is said, and the key of whoever has said it: for a request that of the requester which it names.
+    /// Checks the signature. Gives the statement and the key of its maker; a request must be signed by the requester
+    /// that it names.
     ///
     /// # Errors
-    /// It is no statement, or the signature doesn't hold.
+    /// The line is no statement, or the signature doesn't hold.
     pub fn verify(&self) -> Result<(Statement, PublicKey), Error> {
         let statement = self.statement()?;
         let signature = Signature::from_armor_for(JOB_NAMESPACE, self.signature.as_bytes())?;
@@ -185,12 +187,12 @@ impl JobLine {
         Ok((statement, signer))
     }
 
-    /// What is said, of a line whose signature was checked before.
+    /// Gives the statement without a check, for a line whose signature was checked before.
     pub fn statement(&self) -> Result<Statement, Error> {
         serde_json::from_str(&self.signed).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// The key that the signature says it is by.
+    /// The key that the signature names as its maker's.
     pub fn signer(&self) -> Result<PublicKey, Error> {
         Ok(Signature::from_armor_for(JOB_NAMESPACE, self.signature.as_bytes())?.signer())
     }
@@ -210,7 +212,7 @@ mod tests {
             requester: key().public_key().id(),
             target: ReplicaId::from_bytes([7; 32]),
             made: 5,
-            body: Sealed { digest: Digest::of(b"x"), bytes: 1 },
+            body: AttachmentRef { digest: Digest::of(b"x"), bytes: 1 },
             knows: vec![stamp(0).incarnation],
             repeats: None,
         }

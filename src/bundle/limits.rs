@@ -1,5 +1,5 @@
-//! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer refuses to
-//! go above them, too.
+//! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer
+//! refuses to go above them, too.
 
 /// The size of `manifest.json`, in bytes.
 pub const MANIFEST_BYTES: u64 = 32 << 20;
@@ -23,10 +23,10 @@ pub const JOB_LINE_BYTES: u64 = 16 << 10;
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 
-/// How many incarnations a request names.
+/// The number of incarnations that a request names.
 pub const JOB_INCARNATIONS: usize = 256;
 
-/// The size of the header of something that is sealed, in bytes: age reads all of it before anything is known to be right.
+/// The size of an encrypted file's header, in bytes. age reads all of it before anything is known to be right.
 pub const SEALED_HEADER_BYTES: u64 = 8 << 10;
 
 /// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
@@ -35,7 +35,8 @@ pub const WINDOW_LOG: u32 = 27;
 /// The base-two logarithm of the largest zstd window that a writer chooses unless told otherwise.
 pub const DEFAULT_WINDOW_LOG: u32 = 26;
 
-/// The zero bytes after the archive's end marker that are read over, for writers that pad archives to whole records.
+/// The number of zero bytes that a reader skips after the archive's end marker, since some writers pad archives to
+/// whole records.
 pub const PADDING_BYTES: u64 = 1 << 20;
 
 /// The length of a replica's name, in bytes.

@@ -1,4 +1,4 @@
-//! The manifest: what a bundle says of itself, and what its signature covers.
+//! The manifest: a bundle's statements about itself. Its signature covers them.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{Error, Invitation, ReplicaId, limits};
 use crate::model::{Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 use crate::text::beginning;
 
-/// What the manifest's `format` says.
+/// The value of the manifest's `format`.
 pub const FORMAT: &str = "mailsync-bundle";
 
 /// The version of the format that is read and written here.
@@ -21,18 +21,19 @@ const FEATURES: &[&str] = &[];
 /// A clock this many milliseconds ahead, or more, is reported as far in the future.
 const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 
-/// What a bundle says of itself. The field names are those of `manifest.json`; `bundle-format.md` tells more of each.
+/// A bundle's statements about itself. The field names are those of `manifest.json`; `bundle-format.md` tells more
+/// about each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Whether the bundle starts from nothing or from a base.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// Counts the sender's bundles, upwards, within its incarnation.
     pub number: u64,
     /// When the bundle was made: milliseconds since 1970 UTC. For people; nothing is decided by it.
     pub made: u64,
-    /// Who made it.
+    /// The replica that made it.
     pub sender: Sender,
-    /// Whom it is for; `None` for any peer.
+    /// The replica that it is for; `None` for any peer.
     #[serde(default)]
     pub recipient: Option<ReplicaId>,
     /// For a replica that is not known yet: the invitation by which it becomes known.
@@ -41,8 +42,8 @@ pub struct Manifest {
     /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
-    /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided by
-    /// it.
+    /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided
+    /// by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<u64>,
     /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
@@ -68,13 +69,13 @@ pub struct Manifest {
     pub jobs: Option<Part>,
 }
 
-/// Where a bundle starts from.
+/// The point from which a bundle starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// From nothing: it holds every entry that its sender knows of.
+pub enum BundleKind {
+    /// It starts from nothing, and holds every entry that its sender knows.
     Full,
-    /// From the base: it holds what changed since.
+    /// It starts from the base, and holds the changes since.
     Delta,
 }
 
@@ -83,14 +84,14 @@ pub enum Kind {
 pub struct Sender {
     /// The fingerprint of the key that signed the bundle.
     pub id: ReplicaId,
-    /// What the replica calls itself: 1 to [`limits::NAME_BYTES`] bytes, no control characters. Peers may know it by
-    /// another name.
+    /// The replica's own name for itself: 1 to [`limits::NAME_BYTES`] bytes, no control characters. Peers may know it
+    /// by another name.
     pub name: String,
     /// Its incarnation when the bundle was made.
     pub incarnation: Incarnation,
 }
 
-/// How much a bundle holds.
+/// The numbers of things that a bundle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Folder records.
@@ -113,7 +114,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The part that consists of these bytes.
+    /// Describes the member that consists of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
     }
@@ -142,12 +143,12 @@ struct Written<'a> {
 }
 
 impl Manifest {
-    /// What the model concludes from.
+    /// The head, from which the model draws its conclusions.
     pub fn head(&self) -> Head {
         Head {
             incarnation: self.sender.incarnation,
             number: self.number,
-            full: self.kind == Kind::Full,
+            full: self.kind == BundleKind::Full,
             base: self.base.clone(),
             tip: self.tip.clone(),
             horizon: self.horizon.clone(),
@@ -155,13 +156,13 @@ impl Manifest {
         }
     }
 
-    /// Whether the clock of the sender, or of a machine behind it, is more than a day ahead of `now` (milliseconds since 1970
-    /// UTC): a mistake that people should hear of.
+    /// Whether the clock of the sender, or of a machine behind it, is more than a day ahead of `now` (milliseconds
+    /// since 1970 UTC): a mistake that people should hear of.
     pub fn sender_clock_ahead(&self, now: u64) -> bool {
         self.tip.newest().millis() > now.saturating_add(FAR_FUTURE)
     }
 
-    /// The bytes of `manifest.json`, which are what is signed.
+    /// The bytes of `manifest.json`. The signature is made over them.
     pub fn to_json(&self) -> Vec<u8> {
         let written = Written { format: FORMAT, version: VERSION, features: FEATURES, manifest: self };
         let mut json = serde_json::to_vec_pretty(&written).expect("every field has a JSON form");
@@ -198,7 +199,7 @@ impl Manifest {
         if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
             return Err("the sender's name is empty, too long or not printable");
         }
-        if self.kind == Kind::Full && !self.base.is_empty() {
+        if self.kind == BundleKind::Full && !self.base.is_empty() {
             return Err("a full bundle has a base");
         }
         if !self.issued.is_sorted_by(|a, b| a < b) {

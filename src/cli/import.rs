@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::args::{Import, dry_run, mass_delete};
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
+use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::runs::{Runs, run_jobs};
 use super::target::refuse_terminal;
 use super::view::{complain_of, imported_json, tell, worst};
 use super::{source, target};
 
-pub fn run(context: &Context, args: Import) -> Outcome {
+pub fn run(context: &Context, args: Import) -> CommandResult {
     if args.reply {
         refuse_terminal()?;
     }
@@ -28,8 +28,8 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
     let mut stdin = source::stdin();
     if bundles.iter().any(|bundle| source::is_standard(bundle)) {
-        // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
-        // and must not take the lock from it before there is something to import.
+        // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the
+        // first, and must not take the lock from it before there is something to import.
         stdin.fill_buf().map_err(|error| Error::failed(format!("reading standard input: {error}")))?;
     }
     let replica = context.write()?;
@@ -48,7 +48,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         }
     }
     // An import that did not get through may have brought jobs all the same.
-    let jobs = if args.no_jobs || args.dry_run { Runs::default() } else { run_jobs(context, &replica) };
+    let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
     if context.out.json() {
         let document = json!({
             "jobs": jobs.json(),
@@ -68,7 +68,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         context.say_notes(&replica);
         context.out.say(&exported);
     }
-    // Whatever went wrong with jobs, the mail is through.
+    // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
     match worst(&all) {
         Some(kind) => Err(Failure::Said(kind)),

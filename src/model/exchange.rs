@@ -1,11 +1,11 @@
-//! What a replica concludes from a bundle's head: whether it may be applied, what its sender has, and whether somebody's past
-//! was rolled back.
+//! Conclusions from a bundle's head: whether the bundle may be applied, what its sender has, and whether a replica was
+//! rolled back.
 
 use std::collections::BTreeMap;
 
 use super::{Clock, Entry, Incarnation, Knowledge, Stamp};
 
-/// What a bundle says of itself and its sender, as far as the model is concerned.
+/// The statements of a bundle about itself and its sender that the model needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The sender's incarnation.
@@ -24,7 +24,7 @@ pub struct Head {
     pub issued: Vec<Clock>,
 }
 
-/// What a peer is known to have.
+/// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The incarnation and number of its newest bundle.
@@ -33,7 +33,7 @@ pub struct Standing {
     pub shown: Option<Knowledge>,
 }
 
-/// Whose state was put back to an earlier one in place, so that it may issue the same stamps twice.
+/// The replica whose state was put back to an earlier one in place, so that it may issue the same stamps twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolledBack {
     /// The importing replica's own.
@@ -42,19 +42,19 @@ pub enum RolledBack {
     Sender,
 }
 
-/// What to do with a bundle.
+/// The decision about a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// It can be applied.
     Apply,
-    /// Something that came before it is missing: its base names these incarnations up to clocks that are not known here.
+    /// An earlier bundle is missing: the base names these incarnations up to clocks that are not known here.
     NotYet(Knowledge),
-    /// Its sender doesn't know of removals that have been purged here; it first needs a full bundle from here.
+    /// The sender doesn't know of removals that have been purged here. It first needs a full bundle from here.
     NeedsFull,
 }
 
-/// Whether a bundle is the newest from its sender, so that it tells what the sender has now. Within one incarnation that is
-/// the one with the highest number, between two incarnations the one received last; no wall clock is trusted for it.
+/// Whether a bundle is the newest from its sender, and so tells what the sender has. Within one incarnation the highest
+/// number is the newest; between two incarnations, the bundle that was received last. No wall clock is trusted here.
 pub fn is_newest(standing: &Standing, head: &Head) -> bool {
     standing.newest.is_none_or(|(incarnation, number)| incarnation != head.incarnation || head.number >= number)
 }
@@ -64,8 +64,8 @@ pub fn is_newest(standing: &Standing, head: &Head) -> bool {
 /// `me` is the importing replica's incarnation and `issued_here` tells whether it has issued a stamp with that clock.
 ///
 /// # Errors
-/// One of three signs shows that a state was rolled back in place. Then nothing may be written, the sender's standing
-/// included.
+/// One of three signs shows that a state was rolled back in place. Then nothing may be written, not even the sender's
+/// standing.
 pub fn judge(
     me: Incarnation,
     issued_here: impl Fn(Clock) -> bool,
@@ -97,8 +97,8 @@ pub fn judge(
     Ok(Judgement::Apply)
 }
 
-/// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.
-/// Empty means a full bundle.
+/// The base for a bundle to a peer that has shown `shown`. An empty base means a full bundle. No delta can start from a
+/// base that doesn't cover the horizon.
 pub fn export_base(shown: Knowledge, horizon: &Knowledge) -> Knowledge {
     if shown.includes(horizon) { shown } else { Knowledge::new() }
 }
@@ -110,8 +110,8 @@ pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) 
     !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
 }
 
-/// How a replica whose state was rolled back in place stamps anew what it has stamped since `last`, the newest of its
-/// stamps that is known to have been issued once only.
+/// New stamps for a replica whose state was rolled back in place. They replace the stamps issued since `last`, the
+/// newest stamp that is known to have been issued only once.
 #[derive(Clone, Debug)]
 pub struct Restamping {
     old: Incarnation,
@@ -119,8 +119,8 @@ pub struct Restamping {
 }
 
 impl Restamping {
-    /// Plans new stamps, of the incarnation `new` and above everything in `knowledge`, for those clocks in `issued` that are
-    /// above `last`. `None` when the clock is used up.
+    /// Plans new stamps for the clocks in `issued` that are above `last`. They belong to the incarnation `new` and are
+    /// above everything in `knowledge`. `None` when the clock is used up.
     pub fn plan(
         old: Incarnation,
         new: Incarnation,
@@ -137,13 +137,13 @@ impl Restamping {
         Some(Self { old, anew })
     }
 
-    /// The stamp that takes the place of this one; most stay as they are.
+    /// The stamp that replaces this one. Most stamps stay as they are.
     pub fn anew(&self, stamp: Stamp) -> Stamp {
         let replaced = (stamp.incarnation == self.old).then(|| self.anew.get(&stamp.clock)).flatten();
         replaced.copied().unwrap_or(stamp)
     }
 
-    /// The clocks that the new incarnation has issued by this, ascending.
+    /// The clocks that the new incarnation issues by this plan, ascending.
     pub fn issued(&self) -> impl Iterator<Item = Clock> + '_ {
         self.anew.values().map(|stamp| stamp.clock)
     }

@@ -1,8 +1,8 @@
 //! The replication model: stamps, knowledge, folder names, flags, entries, how two states of an entry merge, and what a
 //! replica concludes from a bundle's head.
 //!
-//! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in as
-//! arguments. So the same code is run by the replica on disk and by the simulations in the tests.
+//! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in
+//! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
 mod digest;
 mod entry;

@@ -1,4 +1,4 @@
-//! Changes to the state, and what follows from them on disk once they are durable.
+//! Transactions: changes to the state, and the work on disk that follows once they are durable.
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::Digest;
 use crate::state::{self, JobKey};
 
-/// Changes to the state that are made together or not at all: dropped without a commit, they are undone, and nothing follows
-/// from them. Whoever changes something within one takes it as a parameter.
+/// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
+/// nothing follows. A function that changes something within a transaction takes it as a parameter.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Transaction<'r> {
@@ -34,14 +34,14 @@ impl<'r> Deref for Transaction<'r> {
 }
 
 impl Transaction<'_> {
-    /// Records that a job no longer needs this attachment. Unless another job does, its file is removed after the commit; a
-    /// purge sweeps the file if a crash comes between.
+    /// Records that a job no longer needs this attachment. Unless another job does, its file is removed after the
+    /// commit; a purge sweeps the file if a crash comes between.
     pub(super) fn drop_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
         self.unneeded.borrow_mut().push(*digest);
         self.remove_attachment(job, digest)
     }
 
-    /// Makes the changes durable, then does what follows from them.
+    /// Makes the changes durable, then does the work that follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.

@@ -1,10 +1,10 @@
-//! Jobs: the statements about them, how they stand by these, and their attachments.
+//! Jobs: the statements about them, the states that follow from these, and their attachments.
 
 use rusqlite::{OptionalExtension, Row};
 
 use super::codec::{clock_from, damaged};
 use super::{State, Transaction};
-use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
+use crate::bundle::{AttachmentRef, JobId, JobLine, ReplicaId, Request};
 use crate::error::Result;
 use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
 
@@ -12,33 +12,33 @@ use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey(i64);
 
-/// What is recorded of a job. Times are milliseconds since 1970 UTC.
+/// The record of a job. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its number.
     pub key: JobKey,
     /// Its id.
     pub id: JobId,
-    /// Who wants it.
+    /// The replica that wants it run.
     pub requester: ReplicaId,
-    /// Who is to run it.
+    /// The replica that is to run it.
     pub target: ReplicaId,
     /// When it was asked for.
     pub made: u64,
-    /// How it stands.
+    /// Its state.
     pub state: JobState,
-    /// Since when that is final.
+    /// When it became final, if its state is final.
     pub final_since: Option<u64>,
-    /// The command and its arguments, where they are known.
+    /// The command and its arguments, if they are known.
     pub asked: Option<Vec<String>>,
 }
 
-/// What kind of statement it is.
+/// A kind of statement about a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatementKind {
     /// The request.
     Request = 0,
-    /// Its withdrawal.
+    /// The cancel.
     Cancel = 1,
     /// The report that counts.
     Report = 2,
@@ -49,7 +49,7 @@ pub enum StatementKind {
 pub struct StoredStatement {
     /// The job.
     pub job: JobKey,
-    /// What kind of statement it is.
+    /// A kind of statement about a job.
     pub kind: StatementKind,
     /// The statement as it travels.
     pub line: JobLine,
@@ -119,8 +119,8 @@ impl State {
         Ok(jobs)
     }
 
-    /// The next jobs in the order in which they were asked for, after the one that was asked for at that time and has that
-    /// number.
+    /// The next jobs in the order in which they were asked for, after the one that was asked for at that time and has
+    /// that number.
     pub fn job_batch(&self, after: Option<(u64, JobKey)>, limit: u32) -> Result<Vec<Job>> {
         let (made, key) = place_in_order(after);
         self.jobs_where("(made, key) > (?, ?) ORDER BY made, key LIMIT ?", (made, key, limit))
@@ -136,7 +136,7 @@ impl State {
         Ok(self.jobs_where("key = ?", [key.0])?.pop())
     }
 
-    /// The oldest job for this target that stands so, and comes after `after` in that order.
+    /// The oldest job for this target that has this state and comes after `after`.
     pub fn next_job_for(
         &self,
         target: &ReplicaId,
@@ -151,7 +151,7 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    /// How many jobs stand so, of those that this replica asked for or is asked for, and that no other job repeats.
+    /// The number of jobs in this state that this replica has requested or is to run, and that no other job repeats.
     pub fn count_jobs(&self, replica: &ReplicaId, state: JobState) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
             "SELECT COUNT(*) FROM job j WHERE state = ?1 AND (target = ?2 OR requester = ?2)
@@ -161,12 +161,12 @@ impl State {
         Ok(count.cast_unsigned())
     }
 
-    /// Whether this is a job of this replica's that was purged.
+    /// Whether this job belonged to this replica and was purged.
     pub fn was_finished(&self, id: &JobId) -> Result<bool> {
         Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
     }
 
-    /// The statements about a job.
+    /// The statement of this kind about a job.
     pub fn statement(&self, job: JobKey, kind: StatementKind) -> Result<Option<JobLine>> {
         let mut query = self.conn.prepare_cached(
             "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE job = ? AND kind = ?",
@@ -187,7 +187,7 @@ impl State {
         Ok(stamps)
     }
 
-    /// Lists the statements that are not covered by `base` in a temporary table, by their job.
+    /// Lists the statements that `base` doesn't cover in a temporary table, by their job.
     fn list_said_since(&self, base: &Knowledge) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS said (id BLOB, job INTEGER, kind INTEGER, PRIMARY KEY (id, kind)) WITHOUT ROWID;
@@ -206,7 +206,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
+    /// Gives every statement that `base` doesn't cover, by job id. The request of each job comes first.
     pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(StoredStatement) -> Result<()>) -> Result<()> {
         self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached(
@@ -220,7 +220,7 @@ impl State {
         Ok(())
     }
 
-    /// How many jobs have something that is not covered by `base`.
+    /// The number of jobs with a statement that `base` doesn't cover.
     pub fn count_jobs_since(&self, base: &Knowledge) -> Result<u64> {
         self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached("SELECT COUNT(DISTINCT job) FROM temp.said")?;
@@ -245,7 +245,7 @@ impl State {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
     }
 
-    /// Whether this attachment of a job is here, with the size that the job names.
+    /// Whether this attachment of the job is here, with the size that the job names.
     pub fn is_attachment_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
         Ok(query.exists((digest.0, job.0))?)
@@ -288,7 +288,7 @@ impl Transaction<'_> {
         Ok(JobKey(self.conn.last_insert_rowid()))
     }
 
-    /// Records how a job stands; if that is final, since when (milliseconds since 1970 UTC).
+    /// Records the state of a job. A final state gets the time `now` (milliseconds since 1970 UTC).
     pub fn set_job_state(&self, key: JobKey, state: JobState, now: u64) -> Result<()> {
         let since = state.is_final().then_some(now.cast_signed());
         self.conn.prepare_cached("UPDATE job SET state = ?, final_since = ? WHERE key = ?")?.execute((
@@ -299,7 +299,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a job asks for.
+    /// Records the command and the arguments of a job.
     pub fn set_job_asked(&self, key: JobKey, asked: &[String]) -> Result<()> {
         let asked = serde_json::to_string(asked).expect("strings have a JSON form");
         self.conn.prepare_cached("UPDATE job SET asked = ? WHERE key = ?")?.execute((asked, key.0))?;
@@ -337,18 +337,18 @@ impl Transaction<'_> {
     }
 
     /// Records that a job needs this attachment, and whether it is here.
-    pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+    pub fn need_attachment(&self, job: JobKey, attachment: &AttachmentRef, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
                  ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
             )?
-            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
+            .execute((attachment.digest.0, job.0, attachment.bytes.cast_signed(), here))?;
         Ok(())
     }
 
-    /// Records that an attachment of this size has come. Jobs that name it with another size need something that doesn't
-    /// exist, and are no longer waiting for it. Returns whether any job needs it.
+    /// Records that an attachment of this size has come. A job that names it with another size needs something that
+    /// doesn't exist, and no longer waits for it. Returns whether any job needs it.
     pub fn attachment_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
         self.conn
             .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?

@@ -1,4 +1,4 @@
-//! What this replica knows and has forgotten, and the stamps that it has issued.
+//! The replica's knowledge, its horizon, and the stamps that it has issued.
 
 use super::codec::clock_from;
 use super::{State, Transaction};
@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp};
 
 impl State {
-    /// What this replica knows.
+    /// This replica's knowledge.
     pub fn knowledge(&self) -> Result<Knowledge> {
         self.knowledge_column("SELECT incarnation, known FROM knowledge WHERE known > 0")
     }
 
-    /// The knowledge of all removals that were purged.
+    /// The horizon: the knowledge of all removals that were purged.
     pub fn horizon(&self) -> Result<Knowledge> {
         self.knowledge_column("SELECT incarnation, horizon FROM knowledge WHERE horizon > 0")
     }
@@ -41,7 +41,7 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Records what this replica knows.
+    /// Records this replica's knowledge.
     pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
         self.conn.execute("UPDATE knowledge SET known = 0", [])?;
         let mut statement = self.conn.prepare_cached(
@@ -54,7 +54,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records which removals were purged.
+    /// Records the horizon.
     pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
         let mut statement = self.conn.prepare_cached(
             "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, 0, ?)
@@ -69,7 +69,7 @@ impl Transaction<'_> {
     /// Issues a stamp for changes made at `now` (milliseconds since 1970 UTC), above everything known.
     ///
     /// # Errors
-    /// The clock is used up: a peer's is wrong by thousands of years.
+    /// The clock is used up, as a peer's clock is wrong by thousands of years.
     pub fn issue(&self, now: u64) -> Result<Stamp> {
         let mut knowledge = self.knowledge()?;
         let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Peers: who they are and what they have shown to have.
+//! Peers: their names and keys, and their standings.
 
 use rusqlite::Row;
 
@@ -13,30 +13,31 @@ use crate::model::{Digest, Incarnation, Knowledge, Standing};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(i64);
 
-/// What is recorded of a peer. Times are milliseconds since 1970 UTC.
+/// The record of a peer. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its number.
     pub key: PeerKey,
     /// The fingerprint of its public key.
     pub id: ReplicaId,
-    /// The name by which it is known here.
+    /// Its name here.
     pub name: String,
     /// Its public key.
     pub public_key: PublicKey,
     /// When it was made known.
     pub added: u64,
-    /// When a bundle of it was last imported.
+    /// When a bundle from it was last imported.
     pub last_heard: Option<u64>,
     /// When a bundle for it was last written.
     pub last_sent: Option<u64>,
-    /// What its bundles have shown.
+    /// Its standing, as its bundles have shown it.
     pub standing: Standing,
     /// The tip of the last bundle written for it.
     pub sent: Option<Knowledge>,
     /// That bundle's number.
     pub sent_number: Option<u64>,
-    /// Whether its state digest differed from the one here at equal knowledge: the next bundle for it is a full one.
+    /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
+    /// one.
     pub suspect: bool,
     /// The token of its invitation to this replica, as long as it has not shown to know this replica.
     pub token: Option<Token>,
@@ -148,7 +149,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records when a peer was heard of.
+    /// Records when a peer was last heard of.
     pub fn set_heard(&self, key: PeerKey, now: u64) -> Result<()> {
         self.conn
             .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
@@ -183,7 +184,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records the token by which a peer invited this replica, or that the peer knows this replica now.
+    /// Records the token by which a peer invited this replica; `None` once the peer knows this replica.
     pub fn set_peer_token(&self, key: PeerKey, token: Option<Token>) -> Result<()> {
         self.conn
             .prepare_cached("UPDATE peer SET token = ? WHERE key = ?")?
@@ -191,7 +192,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a peer has that was not heard of yet: what its invitation holds.
+    /// Records the knowledge of a peer that was not heard of yet: the tip of its invitation.
     pub fn set_shown(&self, key: PeerKey, shown: &Knowledge) -> Result<()> {
         self.conn.prepare_cached("UPDATE peer SET shown = ? WHERE key = ?")?.execute((json(shown), key.0))?;
         Ok(())

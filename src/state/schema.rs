@@ -1,4 +1,4 @@
-//! The tables, and what was done to them from version to version.
+//! The tables, and their changes from version to version.
 
 use rusqlite::Connection;
 
@@ -6,10 +6,10 @@ use rusqlite::Connection;
 pub const VERSION: i64 = 2;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
-/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
-/// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
-/// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see
+/// `pending`). A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to
+/// know it. `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found
+/// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;
@@ -66,10 +66,10 @@ CREATE TABLE history (
 ) STRICT;
 ";
 
-/// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
-/// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
-/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers this
-/// replica's jobs when everything else of them was purged: none is ever taken for new.
+/// Version 2 adds jobs. `statement` has the statements about them, in the form that was signed; `job` has their
+/// consequences, for the queries. `asked` is command and arguments, which only requester and target know. `blob` has
+/// the attachments that requests and reports name by digest, and `here` says whether one is on this machine.
+/// `finished_job` remembers the ids of this replica's purged jobs, so that none is ever taken for new.
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
@@ -102,7 +102,7 @@ pub fn create(conn: &Connection) -> rusqlite::Result<()> {
 pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let migrated = (|| {
-        // Another process may have been faster.
+        // Another process may have migrated it already.
         let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if now == from {
             conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;

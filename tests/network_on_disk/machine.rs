@@ -108,8 +108,8 @@ impl Machine {
         Replica::open(&self.home, self.world(0, Box::new(RealDisk)), Access::Read).unwrap()
     }
 
-    /// Now that it is a replica: how its folders become directories, and what is run for others. Messages in the trash are
-    /// kept for no day longer than they must on every other machine.
+    /// Now that it is a replica: how its folders become directories, and what is run for others. Messages in the trash
+    /// are kept for no day longer than they must on every other machine.
     pub fn begun(&mut self, keeps_trash: bool, requesters: &[String]) {
         let config = Config::read(&self.home.config_file()).unwrap();
         self.layout = Some(config.layout());
@@ -214,8 +214,8 @@ impl Machine {
         all
     }
 
-    /// Lets so much time pass that what changed lies well before the next scan: each directory that changed gets a time of
-    /// its own, long ago.
+    /// Lets so much time pass that what changed lies well before the next scan: each directory that changed gets a time
+    /// of its own, long ago.
     pub fn settle(&self, ticks: &mut u64) {
         let ours = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
         for item in WalkDir::new(self.mail_root()).sort_by_file_name().into_iter().map(std::result::Result::unwrap) {

@@ -1,8 +1,8 @@
 //! Networks of replicas on real directories, driven through the library, and random histories of what happens to them.
 //!
 //! A [`Network`] moves bundle files between replicas the way people with memory sticks do: some get lost, some are read
-//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own before each
-//! scan, so that a history always ends the same way and no scan has to wait.
+//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own
+//! before each scan, so that a history always ends the same way and no scan has to wait.
 
 mod history;
 mod machine;
@@ -19,8 +19,8 @@ use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{
-    Access, Contents, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
-    Replica, ScanOptions, ScanReport,
+    Access, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
+    MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -188,7 +188,7 @@ impl Network {
         let inviter = known.first().copied().filter(|_| beginning.invited);
         let replica = if let Some(inviter) = inviter {
             let file = self.dir.path().join(format!("invitation of {name}"));
-            let contents = if beginning.with_messages { Contents::Included } else { Contents::LeftOut };
+            let contents = if beginning.with_messages { MessageContents::Included } else { MessageContents::LeftOut };
             let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
@@ -377,8 +377,8 @@ impl Network {
         self.neighbours[at].iter().copied().filter(|&other| other < self.machines.len()).collect()
     }
 
-    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other. One that
-    /// was invited and has not answered is not known yet.
+    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other.
+    /// One that was invited and has not answered is not known yet.
     fn part(&mut self, at: usize, neighbour: usize, both: bool) -> Result<()> {
         let Some(other) = choose(self.neighbours_of(at).iter(), neighbour) else { return Ok(()) };
         let known = |me: usize, peer: usize| {

@@ -403,8 +403,8 @@ impl Replica {
         }
     }
 
-    /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued once
-    /// only; what was stamped since is stamped anew.
+    /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued
+    /// once only; what was stamped since is stamped anew.
     pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
         let old = std::mem::replace(&mut self.incarnation, new);
         let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, &self.knowledge)

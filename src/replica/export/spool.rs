@@ -1,18 +1,18 @@
-//! What a bundle is going to hold: its records in a spool, its messages on a list.
+//! Preparation of a bundle's contents: its records go into a spool, its messages onto a list.
 
 use std::collections::HashSet;
 
 use super::error::writing;
-use super::options::Contents;
+use super::options::MessageContents;
 use super::recipient::Recipient;
-use crate::bundle::{Counts, RecordSpool, Sealed, SpooledJobs, SpooledRecords};
+use crate::bundle::{AttachmentRef, Counts, RecordSpool, SpooledJobs, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Digest, Knowledge, Mtime};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
 
-/// What a bundle is going to hold, besides the messages that are listed.
+/// The contents of a bundle to be written, besides the messages that are listed.
 pub(super) struct Spool {
     pub(super) records: SpooledRecords,
     pub(super) jobs: Option<SpooledJobs>,
@@ -27,7 +27,7 @@ impl Replica {
         tx: &Transaction<'_>,
         base: &Knowledge,
         to: &Recipient,
-        contents: Contents,
+        contents: MessageContents,
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
@@ -36,7 +36,7 @@ impl Replica {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
         state.clear_outgoing()?;
-        // Only messages that are in several entries need to be remembered.
+        // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
         let mut list = |row: &EntryRow| {
             counts.messages += 1;
@@ -46,7 +46,7 @@ impl Replica {
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
-            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == Contents::Included;
+            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
             if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
             }
@@ -59,7 +59,7 @@ impl Replica {
         })?;
         let mut wanted = Vec::new();
         match to {
-            _ if contents == Contents::LeftOut => {}
+            _ if contents == MessageContents::LeftOut => {}
             Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
             Recipient::Invited(_) => {}
             Recipient::Anyone => {
@@ -71,9 +71,9 @@ impl Replica {
             }
         }
         let mut counts_of_jobs = (0, 0);
-        let jobs = self.spool_jobs(tx, base, &mut listed, |sealed, made| {
-            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
-            state.add_outgoing(&attachment_outgoing(sealed, made))
+        let jobs = self.spool_jobs(tx, base, &mut listed, |attachment, made| {
+            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
+            state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;
         for digest in wanted {
             let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
@@ -84,7 +84,7 @@ impl Replica {
             if let Some(bytes) = state.attachment_size(&digest)? {
                 if self.check_attachment(tx, &digest)? {
                     counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
-                    state.add_outgoing(&attachment_outgoing(&Sealed { digest, bytes }, 0))?;
+                    state.add_outgoing(&attachment_outgoing(&AttachmentRef { digest, bytes }, 0))?;
                 }
             } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
@@ -100,7 +100,7 @@ impl Replica {
 }
 
 /// A job attachment, as a message of the bundle.
-fn attachment_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
+fn attachment_outgoing(attachment: &AttachmentRef, made: u64) -> Outgoing {
     let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
-    Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
+    Outgoing { digest: attachment.digest, size: attachment.bytes, mtime, at: None }
 }

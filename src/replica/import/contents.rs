@@ -32,8 +32,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// How many batches may be on their way to the disk.
 const AHEAD: u64 = 8;
 
-/// The messages of one bundle on their way to the disk, and the state that knows which are awaited. In a dry run nothing is
-/// written, and everything is counted.
+/// The messages of one bundle on their way to the disk, and the state, which knows which ones are awaited. In a dry run
+/// nothing is written, but everything is counted.
 pub(super) struct IncomingMessages<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
@@ -42,21 +42,21 @@ pub(super) struct IncomingMessages<'i> {
     durability: Durability,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
-    /// What was made for messages that go straight to their places.
+    /// The work on disk for messages that go straight to their places.
     straight: DiskWork,
-    /// Directories whose names a `tmp/` that was made depends on.
+    /// Directories whose names must be durable for the `tmp/` directories that were made.
     made: BTreeSet<PathBuf>,
     /// Job attachments, still without their names.
     attachments: Vec<Aside>,
-    /// How many messages came for which an earlier bundle has told of.
+    /// The number of messages that came late: an earlier bundle has brought their entries.
     came: u64,
-    /// How many messages are missing that the bundle has told of.
+    /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
 }
 
 impl<'i> IncomingMessages<'i> {
-    /// So many messages, most of which are awaited.
+    /// Prepares for a bundle with so many messages. Most of them will be awaited.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
@@ -80,22 +80,22 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Counts what came, and what did not, into what the merge has found.
+    /// Corrects the counts of the merge by the messages that came and those that did not.
     pub fn count_into(&self, merged: &mut Merged) {
         // An entry counts as new once its contents have come, so those without are not counted yet.
         merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
         merged.changed |= self.changed;
     }
 
-    /// Takes the messages that are awaited, and puts them where they land.
+    /// Stores the messages that are awaited, in the way that the landing says.
     ///
     /// # Errors
     /// The bundle is damaged, or a file can't be written.
-    pub fn take<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
+    pub fn store<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
-        // All statements about jobs were read before: most bundles bring no attachment.
+        // All statements about jobs were read before. Most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
@@ -119,9 +119,10 @@ impl<'i> IncomingMessages<'i> {
                 let to = self.awaited(&digest)?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
-                    // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
+                    // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
+                    // bundle.
                     if !to.is_empty() {
-                        // An honest job's attachment is encrypted, and never a message as well.
+                        // An honest job's attachment is encrypted, so it is never a message as well.
                         self.tx.remove_missing_attachment(&digest)?;
                     } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
                         let mut new = replica.new_attachment()?;
@@ -138,7 +139,7 @@ impl<'i> IncomingMessages<'i> {
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability, leftovers)?;
+                    self.store_large(message, &to, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
@@ -168,7 +169,7 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Lets the state know of the folders that are on disk now.
+    /// Records the folders that are on disk now.
     pub fn record_folders(&mut self) -> Result<()> {
         for key in std::mem::take(&mut self.straight.folders_made) {
             self.tx.set_folder_on_disk(key, true)?;
@@ -176,7 +177,7 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message: in `tmp/`, or where they will stay.
+    /// The files that are to hold this message: in `tmp/`, or in their final places.
     fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
         let state = &self.replica.state;
         let mut to = Vec::new();
@@ -190,7 +191,7 @@ impl<'i> IncomingMessages<'i> {
                 to.push((self.replica.tmp_path(&at)?, mtime));
             }
         }
-        // These entries were missing their contents already, and need not be in this bundle.
+        // These entries lacked their contents before. The bundle need not hold the entries themselves.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
             let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
             self.tx.set_place(row.key, Some(&at))?;
@@ -204,7 +205,7 @@ impl<'i> IncomingMessages<'i> {
         Ok(to)
     }
 
-    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction.
     fn prepare(&mut self, at: &Place) -> Result<()> {
         if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
             let folder = self.replica.state.folder_row(at.folder)?;
@@ -224,7 +225,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Writes a message that is too large to be kept in memory.
-    fn take_large<R: BufRead>(
+    fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
         to: &[(PathBuf, Mtime)],
@@ -250,7 +251,8 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
+    /// Settles the entries whose contents the bundle did not hold. The contents may be on this machine; if not, they
+    /// are missing until a peer sends them.
     pub fn settle(&mut self) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
@@ -272,7 +274,7 @@ impl<'i> IncomingMessages<'i> {
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
-                    // The entry counts as new when its contents have come.
+                    // The entry will count as new when its contents come.
                     self.missing += 1;
                 }
             }

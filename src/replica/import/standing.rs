@@ -1,4 +1,4 @@
-//! A bundle shows how its sender stands, whether it is applied or not.
+//! The sender's standing, which a bundle shows whether it is applied or not.
 
 use super::outcome::ImportOptions;
 use crate::bundle::Manifest;
@@ -10,7 +10,7 @@ use crate::replica::transaction::Transaction;
 use crate::state::Peer;
 
 impl Replica {
-    /// Records what a bundle shows of its sender, whether it was applied or not.
+    /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
     pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
@@ -47,7 +47,8 @@ impl Replica {
         tx.commit()
     }
 
-    /// At equal knowledge both must hold the same. If not, the next bundle for the peer is a full one.
+    /// Compares the state digests: at equal knowledge both replicas must hold the same. If not, the next bundle for the
+    /// peer is a full one.
     pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
         if differs {

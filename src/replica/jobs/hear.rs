@@ -1,4 +1,5 @@
-//! Hearing what a bundle says about jobs: which statement counts is the model's rule, what follows from it is recorded here.
+//! Hearing a bundle's statements about jobs. The model has the rule which statement counts; its consequences are
+//! recorded here.
 
 use std::io::{BufRead, Read};
 
@@ -14,16 +15,16 @@ use crate::text::plural;
 /// An import names at most so many jobs that went wrong, and only counts the others.
 const MOST_TOLD: u64 = 10;
 
-/// What a statement has changed.
+/// The changes that a statement has made.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// The job of which it said something new.
+pub(super) struct StatementEffect {
+    /// The job about which it was news.
     pub changed: Option<JobKey>,
-    /// A job of this replica is finished.
+    /// The job of this replica that has finished by it.
     pub finished: Option<JobKey>,
 }
 
-/// What an import has heard about jobs.
+/// The news about jobs that an import has heard.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct JobNews {
     finished: Vec<JobKey>,
@@ -31,8 +32,8 @@ pub(in crate::replica) struct JobNews {
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `tip` what the
-    /// bundle's sender knows. Returns of how many jobs something new was said.
+    /// Hears all statements about jobs in a bundle. `knowledge` is this replica's knowledge before, `tip` that of the
+    /// bundle's sender. Returns the number of jobs about which there was news.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
@@ -56,8 +57,8 @@ impl Replica {
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent around for
-                // ever.
+                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent
+                // around for ever.
                 Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
                 Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
                     Some(heard) => {
@@ -84,7 +85,7 @@ impl Replica {
         }
     }
 
-    /// Takes one statement whose signature holds. `None` if its signer is not the one who may make it.
+    /// Hears one statement whose signature holds. `None` if its signer is not the one who may make it.
     fn hear(
         &self,
         tx: &Transaction<'_>,
@@ -92,8 +93,8 @@ impl Replica {
         signer: &PublicKey,
         line: &JobLine,
         knowledge: &Knowledge,
-    ) -> Result<Option<Heard>> {
-        let ignored = Ok(Some(Heard::default()));
+    ) -> Result<Option<StatementEffect>> {
+        let ignored = Ok(Some(StatementEffect::default()));
         let (job, kind, counts) = match statement {
             Statement::Request(request) => return self.hear_request(tx, request, line, knowledge),
             Statement::Cancel(cancel) => {
@@ -121,25 +122,25 @@ impl Replica {
             Ruling::Same => Self::raise_stamp(tx, job.key, kind, line.stamp).map(Some),
             Ruling::New => {
                 let finished = if let Statement::Report(report) = statement {
-                    self.take_report(tx, &job, line, report)?;
+                    self.record_report(tx, &job, line, report)?;
                     report.state.is_final().then_some(job.key)
                 } else {
                     tx.set_statement(job.key, kind, line)?;
                     None
                 };
-                Ok(Some(Heard { changed: Some(job.key), finished }))
+                Ok(Some(StatementEffect { changed: Some(job.key), finished }))
             }
         }
     }
 
-    /// Takes a request whose signature holds. `None` if it names more incarnations than a request may.
+    /// Hears a request whose signature holds. `None` if it names more incarnations than a request may.
     fn hear_request(
         &self,
         tx: &Transaction<'_>,
         request: &Request,
         line: &JobLine,
         knowledge: &Knowledge,
-    ) -> Result<Option<Heard>> {
+    ) -> Result<Option<StatementEffect>> {
         let id = JobId::of(&line.signed);
         let job = self.state.job_by_id(&id)?;
         if job.is_none() && request.knows.len() > limits::JOB_INCARNATIONS {
@@ -159,24 +160,24 @@ impl Replica {
             (Ruling::Same, Some(job)) => Self::raise_stamp(tx, job.key, StatementKind::Request, line.stamp).map(Some),
             (Ruling::New, _) => {
                 let key = self.insert_request(tx, line, request, None)?;
-                Ok(Some(Heard { changed: Some(key), finished: None }))
+                Ok(Some(StatementEffect { changed: Some(key), finished: None }))
             }
-            _ => Ok(Some(Heard::default())),
+            _ => Ok(Some(StatementEffect::default())),
         }
     }
 
-    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<Heard> {
+    fn raise_stamp(tx: &Transaction<'_>, job: JobKey, kind: StatementKind, stamp: Stamp) -> Result<StatementEffect> {
         match tx.statement(job, kind)? {
             Some(known) if known.stamp < stamp => {
                 tx.set_statement(job, kind, &JobLine { stamp, ..known })?;
-                Ok(Heard { changed: Some(job), finished: None })
+                Ok(StatementEffect { changed: Some(job), finished: None })
             }
-            _ => Ok(Heard::default()),
+            _ => Ok(StatementEffect::default()),
         }
     }
 
-    /// Records a report, and what follows from it.
-    pub(super) fn take_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
+    /// Records a report and its consequences.
+    pub(super) fn record_report(&self, tx: &Transaction<'_>, job: &Job, line: &JobLine, report: &Report) -> Result<()> {
         let state = &self.state;
         let me = self.public_key().id();
         if let Some(old) = self.report_on(job.key)?.and_then(|report| report.result)
@@ -199,13 +200,13 @@ impl Replica {
         Ok(())
     }
 
-    /// Tells the person what an import has heard about jobs.
+    /// Tells the person the news about jobs.
     pub(in crate::replica) fn tell_job_news(&self, news: &JobNews) -> Result<()> {
         if news.bad > 0 {
             let signed = if news.bad == 1 {
-                "was not signed by whom it concerns, and is"
+                "was not signed by the replica that may make it, and is"
             } else {
-                "were not signed by whom they concern, and are"
+                "were not signed by the replicas that may make them, and are"
             };
             self.note(format!("{} about jobs {signed} ignored", plural(news.bad, "statement")));
         }
