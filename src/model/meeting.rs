@@ -14,10 +14,6 @@ pub enum Decision {
     StoreAnew(Entry),
     /// The sender has removed and forgotten the entry. It is removed here, without a tombstone.
     Drop,
-    /// The sender has removed and forgotten the entry, without knowing every change to it. The entry gets this state
-    /// and is then removed anew, by [`Entry::remove`] with a fresh stamp of the importing replica, above everything
-    /// that both replicas know. The tombstone keeps the changes, which no horizon names, until all know of them.
-    RemoveAnew(Entry),
 }
 
 /// The importing replica and the sender of a bundle, as both were before the import.
@@ -97,15 +93,13 @@ impl Meeting {
             _ => None,
         };
         match one_sided {
-            Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                if theirs.is_some() {
-                    Decision::Keep
-                } else if lacking.knows_all_of(&merged) {
-                    Decision::Drop
-                } else {
-                    Decision::RemoveAnew(merged)
-                }
-            }
+            Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
+                Some(_) if unheard_of => Decision::Keep,
+                None if lacking.knows_all_of(&merged) => Decision::Drop,
+                // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
+                // names that.
+                _ => Decision::Store(merged.removed_by_somebody()),
+            },
             // The other side may have forgotten a part of the entry, and a replica that remembers the part will merge
             // it in.
             Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
@@ -243,7 +237,7 @@ mod tests {
                 bundle: (FULL, &[A1, B1], &[]),
                 mine: Some(flagged(mine.clone(), a2)),
                 theirs: None,
-                becomes: Decision::RemoveAnew(flagged(mine.clone(), a2)),
+                becomes: Decision::Store(flagged(mine.clone(), a2).removed_by_somebody()),
             },
             Case {
                 what: "a late bundle brings what was removed and forgotten here, with a change of a flag",
@@ -300,6 +294,22 @@ mod tests {
                 mine: Some(removed(A1, a2)),
                 theirs: Some(theirs.clone()),
                 becomes: Decision::StoreAnew(removed(A1, a2).merge(&theirs)),
+            },
+            Case {
+                what: "I remember another removal than the one that I have forgotten, and the sender has it alive between them",
+                here: (&[a2, b2], &[b2]),
+                bundle: (FULL, &[B1], &[]),
+                mine: Some(removed(A1, a2)),
+                theirs: Some(delivered(B1)),
+                becomes: Decision::Store(removed(A1, a2).merge(&delivered(B1)).removed_by_somebody()),
+            },
+            Case {
+                what: "the sender remembers another removal than the one that it has forgotten, and I have it alive between them",
+                here: (&[B1], &[]),
+                bundle: (FULL, &[a2, b2], &[b2]),
+                mine: Some(delivered(B1)),
+                theirs: Some(removed(A1, a2)),
+                becomes: Decision::Store(removed(A1, a2).merge(&delivered(B1)).removed_by_somebody()),
             },
             Case {
                 what: "a removal that has seen everything needs nobody's delivery",

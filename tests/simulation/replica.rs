@@ -215,6 +215,11 @@ impl Replica {
         self.missing.iter().map(|id| id.digest).collect()
     }
 
+    /// Whether it has the contents of this message.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.have.contains(digest)
+    }
+
     /// The entries whose files a mail program would find.
     pub fn found(&self) -> impl Iterator<Item = &EntryId> {
         self.found.iter()
@@ -361,12 +366,6 @@ impl Replica {
                     self.put(&id, Some(entry));
                 }
                 Decision::Drop => self.put(&id, None),
-                Decision::RemoveAnew(mut entry) => {
-                    let (stamp, ids) = anew.get_or_insert_with(|| (self.stamp(now), Vec::new()));
-                    entry.remove(*stamp);
-                    ids.push(id.clone());
-                    self.put(&id, Some(entry));
-                }
             }
         }
         for (name, &theirs) in &bundle.folders {

@@ -146,7 +146,6 @@ impl<'i> Merge<'i> {
                     Decision::Keep | Decision::Drop => None,
                     Decision::Store(entry) => Some(entry),
                     Decision::StoreAnew(entry) => Some(self.deliver_anew(entry)?),
-                    Decision::RemoveAnew(entry) => Some(self.remove_anew(entry)?),
                 };
                 let key = match (mine, stored) {
                     (None, None) => return Ok(()),
@@ -220,26 +219,17 @@ impl<'i> Merge<'i> {
         Ok(())
     }
 
-    /// Delivers an entry anew.
+    /// Delivers an entry anew, with the one stamp of this import's own deliveries.
     fn deliver_anew(&mut self, mut entry: Entry) -> Result<Entry> {
-        entry.deliver_anew(self.own_stamp()?);
+        let stamp = if let Some(stamp) = self.stamp {
+            stamp
+        } else {
+            // The stamp must be above everything that the sender knows, too.
+            self.learn_tip()?;
+            *self.stamp.insert(self.tx.issue(self.replica.now())?)
+        };
+        entry.deliver_anew(stamp);
         Ok(entry)
-    }
-
-    /// Removes an entry anew.
-    fn remove_anew(&mut self, mut entry: Entry) -> Result<Entry> {
-        entry.remove(self.own_stamp()?);
-        Ok(entry)
-    }
-
-    /// The one stamp of this import's own deliveries and removals.
-    fn own_stamp(&mut self) -> Result<Stamp> {
-        if let Some(stamp) = self.stamp {
-            return Ok(stamp);
-        }
-        // The stamp must be above everything that the sender knows, too.
-        self.learn_tip()?;
-        Ok(*self.stamp.insert(self.tx.issue(self.replica.now())?))
     }
 
     /// Joins the sender's knowledge into that of this replica.
@@ -270,10 +260,6 @@ impl<'i> Merge<'i> {
                 Decision::Store(entry) => self.change(row, entry)?,
                 Decision::StoreAnew(entry) => {
                     let entry = self.deliver_anew(entry)?;
-                    self.change(row, entry)?;
-                }
-                Decision::RemoveAnew(entry) => {
-                    let entry = self.remove_anew(entry)?;
                     self.change(row, entry)?;
                 }
                 Decision::Drop => {
