@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, Incarnation, Knowledge, Stamp};
+use super::{Clock, Entry, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
 /// What a bundle says of itself and its sender, as far as the model is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Head {
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending.
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest [`MOST_ISSUED`] of them.
     pub issued: Vec<Clock>,
 }
 
@@ -40,6 +40,10 @@ pub enum RolledBack {
     Me,
     /// The sender's.
     Sender,
+    /// The sender's; or else somebody has told of changes that the sender never made. It knows less of itself than is known here,
+    /// up to this clock, and yet something else that is not known here: what came from it could not do so without all that it
+    /// knew before.
+    SenderOrTold(Clock),
 }
 
 /// What to do with a bundle.
@@ -64,7 +68,7 @@ pub fn is_newest(standing: &Standing, head: &Head) -> bool {
 /// `me` is the importing replica's incarnation and `issued_here` tells whether it has issued a stamp with that clock.
 ///
 /// # Errors
-/// One of three signs shows that a state was rolled back in place. Then nothing may be written, the sender's standing
+/// One of four signs shows that a state was rolled back in place. Then nothing may be written, the sender's standing
 /// included.
 pub fn judge(
     me: Incarnation,
@@ -79,14 +83,20 @@ pub fn judge(
         return Err(RolledBack::Me);
     }
     let known = knowledge.get(head.incarnation);
-    let within = head.base.get(head.incarnation) < known && known < head.tip.get(head.incarnation);
-    if within && head.issued.binary_search(&known).is_err() {
+    let own = head.tip.get(head.incarnation);
+    // Of very many clocks only the newest are listed.
+    let listed = head.issued.len() < MOST_ISSUED || head.issued.first() <= Some(&known);
+    let within = head.base.get(head.incarnation) < known && known < own;
+    if within && listed && head.issued.binary_search(&known).is_err() {
         return Err(RolledBack::Sender);
     }
     let older_knows_more =
         !is_newest(standing, head) && standing.shown.as_ref().is_some_and(|s| !s.includes(&head.tip));
     if older_knows_more {
         return Err(RolledBack::Sender);
+    }
+    if known > own && !knowledge.includes(&head.tip) {
+        return Err(RolledBack::SenderOrTold(known));
     }
     if !knowledge.includes(&head.base) {
         return Ok(Judgement::NotYet(knowledge.missing(&head.base).collect()));
@@ -97,10 +107,10 @@ pub fn judge(
     Ok(Judgement::Apply)
 }
 
-/// The base for a bundle to a peer that has shown `shown`: from a base that doesn't cover the horizon no delta can be made.
-/// Empty means a full bundle.
-pub fn export_base(shown: Knowledge, horizon: &Knowledge) -> Knowledge {
-    if shown.includes(horizon) { shown } else { Knowledge::new() }
+/// The base for a bundle to a peer that has shown `shown`, by a replica of this knowledge and horizon: what both know. From a base
+/// that doesn't cover the horizon no delta can be made. Empty means a full bundle.
+pub fn export_base(shown: &Knowledge, knowledge: &Knowledge, horizon: &Knowledge) -> Knowledge {
+    if shown.includes(horizon) { shown.meet(knowledge) } else { Knowledge::new() }
 }
 
 /// Whether a dead entry can be forgotten: every peer's shown tip covers all its stamps. A replica without peers forgets

@@ -4,6 +4,7 @@
 //! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in as
 //! arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
+mod claims;
 mod digest;
 mod entry;
 mod exchange;
@@ -14,7 +15,9 @@ mod knowledge;
 mod meeting;
 mod stamp;
 mod text;
+mod wall;
 
+pub use claims::{Claims, MOST_ISSUED, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
@@ -25,4 +28,5 @@ pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
+pub use wall::{Skew, WallClock};
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

@@ -88,7 +88,7 @@ impl Replica {
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
-        let base = export_base(shown, &horizon);
+        let base = export_base(&shown, &state.knowledge()?, &horizon);
         if asked_for_delta && base.is_empty() {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }

@@ -88,7 +88,7 @@ pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
         .advise(format!(
             "run `mailsync doctor --new-identity` here, then export to {name}, and import here what {name} exports after that"
         )),
-        RolledBack::Sender => Error::refused(format!(
+        RolledBack::Sender | RolledBack::SenderOrTold(_) => Error::refused(format!(
             "{name} has forgotten changes that it made: its state was put back to an earlier one"
         ))
         .advise(format!("run `mailsync doctor --new-identity` on {name}, then export there again")),
