@@ -26,6 +26,7 @@ mod replica_id;
 mod seal;
 mod signature;
 mod spool;
+mod strict;
 mod writer;
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
 pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
-pub use outline::each_manifest;
+pub use outline::{Outline, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;
 pub use replica_id::ReplicaId;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{DryRun, MassDelete};
+use mailsync::replica::{ClockAhead, DryRun, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -142,6 +142,10 @@ pub struct Join {
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
+    /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked, and the clocks
+    /// are right
+    #[arg(long)]
+    pub accept_clock: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -266,6 +270,9 @@ pub struct Import {
     /// Believe that more than half of a large folder was removed
     #[arg(long)]
     pub allow_mass_delete: bool,
+    /// Take bundles with changes that were made more than a day ahead of this machine's clock: you have looked, and the clocks are right
+    #[arg(long)]
+    pub accept_clock: bool,
     /// Don't run what peers ask for; `mailsync jobs run` does it later
     #[arg(long)]
     pub no_jobs: bool,
@@ -351,6 +358,11 @@ pub enum TrashCommand {
 /// What `--dry-run` means.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--accept-clock` means.
+pub fn clock_ahead(accepted: bool) -> ClockAhead {
+    if accepted { ClockAhead::Accept } else { ClockAhead::Refuse }
 }
 
 /// What `--allow-mass-delete` means.

@@ -129,19 +129,20 @@ pub struct Restamping {
 }
 
 impl Restamping {
-    /// Plans new stamps, of the incarnation `new` and above everything in `knowledge`, for those clocks in `issued` that are
-    /// above `last`. `None` when the clock is used up.
+    /// Plans new stamps, of the incarnation `new`, for those clocks in `issued` that are above `last`: above everything in `knowledge`,
+    /// which is what is known without them, and not before `now` (milliseconds since 1970 UTC). `None` when the clock is used up.
     pub fn plan(
         old: Incarnation,
         new: Incarnation,
         issued: impl Iterator<Item = Clock>,
         last: Clock,
+        now: u64,
         knowledge: &Knowledge,
     ) -> Option<Self> {
         let mut top = knowledge.newest();
         let mut anew = BTreeMap::new();
         for clock in issued.filter(|&clock| clock > last) {
-            top = Clock::next(0, top)?;
+            top = Clock::next(now, top)?;
             anew.insert(clock, Stamp { clock: top, incarnation: new });
         }
         Some(Self { old, anew })

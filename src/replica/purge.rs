@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, Stamp, purgeable};
+use crate::model::{Knowledge, Stamp, WallClock, purgeable};
 use crate::state::EntryKey;
 use crate::text::plural;
 
@@ -37,16 +37,41 @@ impl Replica {
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
-        self.purge_trash(&mut purged)?;
-        self.purge_jobs(&mut purged)?;
+        let wall = self.wall_clock();
+        if wall.is_set() {
+            self.mend_dates(wall)?;
+            self.purge_trash(&mut purged)?;
+            self.purge_jobs(&mut purged)?;
+        } else {
+            self.note(
+                "the clock of this machine says a time when there was no mailsync yet: nothing is purged by its age until it is set",
+            );
+        }
         let tx = self.begin()?;
-        let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
-        purged.history = tx.purge_history(before)?;
+        if wall.is_set() {
+            purged.history = tx.purge_history(wall.0.saturating_sub(u64::from(self.config.history_days) * DAY))?;
+        }
         if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
             tx.record(self.now(), "purge", None, &purged.to_string())?;
         }
         tx.commit()?;
         Ok(purged)
+    }
+
+    /// What was dated by a clock that was wrong counts as done today: so it is neither purged at once, nor kept for ever.
+    fn mend_dates(&self, wall: WallClock) -> Result<()> {
+        let (from, to) = (WallClock::PROGRAM.0, wall.0.saturating_add(WallClock::MOST_AHEAD));
+        let tx = self.begin()?;
+        let trashed = tx.date_trash_anew(from, to, wall.0)?;
+        tx.date_history_anew(from, to, wall.0)?;
+        tx.date_jobs_anew(from, to, wall.0)?;
+        if trashed > 0 {
+            self.note(format!(
+                "{} in the trash came there when the clock of this machine was wrong, and will be kept from today on",
+                plural(trashed, "message")
+            ));
+        }
+        tx.commit()
     }
 
     /// What each replica with which bundles are exchanged has shown to know.

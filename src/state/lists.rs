@@ -75,6 +75,24 @@ impl State {
         Ok(())
     }
 
+    /// Puts the list in the order in which messages are best read, and best compressed: that of their files' folders, by name, and of
+    /// their delivery dates. Those without a file come last.
+    pub fn sort_outgoing(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS unsorted (
+                 digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, folder INTEGER, sub INTEGER, name BLOB);
+             DELETE FROM temp.unsorted;
+             INSERT INTO temp.unsorted SELECT digest, size, mtime, folder, sub, name FROM temp.outgoing;
+             DELETE FROM temp.outgoing;
+             INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name)
+                 SELECT u.digest, u.size, u.mtime, u.folder, u.sub, u.name
+                 FROM temp.unsorted u LEFT JOIN folder f ON f.key = u.folder
+                 ORDER BY f.name IS NULL, f.name, u.mtime, u.digest;
+             DELETE FROM temp.unsorted;",
+        )?;
+        Ok(())
+    }
+
     /// Adds a message to the list.
     pub fn add_outgoing(&self, message: &Outgoing) -> Result<()> {
         let at = message.at.as_ref();

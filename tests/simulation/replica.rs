@@ -409,7 +409,8 @@ impl Replica {
     /// only; what was stamped since is stamped anew.
     pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
         let old = std::mem::replace(&mut self.incarnation, new);
-        let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, &self.knowledge)
+        self.knowledge.set(old, last);
+        let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, 0, &self.knowledge)
             .expect("simulations end before the year 6429");
         self.changes.clear();
         for (id, entry) in &mut self.entries {
@@ -424,7 +425,6 @@ impl Replica {
         // A flag register that was older than its entry's floor may count now.
         self.state = self.state_from_scratch();
         self.issued = plan.issued().collect();
-        self.knowledge.set(old, last);
         self.knowledge.set(new, self.issued.last().copied().unwrap_or_default());
     }
 

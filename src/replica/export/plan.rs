@@ -8,7 +8,7 @@ use super::recipient::Recipient;
 use super::spool::Spool;
 use crate::bundle::{Counts, Invitation, Kind, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits};
 use crate::error::{Error, Result};
-use crate::model::{Digest, Knowledge, export_base};
+use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 
@@ -56,13 +56,12 @@ pub(super) struct PlannedPart {
 }
 
 /// At most so many messages are asked for in one bundle; the next one asks for more.
-const MOST_WANTS: u32 = 200_000;
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
+const MOST_WANTS: u32 = limits::WANTS as u32;
 /// How many messages are taken from the list at a time.
 pub(super) const LIST: u32 = 256;
 /// What archive headers, the signature and the zstd frame take at most, in bytes, besides what they enclose.
 const FRAMING: u64 = 8192;
-/// The greatest number of messages in a bundle is bounded by what a manifest can hold of those wanted.
-const _: () = assert!(MOST_WANTS as u64 * 70 < limits::MANIFEST_BYTES);
 
 impl Replica {
     /// Plans the next bundle: its number is used up by this, whether it is written or not. In the directory `dir` its name
@@ -96,7 +95,20 @@ impl Replica {
             self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
-        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, &base, &to, options.contents)?;
+        let head = Head {
+            incarnation,
+            number: 0,
+            full: base.is_empty(),
+            issued: state.newest_issued_after(base.get(incarnation), limits::ISSUED)?,
+            tip: state.knowledge()?,
+            horizon: horizon.clone(),
+            base: base.clone(),
+        };
+        let claims = Claims::of(&head).map_err(|untrue| {
+            Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
+                .advise("run `mailsync doctor --new-identity`, then export again")
+        })?;
+        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, claims, &base, &to, options.contents)?;
         counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
@@ -118,9 +130,9 @@ impl Replica {
             invitation,
             proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
             follows: follows.filter(|_| !base.is_empty()),
-            issued: state.issued_after(base.get(incarnation))?,
+            issued: head.issued,
             base,
-            tip: state.knowledge()?,
+            tip: head.tip,
             horizon,
             state_digest: state.digest(),
             wants: self.wants()?,

@@ -156,6 +156,7 @@ mod tests {
             suspect: false,
             token: None,
             distant: false,
+            skew: None,
         }
     }
 

@@ -7,7 +7,7 @@ use super::options::Contents;
 use super::recipient::Recipient;
 use crate::bundle::{Counts, RecordSpool, Sealed, SpooledJobs, SpooledRecords};
 use crate::error::Result;
-use crate::model::{Digest, Knowledge, Mtime};
+use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
@@ -25,13 +25,14 @@ impl Replica {
     pub(super) fn spool(
         &self,
         tx: &Transaction<'_>,
+        claims: Claims,
         base: &Knowledge,
         to: &Recipient,
         contents: Contents,
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
-        let mut spool = RecordSpool::new(self.home.state_dir());
+        let mut spool = RecordSpool::within(self.home.state_dir(), claims);
         for (name, folder) in state.folders_changed_since(base) {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
@@ -57,6 +58,7 @@ impl Replica {
             }
             list(&row)
         })?;
+        state.sort_outgoing()?;
         let mut wanted = Vec::new();
         match to {
             _ if contents == Contents::LeftOut => {}

@@ -15,7 +15,7 @@ use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
+use crate::bundle::{self, Outline, ReplicaId, each_manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
@@ -45,6 +45,8 @@ struct Look {
     own: bool,
     /// For anyone, by a replica that is not known here, or an invitation for somebody else.
     strange: bool,
+    /// One that says that it was made by this replica, and is not signed with its key.
+    forged: bool,
     /// One that was made with this replica's key, and that it can't have made itself as far as it remembers.
     twin: bool,
     /// How many bundles were looked at.
@@ -165,7 +167,12 @@ impl Replica {
                     if look.twin {
                         twin.get_or_insert_with(|| path.clone());
                     }
-                    if look.own {
+                    if look.forged {
+                        self.note(format!(
+                            "{} says that this replica has made it, and is not signed with its key: don't trust it",
+                            path.display()
+                        ));
+                    } else if look.own {
                         found.own.push(path);
                     }
                 }
@@ -181,9 +188,9 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, |manifest| {
+        let result = each_manifest(file, |outline| {
             look.bundles += 1;
-            match self.look_at_manifest(manifest, &mut look) {
+            match self.look_at_outline(outline, &mut look) {
                 Ok(flow) => flow,
                 Err(error) => {
                     here = Err(error);
@@ -200,11 +207,14 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Whom a bundle is for and from, by its manifest. The signature is only checked when the bundle is imported.
-    fn look_at_manifest(&self, manifest: &Manifest, look: &mut Look) -> Result<ControlFlow<()>> {
+    /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported; but
+    /// anybody can write that a bundle is one of this replica's own.
+    fn look_at_outline(&self, outline: &Outline<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
+        let manifest = outline.manifest();
         let sender = self.sender_of(manifest)?;
         let for_anyone = manifest.recipient.is_none();
         match sender {
+            Sender::Own if !outline.is_signed_by(&self.public_key()) => look.forged = true,
             Sender::Own => {
                 look.own = true;
                 look.twin |= self.own_bundle(manifest)? == Refusal::Twin;

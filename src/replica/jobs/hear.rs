@@ -3,9 +3,9 @@
 use std::io::{BufRead, Read};
 
 use super::{report_in, request_in};
-use crate::bundle::{JobId, JobLine, PublicKey, Report, Request, Statement, limits};
+use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
+use crate::model::{Claims, Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
@@ -31,57 +31,83 @@ pub(in crate::replica) struct JobNews {
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `tip` what the
-    /// bundle's sender knows. Returns of how many jobs something new was said.
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `claims` what the stamps beside the statements
+    /// can be. Returns of how many jobs something new was said; or why the bundle can't be taken.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
         knowledge: &Knowledge,
-        tip: &Knowledge,
+        claims: &Claims,
         news: &mut JobNews,
-    ) -> Result<u64> {
-        let me = self.public_key().id();
+    ) -> Result<std::result::Result<u64, bundle::Error>> {
         let mut changed = 0;
         let mut last = None;
         let mut line = Vec::new();
+        let again = |error: std::io::Error| {
+            Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
+        };
         loop {
             line.clear();
             let mut limited = lines.take(limits::JOB_LINE_BYTES + 2);
-            limited.read_until(b'\n', &mut line).map_err(|error| {
-                Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
-            })?;
+            limited.read_until(b'\n', &mut line).map_err(again)?;
             if line.is_empty() {
-                return Ok(changed);
+                return Ok(Ok(changed));
             }
-            let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent around for
-                // ever.
-                Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
-                Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
-                    Some(heard) => {
-                        // The statements about one job stand together.
-                        if heard.changed.is_some() && heard.changed != last {
-                            changed += 1;
-                            last = heard.changed;
-                        }
-                        if let Some(key) = heard.finished
-                            && self.state.job(key)?.is_some_and(|job| job.requester == me)
-                        {
-                            news.finished.push(key);
-                        }
-                    }
-                    None => news.bad += 1,
-                },
-                Err(_) => news.bad += 1,
+            match self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, claims, news)? {
+                // The statements about one job stand together.
+                Ok(Some(key)) if Some(key) != last => {
+                    changed += 1;
+                    last = Some(key);
+                }
+                Ok(_) => {}
+                Err(error) => return Ok(Err(error)),
             }
             if line.last() != Some(&b'\n') && line.len() as u64 > limits::JOB_LINE_BYTES {
-                lines
-                    .skip_until(b'\n')
-                    .map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+                lines.skip_until(b'\n').map_err(again)?;
             }
         }
+    }
+
+    /// Takes one line. Returns the job of which it says something new; or why its bundle can't be taken.
+    fn hear_line(
+        &self,
+        tx: &Transaction<'_>,
+        text: &[u8],
+        knowledge: &Knowledge,
+        claims: &Claims,
+        news: &mut JobNews,
+    ) -> Result<std::result::Result<Option<JobKey>, bundle::Error>> {
+        let line = match JobLine::decode(text) {
+            Ok(line) => line,
+            Err(_) => {
+                news.bad += 1;
+                return Ok(Ok(None));
+            }
+        };
+        // The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes on.
+        if let Err(untrue) = claims.statement(line.stamp) {
+            return Ok(Err(bundle::Error::untrue(format!("jobs.jsonl: {untrue}"))));
+        }
+        let Ok((statement, signer)) = line.verify() else {
+            news.bad += 1;
+            return Ok(Ok(None));
+        };
+        let Some(heard) = self.hear(tx, &statement, &signer, &line, knowledge)? else {
+            news.bad += 1;
+            return Ok(Ok(None));
+        };
+        if heard.changed.is_some() && self.state.count_all_jobs()? > limits::JOBS {
+            let what = "the number of jobs, with those that are known here";
+            return Ok(Err(bundle::Error::TooLarge { what, limit: limits::JOBS }));
+        }
+        let me = self.public_key().id();
+        if let Some(key) = heard.finished
+            && self.state.job(key)?.is_some_and(|job| job.requester == me)
+        {
+            news.finished.push(key);
+        }
+        Ok(Ok(heard.changed))
     }
 
     /// Takes one statement whose signature holds. `None` if its signer is not the one who may make it.

@@ -15,6 +15,7 @@ mod work;
 pub(super) use work::DiskWork;
 
 use crate::error::Result;
+use crate::model::WallClock;
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending};
 
@@ -121,9 +122,10 @@ impl Replica {
         }
     }
 
-    /// From when on the trash keeps what is removed now. Never before the latest change that is known: where this clock is behind
-    /// for a while, a purge would otherwise take what was only just removed for old.
+    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no more than a day
+    /// ahead. A purge mends what was dated by a clock that was wrong.
     fn date_of_removal(&self) -> Result<u64> {
-        Ok(self.now().max(self.state.knowledge()?.newest().millis()))
+        let (now, newest) = (self.now(), self.state.knowledge()?.newest().millis());
+        Ok(newest.clamp(now, now.saturating_add(WallClock::MOST_AHEAD)))
     }
 }
