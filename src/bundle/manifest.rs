@@ -159,7 +159,7 @@ impl Manifest {
     ///
     /// # Errors
     /// The manifest says something that can't be true, or is above a limit.
-    pub fn claims(&self) -> Result<Claims, Error> {
+    pub(super) fn claims(&self) -> Result<Claims, Error> {
         for (found, limit, what) in [
             (self.wants.len() as u64, limits::WANTS as u64, "the number of messages that it wants"),
             (self.counts.folders, limits::FOLDERS, "the number of its folders"),

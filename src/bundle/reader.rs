@@ -13,7 +13,7 @@ use super::archive::{Archive, Data, Member};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
 use super::record::{Decoder, Order};
-use super::{Error, Manifest, Outline, PublicKey, Record, Signature, limits};
+use super::{Error, JobLine, Manifest, Outline, PublicKey, Record, Signature, limits};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -177,7 +177,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
         self.read_records(&mut take)?;
-        Ok(JobsPart(self.inner))
+        Ok(JobsPart { inner: self.inner, claims: self.claims })
     }
 
     fn read_records<E: From<Error>>(&mut self, take: &mut impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
@@ -237,54 +237,94 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
 }
 
 /// A bundle whose jobs are to be read next, if it has any.
-pub struct JobsPart<'s, R: BufRead>(Inner<'s, R>);
+pub struct JobsPart<'s, R: BufRead> {
+    inner: Inner<'s, R>,
+    /// What the stamps beside the statements are checked with; `None` if nothing is checked.
+    claims: Option<Claims>,
+}
 
 impl<'s, R: BufRead> JobsPart<'s, R> {
     /// What the bundle says of itself.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.inner.manifest
     }
 
     /// Copies `jobs.jsonl` to `sink`; nothing, if there is none. Whether it is what was signed is known at the end only.
+    ///
+    /// # Errors
+    /// It is not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong with a
+    /// statement is for whoever takes it to find out: it may come from far away.
     pub fn jobs(mut self, sink: &mut impl Write) -> Result<MessagesPart<'s, R>, Error> {
-        if let Some(part) = self.0.manifest.jobs {
-            let member = expect_member(&mut self.0.archive, "jobs.jsonl")?;
+        if let Some(part) = self.inner.manifest.jobs {
+            let member = expect_member(&mut self.inner.archive, "jobs.jsonl")?;
             if member.size > limits::JOBS_BYTES {
                 return Err(Error::TooLarge { what: "the size of jobs.jsonl", limit: limits::JOBS_BYTES });
             }
             if member.size != part.bytes {
                 return Err(Error::corrupt("jobs.jsonl: not of the size that the manifest says"));
             }
-            let mut lines = LineCounter { sink, ended: 0, open: true };
-            let sha256 = copy_hashing(&mut self.0.archive.data(), &mut lines)?;
-            if lines.open {
+            let mut lines =
+                StatementLines { sink, claims: self.claims.as_ref(), ended: 0, line: Vec::new(), untrue: None };
+            let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
+            if !lines.line.is_empty() {
                 return Err(Error::corrupt("jobs.jsonl: its last line has no end"));
             }
-            if lines.ended != self.0.manifest.counts.jobs {
+            if lines.ended != self.inner.manifest.counts.jobs {
                 return Err(Error::corrupt("jobs.jsonl: not as many jobs as the manifest says"));
             }
             if sha256 != part.sha256 {
                 return Err(Error::corrupt("jobs.jsonl: not what the manifest vouches for"));
             }
+            if let Some(untrue) = lines.untrue {
+                return Err(untrue);
+            }
         }
-        Ok(MessagesPart::new(self.0))
+        Ok(MessagesPart::new(self.inner))
     }
 }
 
-/// Counts the lines that pass through.
-struct LineCounter<'a, W> {
+/// Counts the lines that pass through, and checks their stamps.
+struct StatementLines<'a, W> {
     sink: &'a mut W,
+    claims: Option<&'a Claims>,
     /// How many had a newline.
     ended: u64,
-    /// Whether the last line has no newline yet, or there is none.
-    open: bool,
+    /// The line that has no newline yet: its beginning, as far as a statement can be long.
+    line: Vec<u8>,
+    /// The first stamp that can't be true.
+    untrue: Option<Error>,
 }
 
-impl<W: Write> Write for LineCounter<'_, W> {
+impl<W> StatementLines<'_, W> {
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            // One byte more than a line can have tells that it is too long; and a line that is begun is never empty.
+            let most = usize::try_from(limits::JOB_LINE_BYTES).expect("a line fits") + 1;
+            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            self.line.extend_from_slice(&text[..text.len().min(most - self.line.len())]);
+            if ends {
+                self.ended += 1;
+                self.check();
+                self.line.clear();
+            }
+        }
+    }
+
+    /// The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes on.
+    fn check(&mut self) {
+        let Some(claims) = self.claims.filter(|_| self.untrue.is_none()) else { return };
+        if let Ok(line) = JobLine::decode(&self.line)
+            && let Err(untrue) = claims.statement(line.stamp)
+        {
+            self.untrue = Some(Error::untrue(format!("jobs.jsonl, line {}: {untrue}", self.ended)));
+        }
+    }
+}
+
+impl<W: Write> Write for StatementLines<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.sink.write(bytes)?;
-        self.ended += bytes[..n].iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();
-        self.open = bytes[..n].last().map_or(self.open, |&byte| byte != b'\n');
+        self.take(&bytes[..n]);
         Ok(n)
     }
 

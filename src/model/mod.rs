@@ -28,5 +28,5 @@ pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
-pub use wall::{Skew, WallClock};
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};
+pub use wall::{Skew, WallClock};

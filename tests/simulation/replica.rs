@@ -5,9 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
-    Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base, is_newest,
-    judge, purgeable,
+    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation,
+    Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base,
+    is_newest, judge, purgeable,
 };
 
 use super::truth::feed_entry;

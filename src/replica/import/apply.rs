@@ -263,11 +263,10 @@ impl Replica {
         before: &Knowledge,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
-        let claims = jobs.manifest().claims()?;
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
-        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, &claims, news)??;
+        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, news)??;
         Ok((heard, messages))
     }
 

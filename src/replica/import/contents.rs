@@ -181,7 +181,9 @@ impl<'i> IncomingMessages<'i> {
         let state = &self.replica.state;
         let mut to = Vec::new();
         for (key, mut at, mtime, said) in state.awaiting(digest)? {
-            if said != size && let Some(row) = state.entry(key)? {
+            if said != size
+                && let Some(row) = state.entry(key)?
+            {
                 at = self.mend_size(row, size)?.1;
             }
             self.prepare(&at)?;

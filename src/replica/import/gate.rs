@@ -157,7 +157,8 @@ impl Replica {
             }
             Err(who @ RolledBack::SenderOrTold(told)) => {
                 let by = self.state.told_by(manifest.sender.incarnation)?;
-                let by = by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
+                let by =
+                    by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
                 Reception::RolledBack(who, refusal::told_more(name, told, manifest, by.as_deref()))
             }
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
@@ -170,17 +171,13 @@ impl Replica {
 
     /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. That such a clock is known here already
     /// is no excuse: else a peer could creep ahead day by day.
-    fn is_ahead(
-        &self,
-        manifest: &Manifest,
-        name: &str,
-        clock_ahead: ClockAhead,
-    ) -> Option<Error> {
+    fn is_ahead(&self, manifest: &Manifest, name: &str, clock_ahead: ClockAhead) -> Option<Error> {
         let (wall, newest) = (self.wall_clock(), manifest.tip.newest());
         if !wall.is_set() {
             self.note(refusal::no_clock(wall));
         }
-        (clock_ahead == ClockAhead::Refuse && wall.is_behind(newest)).then(|| refusal::ahead_of_clock(name, newest, wall, "import"))
+        (clock_ahead == ClockAhead::Refuse && wall.is_behind(newest))
+            .then(|| refusal::ahead_of_clock(name, newest, wall, "import"))
     }
 
     /// What is known goes into every bundle from here: no more is learned than these can hold.

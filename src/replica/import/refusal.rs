@@ -144,7 +144,9 @@ pub(super) fn own_clock(skew: Skew, peers: &str) -> String {
         Skew::Behind(millis) => (millis, "ahead of"),
     };
     let days = crate::text::plural(millis / (24 * 60 * 60 * 1000), "day");
-    format!("the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): see that it is right")
+    format!(
+        "the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): see that it is right"
+    )
 }
 
 /// A time for people: milliseconds since 1970 UTC.

@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 use super::{report_in, request_in};
 use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Claims, Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
+use crate::model::{Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
@@ -31,14 +31,13 @@ pub(in crate::replica) struct JobNews {
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `claims` what the stamps beside the statements
-    /// can be. Returns of how many jobs something new was said; or why the bundle can't be taken.
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before. Returns of how many jobs something new was
+    /// said; or why the bundle can't be taken.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
         knowledge: &Knowledge,
-        claims: &Claims,
         news: &mut JobNews,
     ) -> Result<std::result::Result<u64, bundle::Error>> {
         let mut changed = 0;
@@ -54,7 +53,7 @@ impl Replica {
             if line.is_empty() {
                 return Ok(Ok(changed));
             }
-            match self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, claims, news)? {
+            match self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, news)? {
                 // The statements about one job stand together.
                 Ok(Some(key)) if Some(key) != last => {
                     changed += 1;
@@ -75,21 +74,12 @@ impl Replica {
         tx: &Transaction<'_>,
         text: &[u8],
         knowledge: &Knowledge,
-        claims: &Claims,
         news: &mut JobNews,
     ) -> Result<std::result::Result<Option<JobKey>, bundle::Error>> {
-        let line = match JobLine::decode(text) {
-            Ok(line) => line,
-            Err(_) => {
-                news.bad += 1;
-                return Ok(Ok(None));
-            }
-        };
-        // The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes on.
-        if let Err(untrue) = claims.statement(line.stamp) {
-            return Ok(Err(bundle::Error::untrue(format!("jobs.jsonl: {untrue}"))));
-        }
-        let Ok((statement, signer)) = line.verify() else {
+        let Ok((line, (statement, signer))) = JobLine::decode(text).and_then(|line| {
+            let said = line.verify()?;
+            Ok((line, said))
+        }) else {
             news.bad += 1;
             return Ok(Ok(None));
         };

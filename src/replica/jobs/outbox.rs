@@ -147,7 +147,9 @@ impl Replica {
         let room = usize::try_from(limits::JOBS.saturating_sub(self.state.count_all_jobs()?)).unwrap_or(usize::MAX);
         if posted.len() > room {
             posted.truncate(room);
-            self.note("there are as many jobs as a bundle can hold: the newest wait in the outbox until old ones are purged");
+            self.note(
+                "there are as many jobs as a bundle can hold: the newest wait in the outbox until old ones are purged",
+            );
         }
         if posted.is_empty() {
             return Ok(());
