@@ -81,6 +81,6 @@ mod tests {
 
     #[test]
     fn what_a_state_may_know_of_jobs_fits_a_bundle() {
-        assert!(3 * JOBS <= STATEMENTS && STATEMENTS * (JOB_LINE_BYTES + 1) < JOBS_BYTES);
+        const { assert!(3 * JOBS <= STATEMENTS && STATEMENTS * (JOB_LINE_BYTES + 1) < JOBS_BYTES) };
     }
 }

@@ -13,6 +13,7 @@
 //! read out of turn, and nothing before the signature was checked, unless [`Reader::read_unverified`] is called by name.
 
 mod archive;
+mod beginning;
 mod error;
 mod frame;
 mod invitation;
@@ -26,6 +27,7 @@ mod replica_id;
 mod seal;
 mod signature;
 mod spool;
+mod statements;
 mod strict;
 mod writer;
 
@@ -36,11 +38,12 @@ mod hostile;
 #[cfg(test)]
 mod testing;
 
+pub use beginning::Beginning;
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
 pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
-pub use outline::{Outline, each_manifest};
+pub use outline::each_manifest;
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;
 pub use replica_id::ReplicaId;

@@ -4,27 +4,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
 use super::frame::{block, checksum_size, header_size};
-use super::{Error, Manifest, PublicKey, Signature, Stream};
-
-/// The beginning of a bundle: what it says of itself, and who has signed that.
-#[derive(Debug)]
-pub struct Outline<'r> {
-    pub(super) manifest: &'r Manifest,
-    pub(super) signed: &'r [u8],
-    pub(super) signature: &'r Signature,
-}
-
-impl Outline<'_> {
-    /// What the bundle says of itself. Anybody may have written it.
-    pub fn manifest(&self) -> &Manifest {
-        self.manifest
-    }
-
-    /// Whether the holder of this key has signed it, as the sender that it names.
-    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        self.manifest.sender.id == key.id() && key.verify(self.signed, self.signature).is_ok()
-    }
-}
+use super::{Beginning, Error, Stream};
 
 /// Gives the beginning of every bundle in a file to `visit`, in order, until it breaks off. From one bundle to the next it
 /// goes by the sizes that zstd's blocks tell: a file of gigabytes costs next to nothing.
@@ -34,7 +14,7 @@ impl Outline<'_> {
 /// the bundles may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
     mut source: R,
-    mut visit: impl FnMut(&Outline<'_>) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut at = 0;
     loop {
@@ -48,7 +28,7 @@ pub fn each_manifest<R: Read + Seek>(
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
             Ok(Some(reader)) => {
-                if visit(&reader.outline()).is_break() {
+                if visit(&reader.beginning()).is_break() {
                     return Ok(());
                 }
             }
@@ -99,8 +79,8 @@ mod tests {
 
     fn numbers(bytes: &[u8]) -> (Vec<u64>, Result<(), Error>) {
         let mut numbers = Vec::new();
-        let result = each_manifest(Cursor::new(bytes), |outline| {
-            numbers.push(outline.manifest().number);
+        let result = each_manifest(Cursor::new(bytes), |beginning| {
+            numbers.push(beginning.manifest().number);
             ControlFlow::Continue(())
         });
         (numbers, result)

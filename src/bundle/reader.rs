@@ -13,7 +13,8 @@ use super::archive::{Archive, Data, Member};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
 use super::record::{Decoder, Order};
-use super::{Error, JobLine, Manifest, Outline, PublicKey, Record, Signature, limits};
+use super::statements::StatementLines;
+use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -138,8 +139,8 @@ impl<'s, R: BufRead> Reader<'s, R> {
     }
 
     /// What the bundle says of itself, with what a key is checked against.
-    pub fn outline(&self) -> Outline<'_> {
-        Outline { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
+    pub fn beginning(&self) -> Beginning<'_> {
+        Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
     }
 
     /// Goes on without checking the signature: to show what a bundle of an unknown sender says, or to rescue mail. Nothing
@@ -263,73 +264,11 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
             if member.size != part.bytes {
                 return Err(Error::corrupt("jobs.jsonl: not of the size that the manifest says"));
             }
-            let mut lines =
-                StatementLines { sink, claims: self.claims.as_ref(), ended: 0, line: Vec::new(), untrue: None };
+            let mut lines = StatementLines::new(sink, self.claims.as_ref());
             let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
-            if !lines.line.is_empty() {
-                return Err(Error::corrupt("jobs.jsonl: its last line has no end"));
-            }
-            if lines.ended != self.inner.manifest.counts.jobs {
-                return Err(Error::corrupt("jobs.jsonl: not as many jobs as the manifest says"));
-            }
-            if sha256 != part.sha256 {
-                return Err(Error::corrupt("jobs.jsonl: not what the manifest vouches for"));
-            }
-            if let Some(untrue) = lines.untrue {
-                return Err(untrue);
-            }
+            lines.finish(self.inner.manifest.counts.jobs, sha256 == part.sha256)?;
         }
         Ok(MessagesPart::new(self.inner))
-    }
-}
-
-/// Counts the lines that pass through, and checks their stamps.
-struct StatementLines<'a, W> {
-    sink: &'a mut W,
-    claims: Option<&'a Claims>,
-    /// How many had a newline.
-    ended: u64,
-    /// The line that has no newline yet: its beginning, as far as a statement can be long.
-    line: Vec<u8>,
-    /// The first stamp that can't be true.
-    untrue: Option<Error>,
-}
-
-impl<W> StatementLines<'_, W> {
-    fn take(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            // One byte more than a line can have tells that it is too long; and a line that is begun is never empty.
-            let most = usize::try_from(limits::JOB_LINE_BYTES).expect("a line fits") + 1;
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            self.line.extend_from_slice(&text[..text.len().min(most - self.line.len())]);
-            if ends {
-                self.ended += 1;
-                self.check();
-                self.line.clear();
-            }
-        }
-    }
-
-    /// The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes on.
-    fn check(&mut self) {
-        let Some(claims) = self.claims.filter(|_| self.untrue.is_none()) else { return };
-        if let Ok(line) = JobLine::decode(&self.line)
-            && let Err(untrue) = claims.statement(line.stamp)
-        {
-            self.untrue = Some(Error::untrue(format!("jobs.jsonl, line {}: {untrue}", self.ended)));
-        }
-    }
-}
-
-impl<W: Write> Write for StatementLines<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.sink.write(bytes)?;
-        self.take(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
     }
 }
 

@@ -4,10 +4,7 @@
 //! Nothing here needs to know the receiving replica. What only that one can judge (its own clock, what it knows) is decided where
 //! a bundle is received.
 
-use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, Stamp};
-
-/// The most clocks that a bundle lists as `issued`: the newest ones, if there are more. 20 changes a day fill it in nine years.
-pub const MOST_ISSUED: usize = 65_536;
+use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
 /// A claim that can't be true, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,11 +192,12 @@ mod tests {
         }
     }
 
+    type HeadLie = (fn(&mut Head), Untrue);
+
     #[test]
     fn a_head_that_can_not_be_true_is_told_by_its_rule() {
-        type Lie = (fn(&mut Head), Untrue);
         let beyond = Clock::from_bits(Clock::LAST.bits() + 1).unwrap();
-        let lies: [Lie; 13] = [
+        let lies: [HeadLie; 13] = [
             (|h| h.full = true, Untrue::FullWithBase),
             (|h| h.base.set(OTHER, Clock::from_bits(6).unwrap()), Untrue::BaseBeyondTip(OTHER)),
             (|h| h.base.set(Incarnation(3), Clock::FIRST), Untrue::BaseBeyondTip(Incarnation(3))),
@@ -226,6 +224,8 @@ mod tests {
         assert!(Claims::of(&nothing_issued).is_ok());
     }
 
+    type Lie<'l> = (&'l dyn Fn(&mut Entry), Untrue);
+
     #[test]
     fn an_entry_that_can_not_be_true_is_told_by_its_rule() {
         let claims = Claims::of(&head()).unwrap();
@@ -240,7 +240,6 @@ mod tests {
         let seen = |seen| Some(Removal { seen, stamp: at(9, ME) });
         let uncovered = |what| Untrue::NotCovered { what, stamp: at(6, OTHER) };
         let (nine, six) = (at(9, ME), at(6, ME));
-        type Lie<'l> = (&'l dyn Fn(&mut Entry), Untrue);
         let lies: [Lie<'_>; 14] = [
             (&|e| e.location.0 = at(6, OTHER), uncovered("an entry's location")),
             (&|e| e.born = at(6, OTHER), uncovered("an entry's birth")),

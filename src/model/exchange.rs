@@ -3,26 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, Incarnation, Knowledge, MOST_ISSUED, Stamp};
-
-/// What a bundle says of itself and its sender, as far as the model is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The sender's incarnation.
-    pub incarnation: Incarnation,
-    /// Counts the sender's bundles, upwards.
-    pub number: u64,
-    /// Whether the bundle is complete: it holds every entry that the sender knows of.
-    pub full: bool,
-    /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
-    pub base: Knowledge,
-    /// The knowledge of the sender, and of every replica that has applied the bundle.
-    pub tip: Knowledge,
-    /// The removals that the sender has forgotten.
-    pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest [`MOST_ISSUED`] of them.
-    pub issued: Vec<Clock>,
-}
+use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
 /// What a peer is known to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Outline, ReplicaId, each_manifest};
+use crate::bundle::{self, Beginning, ReplicaId, each_manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
@@ -38,17 +38,27 @@ struct Found {
     failed: Option<Error>,
 }
 
+/// What a file says of being this replica's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Claimed {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That it is, and that is so.
+    Own,
+    /// The same; but the replica can't have made it itself as far as it remembers.
+    Twin,
+    /// That it is, without this replica's signature.
+    Forged,
+}
+
 /// Whom the bundles in a file are from, and whom they are for.
 #[derive(Debug, Default)]
 struct Look {
     here: Option<(ReplicaId, u64)>,
-    own: bool,
     /// For anyone, by a replica that is not known here, or an invitation for somebody else.
     strange: bool,
-    /// One that says that it was made by this replica, and is not signed with its key.
-    forged: bool,
-    /// One that was made with this replica's key, and that it can't have made itself as far as it remembers.
-    twin: bool,
+    claimed: Claimed,
     /// How many bundles were looked at.
     bundles: usize,
     /// What is wrong behind them.
@@ -164,16 +174,17 @@ impl Replica {
                 look => {
                     found.elsewhere += 1;
                     found.strange |= look.strange;
-                    if look.twin {
-                        twin.get_or_insert_with(|| path.clone());
-                    }
-                    if look.forged {
-                        self.note(format!(
+                    match look.claimed {
+                        Claimed::Nothing => {}
+                        Claimed::Own => found.own.push(path),
+                        Claimed::Twin => {
+                            twin.get_or_insert_with(|| path.clone());
+                            found.own.push(path);
+                        }
+                        Claimed::Forged => self.note(format!(
                             "{} says that this replica has made it, and is not signed with its key: don't trust it",
                             path.display()
-                        ));
-                    } else if look.own {
-                        found.own.push(path);
+                        )),
                     }
                 }
             }
@@ -188,9 +199,9 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, |outline| {
+        let result = each_manifest(file, |beginning| {
             look.bundles += 1;
-            match self.look_at_outline(outline, &mut look) {
+            match self.look_at_beginning(beginning, &mut look) {
                 Ok(flow) => flow,
                 Err(error) => {
                     here = Err(error);
@@ -209,15 +220,18 @@ impl Replica {
 
     /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported; but
     /// anybody can write that a bundle is one of this replica's own.
-    fn look_at_outline(&self, outline: &Outline<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
-        let manifest = outline.manifest();
+    fn look_at_beginning(&self, beginning: &Beginning<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
+        let manifest = beginning.manifest();
         let sender = self.sender_of(manifest)?;
         let for_anyone = manifest.recipient.is_none();
         match sender {
-            Sender::Own if !outline.is_signed_by(&self.public_key()) => look.forged = true,
             Sender::Own => {
-                look.own = true;
-                look.twin |= self.own_bundle(manifest)? == Refusal::Twin;
+                let claimed = match self.own_bundle(manifest)? {
+                    _ if !beginning.is_signed_by(&self.public_key()) => Claimed::Forged,
+                    Refusal::Twin => Claimed::Twin,
+                    _ => Claimed::Own,
+                };
+                look.claimed = look.claimed.max(claimed);
             }
             // A stranger that proves an invitation is left to the import, which tells that the invitation was used already.
             Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
