@@ -58,12 +58,17 @@ fn a_replica_whose_own_stamps_lie_in_the_future_is_mended_by_a_new_identity() {
     let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
     let ran = laptop.refuses(&["import"], &bundle, 3, &["desktop", "more than a day ahead", "doctor --new-identity"]);
     assert!(!ran.stderr.contains("note"), "{}", ran.stderr);
-    // It doesn't hear of others, either: what is known is no excuse.
+    // The machine itself is told, too.
+    let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("changes that were made here are dated up to"), "{}", ran.stderr);
     desktop.ok(&["doctor", "--new-identity"]);
     exchange(&desktop, &laptop);
     assert_same(&laptop.mailbox(), &desktop.mailbox(), "mended");
     assert!(laptop.has("in the future") && laptop.has("after") && laptop.has("filed"));
     desktop.is_at_rest("mended");
+    let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
+    assert!(!ran.stderr.contains("dated"), "{}", ran.stderr);
     laptop.is_at_rest("mended");
     // And nothing is ahead any more.
     laptop.deliver("answer");

@@ -39,11 +39,11 @@ impl Replica {
         state.clear_outgoing()?;
         // Only messages that are in several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
-        let mut list = |row: &EntryRow| {
+        let mut count = |row: &EntryRow| {
             counts.messages += 1;
             bytes += row.entry.size;
             let at = row.at.clone();
-            state.add_outgoing(&Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at })
+            Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at }
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
@@ -56,7 +56,7 @@ impl Replica {
                 listed.insert(row.id.digest);
                 return Ok(());
             }
-            list(&row)
+            state.add_unsorted(&count(&row))
         })?;
         state.sort_outgoing()?;
         let mut wanted = Vec::new();
@@ -91,7 +91,7 @@ impl Replica {
             } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
             {
-                list(row)?;
+                state.add_outgoing(&count(row))?;
             }
         }
         counts.messages += counts_of_jobs.0;

@@ -149,6 +149,15 @@ pub(super) fn own_clock(skew: Skew, peers: &str) -> String {
     )
 }
 
+/// A note: this replica's own stamps are ahead of its clock.
+pub(super) fn own_stamps(newest: Clock) -> String {
+    format!(
+        "changes that were made here are dated up to {}, more than a day ahead of this machine's clock, and peers don't take them: if \
+         the clock is right now, run `mailsync doctor --new-identity`",
+        date(newest.millis())
+    )
+}
+
 /// A time for people: milliseconds since 1970 UTC.
 fn date(millis: u64) -> String {
     jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX))

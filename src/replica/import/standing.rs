@@ -38,8 +38,12 @@ impl Replica {
         tx.commit()
     }
 
-    /// Says so if this machine's clock differs from those of all its peers that were heard of.
+    /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself once.
     pub(super) fn compare_clocks(&self) -> Result<()> {
+        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
+        if self.wall_clock().is_behind(mine) {
+            self.note(refusal::own_stamps(mine));
+        }
         let mut heard = self.state.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
