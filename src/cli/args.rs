@@ -17,8 +17,8 @@ pub struct Args {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing); 4 rejected \
-(corrupt, truncated, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
+Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing, or a clock is ahead); 4 rejected \
+(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
 
 #[derive(Debug, clap::Args)]
 pub struct Global {
@@ -70,7 +70,7 @@ pub enum Command {
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
-    /// Check the state, or mend a replica whose state was put back to an earlier one in place
+    /// Check the state, or mend a replica whose state was put back to an earlier one in place or whose clock was far ahead
     Doctor(Doctor),
 }
 
@@ -332,7 +332,7 @@ pub struct Bundle {
 
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
-    /// Go on as a new incarnation, and stamp anew what may have been stamped twice
+    /// Go on as a new incarnation, and stamp anew what may have been stamped twice, or in the future
     #[arg(long)]
     pub new_identity: bool,
 }
