@@ -464,6 +464,23 @@ fn each_claim_that_can_not_be_true_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn more_folders_than_can_be_sent_on_are_not_taken() {
+    let dir = scratch();
+    let (victim, evil) = victim(dir.path());
+    let issued = Issued::now();
+    let mut forge = issued.honest(&evil);
+    forge.lines.clear();
+    forge.messages.clear();
+    // As many as a bundle can tell of, and the INBOX is known here already.
+    for n in 0..65_536 {
+        forge.folder(&format!("f{n:05}"), &stamp(&issued.last));
+    }
+    let state = dump(&victim);
+    victim.refuses(&["import"], &forge.bundle(), 4, &["the number of its folders, with those that are known here"]);
+    assert_eq!(dump(&victim), state);
+}
+
+#[test]
 fn what_came_before_a_bundle_that_is_refused_holds_and_what_comes_after_it_is_not_looked_at() {
     let dir = scratch();
     let (victim, evil) = victim(dir.path());

@@ -162,6 +162,29 @@ fn a_bundle_can_be_passed_over_in_every_way() {
 }
 
 #[test]
+fn a_bundle_that_is_passed_over_is_not_looked_at_but_its_end_is_found() {
+    let bundle = Sample::new().bundle();
+    let skip = |stream: &[u8]| {
+        let mut stream = Stream::new(BufReader::with_capacity(7, stream));
+        let mut skipped = 0;
+        while let Some(reader) = stream.next_bundle()? {
+            reader.skip()?;
+            skipped += 1;
+        }
+        Ok::<_, Error>(skipped)
+    };
+    assert_eq!(skip(&bundle.repeat(3)).unwrap(), 3);
+    for length in 1..bundle.len() {
+        let result = skip(&[&bundle, &bundle[..length]].concat());
+        assert!(matches!(result, Err(Error::Truncated)), "{length} of {}: {result:?}", bundle.len());
+    }
+    // What follows a manifest is not decompressed: 64 MiB of it cost no more than their few bytes.
+    let mut bytes = archive(&Sample::new().members()[..2]);
+    bytes.resize(bytes.len() + (64 << 20), b' ');
+    assert_eq!(skip(&[compress(&bytes), bundle].concat()).unwrap(), 2);
+}
+
+#[test]
 fn something_else_is_not_a_bundle() {
     for other in [b"From: me".as_slice(), b"\0", b"PK\x03\x04 a zip", &compress(b"Subject: hi\n\nA compressed mail.\n")]
     {

@@ -83,7 +83,8 @@ impl Replica {
 
     /// A job that was for this replica leaves its id behind: it is never taken for a new one.
     fn purge_jobs(&self, purged: &mut Purged) -> Result<()> {
-        let before = self.now().saturating_sub(u64::from(self.config.jobs_days) * DAY);
+        let wall = self.wall_clock();
+        let before = wall.0.saturating_sub(u64::from(self.config.jobs_days) * DAY);
         let me = self.public_key().id();
         let shown = self.shown_by_all()?;
         let mut after = None;
@@ -95,7 +96,9 @@ impl Replica {
             for job in batch {
                 // A job that was taken back, and that its target has not reported on, is over for everybody but the target.
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
-                let over = job.final_since.or(cancelled).is_some_and(|since| since <= before);
+                // The requester's clock may be wrong: by a date that can't be, the job is over as well.
+                let taken_back = |since| since <= before || !wall.can_date(since);
+                let over = job.final_since.map_or_else(|| cancelled.is_some_and(taken_back), |since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
                 if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
                     continue;

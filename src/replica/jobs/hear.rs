@@ -51,53 +51,51 @@ impl Replica {
             let mut limited = lines.take(limits::JOB_LINE_BYTES + 2);
             limited.read_until(b'\n', &mut line).map_err(again)?;
             if line.is_empty() {
-                return Ok(Ok(changed));
+                break;
             }
-            match self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, news)? {
-                // The statements about one job stand together.
-                Ok(Some(key)) if Some(key) != last => {
-                    changed += 1;
-                    last = Some(key);
-                }
-                Ok(_) => {}
-                Err(error) => return Ok(Err(error)),
+            let heard = self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, news)?;
+            // The statements about one job stand together.
+            if heard.is_some() && heard != last {
+                changed += 1;
+                last = heard;
             }
             if line.last() != Some(&b'\n') && line.len() as u64 > limits::JOB_LINE_BYTES {
                 lines.skip_until(b'\n').map_err(again)?;
             }
         }
+        if changed > 0 && self.state.count_all_jobs()? > limits::JOBS {
+            let what = "the number of jobs, with those that are known here";
+            return Ok(Err(bundle::Error::TooLarge { what, limit: limits::JOBS }));
+        }
+        Ok(Ok(changed))
     }
 
-    /// Takes one line. Returns the job of which it says something new; or why its bundle can't be taken.
+    /// Takes one line. Returns the job of which it says something new.
     fn hear_line(
         &self,
         tx: &Transaction<'_>,
         text: &[u8],
         knowledge: &Knowledge,
         news: &mut JobNews,
-    ) -> Result<std::result::Result<Option<JobKey>, bundle::Error>> {
+    ) -> Result<Option<JobKey>> {
         let Ok((line, (statement, signer))) = JobLine::decode(text).and_then(|line| {
             let said = line.verify()?;
             Ok((line, said))
         }) else {
             news.bad += 1;
-            return Ok(Ok(None));
+            return Ok(None);
         };
         let Some(heard) = self.hear(tx, &statement, &signer, &line, knowledge)? else {
             news.bad += 1;
-            return Ok(Ok(None));
+            return Ok(None);
         };
-        if heard.changed.is_some() && self.state.count_all_jobs()? > limits::JOBS {
-            let what = "the number of jobs, with those that are known here";
-            return Ok(Err(bundle::Error::TooLarge { what, limit: limits::JOBS }));
-        }
         let me = self.public_key().id();
         if let Some(key) = heard.finished
             && self.state.job(key)?.is_some_and(|job| job.requester == me)
         {
             news.finished.push(key);
         }
-        Ok(Ok(heard.changed))
+        Ok(heard.changed)
     }
 
     /// Takes one statement whose signature holds. `None` if its signer is not the one who may make it.
