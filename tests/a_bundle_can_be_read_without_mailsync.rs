@@ -38,7 +38,9 @@ fn bundle(key: &PrivateKey) -> Vec<u8> {
     let mut records = RecordSpool::new(dir.path());
     records.folder(&inbox, FolderState { stamp, present: true }).unwrap();
     let mut contents = Vec::new();
-    for (message, mtime) in MESSAGES.iter().zip(1_600_000_000..) {
+    let mut messages: Vec<_> = MESSAGES.iter().zip(1_600_000_000..).collect();
+    messages.sort_by_key(|(message, _)| Digest::of(message.as_bytes()));
+    for (message, mtime) in messages {
         let id = EntryId { digest: Digest::of(message.as_bytes()), birth: inbox.clone(), ordinal: 0 };
         let flags = [Flag::Info(b'S')].into();
         let size = message.len() as u64;
@@ -60,7 +62,9 @@ fn a_bundle_can_be_listed_unpacked_and_checked_with_common_tools() {
 
     tool(dir, "zstd", "zstd", &["-q", "--test", "b.zst"], b"");
     let tar = tool(dir, "zstd", "zstd", &["-dc", "b.zst"], b"");
-    let [one, two] = MESSAGES.map(|message| Digest::of(message.as_bytes()));
+    let mut digests = MESSAGES.map(|message| Digest::of(message.as_bytes()));
+    digests.sort();
+    let [one, two] = digests;
     let listing = String::from_utf8(tool(dir, "tar", "tar", &["-tf", "-"], &tar)).unwrap();
     assert_eq!(listing, format!("manifest.json\nmanifest.json.sig\nentries.jsonl\nmessages/{one}\nmessages/{two}\n"));
     let details = String::from_utf8(tool(dir, "tar", "tar", &["-tvf", "-"], &tar)).unwrap();

@@ -200,13 +200,12 @@ fn what_a_bundles_sender_does_not_know_of_is_not_taken_from_it() {
     laptop.run_with(&["uux", "server", "keep"], b"once\n");
     let (lines, contents) = jobs_of_bundle(&laptop.ok(&["export", "--to", "home"]).stdout, &laptop.public_key());
     // The tip of the bundle is made to cover the stamp of the first line only.
-    let beyond = Stamp { clock: Clock::MAX, incarnation: mailsync::model::Incarnation(7) };
+    let beyond = Stamp { clock: clock(), incarnation: mailsync::model::Incarnation(7) };
     let first = String::from_utf8(lines[0].encode()).unwrap();
     let second = String::from_utf8(JobLine { stamp: beyond, ..lines[0].clone() }.encode()).unwrap();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     let bundle = bundle_with_tip(&laptop.private_key(), &[second], &contents, &[lines[0].stamp]);
-    let ran = home.run_with(&["import"], &bundle);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    home.refuses(&["import"], &bundle, 4, &["can't be true", "jobs.jsonl, line 1", "doesn't cover"]);
     assert_eq!(home.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 0);
     let ran =
         home.run_with(&["import"], &bundle_with_tip(&laptop.private_key(), &[first], &contents, &[lines[0].stamp]));

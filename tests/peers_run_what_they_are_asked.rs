@@ -711,8 +711,9 @@ fn a_replica_in_between_can_neither_change_nor_forge_nor_replay_a_job() {
 
     // Again, as it was, and with a new stamp.
     import(&rewrite(&home, &bundle, |lines| lines.iter().map(JobLine::encode).collect()));
+    let in_an_hour = crate::claims_that_can_not_be_true_are_refused::now() + 3_600_000;
     import(&rewrite(&home, &bundle, |mut lines| {
-        lines[0].stamp.clock = mailsync::model::Clock::next(u64::MAX >> 20, lines[0].stamp.clock).unwrap();
+        lines[0].stamp.clock = mailsync::model::Clock::next(in_an_hour, lines[0].stamp.clock).unwrap();
         lines.iter().map(JobLine::encode).collect()
     }));
     assert_eq!(marks(&file), [(format!("laptop {id}"), 1)].into());

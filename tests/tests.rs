@@ -22,6 +22,8 @@ mod a_state_put_back_is_noticed;
 mod an_import_happens_in_order;
 mod bad_input_is_refused;
 mod changes_on_both_sides_at_once;
+mod claims_that_can_not_be_true_are_refused;
+mod clocks_that_are_wrong_do_no_lasting_harm;
 mod commands_do_what_they_say;
 mod dovecot_and_mailsync_share_a_maildir;
 mod folders_follow_each_other;

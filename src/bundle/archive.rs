@@ -88,6 +88,11 @@ impl<B: BufRead> Archive<B> {
         Self { inner, left: 0, padding: 0 }
     }
 
+    /// Gives the place back that is read from, wherever it stands.
+    pub(super) fn into_inner(self) -> B {
+        self.inner
+    }
+
     /// Whether the archive can begin with a member of this name, as far as the next bytes show.
     pub(super) fn may_begin_with(&mut self, name: &str) -> Result<bool, Error> {
         let there = self.inner.fill_buf()?;

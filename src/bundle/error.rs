@@ -50,6 +50,12 @@ pub enum Error {
         /// Where, and what is wrong there.
         what: Cow<'static, str>,
     },
+    /// It is whole, and its sender has signed it, but it says something that can't be true.
+    #[error("the bundle says what can't be true: {what}")]
+    Untrue {
+        /// Where, and what it says.
+        what: String,
+    },
     /// It follows a version of the format, or uses a feature, that came after this reader.
     #[error("the bundle needs a newer mailsync: it uses {what}")]
     NewerFormat {
@@ -81,6 +87,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn untrue(what: impl Into<String>) -> Self {
+        Self::Untrue { what: what.into() }
+    }
+
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {
         Self::Corrupt { what: what.into() }
     }

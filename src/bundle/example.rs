@@ -45,9 +45,9 @@ fn example() -> Sample {
     let mut sample = Sample::new();
     sample.records = vec![
         Record::Folder { name: folder("Archive/2024"), state: made },
-        Record::Entry { id: removed_id, entry: removed },
-        Record::Entry { id: filed_id, entry: filed },
         Record::Entry { id: new_id, entry: new_entry },
+        Record::Entry { id: filed_id, entry: filed },
+        Record::Entry { id: removed_id, entry: removed },
     ];
     sample.jobs = None;
     sample.messages = vec![new.to_vec()];

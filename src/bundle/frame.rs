@@ -11,19 +11,134 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The magic number, the frame header's descriptor and the byte after it, which tells the window. No frame is shorter.
 const OPENING: usize = 6;
 
+/// How many bytes a frame's header has behind its magic number, by its first byte (RFC 8878, section 3.1.1.1).
+pub(super) fn header_size(descriptor: u8) -> u64 {
+    let single_segment = descriptor & 0x20 != 0;
+    let window = u64::from(!single_segment);
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let content_size = match descriptor >> 6 {
+        0 => u64::from(single_segment),
+        flag => 1 << flag,
+    };
+    1 + window + dictionary + content_size
+}
+
+/// The size of the checksum behind a frame's blocks, by the first byte of its header.
+pub(super) fn checksum_size(descriptor: u8) -> u64 {
+    if descriptor & 0x04 == 0 { 0 } else { 4 }
+}
+
+/// What a block's header says (RFC 8878, section 3.1.1.2): how many bytes follow it, and whether it is the last one.
+pub(super) fn block([low, middle, high]: [u8; 3]) -> Result<(u64, bool), Error> {
+    let header = u32::from_le_bytes([low, middle, high, 0]);
+    let size = match header >> 1 & 3 {
+        // One byte, repeated.
+        1 => 1,
+        3 => return Err(Error::corrupt("zstd: a block of a kind that is not in use")),
+        _ => u64::from(header >> 3),
+    };
+    Ok((size, header & 1 == 1))
+}
+
+/// Where in a frame the bytes are that come next: what makes it possible to pass over a frame without decompressing it.
+#[derive(Clone, Copy)]
+enum Within {
+    /// In its header, or in a block: so many bytes are left of that.
+    Body { left: u64, last: bool },
+    /// In the header of a block, of which so many bytes have come.
+    Block { header: [u8; 3], come: usize },
+    /// Behind the last block.
+    Checksum { left: u64 },
+}
+
+/// Follows the bytes of a frame from its first byte on.
+struct Position {
+    within: Within,
+    checksum: u64,
+}
+
+impl Position {
+    /// At the magic number of a frame with this descriptor.
+    fn at_start(descriptor: u8) -> Self {
+        let left = MAGIC.len() as u64 + header_size(descriptor);
+        Self { within: Within::Body { left, last: false }, checksum: checksum_size(descriptor) }
+    }
+
+    /// How many bytes can be passed over at once. None at the frame's end.
+    fn wanted(&self) -> u64 {
+        match self.within {
+            Within::Body { left, .. } | Within::Checksum { left } => left,
+            Within::Block { come, .. } => 3 - come as u64,
+        }
+    }
+
+    /// These bytes come next: as many as are wanted, or fewer.
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let passed = bytes.len() as u64;
+        self.within = match self.within {
+            Within::Body { left, last } => Self::behind(left - passed, last, self.checksum),
+            Within::Checksum { left } => Within::Checksum { left: left - passed },
+            Within::Block { mut header, come } => {
+                header[come..come + bytes.len()].copy_from_slice(bytes);
+                let come = come + bytes.len();
+                if come < header.len() {
+                    Within::Block { header, come }
+                } else {
+                    let (size, last) = block(header)?;
+                    Self::behind(size, last, self.checksum)
+                }
+            }
+        };
+        Ok(())
+    }
+
+    fn behind(left: u64, last: bool, checksum: u64) -> Within {
+        match (left, last) {
+            (0, true) => Within::Checksum { left: checksum },
+            (0, false) => Within::Block { header: [0; 3], come: 0 },
+            _ => Within::Body { left, last },
+        }
+    }
+}
+
 /// The source of bundles. It remembers whether it failed, since an error from the decompressor doesn't tell. It gives
-/// the bytes that were peeked at once more.
+/// the bytes that were peeked at once more. Follows where in the frame it is.
 pub(super) struct Source<R> {
     inner: R,
     opening: [u8; OPENING],
     /// The bytes of `opening` that are still to be given.
     ahead: std::ops::Range<usize>,
     failed: bool,
+    position: Position,
+    /// The frame's blocks make no sense. The decompressor says so, too, unless the frame is passed over.
+    broken: bool,
 }
 
 impl<R: BufRead> Source<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, opening: [0; OPENING], ahead: 0..0, failed: false }
+        let (opening, position) = ([0; OPENING], Position::at_start(0));
+        Self { inner, opening, ahead: 0..0, failed: false, position, broken: false }
+    }
+
+    /// Goes on to the end of the frame without decompressing it.
+    pub(super) fn pass_over(&mut self) -> Result<(), Error> {
+        loop {
+            if self.broken {
+                return Err(Error::corrupt("zstd: a block of a kind that is not in use"));
+            }
+            let wanted = self.position.wanted();
+            if wanted == 0 {
+                return Ok(());
+            }
+            let there = match self.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there.map_err(Error::Io)?.len(),
+            };
+            if there == 0 {
+                return Err(Error::Truncated);
+            }
+            self.consume(there.min(usize::try_from(wanted).unwrap_or(usize::MAX)));
+        }
     }
 
     /// Looks at the next frame's first bytes. `false` if there are none.
@@ -47,6 +162,7 @@ impl<R: BufRead> Source<R> {
             return Err(Error::Truncated);
         }
         check_descriptor(self.opening[4], self.opening[5])?;
+        (self.position, self.broken) = (Position::at_start(self.opening[4]), false);
         Ok(true)
     }
 }
@@ -91,11 +207,26 @@ impl<R: BufRead> BufRead for Source<R> {
         self.inner.fill_buf().inspect_err(|e| self.failed |= e.kind() != io::ErrorKind::Interrupted)
     }
 
-    fn consume(&mut self, n: usize) {
-        if self.ahead.is_empty() {
-            self.inner.consume(n);
-        } else {
-            self.ahead.start += n;
+    fn consume(&mut self, mut n: usize) {
+        while n > 0 {
+            let wanted = if self.broken { 0 } else { usize::try_from(self.position.wanted()).unwrap_or(usize::MAX) };
+            // Behind the frame's end there is nothing to follow.
+            let passed = if wanted == 0 { n } else { wanted.min(n) };
+            if self.ahead.is_empty() {
+                if wanted > 0 {
+                    // It is buffered: whoever consumes it has seen it.
+                    let followed = self.inner.fill_buf().map(|there| self.position.pass(&there[..passed]));
+                    self.broken |= !matches!(followed, Ok(Ok(())));
+                }
+                self.inner.consume(passed);
+            } else {
+                let from = self.ahead.start;
+                if wanted > 0 {
+                    self.broken |= self.position.pass(&self.opening[from..from + passed]).is_err();
+                }
+                self.ahead.start += passed;
+            }
+            n -= passed;
         }
     }
 }
@@ -109,6 +240,11 @@ impl<'s, R: BufRead> Frame<'s, R> {
         let mut decoder = zstd::Decoder::with_buffer(source).map_err(Error::Io)?.single_frame();
         decoder.window_log_max(limits::WINDOW_LOG).map_err(Error::Io)?;
         Ok(Self(decoder))
+    }
+
+    /// Goes on to the frame's end without decompressing it.
+    pub(super) fn pass_over(self) -> Result<(), Error> {
+        self.0.finish().pass_over()
     }
 
     fn explain(&self, error: io::Error) -> Error {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::SHOWN;
-use super::{Error, JOB_NAMESPACE, KeyError, PrivateKey, PublicKey, ReplicaId, Signature, limits};
+use super::{Error, JOB_NAMESPACE, KeyError, PrivateKey, PublicKey, ReplicaId, Signature, limits, strict};
 use crate::model::{Digest, Incarnation, JobState, ParseError, ReportRank, Stamp};
 use crate::text::beginning;
 
@@ -75,6 +75,7 @@ pub struct Request {
     /// When it was asked for: milliseconds since 1970 UTC.
     pub made: u64,
     /// Command, arguments and standard input, for the target's and the requester's eyes only.
+    #[serde(deserialize_with = "strict::object")]
     pub body: AttachmentRef,
     /// Incarnations about which the requester knew something then. They tell a target that has lost its memory and
     /// begun a new incarnation whether the request was made after that. At most [`limits::JOB_INCARNATIONS`],
@@ -82,7 +83,7 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub knows: Vec<Incarnation>,
     /// The job that this one repeats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub repeats: Option<JobId>,
 }
 
@@ -109,10 +110,10 @@ pub struct Report {
     /// The state of the job.
     pub state: JobState,
     /// The program's exit status, if it has ended with one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub status: Option<i32>,
     /// The reason, the times and the output, for the target's and the requester's eyes only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present_object", skip_serializing_if = "Option::is_none")]
     pub result: Option<AttachmentRef>,
 }
 
@@ -161,7 +162,7 @@ impl JobLine {
         if line.len() as u64 > limits::JOB_LINE_BYTES {
             return Err(Error::TooLarge { what: "a line of jobs.jsonl", limit: limits::JOB_LINE_BYTES });
         }
-        serde_json::from_slice(line).map_err(|error| wrong(&error.to_string()))
+        strict::parse(line).map_err(|error| wrong(&error))
     }
 
     /// The line, without a newline.
@@ -189,7 +190,7 @@ impl JobLine {
 
     /// Gives the statement without a check, for a line whose signature was checked before.
     pub fn statement(&self) -> Result<Statement, Error> {
-        serde_json::from_str(&self.signed).map_err(|error| wrong(&error.to_string()))
+        strict::parse(self.signed.as_bytes()).map_err(|error| wrong(&error))
     }
 
     /// The key that the signature names as its maker's.

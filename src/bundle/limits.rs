@@ -1,8 +1,33 @@
 //! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer
 //! refuses to go above them, too.
 
-/// The size of `manifest.json`, in bytes.
-pub const MANIFEST_BYTES: u64 = 32 << 20;
+use crate::model::{FlagRegisters, Knowledge, MOST_ISSUED};
+
+/// The size of `manifest.json`, in bytes. What its lists may hold fits, however it is laid out by a writer that has
+/// sense; and all of it is read before the signature is known to hold.
+pub const MANIFEST_BYTES: u64 = 8 << 20;
+
+/// How many incarnations a knowledge names; and so of how many a state knows, since all of it goes into each bundle.
+pub const INCARNATIONS: usize = Knowledge::MOST_INCARNATIONS;
+
+/// How many clocks are listed as `issued`.
+pub const ISSUED: usize = MOST_ISSUED;
+
+/// How many messages a bundle wants.
+pub const WANTS: usize = 65_536;
+
+/// How many folders a bundle tells of; and so how many names of folders a state knows, since a full bundle tells of all
+/// of them.
+pub const FOLDERS: u64 = 65_536;
+
+/// How many lines `jobs.jsonl` has. As long as lines can be, they fit [`JOBS_BYTES`].
+pub const STATEMENTS: u64 = 60_000;
+
+/// How many jobs a state knows: a request, a cancel and a report on each of them fit a full bundle.
+pub const JOBS: u64 = STATEMENTS / 3;
+
+/// How deeply arrays and objects may be nested in JSON, the outermost one included.
+pub const JSON_DEPTH: usize = 32;
 
 /// The size of `manifest.json.sig`, in bytes.
 pub const SIGNATURE_BYTES: u64 = 16 << 10;
@@ -12,7 +37,7 @@ pub const SIGNATURE_BYTES: u64 = 16 << 10;
 pub const LINE_BYTES: u64 = 256 << 10;
 
 /// The number of flag registers that one entry has.
-pub const FLAGS: usize = 256;
+pub const FLAGS: usize = FlagRegisters::MOST;
 
 /// The size of `jobs.jsonl`, in bytes.
 pub const JOBS_BYTES: u64 = 1 << 30;
@@ -41,3 +66,23 @@ pub const PADDING_BYTES: u64 = 1 << 20;
 
 /// The length of a replica's name, in bytes.
 pub const NAME_BYTES: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_lists_of_a_manifest_may_hold_fits_it() {
+        // As this program lays it out: one item for each line, with quotes, a comma and the indent.
+        const LISTED: u64 = 4 + 2 + 2;
+        let clocks = (ISSUED as u64) * (16 + LISTED);
+        let wants = (WANTS as u64) * (64 + LISTED);
+        let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
+        assert!(clocks + wants + knowledge + (64 << 10) < MANIFEST_BYTES);
+    }
+
+    #[test]
+    fn what_a_state_may_know_of_jobs_fits_a_bundle() {
+        const { assert!(3 * JOBS <= STATEMENTS && STATEMENTS * (JOB_LINE_BYTES + 1) < JOBS_BYTES) };
+    }
+}

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::error::SHOWN;
-use super::{Error, Invitation, ReplicaId, limits};
-use crate::model::{Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
+use super::{Error, Invitation, ReplicaId, limits, strict};
+use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 use crate::text::beginning;
 
 /// The value of the manifest's `format`.
@@ -17,9 +17,6 @@ pub const VERSION: u64 = 1;
 
 /// The features that are understood here, besides what version 1 holds by itself.
 const FEATURES: &[&str] = &[];
-
-/// A clock this many milliseconds ahead, or more, is reported as far in the future.
-const FAR_FUTURE: u64 = 24 * 60 * 60 * 1000;
 
 /// A bundle's statements about itself. The field names are those of `manifest.json`; `bundle-format.md` tells more
 /// about each.
@@ -32,19 +29,20 @@ pub struct Manifest {
     /// When the bundle was made: milliseconds since 1970 UTC. For people; nothing is decided by it.
     pub made: u64,
     /// The replica that made it.
+    #[serde(deserialize_with = "strict::object")]
     pub sender: Sender,
     /// The replica that it is for; `None` for any peer.
-    #[serde(default)]
+    #[serde(deserialize_with = "strict::nullable")]
     pub recipient: Option<ReplicaId>,
     /// For a replica that is not known yet: the invitation by which it becomes known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present_object", skip_serializing_if = "Option::is_none")]
     pub invitation: Option<Invitation>,
     /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
     /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided
     /// by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub follows: Option<u64>,
     /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
     pub base: Knowledge,
@@ -52,20 +50,23 @@ pub struct Manifest {
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending.
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest
+    /// [`limits::ISSUED`] of them.
     pub issued: Vec<Clock>,
     /// The hash of everything that is alive at the sender.
     pub state_digest: StateDigest,
     /// The messages whose contents the sender lacks, ascending.
     pub wants: Vec<Digest>,
     /// How much the bundle holds.
+    #[serde(deserialize_with = "strict::object")]
     pub counts: Counts,
     /// The sizes of all messages in the bundle, added up: bytes.
     pub bytes: u64,
     /// `entries.jsonl`.
+    #[serde(deserialize_with = "strict::object")]
     pub entries: Part,
     /// `jobs.jsonl`; `None` when there is none.
-    #[serde(default)]
+    #[serde(deserialize_with = "strict::nullable_object")]
     pub jobs: Option<Part>,
 }
 
@@ -156,10 +157,21 @@ impl Manifest {
         }
     }
 
-    /// Whether the clock of the sender, or of a machine behind it, is more than a day ahead of `now` (milliseconds
-    /// since 1970 UTC): a mistake that people should hear of.
-    pub fn sender_clock_ahead(&self, now: u64) -> bool {
-        self.tip.newest().millis() > now.saturating_add(FAR_FUTURE)
+    /// What the records of the bundle are checked with.
+    ///
+    /// # Errors
+    /// The manifest says something that can't be true, or is above a limit.
+    pub(super) fn claims(&self) -> Result<Claims, Error> {
+        for (found, limit, what) in [
+            (self.wants.len() as u64, limits::WANTS as u64, "the number of messages that it wants"),
+            (self.counts.folders, limits::FOLDERS, "the number of its folders"),
+            (self.counts.jobs, limits::STATEMENTS, "the number of its statements about jobs"),
+        ] {
+            if found > limit {
+                return Err(Error::TooLarge { what, limit });
+            }
+        }
+        Claims::of(&self.head()).map_err(|untrue| Error::untrue(format!("manifest.json: {untrue}")))
     }
 
     /// The bytes of `manifest.json`. The signature is made over them.
@@ -172,9 +184,8 @@ impl Manifest {
 
     /// Reads `manifest.json`. If its version is newer, only `format` and `version` are looked at.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
-        let wrong =
-            |e: serde_json::Error| Error::corrupt(format!("manifest.json: {}", beginning(&e.to_string(), SHOWN)));
-        let opening: Opening<'_> = serde_json::from_slice(json).map_err(wrong)?;
+        let wrong = |what: String| Error::corrupt(format!("manifest.json: {}", beginning(&what, SHOWN)));
+        let opening: Opening<'_> = strict::parse(json).map_err(wrong)?;
         if opening.format != FORMAT {
             return Err(Error::NotABundle);
         }
@@ -183,11 +194,14 @@ impl Manifest {
             0 => return Err(Error::corrupt("manifest.json: there is no version 0")),
             newer => return Err(Error::NewerFormat { what: format!("format version {newer}") }),
         }
-        let features: Features = serde_json::from_slice(json).map_err(wrong)?;
+        let features: Features = strict::parse(json).map_err(wrong)?;
         if let Some(unknown) = features.features.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
             return Err(Error::NewerFormat { what: format!("the feature \"{}\"", beginning(unknown, SHOWN)) });
         }
-        let manifest: Self = serde_json::from_slice(json).map_err(wrong)?;
+        if json.last() != Some(&b'\n') {
+            return Err(Error::corrupt("manifest.json: it doesn't end with a newline"));
+        }
+        let manifest: Self = strict::parse(json).map_err(wrong)?;
         manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;
         manifest.invitation.as_ref().map_or(Ok(()), Invitation::check)?;
         Ok(manifest)
@@ -198,12 +212,6 @@ impl Manifest {
         let name = &self.sender.name;
         if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
             return Err("the sender's name is empty, too long or not printable");
-        }
-        if self.kind == BundleKind::Full && !self.base.is_empty() {
-            return Err("a full bundle has a base");
-        }
-        if !self.issued.is_sorted_by(|a, b| a < b) {
-            return Err("\"issued\" is not in ascending order");
         }
         if !self.wants.is_sorted_by(|a, b| a < b) {
             return Err("\"wants\" is not in ascending order");

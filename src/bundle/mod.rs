@@ -14,6 +14,7 @@
 //! [`Reader::read_unverified`] by name.
 
 mod archive;
+mod beginning;
 mod error;
 mod frame;
 mod invitation;
@@ -27,6 +28,8 @@ mod replica_id;
 mod seal;
 mod signature;
 mod spool;
+mod statements;
+mod strict;
 mod writer;
 
 #[cfg(test)]
@@ -36,6 +39,7 @@ mod hostile;
 #[cfg(test)]
 mod testing;
 
+pub use beginning::Beginning;
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};

@@ -3,9 +3,10 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
-use super::{Error, Manifest, Stream};
+use super::frame::{block, checksum_size, header_size};
+use super::{Beginning, Error, Stream};
 
-/// Gives the manifest of every bundle in a file to `visit`, in order, until it breaks off. It finds the next bundle by
+/// Gives the beginning of every bundle in a file to `visit`, in order, until it breaks off. It finds the next bundle by
 /// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing.
 ///
 /// # Errors
@@ -13,7 +14,7 @@ use super::{Error, Manifest, Stream};
 /// bundles without an error may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
     mut source: R,
-    mut visit: impl FnMut(&Manifest) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut at = 0;
     loop {
@@ -27,7 +28,7 @@ pub fn each_manifest<R: Read + Seek>(
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
             Ok(Some(reader)) => {
-                if visit(reader.manifest()).is_break() {
+                if visit(&reader.beginning()).is_break() {
                     return Ok(());
                 }
             }
@@ -42,35 +43,21 @@ fn end_of_frame<R: Read + Seek>(source: &mut R, start: u64) -> Result<u64, Error
     const MAGIC: u64 = 4;
     source.seek(SeekFrom::Start(start + MAGIC))?;
     let [descriptor] = read(source)?;
-    let single_segment = descriptor & 0x20 != 0;
-    let window = u64::from(!single_segment);
-    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
-    let content_size = match descriptor >> 6 {
-        0 => u64::from(single_segment),
-        flag => 1 << flag,
-    };
-    let mut at = start + MAGIC + 1 + window + dictionary + content_size;
+    let mut at = start + MAGIC + header_size(descriptor);
     loop {
         source.seek(SeekFrom::Start(at))?;
-        let [low, middle, high] = read(source)?;
-        let header = u32::from_le_bytes([low, middle, high, 0]);
-        let size = match header >> 1 & 3 {
-            // A block of this type is one byte, repeated.
-            1 => 1,
-            3 => return Err(Error::corrupt("zstd: a block of a kind that is not in use")),
-            _ => u64::from(header >> 3),
-        };
+        let (size, last) = block(read(source)?)?;
         at += 3 + size;
-        if header & 1 == 1 {
+        if last {
             break;
         }
     }
-    if descriptor & 0x04 != 0 {
+    let checksum = checksum_size(descriptor);
+    if checksum > 0 {
         source.seek(SeekFrom::Start(at))?;
-        let checksum: [u8; 4] = read(source)?;
-        at += checksum.len() as u64;
+        let _: [u8; 4] = read(source)?;
     }
-    Ok(at)
+    Ok(at + checksum)
 }
 
 fn read<const N: usize>(source: &mut impl Read) -> Result<[u8; N], Error> {
@@ -92,8 +79,8 @@ mod tests {
 
     fn numbers(bytes: &[u8]) -> (Vec<u64>, Result<(), Error>) {
         let mut numbers = Vec::new();
-        let result = each_manifest(Cursor::new(bytes), |manifest| {
-            numbers.push(manifest.number);
+        let result = each_manifest(Cursor::new(bytes), |beginning| {
+            numbers.push(beginning.manifest().number);
             ControlFlow::Continue(())
         });
         (numbers, result)

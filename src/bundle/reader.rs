@@ -13,8 +13,9 @@ use super::archive::{Archive, Data, Member};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
 use super::record::{Decoder, Order};
-use super::{Error, Manifest, PublicKey, Record, Signature, limits};
-use crate::model::Digest;
+use super::statements::StatementLines;
+use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
+use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
 /// The number of bytes that are decompressed at a time.
@@ -75,6 +76,15 @@ struct Inner<'s, R: BufRead> {
     within: &'s mut bool,
 }
 
+impl<R: BufRead> Inner<'_, R> {
+    /// Goes on to where the next bundle starts, without decompressing what is left of this one.
+    fn skip(self) -> Result<(), Error> {
+        self.archive.into_inner().into_inner().pass_over()?;
+        *self.within = false;
+        Ok(())
+    }
+}
+
 macro_rules! debug_as_manifest {
     ($($step:ident),+) => {$(
         impl<R: BufRead> fmt::Debug for $step<'_, R> {
@@ -118,59 +128,70 @@ impl<'s, R: BufRead> Reader<'s, R> {
         self.signature.signer()
     }
 
-    /// Checks that the manifest was signed by this key, and that the sender that it names has this key.
+    /// Checks that the manifest was signed by this key, that the sender that it names has this key, and that what it
+    /// says can be true.
     pub fn verify(self, key: &PublicKey) -> Result<RecordsPart<'s, R>, Error> {
         key.verify(&self.signed, &self.signature)?;
         let (expected, found) = (key.id(), self.inner.manifest.sender.id);
         if expected != found {
             return Err(Error::WrongSigner { expected, found });
         }
-        Ok(RecordsPart(self.inner))
+        let claims = Some(self.inner.manifest.claims()?);
+        Ok(RecordsPart { inner: self.inner, claims })
+    }
+
+    /// What the bundle says of itself, with what a key is checked against.
+    pub fn beginning(&self) -> Beginning<'_> {
+        Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
     }
 
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
-        RecordsPart(self.inner)
+        RecordsPart { inner: self.inner, claims: None }
     }
 
-    /// Reads to the bundle's end without looking at its contents.
+    /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
     pub fn skip(self) -> Result<(), Error> {
-        RecordsPart(self.inner).skip()
+        self.inner.skip()
     }
 }
 
 /// A bundle whose records are to be read next.
-pub struct RecordsPart<'s, R: BufRead>(Inner<'s, R>);
+pub struct RecordsPart<'s, R: BufRead> {
+    inner: Inner<'s, R>,
+    /// What the records are checked with; `None` if nothing is checked.
+    claims: Option<Claims>,
+}
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.inner.manifest
     }
 
     /// Gives every record to `take`, in order. Only the end shows whether they are the signed ones, so nothing of them
     /// may last if this fails.
     ///
     /// # Errors
-    /// An error from `take`; or the records are not in order, not as many as the manifest says, or not those that it
-    /// vouches for.
+    /// What `take` returns; or if they are not in order, can't be true, not as many as the manifest says, or not those
+    /// that it vouches for.
     pub fn records<E: From<Error>>(
         mut self,
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
         self.read_records(&mut take)?;
-        Ok(JobsPart(self.0))
+        Ok(JobsPart { inner: self.inner, claims: self.claims })
     }
 
     fn read_records<E: From<Error>>(&mut self, take: &mut impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
-        let part = self.0.manifest.entries;
-        let counts = self.0.manifest.counts;
-        let member = expect_member(&mut self.0.archive, "entries.jsonl")?;
+        let part = self.inner.manifest.entries;
+        let counts = self.inner.manifest.counts;
+        let member = expect_member(&mut self.inner.archive, "entries.jsonl")?;
         if member.size != part.bytes {
             return Err(Error::corrupt("entries.jsonl: not of the size that the manifest says").into());
         }
-        let mut data = self.0.archive.data();
+        let mut data = self.inner.archive.data();
         let (mut decoder, mut order, mut hasher) = (Decoder::default(), Order::default(), Sha256::new());
         let (mut folders, mut entries) = (0, 0);
         let mut line = Vec::new();
@@ -183,7 +204,15 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
             let record = decoder.decode(&line).map_err(|what| wrong(&what))?;
             match &record {
                 Record::Folder { name, .. } => order.folder(name).map_err(wrong)?,
-                Record::Entry { id, entry } => order.entry(id, entry).map_err(wrong)?,
+                Record::Entry { id, .. } => order.entry(id).map_err(wrong)?,
+            }
+            if let Some(claims) = &self.claims {
+                let checked = match &record {
+                    Record::Folder { state, .. } => claims.folder(*state),
+                    Record::Entry { entry, .. } => claims.entry(entry),
+                };
+                let line = folders + entries + 1;
+                checked.map_err(|untrue| Error::untrue(format!("entries.jsonl, line {line}: {untrue}")))?;
             }
             match &record {
                 Record::Folder { .. } => folders += 1,
@@ -205,73 +234,44 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         self.records::<Error>(|_| Ok(()))?.jobs(&mut io::sink())?.finish()
     }
 
-    /// Reads to the bundle's end without looking at its contents.
-    pub fn skip(mut self) -> Result<(), Error> {
-        expect_member(&mut self.0.archive, "entries.jsonl")?;
-        if self.0.manifest.jobs.is_some() {
-            expect_member(&mut self.0.archive, "jobs.jsonl")?;
-        }
-        MessagesPart::new(self.0).skip()
+    /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
+    pub fn skip(self) -> Result<(), Error> {
+        self.inner.skip()
     }
 }
 
 /// A bundle whose jobs are to be read next, if it has any.
-pub struct JobsPart<'s, R: BufRead>(Inner<'s, R>);
+pub struct JobsPart<'s, R: BufRead> {
+    inner: Inner<'s, R>,
+    /// What the stamps beside the statements are checked with; `None` if nothing is checked.
+    claims: Option<Claims>,
+}
 
 impl<'s, R: BufRead> JobsPart<'s, R> {
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.inner.manifest
     }
 
     /// Copies `jobs.jsonl` to `sink`, or nothing if there is none. Only the end shows whether it is the signed one.
+    ///
+    /// # Errors
+    /// It is not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong
+    /// with a statement is for whoever takes it to find out: it may come from far away.
     pub fn jobs(mut self, sink: &mut impl Write) -> Result<MessagesPart<'s, R>, Error> {
-        if let Some(part) = self.0.manifest.jobs {
-            let member = expect_member(&mut self.0.archive, "jobs.jsonl")?;
+        if let Some(part) = self.inner.manifest.jobs {
+            let member = expect_member(&mut self.inner.archive, "jobs.jsonl")?;
             if member.size > limits::JOBS_BYTES {
                 return Err(Error::TooLarge { what: "the size of jobs.jsonl", limit: limits::JOBS_BYTES });
             }
             if member.size != part.bytes {
                 return Err(Error::corrupt("jobs.jsonl: not of the size that the manifest says"));
             }
-            let mut lines = LineCounter { sink, ended: 0, open: false };
-            let sha256 = copy_hashing(&mut self.0.archive.data(), &mut lines)?;
-            if lines.count() != self.0.manifest.counts.jobs {
-                return Err(Error::corrupt("jobs.jsonl: not as many jobs as the manifest says"));
-            }
-            if sha256 != part.sha256 {
-                return Err(Error::corrupt("jobs.jsonl: not what the manifest vouches for"));
-            }
+            let mut lines = StatementLines::new(sink, self.claims.as_ref());
+            let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
+            lines.finish(self.inner.manifest.counts.jobs, sha256 == part.sha256)?;
         }
-        Ok(MessagesPart::new(self.0))
-    }
-}
-
-/// Counts the lines that pass through.
-struct LineCounter<'a, W> {
-    sink: &'a mut W,
-    /// The number of lines that had a newline.
-    ended: u64,
-    /// Whether the last line has no newline yet.
-    open: bool,
-}
-
-impl<W> LineCounter<'_, W> {
-    fn count(&self) -> u64 {
-        self.ended + u64::from(self.open)
-    }
-}
-
-impl<W: Write> Write for LineCounter<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.sink.write(bytes)?;
-        self.ended += bytes[..n].iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();
-        self.open = bytes[..n].last().map_or(self.open, |&byte| byte != b'\n');
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
+        Ok(MessagesPart::new(self.inner))
     }
 }
 
@@ -335,11 +335,10 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         self.end()
     }
 
-    /// Reads to the bundle's end without looking at the messages' contents. After this the stream stands at the next
+    /// Goes on to the bundle's end without looking at what is left of it. After this the stream stands at the next
     /// bundle.
-    pub fn skip(mut self) -> Result<(), Error> {
-        while self.next_message()?.is_some() {}
-        self.end()
+    pub fn skip(self) -> Result<(), Error> {
+        self.inner.skip()
     }
 
     fn end(mut self) -> Result<(), Error> {

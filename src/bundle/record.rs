@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::limits;
+use super::{limits, strict};
 use crate::model::{
     Digest, Entry, EntryId, Flag, FlagRegisters, FolderName, FolderState, Mtime, ParseError, Removal, Stamp,
 };
@@ -34,9 +34,9 @@ pub enum Record {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "strict::object")]
     Folder(FolderLine<'a>),
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "strict::object")]
     Entry(EntryLine<'a>),
 }
 
@@ -55,14 +55,14 @@ struct EntryLine<'a> {
     birth: Text<'a>,
     #[serde(default, skip_serializing_if = "is_default")]
     ordinal: u32,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     folder: Option<Text<'a>>,
     location: Stamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     born: Option<Stamp>,
     #[serde(default, skip_serializing_if = "is_default")]
     floor: Stamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "strict::present_object", skip_serializing_if = "Option::is_none")]
     removal: Option<RemovalLine>,
     #[serde(default, skip_serializing_if = "Flags::is_empty")]
     flags: Flags<'a>,
@@ -182,7 +182,7 @@ pub(super) struct Decoder {
 impl Decoder {
     /// Reads one line.
     pub(super) fn decode(&mut self, line: &[u8]) -> Result<Record, String> {
-        match serde_json::from_slice(line).map_err(|e| e.to_string())? {
+        match strict::parse(line)? {
             Line::Folder(FolderLine { name, stamp, present }) => {
                 let name = name.0.parse().map_err(|e: ParseError| e.to_string())?;
                 Ok(Record::Folder { name, state: FolderState { stamp, present } })
@@ -230,12 +230,12 @@ fn mtime(seconds: i64, nanoseconds: u32) -> Option<Mtime> {
     i64::try_from(nanos).ok().filter(|_| nanoseconds < 1_000_000_000).map(Mtime)
 }
 
-/// Checks that records stand in their one order: folders by name, then entries by birth folder, mtime, digest and
-/// ordinal, each strictly ascending.
+/// Sees to it that records stand in their one order: folders by name, then entries by birth folder, digest and ordinal,
+/// each strictly ascending. So no folder and no entry can stand twice.
 #[derive(Default)]
 pub(super) struct Order {
     folder: Option<FolderName>,
-    entry: Option<(FolderName, Mtime, Digest, u32)>,
+    entry: Option<(FolderName, Digest, u32)>,
 }
 
 impl Order {
@@ -252,8 +252,8 @@ impl Order {
     }
 
     /// Checks the next entry.
-    pub(super) fn entry(&mut self, id: &EntryId, entry: &Entry) -> Result<(), &'static str> {
-        let next = (id.birth.clone(), entry.mtime, id.digest, id.ordinal);
+    pub(super) fn entry(&mut self, id: &EntryId) -> Result<(), &'static str> {
+        let next = (id.birth.clone(), id.digest, id.ordinal);
         if self.entry.as_ref().is_some_and(|last| *last >= next) {
             return Err("the entries are not in ascending order");
         }

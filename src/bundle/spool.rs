@@ -8,7 +8,7 @@ use tempfile::SpooledTempFile;
 
 use super::record::{Order, encode_entry, encode_folder};
 use super::{Part, Record, WriteError, limits};
-use crate::model::{Digest, Entry, EntryId, FolderName, FolderState};
+use crate::model::{Claims, Digest, Entry, EntryId, FolderName, FolderState};
 use crate::read::read_some;
 
 /// This many bytes are kept in memory before a file is made.
@@ -71,6 +71,7 @@ impl Spooled {
 pub struct RecordSpool {
     lines: SpoolFile,
     order: Order,
+    claims: Option<Claims>,
     folders: u64,
     entries: u64,
     line: Vec<u8>,
@@ -79,7 +80,13 @@ pub struct RecordSpool {
 impl RecordSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
     pub fn new(dir: &Path) -> Self {
-        Self { lines: SpoolFile::new(dir), order: Order::default(), folders: 0, entries: 0, line: Vec::new() }
+        let (lines, order) = (SpoolFile::new(dir), Order::default());
+        Self { lines, order, claims: None, folders: 0, entries: 0, line: Vec::new() }
+    }
+
+    /// The same for a bundle of which this can be true: anything else is not taken.
+    pub fn within(dir: &Path, claims: Claims) -> Self {
+        Self { claims: Some(claims), ..Self::new(dir) }
     }
 
     /// Adds the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
@@ -93,22 +100,28 @@ impl RecordSpool {
     /// Adds the next folder. Folders come before all entries, ascending by name.
     ///
     /// # Errors
-    /// If it is out of order, or the temporary file fails.
+    /// If it is out of order or can't be true, there are too many, or the temporary file fails.
     pub fn folder(&mut self, name: &FolderName, state: FolderState) -> Result<(), WriteError> {
         self.order.folder(name).map_err(WriteError::inconsistent)?;
+        if let Some(claims) = &self.claims {
+            claims.folder(state).map_err(|untrue| WriteError::inconsistent(format!("folder {name}: {untrue}")))?;
+        }
+        if self.folders == limits::FOLDERS {
+            return Err(WriteError::TooLarge { what: "the number of folders", limit: limits::FOLDERS });
+        }
         self.folders += 1;
         encode_folder(&mut self.line, name, state);
         self.write_line()
     }
 
-    /// Adds the next entry. Entries ascend by birth folder, mtime, digest and ordinal.
+    /// Takes the next entry. Entries ascend by birth folder, digest and ordinal.
     ///
     /// # Errors
-    /// If it is out of order or larger than a reader would take, or the temporary file fails.
+    /// If it is out of order, can't be true, or is larger than a reader would take, or the temporary file fails.
     pub fn entry(&mut self, id: &EntryId, entry: &Entry) -> Result<(), WriteError> {
-        self.order.entry(id, entry).map_err(WriteError::inconsistent)?;
-        if entry.flags.iter().len() > limits::FLAGS {
-            return Err(WriteError::TooLarge { what: "the number of an entry's flags", limit: limits::FLAGS as u64 });
+        self.order.entry(id).map_err(WriteError::inconsistent)?;
+        if let Some(claims) = &self.claims {
+            claims.entry(entry).map_err(|untrue| WriteError::inconsistent(format!("message {id}: {untrue}")))?;
         }
         if entry.size > limits::MEMBER_BYTES {
             return Err(WriteError::TooLarge { what: "a message's size", limit: limits::MEMBER_BYTES });
@@ -180,6 +193,10 @@ impl JobSpool {
     /// # Errors
     /// If it is larger than a reader would take, or the temporary file fails.
     pub fn push(&mut self, line: &[u8]) -> Result<(), WriteError> {
+        if self.count == limits::STATEMENTS {
+            let what = "the number of statements about jobs";
+            return Err(WriteError::TooLarge { what, limit: limits::STATEMENTS });
+        }
         if line.len() as u64 > limits::JOB_LINE_BYTES {
             return Err(WriteError::TooLarge { what: "a job's line", limit: limits::JOB_LINE_BYTES });
         }
@@ -223,9 +240,9 @@ impl SpooledJobs {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{entry, folder, stamp};
+    use super::super::testing::{Sample, entry, folder, stamp};
     use super::*;
-    use crate::model::{Flag, Mtime};
+    use crate::model::Mtime;
 
     #[test]
     fn records_out_of_order_are_not_taken() {
@@ -233,7 +250,14 @@ mod tests {
         let inconsistent = |result| matches!(result, Err(WriteError::Inconsistent { .. }));
         let state = FolderState { stamp: stamp(1), present: true };
         let (id, state_of_entry) = entry(b"x", "INBOX", Mtime(1));
-        let (earlier, state_of_earlier) = entry(b"y", "INBOX", Mtime(0));
+        // A digest is greater or less whatever the date is: it is the id that may not come twice.
+        let (other, state_of_other) = entry(b"y", "INBOX", Mtime(2));
+        let ((id, state_of_entry), (earlier, state_of_earlier)) = if other.digest < id.digest {
+            ((id, state_of_entry), (other, state_of_other))
+        } else {
+            ((other, state_of_other), (id, state_of_entry))
+        };
+        let again = Entry { mtime: Mtime(7), ..state_of_entry.clone() };
 
         let mut spool = RecordSpool::new(dir.path());
         spool.folder(&folder("b"), state).unwrap();
@@ -241,6 +265,7 @@ mod tests {
         assert!(inconsistent(spool.folder(&folder("a"), state)));
         spool.entry(&id, &state_of_entry).unwrap();
         assert!(inconsistent(spool.entry(&id, &state_of_entry)));
+        assert!(inconsistent(spool.entry(&id, &again)));
         assert!(inconsistent(spool.entry(&earlier, &state_of_earlier)));
         assert!(inconsistent(spool.folder(&folder("c"), state)));
     }
@@ -248,11 +273,14 @@ mod tests {
     #[test]
     fn what_no_reader_would_take_is_not_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
-        for n in 0..limits::FLAGS {
-            state.set_flag(stamp(1), Flag::keyword(&n.to_string()).unwrap(), true);
-        }
-        assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
+        let claims = Claims::of(&Sample::new().manifest.head()).unwrap();
+        let within = || RecordSpool::within(dir.path(), claims.clone());
+        let (id, state) = entry(b"x", "INBOX", Mtime(1));
+        within().entry(&id, &state).unwrap();
+        let untrue = Entry { born: stamp(9), ..state };
+        assert!(matches!(within().entry(&id, &untrue), Err(WriteError::Inconsistent { .. })));
+        let state = FolderState { stamp: stamp(9), present: true };
+        assert!(matches!(within().folder(&folder("a"), state), Err(WriteError::Inconsistent { .. })));
         let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
         state.size = limits::MEMBER_BYTES + 1;
         assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));

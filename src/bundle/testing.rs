@@ -55,7 +55,7 @@ impl Sample {
         ];
         entries[1].1.move_to(stamp(3), folder("Archive/2019"));
         entries[2].1.remove(stamp(4));
-        entries.sort_by(|(a, x), (b, y)| (&a.birth, x.mtime, a).cmp(&(&b.birth, y.mtime, b)));
+        entries.sort_by(|(a, _), (b, _)| (&a.birth, a).cmp(&(&b.birth, b)));
         let folders = ["Archive/2019", "INBOX"]
             .map(|name| Record::Folder { name: folder(name), state: FolderState { stamp: stamp(1), present: true } });
         let entries = entries.into_iter().map(|(id, entry)| Record::Entry { id, entry });

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{BLOCK, header, padding};
-use super::{Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
+use super::{Error, Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
 
@@ -82,6 +82,11 @@ impl<W: Write> Writer<W> {
         jobs: Option<SpooledJobs>,
     ) -> Result<Self, WriteError> {
         manifest.check().map_err(WriteError::inconsistent)?;
+        manifest.claims().map_err(|error| match error {
+            Error::TooLarge { what, limit } => WriteError::TooLarge { what, limit },
+            Error::Untrue { what } => WriteError::inconsistent(what),
+            other => WriteError::inconsistent(other.to_string()),
+        })?;
         if manifest.sender.id != key.public_key().id() {
             return Err(WriteError::inconsistent("the manifest names another sender than the key's"));
         }

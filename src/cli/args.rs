@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{DryRun, MassDelete};
+use mailsync::replica::{ClockAhead, DryRun, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -17,8 +17,8 @@ pub struct Args {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing); 4 rejected \
-(corrupt, truncated, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
+Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing, or a clock is ahead); 4 rejected \
+(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
 
 #[derive(Debug, clap::Args)]
 pub struct Global {
@@ -70,7 +70,8 @@ pub enum Command {
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
-    /// Check the state, or mend a replica whose state was put back to an earlier one in place
+    /// Check the state, or mend a replica whose state was put back to an earlier one in place or whose clock was far
+    /// ahead
     Doctor(Doctor),
 }
 
@@ -142,6 +143,10 @@ pub struct Join {
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
+    /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked,
+    /// and the clocks are right
+    #[arg(long)]
+    pub accept_clock: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -266,6 +271,10 @@ pub struct Import {
     /// Believe that more than half of a large folder was removed
     #[arg(long)]
     pub allow_mass_delete: bool,
+    /// Take bundles with changes that were made more than a day ahead of this machine's clock: you have looked, and the
+    /// clocks are right
+    #[arg(long)]
+    pub accept_clock: bool,
     /// Don't run what peers ask for; `mailsync jobs run` does it later
     #[arg(long)]
     pub no_jobs: bool,
@@ -325,7 +334,7 @@ pub struct Bundle {
 
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
-    /// Go on as a new incarnation, and stamp anew what may have been stamped twice
+    /// Go on as a new incarnation, and stamp anew what may have been stamped twice, or in the future
     #[arg(long)]
     pub new_identity: bool,
 }
@@ -351,6 +360,11 @@ pub enum TrashCommand {
 /// The library's value for `--dry-run`.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--accept-clock` means.
+pub fn clock_ahead(accepted: bool) -> ClockAhead {
+    if accepted { ClockAhead::Accept } else { ClockAhead::Refuse }
 }
 
 /// The library's value for `--allow-mass-delete`.

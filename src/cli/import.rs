@@ -7,7 +7,7 @@ use mailsync::error::{Error, Result};
 use mailsync::replica::{ImportOptions, Imported, Replica};
 use serde_json::json;
 
-use super::args::{Import, dry_run, mass_delete};
+use super::args::{Import, clock_ahead, dry_run, mass_delete};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
@@ -23,6 +23,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     let options = ImportOptions {
         dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allow_mass_delete),
+        clock_ahead: clock_ahead(args.accept_clock),
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };

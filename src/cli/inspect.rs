@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mailsync::bundle::{self, BundleKind, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{Reception, Replica, Sender};
+use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
@@ -47,12 +47,12 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
         reader.verify(&key).and_then(bundle::RecordsPart::drain_verified).map_err(|error| rejected(&error, source))?;
-        let reception = replica.receive(&manifest, &sender)?;
+        let reception = replica.receive(&manifest, &sender, ClockAhead::Refuse)?;
         let why = reception.error();
         let word = match reception {
             Reception::Apply => "can be applied here",
             Reception::NothingNew | Reception::Outlived => "holds nothing new",
-            Reception::NotYet(_) => "can't be applied yet",
+            Reception::NotYet(_) | Reception::ClockAhead(_) => "can't be applied yet",
             Reception::Refused(_) | Reception::RolledBack(..) => "can't be applied",
         };
         worst = worst.max(why.as_ref().map(Error::kind));

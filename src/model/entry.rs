@@ -108,7 +108,8 @@ impl Entry {
         };
         let new = Self { location: (stamp, folder), born: stamp, floor, removal: None, flags: registers, size, mtime };
         match past {
-            Some(past) => past.merge(&new),
+            // Whoever delivers it has read the message: what was said of its size counts for nothing.
+            Some(past) => Self { size, ..past.merge(&new) },
             None => new,
         }
     }
@@ -198,14 +199,26 @@ impl Entry {
     }
 
     /// Replaces every stamp, including the one that a remover had seen. A replica that was rolled back does so, since
-    /// it may have issued the same stamps twice.
+    /// it may have issued the same stamps twice. The new stamps are above all others, those of others in this entry
+    /// included; so what follows from their order is seen to here: an entry that was alive stays alive, one that was
+    /// dead stays dead, and the location is never before the birth, nor the birth before the floor.
     pub fn restamp(&mut self, anew: impl Fn(Stamp) -> Stamp) {
+        let alive = self.alive();
         for stamp in [&mut self.location.0, &mut self.born, &mut self.floor].into_iter().chain(self.flags.stamps_mut())
         {
             *stamp = anew(*stamp);
         }
         if let Some(removal) = &mut self.removal {
             *removal = Removal { seen: anew(removal.seen), stamp: anew(removal.stamp) };
+        }
+        self.born = self.born.max(self.floor);
+        self.location.0 = self.location.0.max(self.born);
+        if alive {
+            // Whoever has that removal loses nothing by it: it has not seen where the entry is now.
+            let location = self.location.0;
+            self.removal = self.removal.filter(|removal| removal.seen < location);
+        } else if let Some(removal) = &mut self.removal {
+            removal.seen = self.location.0;
         }
     }
 
@@ -221,5 +234,89 @@ impl Entry {
             write!(form, "{separator}{flag}").expect("a vector takes every byte");
         }
         form
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Clock, Incarnation};
+    use super::*;
+
+    fn at(clock: u64, incarnation: u64) -> Stamp {
+        Stamp { clock: Clock::from_bits(clock).unwrap(), incarnation: Incarnation(incarnation) }
+    }
+
+    fn delivered(stamp: Stamp) -> Entry {
+        Entry::delivered(None, Origin::Delivery, stamp, FolderName::inbox(), &FlagSet::new(), 1, Mtime(1))
+    }
+
+    /// Replica 1 gives its stamp 5 anew, as 90.
+    fn restamped(entry: &Entry) -> Entry {
+        let mut entry = entry.clone();
+        entry.restamp(|stamp| if stamp == at(5, 1) { at(90, 3) } else { stamp });
+        entry
+    }
+
+    #[test]
+    fn whoever_stamps_anew_neither_removes_nor_revives_what_others_have_changed_since() {
+        let sent: FolderName = "Sent".parse().unwrap();
+        let born_here = delivered(at(5, 1));
+        let mut moved = born_here.clone();
+        moved.move_to(at(7, 2), sent.clone());
+        let mut removed = moved.clone();
+        removed.remove(at(8, 2));
+        // Somebody has removed it from where it was, and somebody else has moved it.
+        let mut survived = born_here.clone();
+        survived.remove(at(6, 4));
+        survived = survived.merge(&moved);
+        assert!(survived.alive() && !removed.alive());
+        for (what, entry) in [("born", &born_here), ("moved", &moved), ("removed", &removed), ("survived", &survived)] {
+            let anew = restamped(entry);
+            assert_eq!((anew.alive(), &anew.location.1), (entry.alive(), &entry.location.1), "{what}");
+            assert!(anew.floor <= anew.born && anew.born <= anew.location.0, "{what}: {anew:?}");
+            assert!(anew.removal.is_none_or(|removal| removal.seen <= anew.location.0), "{what}: {anew:?}");
+            assert!(anew.stamps().all(|stamp| stamp != at(5, 1)), "{what}: {anew:?}");
+        }
+        // Who remembers the removal doesn't bring it about.
+        assert!(restamped(&survived).merge(&survived).alive());
+    }
+
+    /// Registers of up to 300 flags: more than an entry has.
+    fn entries() -> impl Strategy<Value = Entry> {
+        proptest::collection::vec((0..300_u32, 1..40_u64, 0..3_u64, any::<bool>()), 0..300).prop_map(|written| {
+            let mut entry = delivered(at(1, 1));
+            for (flag, clock, incarnation, on) in written {
+                entry.set_flag(at(clock, incarnation), Flag::keyword(&flag.to_string()).unwrap(), on);
+            }
+            entry
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn of_too_many_flags_the_same_stay_whichever_way_they_came_together(
+            a in entries(), b in entries(), c in entries(),
+        ) {
+            prop_assert_eq!(a.merge(&b), b.merge(&a));
+            prop_assert_eq!(a.merge(&a), a.clone());
+            let all = a.merge(&b).merge(&c);
+            prop_assert_eq!(&all, &a.merge(&b.merge(&c)));
+            prop_assert_eq!(&all.merge(&b), &all);
+            prop_assert!(all.flags.iter().len() <= FlagRegisters::MOST);
+        }
+    }
+
+    #[test]
+    fn the_flags_that_were_written_last_stay() {
+        let mut entry = delivered(at(1, 1));
+        let flag = |n: u64| Flag::keyword(&n.to_string()).unwrap();
+        let most = FlagRegisters::MOST as u64;
+        for n in (0..most + 44).rev() {
+            entry.set_flag(at(n + 2, 1), flag(n), true);
+        }
+        assert_eq!(entry.flags.iter().len(), FlagRegisters::MOST);
+        assert!((44..most + 44).all(|n| entry.flags_on().any(|on| *on == flag(n))));
     }
 }

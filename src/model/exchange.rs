@@ -3,26 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, Incarnation, Knowledge, Stamp};
-
-/// The statements of a bundle about itself and its sender that the model needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The sender's incarnation.
-    pub incarnation: Incarnation,
-    /// Counts the sender's bundles, upwards.
-    pub number: u64,
-    /// Whether the bundle is complete: it holds every entry that the sender knows of.
-    pub full: bool,
-    /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
-    pub base: Knowledge,
-    /// The knowledge of the sender, and of every replica that has applied the bundle.
-    pub tip: Knowledge,
-    /// The removals that the sender has forgotten.
-    pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending.
-    pub issued: Vec<Clock>,
-}
+use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
 /// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +21,10 @@ pub enum RolledBack {
     Me,
     /// The sender's.
     Sender,
+    /// The sender's; or else somebody has told of changes that the sender never made. It knows less of itself than is
+    /// known here, up to this clock, and yet something else that is not known here: what came from it could not do so
+    /// without all that it knew before.
+    SenderOrTold(Clock),
 }
 
 /// The decision about a bundle.
@@ -64,8 +49,8 @@ pub fn is_newest(standing: &Standing, head: &Head) -> bool {
 /// `me` is the importing replica's incarnation and `issued_here` tells whether it has issued a stamp with that clock.
 ///
 /// # Errors
-/// One of three signs shows that a state was rolled back in place. Then nothing may be written, not even the sender's
-/// standing.
+/// One of four signs shows that a state was rolled back in place. Then nothing may be written, the sender's standing
+/// included.
 pub fn judge(
     me: Incarnation,
     issued_here: impl Fn(Clock) -> bool,
@@ -79,14 +64,20 @@ pub fn judge(
         return Err(RolledBack::Me);
     }
     let known = knowledge.get(head.incarnation);
-    let within = head.base.get(head.incarnation) < known && known < head.tip.get(head.incarnation);
-    if within && head.issued.binary_search(&known).is_err() {
+    let own = head.tip.get(head.incarnation);
+    // Of very many clocks only the newest are listed.
+    let listed = head.issued.len() < MOST_ISSUED || head.issued.first() <= Some(&known);
+    let within = head.base.get(head.incarnation) < known && known < own;
+    if within && listed && head.issued.binary_search(&known).is_err() {
         return Err(RolledBack::Sender);
     }
     let older_knows_more =
         !is_newest(standing, head) && standing.shown.as_ref().is_some_and(|s| !s.includes(&head.tip));
     if older_knows_more {
         return Err(RolledBack::Sender);
+    }
+    if known > own && !knowledge.includes(&head.tip) {
+        return Err(RolledBack::SenderOrTold(known));
     }
     if !knowledge.includes(&head.base) {
         return Ok(Judgement::NotYet(knowledge.missing(&head.base).collect()));
@@ -97,10 +88,10 @@ pub fn judge(
     Ok(Judgement::Apply)
 }
 
-/// The base for a bundle to a peer that has shown `shown`. An empty base means a full bundle. No delta can start from a
-/// base that doesn't cover the horizon.
-pub fn export_base(shown: Knowledge, horizon: &Knowledge) -> Knowledge {
-    if shown.includes(horizon) { shown } else { Knowledge::new() }
+/// The base for a bundle to a peer that has shown `shown`, by a replica of this knowledge and horizon: what both know.
+/// From a base that doesn't cover the horizon no delta can be made. Empty means a full bundle.
+pub fn export_base(shown: &Knowledge, knowledge: &Knowledge, horizon: &Knowledge) -> Knowledge {
+    if shown.includes(horizon) { shown.meet(knowledge) } else { Knowledge::new() }
 }
 
 /// Whether a dead entry can be forgotten: every peer's shown tip covers all its stamps. A replica without peers forgets
@@ -119,19 +110,21 @@ pub struct Restamping {
 }
 
 impl Restamping {
-    /// Plans new stamps for the clocks in `issued` that are above `last`. They belong to the incarnation `new` and are
-    /// above everything in `knowledge`. `None` when the clock is used up.
+    /// Plans new stamps, of the incarnation `new`, for those clocks in `issued` that are above `last`: above everything
+    /// in `knowledge`, which is what is known without them, and not before `now` (milliseconds since 1970 UTC). `None`
+    /// when the clock is used up.
     pub fn plan(
         old: Incarnation,
         new: Incarnation,
         issued: impl Iterator<Item = Clock>,
         last: Clock,
+        now: u64,
         knowledge: &Knowledge,
     ) -> Option<Self> {
         let mut top = knowledge.newest();
         let mut anew = BTreeMap::new();
         for clock in issued.filter(|&clock| clock > last) {
-            top = Clock::next(0, top)?;
+            top = Clock::next(now, top)?;
             anew.insert(clock, Stamp { clock: top, incarnation: new });
         }
         Some(Self { old, anew })

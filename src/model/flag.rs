@@ -66,11 +66,19 @@ serde_as_text!(Flag);
 
 /// One last-writer-wins register for each flag that was ever set or cleared, sorted by flag. A flag without a register
 /// is off.
+///
+/// There are at most [`FlagRegisters::MOST`]: of more, those that were written last stay, whichever way they came
+/// together. So the order in which registers are written makes no difference, and two replicas that know the same hold
+/// the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlagRegisters(Vec<(Flag, Stamp, bool)>);
 
 impl FlagRegisters {
-    /// Writes a register, unless it holds a newer value (or an equally new one that is on).
+    /// The most registers that an entry has.
+    pub const MOST: usize = 256;
+
+    /// Writes a register, unless it holds a newer value (or an equally new one that is on). If there is one too many by
+    /// that, the one goes that is the least by (stamp, on, flag).
     pub fn write(&mut self, flag: Flag, stamp: Stamp, on: bool) {
         match self.0.binary_search_by(|(f, ..)| f.cmp(&flag)) {
             Ok(at) => {
@@ -78,6 +86,13 @@ impl FlagRegisters {
                 (*s, *o) = (*s, *o).max((stamp, on));
             }
             Err(at) => self.0.insert(at, (flag, stamp, on)),
+        }
+        if self.0.len() > Self::MOST {
+            let least = (0..self.0.len()).min_by(|&a, &b| {
+                let rank = |at: usize| (&self.0[at].1, self.0[at].2, &self.0[at].0);
+                rank(a).cmp(&rank(b))
+            });
+            self.0.remove(least.expect("there is one too many"));
         }
     }
 

@@ -1,17 +1,52 @@
 //! Knowledge: which changes a replica has heard of.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Clock, Incarnation, Stamp};
 
 /// A version vector: for each incarnation the newest clock up to which everything from it is included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Knowledge(BTreeMap<Incarnation, Clock>);
 
+/// An incarnation that stands twice, or with the zero clock, is an error: equal knowledge has one form.
+impl<'de> Deserialize<'de> for Knowledge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Clocks;
+        impl<'de> Visitor<'de> for Clocks {
+            type Value = Knowledge;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object from incarnation to clock")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Knowledge, A::Error> {
+                let mut clocks = BTreeMap::new();
+                while let Some((incarnation, clock)) = map.next_entry::<Incarnation, Clock>()? {
+                    if clock == Clock::ZERO {
+                        return Err(A::Error::custom(format_args!("incarnation {incarnation} has the zero clock")));
+                    }
+                    if clocks.len() == Knowledge::MOST_INCARNATIONS {
+                        return Err(A::Error::custom(format_args!("more than {} incarnations", clocks.len())));
+                    }
+                    if clocks.insert(incarnation, clock).is_some() {
+                        return Err(A::Error::custom(format_args!("incarnation {incarnation} stands twice")));
+                    }
+                }
+                Ok(Knowledge(clocks))
+            }
+        }
+        deserializer.deserialize_map(Clocks)
+    }
+}
+
 impl Knowledge {
+    /// The most incarnations of which anything can be known: one is drawn whenever a replica is made, copied or
+    /// restored.
+    pub const MOST_INCARNATIONS: usize = 4096;
+
     /// The knowledge of nothing.
     pub fn new() -> Self {
         Self::default()
@@ -20,6 +55,11 @@ impl Knowledge {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Of how many incarnations anything is known.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The newest clock that is known from `incarnation`; [`Clock::ZERO`] if it was never heard of.

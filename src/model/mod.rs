@@ -4,25 +4,31 @@
 //! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in
 //! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
+mod claims;
 mod digest;
 mod entry;
 mod exchange;
 mod flag;
 mod folder;
+mod head;
 mod job;
 mod knowledge;
 mod meeting;
 mod stamp;
 mod text;
+mod wall;
 
+pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
-pub use exchange::{Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
+pub use exchange::{Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
+pub use head::{Head, MOST_ISSUED};
 pub use job::{Hearing, JobState, Memory, Ranked, ReportRank, Role, Ruling, Signer, which_counts};
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};
+pub use wall::{Skew, WallClock};

@@ -21,7 +21,10 @@ impl Clock {
     pub const ZERO: Self = Self(0);
     /// The first clock that a stamp can have.
     pub const FIRST: Self = Self(1);
-    /// The last clock, in the year 6429.
+    /// The last one that a bundle may have, in the year 3084: so far below [`Clock::MAX`] that whatever a peer says,
+    /// this replica can still make stamps above it.
+    pub const LAST: Self = Self((1 << 61) - 1);
+    /// The last value that a state can hold, in the year 6429.
     pub const MAX: Self = Self(i64::MAX as u64);
 
     /// The clock with these 64 bits, if they are within range.
@@ -39,11 +42,11 @@ impl Clock {
         self.0 >> 16
     }
 
-    /// The clock for a new change at `now` (milliseconds since 1970 UTC), made by a replica that knows clocks up to
-    /// `known`. It is never before the wall clock and always above everything known. `None` when the clock is used up,
-    /// which only a peer that lies about its time can bring about.
+    /// The clock of a new change made at `now` (milliseconds since 1970 UTC) by a replica that knows of clocks up to
+    /// `known`: never before the wall clock, always above everything known. A wall clock that is beyond [`Clock::LAST`]
+    /// counts as that. `None` when the clock is used up, which no bundle can bring about.
     pub fn next(now: u64, known: Self) -> Option<Self> {
-        let wall = now.min(Self::MAX.millis()) << 16;
+        let wall = now.min(Self::LAST.millis()) << 16;
         Self::from_bits(wall.max(known.0 + 1))
     }
 }
@@ -114,7 +117,8 @@ mod tests {
     fn the_clock_follows_the_wall_and_is_always_above_what_is_known() {
         assert_eq!(Clock::next(5, Clock::ZERO), Clock::from_bits(5 << 16));
         assert_eq!(Clock::next(5, Clock(9 << 16)), Clock::from_bits((9 << 16) + 1));
-        assert_eq!(Clock::next(u64::MAX, Clock::ZERO).map(Clock::millis), Some(Clock::MAX.millis()));
+        assert_eq!(Clock::next(u64::MAX, Clock::ZERO).map(Clock::millis), Some(Clock::LAST.millis()));
+        assert_eq!(Clock::next(5, Clock::LAST), Clock::from_bits(Clock::LAST.bits() + 1));
         assert_eq!(Clock::next(5, Clock::MAX), None);
     }
 

@@ -41,6 +41,8 @@ impl Replica {
     /// later stamps are replaced. So a change that nobody else has seen yet keeps its place. If somebody changed the
     /// same entry meanwhile, the change made here wins, and mail is kept.
     ///
+    /// What was stamped while this machine's clock was far ahead is stamped anew, too, with clocks of today.
+    ///
     /// # Errors
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
@@ -51,8 +53,12 @@ impl Replica {
         let peers = self.state.peers()?;
         let shown = peers.iter().filter_map(|peer| peer.standing.shown.as_ref()).map(|shown| shown.get(old));
         let issued = self.state.issued_after(Clock::ZERO)?;
-        let last = shown.min().or(issued.last().copied()).unwrap_or_default();
-        let plan = Restamping::plan(old, new, issued.into_iter(), last, &knowledge).ok_or_else(|| {
+        let wall = self.wall_clock();
+        let plausible = issued.iter().copied().filter(|&clock| !wall.is_behind(clock)).max().unwrap_or_default();
+        let last = shown.min().or(issued.last().copied()).unwrap_or_default().min(plausible);
+        // What was forgotten is known: else nobody would believe this replica.
+        knowledge.set(old, last.max(self.state.horizon()?.get(old)));
+        let plan = Restamping::plan(old, new, issued.into_iter(), last, wall.0, &knowledge).ok_or_else(|| {
             Error::failed("making new stamps: the clock that the peers have shown is at its end")
                 .advise("find the machine whose clock is wrong and make a new replica there")
         })?;
@@ -76,7 +82,6 @@ impl Replica {
         }
         Self::restamp_jobs(&tx, old, |stamp| plan.anew(stamp))?;
         tx.set_incarnation(new)?;
-        knowledge.set(old, last);
         for clock in plan.issued() {
             knowledge.set(new, clock);
             tx.record_issued(clock)?;

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use walkdir::WalkDir;
 
-use super::import::{Application, ImportOptions, Imported, Landing};
+use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
-use super::{Access, Home, Replica, ScanReport, World};
+use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
 use crate::maildir::LayoutKind;
-use crate::model::Incarnation;
+use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
 /// Options for a join.
@@ -33,6 +33,8 @@ pub struct JoinOptions {
     pub layout: Option<LayoutKind>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
+    /// Whether it takes stamps from far ahead.
+    pub clock_ahead: ClockAhead,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
 }
@@ -74,7 +76,9 @@ impl Replica {
         check_invitation(home, &manifest, options.expect.as_ref()).map_err(|error| error.about(&about))?;
         let key = reader.signer();
         let records = reader.verify(&key).map_err(|error| rejected(&error))?;
-        let import_options = ImportOptions::default();
+        let import_options = ImportOptions { clock_ahead: options.clock_ahead, ..ImportOptions::default() };
+        let wall = WallClock((world.now)());
+        check_clocks(wall, &manifest, options.clock_ahead).map_err(|error| error.about(&about))?;
         if let Some(inviter) = Self::joined_before(home, options, &manifest)? {
             let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
             records.drain_verified().map_err(|error| rejected(&error))?;
@@ -84,6 +88,9 @@ impl Replica {
         }
 
         let (replica, landing) = Self::begin_join(home, world, options, &manifest)?;
+        if !wall.is_set() {
+            replica.note(no_clock(wall));
+        }
         let inviter = replica.meet_inviter(&manifest, &key)?;
         let mut first = Imported::of(file, &manifest, &inviter);
         let application = Application {
@@ -203,6 +210,15 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
     if manifest.invitation.is_none() && manifest.recipient.is_none() {
         return Err(Error::rejected("this bundle is no invitation")
             .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
+    }
+    Ok(())
+}
+
+/// What a replica begins with counts for all that it does later: it doesn't begin in the future.
+fn check_clocks(wall: WallClock, manifest: &Manifest, clock_ahead: ClockAhead) -> Result<()> {
+    let newest = manifest.tip.newest();
+    if clock_ahead == ClockAhead::Refuse && wall.is_behind(newest) {
+        return Err(ahead_of_clock(&manifest.sender.name, newest, wall, "join"));
     }
     Ok(())
 }

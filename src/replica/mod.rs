@@ -35,7 +35,7 @@ pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
-pub use safety::{DryRun, MassDelete};
+pub use safety::{ClockAhead, DryRun, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
@@ -46,7 +46,7 @@ use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
-use crate::model::FolderName;
+use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.
@@ -192,6 +192,11 @@ impl Replica {
 
     fn now(&self) -> u64 {
         (self.world.now)()
+    }
+
+    /// The machine's clock.
+    fn wall_clock(&self) -> WallClock {
+        WallClock(self.now())
     }
 
     /// A folder's directory, relative to the mail root.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, Stamp, purgeable};
+use crate::model::{Knowledge, Stamp, WallClock, purgeable};
 use crate::state::{Action, EntryKey};
 use crate::text::plural;
 
@@ -37,16 +37,42 @@ impl Replica {
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
-        self.purge_trash(&mut purged)?;
-        self.purge_jobs(&mut purged)?;
+        let wall = self.wall_clock();
+        if wall.is_set() {
+            self.mend_dates(wall)?;
+            self.purge_trash(&mut purged)?;
+            self.purge_jobs(&mut purged)?;
+        } else {
+            self.note(
+                "the clock of this machine says a time when there was no mailsync yet: nothing is purged by its age until it is set",
+            );
+        }
         let tx = self.begin()?;
-        let before = self.now().saturating_sub(u64::from(self.config.history_days) * DAY);
-        purged.history = tx.purge_history(before)?;
+        if wall.is_set() {
+            purged.history = tx.purge_history(wall.0.saturating_sub(u64::from(self.config.history_days) * DAY))?;
+        }
         if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
             tx.record(self.now(), Action::Purge, None, &purged.to_string())?;
         }
         tx.commit()?;
         Ok(purged)
+    }
+
+    /// What was dated by a clock that was wrong counts as done today: so it is neither purged at once, nor kept for
+    /// ever.
+    fn mend_dates(&self, wall: WallClock) -> Result<()> {
+        let (from, to) = (WallClock::PROGRAM.0, wall.0.saturating_add(WallClock::MOST_AHEAD));
+        let tx = self.begin()?;
+        let trashed = tx.date_trash_anew(from, to, wall.0)?;
+        tx.date_history_anew(from, to, wall.0)?;
+        tx.date_jobs_anew(from, to, wall.0)?;
+        if trashed > 0 {
+            self.note(format!(
+                "{} in the trash came there when the clock of this machine was wrong, and will be kept from today on",
+                plural(trashed, "message")
+            ));
+        }
+        tx.commit()
     }
 
     /// The knowledge that each neighbour and each invited replica has shown.
@@ -58,7 +84,8 @@ impl Replica {
 
     /// Purges jobs. A job that was for this replica leaves its id behind, so that it is never taken for a new one.
     fn purge_jobs(&self, purged: &mut Purged) -> Result<()> {
-        let before = self.now().saturating_sub(u64::from(self.config.jobs_days) * DAY);
+        let wall = self.wall_clock();
+        let before = wall.0.saturating_sub(u64::from(self.config.jobs_days) * DAY);
         let me = self.public_key().id();
         let shown = self.shown_by_all()?;
         let mut after = None;
@@ -71,7 +98,9 @@ impl Replica {
                 // If a job was cancelled and its target has not reported on it, it is over for everybody but the
                 // target.
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
-                let over = job.final_since.or(cancelled).is_some_and(|since| since <= before);
+                // The requester's clock may be wrong: by a date that can't be, the job is over as well.
+                let taken_back = |since| since <= before || !wall.can_date(since);
+                let over = job.final_since.map_or_else(|| cancelled.is_some_and(taken_back), |since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
                 if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
                     continue;

@@ -12,6 +12,16 @@ pub enum MassDelete {
     Allow,
 }
 
+/// Whether stamps are taken whose clocks are far ahead of this machine's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockAhead {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// A person has looked, and it is meant.
+    Accept,
+}
+
 /// Whether a command only tells what it would do, instead of doing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DryRun {

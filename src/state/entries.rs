@@ -225,9 +225,9 @@ impl State {
     }
 
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth
-    /// folder, delivery date, digest and ordinal.
+    /// folder, digest and ordinal.
     pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
-        const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.mtime, e.digest, e.ordinal";
+        const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.digest, e.ordinal";
         if base.is_empty() {
             return self.rows(&format!("SELECT {COLUMNS} FROM entry e {ORDER}"), [], each);
         }

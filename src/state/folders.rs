@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::codec::damaged;
 use super::folder_rows::{ABSENT, FolderKey, FolderRow};
 use super::{State, Transaction};
-use crate::error::Result;
+use crate::bundle::limits;
+use crate::error::{Error, Result};
 use crate::maildir::listing::CleanListing;
 use crate::model::{FolderName, FolderState, Knowledge, Mtime};
 
@@ -16,6 +17,11 @@ impl State {
     /// The folder's number, if the folder is known.
     pub fn find_folder(&self, name: &FolderName) -> Option<FolderKey> {
         self.folders.borrow().by_name.get(name).copied()
+    }
+
+    /// How many folders were ever heard of.
+    pub fn count_folders(&self) -> u64 {
+        self.folders.borrow().by_key.len() as u64
     }
 
     /// The record of a folder.
@@ -51,9 +57,19 @@ impl State {
 
 impl Transaction<'_> {
     /// The folder's number. A folder that isn't known yet gets a new one.
+    ///
+    /// # Errors
+    /// There are as many as a bundle can tell of.
     pub fn folder(&self, name: &FolderName) -> Result<FolderKey> {
         if let Some(&key) = self.folders.borrow().by_name.get(name) {
             return Ok(key);
+        }
+        if self.count_folders() == limits::FOLDERS {
+            return Err(Error::failed(format!(
+                "taking the folder {name}: with it there would be more than {}, which is more than a bundle can tell of",
+                limits::FOLDERS
+            ))
+            .advise("have fewer folders"));
         }
         self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
         let key = FolderKey(self.conn.last_insert_rowid());

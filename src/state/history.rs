@@ -133,6 +133,17 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Dates what was done at a time that can't be (before `from`, after `to`) as if it had been done `now`. All are
+    /// milliseconds since 1970 UTC.
+    pub fn date_history_anew(&self, from: u64, to: u64, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE history SET at = ? WHERE at NOT BETWEEN ? AND ?")?.execute((
+            now.cast_signed(),
+            from.cast_signed(),
+            to.cast_signed(),
+        ))?;
+        Ok(())
+    }
+
     /// Forgets the events before a time (milliseconds since 1970 UTC). Returns how many they were.
     pub fn purge_history(&self, before: u64) -> Result<u64> {
         Ok(self.conn.execute("DELETE FROM history WHERE at < ?", [before.cast_signed()])? as u64)

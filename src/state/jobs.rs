@@ -126,6 +126,12 @@ impl State {
         self.jobs_where("(made, key) > (?, ?) ORDER BY made, key LIMIT ?", (made, key, limit))
     }
 
+    /// How many jobs are known, of whomever.
+    pub fn count_all_jobs(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM job")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// The job with this id.
     pub fn job_by_id(&self, id: &JobId) -> Result<Option<Job>> {
         Ok(self.jobs_where("id = ?", [id.0])?.pop())
@@ -286,6 +292,17 @@ impl Transaction<'_> {
                 request.repeats.map(|id| id.0),
             ))?;
         Ok(JobKey(self.conn.last_insert_rowid()))
+    }
+
+    /// Dates what was finished at a time that can't be (before `from`, after `to`) as if it had been finished `now`.
+    /// All are milliseconds since 1970 UTC.
+    pub fn date_jobs_anew(&self, from: u64, to: u64, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE job SET final_since = ? WHERE final_since NOT BETWEEN ? AND ?")?.execute((
+            now.cast_signed(),
+            from.cast_signed(),
+            to.cast_signed(),
+        ))?;
+        Ok(())
     }
 
     /// Records the state of a job. A final state gets the time `now` (milliseconds since 1970 UTC).

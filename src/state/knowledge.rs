@@ -1,7 +1,10 @@
 //! The replica's knowledge, its horizon, and the stamps that it has issued.
 
-use super::codec::clock_from;
+use rusqlite::OptionalExtension;
+
+use super::codec::{clock_from, damaged};
 use super::{State, Transaction};
+use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp};
 
@@ -32,6 +35,26 @@ impl State {
         Ok(query.exists([clock.bits().cast_signed()])?)
     }
 
+    /// Whose bundle has last raised what is known of an incarnation. `None` if it is one of this replica's own, if
+    /// nothing is known of it, or if that was not recorded.
+    pub fn told_by(&self, incarnation: Incarnation) -> Result<Option<ReplicaId>> {
+        let mut query = self.conn.prepare_cached("SELECT told_by FROM knowledge WHERE incarnation = ?")?;
+        let told: Option<Option<String>> =
+            query.query_row([incarnation.0.cast_signed()], |row| row.get(0)).optional()?;
+        told.flatten().map(|id| id.parse().map_err(|_| damaged("who has told of an incarnation"))).transpose()
+    }
+
+    /// The newest `limit` clocks of the stamps that the present incarnation has issued after `base`, ascending.
+    pub fn newest_issued_after(&self, base: Clock, limit: usize) -> Result<Vec<Clock>> {
+        let mut query =
+            self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock DESC LIMIT ?")?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = query.query_map((base.bits().cast_signed(), limit), |row| row.get(0))?;
+        let mut clocks = rows.map(|row| clock_from(row?)).collect::<Result<Vec<_>>>()?;
+        clocks.reverse();
+        Ok(clocks)
+    }
+
     /// The clocks of the stamps that the present incarnation has issued after `base`, ascending.
     pub fn issued_after(&self, base: Clock) -> Result<Vec<Clock>> {
         let mut query = self.conn.prepare_cached("SELECT clock FROM issued WHERE clock > ? ORDER BY clock")?;
@@ -50,6 +73,20 @@ impl Transaction<'_> {
         )?;
         for (incarnation, clock) in knowledge.iter() {
             statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
+        }
+        Ok(())
+    }
+
+    /// Learns what the replica with this id knows, and that it was told by it.
+    pub fn learn(&self, theirs: &Knowledge, from: &ReplicaId) -> Result<()> {
+        let mine = self.knowledge()?;
+        let mut statement = self.conn.prepare_cached(
+            "INSERT INTO knowledge (incarnation, known, horizon, told_by) VALUES (?, ?, 0, ?)
+             ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known, told_by = excluded.told_by",
+        )?;
+        let from = from.to_string();
+        for (incarnation, clock) in mine.missing(theirs) {
+            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), &from))?;
         }
         Ok(())
     }

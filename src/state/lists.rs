@@ -70,26 +70,54 @@ impl State {
             "CREATE TEMP TABLE IF NOT EXISTS outgoing (
                  key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
                  folder INTEGER, sub INTEGER, name BLOB);
-             DELETE FROM temp.outgoing;",
+             DELETE FROM temp.outgoing;
+             CREATE TEMP TABLE IF NOT EXISTS unsorted (
+                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+                 folder INTEGER, sub INTEGER, name BLOB);
+             DELETE FROM temp.unsorted;",
         )?;
         Ok(())
     }
 
-    /// Adds a message to the list.
+    /// Adds a message whose place on the list is found by [`State::sort_outgoing`].
+    pub fn add_unsorted(&self, message: &Outgoing) -> Result<()> {
+        self.insert_outgoing(
+            "INSERT INTO temp.unsorted (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
+            message,
+        )
+    }
+
+    /// Puts the messages that are unsorted on the list, in the order in which they are best read, and best compressed:
+    /// that of their files' folders, by name, and of their delivery dates. Those without a file come last.
+    pub fn sort_outgoing(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name)
+                 SELECT u.digest, u.size, u.mtime, u.folder, u.sub, u.name
+                 FROM temp.unsorted u LEFT JOIN folder f ON f.key = u.folder
+                 ORDER BY f.name IS NULL, f.name, u.mtime, u.digest;
+             DELETE FROM temp.unsorted;",
+        )?;
+        Ok(())
+    }
+
+    /// Adds a message to the end of the list.
     pub fn add_outgoing(&self, message: &Outgoing) -> Result<()> {
+        self.insert_outgoing(
+            "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
+            message,
+        )
+    }
+
+    fn insert_outgoing(&self, into: &str, message: &Outgoing) -> Result<()> {
         let at = message.at.as_ref();
-        self.conn
-            .prepare_cached(
-                "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute((
-                message.digest.0,
-                message.size.cast_signed(),
-                message.mtime.0,
-                at.map(|at| at.folder.0),
-                at.map(|at| at.sub as u8),
-                at.map(|at| &at.name[..]),
-            ))?;
+        self.conn.prepare_cached(into)?.execute((
+            message.digest.0,
+            message.size.cast_signed(),
+            message.mtime.0,
+            at.map(|at| at.folder.0),
+            at.map(|at| at.sub as u8),
+            at.map(|at| &at.name[..]),
+        ))?;
         Ok(())
     }
 

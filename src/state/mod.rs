@@ -94,7 +94,7 @@ impl State {
             );
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
-        if version == 1 {
+        if (1..schema::VERSION).contains(&version) {
             schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
         } else if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());

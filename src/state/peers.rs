@@ -6,7 +6,7 @@ use super::codec::damaged;
 use super::{State, Transaction};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
-use crate::model::{Digest, Incarnation, Knowledge, Standing};
+use crate::model::{Digest, Incarnation, Knowledge, Skew, Standing};
 
 /// A peer's number within this state.
 #[cfg_attr(test, derive(Default))]
@@ -43,10 +43,12 @@ pub struct Peer {
     pub token: Option<Token>,
     /// Whether it is known for its jobs only: no bundles are exchanged with it.
     pub distant: bool,
+    /// How its clock differed from this machine's, as far as its last bundle shows.
+    pub skew: Option<Skew>,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant";
+     sent_number, token, distant, skew";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -70,6 +72,11 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         sent_number: unsigned(12)?,
         token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
+        skew: match row.get::<_, i64>(15)? {
+            0 => None,
+            ahead @ 1.. => Some(Skew::Ahead(ahead.unsigned_abs())),
+            behind => Some(Skew::Behind(behind.unsigned_abs())),
+        },
     })
 }
 
@@ -154,6 +161,17 @@ impl Transaction<'_> {
         self.conn
             .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
             .execute((now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records how a peer's clock differs from this machine's.
+    pub fn set_skew(&self, key: PeerKey, skew: Option<Skew>) -> Result<()> {
+        let ahead = match skew {
+            None => 0,
+            Some(Skew::Ahead(millis)) => i64::try_from(millis).unwrap_or(i64::MAX),
+            Some(Skew::Behind(millis)) => i64::try_from(millis).map_or(i64::MIN, |millis| -millis),
+        };
+        self.conn.prepare_cached("UPDATE peer SET skew = ? WHERE key = ?")?.execute((ahead, key.0))?;
         Ok(())
     }
 

@@ -3,16 +3,19 @@
 use rusqlite::Connection;
 
 /// The version that this program writes and the only one that it reads without migrating.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see
 /// `pending`). A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to
 /// know it. `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
+/// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
+/// far as its last bundle shows.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;
+CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
 CREATE TABLE issued (clock INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE folder (
     key INTEGER PRIMARY KEY,
@@ -53,7 +56,8 @@ CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
-    suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0
+    suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
+    skew INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
@@ -105,8 +109,13 @@ pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
         // Another process may have migrated it already.
         let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if now == from {
-            conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
-            conn.execute_batch(JOBS)?;
+            if from < 2 {
+                conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
+                conn.execute_batch(JOBS)?;
+            }
+            conn.execute_batch(
+                "ALTER TABLE knowledge ADD COLUMN told_by TEXT; ALTER TABLE peer ADD COLUMN skew INTEGER NOT NULL DEFAULT 0",
+            )?;
             conn.pragma_update(None, "user_version", VERSION)?;
         }
         conn.execute_batch("COMMIT")
@@ -122,25 +131,43 @@ pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_database_of_the_first_version_becomes_one_of_this_version() {
+    /// The tables as an earlier version made them.
+    fn earlier(version: i64) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(&TABLES.replace(", distant INTEGER NOT NULL DEFAULT 0", "")).unwrap();
-        conn.pragma_update(None, "user_version", 1).unwrap();
-        conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
-        migrate(&conn, 1).unwrap();
-        let columns = |conn: &Connection| {
-            let mut query = conn
-                .prepare("SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i ORDER BY 1, 2")
-                .unwrap();
-            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-            rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
-        };
-        let new = Connection::open_in_memory().unwrap();
-        create(&new).unwrap();
-        assert_eq!(columns(&conn), columns(&new));
-        let distant: i64 = conn.query_row("SELECT distant FROM peer", [], |row| row.get(0)).unwrap();
-        assert_eq!(distant, 0);
-        migrate(&conn, 1).unwrap();
+        let mut tables = TABLES.replace(", told_by TEXT", "").replace(",\n    skew INTEGER NOT NULL DEFAULT 0", "");
+        if version == 1 {
+            tables = tables.replace(", distant INTEGER NOT NULL DEFAULT 0", "");
+        } else {
+            conn.execute_batch(JOBS).unwrap();
+        }
+        assert!(!tables.contains("skew") && !tables.contains("told_by"));
+        conn.execute_batch(&tables).unwrap();
+        conn.pragma_update(None, "user_version", version).unwrap();
+        conn
+    }
+
+    #[test]
+    fn a_database_of_an_earlier_version_becomes_one_of_this_version() {
+        for version in 1..VERSION {
+            let conn = earlier(version);
+            conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
+            conn.execute("INSERT INTO knowledge (incarnation, known, horizon) VALUES (1, 2, 0)", []).unwrap();
+            migrate(&conn, version).unwrap();
+            let columns = |conn: &Connection| {
+                let mut query = conn
+                    .prepare("SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i ORDER BY 1, 2")
+                    .unwrap();
+                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
+            };
+            let new = Connection::open_in_memory().unwrap();
+            create(&new).unwrap();
+            assert_eq!(columns(&conn), columns(&new), "from version {version}");
+            let peer = conn.query_row("SELECT distant, skew FROM peer", [], |row| Ok((row.get(0)?, row.get(1)?)));
+            assert_eq!(peer.unwrap(), (0, 0));
+            let told: Option<String> = conn.query_row("SELECT told_by FROM knowledge", [], |row| row.get(0)).unwrap();
+            assert_eq!(told, None);
+            migrate(&conn, version).unwrap();
+        }
     }
 }

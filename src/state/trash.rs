@@ -247,6 +247,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Dates what was put into the trash at a time that can't be (before `from`, after `to`) as if it had been put
+    /// there `now`. All are milliseconds since 1970 UTC. Returns how much that is.
+    pub fn date_trash_anew(&self, from: u64, to: u64, now: u64) -> Result<u64> {
+        let mut statement =
+            self.conn.prepare_cached("UPDATE trash SET removed = ? WHERE removed NOT BETWEEN ? AND ?")?;
+        Ok(statement.execute((now.cast_signed(), from.cast_signed(), to.cast_signed()))? as u64)
+    }
+
     /// Forgets a message that is no longer in the trash.
     pub fn remove_trash(&self, key: TrashKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM trash WHERE key = ?")?.execute([key])?;

@@ -19,7 +19,7 @@ use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
 use mailsync::replica::{
-    Access, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
+    Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
     MessageContents, Replica, ScanOptions, ScanReport,
 };
 
@@ -145,7 +145,7 @@ impl Network {
             neighbours,
             parted: BTreeSet::new(),
             restores,
-            now: 1_700_000_000_000,
+            now: 1_800_000_000_000,
             ticks: 0,
             files: 0,
             under_way: Vec::new(),
@@ -192,7 +192,8 @@ impl Network {
             let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
-            let join = JoinOptions { mail_root, name: None, layout, expect: None, lock_timeout: TIMEOUT };
+            let clock_ahead = ClockAhead::Refuse;
+            let join = JoinOptions { mail_root, name: None, layout, expect: None, clock_ahead, lock_timeout: TIMEOUT };
             let source = BufReader::new(File::open(&file).unwrap());
             let joined = Replica::join(&home, world, &join, Some(&file), source);
             self.tally.invited += 1;

@@ -397,7 +397,7 @@ impl Network {
                 return self.check_that_again_changes_nothing(to, bundle);
             }
             Err(RolledBack::Me) => to,
-            Err(RolledBack::Sender) => bundle.from,
+            Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) => bundle.from,
         };
         self.tally.rolled_back += 1;
         if self.restores != Restores::Unnoticed {

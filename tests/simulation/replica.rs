@@ -5,9 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Judgement,
-    Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base, is_newest,
-    judge, purgeable,
+    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation,
+    Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base,
+    is_newest, judge, purgeable,
 };
 
 use super::truth::feed_entry;
@@ -295,7 +295,7 @@ impl Replica {
             (false, true) => peer.sent.clone().unwrap_or_default(),
             (false, false) => peer.standing.shown.clone().unwrap_or_default(),
         };
-        let base = export_base(base, &self.horizon);
+        let base = export_base(&base, &self.knowledge, &self.horizon);
         let full = base.is_empty();
         self.bundles += 1;
         peer.sent = Some(self.knowledge.clone());
@@ -307,7 +307,7 @@ impl Replica {
         let needed = entries.iter().filter(|(_, entry)| entry.alive() && !base.covers(entry.born));
         let contents = needed.map(|(id, _)| id.digest).chain(wants);
         let last = base.get(self.incarnation);
-        Bundle {
+        let bundle = Bundle {
             from: self.name,
             state: self.state,
             folders: folders.collect(),
@@ -323,7 +323,9 @@ impl Replica {
                 issued: self.issued.iter().copied().filter(|&clock| clock > last).collect(),
             },
             entries,
-        }
+        };
+        bundle.says_what_can_be_true();
+        bundle
     }
 
     /// Reads a bundle at `now` (milliseconds by this replica's own clock). With an error nothing has changed.
@@ -406,7 +408,8 @@ impl Replica {
     /// once only; what was stamped since is stamped anew.
     pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
         let old = std::mem::replace(&mut self.incarnation, new);
-        let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, &self.knowledge)
+        self.knowledge.set(old, last);
+        let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, 0, &self.knowledge)
             .expect("simulations end before the year 6429");
         self.changes.clear();
         for (id, entry) in &mut self.entries {
@@ -421,7 +424,6 @@ impl Replica {
         // A flag register that was older than its entry's floor may count now.
         self.state = self.state_from_scratch();
         self.issued = plan.issued().collect();
-        self.knowledge.set(old, last);
         self.knowledge.set(new, self.issued.last().copied().unwrap_or_default());
     }
 
@@ -498,6 +500,17 @@ impl Replica {
 }
 
 impl Bundle {
+    /// Whatever an honest replica has gone through, nothing in its bundles breaks a rule of the format.
+    fn says_what_can_be_true(&self) {
+        let claims = Claims::of(&self.head).unwrap_or_else(|untrue| panic!("{}: {untrue}: {:?}", self.from, self.head));
+        for (id, entry) in &self.entries {
+            claims.entry(entry).unwrap_or_else(|untrue| panic!("{}: {id}: {untrue}: {entry:?}", self.from));
+        }
+        for (name, state) in &self.folders {
+            claims.folder(*state).unwrap_or_else(|untrue| panic!("{}: {name}: {untrue}", self.from));
+        }
+    }
+
     /// Whether both differ in their numbers alone.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let unnumbered = |bundle: &Self| Self { head: Head { number: 0, ..bundle.head.clone() }, ..bundle.clone() };

@@ -36,6 +36,11 @@ impl Full<'_> {
         for &stamp in self.known {
             tip.learn(stamp);
         }
+        let mut issued: Vec<Clock> =
+            self.known.iter().filter(|stamp| stamp.incarnation == INCARNATION).map(|stamp| stamp.clock).collect();
+        issued.push(clock());
+        issued.sort();
+        issued.dedup();
         let mut spool = JobSpool::new(dir.path());
         for line in self.jobs {
             spool.push(line.as_bytes()).unwrap();
@@ -53,7 +58,7 @@ impl Full<'_> {
             base: Knowledge::new(),
             tip,
             horizon: Knowledge::new(),
-            issued: vec![clock()],
+            issued,
             state_digest: self.state_digest,
             wants: Vec::new(),
             counts: Counts {

@@ -14,6 +14,7 @@ pub(super) fn writing(error: &WriteError) -> Error {
     }
     let advice = match error {
         WriteError::Changed { .. } => "export again; if that fails too, run `mailsync scan --deep` first",
+        WriteError::Inconsistent { .. } => "nothing is lost, and nobody would have taken it; run `mailsync doctor`",
         WriteError::TooLarge { .. } => "see bundle-format.md for the limits",
         _ => "export again",
     };

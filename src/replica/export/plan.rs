@@ -10,7 +10,7 @@ use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
 };
 use crate::error::{Error, Result};
-use crate::model::{Digest, Knowledge, export_base};
+use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 
@@ -58,13 +58,12 @@ pub(super) struct PlannedPart {
 }
 
 /// One bundle asks for at most so many messages; the next one asks for more.
-const MOST_WANTS: u32 = 200_000;
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
+const MOST_WANTS: u32 = limits::WANTS as u32;
 /// This many messages are read from the list at a time.
 pub(super) const LIST: u32 = 256;
 /// Archive headers, the signature and the zstd frame take at most so many bytes, besides their contents.
 const FRAMING: u64 = 8192;
-/// A manifest must be able to hold all the messages that it asks for.
-const _: () = assert!(MOST_WANTS as u64 * 70 < limits::MANIFEST_BYTES);
 
 impl Replica {
     /// Plans the next bundle. This uses up its number, whether the bundle is written or not. In the directory `dir` its
@@ -90,7 +89,7 @@ impl Replica {
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
-        let base = export_base(shown, &horizon);
+        let base = export_base(&shown, &state.knowledge()?, &horizon);
         if asked_for_delta && base.is_empty() {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }
@@ -98,7 +97,20 @@ impl Replica {
             self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
-        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, &base, &to, options.contents)?;
+        let head = Head {
+            incarnation,
+            number: 0,
+            full: base.is_empty(),
+            issued: state.newest_issued_after(base.get(incarnation), limits::ISSUED)?,
+            tip: state.knowledge()?,
+            horizon: horizon.clone(),
+            base: base.clone(),
+        };
+        let claims = Claims::of(&head).map_err(|untrue| {
+            Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
+                .advise("run `mailsync doctor --new-identity`, then export again")
+        })?;
+        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, claims, &base, &to, options.contents)?;
         counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
@@ -120,9 +132,9 @@ impl Replica {
             invitation,
             proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
             follows: follows.filter(|_| !base.is_empty()),
-            issued: state.issued_after(base.get(incarnation))?,
+            issued: head.issued,
             base,
-            tip: state.knowledge()?,
+            tip: head.tip,
             horizon,
             state_digest: state.digest(),
             wants: self.wants()?,

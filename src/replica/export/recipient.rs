@@ -158,6 +158,7 @@ mod tests {
             suspect: false,
             token: None,
             distant: false,
+            skew: None,
         }
     }
 

@@ -7,7 +7,7 @@ use super::options::MessageContents;
 use super::recipient::Recipient;
 use crate::bundle::{AttachmentRef, Counts, RecordSpool, SpooledJobs, SpooledRecords};
 use crate::error::Result;
-use crate::model::{Digest, Knowledge, Mtime};
+use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
@@ -25,24 +25,25 @@ impl Replica {
     pub(super) fn spool(
         &self,
         tx: &Transaction<'_>,
+        claims: Claims,
         base: &Knowledge,
         to: &Recipient,
         contents: MessageContents,
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
-        let mut spool = RecordSpool::new(self.home.state_dir());
+        let mut spool = RecordSpool::within(self.home.state_dir(), claims);
         for (name, folder) in state.folders_changed_since(base) {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
         state.clear_outgoing()?;
         // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
-        let mut list = |row: &EntryRow| {
+        let mut count = |row: &EntryRow| {
             counts.messages += 1;
             bytes += row.entry.size;
             let at = row.at.clone();
-            state.add_outgoing(&Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at })
+            Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at }
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
@@ -55,8 +56,9 @@ impl Replica {
                 listed.insert(row.id.digest);
                 return Ok(());
             }
-            list(&row)
+            state.add_unsorted(&count(&row))
         })?;
+        state.sort_outgoing()?;
         let mut wanted = Vec::new();
         match to {
             _ if contents == MessageContents::LeftOut => {}
@@ -89,7 +91,7 @@ impl Replica {
             } else if let Some(row) = entries.first()
                 && !self.sources(&digest)?.is_empty()
             {
-                list(row)?;
+                state.add_outgoing(&count(row))?;
             }
         }
         counts.messages += counts_of_jobs.0;

@@ -67,8 +67,10 @@ impl Replica {
         imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
         let key = match (&sender, sender.key(self, &manifest, reader.signer())) {
             (Sender::Own, _) => {
+                // Anybody can write that a bundle is one of this replica's own.
+                let records = reader.verify(&self.public_key())?;
                 let refusal = self.own_bundle(&manifest)?;
-                reader.skip()?;
+                records.skip()?;
                 return Ok(refused(&refusal));
             }
             (_, Err(refusal)) => {
@@ -78,7 +80,7 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
-        let reception = self.receive(&manifest, &sender)?;
+        let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
         if let Reception::Refused(refusal) = &reception {
             records.skip()?;
             return Ok(refused(refusal));
@@ -86,6 +88,10 @@ impl Replica {
         // Then nothing is written, and no invitation is accepted.
         if let Reception::RolledBack(_, error) = reception {
             return Err(error.into());
+        }
+        if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
+            records.skip()?;
+            return Ok(ImportOutcome::NotYet(error.clone()));
         }
         let peer = match self.meet(&manifest, sender, &key, options)? {
             Ok(peer) => peer,
@@ -97,23 +103,34 @@ impl Replica {
                 });
             }
         };
-        let applicable = matches!(reception, Reception::Apply | Reception::NothingNew);
-        if applicable && manifest.sender_clock_ahead(self.now()) {
-            self.note(format!("the clock of {}, or of a machine behind it, is more than a day ahead", peer.name));
-        }
+        let outcome = self.take_in(reception, &peer, &manifest, records, options, imported)?;
+        self.compare_clocks()?;
+        Ok(outcome)
+    }
+
+    /// Does what the gate has decided about a peer's bundle.
+    fn take_in<R: BufRead>(
+        &self,
+        reception: Reception,
+        peer: &Peer,
+        manifest: &Manifest,
+        records: RecordsPart<'_, R>,
+        options: &ImportOptions,
+        imported: &mut Imported,
+    ) -> std::result::Result<ImportOutcome, Fault> {
         match reception {
             Reception::Apply => {
                 let knowledge = self.state.knowledge()?;
                 let landing = Landing::ThroughTmp;
-                let application = Application { options, peer: &peer, manifest: &manifest, knowledge, landing };
+                let application = Application { options, peer, manifest, knowledge, landing };
                 let applied = self.apply(&application, records)?;
                 imported.changes = applied.changes;
                 Ok(applied.outcome)
             }
             Reception::NothingNew => {
                 records.drain_verified()?;
-                self.check_digest_at_rest(&peer, &manifest, &self.state.knowledge()?, options)?;
-                self.record_heard(&peer, &manifest, options)?;
+                self.check_digest_at_rest(peer, manifest, &self.state.knowledge()?, options)?;
+                self.record_heard(peer, manifest, options)?;
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::Outlived => {
@@ -126,7 +143,12 @@ impl Replica {
             }
             Reception::NotYet(error) => {
                 records.skip()?;
-                self.record_heard(&peer, &manifest, options)?;
+                self.record_heard(peer, manifest, options)?;
+                Ok(ImportOutcome::NotYet(error))
+            }
+            Reception::ClockAhead(error) => {
+                records.skip()?;
+                self.record_skew(peer, manifest, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::Refused(_) | Reception::RolledBack(..) => unreachable!("it goes no further"),
@@ -241,11 +263,10 @@ impl Replica {
         before: &Knowledge,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
-        let tip = jobs.manifest().tip.clone();
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
-        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, &tip, news)?;
+        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, news)??;
         Ok((heard, messages))
     }
 

@@ -10,14 +10,14 @@ use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Disk, Durability, SMALL, copy_new, write_new};
 use crate::error::{Error, Result};
-use crate::model::{Digest, Mtime};
+use crate::model::{Digest, Entry, Mtime};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
 use crate::replica::materialise::DiskWork;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, Pending, Place};
+use crate::state::{EntryRow, FolderKey, Pending, Place};
 
 /// A message on its way to the disk.
 struct Arriving {
@@ -116,7 +116,7 @@ impl<'i> IncomingMessages<'i> {
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest)?;
+                let to = self.awaited(&digest, message.size())?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
@@ -177,11 +177,16 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message: in `tmp/`, or in their final places.
-    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+    /// The files that are to hold this message of this size: in `tmp/`, or where they will stay.
+    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Vec<(PathBuf, Mtime)>> {
         let state = &self.replica.state;
         let mut to = Vec::new();
-        for (key, at, mtime) in state.awaiting(digest)? {
+        for (key, mut at, mtime, said) in state.awaiting(digest)? {
+            if said != size
+                && let Some(row) = state.entry(key)?
+            {
+                at = self.mend_size(row, size)?.1;
+            }
             self.prepare(&at)?;
             if self.landing == Landing::InPlace {
                 self.tx.clear_pending(key)?;
@@ -193,8 +198,7 @@ impl<'i> IncomingMessages<'i> {
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
-            let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
-            self.tx.set_place(row.key, Some(&at))?;
+            let (row, at) = self.mend_size(row, size)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
             self.prepare(&at)?;
@@ -203,6 +207,19 @@ impl<'i> IncomingMessages<'i> {
             to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
         }
         Ok(to)
+    }
+
+    /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
+    /// follows from it.
+    fn mend_size(&self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+        if row.entry.size != size {
+            let mended = Entry { size, ..row.entry.clone() };
+            self.tx.update_entry(&row, &mended)?;
+            row.entry = mended;
+        }
+        let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
+        self.tx.set_place(row.key, Some(&at))?;
+        Ok((row, at))
     }
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction.
@@ -261,14 +278,12 @@ impl<'i> IncomingMessages<'i> {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.key);
             for row in batch {
-                let Some(at) = &row.at else { continue };
-                let tmp = replica.tmp_path(at)?;
-                self.prepare(at)?;
-                let is_here = match self.dry_run {
-                    DryRun::No => replica.recover_contents(&row, &tmp)?,
-                    DryRun::Yes => replica.find_contents(&row.id.digest)?.is_some(),
-                };
-                if is_here {
+                if let Some((source, size)) = replica.find_contents(&row.id.digest)? {
+                    let (row, at) = self.mend_size(row, size)?;
+                    self.prepare(&at)?;
+                    if self.dry_run == DryRun::No {
+                        replica.copy_contents(&row, &source, &replica.tmp_path(&at)?)?;
+                    }
                     self.tx.contents_arrived(row.key)?;
                 } else {
                     self.tx.set_place(row.key, None)?;

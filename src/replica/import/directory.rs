@@ -17,7 +17,7 @@ use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Manifest, ReplicaId, each_manifest};
+use crate::bundle::{self, Beginning, ReplicaId, each_manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
@@ -40,15 +40,27 @@ struct Found {
     failed: Option<Error>,
 }
 
+/// What a file says of being this replica's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Claimed {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That it is, and that is so.
+    Own,
+    /// The same; but the replica can't have made it itself as far as it remembers.
+    Twin,
+    /// That it is, without this replica's signature.
+    Forged,
+}
+
 /// The senders and the recipients of the bundles in a file.
 #[derive(Debug, Default)]
 struct Look {
     here: Option<(ReplicaId, u64)>,
-    own: bool,
     /// Whether there is a bundle for anyone from a replica that is not known here, or an invitation for somebody else.
     strange: bool,
-    /// Whether there is a bundle that was made with this replica's key, but not by this replica as far as it remembers.
-    twin: bool,
+    claimed: Claimed,
     /// The number of bundles that were looked at.
     bundles: usize,
     /// The error behind these bundles, if there is one.
@@ -165,11 +177,17 @@ impl Replica {
                 look => {
                     found.elsewhere += 1;
                     found.strange |= look.strange;
-                    if look.twin {
-                        twin.get_or_insert_with(|| path.clone());
-                    }
-                    if look.own {
-                        found.own.push(path);
+                    match look.claimed {
+                        Claimed::Nothing => {}
+                        Claimed::Own => found.own.push(path),
+                        Claimed::Twin => {
+                            twin.get_or_insert_with(|| path.clone());
+                            found.own.push(path);
+                        }
+                        Claimed::Forged => self.note(format!(
+                            "{} says that this replica has made it, and is not signed with its key: don't trust it",
+                            path.display()
+                        )),
                     }
                 }
             }
@@ -184,9 +202,9 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, |manifest| {
+        let result = each_manifest(file, |beginning| {
             look.bundles += 1;
-            match self.look_at_manifest(manifest, &mut look) {
+            match self.look_at_beginning(beginning, &mut look) {
                 Ok(flow) => flow,
                 Err(error) => {
                     here = Err(error);
@@ -203,15 +221,20 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Notes the sender and the recipient that a bundle's manifest names. The signature is checked only when the bundle
-    /// is imported.
-    fn look_at_manifest(&self, manifest: &Manifest, look: &mut Look) -> Result<ControlFlow<()>> {
+    /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported;
+    /// but anybody can write that a bundle is one of this replica's own.
+    fn look_at_beginning(&self, beginning: &Beginning<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
+        let manifest = beginning.manifest();
         let sender = self.sender_of(manifest)?;
         let for_anyone = manifest.recipient.is_none();
         match sender {
             Sender::Own => {
-                look.own = true;
-                look.twin |= self.own_bundle(manifest)? == Refusal::Twin;
+                let claimed = match self.own_bundle(manifest)? {
+                    _ if !beginning.is_signed_by(&self.public_key()) => Claimed::Forged,
+                    Refusal::Twin => Claimed::Twin,
+                    _ => Claimed::Own,
+                };
+                look.claimed = look.claimed.max(claimed);
             }
             // The import deals with a stranger that proves an invitation: it tells that the invitation was used
             // already.

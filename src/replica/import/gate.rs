@@ -2,10 +2,11 @@
 //! of a directory all use this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
-use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
 use crate::error::{Error, Result};
-use crate::model::{Judgement, Knowledge, RolledBack, Standing, judge};
+use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
+use crate::replica::safety::ClockAhead;
 use crate::state::{Invited, Peer};
 
 /// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
@@ -37,6 +38,8 @@ pub enum Reception {
     Outlived,
     /// Something else must come first.
     NotYet(Error),
+    /// It has stamps from far ahead of this machine's clock. Nothing of it may be believed.
+    ClockAhead(Error),
     /// It is not accepted.
     Refused(Refusal),
     /// It shows that a replica's state was put back to an earlier one. Nothing may be written.
@@ -48,7 +51,7 @@ impl Reception {
     pub fn error(&self) -> Option<Error> {
         match self {
             Self::Apply | Self::NothingNew | Self::Outlived => None,
-            Self::NotYet(error) | Self::RolledBack(_, error) => Some(error.clone()),
+            Self::NotYet(error) | Self::ClockAhead(error) | Self::RolledBack(_, error) => Some(error.clone()),
             Self::Refused(refusal) => Some(refusal.error()),
         }
     }
@@ -120,7 +123,7 @@ impl Replica {
     }
 
     /// Decides about a bundle from this sender.
-    pub fn receive(&self, manifest: &Manifest, sender: &Sender) -> Result<Reception> {
+    pub fn receive(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<Reception> {
         let me = self.public_key().id();
         match sender {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
@@ -138,18 +141,51 @@ impl Replica {
         if matches!(sender, Sender::Known(peer) if peer.distant) {
             return Ok(Reception::Refused(Refusal::OnlyForJobs(name.to_owned())));
         }
+        if let Some(error) = self.is_ahead(manifest, name, clock_ahead) {
+            return Ok(Reception::ClockAhead(error));
+        }
         let (knowledge, standing) = (self.state.knowledge()?, sender.standing());
+        if let Some(refusal) = self.knows_too_much(manifest, &knowledge)? {
+            return Ok(Reception::Refused(refusal));
+        }
         let incarnation = self.state.incarnation()?;
         let issued = self.state.has_issued(manifest.tip.get(incarnation))?;
         let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &manifest.head());
         Ok(match judged {
-            Err(RolledBack::Sender) if is_outlived(&standing, manifest) => Reception::Outlived,
+            Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
+                Reception::Outlived
+            }
+            Err(who @ RolledBack::SenderOrTold(told)) => {
+                let by = self.state.told_by(manifest.sender.incarnation)?;
+                let by =
+                    by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
+                Reception::RolledBack(who, refusal::told_more(name, told, manifest, by.as_deref()))
+            }
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
             Ok(Judgement::NotYet(missing)) => Reception::NotYet(refusal::not_yet(name, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
             Ok(Judgement::Apply) if self.has_nothing_new(manifest, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
         })
+    }
+
+    /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. That such a clock is
+    /// known here already is no excuse: else a peer could creep ahead day by day.
+    fn is_ahead(&self, manifest: &Manifest, name: &str, clock_ahead: ClockAhead) -> Option<Error> {
+        let (wall, newest) = (self.wall_clock(), manifest.tip.newest());
+        if !wall.is_set() {
+            self.note(refusal::no_clock(wall));
+        }
+        (clock_ahead == ClockAhead::Refuse && wall.is_behind(newest))
+            .then(|| refusal::ahead_of_clock(name, newest, wall, "import"))
+    }
+
+    /// What is known goes into every bundle from here: no more is learned than these can hold.
+    fn knows_too_much(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<Option<Refusal>> {
+        let mut all = knowledge.clone();
+        all.join(&manifest.tip);
+        let me = usize::from(all.get(self.state.incarnation()?) == Clock::ZERO);
+        Ok((all.len() + me > limits::INCARNATIONS).then_some(Refusal::TooManyIncarnations))
     }
 
     /// Whether a bundle that can be applied would change nothing. A later part of a split bundle has no new records,

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use super::landing::Landing;
 use super::outcome::Changes;
 use super::refusal::Fault;
-use crate::bundle::{BundleKind, JobsPart, Manifest, Record, RecordsPart};
+use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
@@ -99,6 +99,7 @@ impl<'i> Merge<'i> {
         let gauge = self.replica.world.meter.begin("merging entries", self.manifest.counts.entries);
         records.records::<Fault>(|record| {
             gauge.advance(1);
+            self.is_there_room_for(&record)?;
             Ok(self.merge_record(record)?)
         })
     }
@@ -124,6 +125,21 @@ impl<'i> Merge<'i> {
         self.manifest.kind == BundleKind::Full
     }
 
+    /// All folders that were ever heard of go into a full bundle from here: no more are taken than it can hold.
+    fn is_there_room_for(&self, record: &Record) -> std::result::Result<(), bundle::Error> {
+        let state = &self.replica.state;
+        let names = match record {
+            Record::Folder { name, .. } => [Some(name), None],
+            Record::Entry { id, entry } => [Some(&id.birth), Some(&entry.location.1).filter(|name| **name != id.birth)],
+        };
+        let new = names.into_iter().flatten().filter(|name| state.find_folder(name).is_none()).count() as u64;
+        if new > 0 && state.count_folders() + new > limits::FOLDERS {
+            let what = "the number of its folders, with those that are known here";
+            return Err(bundle::Error::TooLarge { what, limit: limits::FOLDERS });
+        }
+        Ok(())
+    }
+
     /// Merges the record of one folder or entry.
     fn merge_record(&mut self, record: Record) -> Result<()> {
         let state = &self.replica.state;
@@ -140,8 +156,12 @@ impl<'i> Merge<'i> {
                 }
                 Ok(())
             }
-            Record::Entry { id, entry } => {
+            Record::Entry { id, mut entry } => {
                 let mine = state.entry_by_id(&id)?;
+                // Where the contents are here, their size was measured.
+                if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
+                    entry.size = row.entry.size;
+                }
                 let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
                     Decision::Keep | Decision::Drop => None,
                     Decision::Store(entry) => Some(entry),
@@ -234,13 +254,7 @@ impl<'i> Merge<'i> {
 
     /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
-        let state = &self.replica.state;
-        let mut knowledge = state.knowledge()?;
-        if !knowledge.includes(&self.manifest.tip) {
-            knowledge.join(&self.manifest.tip);
-            self.tx.set_knowledge(&knowledge)?;
-        }
-        Ok(())
+        self.tx.learn(&self.manifest.tip, &self.manifest.sender.id)
     }
 
     /// Decides about the entries that a full bundle, which is complete, doesn't hold.

@@ -25,5 +25,5 @@ pub(super) use apply::Application;
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};
-pub(super) use refusal::APART;
 pub use refusal::Refusal;
+pub(super) use refusal::{APART, ahead_of_clock, no_clock};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::refusal::reading;
 use crate::bundle::{self, Manifest};
 use crate::error::{Error, ErrorKind};
-use crate::replica::safety::{DryRun, MassDelete};
+use crate::replica::safety::{ClockAhead, DryRun, MassDelete};
 use crate::state::Peer;
 use crate::text::plural;
 
@@ -19,6 +19,8 @@ pub struct ImportOptions {
     pub dry_run: DryRun,
     /// Whether it may remove more than half of a large folder.
     pub mass_delete: MassDelete,
+    /// Whether it takes stamps from far ahead.
+    pub clock_ahead: ClockAhead,
     /// Whether to remove a bundle file for this replica alone once it is imported. After the import of a directory,
     /// this replica's own bundles there are removed, too, if nobody needs them any more.
     pub consume: bool,

@@ -1,8 +1,8 @@
 //! Refusals: the reasons why a bundle is not taken, or not yet, and all the words about them.
 
-use crate::bundle::{self, Manifest, ReplicaId};
+use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Knowledge, RolledBack};
+use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
 
 /// A reason why a bundle is not accepted, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Refusal {
     ForSomeoneElse(String),
     /// Its sender, a peer of this name, is known for its jobs only.
     OnlyForJobs(String),
+    /// With what it knows there would be more incarnations than a bundle can name.
+    TooManyIncarnations,
 }
 
 impl Refusal {
@@ -59,6 +61,11 @@ impl Refusal {
                     "to exchange mail with it, say so with `mailsync peer add {name} --key KEY`, here and there"
                 ))
             }
+            Self::TooManyIncarnations => Error::rejected(format!(
+                "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
+                limits::INCARNATIONS
+            ))
+            .advise("find out which peer draws so many, and remove it"),
         }
     }
 }
@@ -84,25 +91,83 @@ pub(super) fn needs_full(name: &str) -> Error {
 pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     match who {
         RolledBack::Me => Error::refused(format!(
-            "{name} knows of changes made here that this replica doesn't remember: the state here was put back to an earlier one"
+            "{name} knows of changes made here that this replica doesn't remember: the state here was put back to an earlier one, or \
+             somebody has told {name} what isn't so"
         ))
         .advise(format!(
             "run `mailsync doctor --new-identity` here, then export to {name}, and import here the next bundle from {name}"
         )),
-        RolledBack::Sender => Error::refused(format!(
+        RolledBack::Sender | RolledBack::SenderOrTold(_) => Error::refused(format!(
             "{name} has forgotten changes that it made: its state was put back to an earlier one"
         ))
         .advise(format!("run `mailsync doctor --new-identity` on {name}, then export there again")),
     }
 }
 
+/// The sender knows less of itself than is known here, though what is known here could come from nobody else.
+pub(super) fn told_more(name: &str, told: Clock, manifest: &Manifest, by: Option<&str>) -> Error {
+    let by = by.map_or_else(String::new, |by| format!(", as {by} has told"));
+    Error::refused(format!(
+        "{name} knows of its own changes up to {} only, and here they are known up to {}{by}: the state of {name} was put back to an \
+         earlier one, or that was a lie",
+        date(manifest.tip.get(manifest.sender.incarnation).millis()),
+        date(told.millis()),
+    ))
+    .advise(format!("run `mailsync doctor --new-identity` on {name}, then export there again"))
+}
+
+/// A bundle has stamps of a time that has not come yet by this machine's clock.
+pub(in crate::replica) fn ahead_of_clock(name: &str, newest: Clock, wall: WallClock, command: &str) -> Error {
+    let what = format!(
+        "{name} knows of changes made at {}, which is more than a day ahead of this machine's clock, {}: one of the two is wrong",
+        date(newest.millis()),
+        date(wall.0)
+    );
+    Error::new(ErrorKind::NotYet, what).advise(format!(
+        "if it is this one, set it and {command} again; if it was the other one, set it, run `mailsync doctor --new-identity` on the \
+         machine that had it and export there again; nothing is lost. To take the bundle of {name} as it is: `mailsync {command} \
+         --accept-clock`"
+    ))
+}
+
+/// A note: this machine has no clock by which to judge others.
+pub(in crate::replica) fn no_clock(wall: WallClock) -> String {
+    format!(
+        "the clock of this machine says {}, when there was no mailsync yet: set it; until then no other clock can be checked by it",
+        date(wall.0)
+    )
+}
+
+/// A note: this machine's clock differs from those of all peers.
+pub(super) fn own_clock(skew: Skew, peers: &str) -> String {
+    let (millis, where_it_is) = match skew {
+        Skew::Ahead(millis) => (millis, "behind"),
+        Skew::Behind(millis) => (millis, "ahead of"),
+    };
+    let days = crate::text::plural(millis / (24 * 60 * 60 * 1000), "day");
+    format!(
+        "the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): see that it is right"
+    )
+}
+
+/// A note: this replica's own stamps are ahead of its clock.
+pub(super) fn own_stamps(newest: Clock) -> String {
+    format!(
+        "changes that were made here are dated up to {}, more than a day ahead of this machine's clock, and peers don't take them: if \
+         the clock is right now, run `mailsync doctor --new-identity`",
+        date(newest.millis())
+    )
+}
+
+/// A time for people: milliseconds since 1970 UTC.
+fn date(millis: u64) -> String {
+    jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX))
+        .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
 /// The error for a missing earlier bundle. `missing` has the clocks that are not known here.
 pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> Error {
     let own = missing.get(manifest.sender.incarnation);
-    let since = |millis: u64| {
-        jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX))
-            .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
-    };
     let clock = if own.bits() > 0 { own } else { missing.newest() };
     let what = match manifest.follows {
         Some(before) => {
@@ -112,7 +177,7 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
             "bundle {} from {} starts from changes up to {} that are not known here: a bundle before it is missing",
             manifest.number,
             name,
-            since(clock.millis())
+            date(clock.millis())
         ),
     };
     let first = match manifest.follows {
@@ -176,6 +241,9 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
             "don't trust it; export it again on the machine that it says it is from"
         }
         bundle::Error::Truncated => "copy it again, whole, or export again",
+        bundle::Error::Untrue { .. } => {
+            "nothing of it was taken; update mailsync where it was made, and if that doesn't help, don't trust that machine"
+        }
         _ => "copy it again, or export again",
     };
     Error::rejected(error.to_string()).advise(advice)

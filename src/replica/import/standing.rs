@@ -1,9 +1,10 @@
 //! The sender's standing, which a bundle shows whether it is applied or not.
 
 use super::outcome::ImportOptions;
+use super::refusal;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::model::{Knowledge, is_newest};
+use crate::model::{Knowledge, Skew, is_newest};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
@@ -20,8 +21,47 @@ impl Replica {
         tx.commit()
     }
 
+    /// How the clock of a bundle's sender differs from this machine's.
+    fn skew_of(&self, manifest: &Manifest) -> Result<Option<Skew>> {
+        let wall = self.wall_clock();
+        let mine = manifest.tip.get(self.state.incarnation()?);
+        Ok(if wall.is_set() { wall.skew(manifest.made, mine) } else { None })
+    }
+
+    /// Records of a bundle that is not believed how its sender's clock differs, and nothing else.
+    pub(super) fn record_skew(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
+        if options.dry_run == DryRun::Yes {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        tx.set_skew(peer.key, self.skew_of(manifest)?)?;
+        tx.commit()
+    }
+
+    /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
+    /// once.
+    pub(super) fn compare_clocks(&self) -> Result<()> {
+        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
+        if self.wall_clock().is_behind(mine) {
+            self.note(refusal::own_stamps(mine));
+        }
+        let mut heard = self.state.neighbours()?;
+        heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
+        let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
+            (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),
+            (Some(Skew::Behind(all)), Some(Skew::Behind(one))) => Some(Skew::Behind(all.min(one))),
+            _ => None,
+        });
+        if let Some(skew) = all.flatten() {
+            let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
+            self.note(refusal::own_clock(skew, &names.join(", ")));
+        }
+        Ok(())
+    }
+
     pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         tx.set_heard(peer.key, self.now())?;
+        tx.set_skew(peer.key, self.skew_of(manifest)?)?;
         if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
             tx.set_peer_token(peer.key, None)?;
         }

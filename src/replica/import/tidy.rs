@@ -76,8 +76,9 @@ impl Replica {
     fn each_own(&self, path: &Path, mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>) -> Result<bool> {
         let Some(file) = open_if_there(path)? else { return Ok(false) };
         let mut answer = Ok(true);
-        let whole = each_manifest(&file, |manifest| {
-            let own = manifest.sender.id == self.public_key().id() && manifest.invitation.is_none();
+        let whole = each_manifest(&file, |beginning| {
+            let manifest = beginning.manifest();
+            let own = beginning.is_signed_by(&self.public_key()) && manifest.invitation.is_none();
             answer = match self.readers(manifest.recipient) {
                 Ok(Some(readers)) if own => is_so(manifest, &readers),
                 Ok(_) => Ok(false),

@@ -4,7 +4,7 @@
 use std::io::{BufRead, Read};
 
 use super::{report_in, request_in};
-use crate::bundle::{JobId, JobLine, PublicKey, Report, Request, Statement, limits};
+use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
 use crate::model::{Hearing, JobState, Knowledge, Memory, Ranked, Role, Ruling, Signer, Stamp, which_counts};
 use crate::replica::Replica;
@@ -32,57 +32,71 @@ pub(in crate::replica) struct JobNews {
 }
 
 impl Replica {
-    /// Hears all statements about jobs in a bundle. `knowledge` is this replica's knowledge before, `tip` that of the
-    /// bundle's sender. Returns the number of jobs about which there was news.
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before. Returns of how many jobs
+    /// something new was said; or why the bundle can't be taken.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
         knowledge: &Knowledge,
-        tip: &Knowledge,
         news: &mut JobNews,
-    ) -> Result<u64> {
-        let me = self.public_key().id();
+    ) -> Result<std::result::Result<u64, bundle::Error>> {
         let mut changed = 0;
         let mut last = None;
         let mut line = Vec::new();
+        let again = |error: std::io::Error| {
+            Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
+        };
         loop {
             line.clear();
             let mut limited = lines.take(limits::JOB_LINE_BYTES + 2);
-            limited.read_until(b'\n', &mut line).map_err(|error| {
-                Error::failed(format!("reading the bundle's jobs again: {error}")).advise("import it again")
-            })?;
+            limited.read_until(b'\n', &mut line).map_err(again)?;
             if line.is_empty() {
-                return Ok(changed);
+                break;
             }
-            let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            match JobLine::decode(text).and_then(|line| Ok((line.verify()?, line))) {
-                // A sender knows every stamp that it passes on. One above its tip can't be honest, and would be sent
-                // around for ever.
-                Ok((_, line)) if !tip.covers(line.stamp) => news.bad += 1,
-                Ok(((statement, signer), line)) => match self.hear(tx, &statement, &signer, &line, knowledge)? {
-                    Some(heard) => {
-                        // The statements about one job stand together.
-                        if heard.changed.is_some() && heard.changed != last {
-                            changed += 1;
-                            last = heard.changed;
-                        }
-                        if let Some(key) = heard.finished
-                            && self.state.job(key)?.is_some_and(|job| job.requester == me)
-                        {
-                            news.finished.push(key);
-                        }
-                    }
-                    None => news.bad += 1,
-                },
-                Err(_) => news.bad += 1,
+            let heard = self.hear_line(tx, line.strip_suffix(b"\n").unwrap_or(&line), knowledge, news)?;
+            // The statements about one job stand together.
+            if heard.is_some() && heard != last {
+                changed += 1;
+                last = heard;
             }
             if line.last() != Some(&b'\n') && line.len() as u64 > limits::JOB_LINE_BYTES {
-                lines
-                    .skip_until(b'\n')
-                    .map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
+                lines.skip_until(b'\n').map_err(again)?;
             }
         }
+        if changed > 0 && self.state.count_all_jobs()? > limits::JOBS {
+            let what = "the number of jobs, with those that are known here";
+            return Ok(Err(bundle::Error::TooLarge { what, limit: limits::JOBS }));
+        }
+        Ok(Ok(changed))
+    }
+
+    /// Takes one line. Returns the job of which it says something new.
+    fn hear_line(
+        &self,
+        tx: &Transaction<'_>,
+        text: &[u8],
+        knowledge: &Knowledge,
+        news: &mut JobNews,
+    ) -> Result<Option<JobKey>> {
+        let Ok((line, (statement, signer))) = JobLine::decode(text).and_then(|line| {
+            let said = line.verify()?;
+            Ok((line, said))
+        }) else {
+            news.bad += 1;
+            return Ok(None);
+        };
+        let Some(heard) = self.hear(tx, &statement, &signer, &line, knowledge)? else {
+            news.bad += 1;
+            return Ok(None);
+        };
+        let me = self.public_key().id();
+        if let Some(key) = heard.finished
+            && self.state.job(key)?.is_some_and(|job| job.requester == me)
+        {
+            news.finished.push(key);
+        }
+        Ok(heard.changed)
     }
 
     /// Hears one statement whose signature holds. `None` if its signer is not the one who may make it.

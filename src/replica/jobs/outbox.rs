@@ -145,6 +145,14 @@ impl Replica {
                 Err(error) => self.set_aside(&path, &error)?,
             }
         }
+        // All jobs that are known go into a full bundle: those for which it has no room wait in the outbox.
+        let room = usize::try_from(limits::JOBS.saturating_sub(self.state.count_all_jobs()?)).unwrap_or(usize::MAX);
+        if posted.len() > room {
+            posted.truncate(room);
+            self.note(
+                "there are as many jobs as a bundle can hold: the newest wait in the outbox until old ones are purged",
+            );
+        }
         if posted.is_empty() {
             return Ok(());
         }

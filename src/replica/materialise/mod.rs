@@ -16,6 +16,7 @@ mod work;
 pub(super) use work::DiskWork;
 
 use crate::error::Result;
+use crate::model::WallClock;
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending};
 
@@ -122,10 +123,10 @@ impl Replica {
         }
     }
 
-    /// The time from which the trash counts the days for a file that is removed now. It is never before the latest
-    /// change that is known: if this machine's clock is behind for a while, a purge would otherwise take a recent
-    /// removal for an old one.
+    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no
+    /// more than a day ahead. A purge mends what was dated by a clock that was wrong.
     fn date_of_removal(&self) -> Result<u64> {
-        Ok(self.now().max(self.state.knowledge()?.newest().millis()))
+        let (now, newest) = (self.now(), self.state.knowledge()?.newest().millis());
+        Ok(newest.clamp(now, now.saturating_add(WallClock::MOST_AHEAD)))
     }
 }

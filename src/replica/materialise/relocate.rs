@@ -88,20 +88,26 @@ impl Replica {
     }
 
     /// Copies a message's contents into `tmp` from another file on this machine. Returns whether such a file was found.
-    pub(in crate::replica) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
-        let disk = &*self.world.disk;
-        let Some(source) = self.find_contents(&row.id.digest)? else { return Ok(false) };
-        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
-        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-        copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+    pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
+        let Some((source, _)) = self.find_contents(&row.id.digest)? else { return Ok(false) };
+        self.copy_contents(row, &source, tmp)?;
         Ok(true)
     }
 
-    /// Finds a file on this machine that holds this message, in a folder or in the trash.
-    pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+    /// Copies a message's contents to `tmp`.
+    pub(in crate::replica) fn copy_contents(&self, row: &EntryRow, source: &Path, tmp: &Path) -> Result<()> {
+        let disk = &*self.world.disk;
+        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
+        copy_new(disk, source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+        Ok(())
+    }
+
+    /// A file on this machine that holds this message, in its place or in the trash, and its size in bytes.
+    pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<(PathBuf, u64)>> {
         for source in self.sources(digest)? {
             match hash_file(&*self.world.disk, &source) {
-                Ok(found) if found.digest == *digest => return Ok(Some(source)),
+                Ok(found) if found.digest == *digest => return Ok(Some((source, found.size))),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
                 }

@@ -116,6 +116,16 @@ impl Scan<'_> {
         self.record_adopted(row, at)
     }
 
+    /// An entry's contents were read: they have this size, whatever anybody has said. It is a change of nobody's.
+    pub(super) fn measured(&self, mut row: EntryRow, size: u64) -> Result<EntryRow> {
+        if row.entry.size != size {
+            let mended = Entry { size, ..row.entry.clone() };
+            self.tx.update_entry(&row, &mended)?;
+            row.entry = mended;
+        }
+        Ok(row)
+    }
+
     /// Records a found file as the file of an entry that has none.
     fn record_adopted(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         self.report.adopted += 1;
@@ -179,11 +189,13 @@ impl Scan<'_> {
         {
             let here = candidates.iter().position(|gone| gone.from.folder == at.folder);
             let found = candidates.swap_remove(here.unwrap_or(0));
-            return self.follow_file(found.row, &found.from, at);
+            let row = self.measured(found.row, hashed.size)?;
+            return self.follow_file(row, &found.from, at);
         }
         let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
+            let row = self.measured(row, hashed.size)?;
             return if leftover { self.adopt_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
         }
         if leftover {

@@ -250,8 +250,10 @@ impl Scan<'_> {
                     self.report.messages_read += 1;
                     match result {
                         Ok(hashed) => {
-                            let row = replica.state.entry(entry)?;
-                            if row.is_some_and(|row| row.id.digest != hashed.digest) {
+                            let Some(row) = replica.state.entry(entry)? else { continue };
+                            if row.id.digest == hashed.digest {
+                                self.measured(row, hashed.size)?;
+                            } else {
                                 folder.gone.push(entry);
                                 replica.state.add_found(key, sub, &name)?;
                             }

@@ -1,0 +1,107 @@
+//! The machine's own clock, and what can be told by it.
+
+use super::Clock;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// What the machine's clock says: milliseconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallClock(pub u64);
+
+/// How another machine's clock differs from this one's, by more than a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skew {
+    /// The other one is ahead, by so many milliseconds or more.
+    Ahead(u64),
+    /// The other one is behind, by so many milliseconds or more.
+    Behind(u64),
+}
+
+impl WallClock {
+    /// When this program was made: 2026-11-01. A machine that says it is earlier has no clock, such as one whose
+    /// battery is empty.
+    pub const PROGRAM: Self = Self(1_793_491_200_000);
+
+    /// How far ahead of this machine's clock another one may be, in milliseconds: a day. That is more than any mistake
+    /// with time zones.
+    pub const MOST_AHEAD: u64 = DAY;
+
+    /// Whether the machine has a clock.
+    pub fn is_set(self) -> bool {
+        self >= Self::PROGRAM
+    }
+
+    /// Whether a stamp's clock is so far ahead that one of the two clocks is wrong. Nothing can be told where there is
+    /// no clock.
+    pub fn is_behind(self, clock: Clock) -> bool {
+        self.is_set() && clock.millis() > self.0.saturating_add(Self::MOST_AHEAD)
+    }
+
+    /// Whether something that was done here and dated by this clock can have been done then: not before there was this
+    /// program, and not after now.
+    pub fn can_date(self, done: u64) -> bool {
+        Self(done).is_set() && done <= self.0.saturating_add(Self::MOST_AHEAD)
+    }
+
+    /// What a bundle that was made at `made` (by its sender's clock) and received now shows of the sender's clock.
+    /// `mine` is the newest clock of this replica's own that the sender knew of then; zero if none. A bundle can take
+    /// any time on its way: that it is old tells nothing, unless it tells of something that was done here later by this
+    /// machine's clock.
+    pub fn skew(self, made: u64, mine: Clock) -> Option<Skew> {
+        let (ahead, behind) = (made.saturating_sub(self.0), mine.millis().saturating_sub(made));
+        match (ahead > Self::MOST_AHEAD, behind > Self::MOST_AHEAD) {
+            (true, _) => Some(Skew::Ahead(ahead)),
+            (_, true) => Some(Skew::Behind(behind)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallClock = WallClock(1_800_000_000_000);
+
+    fn at(millis: u64) -> Clock {
+        Clock::from_bits(millis << 16).unwrap()
+    }
+
+    #[test]
+    fn a_clock_is_ahead_if_it_is_by_more_than_a_day_and_there_is_one_to_compare_with() {
+        for (now, clock, behind) in [
+            (NOW, NOW.0, false),
+            (NOW, NOW.0 + DAY, false),
+            (NOW, NOW.0 + DAY + 1, true),
+            (NOW, 0, false),
+            (WallClock(WallClock::PROGRAM.0 - 1), NOW.0 + 2 * DAY, false),
+            (WallClock(0), NOW.0, false),
+            (WallClock::PROGRAM, NOW.0, true),
+            (WallClock(u64::MAX), NOW.0, false),
+        ] {
+            assert_eq!(now.is_behind(at(clock)), behind, "{now:?} {clock}");
+        }
+        assert!(NOW.is_behind(Clock::LAST));
+    }
+
+    #[test]
+    fn a_date_that_this_machine_has_written_lies_between_the_programs_own_and_now() {
+        for (done, can_be) in [(0, false), (WallClock::PROGRAM.0, true), (NOW.0, true), (NOW.0 + DAY + 1, false)] {
+            assert_eq!(NOW.can_date(done), can_be, "{done}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_shows_that_a_clock_is_ahead_or_behind_but_not_how_long_it_was_on_its_way() {
+        for (made, mine, skew) in [
+            (NOW.0, 0, None),
+            (NOW.0 + DAY, 0, None),
+            (NOW.0 + 2 * DAY, 0, Some(Skew::Ahead(2 * DAY))),
+            (NOW.0 - 1000 * DAY, 0, None),
+            (NOW.0 - 1000 * DAY, NOW.0 - 1000 * DAY, None),
+            (NOW.0 - 1000 * DAY, NOW.0 - 10 * DAY, Some(Skew::Behind(990 * DAY))),
+        ] {
+            assert_eq!(NOW.skew(made, at(mine)), skew, "{made} {mine}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Clocks of machines are wrong now and then: a battery is empty, somebody has typed another year. That is said, and
+//! what it did is mended.
+
+use std::fs;
+use std::path::Path;
+
+use mailsync::replica::{
+    Access, ClockAhead, ExportOptions, Home, ImportOptions, ImportOutcome, Imported, Purged, Replica, ScanOptions,
+    World,
+};
+
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, pair};
+use crate::support::party::TIMEOUT;
+use crate::support::{scratch, text};
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+fn now() -> u64 {
+    crate::claims_that_can_not_be_true_are_refused::now()
+}
+
+/// What a machine does while its clock says this.
+fn at<T>(machine: &Machine, clock: u64, act: impl FnOnce(&Replica) -> T) -> (T, Vec<String>) {
+    let world = World { now: Box::new(move || clock), ..World::real() };
+    let replica = Replica::open(&Home::at(&machine.home), world, Access::Write(TIMEOUT)).unwrap();
+    let done = act(&replica);
+    (done, replica.drain_notes())
+}
+
+fn scan(replica: &Replica) {
+    replica.scan(&ScanOptions::default()).unwrap();
+}
+
+/// Imports a bundle, and gives its outcome.
+fn import(replica: &Replica, bundle: &Path, clock_ahead: ClockAhead) -> ImportOutcome {
+    let mut all: Vec<Imported> = Vec::new();
+    let options = ImportOptions { clock_ahead, ..ImportOptions::default() };
+    replica.import_file(bundle, &options, |imported| all.push(imported)).unwrap();
+    assert_eq!(all.len(), 1);
+    all.remove(0).outcome
+}
+
+fn says(notes: &[String], words: &str) -> bool {
+    notes.iter().any(|note| note.contains(words))
+}
+
+#[test]
+fn a_replica_whose_own_stamps_lie_in_the_future_is_mended_by_a_new_identity() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("before");
+    exchange(&desktop, &laptop);
+    desktop.deliver("in the future");
+    desktop.put("Archive", "cur/x:2,S", "Subject: filed\n\n", 1_600_000_000);
+    at(&desktop, now() + 400 * DAY, scan);
+    // The clock is right again, but every later stamp is above that one.
+    desktop.deliver("after");
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    let ran = laptop.refuses(&["import"], &bundle, 3, &["desktop", "more than a day ahead", "doctor --new-identity"]);
+    assert!(!ran.stderr.contains("note"), "{}", ran.stderr);
+    // The machine itself is told, too.
+    let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("changes that were made here are dated up to"), "{}", ran.stderr);
+    desktop.ok(&["doctor", "--new-identity"]);
+    exchange(&desktop, &laptop);
+    assert_same(&laptop.mailbox(), &desktop.mailbox(), "mended");
+    assert!(laptop.has("in the future") && laptop.has("after") && laptop.has("filed"));
+    desktop.is_at_rest("mended");
+    let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
+    assert!(!ran.stderr.contains("dated"), "{}", ran.stderr);
+    laptop.is_at_rest("mended");
+    // And nothing is ahead any more.
+    laptop.deliver("answer");
+    exchange(&laptop, &desktop);
+    assert!(desktop.has("answer"));
+}
+
+#[test]
+fn a_replica_without_peers_that_was_in_the_future_is_mended_as_well() {
+    let dir = scratch();
+    let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::replica(dir.path(), "laptop"));
+    desktop.deliver("one");
+    at(&desktop, now() + 400 * DAY, scan);
+    desktop.ok(&["doctor", "--new-identity"]);
+    make_peers(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    assert!(laptop.has("one"));
+}
+
+#[test]
+fn a_machine_without_a_clock_refuses_nothing_for_it_and_says_so() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let bundle = dir.path().join("b.zst");
+    fs::write(&bundle, desktop.ok(&["export", "--to", "laptop"]).stdout).unwrap();
+    let (outcome, notes) = at(&laptop, 1000, |replica| import(replica, &bundle, ClockAhead::Refuse));
+    assert!(matches!(outcome, ImportOutcome::Applied), "{outcome:?}");
+    assert!(says(&notes, "1970-01-01") && says(&notes, "when there was no mailsync yet: set it"), "{notes:?}");
+    assert!(laptop.has("one"));
+    // A clock that is one is told of when it is right again.
+    let ran = laptop.ok(&["import", text(&bundle)]);
+    assert!(!ran.stderr.contains("clock"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_machine_whose_clock_is_behind_those_of_all_peers_says_so() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&phone, &laptop);
+    let bundle = |machine: &Machine, clock: u64| {
+        let file = dir.path().join(format!("{}.zst", machine.name));
+        let out = fs::File::create(&file).unwrap();
+        at(machine, clock, |replica| replica.export(&ExportOptions::to_peer("laptop"), out).unwrap());
+        file
+    };
+    for (machine, clock, says) in [
+        (&desktop, now() + 20 * DAY + 60_000, Some("20 days or more behind that of every peer (desktop)")),
+        (&phone, now(), None),
+        (&phone, now() + 10 * DAY + 60_000, Some("10 days or more behind that of every peer (desktop, phone)")),
+    ] {
+        let said = laptop.run(&["import", text(&bundle(machine, clock))]).stderr;
+        assert_eq!(said.contains("behind that of every peer"), says.is_some(), "{said}");
+        assert!(says.is_none_or(|says| said.contains(says)), "{said}");
+    }
+}
+
+#[test]
+fn a_machine_whose_clock_is_ahead_of_those_of_all_peers_says_so() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let (there, back) = (dir.path().join("there.zst"), dir.path().join("back.zst"));
+    at(&desktop, now() + 20 * DAY, scan);
+    fs::write(&there, desktop.ok(&["export", "--to", "laptop"]).stdout).unwrap();
+    complains(&laptop.run(&["import", text(&there)]), 3, &["more than a day ahead"]);
+    laptop.ok(&["import", "--accept-clock", text(&there)]);
+    fs::write(&back, laptop.ok(&["export", "--to", "desktop"]).stdout).unwrap();
+    let (_, notes) = at(&desktop, now() + 20 * DAY, |replica| import(replica, &back, ClockAhead::Refuse));
+    assert!(says(&notes, "or more ahead of that of every peer (laptop)"), "{notes:?}");
+}
+
+#[test]
+fn an_invitation_from_the_future_is_not_joined_unless_a_person_says_so() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.deliver("one");
+    at(&desktop, now() + 20 * DAY, scan);
+    let file = dir.path().join("invitation.zst");
+    desktop.ok(&["invite", "laptop", "-o", text(&file)]);
+    let laptop = Machine::new(dir.path(), "laptop");
+    let join = ["join", text(&laptop.mail), text(&file)];
+    complains(&laptop.run(&join), 3, &["more than a day ahead", "mailsync join --accept-clock"]);
+    assert!(!laptop.home.exists(), "nothing was made");
+    laptop.ok(&[&join[..], &["--accept-clock"]].concat());
+    assert!(laptop.has("one"));
+}
+
+#[test]
+fn what_was_removed_while_the_clock_was_wrong_stays_in_the_trash_for_its_days_and_goes_then() {
+    for wrong in [1000, now() + 400 * DAY] {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        desktop.deliver("gone");
+        desktop.deliver("stays");
+        exchange(&desktop, &laptop);
+        let (.., path) =
+            desktop.files().into_iter().find(|(.., path)| path.to_str().unwrap().contains("gone")).unwrap();
+        fs::remove_file(path).unwrap();
+        let bundle = dir.path().join("b.zst");
+        fs::write(&bundle, desktop.ok(&["export", "--to", "laptop"]).stdout).unwrap();
+        let (outcome, _) = at(&laptop, wrong, |replica| import(replica, &bundle, ClockAhead::Refuse));
+        assert!(matches!(outcome, ImportOutcome::Applied), "{outcome:?}");
+        exchange(&laptop, &desktop);
+        exchange(&laptop, &desktop);
+        let trashed = || fs::read_dir(laptop.home.join("trash")).unwrap().count();
+        // Without a clock nothing can be said to be old.
+        let (purged, notes) = at(&laptop, 2000, |replica| replica.purge().unwrap());
+        assert_eq!((purged.trashed, purged.history, purged.tombstones), (0, 0, 1), "{wrong}");
+        assert!(says(&notes, "nothing is purged by its age"), "{notes:?}");
+        let ran = laptop.ok(&["purge"]);
+        assert!(ran.stderr.contains("1 message in the trash came there when"), "{wrong}: {}", ran.stderr);
+        assert_eq!(trashed(), 1, "{wrong}");
+        let later = |days: u64| -> Purged { at(&laptop, now() + days * DAY, |replica| replica.purge().unwrap()).0 };
+        let days = u64::from(laptop.config().trash_days);
+        assert_eq!(later(days - 1).trashed, 0, "{wrong}");
+        assert_eq!((later(days + 1).trashed, trashed()), (1, 0), "{wrong}");
+        let days = u64::from(laptop.config().history_days);
+        assert!(later(days + 1).history > 0, "{wrong}");
+        assert!(later(days + 2).history <= 1, "{wrong}: only what the last purge has done is left");
+    }
+}
