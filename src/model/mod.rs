@@ -10,6 +10,7 @@ mod exchange;
 mod flag;
 mod folder;
 mod job;
+mod job_intake;
 mod knowledge;
 mod meeting;
 mod stamp;
@@ -20,7 +21,11 @@ pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
-pub use job::{Hearing, JobState, Memory, Ranked, ReportRank, Role, Ruling, Signer, which_counts};
+pub use job::{Hearing, JobRole, JobState, Memory, Ranked, ReportRank, Ruling, Signer, which_counts};
+pub use job_intake::{
+    Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_from_the_future,
+    is_taken_in, keeps_input, may_forget,
+};
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use stamp::{Clock, Incarnation, Stamp};

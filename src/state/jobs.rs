@@ -6,7 +6,7 @@ use super::codec::{clock_from, damaged};
 use super::{State, Transaction};
 use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
 use crate::error::Result;
-use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
+use crate::model::{Digest, Incarnation, JobState, KeptJobs, Knowledge, Stamp};
 
 /// A job's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,15 @@ pub enum StatementKind {
     Cancel = 1,
     /// The report that counts.
     Report = 2,
+}
+
+/// How it is known that a job was forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Its id is remembered.
+    ById,
+    /// It is as old as jobs of its requester's of which not even the id is.
+    WithOlder,
 }
 
 /// A statement, with the job that it is about.
@@ -86,6 +95,11 @@ fn job(row: &Row<'_>) -> Result<Job> {
         final_since: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
         asked: asked.map(|text| serde_json::from_str(&text).map_err(|_| damaged("a job's command"))).transpose()?,
     })
+}
+
+/// Under which requester something is remembered: `None` are all that are not known.
+fn holder(requester: Option<&ReplicaId>) -> String {
+    requester.map_or_else(String::new, ToString::to_string)
 }
 
 fn place_in_order(after: Option<(u64, JobKey)>) -> (i64, i64) {
@@ -161,9 +175,38 @@ impl State {
         Ok(count.cast_unsigned())
     }
 
-    /// Whether this is a job of this replica's that was purged.
-    pub fn was_finished(&self, id: &JobId) -> Result<bool> {
-        Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
+    /// Whether this is a job of this replica's that was forgotten; or one that must count as such, since it was asked for (at
+    /// `made`) when those were of which not even the id is remembered. `None` stands for all requesters that are not known.
+    pub fn was_forgotten(&self, id: &JobId, requester: Option<&ReplicaId>, made: u64) -> Result<Option<Forgotten>> {
+        if self.conn.prepare_cached("SELECT 1 FROM forgotten_job WHERE id = ?")?.exists([id.0])? {
+            return Ok(Some(Forgotten::ById));
+        }
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM forgotten_up_to WHERE requester = ? AND made >= ?")?;
+        let is_old = query.exists((holder(requester), made.cast_signed()))?;
+        Ok(is_old.then_some(Forgotten::WithOlder))
+    }
+
+    /// What is kept of the jobs of a requester, or of all that are neither peers nor `me`.
+    pub fn kept_jobs(&self, requester: Option<&ReplicaId>, me: &ReplicaId) -> Result<KeptJobs> {
+        // Whose jobs they are: with `?1` for the one, and `?2` for this replica.
+        let whose = match requester {
+            Some(_) => "j.requester = ?1 AND ?2 <> ''",
+            None => "?1 = '' AND j.requester <> ?2 AND j.requester NOT IN (SELECT id FROM peer)",
+        };
+        let params = (holder(requester), me.to_string());
+        let sum = |what: &str, tables: &str| -> Result<u64> {
+            let text = format!("SELECT COALESCE(SUM({what}), 0) FROM {tables} WHERE {whose}");
+            let sum = self.conn.prepare_cached(&text)?.query_row((&params.0, &params.1), |row| row.get::<_, i64>(0))?;
+            Ok(sum.cast_unsigned())
+        };
+        let (queued, running) = (number(JobState::Queued), number(JobState::Running));
+        let blobs = "job j JOIN blob b ON b.job = j.key";
+        Ok(KeptJobs {
+            jobs: sum("1", "job j")?,
+            open: sum(&format!("j.state IN ({queued}, {running})"), "job j")?,
+            input: sum(&format!("(b.kind = {}) * b.size", StatementKind::Request as i64), blobs)?,
+            output: sum(&format!("(b.kind = {}) * b.size", StatementKind::Report as i64), blobs)?,
+        })
     }
 
     /// The statements about a job.
@@ -245,10 +288,11 @@ impl State {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
     }
 
-    /// Whether this attachment of a job is here, with the size that the job names.
-    pub fn is_attachment_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
-        Ok(query.exists((digest.0, job.0))?)
+    /// Whether this attachment of a job is here, with the size that the job names. `None` if the job doesn't wait for it: it was
+    /// not taken in, or doesn't exist.
+    pub fn is_attachment_here(&self, job: JobKey, kind: StatementKind, digest: &Digest) -> Result<Option<bool>> {
+        let mut query = self.conn.prepare_cached("SELECT here FROM blob WHERE digest = ? AND job = ? AND kind = ?")?;
+        Ok(query.query_row((digest.0, job.0, kind as i64), |row| row.get(0)).optional()?)
     }
 
     /// The size in bytes of an attachment that is here and that a job needs.
@@ -264,7 +308,7 @@ impl State {
 
     /// The attachments of a job.
     pub fn attachments_of(&self, job: JobKey) -> Result<Vec<Digest>> {
-        self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
+        self.digests("SELECT DISTINCT digest FROM blob WHERE job = ?", [job.0])
     }
 
     /// The attachments that jobs need and that are not here, sorted, at most `limit` of them.
@@ -306,11 +350,32 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets a job. If this replica was its requester or its target, the id alone is remembered.
-    pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
-        if ours {
-            self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
-        }
+    /// Remembers that a job of this replica's is forgotten: the newest `most` of one requester's by their ids, and of the others
+    /// only when the latest of them was asked for. `None` stands for all requesters that are not known.
+    pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64) -> Result<()> {
+        let holder = holder(requester);
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO forgotten_job (id, requester, made) VALUES (?, ?, ?)")?
+            .execute((job.id.0, &holder, job.made.cast_signed()))?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT made FROM forgotten_job WHERE requester = ? ORDER BY made DESC LIMIT 1 OFFSET ?",
+        )?;
+        let too_old: Option<i64> = query.query_row((&holder, most.cast_signed()), |row| row.get(0)).optional()?;
+        let Some(made) = too_old else { return Ok(()) };
+        self.conn
+            .prepare_cached(
+                "INSERT INTO forgotten_up_to (requester, made) VALUES (?, ?)
+                 ON CONFLICT (requester) DO UPDATE SET made = MAX(made, excluded.made)",
+            )?
+            .execute((&holder, made))?;
+        self.conn
+            .prepare_cached("DELETE FROM forgotten_job WHERE requester = ? AND made <= ?")?
+            .execute((&holder, made))?;
+        Ok(())
+    }
+
+    /// Forgets everything about a job.
+    pub fn forget_job(&self, job: &Job) -> Result<()> {
         for table in
             ["DELETE FROM statement WHERE job = ?", "DELETE FROM blob WHERE job = ?", "DELETE FROM job WHERE key = ?"]
         {
@@ -336,14 +401,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a job needs this attachment, and whether it is here.
-    pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+    /// Records that a job needs this attachment, which its statement of this kind names, and whether it is here.
+    pub fn need_attachment(&self, job: JobKey, kind: StatementKind, sealed: &Sealed, here: bool) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
+                "INSERT INTO blob (digest, job, kind, size, here) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (digest, job, kind) DO UPDATE SET here = here OR excluded.here",
             )?
-            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
+            .execute((sealed.digest.0, job.0, kind as i64, sealed.bytes.cast_signed(), here))?;
         Ok(())
     }
 
@@ -363,15 +428,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a job no longer needs this attachment.
-    pub fn remove_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ?")?.execute((digest.0, job.0))?;
-        Ok(())
-    }
-
-    /// Stops waiting for an attachment that is missing.
-    pub fn remove_missing_attachment(&self, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
+    /// Records that a job no longer needs the attachment that its statement of this kind names.
+    pub fn remove_attachment(&self, job: JobKey, kind: StatementKind, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ? AND kind = ?")?.execute((
+            digest.0,
+            job.0,
+            kind as i64,
+        ))?;
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::Invited;
-pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
+pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;
 pub use meta::{Identity, RootBefore};
 pub use peers::{Peer, PeerKey};

@@ -68,8 +68,10 @@ CREATE TABLE history (
 
 /// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
 /// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
-/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers this
-/// replica's jobs when everything else of them was purged: none is ever taken for new.
+/// requests and reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
+/// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever taken for
+/// new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is `''` if it was nobody
+/// that is known here.
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
@@ -77,6 +79,7 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
+CREATE INDEX job_requester ON job (requester);
 CREATE INDEX job_repeats ON job (repeats) WHERE repeats IS NOT NULL;
 CREATE TABLE statement (
     job INTEGER NOT NULL, kind INTEGER NOT NULL, clock INTEGER NOT NULL, incarnation INTEGER NOT NULL,
@@ -84,11 +87,14 @@ CREATE TABLE statement (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX statement_change ON statement (incarnation, clock);
 CREATE TABLE blob (
-    digest BLOB NOT NULL, job INTEGER NOT NULL, size INTEGER NOT NULL, here INTEGER NOT NULL, PRIMARY KEY (digest, job)
+    digest BLOB NOT NULL, job INTEGER NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL, here INTEGER NOT NULL,
+    PRIMARY KEY (digest, job, kind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_missing ON blob (here) WHERE here = 0;
 CREATE INDEX blob_job ON blob (job);
-CREATE TABLE finished_job (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten_job (id BLOB PRIMARY KEY, requester TEXT NOT NULL, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX forgotten_made ON forgotten_job (requester, made);
+CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the tables in an empty database.

@@ -36,6 +36,15 @@ pub struct JobReportBody {
     pub stderr_cut: bool,
 }
 
+impl JobReportBody {
+    /// Says that no output follows, and what there was was left out.
+    pub(super) fn leave_out_output(&mut self) {
+        self.stdout_cut |= self.stdout_bytes > 0;
+        self.stderr_cut |= self.stderr_bytes > 0;
+        (self.stdout_bytes, self.stderr_bytes) = (0, 0);
+    }
+}
+
 /// The length of the line that a body begins with, in bytes. More than an operating system lets a command line be.
 pub(super) const BODY_BYTES: u64 = 4 << 20;
 /// The length of the line that a result begins with, in bytes.

@@ -6,7 +6,7 @@ use super::body::{JobReportBody, head};
 use super::standing::JobStanding;
 use crate::bundle::{Cancel, JobId, JobLine, PublicKey, Report, Request, Sealed, Statement};
 use crate::error::{Error, Result};
-use crate::model::{Incarnation, JobState, Stamp};
+use crate::model::{Incarnation, JobState, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, StatementKind};
@@ -86,7 +86,7 @@ impl Replica {
             let stamp = tx.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
-            self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
+            self.insert_request(&tx, &line, &request, job.asked.as_deref(), Taken::Whole)?;
             id
         };
         tx.record(self.now(), "jobs retry", None, &job.id.to_string())?;
@@ -101,7 +101,7 @@ impl Replica {
         match statement {
             Statement::Request(_) => {}
             Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
-            Statement::Report(report) => self.take_report(tx, job, &line, report)?,
+            Statement::Report(report) => self.take_report(tx, job, &line, report, true)?,
         }
         Ok(line)
     }

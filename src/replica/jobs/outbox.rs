@@ -11,7 +11,7 @@ use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
 use crate::disk::{Durability, remove_if_there, write_new};
 use crate::error::{Error, Result};
-use crate::model::{Mtime, Stamp};
+use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
 use crate::replica::Replica;
 
@@ -153,7 +153,7 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command))?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command), Taken::Whole)?;
             tx.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;
