@@ -26,6 +26,7 @@ mod commands_do_what_they_say;
 mod dovecot_and_mailsync_share_a_maildir;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
+mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;

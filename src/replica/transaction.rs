@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::Deref;
 
 use super::Replica;
-use crate::error::Result;
 use crate::bundle::ReplicaId;
+use crate::error::Result;
 use crate::model::{Digest, MOST_FORGOTTEN};
 use crate::state::{self, Job, JobKey, StatementKind};
 

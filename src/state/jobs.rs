@@ -357,9 +357,9 @@ impl Transaction<'_> {
         self.conn
             .prepare_cached("INSERT OR IGNORE INTO forgotten_job (id, requester, made) VALUES (?, ?, ?)")?
             .execute((job.id.0, &holder, job.made.cast_signed()))?;
-        let mut query = self.conn.prepare_cached(
-            "SELECT made FROM forgotten_job WHERE requester = ? ORDER BY made DESC LIMIT 1 OFFSET ?",
-        )?;
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT made FROM forgotten_job WHERE requester = ? ORDER BY made DESC LIMIT 1 OFFSET ?")?;
         let too_old: Option<i64> = query.query_row((&holder, most.cast_signed()), |row| row.get(0)).optional()?;
         let Some(made) = too_old else { return Ok(()) };
         self.conn
@@ -436,5 +436,92 @@ impl Transaction<'_> {
             kind as i64,
         ))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::PrivateKey;
+
+    #[test]
+    fn of_forgotten_jobs_the_newest_are_remembered_by_their_ids_and_no_older_one_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let [one, other] = [(), ()].map(|()| PrivateKey::generate("x").unwrap().public_key().id());
+        let job = |n: u8, made: u64| Job {
+            key: JobKey(0),
+            id: JobId([n; 16]),
+            requester: one,
+            target: other,
+            made,
+            state: JobState::Done,
+            final_since: None,
+            asked: None,
+        };
+        let tx = state.begin().unwrap();
+        // In no order, and one of them twice.
+        for (n, made) in [(3, 30), (1, 10), (5, 50), (5, 50), (2, 20), (4, 40)] {
+            tx.remember_forgotten(&job(n, made), Some(&one), 3).unwrap();
+        }
+        tx.remember_forgotten(&job(9, 5), None, 3).unwrap();
+        tx.commit().unwrap();
+        let remembered: i64 = state
+            .conn
+            .query_row("SELECT COUNT(*) FROM forgotten_job WHERE requester <> ''", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(remembered, 3);
+        let is = |n: u8, requester, made| state.was_forgotten(&JobId([n; 16]), requester, made).unwrap();
+        for (n, made) in [(3, 30), (4, 40), (5, 50)] {
+            assert_eq!(is(n, Some(&one), made), Some(Forgotten::ById), "{made}");
+        }
+        for (n, made) in [(1, 10), (2, 20), (100, 1), (101, 20)] {
+            assert_eq!(is(n, Some(&one), made), Some(Forgotten::WithOlder), "{made}");
+        }
+        // New ones are new, and so are those of others, however old.
+        for (requester, made) in [(Some(&one), 21), (Some(&one), 51), (Some(&other), 1), (None, 1)] {
+            assert_eq!(is(102, requester, made), None, "{made}");
+        }
+        assert_eq!(is(9, None, 5), Some(Forgotten::ById));
+    }
+
+    #[test]
+    fn what_is_kept_of_jobs_is_counted_for_each_peer_and_for_all_strangers_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let [me, peer, one, other] = [(); 4].map(|()| PrivateKey::generate("x").unwrap().public_key());
+        let tx = state.begin().unwrap();
+        tx.add_peer("peer", &peer, 1).unwrap();
+        let mut number = 0;
+        let mut add = |requester: &crate::bundle::PublicKey, bytes: u64, ends: Option<u64>| {
+            number += 1;
+            let body = Sealed { digest: Digest::of(&[number]), bytes };
+            let request =
+                Request { requester: requester.id(), target: me.id(), made: 1, body, knows: Vec::new(), repeats: None };
+            let key = tx.add_job(&JobId([number; 16]), &request).unwrap();
+            tx.need_attachment(key, StatementKind::Request, &body, false).unwrap();
+            if let Some(output) = ends {
+                // Even if it is the same as the input.
+                tx.need_attachment(key, StatementKind::Report, &Sealed { bytes: output, ..body }, true).unwrap();
+                tx.set_job_state(key, JobState::Failed, 1).unwrap();
+            }
+        };
+        add(&peer, 100, None);
+        add(&peer, 20, Some(7));
+        add(&one, 3, None);
+        add(&other, 40, Some(8));
+        add(&me, 5000, None);
+        let kept = |jobs, open, input, output| KeptJobs { jobs, open, input, output };
+        let count = |requester: Option<&crate::bundle::PublicKey>| {
+            tx.kept_jobs(requester.map(crate::bundle::PublicKey::id).as_ref(), &me.id()).unwrap()
+        };
+        assert_eq!(count(Some(&peer)), kept(2, 1, 120, 7));
+        assert_eq!(count(None), kept(2, 1, 43, 8));
+        assert_eq!(count(Some(&me)), kept(1, 1, 5000, 0));
+        assert_eq!(count(Some(&one)), kept(1, 1, 3, 0));
     }
 }

@@ -86,8 +86,7 @@ impl<'r> Intake<'r> {
             return Ok(true);
         }
         let body = self.replica.request_of(job)?.1.body;
-        let had_input =
-            self.replica.state.is_attachment_here(job.key, StatementKind::Request, &body.digest)?.is_some();
+        let had_input = self.replica.state.is_attachment_here(job.key, StatementKind::Request, &body.digest)?.is_some();
         let quota = self.quota;
         let kept = self.kept(&job.requester)?;
         if report.state.is_final() && !job.state.is_final() {

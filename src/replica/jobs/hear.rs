@@ -7,8 +7,8 @@ use super::report_in;
 use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
 use crate::model::{
-    Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, is_from_the_future, keeps_input,
-    which_counts,
+    Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, is_from_the_future,
+    keeps_input, which_counts,
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -316,7 +316,9 @@ impl Hearer<'_> {
             Memory::New
         };
         match (which_counts(Hearing::Request { memory, role }), job) {
-            (Ruling::Same, Some(job)) => Replica::raise_stamp(self.tx, job.key, StatementKind::Request, line.stamp).map(Some),
+            (Ruling::Same, Some(job)) => {
+                Replica::raise_stamp(self.tx, job.key, StatementKind::Request, line.stamp).map(Some)
+            }
             (Ruling::New, _) => {
                 let taken = self.intake.take_request(request, role)?;
                 if taken == Taken::No {

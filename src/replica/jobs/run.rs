@@ -158,8 +158,7 @@ impl Replica {
                 let reason = format!(
                     "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
                      input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
-                    self.config.name,
-                    peer.name
+                    self.config.name, peer.name
                 );
                 return settle(JobState::Rejected, reason);
             }
