@@ -20,6 +20,7 @@ mod a_network_of_replicas_on_disk_converges;
 mod a_new_machine_joins_by_invitation;
 mod a_state_put_back_is_noticed;
 mod an_import_happens_in_order;
+mod an_old_bundle_gets_no_answer;
 mod bad_input_is_refused;
 mod changes_on_both_sides_at_once;
 mod commands_do_what_they_say;

@@ -18,7 +18,10 @@ mod text;
 
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
-pub use exchange::{Head, Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
+pub use exchange::{
+    Head, Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable,
+    shows_standing,
+};
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
 pub use job::{Hearing, JobRole, JobState, Memory, Ranked, ReportRank, Ruling, Signer, which_counts};

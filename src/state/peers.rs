@@ -1,6 +1,6 @@
 //! Peers: who they are and what they have shown to have.
 
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 
 use super::codec::damaged;
 use super::{State, Transaction};
@@ -111,6 +111,14 @@ impl State {
         Ok(peers)
     }
 
+    /// The highest number of a bundle that came from this incarnation of a peer.
+    pub fn heard_number(&self, peer: &ReplicaId, incarnation: Incarnation) -> Result<Option<u64>> {
+        let mut query = self.conn.prepare_cached("SELECT number FROM heard WHERE peer = ? AND incarnation = ?")?;
+        let number =
+            query.query_row((peer.to_string(), incarnation.0.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
+        Ok(number.map(i64::cast_unsigned))
+    }
+
     /// The messages that a peer wants, sorted.
     pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])
@@ -153,6 +161,17 @@ impl Transaction<'_> {
         self.conn
             .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
             .execute((now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records that a bundle of this number came from this incarnation of a peer.
+    pub fn set_heard_number(&self, peer: &ReplicaId, incarnation: Incarnation, number: u64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO heard (peer, incarnation, number) VALUES (?, ?, ?)
+                 ON CONFLICT (peer, incarnation) DO UPDATE SET number = MAX(number, excluded.number)",
+            )?
+            .execute((peer.to_string(), incarnation.0.cast_signed(), number.cast_signed()))?;
         Ok(())
     }
 

@@ -9,7 +9,9 @@ pub const VERSION: i64 = 2;
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
 /// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
 /// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it. `heard` has, for each
+/// incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that no old bundle is taken for a new
+/// one if the peer is made known again.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;
@@ -55,6 +57,9 @@ CREATE TABLE peer (
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE heard (
+    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
     sent_number INTEGER NOT NULL

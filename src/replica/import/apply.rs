@@ -97,6 +97,7 @@ impl Replica {
                 });
             }
         };
+        imported.fresh = !matches!(reception, Reception::Outlived) && self.is_fresh(&peer, &manifest)?;
         let applicable = matches!(reception, Reception::Apply | Reception::NothingNew);
         if applicable && manifest.sender_clock_ahead(self.now()) {
             self.note(format!("the clock of {}, or of a machine behind it, is more than a day ahead", peer.name));

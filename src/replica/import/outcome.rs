@@ -89,6 +89,8 @@ pub struct Imported {
     pub changes: Changes,
     /// Whether it is for this replica, and for no other.
     pub for_me_alone: bool,
+    /// Whether it is newer than the newest that came from its sender before: only then is it answered.
+    pub fresh: bool,
 }
 
 impl Imported {
@@ -101,6 +103,7 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
+            fresh: true,
         }
     }
 
@@ -113,6 +116,7 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,
+            fresh: false,
         }
     }
 

@@ -3,13 +3,19 @@
 use super::outcome::ImportOptions;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::model::{Knowledge, is_newest};
+use crate::model::{Knowledge, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::Peer;
 
 impl Replica {
+    /// Whether a bundle is newer than the newest that came from its sender before.
+    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest) -> Result<bool> {
+        let heard = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
+        Ok(is_fresh(&peer.standing, heard, &manifest.head()))
+    }
+
     /// Records what a bundle shows of its sender, whether it was applied or not.
     pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
         if options.dry_run == DryRun::Yes {
@@ -26,7 +32,9 @@ impl Replica {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
-        if is_newest(&peer.standing, &head) {
+        let heard = self.state.heard_number(&peer.id, head.incarnation)?;
+        tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
+        if shows_standing(&peer.standing, heard, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
         Ok(())
