@@ -60,21 +60,21 @@ pub fn is_newest(standing: &Standing, head: &Head) -> bool {
 }
 
 /// Whether a bundle shows how its sender stands: it is the newest, and not a copy that came before its sender began anew or was
-/// removed here, and that somebody has kept. `heard` is the highest number that came from the bundle's
+/// removed here, and that somebody has kept. `highest` is the highest number that came from the bundle's
 /// incarnation.
-pub fn shows_standing(standing: &Standing, heard: Option<u64>, head: &Head) -> bool {
+pub fn shows_standing(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
     let comes_back = standing.newest.is_none_or(|(incarnation, _)| incarnation != head.incarnation)
-        && heard.is_some_and(|number| head.number <= number);
+        && highest.is_some_and(|number| head.number <= number);
     is_newest(standing, head) && !comes_back
 }
 
-/// Whether a bundle is newer than all that came from its sender, so that it is no copy that somebody has kept. `heard` is
+/// Whether a bundle is newer than all that came from its sender, so that it is no copy that somebody has kept. `highest` is
 /// the highest number that came from the bundle's incarnation.
 ///
 /// Of an incarnation that its sender has left none is. One of an incarnation that was never heard of is, since nobody but the
 /// sender can begin one.
-pub fn is_fresh(standing: &Standing, heard: Option<u64>, head: &Head) -> bool {
-    match (standing.newest, heard) {
+pub fn is_fresh(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
+    match (standing.newest, highest) {
         (_, None) => true,
         (Some((incarnation, _)), Some(number)) => incarnation == head.incarnation && head.number > number,
         // Nothing is known of how the sender stands, such as when it was removed and made known again.
@@ -180,7 +180,7 @@ mod tests {
     fn only_a_bundle_that_is_newer_than_all_before_is_fresh() {
         let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
         let standing = |newest| Standing { newest, shown: None };
-        for (newest, heard, incarnation, number, fresh) in [
+        for (newest, highest, incarnation, number, fresh) in [
             (None, None, now, 1, true),
             (Some((now, 7)), Some(7), now, 8, true),
             (Some((now, 7)), Some(7), now, 7, false),
@@ -197,9 +197,9 @@ mod tests {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
             let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
             assert_eq!(
-                is_fresh(&standing(newest), heard, &head),
+                is_fresh(&standing(newest), highest, &head),
                 fresh,
-                "{newest:?}, {heard:?}, {incarnation}, {number}"
+                "{newest:?}, {highest:?}, {incarnation}, {number}"
             );
         }
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_bundle_that_comes_again_does_not_bring_back_how_its_sender_stood() {
         let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
-        for (newest, heard, incarnation, number, shows) in [
+        for (newest, highest, incarnation, number, shows) in [
             (None, None, now, 1, true),
             // As after a removal.
             (None, Some(7), now, 7, false),
@@ -224,8 +224,8 @@ mod tests {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
             let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
             let standing = Standing { newest, shown: None };
-            let case = format!("{newest:?}, {heard:?}, {incarnation}, {number}");
-            assert_eq!(shows_standing(&standing, heard, &head), shows, "{case}");
+            let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
+            assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");
         }
     }
 }

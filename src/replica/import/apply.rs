@@ -97,7 +97,7 @@ impl Replica {
                 });
             }
         };
-        imported.fresh = !matches!(reception, Reception::Outlived) && self.is_fresh(&peer, &manifest)?;
+        imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
         let applicable = matches!(reception, Reception::Apply | Reception::NothingNew);
         if applicable && manifest.sender_clock_ahead(self.now()) {
             self.note(format!("the clock of {}, or of a machine behind it, is more than a day ahead", peer.name));
@@ -119,10 +119,8 @@ impl Replica {
             }
             Reception::Outlived => {
                 records.skip()?;
-                self.note(format!(
-                    "bundle {} of {} was made before {} began anew and is no longer needed; you can delete it",
-                    manifest.number, peer.name, peer.name
-                ));
+                let (number, name) = (manifest.number, &peer.name);
+                self.note(format!("bundle {number} of {name} was made before {name} began anew; you can delete it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {

@@ -1,5 +1,6 @@
 //! A bundle shows how its sender stands, whether it is applied or not.
 
+use super::gate::Reception;
 use super::outcome::ImportOptions;
 use crate::bundle::Manifest;
 use crate::error::Result;
@@ -11,9 +12,9 @@ use crate::state::Peer;
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
-    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest) -> Result<bool> {
-        let heard = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
-        Ok(is_fresh(&peer.standing, heard, &manifest.head()))
+    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest, reception: &Reception) -> Result<bool> {
+        let highest = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
+        Ok(!matches!(reception, Reception::Outlived) && is_fresh(&peer.standing, highest, &manifest.head()))
     }
 
     /// Records what a bundle shows of its sender, whether it was applied or not.
@@ -32,9 +33,9 @@ impl Replica {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
-        let heard = self.state.heard_number(&peer.id, head.incarnation)?;
+        let highest = self.state.heard_number(&peer.id, head.incarnation)?;
         tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
-        if shows_standing(&peer.standing, heard, &head) {
+        if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
         Ok(())
