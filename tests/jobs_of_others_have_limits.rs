@@ -73,10 +73,13 @@ fn some_body() -> Sealed {
     Sealed { digest: Digest::of(b"a body that nobody has"), bytes: 1000 }
 }
 
+fn encoded(lines: &[JobLine]) -> Vec<String> {
+    lines.iter().map(|line| String::from_utf8(line.encode()).unwrap()).collect()
+}
+
 /// A machine imports these statements, in a bundle by this key.
 fn tell(machine: &Machine, by: &PrivateKey, lines: &[JobLine]) -> Ran {
-    let lines: Vec<String> = lines.iter().map(|line| String::from_utf8(line.encode()).unwrap()).collect();
-    let ran = machine.run_with(&["import"], &bundle_of_jobs(by, &lines, &[]));
+    let ran = machine.run_with(&["import"], &bundle_of_jobs(by, &encoded(lines), &[]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran
 }
@@ -311,8 +314,15 @@ fn a_statement_with_a_number_that_can_not_be_is_ignored_with_the_reason() {
     let cancel = signed(&by, &Statement::Cancel(Cancel { job, made: now + year }));
     assert!(tell(home, &by, &[cancel]).stderr.contains("the clock of this machine"));
     assert_eq!(home.job(&job.to_string())["cancelled"], false);
-    tell(home, &by, &[signed(&key, &Statement::Report(report))]);
+    tell(home, &by, &[signed(&key, &Statement::Report(report.clone()))]);
     assert_eq!(state(home, &job.to_string()), "failed");
+    // The target itself doesn't count any further.
+    let last = signed(&key, &Statement::Report(Report { attempt: 1_000_000, ..report }));
+    assert_eq!(
+        server.run_with(&["import"], &bundle_of_jobs(&home.private_key(), &encoded(&[line, last]), &[])).code,
+        0
+    );
+    complains(&server.run(&["jobs", "retry", &job.to_string()]), 1, &["it was tried 1000000 times", "uux"]);
 }
 
 #[test]

@@ -104,6 +104,11 @@ impl State {
         self.peer_where("id", &id.to_string())
     }
 
+    /// Whether this is a peer's id.
+    pub fn is_peer(&self, id: &ReplicaId) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM peer WHERE id = ?")?.exists([id.to_string()])?)
+    }
+
     /// The peers with which bundles are exchanged, sorted by name.
     pub fn neighbours(&self) -> Result<Vec<Peer>> {
         let mut peers = self.peers()?;

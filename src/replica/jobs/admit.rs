@@ -22,7 +22,7 @@ impl Replica {
     pub(super) fn party(&self, id: &ReplicaId) -> Result<Party> {
         Ok(if *id == self.public_key().id() {
             Party::Me
-        } else if self.state.peer_by_id(id)?.is_some() {
+        } else if self.state.is_peer(id)? {
             Party::Peer
         } else {
             Party::Stranger

@@ -36,6 +36,11 @@ impl Replica {
         Ok(knows)
     }
 
+    /// The time that a statement names which is made now, however wrong the clock is. Milliseconds since 1970 UTC.
+    fn moment(&self) -> u64 {
+        self.now().clamp(1, limits::JOB_TIME)
+    }
+
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
         JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
     }

@@ -71,7 +71,7 @@ impl Replica {
         let request = Request {
             requester: self.public_key().id(),
             target: target.id,
-            made: self.now(),
+            made: self.moment(),
             body,
             knows: self.known_incarnations()?,
             repeats: None,

@@ -214,7 +214,8 @@ impl Replica {
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
+        let report =
+            Report { job: job.id, attempt, at: self.moment(), state: JobState::Running, status: None, result: None };
         self.say(&tx, job, &Statement::Report(report))?;
         // From here on the job counts as run.
         tx.commit()?;
@@ -258,7 +259,7 @@ impl Replica {
             self.note(format!("the output of job {} is lost: {error}", job.id.short()));
         }
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
+        let report = Report { job: job.id, attempt, at: self.moment(), state, status, result: result.ok() };
         self.say(&tx, job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         tx.record(self.now(), "jobs run", Some(peer), &text)?;
