@@ -94,9 +94,18 @@ impl State {
             );
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
-        if version == 1 {
-            schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
-        } else if version != schema::VERSION {
+        if (1..schema::VERSION).contains(&version) {
+            let what = format!(
+                "opening {}: the state has version {version}, from before the first release of mailsync, and this one reads \
+                 version {} only",
+                path.display(),
+                schema::VERSION
+            );
+            return Err(Error::failed(what).advise(
+                "move it away, and start anew: by `mailsync init`, or by an invitation into an empty mail root and another home",
+            ));
+        }
+        if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
             return Err(Error::failed(what).advise("put the state directory back from a backup"));
         }

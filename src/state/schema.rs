@@ -1,9 +1,9 @@
-//! The tables, and what was done to them from version to version.
+//! The tables.
 
 use rusqlite::Connection;
 
-/// The version that this program writes and the only one that it reads without migrating.
-pub const VERSION: i64 = 2;
+/// The version that this program writes and the only one that it reads.
+pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
@@ -71,7 +71,7 @@ CREATE TABLE history (
 ) STRICT;
 ";
 
-/// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
+/// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what
 /// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
 /// requests and reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
 /// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever taken for
@@ -107,51 +107,4 @@ pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
     conn.pragma_update(None, "user_version", VERSION)
-}
-
-/// Brings a database of an earlier version up to this one, all at once or not at all.
-pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let migrated = (|| {
-        // Another process may have been faster.
-        let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if now == from {
-            conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
-            conn.execute_batch(JOBS)?;
-            conn.pragma_update(None, "user_version", VERSION)?;
-        }
-        conn.execute_batch("COMMIT")
-    })();
-    if migrated.is_err() {
-        // SQLite undoes an unfinished transaction by itself if this fails.
-        let _ = conn.execute_batch("ROLLBACK");
-    }
-    migrated
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_of_the_first_version_becomes_one_of_this_version() {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(&TABLES.replace(", distant INTEGER NOT NULL DEFAULT 0", "")).unwrap();
-        conn.pragma_update(None, "user_version", 1).unwrap();
-        conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
-        migrate(&conn, 1).unwrap();
-        let columns = |conn: &Connection| {
-            let mut query = conn
-                .prepare("SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i ORDER BY 1, 2")
-                .unwrap();
-            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-            rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
-        };
-        let new = Connection::open_in_memory().unwrap();
-        create(&new).unwrap();
-        assert_eq!(columns(&conn), columns(&new));
-        let distant: i64 = conn.query_row("SELECT distant FROM peer", [], |row| row.get(0)).unwrap();
-        assert_eq!(distant, 0);
-        migrate(&conn, 1).unwrap();
-    }
 }
