@@ -23,6 +23,14 @@ pub fn plural(count: u64, noun: &str) -> String {
     }
 }
 
+/// A time in milliseconds since 1970 UTC, for people.
+pub fn utc(millis: u64) -> String {
+    i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(
+        || String::from("a time beyond all calendars"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -310,6 +310,7 @@ fn a_state_that_mailsync_can_not_understand_is_left_alone() {
     let page = 4096;
     let cases: Vec<(&str, Damage<'_>, i32, &str)> = vec![
         ("a newer version", Box::new(|| sql("PRAGMA user_version = 99")), 1, "version 99"),
+        ("an older version", Box::new(|| sql("PRAGMA user_version = 2")), 1, "before the first release"),
         ("no version", Box::new(|| sql("PRAGMA user_version = 0")), 1, "not a mailsync state"),
         ("another file", Box::new(|| fs::write(&database, "not a database").unwrap()), 1, "state.db"),
         ("an empty file", Box::new(|| fs::write(&database, "").unwrap()), 1, "state.db"),

@@ -136,6 +136,63 @@ pub enum Statement {
     Report(Report),
 }
 
+impl Statement {
+    /// Checks everything that a statement says by itself: each number against its limit, and what can't be true
+    /// together.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Request(request) => {
+                within("made", request.made, 1, limits::JOB_TIME)?;
+                within("the bytes of body", request.body.bytes, 1, limits::MEMBER_BYTES)?;
+                if request.knows.len() > limits::JOB_INCARNATIONS || !request.knows.is_sorted_by(|a, b| a < b) {
+                    return Err(wrong("knows names too many incarnations, or not in ascending order"));
+                }
+                Ok(())
+            }
+            Self::Cancel(cancel) => within("made", cancel.made, 1, limits::JOB_TIME),
+            Self::Report(report) => report.check(),
+        }
+    }
+
+    /// When it was said, by the clock of whoever said it: milliseconds since 1970 UTC.
+    pub fn said_at(&self) -> u64 {
+        match self {
+            Self::Request(request) => request.made,
+            Self::Cancel(cancel) => cancel.made,
+            Self::Report(report) => report.at,
+        }
+    }
+}
+
+impl Report {
+    fn check(&self) -> Result<(), Error> {
+        within("at", self.at, 1, limits::JOB_TIME)?;
+        within("attempt", u64::from(self.attempt), 1, u64::from(limits::JOB_ATTEMPTS))?;
+        if let Some(result) = &self.result {
+            within("the bytes of result", result.bytes, 1, limits::JOB_RESULT_BYTES)?;
+        }
+        let fits = match (self.state, self.status) {
+            (JobState::Done, status) => status == Some(0),
+            (JobState::Failed, status) => status.is_none_or(|status| (1..=limits::JOB_STATUS).contains(&status)),
+            (_, status) => status.is_none(),
+        };
+        if !fits {
+            return Err(wrong(&format!("the status {:?} doesn't go with the state {}", self.status, self.state)));
+        }
+        if self.result.is_some() && !self.state.is_final() {
+            return Err(wrong(&format!("a job that is {} has no result", self.state)));
+        }
+        Ok(())
+    }
+}
+
+fn within(what: &str, number: u64, least: u64, most: u64) -> Result<(), Error> {
+    if (least..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(wrong(&format!("{what} is {number}, and not from {least} to {most}")))
+}
+
 /// A statement as it travels: one line of `jobs.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,9 +231,10 @@ impl JobLine {
     /// that it names.
     ///
     /// # Errors
-    /// The line is no statement, or the signature doesn't hold.
+    /// It is no statement, it says what can't be true by itself, or the signature doesn't hold.
     pub fn verify(&self) -> Result<(Statement, PublicKey), Error> {
         let statement = self.statement()?;
+        statement.check()?;
         let signature = Signature::from_armor_for(JOB_NAMESPACE, self.signature.as_bytes())?;
         let signer = signature.signer();
         signer.verify(self.signed.as_bytes(), &signature)?;
@@ -240,6 +298,114 @@ mod tests {
             assert_eq!(again, line);
             assert_eq!(again.verify().unwrap(), (statement, key().public_key()));
         }
+    }
+
+    fn report() -> Report {
+        Report { job: JobId::of("x"), attempt: 1, at: 7, state: JobState::Done, status: Some(0), result: None }
+    }
+
+    #[test]
+    fn what_can_not_be_true_by_itself_is_no_statement() {
+        use JobState::{Cancelled, Done, Failed, Interrupted, Queued, Rejected, Running};
+        let digest = Digest::of(b"x");
+        let made = |made| Statement::Request(Request { made, ..request() });
+        let body = |bytes| Statement::Request(Request { body: AttachmentRef { digest, bytes }, ..request() });
+        let knows = |knows: &[u64]| {
+            Statement::Request(Request { knows: knows.iter().map(|&n| Incarnation(n)).collect(), ..request() })
+        };
+        let taken_back = |made| Statement::Cancel(Cancel { job: JobId::of("x"), made });
+        let at = |at| Statement::Report(Report { at, ..report() });
+        let attempt = |attempt| Statement::Report(Report { attempt, ..report() });
+        let ended = |state, status| Statement::Report(Report { state, status, ..report() });
+        let result = |state, status, bytes| {
+            Statement::Report(Report { state, status, result: Some(AttachmentRef { digest, bytes }), ..report() })
+        };
+        let many: Vec<u64> = (0..256).collect();
+        let table = [
+            (made(0), false),
+            (made(1), true),
+            (made(limits::JOB_TIME), true),
+            (made(limits::JOB_TIME + 1), false),
+            (made(u64::MAX), false),
+            (body(0), false),
+            (body(limits::MEMBER_BYTES), true),
+            (body(limits::MEMBER_BYTES + 1), false),
+            (knows(&[]), true),
+            (knows(&many), true),
+            (knows(&[&many[..], &[256]].concat()), false),
+            (knows(&[2, 1]), false),
+            (knows(&[1, 1]), false),
+            (taken_back(0), false),
+            (taken_back(limits::JOB_TIME), true),
+            (taken_back(limits::JOB_TIME + 1), false),
+            (at(0), false),
+            (at(limits::JOB_TIME + 1), false),
+            (attempt(0), false),
+            (attempt(limits::JOB_ATTEMPTS), true),
+            (attempt(limits::JOB_ATTEMPTS + 1), false),
+            (attempt(u32::MAX), false),
+            (ended(Done, Some(0)), true),
+            (ended(Done, Some(1)), false),
+            (ended(Done, None), false),
+            (ended(Failed, None), true),
+            (ended(Failed, Some(255)), true),
+            (ended(Failed, Some(0)), false),
+            (ended(Failed, Some(256)), false),
+            (ended(Failed, Some(-1)), false),
+            (ended(Failed, Some(i32::MIN)), false),
+            (ended(Queued, None), true),
+            (ended(Queued, Some(0)), false),
+            (ended(Running, Some(0)), false),
+            (ended(Rejected, Some(1)), false),
+            (ended(Interrupted, None), true),
+            (ended(Cancelled, Some(1)), false),
+            (result(Done, Some(0), 0), false),
+            (result(Done, Some(0), limits::JOB_RESULT_BYTES), true),
+            (result(Done, Some(0), limits::JOB_RESULT_BYTES + 1), false),
+            (result(Rejected, None, 1), true),
+            (result(Queued, None, 1), false),
+            (result(Running, None, 1), false),
+        ];
+        for (statement, holds) in table {
+            let line = JobLine::sign(stamp(3), &statement, &key()).unwrap();
+            let verified = line.verify();
+            assert_eq!(verified.is_ok(), holds, "{statement:?}: {verified:?}");
+            assert!(holds || matches!(verified, Err(Error::Corrupt { .. })), "{verified:?}");
+        }
+    }
+
+    #[test]
+    fn a_statement_has_the_very_shape_that_the_format_gives_it() {
+        let signed = |text: &str| JobLine {
+            stamp: stamp(3),
+            signed: text.to_owned(),
+            signature: key().sign_for(JOB_NAMESPACE, text.as_bytes()).unwrap().to_armor(),
+        };
+        let told = r#"{"type":"report","job":"00000000000000000000000000000000","attempt":1,"at":7,"state":"failed","status":1}"#;
+        assert!(signed(told).verify().is_ok());
+        for (what, by) in [
+            (r#","status":1"#, r#","status":null"#),
+            (r#","status":1"#, r#","status":1,"result":null"#),
+            (r#","status":1"#, r#","status":1,"status":1"#),
+            (r#","status":1"#, r#","status":1.0"#),
+            (r#","status":1"#, r#","status":"1""#),
+            (r#","status":1"#, r#","status":4294967296"#),
+            (r#","status":1"#, r#","result":["x",1]"#),
+            (r#","status":1"#, r#","other":1"#),
+            (r#""attempt":1"#, r#""attempt":-1"#),
+            (r#""attempt":1"#, r#""attempt":1e0"#),
+            (r#""attempt":1"#, r#""attempt":4294967296"#),
+            (r#""at":7"#, r#""at":18446744073709551616"#),
+            (r#""type":"report","#, r#""type":"report","type":"report","#),
+        ] {
+            assert!(told.contains(what), "{what}");
+            let changed = told.replace(what, by);
+            assert!(matches!(signed(&changed).verify(), Err(Error::Corrupt { .. })), "{changed}");
+        }
+        assert!(matches!(signed(&format!("[{told}]")).verify(), Err(Error::Corrupt { .. })));
+        let line = JobLine::sign(stamp(3), &Statement::Request(request()), &key()).unwrap();
+        let array = serde_json::to_vec(&(line.stamp, &line.signed, &line.signature)).unwrap();
+        assert!(matches!(JobLine::decode(&array), Err(Error::Corrupt { .. })));
     }
 
     #[test]

@@ -51,6 +51,20 @@ pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 /// The number of incarnations that a request names.
 pub const JOB_INCARNATIONS: usize = 256;
 
+/// The last time that a statement about a job names, in milliseconds since 1970 UTC: the end of the year 9999, which
+/// every calendar can show.
+pub const JOB_TIME: u64 = 253_402_300_799_999;
+
+/// How often a job is tried.
+pub const JOB_ATTEMPTS: u32 = 1_000_000;
+
+/// The greatest exit status of a program: all that POSIX hands on.
+pub const JOB_STATUS: i32 = 255;
+
+/// The size of a job's sealed result, in bytes: its first line and what it keeps of two outputs, 64 KiB each, and what
+/// the encryption adds.
+pub const JOB_RESULT_BYTES: u64 = 256 << 10;
+
 /// The size of an encrypted file's header, in bytes. age reads all of it before anything is known to be right.
 pub const SEALED_HEADER_BYTES: u64 = 8 << 10;
 

@@ -316,6 +316,12 @@ pub enum JobsCommand {
         /// Its id, or how it begins
         id: String,
     },
+    /// Forget jobs before `mailsync purge` does: none comes back or is run again
+    Forget {
+        /// Their ids, or how they begin
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use mailsync::error::{Error, Result};
+use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ImportOptions, Imported, Replica};
 use serde_json::json;
 
@@ -62,18 +62,30 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if args.reply
-        && let Some(options) = replica.reply_to(&all)?
-    {
-        let exported = replica.export(&options, target::stdout())?;
-        context.say_notes(&replica);
-        context.out.say(&exported);
-    }
+    let unanswered = if args.reply { reply(context, &replica, &all)? } else { None };
     // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
-    match worst(&all) {
+    match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&report),
+    }
+}
+
+/// Writes the answer. If it is refused for safety, that is said, and returned.
+fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Option<ErrorKind>> {
+    match replica.reply_to(all) {
+        Ok(None) => Ok(None),
+        Ok(Some(options)) => {
+            let exported = replica.export(&options, target::stdout())?;
+            context.say_notes(replica);
+            context.out.say(&exported);
+            Ok(None)
+        }
+        Err(error) if error.kind() == ErrorKind::Refused => {
+            Output::complain(&error);
+            Ok(Some(error.kind()))
+        }
+        Err(error) => Err(error),
     }
 }
 

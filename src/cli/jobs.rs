@@ -35,7 +35,22 @@ pub fn run(context: &Context, args: &Jobs) -> CommandResult {
             context.out.say(format_args!("job {} {}", standing.id.short(), standing.words()));
             if context.out.json() { Output::print_json(&standing_json(&standing)) } else { Ok(()) }
         }
+        JobsCommand::Forget { ids } => forget(context, ids),
     }
+}
+
+fn forget(context: &Context, ids: &[String]) -> CommandResult {
+    let replica = context.write()?;
+    let forgotten = replica.forget_jobs(ids)?;
+    context.say_notes(&replica);
+    for id in &forgotten {
+        context.out.say(format_args!("job {} is forgotten", id.short()));
+    }
+    if context.out.json() {
+        let ids: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
+        return Output::print_json(&json!({ "forgotten": ids }));
+    }
+    Ok(())
 }
 
 fn finish(context: &Context, runs: JobRuns) -> CommandResult {

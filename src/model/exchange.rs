@@ -44,6 +44,29 @@ pub fn is_newest(standing: &Standing, head: &Head) -> bool {
     standing.newest.is_none_or(|(incarnation, number)| incarnation != head.incarnation || head.number >= number)
 }
 
+/// Whether a bundle shows how its sender stands: it is the newest, and not a copy that came before its sender began
+/// anew or was removed here, and that somebody has kept. `highest` is the highest number that came from the bundle's
+/// incarnation.
+pub fn shows_standing(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
+    let comes_back = standing.newest.is_none_or(|(incarnation, _)| incarnation != head.incarnation)
+        && highest.is_some_and(|number| head.number <= number);
+    is_newest(standing, head) && !comes_back
+}
+
+/// Whether a bundle is newer than all that came from its sender, so that it is no copy that somebody has kept.
+/// `highest` is the highest number that came from the bundle's incarnation.
+///
+/// Of an incarnation that its sender has left none is. One of an incarnation that was never heard of is, since nobody
+/// but the sender can begin one.
+pub fn is_fresh(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
+    match (standing.newest, highest) {
+        (_, None) => true,
+        (Some((incarnation, _)), Some(number)) => incarnation == head.incarnation && head.number > number,
+        // Nothing is known of how the sender stands, such as when it was removed and made known again.
+        (None, Some(number)) => head.number > number,
+    }
+}
+
 /// Decides what to do with a bundle, before anything of it is applied.
 ///
 /// `me` is the importing replica's incarnation and `issued_here` tells whether it has issued a stamp with that clock.
@@ -139,5 +162,63 @@ impl Restamping {
     /// The clocks that the new incarnation issues by this plan, ascending.
     pub fn issued(&self) -> impl Iterator<Item = Clock> + '_ {
         self.anew.values().map(|stamp| stamp.clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bundle_that_is_newer_than_all_before_is_fresh() {
+        let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
+        let standing = |newest| Standing { newest, shown: None };
+        for (newest, highest, incarnation, number, fresh) in [
+            (None, None, now, 1, true),
+            (Some((now, 7)), Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 7, false),
+            (Some((now, 7)), Some(7), now, 1, false),
+            // Its sender began anew, and this is the first from there.
+            (Some((now, 7)), None, unheard, 1, true),
+            // One from before, whether it came or not.
+            (Some((now, 7)), Some(20), left, 20, false),
+            (Some((now, 7)), Some(20), left, 21, false),
+            // The peer was removed, and made known again.
+            (None, Some(7), now, 7, false),
+            (None, Some(7), now, 8, true),
+        ] {
+            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
+            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            assert_eq!(
+                is_fresh(&standing(newest), highest, &head),
+                fresh,
+                "{newest:?}, {highest:?}, {incarnation}, {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_comes_again_does_not_bring_back_how_its_sender_stood() {
+        let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
+        for (newest, highest, incarnation, number, shows) in [
+            (None, None, now, 1, true),
+            // As after a removal.
+            (None, Some(7), now, 7, false),
+            (None, Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 7, true),
+            (Some((now, 7)), Some(7), now, 6, false),
+            (Some((now, 7)), None, unheard, 1, true),
+            // No clock tells which of two incarnations came first: what is new counts.
+            (Some((now, 7)), Some(20), left, 21, true),
+            (Some((now, 7)), Some(20), left, 20, false),
+            (Some((now, 7)), Some(20), left, 1, false),
+        ] {
+            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
+            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let standing = Standing { newest, shown: None };
+            let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
+            assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");
+        }
     }
 }

@@ -71,8 +71,8 @@ pub enum Hearing<'a> {
     Request {
         /// This replica's memory of the job.
         memory: Memory,
-        /// Whether this replica is to run it.
-        role: Role,
+        /// What this replica is to it.
+        role: JobRole,
     },
     /// A cancel.
     Cancel {
@@ -97,8 +97,9 @@ pub enum Hearing<'a> {
 pub enum Memory {
     /// The job is recorded.
     Recorded,
-    /// This replica was its target, finished it, and has purged it.
-    Finished,
+    /// It was this replica's and was forgotten, as far as can be told: its id is remembered, or it is as old as jobs of
+    /// which not even that is.
+    Forgotten,
     /// The job isn't recorded, but the replica's knowledge covers the request: it was told of the job once.
     Covered,
     /// The job is not recorded, and the replica is told of it for the first time.
@@ -107,11 +108,13 @@ pub enum Memory {
 
 /// A replica's part in a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum JobRole {
     /// It is to run the job.
     Target,
-    /// It has requested the job, or passes it on.
-    Other,
+    /// It wants it.
+    Requester,
+    /// It passes it on.
+    Relay,
 }
 
 /// Who has signed a statement.
@@ -151,10 +154,10 @@ pub fn which_counts(hearing: Hearing<'_>) -> Ruling {
     match hearing {
         Hearing::Request { memory, role } => match (memory, role) {
             (Memory::Recorded, _) => Ruling::Same,
-            // A purged job must not come back as new. The target also needs its own record of it, since knowledge alone
-            // doesn't show that it ran the job, and a job that it has not run must not get lost.
-            (Memory::Finished, _) | (Memory::Covered, Role::Other) => Ruling::Known,
-            (Memory::Covered, Role::Target) | (Memory::New, _) => Ruling::New,
+            // A forgotten job must not come back as new. The target also needs its own record of it, since knowledge
+            // alone doesn't show that it ran the job, and a job that it has not run must not get lost.
+            (Memory::Forgotten, _) | (Memory::Covered, JobRole::Requester | JobRole::Relay) => Ruling::Known,
+            (Memory::Covered, JobRole::Target) | (Memory::New, _) => Ruling::New,
         },
         Hearing::Cancel { signer: Signer::Other, .. } | Hearing::Report { signer: Signer::Other, .. } => Ruling::NoSay,
         Hearing::Cancel { known: true, .. } => Ruling::Same,
@@ -173,11 +176,13 @@ mod tests {
         for (memory, for_the_target, for_others) in [
             (Memory::New, Ruling::New, Ruling::New),
             (Memory::Recorded, Ruling::Same, Ruling::Same),
-            (Memory::Finished, Ruling::Known, Ruling::Known),
+            (Memory::Forgotten, Ruling::Known, Ruling::Known),
             (Memory::Covered, Ruling::New, Ruling::Known),
         ] {
-            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Target }), for_the_target, "{memory:?}");
-            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Other }), for_others, "{memory:?}");
+            assert_eq!(which_counts(Hearing::Request { memory, role: JobRole::Target }), for_the_target, "{memory:?}");
+            for role in [JobRole::Requester, JobRole::Relay] {
+                assert_eq!(which_counts(Hearing::Request { memory, role }), for_others, "{memory:?}");
+            }
         }
     }
 

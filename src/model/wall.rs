@@ -34,7 +34,12 @@ impl WallClock {
     /// Whether a stamp's clock is so far ahead that one of the two clocks is wrong. Nothing can be told where there is
     /// no clock.
     pub fn is_behind(self, clock: Clock) -> bool {
-        self.is_set() && clock.millis() > self.0.saturating_add(Self::MOST_AHEAD)
+        self.is_before(clock.millis())
+    }
+
+    /// The same of a time that another machine's clock has shown: milliseconds since 1970 UTC.
+    pub fn is_before(self, time: u64) -> bool {
+        self.is_set() && time > self.0.saturating_add(Self::MOST_AHEAD)
     }
 
     /// Whether something that was done here and dated by this clock can have been done then: not before there was this
@@ -80,6 +85,14 @@ mod tests {
             (WallClock(u64::MAX), NOW.0, false),
         ] {
             assert_eq!(now.is_behind(at(clock)), behind, "{now:?} {clock}");
+            assert_eq!(now.is_before(clock), behind, "{now:?} {clock}");
+        }
+        for (now, time, before) in [
+            (NOW, u64::MAX, true),
+            (WallClock(u64::MAX), u64::MAX, false),
+            (WallClock(WallClock::PROGRAM.0 - 1), u64::MAX, false),
+        ] {
+            assert_eq!(now.is_before(time), before, "{now:?} {time}");
         }
         assert!(NOW.is_behind(Clock::LAST));
     }

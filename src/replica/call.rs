@@ -83,19 +83,38 @@ impl Replica {
         })
     }
 
-    /// Decides how to export the answer to bundles that were imported. It is for the sender of the last bundle that was
-    /// accepted, even if that can't be applied yet. `None` if no bundle was accepted. Scans first, so that the answer
-    /// holds the changes made meanwhile.
+    /// What to export as the answer to bundles that were imported: for whoever sent the last one that was accepted, if
+    /// only as not yet applicable, and that is newer than every bundle of its sender's before. `None` if none was
+    /// accepted. What changed on disk meanwhile is scanned for the answer.
+    ///
+    /// An answer holds the mail that the sender lacks, so who can have one made with an old bundle, such as a copy from
+    /// a stick, could read that mail. Nobody but the sender makes a new one.
     ///
     /// # Errors
-    /// Those of [`Replica::scan`].
+    /// Those of [`Replica::scan`]; and a refusal for safety, if bundles were accepted and none of them is new.
     pub fn reply_to(&self, all: &[Imported]) -> Result<Option<ExportOptions>> {
-        let heard = |imported: &&Imported| {
-            matches!(imported.outcome, ImportOutcome::Applied | ImportOutcome::NothingNew | ImportOutcome::NotYet(_))
+        let heard = |imported: &&Imported| match imported.outcome {
+            ImportOutcome::Applied | ImportOutcome::NothingNew => true,
+            ImportOutcome::NotYet(_) => !imported.clock_ahead,
+            _ => false,
         };
-        let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(None) };
+        let mut accepted = all.iter().rev().filter(heard);
+        let Some(last) = accepted.clone().next() else { return Ok(None) };
+        let from = |imported: &Imported| imported.from.clone().unwrap_or_default();
+        let Some(fresh) = accepted.find(|imported| imported.fresh) else {
+            let (name, number) = (from(last), last.number.unwrap_or(0));
+            let name = printable(&name);
+            return Err(Error::refused(format!(
+                "answering {name}: its bundle {number} is not newer than all that came from there before, so somebody else may \
+                 have kept a copy of it; no answer was written"
+            ))
+            .advise(format!(
+                "make a new bundle on {name} for each exchange, as `mailsync export` and `mailsync update` do; if its state was put \
+                 back to an earlier one, first run `mailsync doctor --new-identity` there"
+            )));
+        };
         // The import's own changes on disk are known already. This scan can only find new local changes.
         self.scan(&ScanOptions::default())?;
-        Ok(Some(ExportOptions::to_peer(from)))
+        Ok(Some(ExportOptions::to_peer(&from(fresh))))
     }
 }

@@ -31,9 +31,9 @@ pub struct Purged {
 }
 
 impl Replica {
-    /// Forgets tombstones that every peer has shown to have; messages that have been in the trash for long enough and
-    /// have no tombstone any more; jobs that have been finished for long enough and are known to every peer; and old
-    /// history. The configuration has the numbers of days.
+    /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no
+    /// tombstone any more, jobs that have been finished for long enough and of which every peer has heard, jobs that
+    /// don't concern this replica any more, and old history. The days are the configuration's.
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
@@ -76,13 +76,13 @@ impl Replica {
     }
 
     /// The knowledge that each neighbour and each invited replica has shown.
-    fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
+    pub(super) fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
         let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
         let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
         Ok(peers.chain(invited).collect())
     }
 
-    /// Purges jobs. A job that was for this replica leaves its id behind, so that it is never taken for a new one.
+    /// A job that was by this replica or for it leaves its id behind: it is never taken for a new one.
     fn purge_jobs(&self, purged: &mut Purged) -> Result<()> {
         let wall = self.wall_clock();
         let before = wall.0.saturating_sub(u64::from(self.config.jobs_days) * DAY);
@@ -102,13 +102,12 @@ impl Replica {
                 let taken_back = |since| since <= before || !wall.can_date(since);
                 let over = job.final_since.map_or_else(|| cancelled.is_some_and(taken_back), |since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
-                if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
+                // What is passed on for those whom nobody here knows (any more) is nobody's business.
+                let concerns = self.concerns(&job.requester, &job.target)?;
+                if concerns && (!over || !self.state.statement_stamps(job.key)?.iter().all(known)) {
                     continue;
                 }
-                for digest in self.state.attachments_of(job.key)? {
-                    tx.drop_attachment(job.key, &digest)?;
-                }
-                tx.forget_job(&job, job.target == me || job.requester == me)?;
+                self.forget(&tx, &job)?;
                 purged.jobs += 1;
             }
             tx.commit()?;

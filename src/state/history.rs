@@ -17,6 +17,8 @@ pub enum Action {
     Invite,
     /// A job was cancelled.
     JobsCancel,
+    /// A person had a job forgotten.
+    JobsForget,
     /// A job was to be tried again.
     JobsRetry,
     /// A job for this replica was dealt with.
@@ -40,12 +42,13 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
         Self::Invite,
         Self::JobsCancel,
+        Self::JobsForget,
         Self::JobsRetry,
         Self::JobsRun,
         Self::Open,
@@ -66,6 +69,7 @@ impl Action {
             Self::Import => "import",
             Self::Invite => "invite",
             Self::JobsCancel => "jobs cancel",
+            Self::JobsForget => "jobs forget",
             Self::JobsRetry => "jobs retry",
             Self::JobsRun => "jobs run",
             Self::Open => "open",

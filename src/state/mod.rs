@@ -32,7 +32,7 @@ pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use history::{Action, Event};
 pub use invitations::Invited;
-pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
+pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;
 pub use meta::{Identity, RootBefore};
 pub use peers::{Peer, PeerKey};
@@ -95,8 +95,17 @@ impl State {
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
         if (1..schema::VERSION).contains(&version) {
-            schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
-        } else if version != schema::VERSION {
+            let what = format!(
+                "opening {}: the state has version {version}, from before the first release of mailsync, and this one reads \
+                 version {} only",
+                path.display(),
+                schema::VERSION
+            );
+            return Err(Error::failed(what).advise(
+                "move it away, and start anew: by `mailsync init`, or by an invitation into an empty mail root and another home",
+            ));
+        }
+        if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
             return Err(Error::failed(what).advise("put the state directory back from a backup"));
         }

@@ -1,6 +1,6 @@
 //! Peers: their names and keys, and their standings.
 
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 
 use super::codec::damaged;
 use super::{State, Transaction};
@@ -112,11 +112,24 @@ impl State {
         self.peer_where("id", &id.to_string())
     }
 
+    /// Whether this is a peer's id.
+    pub fn is_peer(&self, id: &ReplicaId) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM peer WHERE id = ?")?.exists([id.to_string()])?)
+    }
+
     /// The peers with which bundles are exchanged, sorted by name.
     pub fn neighbours(&self) -> Result<Vec<Peer>> {
         let mut peers = self.peers()?;
         peers.retain(|peer| !peer.distant);
         Ok(peers)
+    }
+
+    /// The highest number of a bundle that came from this incarnation of a peer.
+    pub fn heard_number(&self, peer: &ReplicaId, incarnation: Incarnation) -> Result<Option<u64>> {
+        let mut query = self.conn.prepare_cached("SELECT number FROM heard WHERE peer = ? AND incarnation = ?")?;
+        let number =
+            query.query_row((peer.to_string(), incarnation.0.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
+        Ok(number.map(i64::cast_unsigned))
     }
 
     /// The messages that a peer wants, sorted.
@@ -172,6 +185,17 @@ impl Transaction<'_> {
             Some(Skew::Behind(millis)) => i64::try_from(millis).map_or(i64::MIN, |millis| -millis),
         };
         self.conn.prepare_cached("UPDATE peer SET skew = ? WHERE key = ?")?.execute((ahead, key.0))?;
+        Ok(())
+    }
+
+    /// Records that a bundle of this number came from this incarnation of a peer.
+    pub fn set_heard_number(&self, peer: &ReplicaId, incarnation: Incarnation, number: u64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO heard (peer, incarnation, number) VALUES (?, ?, ?)
+                 ON CONFLICT (peer, incarnation) DO UPDATE SET number = MAX(number, excluded.number)",
+            )?
+            .execute((peer.to_string(), incarnation.0.cast_signed(), number.cast_signed()))?;
         Ok(())
     }
 

@@ -17,7 +17,9 @@ use mailsync::bundle::JobId;
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
-use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
+use mailsync::model::{
+    Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
+};
 use mailsync::replica::{
     Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
     MessageContents, Replica, ScanOptions, ScanReport,
@@ -217,7 +219,11 @@ impl Network {
         drop(replica);
         self.machines[at].touched = false;
         let requesters: Vec<String> = (0..setup.replicas.len()).map(|at| format!("r{at}")).collect();
-        self.machines[at].begun(at.is_multiple_of(2), &requesters);
+        // One that was invited and has not answered isn't known to its inviter, which would not pass on its jobs
+        // otherwise.
+        let strangers = setup.replicas.iter().any(|replica| replica.invited);
+        let relay = if strangers { RelayJobs::Any } else { RelayJobs::Peers };
+        self.machines[at].begun(at.is_multiple_of(2), relay, &requesters);
         Ok(())
     }
 

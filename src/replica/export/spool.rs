@@ -39,6 +39,7 @@ impl Replica {
         state.clear_outgoing()?;
         // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
+        let mut lacking: HashSet<Digest> = HashSet::new();
         let mut count = |row: &EntryRow| {
             counts.messages += 1;
             bytes += row.entry.size;
@@ -53,7 +54,7 @@ impl Replica {
             }
             if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
                 // This replica lacks the contents, too: the recipient learns of the entry, and asks others for them.
-                listed.insert(row.id.digest);
+                lacking.insert(row.id.digest);
                 return Ok(());
             }
             state.add_unsorted(&count(&row))
@@ -72,23 +73,28 @@ impl Replica {
                 wanted.dedup();
             }
         }
+        // A job may name as its input what is a message, too: the bundle holds it once.
+        let is_listed = |digest: &Digest| -> Result<bool> {
+            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
+            Ok(contents == MessageContents::Included
+                && !lacking.contains(digest)
+                && (listed.contains(digest) || state.entries_of(digest)?.iter().any(included)))
+        };
         let mut counts_of_jobs = (0, 0);
-        let jobs = self.spool_jobs(tx, base, &mut listed, |attachment, made| {
+        let (jobs, attached) = self.spool_jobs(tx, base, is_listed, |attachment, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
             state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;
         for digest in wanted {
-            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
-            let entries = state.entries_of(&digest)?;
-            if listed.contains(&digest) || entries.iter().any(included) {
+            if attached.contains(&digest) || is_listed(&digest)? {
                 continue;
             }
-            if let Some(bytes) = state.attachment_size(&digest)? {
-                if self.check_attachment(tx, &digest)? {
-                    counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
-                    state.add_outgoing(&attachment_outgoing(&AttachmentRef { digest, bytes }, 0))?;
-                }
-            } else if let Some(row) = entries.first()
+            if let Some(bytes) = state.attachment_size(&digest)?
+                && self.check_attachment(tx, &digest)?
+            {
+                counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
+                state.add_outgoing(&attachment_outgoing(&AttachmentRef { digest, bytes }, 0))?;
+            } else if let Some(row) = state.entries_of(&digest)?.first()
                 && !self.sources(&digest)?.is_empty()
             {
                 state.add_outgoing(&count(row))?;

@@ -91,6 +91,7 @@ impl Replica {
         }
         if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
             records.skip()?;
+            imported.clock_ahead = true;
             return Ok(ImportOutcome::NotYet(error.clone()));
         }
         let peer = match self.meet(&manifest, sender, &key, options)? {
@@ -103,6 +104,7 @@ impl Replica {
                 });
             }
         };
+        imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
         let outcome = self.take_in(reception, &peer, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
@@ -135,10 +137,8 @@ impl Replica {
             }
             Reception::Outlived => {
                 records.skip()?;
-                self.note(format!(
-                    "bundle {} from {} was made before {} began anew and is no longer needed; you can delete it",
-                    manifest.number, peer.name, peer.name
-                ));
+                let (number, name) = (manifest.number, &peer.name);
+                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
@@ -148,6 +148,7 @@ impl Replica {
             }
             Reception::ClockAhead(error) => {
                 records.skip()?;
+                imported.clock_ahead = true;
                 self.record_skew(peer, manifest, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
@@ -221,7 +222,7 @@ impl Replica {
         let Application { options, peer, manifest, knowledge: before, landing } = application;
         let mut merge = Merge::new(self, tx, manifest, &peer.name, *landing, before)?;
         let jobs = merge.records(records)?;
-        let (heard, messages) = self.read_jobs(tx, jobs, before, news)?;
+        let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
         let mut merged = merge.finish(options.mass_delete)?;
         merged.changes.jobs = heard;
         merged.changed |= heard > 0 || self.state.knowledge()? != *before;
@@ -260,13 +261,19 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         jobs: JobsPart<'s, R>,
-        before: &Knowledge,
+        application: &Application<'_>,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
-        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, news)??;
+        let heard = self.hear_jobs(
+            tx,
+            &mut io::BufReader::new(said),
+            &application.knowledge,
+            application.options.clock_ahead,
+            news,
+        )??;
         Ok((heard, messages))
     }
 

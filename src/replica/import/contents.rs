@@ -120,16 +120,19 @@ impl<'i> IncomingMessages<'i> {
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
-                    // bundle.
-                    if !to.is_empty() {
-                        // An honest job's attachment is encrypted, so it is never a message as well.
-                        self.tx.remove_missing_attachment(&digest)?;
-                    } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
+                    // bundle. If it is a message as well, it becomes a file of each.
+                    if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
                         let mut new = replica.new_attachment()?;
                         message.copy_verified(&mut new)?;
-                        match durability {
-                            Durability::Now => drop(new.keep()?),
-                            Durability::Later => self.attachments.push(new.set_aside()),
+                        let file = match durability {
+                            Durability::Now => replica.attachment_path(&new.keep()?.digest),
+                            Durability::Later => {
+                                self.attachments.push(new.set_aside());
+                                self.attachments.last().map(Aside::path).unwrap_or_default()
+                            }
+                        };
+                        for (path, mtime) in &to {
+                            copy_message(disk, &file, path, *mtime, durability, leftovers)?;
                         }
                         continue;
                     }
@@ -261,9 +264,7 @@ impl<'i> IncomingMessages<'i> {
             disk.sync_file(first, &sink.file).map_err(fail)?;
         }
         for (path, mtime) in others {
-            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            leftovers.clear(disk, path).map_err(fail)?;
-            copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
+            copy_message(disk, first, path, *mtime, durability, leftovers)?;
         }
         Ok(())
     }
@@ -313,6 +314,20 @@ impl io::Write for DiskFile<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes a message that is in another file already.
+fn copy_message(
+    disk: &dyn Disk,
+    from: &Path,
+    path: &Path,
+    mtime: Mtime,
+    durability: Durability,
+    leftovers: Leftovers,
+) -> Result<()> {
+    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+    leftovers.clear(disk, path).map_err(fail)?;
+    copy_new(disk, from, path, mtime, durability).map(drop).map_err(fail)
 }
 
 fn write_message(

@@ -91,6 +91,8 @@ impl Replica {
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
+        // A bundle that waits is as new as it was when it was read first.
+        let mut fresh = BTreeSet::new();
         let mut failed = found.failed;
         loop {
             let mut still_waiting = Vec::new();
@@ -99,7 +101,12 @@ impl Replica {
                 // Another replica that the file was for may have consumed it by now.
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
-                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| {
+                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |mut imported| {
+                    let bundle = (imported.from.clone(), imported.number);
+                    imported.fresh |= fresh.contains(&bundle);
+                    if imported.fresh {
+                        fresh.insert(bundle);
+                    }
                     progress |= matches!(imported.outcome, ImportOutcome::Applied);
                     match imported.outcome {
                         ImportOutcome::NotYet(_) => not_yet.push(imported),

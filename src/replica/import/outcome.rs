@@ -91,6 +91,11 @@ pub struct Imported {
     pub changes: Changes,
     /// Whether it is for this replica, and for no other.
     pub for_me_alone: bool,
+    /// Whether it is newer than the newest that came from its sender before: only then is it answered.
+    pub fresh: bool,
+    /// Whether its clocks are so far ahead that nothing of it is believed. It isn't answered, since nothing is
+    /// remembered of it: it could come again and again.
+    pub clock_ahead: bool,
 }
 
 impl Imported {
@@ -103,6 +108,8 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
+            fresh: true,
+            clock_ahead: false,
         }
     }
 
@@ -115,6 +122,8 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,
+            fresh: false,
+            clock_ahead: false,
         }
     }
 

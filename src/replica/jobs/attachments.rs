@@ -36,6 +36,13 @@ pub(in crate::replica) struct Aside {
     digest: Digest,
 }
 
+impl Aside {
+    /// Where it lies until it has its name.
+    pub(in crate::replica) fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+}
+
 impl Write for NewAttachment<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.write(&self.path, &mut self.file, bytes)?;

@@ -36,6 +36,15 @@ pub struct JobReportBody {
     pub stderr_cut: bool,
 }
 
+impl JobReportBody {
+    /// Says that no output follows, and what there was was left out.
+    pub(super) fn leave_out_output(&mut self) {
+        self.stdout_cut |= self.stdout_bytes > 0;
+        self.stderr_cut |= self.stderr_bytes > 0;
+        (self.stdout_bytes, self.stderr_bytes) = (0, 0);
+    }
+}
+
 /// The greatest length of the line at the beginning of a body, in bytes. No operating system lets a command line be
 /// longer.
 pub(super) const BODY_BYTES: u64 = 4 << 20;

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use super::body::{JobReportBody, head};
 use super::standing::JobStanding;
-use crate::bundle::{AttachmentRef, Cancel, JobId, JobLine, PublicKey, Report, Request, Statement};
+use crate::bundle::{AttachmentRef, Cancel, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Incarnation, JobState, Stamp};
+use crate::model::{Incarnation, JobState, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Job, StatementKind};
@@ -28,7 +28,7 @@ impl Replica {
         }
         if job.requester == me {
             if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
-                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
+                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.moment() }))?;
             }
         } else if job.target == me {
             self.conclude(&tx, &job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
@@ -71,14 +71,21 @@ impl Replica {
             let what = format!("{doing}: {} has requested it, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
         }
+        let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
+        if job.target == me && attempt > limits::JOB_ATTEMPTS {
+            return Err(Error::failed(format!(
+                "{doing}: it was tried {} times, which is the most",
+                limits::JOB_ATTEMPTS
+            ))
+            .advise("have it asked for anew with `mailsync uux`"));
+        }
         if !self.has_attachment(&request.body) {
             return Err(Error::failed(format!("{doing}: its input is not here any more"))
                 .advise("ask for it anew with `mailsync uux`"));
         }
         let id = if job.target == me {
-            let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
             let report =
-                Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
+                Report { job: job.id, attempt, at: self.moment(), state: JobState::Queued, status: None, result: None };
             let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
             // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is
             // about. So the request is sent again, too.
@@ -86,11 +93,11 @@ impl Replica {
             job.id
         } else {
             let knows = self.known_incarnations()?;
-            let request = Request { made: self.now(), knows, repeats: Some(job.id), ..request };
+            let request = Request { made: self.moment(), knows, repeats: Some(job.id), ..request };
             let stamp = tx.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
-            self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
+            self.insert_request(&tx, &line, &request, job.asked.as_deref(), Taken::Whole)?;
             id
         };
         tx.record(self.now(), Action::JobsRetry, None, &job.id.to_string())?;
@@ -105,7 +112,7 @@ impl Replica {
         match statement {
             Statement::Request(_) => {}
             Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
-            Statement::Report(report) => self.record_report(tx, job, &line, report)?,
+            Statement::Report(report) => self.record_report(tx, job, &line, report, true)?,
         }
         Ok(line)
     }
@@ -131,7 +138,7 @@ impl Replica {
         let told = JobReportBody { reason: Some(reason.to_owned()), ..JobReportBody::default() };
         let result = self.seal_result(job, &told, b"", b"")?;
         let attempt = report.map_or(1, |report| report.attempt);
-        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
+        let report = Report { job: job.id, attempt, at: self.moment(), state, status: None, result: Some(result) };
         self.say(tx, job, &Statement::Report(report))?;
         tx.record(self.now(), Action::JobsRun, None, &format!("job {}: {state}, {reason}", job.id))
     }

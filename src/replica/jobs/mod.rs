@@ -1,8 +1,10 @@
 //! Jobs: asking a peer to run a command, passing on the statements about it, and telling its state.
 
+mod admit;
 mod attachments;
 mod body;
 mod decide;
+mod forget;
 mod hear;
 mod outbox;
 mod run;
@@ -17,7 +19,7 @@ pub use standing::{JobResult, JobStanding};
 
 use crate::bundle::{JobId, JobLine, ReplicaId, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Incarnation, Stamp};
+use crate::model::{Clock, Incarnation, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
@@ -34,22 +36,30 @@ impl Replica {
         Ok(knows)
     }
 
+    /// The time that a statement names which is made now, however wrong the clock is. Milliseconds since 1970 UTC.
+    fn moment(&self) -> u64 {
+        self.now().clamp(1, limits::JOB_TIME)
+    }
+
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
         JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
     }
 
-    /// Records a request that is not known yet.
+    /// Records a request that is not known yet, and as much of what goes with it.
     fn insert_request(
         &self,
         tx: &Transaction<'_>,
         line: &JobLine,
         request: &Request,
         command: Option<&[String]>,
+        taken: Taken,
     ) -> Result<JobKey> {
         let id = JobId::of(&line.signed);
         let key = tx.add_job(&id, request)?;
         tx.set_statement(key, StatementKind::Request, line)?;
-        tx.need_attachment(key, &request.body, self.has_attachment(&request.body))?;
+        if taken == Taken::Whole {
+            tx.need_attachment(key, StatementKind::Request, &request.body, self.has_attachment(&request.body))?;
+        }
         if let Some(command) = command {
             tx.set_job_asked(key, command)?;
         }

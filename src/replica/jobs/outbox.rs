@@ -12,7 +12,7 @@ use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
 use crate::disk::{Durability, remove_if_there, write_new};
 use crate::error::{Error, Result};
-use crate::model::{Mtime, Stamp};
+use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
 use crate::replica::Replica;
 use crate::state::Action;
@@ -73,7 +73,7 @@ impl Replica {
         let request = Request {
             requester: self.public_key().id(),
             target: target.id,
-            made: self.now(),
+            made: self.moment(),
             body,
             knows: self.known_incarnations()?,
             repeats: None,
@@ -163,7 +163,7 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command))?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command), Taken::Whole)?;
             tx.record(self.now(), Action::Uux, Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;

@@ -151,8 +151,17 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
-        if !self.state.is_attachment_here(job.key, &request.body.digest)? {
-            return Ok(None);
+        match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => {
+                let reason = format!(
+                    "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
+                     input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
+                    self.config.name, peer.name
+                );
+                return settle(JobState::Rejected, reason);
+            }
         }
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
@@ -205,7 +214,8 @@ impl Replica {
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
+        let report =
+            Report { job: job.id, attempt, at: self.moment(), state: JobState::Running, status: None, result: None };
         self.say(&tx, job, &Statement::Report(report))?;
         // From here on the job counts as run.
         tx.commit()?;
@@ -233,13 +243,23 @@ impl Replica {
             stderr_bytes: finished.stderr.bytes.len(),
             stderr_cut: finished.stderr.cut,
         };
+        let output = finished.stdout.bytes.len() + finished.stderr.bytes.len();
+        let (mut told, mut stdout, mut stderr) = (told, &finished.stdout.bytes[..], &finished.stderr.bytes[..]);
+        if output > 0 && !self.has_room_for_output(job, output as u64)? {
+            self.note(format!(
+                "the output of job {} is not kept: the results of the jobs of {peer} take up as much as jobs_output_mib lets in",
+                job.id.short()
+            ));
+            told.leave_out_output();
+            (stdout, stderr) = (&[], &[]);
+        }
         // It matters more that the job is recorded as run than that its output is kept.
-        let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes);
+        let result = self.seal_result(job, &told, stdout, stderr);
         if let Err(error) = &result {
             self.note(format!("the output of job {} is lost: {error}", job.id.short()));
         }
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
+        let report = Report { job: job.id, attempt, at: self.moment(), state, status, result: result.ok() };
         self.say(&tx, job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         tx.record(self.now(), Action::JobsRun, Some(peer), &text)?;
