@@ -10,6 +10,7 @@ pub mod config;
 pub mod disk;
 pub mod error;
 pub mod maildir;
+pub mod message;
 pub mod meter;
 pub mod model;
 mod pool;

@@ -14,7 +14,7 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 /// The floors, from the lowest: what stands on one may know those on it and below. What isn't named has a floor of its own, above all.
 const FLOORS: &[&[&str]] = &[
     &["meter", "pool", "read", "text"],
-    &["error"],
+    &["error", "message"],
     &["model"],
     &["disk", "process"],
     &["bundle", "maildir", "allow"],

@@ -1,8 +1,9 @@
 //! The trash: what imports have removed can be brought back.
 
 use super::Replica;
-use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
+use crate::disk::{Durability, Hashed, copy_message, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::{FolderState, Mtime, Origin};
 use crate::state::{Pending, TrashKey, Trashed};
 
@@ -38,7 +39,7 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| fail(&error))?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }
@@ -58,7 +59,7 @@ impl Replica {
         let dir = tmp.parent().expect("a message lies in a directory");
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
         let entry = self.deliver(&tx, delivery, &at)?;
         tx.set_pending(entry, &Pending::Deliver)?;

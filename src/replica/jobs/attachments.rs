@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::bundle::{PublicKey, Sealed, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -103,7 +104,7 @@ impl Replica {
     /// on, since another replica may have it whole. One that merely can't be read at this time is left as it is.
     pub(in crate::replica) fn check_attachment(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.attachment_path(digest);
-        match hash_file(&*self.world.disk, &path) {
+        match hash_file(&*self.world.disk, &path, FileKind::Attachment) {
             Ok(found) if found.digest == *digest => return Ok(true),
             // The damaged file would be in the way of the whole one. If it can't be removed, it is found damaged again.
             Ok(_) => drop(self.world.disk.unlink(&path)),

@@ -10,6 +10,7 @@ use crate::disk::{hash_file, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::message::FileKind;
 use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
 
@@ -49,7 +50,7 @@ impl Replica {
         let mut id = row.id.clone();
         loop {
             let to = self.path(&at)?;
-            match hash_file(disk, &to) {
+            match hash_file(disk, &to, FileKind::Message) {
                 Ok(found)
                     if found.digest == row.id.digest
                         && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key)
@@ -81,7 +82,10 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if from.folder == at.folder {
+        let renamed = if self.needs_a_copy(row, from, at, &source) {
+            // A rename would give it a name that tells another size.
+            Err(io::ErrorKind::CrossesDevices.into())
+        } else if from.folder == at.folder {
             self.rename(&source, &to, progress)
         } else {
             self.rename_to_another_directory(&source, &to, progress)
@@ -112,6 +116,13 @@ impl Replica {
         Ok(())
     }
 
+    /// Whether a move gives a file a name of our own, which tells the message's size, and the file holds more than that: then the
+    /// message is copied out of it. A file that can't be looked at is left to the move, which finds out why.
+    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path) -> bool {
+        FileName::parse(&from.name).base() != FileName::parse(&at.name).base()
+            && self.world.disk.metadata(source).is_ok_and(|meta| meta.size != row.entry.size)
+    }
+
     /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
@@ -133,7 +144,7 @@ impl Replica {
                 // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
                 io::ErrorKind::AlreadyExists => {
                     let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
-                    if hash_file(disk, &source).map_err(fail)?.digest == discard.id.digest {
+                    if hash_file(disk, &source, FileKind::Message).map_err(fail)?.digest == discard.id.digest {
                         disk.sync_dir(&trash).map_err(fail)?;
                         disk.unlink(&source).map_err(fail)?;
                     }

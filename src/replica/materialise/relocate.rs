@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_new, hash_file, is_there, remove_if_there};
+use crate::disk::{Durability, copy_message, hash_file, is_there, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
@@ -69,13 +70,13 @@ impl Replica {
             self.make_dirs(file.parent().expect("a file lies in a directory"))?;
         }
         remove_if_there(disk.unlink(tmp))?;
-        copy_new(disk, source, tmp, mtime, Durability::Now)?;
+        copy_message(disk, source, tmp, mtime, Durability::Now)?;
         match disk.rename(tmp, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.unlink(tmp)?;
                 // An interruption may have come between the new name and the end of the old one.
-                if hash_file(disk, to)?.digest != *digest {
+                if hash_file(disk, to, FileKind::Message)?.digest != *digest {
                     return Ok(false);
                 }
             }
@@ -92,14 +93,14 @@ impl Replica {
         let Some(source) = self.find_contents(&row.id.digest)? else { return Ok(false) };
         let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
         remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-        copy_new(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+        copy_message(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
         Ok(true)
     }
 
     /// A file on this machine that holds this message, in its place or in the trash.
     pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
         for source in self.sources(digest)? {
-            match hash_file(&*self.world.disk, &source) {
+            match hash_file(&*self.world.disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == *digest => return Ok(Some(source)),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io("reading", &source, error).advise("see why, then run this again"));

@@ -12,6 +12,7 @@ use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
 use crate::maildir::{FileName, Sub};
+use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
 
@@ -233,7 +234,7 @@ impl Scan<'_> {
         let progress = replica.world.meter.begin("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
-                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
+                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name), FileKind::Message);
                 (entry, sub, name, result)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
