@@ -148,7 +148,12 @@ impl Disk for RealDisk {
             // File systems without it: NFS, some FUSE. A hard link refuses to replace, too.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 fs::hard_link(from, to)?;
-                fs::remove_file(from)
+                fs::remove_file(from).inspect_err(|error| {
+                    // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
+                    if error.kind() != io::ErrorKind::NotFound {
+                        let _ = fs::remove_file(to);
+                    }
+                })
             }
             result => Ok(result?),
         }
@@ -268,11 +273,19 @@ pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -
     Ok((bytes, digest))
 }
 
+/// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain file, or
+/// no file can have it.
+pub fn is_absent(error: &io::Error) -> bool {
+    let too_long = rustix::io::Errno::NAMETOOLONG.raw_os_error();
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(too_long)
+}
+
 /// Whether something has this name.
 pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }

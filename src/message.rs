@@ -296,7 +296,10 @@ mod tests {
         ("\r\nX-TUID: 1\n", "\r\nX-TUID: 1\n"),
         ("X-TUID: 1\n\n continued\n", "\n continued\n"),
         // Other names.
-        ("X-TUID2: 1\nX-TUI: 2\nX-TUID : 3\nXX-TUID: 4\nX\nX-TUID\n\n", "X-TUID2: 1\nX-TUI: 2\nX-TUID : 3\nXX-TUID: 4\nX\nX-TUID\n\n"),
+        (
+            "X-TUID2: 1\nX-TUI: 2\nX-TUID : 3\nXX-TUID: 4\nX\nX-TUID\n\n",
+            "X-TUID2: 1\nX-TUI: 2\nX-TUID : 3\nXX-TUID: 4\nX\nX-TUID\n\n",
+        ),
         // A carriage return by itself ends nothing.
         ("\rX-TUID: 1\n\r\r\nX-TUID: 2\rA: b\nC: d\n\n", "\rX-TUID: 1\n\r\r\nC: d\n\n"),
         // The file may end anywhere.
@@ -363,11 +366,13 @@ mod tests {
         let file = b"From: ann@example.org\r\nX-To: ben\r\nSubject: =?x?=\r\n\r\nX-TUID: of the body\r\n";
         let mut pieces = 0;
         let mut filter = Filter::new(FileKind::Message);
-        filter.take(file, |piece| {
-            pieces += 1;
-            assert_eq!(piece, file);
-            Ok::<_, Infallible>(())
-        }).unwrap();
+        filter
+            .take(file, |piece| {
+                pieces += 1;
+                assert_eq!(piece, file);
+                Ok::<_, Infallible>(())
+            })
+            .unwrap();
         assert_eq!(pieces, 1);
     }
 

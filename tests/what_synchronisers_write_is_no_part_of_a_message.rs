@@ -48,7 +48,12 @@ fn two_mailboxes_with_copies_of_the_same_mail_meet_without_doubling() {
         fs::create_dir_all(machine.mail.join("tmp")).unwrap();
         machine.init();
         for n in 0..5 {
-            machine.put("INBOX", &format!("cur/{value}.{n}:2,S"), copy(&format!("mail {n}"), Some(value)), 1_600_000_000);
+            machine.put(
+                "INBOX",
+                &format!("cur/{value}.{n}:2,S"),
+                copy(&format!("mail {n}"), Some(value)),
+                1_600_000_000,
+            );
         }
         machine.put("Lists", "new/1", copy("of the list", Some(value)), 1_600_000_000);
     }

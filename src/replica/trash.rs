@@ -31,6 +31,10 @@ impl Replica {
     /// There is no such thing in the trash, or its file is damaged.
     pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
         let disk = &*self.world.disk;
+        if self.state.restored()?.is_some() {
+            let what = format!("restoring {key}: what was restored before still waits for its folder");
+            return Err(Error::failed(what).advise("`mailsync status` shows why; put that right, then run this again"));
+        }
         let trashed = self.state.trashed(key)?.ok_or_else(|| {
             Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
@@ -75,9 +79,12 @@ impl Replica {
         Ok(trashed)
     }
 
-    /// Removes the file of something that was brought back.
+    /// Removes the file of something that was brought back, unless it may still wait for its folder.
     pub(super) fn empty_restored(&self) -> Result<()> {
         let Some(name) = self.state.restored()? else { return Ok(()) };
+        if !self.state.folders_with_deliveries()?.is_empty() {
+            return Ok(());
+        }
         let disk = &*self.world.disk;
         let file = self.home.trash().join(name);
         let fail = |error: std::io::Error| Error::io("removing", &file, error).advise("run this again");

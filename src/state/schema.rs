@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The version that this program writes and the only one that it reads without migrating.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
@@ -91,10 +91,18 @@ CREATE INDEX blob_job ON blob (job);
 CREATE TABLE finished_job (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 ";
 
+/// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
+const OBSTACLES: &str = "
+CREATE TABLE obstacle (
+    kind INTEGER NOT NULL, key INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(OBSTACLES)?;
     conn.pragma_update(None, "user_version", VERSION)
 }
 
@@ -105,8 +113,11 @@ pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
         // Another process may have been faster.
         let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if now == from {
-            conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
-            conn.execute_batch(JOBS)?;
+            if from < 2 {
+                conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
+                conn.execute_batch(JOBS)?;
+            }
+            conn.execute_batch(OBSTACLES)?;
             conn.pragma_update(None, "user_version", VERSION)?;
         }
         conn.execute_batch("COMMIT")

@@ -9,22 +9,37 @@ use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Disk, Durability, SMALL, copy_message, write_new};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Scope};
 use crate::message::{Checked, leaves_out};
 use crate::model::{Digest, Mtime};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
-use crate::replica::materialise::DiskWork;
+use crate::replica::materialise::{DiskWork, Held};
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, Pending, Place};
+use crate::state::{EntryRow, FolderKey, Pending, Place};
 
 /// A message on its way to the disk.
 struct Arriving {
     digest: Digest,
     bytes: Vec<u8>,
+    to: Destination,
+}
+
+/// Where a message goes.
+#[derive(Default)]
+struct Destination {
+    /// The files that are to hold it.
     to: Vec<(PathBuf, Mtime)>,
+    /// Whether there is a folder that can't take it, so that it is held until that can.
+    held: bool,
+}
+
+impl Destination {
+    fn is_none(&self) -> bool {
+        self.to.is_empty() && !self.held
+    }
 }
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
@@ -43,6 +58,8 @@ pub(super) struct IncomingMessages<'i> {
     durability: Durability,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Folders whose `tmp/` can't be made.
+    closed: BTreeSet<FolderKey>,
     /// What was made for messages that go straight to their places.
     straight: DiskWork,
     /// Directories whose names a `tmp/` that was made depends on.
@@ -72,6 +89,7 @@ impl<'i> IncomingMessages<'i> {
             landing,
             durability: landing.durability(messages),
             prepared: BTreeMap::new(),
+            closed: BTreeSet::new(),
             straight: DiskWork::default(),
             made: BTreeSet::new(),
             attachments: Vec::new(),
@@ -99,32 +117,19 @@ impl<'i> IncomingMessages<'i> {
         // All statements about jobs were read before: most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
-        let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
-            for message in batch {
-                if Digest::of(&message.bytes) != message.digest {
-                    let what = format!("message {} has other contents", message.digest);
-                    return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
-                }
-                if leaves_out(&message.bytes) {
-                    return Err(marked(&message.digest));
-                }
-                for (path, mtime) in &message.to {
-                    write_message(disk, path, &message.bytes, *mtime, durability, leftovers)?;
-                }
-            }
-            Ok(())
-        };
+        let held = replica.held();
+        let write = |batch: Vec<Arriving>| write_batch(disk, &held, batch, durability, leftovers);
         let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest)?;
+                let destination = self.awaited(&digest)?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
-                    if !to.is_empty() {
+                    if !destination.is_none() {
                         // An honest job's attachment is encrypted, and never a message as well.
                         self.tx.remove_missing_attachment(&digest)?;
                     } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
@@ -137,23 +142,23 @@ impl<'i> IncomingMessages<'i> {
                         continue;
                     }
                 }
-                if to.is_empty() || self.dry_run == DryRun::Yes {
+                if destination.is_none() || self.dry_run == DryRun::Yes {
                     let mut sink = Checked::new(io::sink());
                     message.copy_verified(&mut sink)?;
                     // What nobody awaits here may be a job's attachment, of which every byte counts.
-                    if sink.leaves_out() && !to.is_empty() {
+                    if sink.leaves_out() && !destination.is_none() {
                         return Err(marked(&digest));
                     }
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability, leftovers)?;
+                    self.take_large(message, &destination, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
                 message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
                 size += bytes.len();
-                batch.push(Arriving { digest, bytes, to });
+                batch.push(Arriving { digest, bytes, to: destination });
                 if batch.len() >= BATCH || size >= BATCH_BYTES {
                     break;
                 }
@@ -186,66 +191,93 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// The files that are to hold this message: in `tmp/`, or where they will stay.
-    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+    fn awaited(&mut self, digest: &Digest) -> Result<Destination> {
         let state = &self.replica.state;
-        let mut to = Vec::new();
+        let mut destination = Destination::default();
+        let Destination { to, held } = &mut destination;
         for (key, at, mtime) in state.awaiting(digest)? {
-            self.prepare(&at)?;
-            if self.landing == Landing::InPlace {
+            let is_open = self.prepare(&at)?;
+            if self.landing == Landing::InPlace && is_open {
                 self.tx.clear_pending(key)?;
                 to.push((self.replica.path(&at)?, mtime));
-            } else {
-                self.tx.contents_arrived(key)?;
+                continue;
+            }
+            self.tx.contents_arrived(key)?;
+            if is_open {
                 to.push((self.replica.tmp_path(&at)?, mtime));
+            } else {
+                *held = true;
             }
         }
         // These entries were missing their contents already, and need not be in this bundle.
-        for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+        for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
             let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
             self.tx.set_place(row.key, Some(&at))?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
-            self.prepare(&at)?;
             self.changed = true;
             self.came += 1;
-            to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            if self.prepare(&at)? {
+                to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            } else {
+                *held = true;
+            }
         }
-        Ok(to)
+        Ok(destination)
     }
 
-    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
-    fn prepare(&mut self, at: &Place) -> Result<()> {
-        if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
-            let folder = self.replica.state.folder_row(at.folder)?;
-            let dir = self.replica.dir(&folder.name).join("tmp");
-            if !folder.on_disk {
-                self.made.extend(self.replica.upwards(&dir));
-            }
-            self.replica
-                .make_dirs(&dir)
-                .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING))?;
-            if self.landing == Landing::InPlace {
-                self.replica.make_folder(at.folder, &mut self.straight)?;
-            }
-            self.prepared.insert(at.folder, dir);
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only. Returns whether
+    /// it can be: if that folder alone can't, its messages are held, and materialising tells why.
+    fn prepare(&mut self, at: &Place) -> Result<bool> {
+        if self.dry_run == DryRun::Yes || self.prepared.contains_key(&at.folder) {
+            return Ok(true);
         }
-        Ok(())
+        if self.closed.contains(&at.folder) {
+            return Ok(false);
+        }
+        let folder = self.replica.state.folder_row(at.folder)?;
+        let dir = self.replica.dir(&folder.name).join("tmp");
+        let mut made = self
+            .replica
+            .make_dirs(&dir)
+            .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
+        if self.landing == Landing::InPlace && made.is_ok() {
+            made = self.replica.make_folder(at.folder, &mut self.straight);
+        }
+        match made {
+            Err(error) if error.is_about_a_place() => {
+                self.closed.insert(at.folder);
+                return Ok(false);
+            }
+            made => made?,
+        }
+        if !folder.on_disk {
+            self.made.extend(self.replica.upwards(&dir));
+        }
+        self.prepared.insert(at.folder, dir);
+        Ok(true)
     }
 
     /// Writes a message that is too large to be kept in memory.
     fn take_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
-        to: &[(PathBuf, Mtime)],
+        destination: &Destination,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
-        let disk = &*self.replica.world.disk;
-        let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
+        let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
+        let Some(((first, mtime), others)) = destination.to.split_first() else {
+            return self.hold_large(message);
+        };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        leftovers.clear(disk, first).map_err(fail)?;
-        let file = disk.create(first).map_err(fail)?;
-        let digest = message.digest();
+        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+            // None of them is written then: they are delivered from what is held.
+            Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                return self.hold_large(message);
+            }
+            file => file.map_err(fail)?,
+        };
         let mut sink = Checked::new(DiskFile { disk, path: first, file });
         message.copy_verified(&mut sink)?;
         if sink.leaves_out() {
@@ -256,12 +288,43 @@ impl<'i> IncomingMessages<'i> {
         if durability == Durability::Now {
             disk.sync_file(first, &file).map_err(fail)?;
         }
+        let mut hold = destination.held;
         for (path, mtime) in others {
-            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            leftovers.clear(disk, path).map_err(fail)?;
-            copy_message(disk, first, path, *mtime, durability).map_err(fail)?;
+            let copied = leftovers.clear(disk, path).and_then(|()| copy_message(disk, first, path, *mtime, durability));
+            match copied {
+                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => hold = true,
+                copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
+            }
+        }
+        if hold {
+            held.hold_copy(&digest, first)?;
         }
         Ok(())
+    }
+
+    /// Holds a message that is too large to be kept in memory, for folders that can't take it yet.
+    fn hold_large<R: BufRead>(&self, message: bundle::Message<'_, '_, R>) -> std::result::Result<(), Fault> {
+        let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
+        let part = held.begin(&digest)?;
+        let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
+        let file = disk.create(&part).map_err(fail)?;
+        let mut sink = Checked::new(DiskFile { disk, path: &part, file });
+        message.copy_verified(&mut sink)?;
+        if sink.leaves_out() {
+            return Err(marked(&digest));
+        }
+        disk.sync_file(&part, &sink.to.file).map_err(fail)?;
+        Ok(held.keep(&digest, &part)?)
+    }
+
+    /// Copies a message from a file of this machine into its `tmp/`, or holds it if that can't be. Returns whether the file has it.
+    fn copy(&self, row: &EntryRow, source: &Path, tmp: Option<&PathBuf>) -> Result<bool> {
+        let replica = self.replica;
+        match tmp.map(|tmp| replica.copy_to_tmp(row, source, tmp)) {
+            Some(Ok(copied)) => Ok(copied),
+            Some(Err(error)) if !error.is_about_a_place() => Err(error),
+            _ => replica.held().hold_copy(&row.id.digest, source),
+        }
     }
 
     /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
@@ -275,10 +338,11 @@ impl<'i> IncomingMessages<'i> {
             for row in batch {
                 let Some(at) = &row.at else { continue };
                 let tmp = replica.tmp_path(at)?;
-                self.prepare(at)?;
-                let is_here = match self.dry_run {
-                    DryRun::No => replica.recover_contents(&row, &tmp)?,
-                    DryRun::Yes => replica.find_contents(&row.id.digest)?.is_some(),
+                let is_open = self.prepare(at)?;
+                let source = replica.find_contents(&row.id.digest, &tmp)?;
+                let is_here = match (&source, self.dry_run) {
+                    (Some(source), DryRun::No) => self.copy(&row, source, is_open.then_some(&tmp))?,
+                    _ => source.is_some(),
                 };
                 if is_here {
                     self.tx.contents_arrived(row.key)?;
@@ -292,6 +356,36 @@ impl<'i> IncomingMessages<'i> {
             }
         }
     }
+}
+
+/// Checks and writes messages that are kept in memory.
+fn write_batch(
+    disk: &dyn Disk,
+    held: &Held<'_>,
+    batch: Vec<Arriving>,
+    durability: Durability,
+    leftovers: Leftovers,
+) -> std::result::Result<(), Fault> {
+    for Arriving { digest, bytes, to } in batch {
+        if Digest::of(&bytes) != digest {
+            let what = format!("message {digest} has other contents");
+            return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
+        }
+        if leaves_out(&bytes) {
+            return Err(marked(&digest));
+        }
+        let mut hold = to.held;
+        for (path, mtime) in &to.to {
+            match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
+                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => hold = true,
+                written => written?,
+            }
+        }
+        if hold {
+            held.hold(&digest, &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// A message has a line that its digest should have left out. Here a scan would take it for another one.

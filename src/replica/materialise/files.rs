@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::decide::other_id;
 use super::work::DiskWork;
-use crate::disk::{hash_file, is_there};
+use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, Sub, delivered_base, visible};
@@ -15,15 +15,23 @@ use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
 
 impl Replica {
-    /// Moves a message from `tmp/` to its place.
-    pub(super) fn deliver_file(&self, row: &EntryRow, at: Place, progress: &mut DiskWork) -> Result<()> {
+    /// Moves a message to its place from the `tmp/` in which it lies under the name of the place `first`.
+    pub(super) fn deliver_file(&self, row: &EntryRow, first: &Place, at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
-        let from = self.tmp_path(&at)?;
         self.ensure_folder(at.folder, progress)?;
-        let to = self.path(&at)?;
+        let (mut from, to) = (self.tmp_path(first)?, self.path(&at)?);
+        let tmp = self.tmp_path(&at)?;
+        if from != tmp {
+            // It was moved, or got another name, while it waited.
+            if self.copy_to_tmp(row, &from, &tmp)? {
+                progress.touch(&from);
+                remove_if_there(disk.unlink(&from)).map_err(|error| Error::io("removing", &from, error))?;
+            }
+            from = tmp;
+        }
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if is_absent(&error) && !is_there(disk, &from)? => {
                 // If the file is at its place, an interrupted command has delivered it: but perhaps not durably.
                 if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
@@ -138,6 +146,7 @@ impl Replica {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
                     io::ErrorKind::NotFound.into()
                 }
+                Err(error) if is_absent(&error) && !is_there(disk, &source)? => io::ErrorKind::NotFound.into(),
                 Err(error) => error,
             };
             match error.kind() {
@@ -156,7 +165,7 @@ impl Replica {
                     looked = true;
                     let base = FileName::parse(&discard.at.name).base().to_vec();
                     let Some((sub, name)) = self.find_base(discard.at.folder, &base, progress)? else {
-                        return Ok(None);
+                        return self.discard_undelivered(discard, file, &to, progress);
                     };
                     source = self.path(&Place { folder: discard.at.folder, sub, name })?;
                 }
@@ -178,6 +187,34 @@ impl Replica {
         Ok(Some(file))
     }
 
+    /// Puts a message into the trash that was removed before it could be delivered. Returns what [`Replica::discard`] does.
+    fn discard_undelivered(
+        &self,
+        discard: &Discard,
+        file: String,
+        to: &Path,
+        progress: &mut DiskWork,
+    ) -> Result<Option<String>> {
+        let disk = &*self.world.disk;
+        let part = to.with_extension("part");
+        for source in [self.tmp_path(&discard.at)?, self.held().path(&discard.id.digest)] {
+            match hash_file(disk, &source, FileKind::Message) {
+                Ok(found) if found.digest == discard.id.digest => {}
+                Err(error) if !is_absent(&error) => {
+                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                }
+                _ => continue,
+            }
+            let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+            remove_if_there(disk.unlink(&part)).map_err(fail)?;
+            copy_message(disk, &source, &part, discard.mtime, Durability::Now).map_err(fail)?;
+            disk.rename(&part, to).map_err(fail)?;
+            progress.touch(to);
+            return Ok(Some(file));
+        }
+        Ok(None)
+    }
+
     /// Looks a file up by the base of its name.
     fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut DiskWork) -> Result<Option<(Sub, Vec<u8>)>> {
         if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
@@ -189,7 +226,7 @@ impl Replica {
                         bases.insert(FileName::parse(name).base().to_vec(), (sub, name.to_vec()));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(Error::io("listing", &dir, error)),
             }
             e.insert(bases);

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_there, remove_if_there};
-use crate::error::{Error, Result};
+use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::error::{Error, Result, Scope};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
@@ -83,26 +83,49 @@ impl Replica {
             Err(error) => return Err(error),
         }
         disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
-        disk.unlink(source)?;
+        match disk.unlink(source) {
+            Err(error) if Scope::of(&error) == Scope::Place && error.kind() != io::ErrorKind::NotFound => {
+                // The original can't go: then the copy does, or a scan would take it for another message.
+                disk.unlink(to)?;
+                Err(error)
+            }
+            unlinked => unlinked.map(|()| true),
+        }
+    }
+
+    /// Puts a message into `tmp` from this file, if that holds it. Returns whether it did.
+    pub(in crate::replica) fn copy_to_tmp(&self, row: &EntryRow, source: &Path, tmp: &Path) -> Result<bool> {
+        let disk = &*self.world.disk;
+        match hash_file(disk, source, FileKind::Message) {
+            Ok(found) if found.digest == row.id.digest => {}
+            Err(error) if !is_absent(&error) => {
+                return Err(Error::io("reading", source, error).advise("see why, then run this again"));
+            }
+            _ => return Ok(false),
+        }
+        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+        self.make_dirs(tmp.parent().expect("a message lies in a directory")).map_err(fail)?;
+        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
+        copy_message(disk, source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
         Ok(true)
     }
 
     /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
     pub(in crate::replica) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
-        let disk = &*self.world.disk;
-        let Some(source) = self.find_contents(&row.id.digest)? else { return Ok(false) };
-        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
-        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-        copy_message(disk, &source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-        Ok(true)
+        let Some(source) = self.find_contents(&row.id.digest, tmp)? else { return Ok(false) };
+        self.copy_to_tmp(row, &source, tmp)
     }
 
-    /// A file on this machine that holds this message, in its place or in the trash.
-    pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+    /// A file on this machine that holds this message, in its place or in the trash, or that waits to be delivered; not this one.
+    pub(in crate::replica) fn find_contents(&self, digest: &Digest, but: &Path) -> Result<Option<PathBuf>> {
         for source in self.sources(digest)? {
+            if source == but {
+                continue;
+            }
             match hash_file(&*self.world.disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == *digest => return Ok(Some(source)),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // Where one may not be read, another may.
+                Err(error) if Scope::of(&error) == Scope::Disk => {
                     return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
                 }
                 _ => {}
@@ -118,8 +141,14 @@ impl Replica {
             match (row.at, self.state.pending(row.key)?) {
                 (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
                 (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),
+                (Some(at), Some(Pending::Deliver)) => sources.push(self.tmp_path(&at)?),
+                (_, Some(Pending::DeliverFrom(first))) => sources.push(self.tmp_path(&first)?),
                 _ => {}
             }
+        }
+        let held = self.held().path(digest);
+        if self.world.disk.metadata(&held).is_ok() {
+            sources.push(held);
         }
         if let Some(trashed) = self.state.trashed_message(digest)? {
             sources.push(self.home.trash().join(trashed.file));
