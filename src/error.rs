@@ -155,6 +155,7 @@ impl Error {
     }
 
     /// A failed file operation: `doing` is a participle, such as "reading".
+    #[allow(clippy::needless_pass_by_value, reason = "most callers have no more use for the error")]
     pub fn io(doing: &str, path: &Path, error: impl Cause) -> Self {
         let scope = error.scope();
         Self { scope, ..Self::failed(format!("{doing} {}: {error}", path.display())) }

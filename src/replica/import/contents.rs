@@ -8,7 +8,7 @@ use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Disk, Durability, SMALL, copy_message, write_new};
+use crate::disk::{Disk, Durability, SMALL, copy_message, is_absent, write_new};
 use crate::error::{Error, Result, Scope};
 use crate::message::{Checked, leaves_out};
 use crate::model::{Digest, Mtime};
@@ -288,15 +288,18 @@ impl<'i> IncomingMessages<'i> {
         if durability == Durability::Now {
             disk.sync_file(first, &file).map_err(fail)?;
         }
-        let mut hold = destination.held;
+        let mut is_held = destination.held;
         for (path, mtime) in others {
             let copied = leftovers.clear(disk, path).and_then(|()| copy_message(disk, first, path, *mtime, durability));
             match copied {
-                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => hold = true,
+                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                    remove_part(disk, path)?;
+                    is_held = true;
+                }
                 copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
             }
         }
-        if hold {
+        if is_held {
             held.hold_copy(&digest, first)?;
         }
         Ok(())
@@ -339,7 +342,14 @@ impl<'i> IncomingMessages<'i> {
                 let Some(at) = &row.at else { continue };
                 let tmp = replica.tmp_path(at)?;
                 let is_open = self.prepare(at)?;
-                let source = replica.find_contents(&row.id.digest, &tmp)?;
+                let source = match replica.find_contents(&row.id.digest, &tmp) {
+                    // A file here may have it, and can't be read: the message waits for that.
+                    Err(error) if error.is_about_a_place() => {
+                        self.tx.contents_arrived(row.key)?;
+                        continue;
+                    }
+                    source => source?,
+                };
                 let is_here = match (&source, self.dry_run) {
                     (Some(source), DryRun::No) => self.copy(&row, source, is_open.then_some(&tmp))?,
                     _ => source.is_some(),
@@ -374,14 +384,17 @@ fn write_batch(
         if leaves_out(&bytes) {
             return Err(marked(&digest));
         }
-        let mut hold = to.held;
+        let mut is_held = to.held;
         for (path, mtime) in &to.to {
             match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
-                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => hold = true,
+                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
+                    remove_part(disk, path)?;
+                    is_held = true;
+                }
                 written => written?,
             }
         }
-        if hold {
+        if is_held {
             held.hold(&digest, &bytes)?;
         }
     }
@@ -409,6 +422,16 @@ impl io::Write for DiskFile<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Removes what was written of a message that is held instead: in `tmp/` a name alone tells that a message has come.
+fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.unlink(path) {
+        Err(error) if !is_absent(&error) => {
+            Err(Error::failed(format!("removing what was written of {}: {error}", path.display())).advise(WRITING))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -83,9 +83,9 @@ impl Replica {
         let intent = decide(row, folder, &self.config.name, |place| self.is_anothers(place, &row.id))?;
         let intent = match (intent, self.state.pending(row.key)?) {
             // Nothing lies there yet that could be moved.
-            (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from))) => Intent::Redirect { from, to },
+            (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from)))
+            | (Intent::Move { from, to }, Some(Pending::Deliver)) => Intent::Redirect { from, to },
             (Intent::Discard { .. }, Some(Pending::DeliverFrom(from))) => Intent::Discard { from },
-            (Intent::Move { from, to }, Some(Pending::Deliver)) => Intent::Redirect { from, to },
             (intent, _) => intent,
         };
         intend(tx, row, &intent, by)

@@ -174,7 +174,7 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to).map_err(fail)? {
+                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
                         break;
                     }
                     return Ok(Some(file));

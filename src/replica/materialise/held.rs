@@ -4,7 +4,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, Durability, copy_message, hash_file, is_absent, remove_if_there, write_new};
+use crate::disk::{
+    Disk, Durability, copy_message, hash_file, is_absent, is_there, remove_if_empty, remove_if_there, write_new,
+};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
@@ -86,11 +88,13 @@ impl Replica {
     /// Removes what is held for nothing any more.
     pub(super) fn sweep_held(&self) -> Result<()> {
         let (disk, dir) = (&*self.world.disk, self.home.held());
-        let mut files = Vec::new();
-        match disk.list(&dir, &mut |name, _| files.push(dir.join(name))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            listed => listed.map_err(|error| Error::io("listing", &dir, error).advise("run this again"))?,
+        // It is there as long as something is held.
+        if !is_there(disk, &dir)? {
+            return Ok(());
         }
+        let mut files = Vec::new();
+        disk.list(&dir, &mut |name, _| files.push(dir.join(name)))
+            .map_err(|error| Error::io("listing", &dir, error).advise("run this again"))?;
         for path in files {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
@@ -101,6 +105,7 @@ impl Replica {
             remove_if_there(disk.unlink(&path))
                 .map_err(|error| Error::io("removing", &path, error).advise("run this again"))?;
         }
-        Ok(())
+        let removed = remove_if_empty(disk, &dir);
+        removed.map(drop).map_err(|error| Error::io("removing", &dir, error).advise("run this again"))
     }
 }

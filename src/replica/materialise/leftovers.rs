@@ -14,6 +14,7 @@ impl Replica {
     /// Removes the files that an import which did not end has left in a `tmp/`. Where messages wait to be delivered it is left to
     /// a later command, and so it is where a place can't be looked into.
     pub(in crate::replica) fn sweep_leftovers(&self) -> Result<()> {
+        self.sweep_held()?;
         let mut waiting = BTreeSet::new();
         for key in self.state.folders_with_deliveries()? {
             waiting.insert(self.dir(&self.state.folder_row(key)?.name).join("tmp"));

@@ -63,8 +63,11 @@ impl Replica {
         self.sync_dirs(&progress.touched)?;
         let failure = progress.failure();
         self.hindrance.replace(progress.hindrance());
+        let may_hold = self.state.leftovers()? || self.state.is_hindered()?;
         self.record_done(progress)?;
-        self.sweep_held()?;
+        if may_hold {
+            self.sweep_held()?;
+        }
         failure.map_or(Ok(()), Err)
     }
 

@@ -1,5 +1,6 @@
 //! Renames and copies of message files: within a file system and across, and contents found elsewhere on this machine.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -52,11 +53,11 @@ impl Replica {
             return is_there(&*self.world.disk, to);
         }
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
+        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to, fail)
     }
 
     /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
-    /// could: not if something else has the new name.
+    /// could: not if something else has the new name. `fail` says what was being done.
     pub(super) fn copy_across(
         &self,
         digest: &Digest,
@@ -64,32 +65,36 @@ impl Replica {
         source: &Path,
         tmp: &Path,
         to: &Path,
-    ) -> io::Result<bool> {
+        fail: impl Fn(io::Error) -> Error,
+    ) -> Result<bool> {
         let disk = &*self.world.disk;
         for file in [tmp, to] {
-            self.make_dirs(file.parent().expect("a file lies in a directory"))?;
+            self.make_dirs(file.parent().expect("a file lies in a directory")).map_err(&fail)?;
         }
-        remove_if_there(disk.unlink(tmp))?;
-        copy_message(disk, source, tmp, mtime, Durability::Now)?;
+        remove_if_there(disk.unlink(tmp)).map_err(&fail)?;
+        copy_message(disk, source, tmp, mtime, Durability::Now).map_err(&fail)?;
         match disk.rename(tmp, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.unlink(tmp)?;
+                disk.unlink(tmp).map_err(&fail)?;
                 // An interruption may have come between the new name and the end of the old one.
-                if hash_file(disk, to, FileKind::Message)?.digest != *digest {
+                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *digest {
                     return Ok(false);
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(fail(error)),
         }
-        disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
-        match disk.unlink(source) {
+        let durable = disk.sync_dir(to.parent().expect("a message lies in a directory"));
+        match durable.and_then(|()| disk.unlink(source)) {
             Err(error) if Scope::of(&error) == Scope::Place && error.kind() != io::ErrorKind::NotFound => {
-                // The original can't go: then the copy does, or a scan would take it for another message.
-                disk.unlink(to)?;
-                Err(error)
+                // The original stays: then the copy goes, or a scan would take one of them for another message.
+                disk.unlink(to).map_err(|second| {
+                    Error::failed(format!("removing the copy {}: {second}, after {error}", to.display()))
+                        .advise("see that it can be removed, then run this again")
+                })?;
+                Err(fail(error))
             }
-            unlinked => unlinked.map(|()| true),
+            done => done.map(|()| true).map_err(fail),
         }
     }
 
@@ -105,8 +110,19 @@ impl Replica {
         }
         let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
         self.make_dirs(tmp.parent().expect("a message lies in a directory")).map_err(fail)?;
-        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-        copy_message(disk, source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
+        // The file has its name only when it is whole, as the name alone tells that the message has come. Until then it has one
+        // that is known for a leftover, too.
+        let mut name = OsString::from("0");
+        name.push(tmp.file_name().expect("a message has a name"));
+        let part = tmp.with_file_name(name);
+        remove_if_there(disk.unlink(&part)).map_err(fail)?;
+        let copied = copy_message(disk, source, &part, row.entry.mtime, Durability::Now)
+            .and_then(|()| remove_if_there(disk.unlink(tmp)))
+            .and_then(|()| disk.rename(&part, tmp));
+        if let Err(error) = copied {
+            remove_if_there(disk.unlink(&part)).map_err(fail)?;
+            return Err(fail(error));
+        }
         Ok(true)
     }
 
@@ -117,21 +133,29 @@ impl Replica {
     }
 
     /// A file on this machine that holds this message, in its place or in the trash, or that waits to be delivered; not this one.
+    ///
+    /// # Errors
+    /// None that can be read does, and there is one that can't be.
     pub(in crate::replica) fn find_contents(&self, digest: &Digest, but: &Path) -> Result<Option<PathBuf>> {
+        let mut unreadable = None;
         for source in self.sources(digest)? {
             if source == but {
                 continue;
             }
             match hash_file(&*self.world.disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == *digest => return Ok(Some(source)),
-                // Where one may not be read, another may.
-                Err(error) if Scope::of(&error) == Scope::Disk => {
-                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                Err(error) if !is_absent(&error) => {
+                    let error = Error::io("reading", &source, error).advise("see why, then run this again");
+                    // Where one may not be read, another may.
+                    if !error.is_about_a_place() {
+                        return Err(error);
+                    }
+                    unreadable.get_or_insert(error);
                 }
                 _ => {}
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
     /// Files that should hold this message, where there are any.
@@ -147,7 +171,7 @@ impl Replica {
             }
         }
         let held = self.held().path(digest);
-        if self.world.disk.metadata(&held).is_ok() {
+        if is_there(&*self.world.disk, &held)? {
             sources.push(held);
         }
         if let Some(trashed) = self.state.trashed_message(digest)? {
