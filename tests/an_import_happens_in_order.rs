@@ -159,7 +159,6 @@ fn check_order(calls: &[Call], here: &Party) {
                     "{call:?} comes before the transaction"
                 );
             }
-            Op::Rename => {}
             Op::Unlink if before => assert!(in_tmp(&call.path), "{call:?}"),
             Op::Unlink => assert!(call.path.ends_with("maildirfolder"), "{call:?}"),
             _ => {}
