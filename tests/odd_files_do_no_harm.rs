@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use mailsync::model::Digest;
 
-use crate::support::machine::{Machine, exchange, pair, pass};
+use crate::support::machine::{Machine, complains, exchange, pair, pass};
 use crate::support::scratch;
 
 /// Exchanges until there is nothing left to do.
