@@ -43,8 +43,10 @@ mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;
 mod update_calls_the_peers;
+mod what_a_folder_cannot_take_waits;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;
+mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_was_missing_comes_once;
 
 #[test]

@@ -1,6 +1,7 @@
 //! `mailsync status`
 
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Unseen};
+use mailsync::state::Waiting;
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
@@ -30,6 +31,7 @@ pub fn run(context: &Context) -> CommandResult {
             "bytes": status.totals.bytes,
             "folders": folders,
             "pending": status.pending,
+            "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
@@ -51,6 +53,9 @@ pub fn run(context: &Context) -> CommandResult {
         let changes = plural(status.pending, "change");
         lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
     }
+    for waiting in &status.waiting {
+        lines.push(waiting_line(waiting));
+    }
     lines.extend(jobs_line(&status.jobs));
     let rows = status
         .folders
@@ -71,6 +76,19 @@ pub fn run(context: &Context) -> CommandResult {
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
     Output::print(lines)
+}
+
+fn waiting_json(waiting: &Waiting) -> Value {
+    json!({ "folder": waiting.folder, "changes": waiting.changes, "why": waiting.why })
+}
+
+fn waiting_line(waiting: &Waiting) -> String {
+    let folder = printable(waiting.folder.as_str());
+    let what = match waiting.changes {
+        0 => format!("the folder {folder}"),
+        changes => format!("{} in {folder}", plural(changes, "change")),
+    };
+    format!("waiting    {what}: {}", waiting.why)
 }
 
 fn jobs_line(jobs: &JobCounts) -> Option<String> {

@@ -69,6 +69,11 @@ impl Home {
         self.state.join("trash")
     }
 
+    /// The directory of messages that wait until their folders can take them.
+    pub(super) fn held(&self) -> PathBuf {
+        self.state.join("held")
+    }
+
     /// The directory of job attachments.
     pub(super) fn attachments(&self) -> PathBuf {
         self.state.join("jobs")

@@ -150,7 +150,7 @@ pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
         return Ok(());
     }
     let key = PrivateKey::generate(&format!("mailsync {name}"))
-        .map_err(|error| Error::io("making the key", &home.key_file(), error))?;
+        .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
     write_atomically(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
     let public = format!("{}\n", key.public_key().to_openssh());
     let path = home.public_key_file();

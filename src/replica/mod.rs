@@ -63,6 +63,7 @@ pub struct Replica {
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
+    hindrance: std::cell::RefCell<Option<Error>>,
 }
 
 /// Whether a command changes the replica.
@@ -120,6 +121,7 @@ impl Replica {
             world,
             notes: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
+            hindrance: std::cell::RefCell::default(),
         })
     }
 

@@ -16,6 +16,7 @@ mod knowledge;
 mod lists;
 mod meta;
 mod name;
+mod obstacles;
 mod peers;
 mod pending;
 mod schema;
@@ -35,6 +36,7 @@ pub use invitations::Invited;
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;
 pub use meta::{Identity, RootBefore};
+pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
@@ -243,5 +245,5 @@ fn opening(path: &Path, error: &rusqlite::Error) -> Error {
              doesn't"
         }
     };
-    Error::io("opening the state database", path, error).advise(advice)
+    Error::io("opening the state database", path, &*error.to_string()).advise(advice)
 }

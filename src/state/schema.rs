@@ -106,9 +106,17 @@ CREATE INDEX forgotten_made ON forgotten_job (requester, made);
 CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
+const OBSTACLES: &str = "
+CREATE TABLE obstacle (
+    kind INTEGER NOT NULL, key INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(OBSTACLES)?;
     conn.pragma_update(None, "user_version", VERSION)
 }

@@ -13,6 +13,7 @@ use crate::disk::{Disk, SMALL, hash_file, read_small};
 use crate::error::{Error, Result};
 use crate::maildir::FileName;
 use crate::maildir::listing::{Listing, path_in};
+use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
@@ -151,15 +152,16 @@ impl Replica {
 
     /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
     fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> Result<()> {
-        let mut sources = message.at.as_ref().map(|at| self.path(at)).transpose()?.into_iter().collect::<Vec<_>>();
-        let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
-        sources.push(self.attachment_path(&message.digest));
-        sources.extend(self.sources(&message.digest)?);
-        sources.extend(self.look_again(&message.digest)?);
+        let first = message.at.as_ref().map(|at| self.path(at)).transpose()?;
+        let place = first.as_ref().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
+        let attachment = (self.attachment_path(&message.digest), FileKind::Attachment);
+        let elsewhere = self.sources(&message.digest)?.into_iter().chain(self.look_again(&message.digest)?);
+        let messages = |path| (path, FileKind::Message);
+        let sources = first.into_iter().map(messages).chain([attachment]).chain(elsewhere.map(messages));
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
-        for source in sources {
+        for (source, kind) in sources {
             // The file is read twice, first to check it: a message that was begun can't be taken back from the bundle.
-            match hash_file(&*self.world.disk, &source) {
+            match hash_file(&*self.world.disk, &source, kind) {
                 Ok(found) if found.digest == message.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     why = error.to_string();
@@ -167,9 +169,9 @@ impl Replica {
                 }
                 _ => continue,
             }
-            let Ok(mut file) = self.world.disk.open(&source) else { continue };
+            let Ok(file) = self.world.disk.open(&source) else { continue };
             return writer
-                .message(message.digest, message.size, message.mtime, &mut file)
+                .message(message.digest, message.size, message.mtime, &mut Filtered::new(file, kind))
                 .map_err(|error| writing(&error).about(source.display()));
         }
         Err(Error::failed(format!("reading {place}: {why}"))
@@ -197,6 +199,7 @@ fn read_expected(disk: &dyn Disk, path: &Path, message: &Outgoing) -> Option<Vec
     if message.size > SMALL {
         return None;
     }
-    let (bytes, digest) = read_small(disk, path, message.size).ok()?;
+    let kind = if message.at.is_some() { FileKind::Message } else { FileKind::Attachment };
+    let (bytes, digest) = read_small(disk, path, kind, message.size).ok()?;
     (digest == message.digest).then_some(bytes)
 }

@@ -10,6 +10,7 @@ use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base, visible};
+use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
 use crate::replica::safety::guard;
@@ -147,7 +148,7 @@ impl Scan<'_> {
         let disk = &*replica.world.disk;
         let work = |batch: Vec<(Place, PathBuf)>| {
             let hash = |(at, path): (Place, PathBuf)| {
-                let hashed = hash_file(disk, &path);
+                let hashed = hash_file(disk, &path, FileKind::Message);
                 (at, path, hashed)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
