@@ -33,6 +33,9 @@ pub struct Config {
     /// How many days jobs are kept after they are finished.
     #[serde(default = "default_jobs_days")]
     pub jobs_days: u32,
+    /// From how much on a person is to say that it is meant.
+    #[serde(default)]
+    pub guard: Limits,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
@@ -48,6 +51,44 @@ pub struct PeerConfig {
     /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and writes
     /// bundles to its standard output. Run without a shell.
     pub call: Vec<String>,
+}
+
+/// From how much on a command that removes or adds mail is refused, until a person says that it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// More than half of a folder may not leave it if it holds more entries than this.
+    pub folder: u64,
+    /// More than a quarter of all entries may not leave their folders if they are more than this.
+    pub all: u64,
+    /// More than half of the folders may not be removed if they are more than this.
+    pub folders: u64,
+    /// More messages than this may not be added, if they are also more than there were.
+    pub add_messages: u64,
+    /// More bytes than this may not be added, if they are also more than there were.
+    pub add_bytes: u64,
+    /// More folders than this may not be added, if they are also more than there were.
+    pub add_folders: u64,
+    /// More removed messages that were never here than this may not be added, if they are also more than the messages that
+    /// were here. Each of them takes room in the state until a purge.
+    pub add_tombstones: u64,
+}
+
+impl Default for Limits {
+    /// A person who tidies up a small folder is not disturbed. What comes new is a matter of proportion, too: it is what
+    /// machines exchange in some weeks, or it is less than was there before. Only a mailbox that more than doubles by more than
+    /// that is asked about.
+    fn default() -> Self {
+        Self {
+            folder: 100,
+            all: 100,
+            folders: 10,
+            add_messages: 10_000,
+            add_bytes: 1 << 30,
+            add_folders: 100,
+            add_tombstones: 100_000,
+        }
+    }
 }
 
 fn default_trash_days() -> u32 {
@@ -74,6 +115,7 @@ impl Config {
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
+            guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -208,6 +250,7 @@ mod tests {
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,
+            guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

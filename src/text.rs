@@ -1,4 +1,4 @@
-//! Texts for people: what came from elsewhere is made fit for a terminal, and what is counted gets its plural.
+//! Texts for people: what came from elsewhere is made fit for a terminal, what is counted gets its plural, and bytes their unit.
 
 /// A text from elsewhere, without what could move a terminal's cursor or break a line.
 pub fn printable(text: &str) -> String {
@@ -21,6 +21,18 @@ pub fn plural(count: u64, noun: &str) -> String {
         (_, Some(stem)) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{count} {stem}ies"),
         _ => format!("{count} {noun}s"),
     }
+}
+
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{DryRun, MassDelete};
+use mailsync::replica::{DryRun, MassAdd, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -149,6 +149,19 @@ pub struct Update {
     /// The peers, one after the other; all that the configuration tells how to reach if none is given
     #[arg(value_name = "PEER")]
     pub peers: Vec<String>,
+    #[command(flatten)]
+    pub allowed: Allowed,
+}
+
+/// What bundles may do without being asked about.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Allowed {
+    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed or moved elsewhere
+    #[arg(long)]
+    pub allow_mass_delete: bool,
+    /// Take in more than there was before, and more than a mailbox gets in some weeks
+    #[arg(long)]
+    pub allow_mass_add: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -196,7 +209,7 @@ pub struct Scan {
     /// Only tell what changed
     #[arg(long)]
     pub dry_run: bool,
-    /// Believe that more than half of a large folder, or all mail, was removed
+    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed
     #[arg(long)]
     pub allow_mass_delete: bool,
 }
@@ -263,9 +276,8 @@ pub struct Import {
     /// that nobody needs any more
     #[arg(long)]
     pub consume: bool,
-    /// Believe that more than half of a large folder was removed
-    #[arg(long)]
-    pub allow_mass_delete: bool,
+    #[command(flatten)]
+    pub allowed: Allowed,
     /// Don't run what peers ask for; `mailsync jobs run` does it later
     #[arg(long)]
     pub no_jobs: bool,
@@ -351,6 +363,11 @@ pub enum TrashCommand {
 /// What `--dry-run` means.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--allow-mass-add` means.
+pub fn mass_add(allowed: bool) -> MassAdd {
+    if allowed { MassAdd::Allow } else { MassAdd::Refuse }
 }
 
 /// What `--allow-mass-delete` means.

@@ -7,7 +7,7 @@ use mailsync::error::{Error, Result};
 use mailsync::replica::{ImportOptions, Imported, Replica};
 use serde_json::json;
 
-use super::args::{Import, dry_run, mass_delete};
+use super::args::{Import, dry_run, mass_add, mass_delete};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
@@ -22,7 +22,8 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     }
     let options = ImportOptions {
         dry_run: dry_run(args.dry_run),
-        mass_delete: mass_delete(args.allow_mass_delete),
+        mass_delete: mass_delete(args.allowed.allow_mass_delete),
+        mass_add: mass_add(args.allowed.allow_mass_add),
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };

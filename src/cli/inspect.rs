@@ -6,13 +6,13 @@ use std::path::Path;
 use mailsync::bundle::{self, Kind, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Reception, Replica, Sender};
-use mailsync::text::{plural, printable};
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::output::{Output, bytes, time};
+use super::output::{Output, time};
 use super::source;
 
 /// Shows what a bundle says of itself. Needs no replica.

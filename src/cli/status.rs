@@ -1,12 +1,12 @@
 //! `mailsync status`
 
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Unseen};
-use mailsync::text::{plural, printable};
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::Outcome;
-use super::output::{Output, bytes, table, time};
+use super::output::{Output, table, time};
 use super::view::{invited_json, layout_word, peer_json, replica_json};
 
 pub fn run(context: &Context) -> Outcome {

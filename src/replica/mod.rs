@@ -19,6 +19,7 @@ mod purge;
 mod safety;
 mod scan;
 mod status;
+mod tally;
 mod transaction;
 mod trash;
 mod world;
@@ -35,7 +36,7 @@ pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
-pub use safety::{DryRun, MassDelete};
+pub use safety::{DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
@@ -61,6 +62,7 @@ pub struct Replica {
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
+    tally: std::cell::RefCell<tally::Tally>,
 }
 
 /// Whether a command changes the replica.
@@ -118,6 +120,7 @@ impl Replica {
             world,
             notes: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
+            tally: std::cell::RefCell::default(),
         })
     }
 
@@ -142,8 +145,18 @@ impl Replica {
         if held {
             self.lock.replace(Some(self.home.lock(PATIENCE)?));
             self.roll_on()?;
+            let tx = self.begin()?;
+            self.tally.borrow_mut().recount(&tx)?;
+            tx.commit()?;
         }
         Ok(done)
+    }
+
+    /// Does this to see what comes of it: what it changes in the state is seen by it alone, and is undone at the end. Several
+    /// dry runs in one rehearsal each see what the earlier ones would have done.
+    pub fn rehearse<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _undone_at_the_end = self.state.rehearse()?;
+        act()
     }
 
     /// Something that the person should know, although nothing failed.

@@ -41,13 +41,17 @@ impl Transaction<'_> {
         self.remove_attachment(job, digest)
     }
 
-    /// Makes the changes durable, then does what follows from them.
+    /// Makes the changes durable, then does what follows from them. In a rehearsal they only last until its end, and nothing
+    /// follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.
     pub(super) fn commit(self) -> Result<()> {
         let Self { replica, state, unneeded } = self;
         state.commit()?;
+        if replica.state.is_rehearsing() {
+            return Ok(());
+        }
         unneeded.into_inner().iter().try_for_each(|digest| replica.remove_unneeded_attachment(digest))
     }
 }

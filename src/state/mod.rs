@@ -51,7 +51,15 @@ pub struct State {
     folders: RefCell<Folders>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
+    /// Whether all transactions are steps of a [`Rehearsal`].
+    rehearsing: Cell<bool>,
 }
+
+/// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is committed
+/// is seen by the next one, and by nobody else.
+#[derive(Debug)]
+#[must_use]
+pub struct Rehearsal<'s>(&'s State);
 
 /// Changes that are made together or not at all: dropped without a commit, they are undone. What was changed is read through
 /// it as through its [`State`].
@@ -111,6 +119,7 @@ impl State {
             folders: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
+            rehearsing: Cell::default(),
         };
         state.reload()?;
         Ok(state)
@@ -123,10 +132,23 @@ impl State {
 
     /// Begins a transaction. There is one at a time.
     pub fn begin(&self) -> Result<Transaction<'_>> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        self.conn.execute_batch(if self.is_rehearsing() { "SAVEPOINT step" } else { "BEGIN IMMEDIATE" })?;
         // Another process may have changed the database since it was opened.
         self.reload()?;
         Ok(Transaction { state: self, open: true })
+    }
+
+    /// Begins a rehearsal. There is one at a time, and no transaction is open when it begins or ends.
+    pub fn rehearse(&self) -> Result<Rehearsal<'_>> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        self.rehearsing.set(true);
+        self.reload()?;
+        Ok(Rehearsal(self))
+    }
+
+    /// Whether everything that is changed now will be undone.
+    pub fn is_rehearsing(&self) -> bool {
+        self.rehearsing.get()
     }
 
     fn reload(&self) -> Result<()> {
@@ -172,7 +194,7 @@ impl Transaction<'_> {
         if digest != self.state.digest_stored.get() {
             self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
-        self.state.conn.execute_batch("COMMIT")?;
+        self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.open = false;
         Ok(())
@@ -196,9 +218,20 @@ impl Drop for Transaction<'_> {
         if self.open {
             // If this fails, the next use of the database fails, too, and reports it. SQLite itself undoes an unfinished
             // transaction when the file is opened.
-            let _ = self.state.conn.execute_batch("ROLLBACK");
+            let rehearsing = self.state.is_rehearsing();
+            let undo = if rehearsing { "ROLLBACK TO step; RELEASE step" } else { "ROLLBACK" };
+            let _ = self.state.conn.execute_batch(undo);
             let _ = self.state.reload();
         }
+    }
+}
+
+impl Drop for Rehearsal<'_> {
+    fn drop(&mut self) {
+        self.0.rehearsing.set(false);
+        // As above.
+        let _ = self.0.conn.execute_batch("ROLLBACK");
+        let _ = self.0.reload();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
 use crate::replica::materialise::DiskWork;
-use crate::replica::safety::DryRun;
+use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, Pending, Place};
 
@@ -53,6 +53,8 @@ pub(super) struct IncomingMessages<'i> {
     /// How many messages are missing that the bundle has told of.
     missing: u64,
     changed: bool,
+    /// Whether the bundle may add much, and how much it does by what its records say.
+    guarded: (MassAdd, Amount),
 }
 
 impl<'i> IncomingMessages<'i> {
@@ -77,7 +79,14 @@ impl<'i> IncomingMessages<'i> {
             came: 0,
             missing: 0,
             changed: false,
+            guarded: (MassAdd::Allow, Amount::default()),
         }
+    }
+
+    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through, which adds
+    /// this much.
+    pub fn guard_sizes(&mut self, allowed: MassAdd, told: Amount) {
+        self.guarded = (allowed, told);
     }
 
     /// Counts what came, and what did not, into what the merge has found.
@@ -116,7 +125,7 @@ impl<'i> IncomingMessages<'i> {
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest)?;
+                let to = self.awaited(&digest, message.size())?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
@@ -176,11 +185,12 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message: in `tmp/`, or where they will stay.
-    fn awaited(&mut self, digest: &Digest) -> Result<Vec<(PathBuf, Mtime)>> {
+    /// The files that are to hold this message of so many bytes: in `tmp/`, or where they will stay.
+    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Vec<(PathBuf, Mtime)>> {
         let state = &self.replica.state;
         let mut to = Vec::new();
-        for (key, at, mtime) in state.awaiting(digest)? {
+        for (key, at, mtime, told) in state.awaiting(digest)? {
+            self.guard_size(told, size)?;
             self.prepare(&at)?;
             if self.landing == Landing::InPlace {
                 self.tx.clear_pending(key)?;
@@ -192,6 +202,7 @@ impl<'i> IncomingMessages<'i> {
         }
         // These entries were missing their contents already, and need not be in this bundle.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+            self.guard_size(row.entry.size, size)?;
             let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
             self.tx.set_place(row.key, Some(&at))?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
@@ -202,6 +213,16 @@ impl<'i> IncomingMessages<'i> {
             to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
         }
         Ok(to)
+    }
+
+    fn guard_size(&mut self, told: u64, size: u64) -> Result<()> {
+        if size > told {
+            let (allowed, added) = &mut self.guarded;
+            added.bytes = added.bytes.saturating_add(size - told);
+            let (state, limits) = (&self.replica.state, &self.replica.config.guard);
+            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.

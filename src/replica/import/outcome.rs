@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::refusal::reading;
 use crate::bundle::{self, Manifest};
 use crate::error::{Error, ErrorKind};
-use crate::replica::safety::{DryRun, MassDelete};
+use crate::replica::safety::{DryRun, MassAdd, MassDelete};
 use crate::state::Peer;
 use crate::text::plural;
 
@@ -19,6 +19,8 @@ pub struct ImportOptions {
     pub dry_run: DryRun,
     /// Whether it may remove much.
     pub mass_delete: MassDelete,
+    /// Whether it may add much.
+    pub mass_add: MassAdd,
     /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
     /// this replica's own bundles there that nobody needs any more.
     pub consume: bool,

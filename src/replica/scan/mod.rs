@@ -26,8 +26,8 @@ impl Replica {
     /// Makes the state follow the disk, and the disk follow what becomes of it.
     ///
     /// # Errors
-    /// Refused when the mail root is missing or empty although it held mail, or when more than half of a large folder would
-    /// be removed. A folder that can't be read is a problem in the report, not an error.
+    /// Refused when the mail root is missing or empty although it held mail, or when the guard over mass
+    /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
         let report = self.scan_within(&tx, options, None)?;
@@ -37,6 +37,8 @@ impl Replica {
             }
             tx.commit()?;
             self.materialise()?;
+        } else if self.state.is_rehearsing() {
+            tx.commit()?;
         }
         Ok(report)
     }
@@ -57,6 +59,7 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             overtaken: false,
+            held: 0,
             // Where removals were forgotten, flags of then that somebody still remembers must not unite with those of old
             // mail: they may be those of an entry that was removed.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {

@@ -25,6 +25,8 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
+    /// How many files were known before, if any of them vanished.
+    pub(super) held: u64,
     /// Folders that are to be listed again by the next scan: files in them were found, and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
     /// Whether a file that was found had another name when it was to be read: it may be one that vanished elsewhere.
