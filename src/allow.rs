@@ -90,9 +90,7 @@ impl Rule {
 
     /// How long the program may take.
     pub fn timeout(&self) -> Result<Duration, String> {
-        let wrong = || format!("the timeout \"{}\" is not a time such as 90s, 2m or 1h", self.timeout);
-        let span: jiff::SignedDuration = self.timeout.parse().map_err(|_| wrong())?;
-        Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
+        parse_timeout(&self.timeout)
     }
 
     fn permits(&self, arg: &str) -> bool {
@@ -125,6 +123,16 @@ pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str)
         beginning(wrong, SHOWN),
         beginning(command, SHOWN)
     ))
+}
+
+/// A timeout as it is written in the configuration.
+///
+/// # Errors
+/// It isn't one, or it is no time at all.
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("the timeout \"{text}\" is not a time such as 90s, 2m or 1h");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow::Rule;
+use crate::allow::{Rule, parse_timeout};
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 
@@ -51,6 +52,25 @@ pub struct PeerConfig {
     /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and writes
     /// bundles to its standard output. Run without a shell.
     pub call: Vec<String>,
+    /// How long the command is waited for while not a byte goes to it, and none comes from it.
+    #[serde(default = "default_peer_timeout")]
+    pub timeout: String,
+}
+
+impl PeerConfig {
+    /// How long the command is waited for while not a byte goes to it, and none comes from it.
+    ///
+    /// # Errors
+    /// What is written there is no time.
+    pub fn timeout(&self) -> std::result::Result<Duration, String> {
+        parse_timeout(&self.timeout)
+    }
+}
+
+/// A peer is silent while it looks for its own changes, or takes in what it got: that can take minutes. A connection that has
+/// died is silent for ever.
+fn default_peer_timeout() -> String {
+    String::from("10m")
 }
 
 /// From how much on a command that removes or adds mail is refused, until a person says that it is meant.
@@ -139,6 +159,11 @@ impl Config {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
         }
+        for (name, peer) in &config.peer {
+            peer.timeout().map_err(|why| {
+                Error::usage(format!("{}: peer {name}: {why}", path.display())).advise("correct it there")
+            })?;
+        }
         for rule in &config.allow {
             rule.check().map_err(|why| {
                 Error::usage(format!("{}: the rule that allows \"{}\": {why}", path.display(), rule.command))
@@ -184,6 +209,7 @@ impl Config {
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
+             # timeout = \"10m\"                                       # without a byte in either direction\n\
              \n\
              # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
              # [[allow]]\n\

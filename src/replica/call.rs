@@ -1,48 +1,107 @@
 //! A peer that is reached by the program that the configuration names: an export, a call, an import of the answer. And the
 //! other end of such a call: for whom the answer is.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, BufReader, Read, Seek, Write};
 
-use super::{ExportOptions, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
+use super::{ExportOptions, Exported, Home, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, Result};
+use crate::process::{Conversation, Heard, converse, was_told_to_stop};
+use crate::read::read_some;
 use crate::text::printable;
 
 /// What is read or written in one go, in bytes.
 const BUFFER: usize = 256 << 10;
+/// How much of what has come is kept in memory, in bytes, before a file is made.
+const IN_MEMORY: usize = 1 << 20;
+
+/// Bundles that have come, all of them: reading them waits for nobody.
+#[derive(Debug)]
+pub struct Arrived(BufReader<tempfile::SpooledTempFile>);
+
+impl Read for Arrived {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl io::BufRead for Arrived {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+}
 
 impl Replica {
-    /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer. While
-    /// the peer works, other commands can work on the replica. What changed on disk is for the caller to scan before.
+    /// Takes all that comes from `source` into a file without a name in the state directory, so that nobody who holds the lock
+    /// waits for it. Only the state directory is looked at.
     ///
     /// # Errors
-    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run or ends with a
-    /// failure, or this machine fails. What is wrong with a bundle of the answer is told by its outcome.
-    pub fn call(&self, peer: &str, each: impl FnMut(Imported)) -> Result<()> {
+    /// No replica lives there; `source`, which is called `about`, can't be read; or there is no room.
+    pub fn take_in(home: &Home, about: &str, source: &mut dyn Read) -> Result<Arrived> {
+        home.check_lived_in()?;
+        let mut file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let n = read_some(source, &mut buffer)
+                .map_err(|error| Error::failed(format!("reading {about}: {error}")).advise("run this again"))?;
+            if n == 0 {
+                break;
+            }
+            file.write_all(&buffer[..n]).map_err(|error| keeping(home, about, &error))?;
+        }
+        file.rewind().map_err(|error| keeping(home, about, &error))?;
+        Ok(Arrived(BufReader::with_capacity(BUFFER, file)))
+    }
+
+    /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer. While
+    /// the peer works, other commands can work on the replica.
+    ///
+    /// # Errors
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run, is silent for too
+    /// long or ends with a failure, or this machine fails. What is wrong with a bundle of the answer is told by its outcome.
+    pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let Some(config) = self.config.peer.get(peer) else {
             return Err(Error::usage("the configuration doesn't tell how to reach it")
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
-        let bundle = self.write_bundle(peer)?;
-        let program = &config.call[0];
-        let fail = |doing: &str, error: &io::Error| {
-            Error::failed(format!("{doing} {program}: {error}"))
-                .advise(format!("check the call of [peer.{peer}] in config.toml"))
-        };
-        let mut child = Command::new(program)
-            .args(&config.call[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| fail("running", &error))?;
-        let result = self.talk(peer, &mut child, bundle, each);
-        if result.is_err() {
-            // It may wait for what nobody reads any more.
-            let _ = child.kill();
+        let stopped = || Error::failed("mailsync was told to stop").advise("run this again; nothing is lost");
+        if was_told_to_stop() {
+            return Err(stopped());
         }
-        let status = child.wait().map_err(|error| fail("waiting for", &error))?;
-        result?;
+        let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
+        let (program, about) = (&config.call[0], format!("the answer of {}", printable(peer)));
+        let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
+        let mut answer = tempfile::spooled_tempfile_in(IN_MEMORY, self.home.state_dir());
+        let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
+        let status = match heard {
+            Ok(Heard::Ended(status, all_was_read)) => {
+                if all_was_read {
+                    self.record_handed_over(&packed)?;
+                }
+                status
+            }
+            Ok(Heard::Stopped) => return Err(stopped()),
+            Ok(Heard::Silent) => {
+                let what = format!("{program} was ended: for {} nothing went to it or came from it", config.timeout);
+                return Err(Error::failed(what).advise(format!(
+                    "see whether it can be reached, and run this again; or let it have more time, by the timeout of [peer.{peer}] \
+                     in config.toml; nothing is lost"
+                )));
+            }
+            Err(error) => {
+                return Err(Error::failed(format!("running {program}: {error}")).advise(format!(
+                    "check the call of [peer.{peer}] in config.toml, and that there is room for the answer"
+                )));
+            }
+        };
+        let length = answer.stream_position().map_err(|error| keeping(&self.home, &about, &error))?;
+        answer.rewind().map_err(|error| keeping(&self.home, &about, &error))?;
+        if length > 0 {
+            self.import_answer(&about, BufReader::with_capacity(BUFFER, answer), options, each)?;
+        }
         if status.success() {
             return Ok(());
         }
@@ -50,50 +109,31 @@ impl Replica {
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
     }
 
-    /// The bundle goes to a file first: a peer that answers before it has read everything must not be waited for.
-    fn write_bundle(&self, peer: &str) -> Result<File> {
-        let fail = |error: io::Error| {
-            Error::failed(format!("writing the bundle to a temporary file: {error}"))
-                .advise("make room for it, then run this again")
-        };
-        let mut file = tempfile::tempfile_in(self.home.state_dir()).map_err(fail)?;
-        let out = io::BufWriter::with_capacity(BUFFER, &mut file);
-        self.export(&ExportOptions::to_peer(peer), out)?;
-        file.rewind().map_err(fail)?;
-        Ok(file)
-    }
-
-    fn talk(&self, peer: &str, child: &mut Child, mut bundle: File, each: impl FnMut(Imported)) -> Result<()> {
-        let mut stdin = child.stdin.take().expect("a pipe was asked for");
-        let stdout = child.stdout.take().expect("a pipe was asked for");
-        std::thread::scope(|scope| {
-            // One that doesn't read all of it says why by its exit status.
-            scope.spawn(move || io::copy(&mut bundle, &mut stdin));
-            let mut answer = BufReader::with_capacity(BUFFER, stdout);
-            // What the peer does before it answers may take long: other commands need not wait for that.
-            let silent = self
-                .while_others_work(|| answer.fill_buf().map(<[u8]>::is_empty))?
-                .map_err(|error| Error::failed(format!("reading the answer: {error}")))?;
-            if silent {
-                return Ok(());
-            }
-            let about = format!("the answer of {}", printable(peer));
-            self.import_answer(&about, answer, &ImportOptions::default(), each)
-        })
+    /// Writes the answer to bundles that were imported, for whoever sent the last one that was accepted. While it is taken, other commands
+    /// can work on the replica. Returns what it holds, if there is one.
+    ///
+    /// # Errors
+    /// Those of an export.
+    pub fn reply<W: Write>(&self, all: &[Imported], mut out: W) -> Result<Option<Exported>> {
+        let Some(options) = Self::reply_to(all) else { return Ok(None) };
+        let mut packed = self.pack(&options)?;
+        self.while_others_work(|| packed.hand_over(&mut out))??;
+        self.record_handed_over(&packed)?;
+        Ok(Some(packed.exported))
     }
 
     /// What to export as the answer to bundles that were imported: for whoever sent the last one that was accepted, if only as
-    /// not yet applicable. `None` if nobody did. What changed on disk meanwhile is scanned for the answer.
-    ///
-    /// # Errors
-    /// Those of [`Replica::scan`].
-    pub fn reply_to(&self, all: &[Imported]) -> Result<Option<ExportOptions>> {
+    /// not yet applicable. `None` if nobody did.
+    fn reply_to(all: &[Imported]) -> Option<ExportOptions> {
         let heard = |imported: &&Imported| {
             matches!(imported.outcome, ImportOutcome::Applied | ImportOutcome::NothingNew | ImportOutcome::NotYet(_))
         };
-        let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return Ok(None) };
-        // What the import changed on disk is this replica's own doing; a scan in between could only find new local changes.
-        self.scan(&ScanOptions::default())?;
-        Ok(Some(ExportOptions::to_peer(from)))
+        let Some(Imported { from: Some(from), .. }) = all.iter().rev().find(heard) else { return None };
+        Some(ExportOptions::to_peer(from))
     }
+}
+
+fn keeping(home: &Home, about: &str, error: &io::Error) -> Error {
+    Error::failed(format!("keeping {about} in {}: {error}", home.state_dir().display()))
+        .advise("make room there, then run this again")
 }

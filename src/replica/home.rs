@@ -92,6 +92,20 @@ impl Home {
         path.try_exists().map_err(|error| Error::io("looking for the configuration", &path, error).advise(PERMISSION))
     }
 
+    /// A replica must live here.
+    ///
+    /// # Errors
+    /// None does.
+    pub(super) fn check_lived_in(&self) -> Result<()> {
+        if self.try_exists()? {
+            return Ok(());
+        }
+        let what = format!("opening {}: no replica lives there", self.config_file().display());
+        Err(Error::failed(what).advise(
+            "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
+        ))
+    }
+
     /// Makes the directories, for their owner only.
     pub(super) fn make(&self) -> Result<()> {
         for dir in [&self.config, &self.state, &self.trash()] {

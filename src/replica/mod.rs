@@ -28,6 +28,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use call::Arrived;
 pub use doctor::NewIdentity;
 pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
 pub use home::Home;
@@ -97,12 +98,7 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        if !home.try_exists()? {
-            let what = format!("opening {}: no replica lives there", home.config_file().display());
-            return Err(Error::failed(what).advise(
-                "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
-            ));
-        }
+        home.check_lived_in()?;
         let lock = match access {
             Access::Read => None,
             Access::Write(timeout) => Some(home.lock(timeout)?),

@@ -187,7 +187,8 @@ mod tests {
             (501, 1000, true),
         ];
         for (gone, held, refused) in table {
-            let by_folder = vec![(String::from("small"), Loss { gone: 1, held: 1 }), (String::from("INBOX"), Loss { gone, held })];
+            let by_folder =
+                vec![(String::from("small"), Loss { gone: 1, held: 1 }), (String::from("INBOX"), Loss { gone, held })];
             let losses = Losses { by_folder, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} messages in INBOX"));
         }
@@ -195,7 +196,14 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_remove_more_than_a_quarter_of_all_mail() {
-        let table = [(100, 100, false), (101, 101, true), (101, 404, false), (101, 403, true), (500, 2000, false), (501, 2000, true)];
+        let table = [
+            (100, 100, false),
+            (101, 101, true),
+            (101, 404, false),
+            (101, 403, true),
+            (500, 2000, false),
+            (501, 2000, true),
+        ];
         for (gone, held, refused) in table {
             let losses = Losses { all: Loss { gone, held }, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of all {held} messages"));
@@ -227,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_more_than_double_a_mailbox_by_much() {
-        let limits = Limits { add_messages: 10, add_bytes: 1000, add_folders: 3, add_tombstones: 20, ..Limits::default() };
+        let limits =
+            Limits { add_messages: 10, add_bytes: 1000, add_folders: 3, add_tombstones: 20, ..Limits::default() };
         let held = Amount { messages: 30, bytes: 5000, folders: 4, tombstones: 0 };
         let none = Amount::default();
         let table = [

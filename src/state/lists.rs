@@ -146,7 +146,8 @@ impl State {
 
     fn counts(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<(FolderKey, u64)>> {
         let mut query = self.conn.prepare_cached(query)?;
-        let rows = query.query_map(params, |row| Ok((FolderKey(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?;
+        let rows =
+            query.query_map(params, |row| Ok((FolderKey(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
