@@ -29,7 +29,7 @@ pub fn run(context: &Context, args: Import) -> Outcome {
     // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
     // must not take the lock from it, nor keep it while the network is slow.
     let mut stdin = if bundles.iter().any(|bundle| source::is_standard(bundle)) {
-        Some(Replica::take_in(&context.home()?, "standard input", &mut source::stdin())?)
+        Some(Replica::take_in(&context.home()?, &*context.world().meter, "standard input", &mut source::stdin())?)
     } else {
         None
     };

@@ -1,10 +1,11 @@
 //! A peer that is reached by the program that the configuration names: an export, a call, an import of the answer. And the
 //! other end of such a call: for whom the answer is.
 
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 
 use super::{ExportOptions, Exported, Home, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, Result};
+use crate::meter::{Gauge, Meter};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
 use crate::read::read_some;
 use crate::text::printable;
@@ -24,7 +25,7 @@ impl Read for Arrived {
     }
 }
 
-impl io::BufRead for Arrived {
+impl BufRead for Arrived {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.0.fill_buf()
     }
@@ -34,15 +35,49 @@ impl io::BufRead for Arrived {
     }
 }
 
+/// Keeps what comes, as it comes.
+struct Receiver {
+    file: tempfile::SpooledTempFile,
+    gauge: Box<dyn Gauge>,
+    /// Bytes that the gauge was not told of.
+    untold: usize,
+}
+
+impl Receiver {
+    fn new(home: &Home, meter: &dyn Meter) -> Self {
+        let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
+        Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
+    }
+
+    fn received(mut self) -> io::Result<Arrived> {
+        self.file.rewind()?;
+        Ok(Arrived(BufReader::with_capacity(BUFFER, self.file)))
+    }
+}
+
+impl Write for Receiver {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.untold += n;
+        self.gauge.advance(self.untold as u64 / 1024);
+        self.untold %= 1024;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Replica {
     /// Takes all that comes from `source` into a file without a name in the state directory, so that nobody who holds the lock
     /// waits for it. Only the state directory is looked at.
     ///
     /// # Errors
     /// No replica lives there; `source`, which is called `about`, can't be read; or there is no room.
-    pub fn take_in(home: &Home, about: &str, source: &mut dyn Read) -> Result<Arrived> {
+    pub fn take_in(home: &Home, meter: &dyn Meter, about: &str, source: &mut dyn Read) -> Result<Arrived> {
         home.check_lived_in()?;
-        let mut file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
+        let mut file = Receiver::new(home, meter);
         let mut buffer = vec![0; BUFFER];
         loop {
             let n = read_some(source, &mut buffer)
@@ -52,8 +87,7 @@ impl Replica {
             }
             file.write_all(&buffer[..n]).map_err(|error| keeping(home, about, &error))?;
         }
-        file.rewind().map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived(BufReader::with_capacity(BUFFER, file)))
+        file.received().map_err(|error| keeping(home, about, &error))
     }
 
     /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer. While
@@ -74,7 +108,7 @@ impl Replica {
         let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
         let (program, about) = (&config.call[0], format!("the answer of {}", printable(peer)));
         let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
-        let mut answer = tempfile::spooled_tempfile_in(IN_MEMORY, self.home.state_dir());
+        let mut answer = Receiver::new(&self.home, &*self.world.meter);
         let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
@@ -97,10 +131,10 @@ impl Replica {
                 )));
             }
         };
-        let length = answer.stream_position().map_err(|error| keeping(&self.home, &about, &error))?;
-        answer.rewind().map_err(|error| keeping(&self.home, &about, &error))?;
-        if length > 0 {
-            self.import_answer(&about, BufReader::with_capacity(BUFFER, answer), options, each)?;
+        let mut answer = answer.received().map_err(|error| keeping(&self.home, &about, &error))?;
+        let is_silent = answer.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?.is_empty();
+        if !is_silent {
+            self.import_answer(&about, answer, options, each)?;
         }
         if status.success() {
             return Ok(());
