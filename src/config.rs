@@ -79,7 +79,7 @@ fn default_peer_timeout() -> String {
 pub struct Limits {
     /// More than half of a folder may not leave it if it holds more entries than this.
     pub folder: u64,
-    /// More than a quarter of all entries may not leave their folders if they are more than this.
+    /// More than a quarter of all entries may not be removed if they are more than this.
     pub all: u64,
     /// More than half of the folders may not be removed if they are more than this.
     pub folders: u64,

@@ -32,6 +32,7 @@ mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
 mod mbsync_renames_are_no_new_mail;
 mod mutt_and_notmuch_find_what_was_imported;
+mod nobody_else_reads_or_writes_what_is_kept;
 mod nobody_waits_for_a_slow_peer;
 mod odd_files_do_no_harm;
 mod peers_run_what_they_are_asked;

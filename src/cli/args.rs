@@ -112,6 +112,10 @@ pub struct Invite {
     /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
     #[arg(long)]
     pub key: Option<String>,
+    /// Accept the new machine's answer for this many days
+    #[arg(long, value_name = "DAYS", default_value_t = 14, conflicts_with = "key",
+        value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub expires: u32,
     /// Leave the messages out: the new machine has them from elsewhere
     #[arg(long)]
     pub no_contents: bool,

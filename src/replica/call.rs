@@ -77,6 +77,7 @@ impl Replica {
     /// No replica lives there; `source`, which is called `about`, can't be read; or there is no room.
     pub fn take_in(home: &Home, meter: &dyn Meter, about: &str, source: &mut dyn Read) -> Result<Arrived> {
         home.check_lived_in()?;
+        home.check_private()?;
         let mut file = Receiver::new(home, meter);
         let mut buffer = vec![0; BUFFER];
         loop {

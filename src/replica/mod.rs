@@ -15,6 +15,7 @@ mod jobs;
 mod join;
 mod materialise;
 mod peers;
+mod private;
 mod purge;
 mod safety;
 mod scan;
@@ -99,6 +100,7 @@ impl Replica {
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
         home.check_lived_in()?;
+        home.check_private()?;
         let lock = match access {
             Access::Read => None,
             Access::Write(timeout) => Some(home.lock(timeout)?),
@@ -106,6 +108,7 @@ impl Replica {
         let config = Config::read(&home.config_file())?;
         let key = read_key(&home.key_file())?;
         let state = State::open(&home.database())?;
+        let mended = if lock.is_some() { home.mend_modes(&config.mail_root)? } else { Vec::new() };
         let layout = config.layout();
         Ok(Self {
             home: home.clone(),
@@ -114,7 +117,7 @@ impl Replica {
             key,
             state,
             world,
-            notes: std::cell::RefCell::default(),
+            notes: std::cell::RefCell::new(mended),
             lock: std::cell::RefCell::new(lock),
             tally: std::cell::RefCell::default(),
         })

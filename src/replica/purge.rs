@@ -52,7 +52,7 @@ impl Replica {
     /// What each replica with which bundles are exchanged has shown to know.
     fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
         let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
-        let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
+        let invited = self.open_invitations()?.into_iter().map(|invited| invited.shown);
         Ok(peers.chain(invited).collect())
     }
 

@@ -46,9 +46,9 @@ pub(super) struct Loss {
 /// What a command takes away.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Losses {
-    /// Entries, for each folder that loses any, by its name.
+    /// Entries that are removed or moved elsewhere, for each folder that loses any, by its name.
     pub by_folder: Vec<(String, Loss)>,
-    /// Entries of all folders together.
+    /// Entries of all folders together that are removed.
     pub all: Loss,
     /// Folders.
     pub folders: Loss,
@@ -120,7 +120,7 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     let what = if let Some((name, Loss { gone, held })) = large {
         format!("{gone} of the {held} messages in {name} {}", by.leave())
     } else if all.gone > limits.all && all.gone > all.held / 4 {
-        format!("{} of all {} messages {}", all.gone, all.held, by.leave())
+        format!("{} of all {} messages would be removed", all.gone, all.held)
     } else if folders.held > limits.folders && more_than_half(folders) {
         format!("{} of the {} folders would be removed", folders.gone, folders.held)
     } else {

@@ -14,6 +14,14 @@ pub(super) struct Tally {
     added: Amount,
 }
 
+/// How an entry leaves its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    Removed,
+    /// It is in another folder.
+    Moved,
+}
+
 /// What was there. It is kept apart from what the bundles bring, so that these can't inflate it.
 #[derive(Debug)]
 struct Before {
@@ -34,10 +42,10 @@ impl Tally {
         Ok(())
     }
 
-    /// An entry whose file is in this folder is removed or moved elsewhere.
-    pub fn depart(&self, tx: &Transaction<'_>, key: EntryKey, from: FolderKey) -> Result<()> {
+    /// An entry whose file is in this folder leaves it.
+    pub fn depart(&self, tx: &Transaction<'_>, key: EntryKey, from: FolderKey, how: Departure) -> Result<()> {
         let counts = self.before.as_ref().is_some_and(|before| key <= before.last);
-        if counts { tx.add_departed(key, from) } else { Ok(()) }
+        if counts { tx.add_departed(key, from, how == Departure::Removed) } else { Ok(()) }
     }
 
     /// Looks at all that the command's bundles take away.
@@ -47,10 +55,9 @@ impl Tally {
     pub fn guard_departures(&self, state: &State, allowed: MassDelete, limits: &Limits) -> Result<()> {
         let Some(before) = &self.before else { return Ok(()) };
         let mut losses = Losses::default();
-        losses.all.held = before.files.values().sum();
+        losses.all = Loss { gone: state.count_removed()?, held: before.files.values().sum() };
         for (folder, gone) in state.count_departed()? {
             let name = state.folder_row(folder)?.name.to_string();
-            losses.all.gone += gone;
             losses.by_folder.push((name, Loss { gone, held: before.files.get(&folder).copied().unwrap_or(0) }));
         }
         let now = folders(state);

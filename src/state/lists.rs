@@ -139,6 +139,12 @@ impl State {
         )
     }
 
+    /// How many of the entries that have left their folders were removed.
+    pub fn count_removed(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM temp.departed WHERE removed")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// How many entries have left each folder.
     pub fn count_departed(&self) -> Result<Vec<(FolderKey, u64)>> {
         self.counts("SELECT folder, COUNT(*) FROM temp.departed GROUP BY folder", [])
@@ -157,16 +163,21 @@ impl Transaction<'_> {
     /// Begins the list, unless there is one.
     pub fn begin_departed(&self) -> Result<()> {
         self.conn.execute_batch(
-            "CREATE TEMP TABLE IF NOT EXISTS departed (entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL)",
+            "CREATE TEMP TABLE IF NOT EXISTS departed (
+                 entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL, removed INTEGER NOT NULL)",
         )?;
         Ok(())
     }
 
-    /// Adds an entry that leaves this folder. One that has left another before counts once, for that one.
-    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey) -> Result<()> {
+    /// Adds an entry that leaves this folder, for another one or since it was removed. One that has left another before counts
+    /// once, for that one.
+    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, removed: bool) -> Result<()> {
         self.conn
-            .prepare_cached("INSERT OR IGNORE INTO temp.departed (entry, folder) VALUES (?, ?)")?
-            .execute((entry.0, folder.0))?;
+            .prepare_cached(
+                "INSERT INTO temp.departed (entry, folder, removed) VALUES (?, ?, ?)
+                 ON CONFLICT (entry) DO UPDATE SET removed = MAX(removed, excluded.removed)",
+            )?
+            .execute((entry.0, folder.0, removed))?;
         Ok(())
     }
 }

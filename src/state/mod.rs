@@ -23,6 +23,7 @@ mod trash;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use history::Event;
-pub use invitations::Invited;
+pub use invitations::{Invited, Spent};
 pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;
 pub use meta::{Identity, RootBefore};
@@ -74,6 +75,11 @@ impl State {
     /// Makes a new state database, which must not exist; `joining` if that is the beginning of a join. It is closed again: all
     /// of it is in that one file.
     pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+        // SQLite gives the files beside it the mode of this one.
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600))).map_err(|error| {
+            Error::io("making the state database", path, error).advise("see that you may write there")
+        })?;
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
         configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
@@ -102,7 +108,7 @@ impl State {
             );
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
-        if version == 1 {
+        if (1..schema::VERSION).contains(&version) {
             schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
         } else if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());

@@ -3,13 +3,14 @@
 use rusqlite::Connection;
 
 /// The version that this program writes and the only one that it reads without migrating.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
 /// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
 /// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
 /// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it. Who has used a token is
+/// a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;
@@ -57,7 +58,7 @@ CREATE TABLE peer (
 ) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
-    sent_number INTEGER NOT NULL
+    sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
@@ -105,8 +106,15 @@ pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
         // Another process may have been faster.
         let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if now == from {
-            conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
-            conn.execute_batch(JOBS)?;
+            if from < 2 {
+                conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
+                conn.execute_batch(JOBS)?;
+            }
+            // They were good for ever: now they are for 14 days.
+            conn.execute_batch(
+                "ALTER TABLE invitation ADD COLUMN expires INTEGER NOT NULL DEFAULT 0;
+                 UPDATE invitation SET expires = made + 14 * 86400000",
+            )?;
             conn.pragma_update(None, "user_version", VERSION)?;
         }
         conn.execute_batch("COMMIT")
@@ -125,7 +133,8 @@ mod tests {
     #[test]
     fn a_database_of_the_first_version_becomes_one_of_this_version() {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(&TABLES.replace(", distant INTEGER NOT NULL DEFAULT 0", "")).unwrap();
+        let added = [", distant INTEGER NOT NULL DEFAULT 0", ", expires INTEGER NOT NULL DEFAULT 0"];
+        conn.execute_batch(&added.iter().fold(TABLES.to_owned(), |tables, column| tables.replace(column, ""))).unwrap();
         conn.pragma_update(None, "user_version", 1).unwrap();
         conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
         migrate(&conn, 1).unwrap();

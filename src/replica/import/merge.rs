@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
+use crate::replica::tally::Departure;
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, Peer, Pending};
 
@@ -212,12 +213,12 @@ impl<'i> Merge<'i> {
             }
             (true, false) => {
                 self.changes.removed += 1;
-                self.count_departure(&row)?;
+                self.count_departure(&row, Departure::Removed)?;
             }
             (true, true) => {
                 if row.entry.location.1 != entry.location.1 {
                     self.changes.moved += 1;
-                    self.count_departure(&row)?;
+                    self.count_departure(&row, Departure::Moved)?;
                 }
                 self.changes.flagged += u64::from(row.entry.flags_on().ne(entry.flags_on()));
             }
@@ -227,8 +228,8 @@ impl<'i> Merge<'i> {
         self.replica.decide_move(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.name.clone()))
     }
 
-    fn count_departure(&self, row: &EntryRow) -> Result<()> {
-        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder))
+    fn count_departure(&self, row: &EntryRow, how: Departure) -> Result<()> {
+        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder, how))
     }
 
     fn count_arrival(&mut self, entry: &Entry) {
@@ -294,7 +295,7 @@ impl<'i> Merge<'i> {
                 }
                 Decision::Drop => {
                     self.changes.removed += 1;
-                    self.count_departure(&row)?;
+                    self.count_departure(&row, Departure::Removed)?;
                     if let Some(at) = &row.at {
                         self.tx.add_discard(&row.id, &row.entry, at, &By::Peer(self.from.name.clone()))?;
                     }
