@@ -206,6 +206,10 @@ impl Config {
              # How many days jobs (see `mailsync uux`) are kept after they are finished, until `mailsync purge` forgets them.\n\
              jobs_days = {}\n\
              \n\
+             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
+             # [guard]\n\
+             # folder = 100                 # more than half of a folder that holds more messages than this\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\

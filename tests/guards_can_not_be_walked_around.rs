@@ -12,6 +12,9 @@ use crate::support::machine::{Machine, complains, counts, pair, pass};
 use crate::support::party::{self, Party};
 use crate::support::{scratch, text};
 
+/// Puts something into a mailbox.
+type Bring<'b> = &'b dyn Fn(&Machine);
+
 /// Two machines, and so many messages in a folder that both have.
 fn with_mail(dir: &Path, folder: &str, messages: u64) -> (Machine, Machine) {
     let (desktop, laptop) = pair(dir);
@@ -182,7 +185,7 @@ fn much_that_is_new_is_taken_only_if_it_is_meant() {
     let few = "[guard]\nadd_messages = 10\nadd_bytes = 100_000\nadd_folders = 3\nadd_tombstones = 5";
     let large = "x".repeat(50_000);
     // What is here before, what comes, and what is said about that.
-    let table: [(u64, &dyn Fn(&Machine), Option<&str>); 6] = [
+    let table: [(u64, Bring<'_>, Option<&str>); 6] = [
         (5, &|desktop| fill(desktop, "New", 10), None),
         (5, &|desktop| fill(desktop, "New", 11), Some("11 messages would be added to 5")),
         (11, &|desktop| fill(desktop, "New", 11), None),

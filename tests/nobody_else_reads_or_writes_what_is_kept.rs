@@ -69,7 +69,9 @@ fn what_others_could_read_is_closed_to_them_and_that_is_told() {
     let names = ["config.toml", "key", "state.db", "lock"];
     set_mode(&laptop.home, 0o755);
     set_mode(&laptop.home.join("trash"), 0o755);
-    names.iter().for_each(|name| set_mode(&laptop.home.join(name), 0o644));
+    for name in names {
+        set_mode(&laptop.home.join(name), 0o644);
+    }
     // Who only reads leaves it as it is.
     laptop.ok(&["status"]);
     assert_eq!(open_to_others(&laptop).len(), 6);

@@ -54,8 +54,8 @@ impl Tally {
     /// It is so much that it is to be allowed first.
     pub fn guard_departures(&self, state: &State, allowed: MassDelete, limits: &Limits) -> Result<()> {
         let Some(before) = &self.before else { return Ok(()) };
-        let mut losses = Losses::default();
-        losses.all = Loss { gone: state.count_removed()?, held: before.files.values().sum() };
+        let all = Loss { gone: state.count_removed()?, held: before.files.values().sum() };
+        let mut losses = Losses { all, ..Losses::default() };
         for (folder, gone) in state.count_departed()? {
             let name = state.folder_row(folder)?.name.to_string();
             losses.by_folder.push((name, Loss { gone, held: before.files.get(&folder).copied().unwrap_or(0) }));
