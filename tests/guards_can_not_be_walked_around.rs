@@ -101,6 +101,23 @@ fn what_is_moved_out_of_a_folder_counts_for_it() {
 }
 
 #[test]
+fn a_folder_that_was_renamed_has_lost_nothing_until_its_mail_is_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    fs::rename(desktop.dir("Lists"), desktop.dir("Letters")).unwrap();
+    let renamed = next_bundle(&desktop);
+    fs::remove_dir_all(desktop.dir("Letters")).unwrap();
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let removed = next_bundle(&desktop);
+    // In one command it is the old folder that has lost them, in two the new one.
+    let ran = laptop.run_with(&["import", "--dry-run"], &[renamed.clone(), removed.clone()].concat());
+    assert!(ran.code == 6 && ran.stderr.contains("120 of the 120 messages in Lists"), "{ran:?}");
+    assert_eq!(laptop.run_with(&["import"], &renamed).code, 0);
+    is_taken_only_if_meant(&laptop, &removed, "--allow-mass-delete", &["120 of the 120 messages in Letters"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
 fn the_bundles_of_one_command_are_counted_together() {
     let dir = scratch();
     let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
@@ -243,14 +260,14 @@ fn several_bundles_that_each_add_little_are_counted_together() {
 }
 
 #[test]
-fn a_first_full_bundle_may_bring_all_mail_of_its_sender() {
+fn the_first_bundle_of_a_peer_may_bring_all_its_mail() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     laptop.configure("[guard]\nadd_messages = 10");
     fill(&desktop, "Lists", 50);
     pass(&desktop, &laptop);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
-    // A full one that comes later is as good as any other.
+    // One that comes later may not, even if it is a full one.
     fill(&desktop, "More", 60);
     let bundle = desktop.ok(&["export", "--full"]).stdout;
     is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-add", &["60 messages would be added to 50"]);

@@ -113,7 +113,7 @@ impl Replica {
         let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
-                if all_was_read {
+                if all_was_read && status.success() {
                     self.record_handed_over(&packed)?;
                 }
                 status

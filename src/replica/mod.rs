@@ -144,9 +144,11 @@ impl Replica {
         if held {
             self.lock.replace(Some(self.home.lock(PATIENCE)?));
             self.roll_on()?;
-            let tx = self.begin()?;
-            self.tally.borrow_mut().recount(&tx)?;
-            tx.commit()?;
+            if self.tally.borrow().has_begun() {
+                let tx = self.begin()?;
+                self.tally.borrow_mut().recount(&tx)?;
+                tx.commit()?;
+            }
         }
         Ok(done)
     }

@@ -5,21 +5,13 @@ use std::collections::BTreeMap;
 use super::safety::{Amount, By, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses};
 use crate::config::Limits;
 use crate::error::Result;
-use crate::state::{EntryKey, FolderKey, State, Transaction};
+use crate::state::{Departed, EntryKey, FolderKey, State, Transaction};
 
 /// What was there before the first bundle of the command, and what its bundles have added since.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     before: Option<Before>,
     added: Amount,
-}
-
-/// How an entry leaves its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Departure {
-    Removed,
-    /// It is in another folder.
-    Moved,
 }
 
 /// What was there. It is kept apart from what the bundles bring, so that these can't inflate it.
@@ -42,10 +34,15 @@ impl Tally {
         Ok(())
     }
 
-    /// An entry whose file is in this folder leaves it.
-    pub fn depart(&self, tx: &Transaction<'_>, key: EntryKey, from: FolderKey, how: Departure) -> Result<()> {
+    /// Whether anything was counted.
+    pub fn has_begun(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// An entry whose file is in this folder leaves it for another one, or for none since it is removed.
+    pub fn depart(&self, tx: &Transaction<'_>, key: EntryKey, from: FolderKey, to: Option<FolderKey>) -> Result<()> {
         let counts = self.before.as_ref().is_some_and(|before| key <= before.last);
-        if counts { tx.add_departed(key, from, how == Departure::Removed) } else { Ok(()) }
+        if counts { tx.add_departed(key, from, to) } else { Ok(()) }
     }
 
     /// Looks at all that the command's bundles take away.
@@ -54,13 +51,17 @@ impl Tally {
     /// It is so much that it is to be allowed first.
     pub fn guard_departures(&self, state: &State, allowed: MassDelete, limits: &Limits) -> Result<()> {
         let Some(before) = &self.before else { return Ok(()) };
-        let all = Loss { gone: state.count_removed()?, held: before.files.values().sum() };
-        let mut losses = Losses { all, ..Losses::default() };
-        for (folder, gone) in state.count_departed()? {
-            let name = state.folder_row(folder)?.name.to_string();
-            losses.by_folder.push((name, Loss { gone, held: before.files.get(&folder).copied().unwrap_or(0) }));
-        }
         let now = folders(state);
+        let mut losses = Losses::default();
+        for departed in state.departed()? {
+            losses.all.gone += departed.removed;
+            if !is_renamed(&departed, now.binary_search(&departed.folder).is_ok()) {
+                let name = state.folder_row(departed.folder)?.name.to_string();
+                let held = before.files.get(&departed.folder).copied().unwrap_or(0);
+                losses.by_folder.push((name, Loss { gone: departed.entries, held }));
+            }
+        }
+        losses.all.held = before.files.values().sum();
         losses.folders.held = before.folders.len() as u64;
         losses.folders.gone = before.folders.iter().filter(|folder| now.binary_search(folder).is_err()).count() as u64;
         guard_losses(allowed, limits, By::Import, &losses)
@@ -101,6 +102,12 @@ impl Tally {
         before.folders.retain(|folder| now.binary_search(folder).is_ok());
         Ok(())
     }
+}
+
+/// Whether a folder has lost its mail only by being called otherwise: all of it is together in one other folder, over which the
+/// guard stands from then on, and it is gone itself.
+fn is_renamed(departed: &Departed, exists: bool) -> bool {
+    departed.removed == 0 && departed.targets == 1 && !exists
 }
 
 /// The folders that exist, sorted.

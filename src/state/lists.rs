@@ -20,6 +20,19 @@ pub struct Outgoing {
     pub at: Option<Place>,
 }
 
+/// What has left a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The folder.
+    pub folder: FolderKey,
+    /// How many entries have left it.
+    pub entries: u64,
+    /// How many of them were removed.
+    pub removed: u64,
+    /// In how many folders the others are.
+    pub targets: u64,
+}
+
 impl State {
     /// Begins the list of files that a scan has found and not recognised by name.
     pub fn clear_found(&self) -> Result<()> {
@@ -139,15 +152,17 @@ impl State {
         )
     }
 
-    /// How many of the entries that have left their folders were removed.
-    pub fn count_removed(&self) -> Result<u64> {
-        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM temp.departed WHERE removed")?;
-        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
-    }
-
-    /// How many entries have left each folder.
-    pub fn count_departed(&self) -> Result<Vec<(FolderKey, u64)>> {
-        self.counts("SELECT folder, COUNT(*) FROM temp.departed GROUP BY folder", [])
+    /// What has left each folder.
+    pub fn departed(&self) -> Result<Vec<Departed>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target) FROM temp.departed
+             WHERE target IS NULL OR target <> folder GROUP BY folder",
+        )?;
+        let rows = query.query_map([], |row| {
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(Departed { folder: FolderKey(row.get(0)?), entries: count(1)?, removed: count(2)?, targets: count(3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn counts(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<(FolderKey, u64)>> {
@@ -164,20 +179,20 @@ impl Transaction<'_> {
     pub fn begin_departed(&self) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS departed (
-                 entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL, removed INTEGER NOT NULL)",
+                 entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL, target INTEGER)",
         )?;
         Ok(())
     }
 
-    /// Adds an entry that leaves this folder, for another one or since it was removed. One that has left another before counts
-    /// once, for that one.
-    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, removed: bool) -> Result<()> {
+    /// Adds an entry that leaves this folder for another one, or for none since it was removed. One that has left another before
+    /// counts once, for that one.
+    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO temp.departed (entry, folder, removed) VALUES (?, ?, ?)
-                 ON CONFLICT (entry) DO UPDATE SET removed = MAX(removed, excluded.removed)",
+                "INSERT INTO temp.departed (entry, folder, target) VALUES (?, ?, ?)
+                 ON CONFLICT (entry) DO UPDATE SET target = excluded.target",
             )?
-            .execute((entry.0, folder.0, removed))?;
+            .execute((entry.0, folder.0, target.map(|target| target.0)))?;
         Ok(())
     }
 }

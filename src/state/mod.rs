@@ -34,7 +34,7 @@ pub use folder_rows::{FolderKey, FolderRow};
 pub use history::Event;
 pub use invitations::{Invited, Spent};
 pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
-pub use lists::Outgoing;
+pub use lists::{Departed, Outgoing};
 pub use meta::{Identity, RootBefore};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;

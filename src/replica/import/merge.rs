@@ -10,9 +10,8 @@ use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
-use crate::replica::tally::Departure;
 use crate::replica::transaction::Transaction;
-use crate::state::{By, EntryKey, EntryRow, Peer, Pending};
+use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending};
 
 /// The records of one bundle on their way into the state. What is to be done on disk is written down there, too, as pending.
 pub(super) struct Merge<'i> {
@@ -29,7 +28,7 @@ pub(super) struct Merge<'i> {
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
     held: Held,
-    /// Whether this bundle may add as much as it likes: a new replica begins with it, or a new peer tells all it has.
+    /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new peer.
     is_first: bool,
     added: Amount,
     changes: Changes,
@@ -81,7 +80,7 @@ impl<'i> Merge<'i> {
         if !landing.is_a_join() {
             replica.tally.borrow_mut().begin(tx)?;
         }
-        let is_first = landing.is_a_join() || (manifest.kind == Kind::Full && from.standing.newest.is_none());
+        let is_first = landing.is_a_join() || from.standing.newest.is_none();
         Ok(Self {
             replica,
             tx,
@@ -213,12 +212,13 @@ impl<'i> Merge<'i> {
             }
             (true, false) => {
                 self.changes.removed += 1;
-                self.count_departure(&row, Departure::Removed)?;
+                self.count_departure(&row, None)?;
             }
             (true, true) => {
                 if row.entry.location.1 != entry.location.1 {
                     self.changes.moved += 1;
-                    self.count_departure(&row, Departure::Moved)?;
+                    let to = self.tx.folder(&entry.location.1)?;
+                    self.count_departure(&row, Some(to))?;
                 }
                 self.changes.flagged += u64::from(row.entry.flags_on().ne(entry.flags_on()));
             }
@@ -228,8 +228,8 @@ impl<'i> Merge<'i> {
         self.replica.decide_move(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.name.clone()))
     }
 
-    fn count_departure(&self, row: &EntryRow, how: Departure) -> Result<()> {
-        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder, how))
+    fn count_departure(&self, row: &EntryRow, to: Option<FolderKey>) -> Result<()> {
+        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder, to))
     }
 
     fn count_arrival(&mut self, entry: &Entry) {
@@ -295,7 +295,7 @@ impl<'i> Merge<'i> {
                 }
                 Decision::Drop => {
                     self.changes.removed += 1;
-                    self.count_departure(&row, Departure::Removed)?;
+                    self.count_departure(&row, None)?;
                     if let Some(at) = &row.at {
                         self.tx.add_discard(&row.id, &row.entry, at, &By::Peer(self.from.name.clone()))?;
                     }
