@@ -67,8 +67,8 @@ impl PeerConfig {
     }
 }
 
-/// A peer is silent while it looks for its own changes, or takes in what it got: that can take minutes. A connection that has
-/// died is silent for ever.
+/// A peer is silent while it looks for its own changes, or takes in what it got: that can take minutes. A connection
+/// that has died is silent for ever.
 fn default_peer_timeout() -> String {
     String::from("10m")
 }
@@ -89,15 +89,15 @@ pub struct Limits {
     pub add_bytes: u64,
     /// More folders than this may not be added, if they are also more than there were.
     pub add_folders: u64,
-    /// More removed messages that were never here than this may not be added, if they are also more than the messages that
-    /// were here. Each of them takes room in the state until a purge.
+    /// More removed messages that were never here than this may not be added, if they are also more than the messages
+    /// that were here. Each of them takes room in the state until a purge.
     pub add_tombstones: u64,
 }
 
 impl Default for Limits {
-    /// A person who tidies up a small folder is not disturbed. What comes new is a matter of proportion, too: it is what
-    /// machines exchange in some weeks, or it is less than was there before. Only a mailbox that more than doubles by more than
-    /// that is asked about.
+    /// A person who tidies up a small folder is not disturbed. What comes new is a matter of proportion, too: it is
+    /// what machines exchange in some weeks, or it is less than was there before. Only a mailbox that more than doubles
+    /// by more than that is asked about.
     fn default() -> Self {
         Self {
             folder: 100,

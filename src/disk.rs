@@ -73,7 +73,8 @@ pub trait Disk: Send + Sync {
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
-    /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't tell.
+    /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
+    /// tell.
     fn free_space(&self, dir: &Path) -> io::Result<Option<u64>>;
 }
 

@@ -1,4 +1,5 @@
-//! Texts for people: what came from elsewhere is made fit for a terminal, what is counted gets its plural, and bytes their unit.
+//! Texts for people: what came from elsewhere is made fit for a terminal, what is counted gets its plural, and bytes
+//! their unit.
 
 /// A text from elsewhere, without what could move a terminal's cursor or break a line.
 pub fn printable(text: &str) -> String {

@@ -1,5 +1,5 @@
-//! What a command takes out of folders and what it adds is counted over the whole command, against what was there before it:
-//! nothing that comes with a bundle makes a loss look small.
+//! What a command takes out of folders and what it adds is counted over the whole command, against what was there
+//! before it: nothing that comes with a bundle makes a loss look small.
 
 use std::fs;
 use std::path::Path;

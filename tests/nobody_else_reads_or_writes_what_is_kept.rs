@@ -1,5 +1,5 @@
-//! What a replica keeps is for its user only: others can't read it, whatever the umask was; what others can write isn't trusted;
-//! and a bundle goes nowhere that somebody else has prepared.
+//! What a replica keeps is for its user only: others can't read it, whatever the umask was; what others can write isn't
+//! trusted; and a bundle goes nowhere that somebody else has prepared.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};

@@ -1,5 +1,6 @@
-//! The lock is held while a replica is worked on, and not while somebody is waited for: not for a bundle that is still coming, an
-//! answer, or whoever takes one. A peer that is silent is not waited for without end, and what was started ends with mailsync.
+//! The lock is held while a replica is worked on, and not while somebody is waited for: not for a bundle that is still
+//! coming, an answer, or whoever takes one. A peer that is silent is not waited for without end, and what was started
+//! ends with mailsync.
 
 use std::fs;
 use std::io::{Read, Write};

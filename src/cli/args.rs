@@ -160,7 +160,8 @@ pub struct Update {
 /// What bundles may do without being asked about.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Allowed {
-    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed or moved elsewhere
+    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed or moved
+    /// elsewhere
     #[arg(long)]
     pub allow_mass_delete: bool,
     /// Take in more than there was before, and more than a mailbox gets in some weeks

@@ -26,8 +26,8 @@ pub fn run(context: &Context, args: Import) -> Outcome {
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
-    // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
-    // must not take the lock from it, nor keep it while the network is slow.
+    // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
+    // and must not take the lock from it, nor keep it while the network is slow.
     let mut stdin = if bundles.iter().any(|bundle| source::is_standard(bundle)) {
         Some(Replica::take_in(&context.home()?, &*context.world().meter, "standard input", &mut source::stdin())?)
     } else {

@@ -1,4 +1,5 @@
-//! Talking with a program: it reads what is said to it, and what it answers is kept, for as long as one of the two goes on.
+//! Talking with a program: it reads what is said to it, and what it answers is kept, for as long as one of the two goes
+//! on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -36,8 +37,8 @@ pub struct Conversation<'c> {
 /// How a conversation has ended.
 #[derive(Debug)]
 pub enum Heard {
-    /// The program has answered all that it wanted, and has ended with this status. It has read all that was said to it, or
-    /// not.
+    /// The program has answered all that it wanted, and has ended with this status. It has read all that was said to
+    /// it, or not.
     Ended(ExitStatus, bool),
     /// For too long nothing went to and fro; the program was ended.
     Silent,
@@ -53,8 +54,8 @@ pub fn converse(conversation: &Conversation<'_>, say: &mut File, answer: &mut dy
     let (program, args) = conversation.call.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    // A program that asks for a password needs the terminal, which has one group in front. Without a terminal, a group of
-    // its own takes all that the program starts.
+    // A program that asks for a password needs the terminal, which has one group in front. Without a terminal, a group
+    // of its own takes all that the program starts.
     let has_terminal = File::open("/dev/tty").is_ok();
     if !has_terminal {
         command.process_group(0);

@@ -14,8 +14,8 @@ pub fn was_told_to_stop() -> bool {
     STOP.get().and_then(Option::as_ref).is_some_and(Stop::was_told)
 }
 
-/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all other
-/// times the signals do what they always do.
+/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all
+/// other times the signals do what they always do.
 #[derive(Debug)]
 pub(super) struct Stop {
     told: Arc<AtomicBool>,
@@ -28,7 +28,8 @@ impl Stop {
         let stop = STOP.get_or_init(|| {
             let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
             for signal in [SIGINT, SIGTERM, SIGHUP] {
-                // In this order: told by the second, it does what the signal always does only if it was nothing to the first.
+                // In this order: told by the second, it does what the signal always does only if it was nothing to the
+                // first.
                 flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
                 flag::register(signal, Arc::clone(&stop.told)).ok()?;
             }

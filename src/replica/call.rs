@@ -70,8 +70,8 @@ impl Write for Receiver {
 }
 
 impl Replica {
-    /// Takes all that comes from `source` into a file without a name in the state directory, so that nobody who holds the lock
-    /// waits for it. Only the state directory is looked at.
+    /// Takes all that comes from `source` into a file without a name in the state directory, so that nobody who holds
+    /// the lock waits for it. Only the state directory is looked at.
     ///
     /// # Errors
     /// No replica lives there; `source`, which is called `about`, can't be read; or there is no room.
@@ -95,8 +95,9 @@ impl Replica {
     /// the peer works, other commands can work on the replica.
     ///
     /// # Errors
-    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run, is silent for too
-    /// long or ends with a failure, or this machine fails. What is wrong with a bundle of the answer is told by its outcome.
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run, is silent
+    /// for too long or ends with a failure, or this machine fails. What is wrong with a bundle of the answer is told by
+    /// its outcome.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let Some(config) = self.config.peer.get(peer) else {
             return Err(Error::usage("the configuration doesn't tell how to reach it")
@@ -144,8 +145,8 @@ impl Replica {
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
     }
 
-    /// Writes the answer to bundles that were imported, for whoever sent the last one that was accepted. While it is taken, other commands
-    /// can work on the replica. Returns what it holds, if there is one.
+    /// Writes the answer to bundles that were imported, for whoever sent the last one that was accepted. While it is
+    /// taken, other commands can work on the replica. Returns what it holds, if there is one.
     ///
     /// # Errors
     /// Those of an export.

@@ -126,8 +126,8 @@ impl Home {
         Ok(())
     }
 
-    /// What is here must be this user's, and nobody else may write it: the configuration says which commands are run, and who
-    /// has the key can sign in this replica's name.
+    /// What is here must be this user's, and nobody else may write it: the configuration says which commands are run,
+    /// and who has the key can sign in this replica's name.
     ///
     /// # Errors
     /// Somebody else may write it.
@@ -198,8 +198,8 @@ impl Home {
     }
 }
 
-/// Whether a directory is the replica's alone: not one in which others look for mail, nor somebody's home, which may hold
-/// anything.
+/// Whether a directory is the replica's alone: not one in which others look for mail, nor somebody's home, which may
+/// hold anything.
 fn is_for_it_alone(dir: &Path, mail_root: &Path) -> bool {
     let is_home = directories::BaseDirs::new().is_some_and(|dirs| dirs.home_dir() == dir);
     !mail_root.starts_with(dir) && !is_home

@@ -153,8 +153,8 @@ impl Replica {
         Ok(done)
     }
 
-    /// Does this to see what comes of it: what it changes in the state is seen by it alone, and is undone at the end. Several
-    /// dry runs in one rehearsal each see what the earlier ones would have done.
+    /// Does this to see what comes of it: what it changes in the state is seen by it alone, and is undone at the end.
+    /// Several dry runs in one rehearsal each see what the earlier ones would have done.
     pub fn rehearse<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let _undone_at_the_end = self.state.rehearse()?;
         act()

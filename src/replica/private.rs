@@ -1,5 +1,5 @@
-//! Who else may read and write what a replica keeps: nobody. What others may read is closed to them; what others may write is not
-//! trusted any more, as ssh does not trust such a key.
+//! Who else may read and write what a replica keeps: nobody. What others may read is closed to them; what others may
+//! write is not trusted any more, as ssh does not trust such a key.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -26,8 +26,8 @@ enum Open {
     ToOthers(u32),
 }
 
-/// Whether somebody else than `user` may write what belongs to `owner` and has this mode. What is root's is as good as one's
-/// own; and root, who can be kept from nothing, may work on what is somebody else's.
+/// Whether somebody else than `user` may write what belongs to `owner` and has this mode. What is root's is as good as
+/// one's own; and root, who can be kept from nothing, may work on what is somebody else's.
 fn open_to(user: u32, owner: u32, mode: u32) -> Option<Open> {
     if mode & OTHERS_WRITE != 0 {
         Some(Open::ToOthers(mode & 0o7777))

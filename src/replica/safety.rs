@@ -1,5 +1,6 @@
-//! Protection from mistakes: the dry run, and the guards over what removes or adds much. The guards are pure: whoever counts
-//! gives them what there was before the command began, so that nothing that comes with it can make a loss look small.
+//! Protection from mistakes: the dry run, and the guards over what removes or adds much. The guards are pure: whoever
+//! counts gives them what there was before the command began, so that nothing that comes with it can make a loss look
+//! small.
 
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -108,8 +109,8 @@ impl By {
     }
 }
 
-/// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or most
-/// folders.
+/// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or
+/// most folders.
 pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses: &Losses) -> Result<()> {
     if allowed == MassDelete::Allow {
         return Ok(());
@@ -150,8 +151,8 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount,
     Err(Error::refused(format!("importing: {what}")).advise(By::Import.allow("--allow-mass-add")))
 }
 
-/// What is to be written must find room: a disk that fills up in the middle leaves none for anybody else. `free` is what the
-/// file system tells, if it does.
+/// What is to be written must find room: a disk that fills up in the middle leaves none for anybody else. `free` is
+/// what the file system tells, if it does.
 ///
 /// # Errors
 /// There is too little; both figures are told.

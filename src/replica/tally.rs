@@ -92,8 +92,8 @@ impl Tally {
         self.added = self.added + bundle;
     }
 
-    /// Others have worked on the replica meanwhile: what they have taken away, with guards of their own, isn't there for this
-    /// command to take away.
+    /// Others have worked on the replica meanwhile: what they have taken away, with guards of their own, isn't there
+    /// for this command to take away.
     pub fn recount(&mut self, tx: &Transaction<'_>) -> Result<()> {
         let Some(before) = &mut self.before else { return Ok(()) };
         tx.begin_departed()?;
@@ -104,8 +104,8 @@ impl Tally {
     }
 }
 
-/// Whether a folder has lost its mail only by being called otherwise: all of it is together in one other folder, over which the
-/// guard stands from then on, and it is gone itself.
+/// Whether a folder has lost its mail only by being called otherwise: all of it is together in one other folder, over
+/// which the guard stands from then on, and it is gone itself.
 fn is_renamed(departed: &Departed, exists: bool) -> bool {
     departed.removed == 0 && departed.targets == 1 && !exists
 }

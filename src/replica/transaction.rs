@@ -41,8 +41,8 @@ impl Transaction<'_> {
         self.remove_attachment(job, digest)
     }
 
-    /// Makes the changes durable, then does what follows from them. In a rehearsal they only last until its end, and nothing
-    /// follows.
+    /// Makes the changes durable, then does what follows from them. In a rehearsal they only last until its end, and
+    /// nothing follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.

@@ -1,5 +1,5 @@
-//! The lists that a scan, an import and an export keep while they run: temporary tables, so that they cost no memory however
-//! long they get.
+//! The lists that a scan, an import and an export keep while they run: temporary tables, so that they cost no memory
+//! however long they get.
 
 use super::entries::{place, sub};
 use super::{EntryKey, FolderKey, Place, State, Transaction};
@@ -127,8 +127,8 @@ impl State {
 }
 
 impl State {
-    /// The number of the newest entry: those that come later have greater ones, but for one that takes the place of an entry
-    /// which was forgotten.
+    /// The number of the newest entry: those that come later have greater ones, but for one that takes the place of an
+    /// entry which was forgotten.
     pub fn last_entry(&self) -> Result<EntryKey> {
         let mut query = self.conn.prepare_cached("SELECT COALESCE(MAX(key), 0) FROM entry")?;
         Ok(EntryKey(query.query_row([], |row| row.get(0))?))
@@ -184,8 +184,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Adds an entry that leaves this folder for another one, or for none since it was removed. One that has left another before
-    /// counts once, for that one.
+    /// Adds an entry that leaves this folder for another one, or for none since it was removed. One that has left
+    /// another before counts once, for that one.
     pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>) -> Result<()> {
         self.conn
             .prepare_cached(

@@ -56,8 +56,8 @@ pub struct State {
     rehearsing: Cell<bool>,
 }
 
-/// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is committed
-/// is seen by the next one, and by nobody else.
+/// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is
+/// committed is seen by the next one, and by nobody else.
 #[derive(Debug)]
 #[must_use]
 pub struct Rehearsal<'s>(&'s State);

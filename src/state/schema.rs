@@ -6,11 +6,11 @@ use rusqlite::Connection;
 pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
-/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
-/// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
-/// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it. Who has used a token is
-/// a replica's id, or `withdrawn` or `expired`: then nobody has.
+/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see
+/// `pending`). A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to
+/// know it. `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found
+/// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL) STRICT;

@@ -157,8 +157,8 @@ fn is_a_bundle(path: &Path) -> bool {
     matches!(each_manifest(&file, |_| ControlFlow::Break(())), Ok(()) | Err(bundle::Error::NewerFormat { .. }))
 }
 
-/// In a directory where others may write, such as `/tmp`, somebody may have put a link there that leads to a file of this
-/// user's, or a pipe from which they read. A directory is not looked at: nothing in it is overwritten.
+/// In a directory where others may write, such as `/tmp`, somebody may have put a link there that leads to a file of
+/// this user's, or a pipe from which they read. A directory is not looked at: nothing in it is overwritten.
 fn check_nobody_elses(path: &Path) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => check_owner(path, &meta),

@@ -1,5 +1,5 @@
-//! Bundles that are written to a temporary file first, and then handed over: whoever takes them may be slow, and mail may be
-//! removed while a bundle is written.
+//! Bundles that are written to a temporary file first, and then handed over: whoever takes them may be slow, and mail
+//! may be removed while a bundle is written.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -38,8 +38,8 @@ impl Packed {
 }
 
 impl Replica {
-    /// Looks for local changes, and writes a bundle into a file without a name in the state directory. When a message that is
-    /// to be in it is removed meanwhile, all of that is done again.
+    /// Looks for local changes, and writes a bundle into a file without a name in the state directory. When a message
+    /// that is to be in it is removed meanwhile, all of that is done again.
     ///
     /// # Errors
     /// Those of a scan and of an export.

@@ -243,8 +243,8 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room. What it brings for entries of which an earlier one told is more than
-    /// the records say.
+    /// The contents that the bundle brings must find room. What it brings for entries of which an earlier one told is
+    /// more than the records say.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == Kind::Delta || matches!(landing, Landing::AfterScan(_));
         let told_before = if tells_more { self.state.missing_bytes()?.min(manifest.bytes) } else { 0 };

@@ -83,8 +83,8 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through, which adds
-    /// this much.
+    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through,
+    /// which adds this much.
     pub fn guard_sizes(&mut self, allowed: MassAdd, told: Amount) {
         self.guarded = (allowed, told);
     }

@@ -28,7 +28,8 @@ pub(super) struct Merge<'i> {
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
     held: Held,
-    /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new peer.
+    /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new
+    /// peer.
     is_first: bool,
     added: Amount,
     changes: Changes,
