@@ -129,7 +129,10 @@ pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) 
 #[derive(Clone, Debug)]
 pub struct Restamping {
     old: Incarnation,
+    last: Clock,
     anew: BTreeMap<Clock, Stamp>,
+    /// In the place of all stamps after `last` that the replica doesn't know to have issued.
+    rest: Stamp,
 }
 
 impl Restamping {
@@ -150,24 +153,45 @@ impl Restamping {
             top = Clock::next(now, top)?;
             anew.insert(clock, Stamp { clock: top, incarnation: new });
         }
-        Some(Self { old, anew })
+        let rest = Stamp { clock: Clock::next(now, top)?, incarnation: new };
+        Some(Self { old, last, anew, rest })
     }
 
-    /// The stamp that replaces this one. Most stamps stay as they are.
+    /// The stamp that replaces this one. Most stamps stay as they are. One that the replica issued in the past that it has
+    /// forgotten, and heard of again by way of others, is not among those that it knows to have issued.
     pub fn anew(&self, stamp: Stamp) -> Stamp {
-        let replaced = (stamp.incarnation == self.old).then(|| self.anew.get(&stamp.clock)).flatten();
-        replaced.copied().unwrap_or(stamp)
+        if stamp.incarnation != self.old || stamp.clock <= self.last {
+            return stamp;
+        }
+        self.anew.get(&stamp.clock).copied().unwrap_or(self.rest)
     }
 
     /// The clocks that the new incarnation issues by this plan, ascending.
     pub fn issued(&self) -> impl Iterator<Item = Clock> + '_ {
-        self.anew.values().map(|stamp| stamp.clock)
+        self.anew.values().chain([&self.rest]).map(|stamp| stamp.clock)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_stamp_after_the_last_that_others_have_seen_is_replaced() {
+        let (old, new) = (Incarnation(1), Incarnation(2));
+        let clock = |bits| Clock::from_bits(bits).unwrap();
+        let at = |bits, incarnation| Stamp { clock: clock(bits), incarnation };
+        let mut knowledge = Knowledge::new();
+        knowledge.learn(at(5, old));
+        let plan = Restamping::plan(old, new, [5, 7].map(clock).into_iter(), clock(5), 0, &knowledge).unwrap();
+        assert_eq!((plan.anew(at(4, old)), plan.anew(at(5, old))), (at(4, old), at(5, old)));
+        let issued: Vec<_> = plan.issued().collect();
+        assert_eq!(plan.anew(at(7, old)), Stamp { clock: issued[0], incarnation: new });
+        // Of the past that it has forgotten, heard of by way of others.
+        assert_eq!(plan.anew(at(6, old)), Stamp { clock: issued[1], incarnation: new });
+        assert_eq!((issued.len(), issued[0] < issued[1]), (2, true));
+        assert_eq!(plan.anew(at(9, Incarnation(3))), at(9, Incarnation(3)));
+    }
 
     #[test]
     fn only_a_bundle_that_is_newer_than_all_before_is_fresh() {

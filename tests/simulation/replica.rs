@@ -408,7 +408,8 @@ impl Replica {
     /// once only; what was stamped since is stamped anew.
     pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
         let old = std::mem::replace(&mut self.incarnation, new);
-        self.knowledge.set(old, last);
+        // What was forgotten is known: else nobody would believe this replica.
+        self.knowledge.set(old, last.max(self.horizon.get(old)));
         let plan = Restamping::plan(old, new, self.issued.iter().copied(), last, 0, &self.knowledge)
             .expect("simulations end before the year 6429");
         self.changes.clear();
