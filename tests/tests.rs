@@ -10,6 +10,7 @@
 mod network_on_disk;
 mod simulation;
 mod support;
+mod vectors;
 
 mod a_bundle_can_be_encrypted_in_transit;
 mod a_bundle_can_be_read_without_mailsync;
@@ -40,6 +41,7 @@ mod replicas_that_exchange_bundles_converge;
 mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;
+mod the_vectors_are_what_they_say;
 mod update_calls_the_peers;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;
