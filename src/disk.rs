@@ -1,6 +1,6 @@
-//! The one layer through which a scan and a materialisation touch the file system, so that a test can count what they do,
-//! see in which order, make any step fail, or stop everything at it. Beside it stand the small operations on files that are
-//! made of its steps: hashing, reading and copying. What a file means is not known here.
+//! The one layer through which a scan and a materialisation touch the file system. A test can put its own in its place,
+//! to count the steps, see their order, make any one fail, or stop everything there. The small operations that are made
+//! of these steps are here, too: hashing, reading and copying files. Nothing here knows what a file means.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
 
-/// What `stat` tells of a file.
+/// The answer of `stat` about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// When its contents were last changed; of a directory, when a name in it was.
+    /// When its contents were last changed. For a directory: when a name in it was last changed.
     pub mtime: Mtime,
     /// Bytes.
     pub size: u64,
@@ -32,7 +32,7 @@ pub struct Meta {
     pub is_file: bool,
 }
 
-/// What a directory listing tells of a name.
+/// The answer of a directory listing about a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -45,15 +45,15 @@ pub enum FileType {
     Other,
 }
 
-/// The file operations of scan and materialise. All paths are absolute, or relative to the working directory.
+/// The file operations that scan and materialise use. All paths are absolute, or relative to the working directory.
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
-    /// Opens a file for reading. Doesn't wait for anybody: a pipe may have taken the file's place.
+    /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
-    /// Makes a file, which must not exist, for its owner only.
+    /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Appends to a file that [`Disk::create`] made.
     fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()>;
@@ -65,7 +65,7 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything on the file system that holds `path` durable.
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file another name; fails with [`io::ErrorKind::AlreadyExists`] if something has it.
+    /// Gives a file another name. Fails with [`io::ErrorKind::AlreadyExists`] if something has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
@@ -144,7 +144,7 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // File systems without it: NFS, some FUSE. A hard link refuses to replace, too.
+            // NFS and some FUSE file systems can't do it. A hard link refuses to replace a file, too.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 fs::hard_link(from, to)?;
                 fs::remove_file(from)
@@ -166,15 +166,15 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whether looking at a name failed because there is nothing, or because it is a symbolic link that leads nowhere or around
+/// Whether a name could not be looked at because nothing has it, or because it is a symbolic link that leads nowhere or
 /// in a circle.
 pub fn leads_nowhere(error: &io::Error) -> bool {
     let circle = rustix::io::Errno::LOOP.raw_os_error();
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(circle)
 }
 
-/// Makes a file with these contents and modification time (nanoseconds since 1970 UTC). It must not exist. Durable only
-/// with [`Durability::Now`].
+/// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
+/// [`Durability::Now`].
 pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
     let mut file = disk.create(path)?;
     disk.write(path, &mut file, bytes)?;
@@ -206,12 +206,12 @@ pub fn copy_new(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durabilit
     Ok(total)
 }
 
-/// When a new file's contents are made durable.
+/// When the contents of a new file are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// At once, by an fsync of its own.
     Now,
-    /// By whoever asked, for many files together.
+    /// Later, by the caller, for many files together.
     Later,
 }
 
@@ -268,7 +268,8 @@ pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     }
 }
 
-/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is gone.
+/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is
+/// gone.
 pub fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound, ResourceBusy};
     match disk.remove_dir(dir) {
@@ -280,7 +281,7 @@ pub fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// The result of removing a name, of which it is no failure that there was none.
+/// Turns the result of a removal into success if the name was already gone.
 pub fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,17 +1,19 @@
-//! The errors of the crate: what was being done, to which file, what is wrong and what to do next, on one line, with the exit
-//! code that fits.
+//! The errors of the crate: what was being done, to which file, what is wrong and what to do next, on one line, with
+//! the exit code that fits.
 //!
 //! The rules that every message follows:
 //!
-//! - It is one line: what was being done, to which file or bundle, what is wrong. "reading /home/me/Mail: Permission denied".
-//! - Behind a semicolon stands what to do next, as an imperative. A command in it can be typed as it stands.
-//! - It is said whose fault it is, and what is safe, where a reader must wonder: a bundle is called corrupt only if the bundle
-//!   is, a full disk here is not its fault, and "nothing is lost" stands where somebody could fear it.
+//! - It is one line: what was being done, to which file or bundle, what is wrong. "reading /home/me/Mail: Permission
+//!   denied".
+//! - Behind a semicolon it says what to do next, as an imperative. A command in it can be typed as it stands.
+//! - It says whose fault it is, and what is safe, wherever a reader must wonder. It calls a bundle corrupt only if the
+//!   bundle is; a full disk here is not the bundle's fault. It says "nothing is lost" where somebody could fear a loss.
 //! - It begins in lower case and ends without a full stop; the words are those of the README, not those of the code.
-//! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be long.
-//! - The cause stands in the words of whoever reports it, such as the operating system; it is made text here, once.
+//! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be
+//!   long.
+//! - The cause is told in the words of its source, such as the operating system. It becomes text once, here.
 //! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
-//! - Of several failures each is said; the worst decides the exit code.
+//! - If there are several failures, each is told. The worst decides the exit code.
 
 use std::fmt;
 use std::path::Path;
@@ -20,7 +22,7 @@ use serde::{Serialize, Serializer};
 
 use crate::text::printable;
 
-/// What kind of failure an [`Error`] is.
+/// The kind of failure of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// Something went wrong; nothing that was there is lost.
@@ -29,11 +31,12 @@ pub enum ErrorKind {
     Usage,
     /// A bundle can't be applied before another one.
     NotYet,
-    /// A bundle was rejected: corrupt, truncated, of an unknown sender, for someone else, of a newer format.
+    /// A bundle was rejected: it is corrupt or truncated, from an unknown sender, for someone else, or in a newer
+    /// format.
     Rejected,
     /// Another mailsync works on the same replica.
     Locked,
-    /// Refused, because mail could be lost by it.
+    /// Something was refused, because mail could be lost by it.
     Refused,
 }
 
@@ -63,7 +66,7 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of this kind. `what` says what was being done, to which file, and what is wrong.
+    /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: printable(&what.into()), advice: None }
     }
@@ -100,7 +103,7 @@ impl Error {
         self
     }
 
-    /// Puts what the error is about in front of it.
+    /// Puts a subject and a colon in front of the message.
     #[must_use]
     pub fn about(mut self, subject: impl fmt::Display) -> Self {
         self.what = printable(&format!("{subject}: {}", self.what));
@@ -125,7 +128,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The line that people are told.
+/// In JSON an error is the line that people are told.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -1,8 +1,9 @@
-//! An import is killed, fails, or loses power at every single step, and is repeated: nothing is lost, nothing is there twice,
-//! and both sides end as if nothing had happened.
+//! An import is killed, fails, or loses power at every single step, and is repeated: nothing is lost, nothing is there
+//! twice, and both sides end as if nothing had happened.
 //!
-//! Each case is a table: a start that both sides have; what was done there, whose bundle is imported; what was done here
-//! meanwhile; and the expected end. A line of a mailbox is `FOLDER MESSAGE FLAGS`, or `FOLDER` alone if it is empty.
+//! Each case is a table: a start that both sides have; what was done there, whose bundle is imported; what was done
+//! here meanwhile; and the expected end. A line of a mailbox is `FOLDER MESSAGE FLAGS`, or `FOLDER` alone if it is
+//! empty.
 
 use std::fs;
 use std::path::PathBuf;
@@ -114,7 +115,8 @@ impl Stage {
                     found = found.or((trashed.id.digest == digest).then_some(trashed.key));
                     Ok(())
                 })?;
-                // An interrupted command that had decided to restore it was brought to its end when the replica was opened.
+                // An interrupted command that had decided to restore it was brought to its end when the replica was
+                // opened.
                 found.map_or(Ok(Vec::new()), |key| replica.restore(key).map(|_| Vec::new()))
             }
         }
@@ -144,8 +146,9 @@ impl Stage {
 
     /// Repeats the command, brings the other side up to date, and checks the end.
     ///
-    /// An import goes on although its scan could not look at a folder, and says so: local changes that are found only later
-    /// come after what was imported. Then the end may be another one, but has all the mail, and the same on both sides.
+    /// An import goes on although its scan could not look at a folder, and says so: local changes that are found only
+    /// later come after what was imported. Then the end may be another one, but has all the mail, and the same on both
+    /// sides.
     fn check_end(&self, watch: &Watch, scanned: Scanned, when: &str) {
         watch.arm(Fault::Fail(usize::MAX, Errno::IO));
         let problems = self.run(watch).unwrap_or_else(|error| panic!("{when}: repeated: {error}"));

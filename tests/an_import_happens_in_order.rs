@@ -55,7 +55,8 @@ fn a_scan_of_what_has_not_changed_lists_nothing_and_opens_nothing() {
             assert_eq!(tally.keys().collect::<Vec<_>>(), [&Op::Metadata], "{layout:?}, {messages} messages");
             tally[&Op::Metadata]
         });
-        // The mail root twice; INBOX and Archive/2019, and under `fs` the Archive above it; `new` and `cur` of both folders.
+        // The mail root twice; INBOX and Archive/2019, and under `fs` the Archive above it; `new` and `cur` of both
+        // folders.
         let expected = if layout == Fs { 1 + 4 + 4 } else { 1 + 2 + 4 };
         assert_eq!(counts, [expected; 2], "{layout:?}");
     }

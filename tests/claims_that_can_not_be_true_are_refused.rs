@@ -1,4 +1,5 @@
-//! Whatever a known peer signs: what can't be true is refused with the reason, and changes nothing, neither mail nor state.
+//! Whatever a known peer signs: what can't be true is refused with the reason, and changes nothing, neither mail nor
+//! state.
 
 use std::fs;
 use std::path::Path;
@@ -39,9 +40,15 @@ fn victim(dir: &Path) -> (Machine, PrivateKey) {
     (victim, evil)
 }
 
+<<<<<<< HEAD
 /// Everything in a state database, each table's rows in order; but for the times of directories that were looked at, which a file in
 /// some `tmp/` changes although it is gone again.
 pub fn dump(machine: &Machine) -> Vec<String> {
+=======
+/// Everything in a state database, each table's rows in order; but for the times of directories that were looked at,
+/// which a file in some `tmp/` changes although it is gone again.
+fn dump(machine: &Machine) -> Vec<String> {
+>>>>>>> 4f251b8
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let conn = Connection::open_with_flags(machine.home.join("state.db"), flags).unwrap();
     let mut names =

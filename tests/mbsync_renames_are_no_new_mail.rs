@@ -1,5 +1,5 @@
-//! mbsync keeps a replica's Maildirs and a server's the same: the names that it gives to files are no changes of the mail,
-//! and what either brings goes on to the other's side.
+//! mbsync keeps a replica's Maildirs and a server's the same: the names that it gives to files are no changes of the
+//! mail, and what either brings goes on to the other's side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -147,7 +147,8 @@ fn what_mbsync_renames_keeps_its_entry_with_either_way_of_keeping_uids() {
             assert_eq!(mail(root)["m1"].1, "RS", "{}", root.display());
         }
 
-        // A move there is a move here; mbsync sees a message go and another come. A removal goes all the way, both ways.
+        // A move there is a move here; mbsync sees a message go and another come. A removal goes all the way, both
+        // ways.
         let file = files(&desktop.mail).find(|file| subject(file) == "m2").unwrap();
         fs::rename(&file, desktop.dir("Drafts").join("cur/moved:2,S")).unwrap();
         fs::remove_file(files(&desktop.mail).find(|file| subject(file) == "m3").unwrap()).unwrap();

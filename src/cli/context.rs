@@ -1,4 +1,4 @@
-//! What every command is given.
+//! The context that every command is given.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mailsync::replica::{Access, Home, Replica, World};
 use super::meter;
 use super::output::Output;
 
-/// What every command is given.
+/// The surroundings of a command.
 pub struct Context {
     pub home: Option<std::path::PathBuf>,
     pub lock_timeout: Duration,
@@ -38,9 +38,9 @@ impl Context {
         self.open(Access::Write(self.lock_timeout))
     }
 
-    /// Tells what a command found worth knowing.
+    /// Tells the notes that the replica has made for the person.
     pub fn say_notes(&self, replica: &Replica) {
-        for note in replica.take_notes() {
+        for note in replica.drain_notes() {
             self.out.say(format_args!("note: {note}"));
         }
     }

@@ -1,21 +1,14 @@
 //! `mailsync doctor`
 
-use mailsync::error::Error;
 use mailsync::text::plural;
 
 use super::args::Doctor;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 
-pub fn run(context: &Context, args: &Doctor) -> Outcome {
+pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let replica = context.write()?;
-    let wrong = replica.state().integrity()?;
-    if let Some(first) = wrong.first() {
-        let what = format!("checking {}: {first}", replica.state().path().display());
-        return Err(Error::failed(what)
-            .advise("put the state directory back from a backup; your mail itself was not touched")
-            .into());
-    }
+    replica.check_state()?;
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;

@@ -1,5 +1,5 @@
-//! The command line: what each command's words mean, one call into the library for each, and its result as text or JSON.
-//! Data goes to standard output, everything that is said to people to standard error.
+//! The command line: it gives each command's arguments their meaning, calls into the library once, and shows the result
+//! as text or JSON. Data goes to standard output, words for people go to standard error.
 
 mod args;
 mod context;
@@ -10,6 +10,7 @@ mod import;
 mod init;
 mod inspect;
 mod invite;
+mod job_runs;
 mod jobs;
 mod join;
 mod log;
@@ -17,7 +18,6 @@ mod meter;
 mod output;
 mod peer;
 mod purge;
-mod runs;
 mod scan;
 mod source;
 mod status;
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
-            // Nobody is left to be told if this fails.
+            // If this fails, there is nobody left to tell.
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&context, &args),
     };
     match result {
-        // Whoever closed the output has seen enough.
+        // A reader who closed the output has seen enough.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(Failure::Said(kind)) => ExitCode::from(kind.exit_code()),
         Err(Failure::Error(error)) => {

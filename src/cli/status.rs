@@ -5,11 +5,11 @@ use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, bytes, table, time};
 use super::view::{invited_json, layout_word, peer_json, replica_json};
 
-pub fn run(context: &Context) -> Outcome {
+pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
     if context.out.json() {
@@ -49,7 +49,7 @@ pub fn run(context: &Context) -> Outcome {
     ];
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
-        lines.push(format!("pending    {changes} of others, not on disk yet or waiting for contents"));
+        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
     }
     lines.extend(jobs_line(&status.jobs));
     let rows = status

@@ -1,16 +1,17 @@
-//! Repair: a new identity for a replica whose state was put back to an earlier one in place.
+//! Checks and repair: whether the state is whole, and a new identity for a replica whose state was put back to an
+//! earlier one in place.
 
 use super::Replica;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
-use crate::state::EntryRow;
+use crate::state::{Action, EntryRow};
 use crate::text::plural;
 
-/// How many entries are looked at in one go.
+/// This many entries are looked at in one go.
 const BATCH: u32 = 512;
 
-/// What a new identity has changed.
+/// The changes that a new identity has made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewIdentity {
     /// Entries that were stamped anew.
@@ -20,9 +21,25 @@ pub struct NewIdentity {
 }
 
 impl Replica {
-    /// Draws a new incarnation, and stamps anew what the present one has stamped since the newest of its stamps that every
-    /// peer which was heard of has shown to know: only these are sure to have been issued once. What nobody else has seen
-    /// yet keeps its place; where somebody changed the same entry meanwhile, the change made here wins, and mail is kept.
+    /// Checks that the state database is whole.
+    ///
+    /// # Errors
+    /// It is damaged, or can't be read.
+    pub fn check_state(&self) -> Result<()> {
+        match self.state.integrity()?.first() {
+            None => Ok(()),
+            Some(first) => {
+                let what = format!("checking {}: {first}", self.state.path().display());
+                Err(Error::failed(what)
+                    .advise("put the state directory back from a backup; your mail itself was not touched"))
+            }
+        }
+    }
+
+    /// Draws a new incarnation, and gives new stamps to changes of the present incarnation that may have been stamped
+    /// twice. A stamp is sure to have been issued only once if every peer that was heard of has shown to know it; all
+    /// later stamps are replaced. So a change that nobody else has seen yet keeps its place. If somebody changed the
+    /// same entry meanwhile, the change made here wins, and mail is kept.
     ///
     /// What was stamped while this machine's clock was far ahead is stamped anew, too, with clocks of today.
     ///
@@ -72,7 +89,7 @@ impl Replica {
         tx.set_knowledge(&knowledge)?;
         self.forget_what_was_run(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
-        tx.record(self.now(), "doctor", None, &text)?;
+        tx.record(self.now(), Action::Doctor, None, &text)?;
         tx.commit()?;
         Ok(changed)
     }

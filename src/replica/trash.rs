@@ -1,13 +1,13 @@
-//! The trash: what imports have removed can be brought back.
+//! The trash: messages that imports have removed can be brought back.
 
 use super::Replica;
 use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{FolderState, Mtime, Origin};
-use crate::state::{Pending, TrashKey, Trashed};
+use crate::state::{Action, Pending, TrashKey, Trashed};
 
 impl Replica {
-    /// Goes through the trash, in the order in which things came into it.
+    /// Goes through the trash, in the order in which messages came into it.
     pub fn each_trashed(&self, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
         let mut after = 0;
         loop {
@@ -18,12 +18,12 @@ impl Replica {
         }
     }
 
-    /// The file of something in the trash.
+    /// The file of a message in the trash.
     pub fn trash_file(&self, trashed: &Trashed) -> std::path::PathBuf {
         self.home.trash().join(&trashed.file)
     }
 
-    /// Brings a message back into the folder it was in, with the flags it had, as a new change of this replica's. Its file
+    /// Brings a message back into the folder it was in, with the flags it had, as a new change made here. Its file
     /// stays in the trash until the message is durable in its folder.
     ///
     /// # Errors
@@ -67,14 +67,14 @@ impl Replica {
         }
         tx.remove_trash(key)?;
         tx.set_restored(&trashed.file)?;
-        tx.record(self.now(), "trash restore", None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
+        tx.record(self.now(), Action::TrashRestore, None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
         tx.commit()?;
         self.materialise()?;
         self.empty_restored()?;
         Ok(trashed)
     }
 
-    /// Removes the file of something that was brought back.
+    /// Removes the file in the trash whose message was brought back.
     pub(super) fn empty_restored(&self) -> Result<()> {
         let Some(name) = self.state.restored()? else { return Ok(()) };
         let disk = &*self.world.disk;

@@ -1,4 +1,5 @@
-//! Writing a plan: each bundle with the messages on its list. It counts as sent once all of it has left.
+//! Carries out a plan: writes each bundle with the messages on its list. A bundle counts as sent once all of it is
+//! written.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,11 +16,11 @@ use crate::maildir::listing::{Listing, path_in};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
-use crate::state::Outgoing;
+use crate::state::{Action, Outgoing};
 
-/// How many messages a reading thread takes at a time.
+/// A reading thread takes so many messages at a time.
 const BATCH: usize = 16;
-/// How many batches are read ahead.
+/// This many batches are read ahead.
 const AHEAD: u64 = 8;
 
 impl Replica {
@@ -28,7 +29,7 @@ impl Replica {
     /// # Errors
     /// There are several bundles, or something can't be read or written.
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
-        let (written, mut parts) = plan.take_parts();
+        let (written, mut parts) = plan.into_parts();
         let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
             return Err(Error::usage("exporting: several bundles don't go into one stream")
                 .advise("write them into a directory with -o DIR"));
@@ -45,7 +46,7 @@ impl Replica {
         Ok(exported)
     }
 
-    /// Writes one planned bundle. The end of it may not have left `out` yet.
+    /// Writes one planned bundle. Its end may still be in the buffer of `out`.
     pub(super) fn write_part<W: Write>(
         &self,
         part: PlannedPart,
@@ -69,7 +70,7 @@ impl Replica {
         Ok((out, exported))
     }
 
-    /// Records that bundles were written to where they were to go.
+    /// Records that bundles were written completely.
     pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
@@ -92,9 +93,9 @@ impl Replica {
                 tx.set_invitation(&invited)?;
             }
         }
-        let command = if plan.occasion == Occasion::Invitation { "invite" } else { "export" };
+        let action = if plan.occasion == Occasion::Invitation { Action::Invite } else { Action::Export };
         for exported in exported {
-            tx.record(now, command, exported.to.as_deref(), &exported.to_string())?;
+            tx.record(now, action, exported.to.as_deref(), &exported.to_string())?;
         }
         tx.commit()
     }
@@ -157,7 +158,7 @@ impl Replica {
         sources.extend(self.look_again(&message.digest)?);
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
         for source in sources {
-            // Read twice: once begun, a message can't be taken back from the bundle.
+            // The file is read twice, first to check it: a message that was begun can't be taken back from the bundle.
             match hash_file(&*self.world.disk, &source) {
                 Ok(found) if found.digest == message.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -175,7 +176,7 @@ impl Replica {
             .advise("see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first"))
     }
 
-    /// The files that have the message now, if a mail reader has renamed them since they were listed.
+    /// Looks for the files that have the message, as a mail reader may have renamed them since they were listed.
     fn look_again(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for row in self.state.entries_of(digest)? {
@@ -191,7 +192,7 @@ impl Replica {
     }
 }
 
-/// A message's bytes, if it is small and its file holds what it should.
+/// A message's bytes, if it is small and its file has the right contents.
 fn read_expected(disk: &dyn Disk, path: &Path, message: &Outgoing) -> Option<Vec<u8>> {
     if message.size > SMALL {
         return None;

@@ -32,8 +32,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// How many batches may be on their way to the disk.
 const AHEAD: u64 = 8;
 
-/// The messages of one bundle on their way to the disk, and the state that knows which are awaited. In a dry run nothing is
-/// written, and everything is counted.
+/// The messages of one bundle on their way to the disk, and the state, which knows which ones are awaited. In a dry run
+/// nothing is written, but everything is counted.
 pub(super) struct IncomingMessages<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
@@ -42,21 +42,21 @@ pub(super) struct IncomingMessages<'i> {
     durability: Durability,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
-    /// What was made for messages that go straight to their places.
+    /// The work on disk for messages that go straight to their places.
     straight: DiskWork,
-    /// Directories whose names a `tmp/` that was made depends on.
+    /// Directories whose names must be durable for the `tmp/` directories that were made.
     made: BTreeSet<PathBuf>,
     /// Job attachments, still without their names.
     attachments: Vec<Aside>,
-    /// How many messages came for which an earlier bundle has told of.
+    /// The number of messages that came late: an earlier bundle has brought their entries.
     came: u64,
-    /// How many messages are missing that the bundle has told of.
+    /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
 }
 
 impl<'i> IncomingMessages<'i> {
-    /// So many messages, most of which are awaited.
+    /// Prepares for a bundle with so many messages. Most of them will be awaited.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
@@ -80,22 +80,22 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Counts what came, and what did not, into what the merge has found.
+    /// Corrects the counts of the merge by the messages that came and those that did not.
     pub fn count_into(&self, merged: &mut Merged) {
         // An entry counts as new once its contents have come, so those without are not counted yet.
         merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
         merged.changed |= self.changed;
     }
 
-    /// Takes the messages that are awaited, and puts them where they land.
+    /// Stores the messages that are awaited, in the way that the landing says.
     ///
     /// # Errors
     /// The bundle is damaged, or a file can't be written.
-    pub fn take<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
+    pub fn store<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
-        // All statements about jobs were read before: most bundles bring no attachment.
+        // All statements about jobs were read before. Most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
@@ -119,16 +119,20 @@ impl<'i> IncomingMessages<'i> {
                 let to = self.awaited(&digest, message.size())?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
-                    // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
-                    if !to.is_empty() {
-                        // An honest job's attachment is encrypted, and never a message as well.
-                        self.tx.remove_missing_attachment(&digest)?;
-                    } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
+                    // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
+                    // bundle. If it is a message as well, it becomes a file of each.
+                    if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
                         let mut new = replica.new_attachment()?;
                         message.copy_verified(&mut new)?;
-                        match durability {
-                            Durability::Now => drop(new.keep()?),
-                            Durability::Later => self.attachments.push(new.set_aside()),
+                        let file = match durability {
+                            Durability::Now => replica.attachment_path(&new.keep()?.digest),
+                            Durability::Later => {
+                                self.attachments.push(new.set_aside());
+                                self.attachments.last().map(Aside::path).unwrap_or_default()
+                            }
+                        };
+                        for (path, mtime) in &to {
+                            copy_message(disk, &file, path, *mtime, durability, leftovers)?;
                         }
                         continue;
                     }
@@ -138,7 +142,7 @@ impl<'i> IncomingMessages<'i> {
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability, leftovers)?;
+                    self.store_large(message, &to, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
@@ -168,7 +172,7 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Lets the state know of the folders that are on disk now.
+    /// Records the folders that are on disk now.
     pub fn record_folders(&mut self) -> Result<()> {
         for key in std::mem::take(&mut self.straight.folders_made) {
             self.tx.set_folder_on_disk(key, true)?;
@@ -195,7 +199,7 @@ impl<'i> IncomingMessages<'i> {
                 to.push((self.replica.tmp_path(&at)?, mtime));
             }
         }
-        // These entries were missing their contents already, and need not be in this bundle.
+        // These entries lacked their contents before. The bundle need not hold the entries themselves.
         for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
             let (row, at) = self.mend_size(row, size)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
@@ -208,7 +212,8 @@ impl<'i> IncomingMessages<'i> {
         Ok(to)
     }
 
-    /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that follows from it.
+    /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
+    /// follows from it.
     fn mend_size(&self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
         if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
@@ -220,7 +225,7 @@ impl<'i> IncomingMessages<'i> {
         Ok((row, at))
     }
 
-    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction.
     fn prepare(&mut self, at: &Place) -> Result<()> {
         if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
             let folder = self.replica.state.folder_row(at.folder)?;
@@ -240,7 +245,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Writes a message that is too large to be kept in memory.
-    fn take_large<R: BufRead>(
+    fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
         to: &[(PathBuf, Mtime)],
@@ -259,14 +264,13 @@ impl<'i> IncomingMessages<'i> {
             disk.sync_file(first, &sink.file).map_err(fail)?;
         }
         for (path, mtime) in others {
-            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            leftovers.clear(disk, path).map_err(fail)?;
-            copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
+            copy_message(disk, first, path, *mtime, durability, leftovers)?;
         }
         Ok(())
     }
 
-    /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
+    /// Settles the entries whose contents the bundle did not hold. The contents may be on this machine; if not, they
+    /// are missing until a peer sends them.
     pub fn settle(&mut self) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
@@ -286,7 +290,7 @@ impl<'i> IncomingMessages<'i> {
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
-                    // The entry counts as new when its contents have come.
+                    // The entry will count as new when its contents come.
                     self.missing += 1;
                 }
             }
@@ -310,6 +314,20 @@ impl io::Write for DiskFile<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes a message that is in another file already.
+fn copy_message(
+    disk: &dyn Disk,
+    from: &Path,
+    path: &Path,
+    mtime: Mtime,
+    durability: Durability,
+    leftovers: Leftovers,
+) -> Result<()> {
+    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+    leftovers.clear(disk, path).map_err(fail)?;
+    copy_new(disk, from, path, mtime, durability).map(drop).map_err(fail)
 }
 
 fn write_message(

@@ -1,4 +1,4 @@
-//! Moving message files: to their places, to other folders, to the trash.
+//! Moves of message files: to their places, to other folders, to the trash.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +23,7 @@ impl Replica {
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // If the file is at its place, an interrupted command has delivered it: but perhaps not durably.
+                // If the file is at its place, an interrupted command has delivered it, though perhaps not durably.
                 if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
                     if !self.recover_contents(row, &from)? {
@@ -43,7 +43,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Something has the name that a message is to get. If it is this message, it was delivered before.
+    /// Delivers a message although something has its name. If that is this message, it was delivered before.
     fn deliver_beside(&self, row: &EntryRow, from: &Path, mut at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
         let mut id = row.id.clone();
@@ -95,7 +95,7 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // An interrupted command has moved it, perhaps not durably; or another program has.
+                // An interrupted command may have moved it, perhaps not durably, or another program.
                 if !is_there(disk, &to)? || is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
@@ -112,7 +112,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
+    /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
         let trash = self.home.trash();
@@ -130,7 +130,8 @@ impl Replica {
                 Err(error) => error,
             };
             match error.kind() {
-                // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
+                // An interrupted command has done it. If a rename is a link and an unlink, the interruption may have
+                // come between the two.
                 io::ErrorKind::AlreadyExists => {
                     let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
                     if hash_file(disk, &source).map_err(fail)?.digest == discard.id.digest {
@@ -140,7 +141,7 @@ impl Replica {
                     break;
                 }
                 io::ErrorKind::NotFound if is_there(disk, &to)? => break,
-                // Its flags changed, and the remover had not seen that; the removal counts nevertheless.
+                // Its flags have changed, which the remover had not seen. The removal counts nevertheless.
                 io::ErrorKind::NotFound if !looked => {
                     looked = true;
                     let base = FileName::parse(&discard.at.name).base().to_vec();
@@ -167,7 +168,7 @@ impl Replica {
         Ok(Some(file))
     }
 
-    /// Looks a file up by the base of its name.
+    /// Finds a file by the base of its name.
     fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut DiskWork) -> Result<Option<(Sub, Vec<u8>)>> {
         if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
             let dir = self.dir(&self.state.folder_row(folder)?.name);

@@ -1,4 +1,4 @@
-//! Leftovers of imports that did not end.
+//! Leftovers of interrupted imports.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use crate::maildir::{is_delivered_base, tmp_dirs};
 use crate::replica::Replica;
 
 impl Replica {
-    /// Removes the files that an import which did not end has left in a `tmp/`.
+    /// Removes the files that an interrupted import has left in a `tmp/`.
     pub(in crate::replica) fn sweep_leftovers(&self) -> Result<()> {
         for dir in tmp_dirs(self.mail_root()) {
             let mut leftovers = Vec::new();
@@ -25,7 +25,7 @@ impl Replica {
             for path in leftovers {
                 remove_if_there(self.world.disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
             }
-            // A directory that was made for an import that did not end holds nothing else.
+            // A directory that the interrupted import made holds nothing else.
             let Some(folder) = dir.parent().filter(|folder| *folder != self.mail_root()) else { continue };
             let disk = &*self.world.disk;
             if is_there(disk, &folder.join("cur"))? || is_there(disk, &folder.join("new"))? {

@@ -1,8 +1,9 @@
-//! Materialising: make the disk follow the state.
+//! Materialising: the disk is made to follow the state.
 //!
-//! What is to be done is first decided and committed ([`Replica::decide_move`]), then done ([`Replica::materialise`]), then
-//! committed as done. Every step can be repeated: one that was done already is recognised. Nothing is overwritten, nothing
-//! is removed that isn't in the trash first, and a file that somebody else has changed meanwhile is left to the next scan.
+//! Each change is first decided and committed ([`Replica::decide_move`]), then done ([`Replica::materialise`]), then
+//! committed as done. Every step can be repeated: a step that was done already is recognised. Nothing is overwritten,
+//! and nothing is removed that isn't in the trash first. A file that somebody else has changed meanwhile is left to the
+//! next scan.
 
 mod decide;
 mod durable;
@@ -19,15 +20,15 @@ use crate::model::WallClock;
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending};
 
-/// How many pending entries are taken from the state at a time.
+/// This many pending entries are read from the state at a time.
 const BATCH: u32 = 512;
 
 impl Replica {
-    /// Does everything that is to be done on disk, and records it as done.
+    /// Does all pending work on disk, and records it as done.
     ///
     /// # Errors
-    /// Something could not be done, for example in a folder without permission. All else was, and what is left is tried
-    /// again by the next command.
+    /// Something could not be done, for example in a folder without permission. Everything else was done, and the next
+    /// command tries the rest again.
     pub(in crate::replica) fn materialise(&self) -> Result<()> {
         let mut progress = DiskWork::default();
         self.make_folders(&mut progress)?;
@@ -91,7 +92,7 @@ impl Replica {
         for (key, place) in progress.disturbed {
             tx.set_place(key, Some(&place))?;
             tx.set_pending(key, &Pending::Reconsider)?;
-            // Its folder is looked at again, whatever its times say.
+            // The next scan lists the folder, whatever its times say.
             tx.set_clean_listing(place.folder, None)?;
         }
         let date = self.date_of_removal()?;
@@ -122,8 +123,8 @@ impl Replica {
         }
     }
 
-    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no more than a day
-    /// ahead. A purge mends what was dated by a clock that was wrong.
+    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no
+    /// more than a day ahead. A purge mends what was dated by a clock that was wrong.
     fn date_of_removal(&self) -> Result<u64> {
         let (now, newest) = (self.now(), self.state.knowledge()?.newest().millis());
         Ok(newest.clamp(now, now.saturating_add(WallClock::MOST_AHEAD)))

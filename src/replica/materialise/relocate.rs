@@ -1,4 +1,5 @@
-//! Renames and copies of message files: within a file system and across, and contents found elsewhere on this machine.
+//! Renames and copies of message files, within a file system and across, and the search for contents elsewhere on this
+//! machine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
 
 impl Replica {
-    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
+    /// Renames a file. If the `new/` or `cur/` isn't there, it is made: some programs remove an empty one.
     pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut DiskWork) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.rename(from, to) {
@@ -25,8 +26,8 @@ impl Replica {
         }
     }
 
-    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
-    /// system: what it leads to is to be copied.
+    /// Renames a file to another directory. A symbolic link that would lead nowhere from there is treated as if it were
+    /// on another file system, so that its target is copied.
     pub(super) fn rename_to_another_directory(
         &self,
         from: &Path,
@@ -44,8 +45,8 @@ impl Replica {
         }
     }
 
-    /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
-    /// if something else has its new name.
+    /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
+    /// more, or if something else has its new name.
     pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
         if !is_there(&*self.world.disk, source)? {
             return is_there(&*self.world.disk, to);
@@ -54,8 +55,8 @@ impl Replica {
         self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
     }
 
-    /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
-    /// could: not if something else has the new name.
+    /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
+    /// whether it did: not if something else has the new name.
     pub(super) fn copy_across(
         &self,
         digest: &Digest,
@@ -74,7 +75,7 @@ impl Replica {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.unlink(tmp)?;
-                // An interruption may have come between the new name and the end of the old one.
+                // An interruption may have come after the new name was given and before the old one was removed.
                 if hash_file(disk, to)?.digest != *digest {
                     return Ok(false);
                 }
@@ -86,7 +87,7 @@ impl Replica {
         Ok(true)
     }
 
-    /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
+    /// Copies a message's contents into `tmp` from another file on this machine. Returns whether such a file was found.
     pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
         let Some((source, _)) = self.find_contents(&row.id.digest)? else { return Ok(false) };
         self.copy_contents(row, &source, tmp)?;
@@ -116,7 +117,7 @@ impl Replica {
         Ok(None)
     }
 
-    /// Files that should hold this message, where there are any.
+    /// The files that should hold this message.
     pub(in crate::replica) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut sources = Vec::new();
         for row in self.state.entries_of(digest)? {

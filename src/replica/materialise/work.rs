@@ -1,4 +1,4 @@
-//! The progress of work on disk: what is done and not durable yet, and what has failed.
+//! The progress of work on disk: changes that are not durable yet, and failures.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,14 +7,15 @@ use crate::error::{Error, Result};
 use crate::maildir::Sub;
 use crate::state::{Discard, EntryKey, FolderKey, Pending, Place};
 
-/// After so many failures nothing more is tried.
+/// After so many failures no more work is tried.
 const MOST_FAILURES: usize = 100;
 
-/// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
+/// The results of work on disk: directories whose changed names must be made durable, and entries whose work went
+/// another way than planned.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct DiskWork {
     pub(super) touched: BTreeSet<PathBuf>,
-    /// Entries whose file was not as last seen; the place to go back to.
+    /// Entries whose file was not as last seen, with the place to go back to.
     pub(super) disturbed: Vec<(EntryKey, Place)>,
     /// Entries whose contents are lost.
     pub(super) lost: Vec<EntryKey>,
@@ -23,19 +24,19 @@ pub(in crate::replica) struct DiskWork {
     pub(in crate::replica) folders_made: Vec<FolderKey>,
     pub(super) folders_removed: Vec<FolderKey>,
     pub(super) trashed: Vec<(Discard, Option<String>)>,
-    /// Entries for which it could not be done.
+    /// Entries whose work could not be done.
     pub(super) undone: Vec<(EntryKey, Pending)>,
-    /// Why not: the first reason, and how many there are.
+    /// The first failure, and the number of all failures.
     failed: Option<(Error, usize)>,
-    /// The files of a folder by base, read when one is not where it was last seen.
+    /// The files of a folder by base. They are read when a file is not where it was last seen.
     pub(super) bases: HashMap<FolderKey, Bases>,
 }
 
-/// Where the files of a folder are, by base.
+/// The places of a folder's files, by base.
 pub(super) type Bases = HashMap<Vec<u8>, (Sub, Vec<u8>)>;
 
 impl DiskWork {
-    /// Something could not be done. That keeps nothing else from being done, unless nothing seems to work.
+    /// Notes a failure. All other work goes on, unless nothing seems to work.
     ///
     /// # Errors
     /// The first of too many failures.

@@ -1,4 +1,4 @@
-//! Listing the folders that changed, beside what was last seen in them.
+//! Listings of the folders that changed, compared with what was last seen in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -15,18 +15,18 @@ use crate::maildir::{FileName, Sub};
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
 
-/// How often a folder that keeps changing is listed before its vanished files are left for the next scan.
+/// A folder that keeps changing is listed this many times. Then its vanished files are left to the next scan.
 const ROUNDS: usize = 8;
 
-/// What one folder's listing showed.
+/// The results of one folder's listing.
 #[derive(Debug, Default)]
 pub(super) struct FolderScan {
     pub(super) dir: PathBuf,
-    /// Files that were last seen here.
+    /// The number of files that were last seen here.
     pub(super) known: u64,
     /// Entries whose file isn't here any more.
     pub(super) gone: Vec<EntryKey>,
-    /// Entries whose file has another name of the same base.
+    /// Entries whose file has another name with the same base.
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
@@ -45,7 +45,7 @@ impl From<Error> for ListError {
 }
 
 impl Scan<'_> {
-    /// Lists the folders that changed, until what vanished from them can be believed.
+    /// Lists the folders that changed, until it is certain which files vanished.
     pub(super) fn list(
         &mut self,
         discovery: &Discovery,
@@ -98,7 +98,7 @@ impl Scan<'_> {
                 }
             }
             if round + 1 == ROUNDS {
-                // As long as some folder keeps changing, a file that vanished may be on its way there: the next scan
+                // As long as some folder keeps changing, a vanished file may be on its way there. The next scan
                 // decides.
                 if folders.values().any(|folder| !folder.quiet) {
                     for folder in folders.values_mut() {
@@ -116,7 +116,7 @@ impl Scan<'_> {
         Ok(folders)
     }
 
-    /// The folders that are to be listed now, and how long to wait before, so that the listing can be clean.
+    /// The folders that are to be listed now, and how long to wait first so that their listings can be clean.
     fn due(
         &mut self,
         dirs: &mut BTreeMap<FolderKey, PathBuf>,
@@ -140,7 +140,7 @@ impl Scan<'_> {
                 }
             };
             let is_due = match folders.get(&key) {
-                // A file vanished: to believe that, no folder may have changed since it was listed.
+                // A file vanished. To be certain of that, no folder may have changed since it was listed.
                 Some(folder) if somebody_vanished => folder.times.found != Some(times) || !folder.quiet,
                 Some(_) => false,
                 None => {
@@ -151,7 +151,8 @@ impl Scan<'_> {
                 due.push(key);
                 let unsettled = times.new.iter().chain(&times.cur).filter_map(|&time| unsettled_for(time, now));
                 wait = wait.max(unsettled.max().filter(|rest| {
-                    // A first listing waits for the fine clock only; the coarse one is waited for when something vanished.
+                    // A first listing waits for the fine clock only. The scan waits for the coarse one only if
+                    // something vanished.
                     folders.contains_key(&key) || *rest <= Duration::from_millis(20)
                 }));
             }
@@ -162,7 +163,7 @@ impl Scan<'_> {
         Ok((due, wait))
     }
 
-    /// All files of a folder whose directory is gone.
+    /// The result for a folder whose directory is gone: all its files vanished.
     fn vanished_folder(&self, key: FolderKey) -> Result<FolderScan> {
         let mut folder = FolderScan { quiet: true, ..FolderScan::default() };
         self.replica.state.files_in(key, |entry, _, _| {
@@ -173,7 +174,7 @@ impl Scan<'_> {
         Ok(folder)
     }
 
-    /// Compares a folder's listing with what was last seen there. Both are sorted, and are gone through side by side.
+    /// Compares a folder's listing with the files that were last seen there. Both are sorted, so one pass is enough.
     fn list_folder(
         &mut self,
         key: FolderKey,
@@ -205,7 +206,7 @@ impl Scan<'_> {
         })?;
         appeared.extend(present);
         for (name, sub) in appeared {
-            // Same folder, same base: the same file with other flags. It need not be read again.
+            // The same base in the same folder is the same file with other flags. It need not be read again.
             let base = FileName::parse(name).base();
             let entry = if vanished.is_empty() { None } else { vanished.get_mut(base).and_then(Vec::pop) };
             match entry {
@@ -221,7 +222,7 @@ impl Scan<'_> {
         Ok(folder)
     }
 
-    /// Reads files whose names are known. One that was edited in place is a message that vanished and another that came.
+    /// Reads files whose names are known. If a file was edited in place, one message vanished and another came.
     fn verify(
         &mut self,
         key: FolderKey,
