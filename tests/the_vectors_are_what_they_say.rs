@@ -14,7 +14,7 @@ use crate::claims_that_can_not_be_true_are_refused::dump;
 use crate::support::machine::Machine;
 use crate::support::programs::Ran;
 use crate::support::{copy, scratch, text};
-use crate::vectors::{Mailbox, Vector, Verdict, all, base, directory, files, other, receiver, signer};
+use crate::vectors::{Vector, Verdict, all, base, directory, files, other, receiver, signer};
 
 /// The most bytes of one file, but for the few that are about what is large; and of all together.
 const MOST_OF_ONE: usize = 4 << 10;
@@ -35,7 +35,8 @@ fn the_files_are_those_that_the_program_makes() {
         let found = fs::read(dir.join(name)).unwrap();
         // How zstd compresses changes from version to version, what is compressed does not.
         let contents = |bytes: &[u8]| zstd::decode_all(bytes).ok();
-        let same = found == *bytes || (name.ends_with(".zst") && contents(&found).is_some_and(|c| Some(c) == contents(bytes)));
+        let same =
+            found == *bytes || (name.ends_with(".zst") && contents(&found).is_some_and(|c| Some(c) == contents(bytes)));
         assert!(same, "{name} is another one: cargo test the_vectors_are_written_anew -- --ignored");
     }
 }
@@ -61,7 +62,8 @@ fn the_vectors_are_many_and_small_and_can_be_packed_anywhere() {
     let files = files();
     assert!(files.len() > 300, "{}", files.len());
     assert!(files.values().map(Vec::len).sum::<usize>() < MOST_OF_ALL);
-    let large: Vec<_> = files.iter().filter(|(name, bytes)| name.ends_with(".zst") && bytes.len() > MOST_OF_ONE).collect();
+    let large: Vec<_> =
+        files.iter().filter(|(name, bytes)| name.ends_with(".zst") && bytes.len() > MOST_OF_ONE).collect();
     assert!(large.len() < 10, "{:?}", large.iter().map(|(name, bytes)| (name, bytes.len())).collect::<Vec<_>>());
     for name in files.keys() {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
@@ -155,7 +157,12 @@ fn check_said(vector: &Vector, ran: &Ran) -> Result<(), String> {
     let held = said.iter().take_while(|(outcome, _)| taken(outcome)).count();
     match vector.verdict.says() {
         None if held == said.len() && held > 0 => Ok(()),
-        Some(says) if held == vector.held && said.len() == held + 1 && ran.stderr.contains(says) => Ok(()),
+        // When somebody's state was put back, that is an error of the command, and not the outcome of a bundle.
+        Some(says)
+            if held == vector.held && said.len() == held + usize::from(code != 6) && ran.stderr.contains(says) =>
+        {
+            Ok(())
+        }
         _ => Err(format!("{said:?} {}", ran.stderr)),
     }
 }
@@ -228,15 +235,17 @@ fn what_is_refused_is_so_by_the_rule_in_the_index_and_changes_nothing() {
     assert_eq!(machine.left(), left);
 }
 
-/// Rules that can be judged without a replica: the reader alone refuses what breaks them.
+/// Whether a rule can be judged without a replica: then the reader alone refuses what breaks it. Of whom a replica knows the key,
+/// and whether it is its own, the reader alone can't tell.
 fn is_of_reader(rule: &str) -> bool {
     rule.strip_prefix("9.").is_some_and(|number| number.parse::<u32>().unwrap() <= 21)
 }
 
 #[test]
 fn what_the_reader_alone_can_tell_it_does() {
-    each(all().into_iter(), |vector| {
-        let read = read(&vector.bytes, &vector.after);
+    let of_keys = |vector: &Vector| vector.verdict.rule().is_some_and(|rule| ["5", "9.24"].contains(&rule));
+    each(all().into_iter().filter(|vector| !of_keys(vector)), |vector| {
+        let read = read(&vector.bytes);
         let refused = vector.verdict.rule().is_some_and(is_of_reader);
         match read {
             Err(error) if refused => {
@@ -250,13 +259,16 @@ fn what_the_reader_alone_can_tell_it_does() {
 }
 
 /// Reads a whole file, each bundle with the key of the sender that it names.
-fn read(bytes: &[u8], _: &Mailbox) -> Result<usize, String> {
+fn read(bytes: &[u8]) -> Result<usize, String> {
     let mut stream = Stream::new(bytes);
     let mut bundles = 0;
     while let Some(reader) = stream.next_bundle().map_err(|error| error.to_string())? {
         let signer = signer().public_key();
         let sender = reader.manifest().sender.id;
-        let key = [other().public_key(), receiver().public_key()].into_iter().find(|key| key.id() == sender).unwrap_or(signer);
+        let key = [other().public_key(), receiver().public_key()]
+            .into_iter()
+            .find(|key| key.id() == sender)
+            .unwrap_or(signer);
         reader.verify(&key).and_then(|records| records.drain_verified()).map_err(|error| error.to_string())?;
         bundles += 1;
     }

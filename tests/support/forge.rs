@@ -85,7 +85,19 @@ impl Forge {
         let Value::Object(manifest) = manifest else { unreachable!("it is an object") };
         let nothing: (Vec<_>, Vec<_>, Vec<_>) = Default::default();
         let (lines, jobs, messages) = nothing;
-        Self { key: key.clone(), manifest, lines, jobs, messages, text: String::into_bytes, sign, members: |_| {}, archive: |_| {}, frame, file: |_| {} }
+        Self {
+            key: key.clone(),
+            manifest,
+            lines,
+            jobs,
+            messages,
+            text: String::into_bytes,
+            sign,
+            members: |_| {},
+            archive: |_| {},
+            frame,
+            file: |_| {},
+        }
     }
 
     /// Says something of a folder.

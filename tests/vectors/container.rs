@@ -216,9 +216,7 @@ fn kinds() -> Vec<Vector> {
 
 /// What a manifest says of what follows it, where that isn't so.
 fn counts() -> Vec<Vector> {
-    let sums = |folders: u64, entries: u64, messages: u64, jobs: u64| {
-        json!({ "folders": folders, "entries": entries, "messages": messages, "jobs": jobs })
-    };
+    let sums = |folders: u64, entries: u64, messages: u64, jobs: u64| json!({ "folders": folders, "entries": entries, "messages": messages, "jobs": jobs });
     let bytes = message("new").len() as u64;
     let nothing = json!({ "bytes": 0, "sha256": Digest::of(b"").to_string() });
     [
@@ -227,7 +225,13 @@ fn counts() -> Vec<Vector> {
         ("a folder for an entry", "9.11", "not as many records", "counts", sums(0, 2, 1, 0)),
         ("a message fewer than is said", "9.14", "fewer than the manifest says", "counts", sums(1, 1, 2, 0)),
         ("a message more than is said", "9.14", "more than the manifest says", "counts", sums(1, 1, 0, 0)),
-        ("as many messages as there are numbers", "9.14", "fewer than the manifest says", "counts", sums(1, 1, u64::MAX, 0)),
+        (
+            "as many messages as there are numbers",
+            "9.14",
+            "fewer than the manifest says",
+            "counts",
+            sums(1, 1, u64::MAX, 0),
+        ),
         ("statements that are counted and not named", "9.9", "disagree", "counts", sums(1, 1, 1, 1)),
         ("statements that are named and not counted", "9.9", "disagree", "jobs", nothing.clone()),
         ("a byte of messages fewer than is said", "9.14", "fewer than the manifest says", "bytes", json!(bytes + 1)),
@@ -236,7 +240,9 @@ fn counts() -> Vec<Vector> {
     ]
     .into_iter()
     .map(|(about, rule, says, field, value)| {
-        changed("container", about, Verdict::Rejected(rule, says), |forge| drop(forge.manifest.insert(field.into(), value)))
+        changed("container", about, Verdict::Rejected(rule, says), |forge| {
+            drop(forge.manifest.insert(field.into(), value))
+        })
     })
     .chain([changed("container", "entries of another hash", Verdict::Rejected("9.11", "vouches for"), |forge| {
         let bytes: usize = forge.lines.iter().map(Vec::len).sum();
@@ -252,20 +258,22 @@ const SAME: &[(&str, fn(&mut Forge))] = &[
     ("a window of 128 MiB", |f| f.frame = |archive| framed(archive, |encoder| encoder.window_log(27).unwrap(), true)),
     ("several blocks", |f| f.frame = |archive| framed(archive, |_| {}, true)),
     ("the size of the contents in the frame", |f| {
-        f.frame = |archive| framed(archive, |encoder| encoder.set_pledged_src_size(Some(archive.len() as u64)).unwrap(), false);
+        f.frame = |archive| {
+            framed(archive, |encoder| encoder.set_pledged_src_size(Some(archive.len() as u64)).unwrap(), false)
+        };
     }),
     ("nothing compressed", |f| {
         f.frame = |archive| {
-            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58];
+            let mut plain = vec![0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58];
             for (n, block) in archive.chunks(4096).enumerate() {
                 let last = usize::from((n + 1) * 4096 >= archive.len());
                 let header = u32::try_from(block.len() << 3 | last).unwrap().to_le_bytes();
-                frame.extend_from_slice(&header[..3]);
-                frame.extend_from_slice(block);
+                plain.extend_from_slice(&header[..3]);
+                plain.extend_from_slice(block);
             }
             let whole = frame(archive);
-            frame.extend_from_slice(&whole[whole.len() - 4..]);
-            frame
+            plain.extend_from_slice(&whole[whole.len() - 4..]);
+            plain
         };
     }),
     ("a mebibyte of zeros behind the end", |f| f.archive = |b| b.resize(b.len() + (1 << 20), 0)),
@@ -345,11 +353,7 @@ const GOOD: &[Good] = &[
 /// An honest bundle, and the beginning of another that follows it.
 fn first(draft: &mut Draft) {
     *draft = Draft::honest();
-    draft.next();
-    draft.forge.manifest["number"] = json!(12);
-    draft.forge.manifest["base"] = super::knows(20, 5);
-    draft.forge.manifest["tip"] = super::knows(22, 5);
-    draft.forge.manifest["issued"] = super::clocks(&[22]);
+    draft.then();
 }
 
 /// A good bundle, and something behind it.

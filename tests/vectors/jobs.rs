@@ -1,11 +1,13 @@
 //! What is said about jobs. The receiver knows both the requester and the target, and passes on what they say.
 
+use std::collections::BTreeMap;
+
 use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
 use serde_json::{Map, Value, json};
 use ssh_key::HashAlg;
 
-use super::{Draft, Vector, Verdict, ZERO, at, base_mailbox, o, other, s, signer, stranger};
+use super::{Draft, Vector, Verdict, ZERO, at, base_mailbox, knows, o, other, s, signer, stranger};
 use crate::support::forge::signed;
 
 const MADE: u64 = 1_750_000_900_000;
@@ -29,7 +31,8 @@ fn cancel(more: &Value) -> String {
 }
 
 fn report(more: &Value) -> String {
-    let report = json!({ "type": "report", "job": job(&request(&json!({}))), "attempt": 1, "at": MADE + 2, "state": "running" });
+    let report =
+        json!({ "type": "report", "job": job(&request(&json!({}))), "attempt": 1, "at": MADE + 2, "state": "running" });
     with(report, more)
 }
 
@@ -85,14 +88,28 @@ fn good() -> Vec<Vector> {
     let knowing = request(&json!({ "knows": many }));
     let repeating = request(&json!({ "repeats": "0".repeat(32) }));
     let last = request(&json!({ "made": 1 }));
+    let mut passed_on = Draft::delta();
+    passed_on.forge.manifest["tip"] = knows(20, 6);
+    passed_on.forge.jobs = vec![line(&o(6), &other(), &back)];
+    passed_on.jobs = BTreeMap::from([(job(&back), "queued".to_owned())]);
+    let passed_on = passed_on.finish(GROUP, "a request of another that is passed on", Verdict::Accepted);
     vec![
         taken("a request", vec![mine(&plain)], &[(job(&plain), "queued")]),
-        taken("a request that comes twice", vec![mine(&plain), line(&s(15), &signer(), &plain)], &[(job(&plain), "queued")]),
-        taken("a request of another that is passed on", vec![line(&o(5), &other(), &back)], &[(job(&back), "queued")]),
+        taken(
+            "a request that comes twice",
+            vec![mine(&plain), line(&s(15), &signer(), &plain)],
+            &[(job(&plain), "queued")],
+        ),
+        passed_on,
+        taken("a request that was forgotten here", vec![line(&o(5), &other(), &back)], &[]),
         taken("a request that knows 256 incarnations", vec![mine(&knowing)], &[(job(&knowing), "queued")]),
         taken("a request that repeats another", vec![mine(&repeating)], &[(job(&repeating), "queued")]),
         taken("a request at the first time", vec![mine(&last)], &[(job(&last), "queued")]),
-        taken("a request that is taken back", vec![mine(&plain), line(&s(15), &signer(), &cancel(&json!({})))], &[(job(&plain), "queued")]),
+        taken(
+            "a request that is taken back",
+            vec![mine(&plain), line(&s(15), &signer(), &cancel(&json!({})))],
+            &[(job(&plain), "cancelled")],
+        ),
         told("a report that it runs", &json!({}), "running"),
         told("a report that it is done", &json!({ "state": "done", "status": 0 }), "done"),
         told("a report that it has failed", &json!({ "state": "failed", "status": 255 }), "failed"),
@@ -135,7 +152,8 @@ fn bad() -> Vec<Vector> {
     let parts = |statement: &str, signature: &str| {
         format!("{}\n", json!({ "stamp": late, "signed": statement, "signature": signature })).into_bytes()
     };
-    let signature = |key: &PrivateKey, namespace: &str, text: &str| signed(key, namespace, HashAlg::Sha512, text.as_bytes());
+    let signature =
+        |key: &PrivateKey, namespace: &str, text: &str| signed(key, namespace, HashAlg::Sha512, text.as_bytes());
     let job_signature = |text: &str| signature(&signer(), "mailsync-job", text);
     let mut null = serde_json::from_str::<Map<String, Value>>(&other_request).unwrap();
     null.insert("repeats".into(), Value::Null);
@@ -145,7 +163,10 @@ fn bad() -> Vec<Vector> {
     let of = |text: &str| line(&late, &signer(), text);
     vec![
         ignored("a line that is no JSON", b"garbage\n".to_vec()),
-        ignored("a line that is an array", format!("{}\n", json!([late, other_request, job_signature(&other_request)])).into()),
+        ignored(
+            "a line that is an array",
+            format!("{}\n", json!([late, other_request, job_signature(&other_request)])).into(),
+        ),
         ignored("a line with an unknown member", {
             let mut line: Value = serde_json::from_slice(&of(&other_request)).unwrap();
             line["later"] = json!(1);
@@ -159,7 +180,10 @@ fn bad() -> Vec<Vector> {
         ignored("an empty line", b"\n".to_vec()),
         ignored("a statement without a signature", parts(&other_request, "")),
         ignored("a statement that was changed", parts(&other_request, &job_signature(&plain))),
-        ignored("a statement with the signature of a bundle", parts(&other_request, &signature(&signer(), "mailsync", &other_request))),
+        ignored(
+            "a statement with the signature of a bundle",
+            parts(&other_request, &signature(&signer(), "mailsync", &other_request)),
+        ),
         ignored("a statement of an unknown type", of(&json!({ "type": "wish", "made": MADE }).to_string())),
         ignored("a statement without a type", of(&json!({ "made": MADE }).to_string())),
         ignored("a statement that is an array", of(&array)),
@@ -177,11 +201,20 @@ fn bad() -> Vec<Vector> {
         no_request("a request at a negative time", &json!({ "made": -1 })),
         no_request("a request at a fraction", &json!({ "made": 1.5 })),
         no_request("a request of an empty body", &json!({ "body": { "digest": "0".repeat(64), "bytes": 0 } })),
-        no_request("a request of a body of 8 GiB", &json!({ "body": { "digest": "0".repeat(64), "bytes": 1_u64 << 33 } })),
+        no_request(
+            "a request of a body of 8 GiB",
+            &json!({ "body": { "digest": "0".repeat(64), "bytes": 1_u64 << 33 } }),
+        ),
         no_request("a request of a body that is an array", &json!({ "body": ["0".repeat(64), 1] })),
-        no_request("a request of a body with more in it", &json!({ "body": { "digest": "0".repeat(64), "bytes": 1, "x": 1 } })),
+        no_request(
+            "a request of a body with more in it",
+            &json!({ "body": { "digest": "0".repeat(64), "bytes": 1, "x": 1 } }),
+        ),
         no_request("a request that knows backwards", &json!({ "knows": ["0000000000000002", "0000000000000001"] })),
-        no_request("a request that knows too much", &json!({ "knows": (0..257).map(|n| format!("{n:016x}")).collect::<Vec<_>>() })),
+        no_request(
+            "a request that knows too much",
+            &json!({ "knows": (0..257).map(|n| format!("{n:016x}")).collect::<Vec<_>>() }),
+        ),
         no_request("a request to nobody", &json!({ "target": "other" })),
         ignored("a cancel of an unknown job", of(&cancel(&json!({ "job": "0".repeat(32) })))),
         ignored("a cancel by the target", line(&late, &other(), &cancel(&json!({})))),
@@ -226,7 +259,13 @@ fn refused() -> Vec<Vector> {
     let counts = |jobs: u64| json!({ "folders": 0, "entries": 0, "messages": 0, "jobs": jobs });
     let part = json!({ "bytes": good.len(), "sha256": "0".repeat(64) });
     vec![
-        rejected("a stamp after the tip", "9.20", "jobs.jsonl, line 1", vec![line(&s(21), &signer(), &plain)], json!({})),
+        rejected(
+            "a stamp after the tip",
+            "9.20",
+            "jobs.jsonl, line 1",
+            vec![line(&s(21), &signer(), &plain)],
+            json!({}),
+        ),
         rejected(
             "a stamp of somebody unknown",
             "9.20",
@@ -234,10 +273,28 @@ fn refused() -> Vec<Vector> {
             vec![good.clone(), line(&format!("{}-00000000000000bb", at(1)), &signer(), &plain)],
             json!({}),
         ),
-        rejected("a stamp at zero", "9.19", "jobs.jsonl, line 1", vec![line(&s(12).replace(&at(12), ZERO), &signer(), &plain)], json!({})),
+        rejected(
+            "a stamp at zero",
+            "9.19",
+            "jobs.jsonl, line 1",
+            vec![line(&s(12).replace(&at(12), ZERO), &signer(), &plain)],
+            json!({}),
+        ),
         rejected("a last line without a newline", "9.12", "its last line has no end", vec![cut], json!({})),
-        rejected("a line more than is said", "9.11", "not as many jobs", vec![good.clone(), good.clone()], json!({ "counts": counts(1) })),
-        rejected("a line fewer than is said", "9.11", "not as many jobs", vec![good.clone()], json!({ "counts": counts(2) })),
+        rejected(
+            "a line more than is said",
+            "9.11",
+            "not as many jobs",
+            vec![good.clone(), good.clone()],
+            json!({ "counts": counts(1) }),
+        ),
+        rejected(
+            "a line fewer than is said",
+            "9.11",
+            "not as many jobs",
+            vec![good.clone()],
+            json!({ "counts": counts(2) }),
+        ),
         rejected("lines of another hash", "9.11", "vouches for", vec![good.clone()], json!({ "jobs": part })),
         rejected(
             "lines of another size",

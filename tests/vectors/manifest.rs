@@ -16,7 +16,9 @@ fn nested(depth: usize) -> Value {
 /// The signer's knowledge, and so many incarnations besides.
 fn incarnations(more: usize) -> Value {
     let all = (1..=more).map(|n| (format!("{:016x}", n << 20), json!("0000000000000001")));
-    Value::Object(all.chain([(INCARNATION.to_owned(), json!(at(20))), (OTHER.to_owned(), json!(at(5)))]).collect::<Map<_, _>>())
+    Value::Object(
+        all.chain([(INCARNATION.to_owned(), json!(at(20))), (OTHER.to_owned(), json!(at(5)))]).collect::<Map<_, _>>(),
+    )
 }
 
 const OF_FORM: &[Bad] = &[
@@ -58,7 +60,9 @@ const OF_FORM: &[Bad] = &[
     }),
     ("a number as text", "9.8", "manifest.json", |f| set(f, "number", json!("11"))),
     ("a fraction", "9.8", "floating point", |f| set(f, "number", json!(11.0))),
-    ("an exponent", "9.8", "floating point", |f| f.text = |text| text.replace("\"number\":11", "\"number\":11e0").into()),
+    ("an exponent", "9.8", "floating point", |f| {
+        f.text = |text| text.replace("\"number\":11", "\"number\":11e0").into()
+    }),
     ("minus zero", "9.8", "floating point", |f| f.text = |text| text.replace("\"number\":11", "\"number\":-0").into()),
     ("a zero before a number", "9.8", "invalid number", |f| {
         f.text = |text| text.replace("\"number\":11", "\"number\":011").into();
@@ -92,7 +96,9 @@ const OF_FORM: &[Bad] = &[
     ("a recipient with padding", "9.8", "manifest.json", |f| {
         set(f, "recipient", json!(format!("{}=", receiver().public_key().id())));
     }),
-    ("a token that is short", "9.8", "manifest.json", |f| set(f, "invitation", json!({ "name": "new", "token": "00" }))),
+    ("a token that is short", "9.8", "manifest.json", |f| {
+        set(f, "invitation", json!({ "name": "new", "token": "00" }))
+    }),
     ("an invited name that is empty", "9.9", "name", |f| invite(f, "")),
     ("an invited name that is too long", "9.9", "name", |f| invite(f, &"x".repeat(256))),
     ("an invited name with a control character", "9.9", "name", |f| invite(f, "a\u{9b}b")),
@@ -149,14 +155,32 @@ const OF_CLAIMS: &[Bad] = &[
         set(f, "counts", json!({ "folders": 1, "entries": 1, "messages": 1, "jobs": 60_001 }));
         set(f, "jobs", json!({ "bytes": 0, "sha256": "0".repeat(64) }));
     }),
-    ("more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| set(f, "tip", incarnations(4095))),
+    ("more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
+        set(f, "tip", incarnations(4095))
+    }),
 ];
 
 /// Each field that must be there, left out.
 fn missing() -> Vec<Vector> {
     let fields = [
-        "format", "version", "features", "kind", "number", "made", "sender", "recipient", "base", "tip", "horizon", "issued",
-        "state_digest", "wants", "counts", "bytes", "entries", "jobs",
+        "format",
+        "version",
+        "features",
+        "kind",
+        "number",
+        "made",
+        "sender",
+        "recipient",
+        "base",
+        "tip",
+        "horizon",
+        "issued",
+        "state_digest",
+        "wants",
+        "counts",
+        "bytes",
+        "entries",
+        "jobs",
     ];
     let without = |field: &str| {
         let about = format!("without {}", field.replace('_', " "));
@@ -210,7 +234,8 @@ const SAME: &[(&str, fn(&mut Forge))] = &[
     ("fields in another order", |f| {
         f.text = |text| {
             let manifest: Map<String, Value> = serde_json::from_str(&text).unwrap();
-            let fields: Vec<String> = manifest.iter().rev().map(|(name, value)| format!("{:?}:{value}", name)).collect();
+            let fields: Vec<String> =
+                manifest.iter().rev().map(|(name, value)| format!("{:?}:{value}", name)).collect();
             format!("{{{}}}\n", fields.join(",")).into_bytes()
         };
     }),

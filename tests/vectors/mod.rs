@@ -108,10 +108,6 @@ pub type Member = Vec<String>;
 pub struct Mailbox(BTreeSet<Member>);
 
 impl Mailbox {
-    pub fn members(&self) -> &BTreeSet<Member> {
-        &self.0
-    }
-
     fn folder(&mut self, name: &str) {
         assert!(self.0.insert(vec!["folder".into(), name.into()]), "{name} is there already");
     }
@@ -280,7 +276,7 @@ impl Draft {
             ("number", json!(1)),
             ("base", json!({})),
             ("tip", knows(10, 13)),
-            ("issued", clocks(&[11, 13])),
+            ("issued", clocks(&[5, 11, 13])),
             ("sender", json!({ "id": other().public_key().id().to_string(), "name": "other", "incarnation": OTHER })),
         ] {
             self.forge.manifest[field] = value;
@@ -306,6 +302,16 @@ impl Draft {
         let bundle = self.bundle();
         self.before.push(bundle);
         self.forge = Self::delta().forge;
+    }
+
+    /// The same, and the next one of the signer's follows it: it has made a change at 22.
+    fn then(&mut self) {
+        self.next();
+        for (field, value) in
+            [("number", json!(12)), ("base", knows(20, 5)), ("tip", knows(22, 5)), ("issued", clocks(&[22]))]
+        {
+            self.forge.manifest[field] = value;
+        }
     }
 
     fn bundle(&mut self) -> Vec<u8> {
@@ -364,7 +370,10 @@ fn same(group: &'static str, table: &[(&'static str, fn(&mut Forge))]) -> Vec<Ve
 
 /// Vectors that are refused.
 fn bad(group: &'static str, table: &[Bad]) -> Vec<Vector> {
-    table.iter().map(|(about, rule, says, change)| changed(group, about, Verdict::Rejected(rule, says), change)).collect()
+    table
+        .iter()
+        .map(|(about, rule, says, change)| changed(group, about, Verdict::Rejected(rule, says), change))
+        .collect()
 }
 
 /// An honest bundle that is not taken after this change.
@@ -408,7 +417,12 @@ fn base_records() -> Vec<Value> {
         record("four", "INBOX", &s(3), &json!({ "removal": { "seen": s(3), "stamp": s(7) } })),
         record("five", "Work", &s(3), &json!({})),
         record("five", "Work", &s(8), &json!({ "ordinal": 1, "flags": { "R": [s(8), true] } })),
-        record("six", "INBOX", &o(5), &json!({ "floor": format!("{ZERO}-{ZERO}"), "flags": { "recent": [o(5), true] } })),
+        record(
+            "six",
+            "INBOX",
+            &o(5),
+            &json!({ "floor": format!("{ZERO}-{ZERO}"), "flags": { "recent": [o(5), true] } }),
+        ),
     ]
 }
 

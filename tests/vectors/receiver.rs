@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Draft, OTHER, Vector, Verdict, at, base_records, changed, clocks, folder, full, knows, other, receiver, record, s, stranger,
+    Draft, OTHER, Vector, Verdict, at, base_records, changed, clocks, folder, full, knows, other, receiver, record, s,
+    stranger,
 };
 use crate::support::forge::{Forge, INCARNATION};
 
@@ -58,7 +59,9 @@ fn rolled_back() -> Vec<Vector> {
             f.manifest["base"] = knows(8, 5);
             f.manifest["issued"] = clocks(&[9, 12, 20]);
         }),
-        rejected("an older bundle that knows more", "12.3", "has forgotten changes", |f| f.manifest["number"] = json!(9)),
+        rejected("an older bundle that knows more", "12.3", "has forgotten changes", |f| {
+            f.manifest["number"] = json!(9)
+        }),
         rejected("less of itself than was told", "12.4", "knows of its own changes up to", |f| {
             f.manifest["base"] = json!({ INCARNATION: at(7) });
             f.manifest["tip"] = json!({ INCARNATION: at(9), OTHER: at(6) });
@@ -77,7 +80,7 @@ fn not_yet() -> Vec<Vector> {
         }),
         waits("a base that follows another bundle", "12.5", "which was not imported here", |f| {
             f.manifest["base"] = knows(11, 5);
-            f.manifest["follows"] = json!(10);
+            f.manifest.insert("follows".into(), json!(10));
         }),
         waits("a base of somebody unknown", "12.5", "not known here", |f| {
             f.manifest["base"]["00000000000000bb"] = json!(at(1));
@@ -93,7 +96,11 @@ fn not_yet() -> Vec<Vector> {
     behind.forge.manifest["tip"] = json!({ OTHER: at(13) });
     behind.forge.manifest["horizon"] = json!({});
     behind.bring("new", "INBOX", &super::o(13), &json!({}));
-    vectors.push(behind.finish("receiver", "a sender who needs a full one first", Verdict::Waits("12.6", "doesn't know of removals")));
+    vectors.push(behind.finish(
+        "receiver",
+        "a sender who needs a full one first",
+        Verdict::Waits("12.6", "doesn't know of removals"),
+    ));
     let mut second = Draft::honest();
     second.next();
     second.forge.manifest["number"] = json!(13);
@@ -101,7 +108,11 @@ fn not_yet() -> Vec<Vector> {
     second.forge.manifest["tip"] = knows(22, 5);
     second.forge.manifest["issued"] = clocks(&[22]);
     second.put(folder("Later", &s(22), true));
-    vectors.push(second.finish("receiver", "a second bundle before the one between", Verdict::Waits("12.5", "not known here")));
+    vectors.push(second.finish(
+        "receiver",
+        "a second bundle before the one between",
+        Verdict::Waits("12.5", "not known here"),
+    ));
     vectors
 }
 

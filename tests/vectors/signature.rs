@@ -33,13 +33,13 @@ const BAD: &[Bad] = &[
     ("an armor without its last newline", "9.10", "armor", |f| {
         f.sign = |key, bytes| sign(key, bytes).trim_ascii_end().to_vec();
     }),
-    ("an armor with a line before it", "9.10", "no SSH signature", |f| {
+    ("an armor with a line before it", "9.10", "armor", |f| {
         f.sign = |key, bytes| [b"Hello.\n".to_vec(), sign(key, bytes)].concat();
     }),
     ("an armor with a line behind it", "9.10", "signature", |f| {
         f.sign = |key, bytes| [sign(key, bytes), b"Hello.\n".to_vec()].concat();
     }),
-    ("an armor in one line", "9.10", "armor", |f| {
+    ("an armor in one line", "9.10", "no SSH signature", |f| {
         f.sign = |key, bytes| {
             let text = String::from_utf8(sign(key, bytes)).unwrap();
             let lines: Vec<&str> = text.lines().collect();
@@ -55,7 +55,8 @@ const BAD: &[Bad] = &[
     }),
     ("of a manifest with another space", "9.10", "not made over these bytes", |f| {
         f.text = |text| text.replacen('{', "{ ", 1).into_bytes();
-        f.sign = |key, bytes| sign(key, &String::from_utf8(bytes.to_vec()).unwrap().replacen("{ ", "{", 1).into_bytes());
+        f.sign =
+            |key, bytes| sign(key, &String::from_utf8(bytes.to_vec()).unwrap().replacen("{ ", "{", 1).into_bytes());
     }),
 ];
 
