@@ -36,6 +36,7 @@ mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
 mod mbsync_renames_are_no_new_mail;
 mod mutt_and_notmuch_find_what_was_imported;
+mod no_bytes_at_all_do_harm;
 mod odd_files_do_no_harm;
 mod peers_run_what_they_are_asked;
 mod removals_are_forgotten_when_everybody_knows;
