@@ -28,6 +28,7 @@ mod claims_that_can_not_be_true_are_refused;
 mod clocks_that_are_wrong_do_no_lasting_harm;
 mod commands_do_what_they_say;
 mod dovecot_and_mailsync_share_a_maildir;
+mod each_claim_of_the_threat_model_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
 mod jobs_of_others_have_limits;
