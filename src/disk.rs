@@ -12,6 +12,7 @@ use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::message::{FileKind, Filter, message_of};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
 
@@ -73,6 +74,9 @@ pub trait Disk: Send + Sync {
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+    /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
+    /// tell.
+    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>>;
 }
 
 /// The file system of this machine.
@@ -147,7 +151,12 @@ impl Disk for RealDisk {
             // NFS and some FUSE file systems can't do it. A hard link refuses to replace a file, too.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 fs::hard_link(from, to)?;
-                fs::remove_file(from)
+                fs::remove_file(from).inspect_err(|error| {
+                    // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
+                    if error.kind() != io::ErrorKind::NotFound {
+                        let _ = fs::remove_file(to);
+                    }
+                })
             }
             result => Ok(result?),
         }
@@ -163,6 +172,11 @@ impl Disk for RealDisk {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir(dir)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let told = rustix::fs::statvfs(dir)?;
+        Ok((told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize)))
     }
 }
 
@@ -185,25 +199,16 @@ pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durab
     Ok(())
 }
 
-/// Copies a file into a new one with this modification time. Returns the number of bytes.
-pub fn copy_new(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<u64> {
+/// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
+pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
     let mut source = disk.open(from)?;
     let mut file = disk.create(to)?;
-    let mut buffer = vec![0; 128 << 10];
-    let mut total = 0;
-    loop {
-        let n = read_some(&mut source, &mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        disk.write(to, &mut file, &buffer[..n])?;
-        total += n as u64;
-    }
+    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| disk.write(to, &mut file, bytes))?;
     disk.set_mtime(to, &file, mtime)?;
     if durability == Durability::Now {
         disk.sync_file(to, &file)?;
     }
-    Ok(total)
+    Ok(())
 }
 
 /// When the contents of a new file are made durable.
@@ -218,52 +223,78 @@ pub enum Durability {
 /// Messages up to this many bytes are read whole; larger ones in pieces.
 pub const SMALL: u64 = 1 << 20;
 
-/// A message's digest, size in bytes and delivery date.
+/// What a file holds: its digest, its size and its date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
     /// The digest.
     pub digest: Digest,
-    /// Bytes.
+    /// The bytes that the digest is of. A message's file may have more.
     pub size: u64,
     /// The file's modification time.
     pub mtime: Mtime,
 }
 
-/// Reads a file and computes its digest.
-pub fn hash_file(disk: &dyn Disk, path: &Path) -> io::Result<Hashed> {
+/// Reads a file and computes the digest of what it holds.
+pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
     let mut file = disk.open(path)?;
     let meta = Meta::from(&file.metadata()?);
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
     }
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB")];
+    let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
     let mut size = 0;
-    loop {
-        let n = read_some(&mut file, &mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-        size += n as u64;
-    }
+    read_through(&mut file, kind, buffer, |bytes| {
+        hasher.update(bytes);
+        size += bytes.len() as u64;
+        Ok(())
+    })?;
     Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
 }
 
-/// Reads a small file whole: its bytes and their digest.
-pub fn read_small(disk: &dyn Disk, path: &Path, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
+/// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.
+fn read_through(
+    file: &mut File,
+    kind: FileKind,
+    buffer: usize,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut filter, mut buffer) = (Filter::new(kind), vec![0; buffer]);
+    loop {
+        let n = read_some(file, &mut buffer)?;
+        if n == 0 {
+            return filter.end(each);
+        }
+        filter.take(&buffer[..n], &mut each)?;
+    }
+}
+
+/// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
+/// holds.
+pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
     let file = disk.open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     file.take(SMALL + 1).read_to_end(&mut bytes)?;
+    if kind == FileKind::Message {
+        bytes = message_of(bytes);
+    }
     let digest = Digest::of(&bytes);
     Ok((bytes, digest))
+}
+
+/// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
+/// file, or no file can have it.
+pub fn is_absent(error: &io::Error) -> bool {
+    let too_long = rustix::io::Errno::NAMETOOLONG.raw_os_error();
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(too_long)
 }
 
 /// Whether something has this name.
 pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }

@@ -16,6 +16,7 @@
 //! - If there are several failures, each is told. The worst decides the exit code.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
@@ -60,7 +61,73 @@ pub struct Error {
     kind: ErrorKind,
     what: String,
     advice: Option<String>,
+    scope: Option<Scope>,
 }
+
+/// What an error of the operating system is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name, file or directory: what has to do with others can be done.
+    Place,
+    /// A disk, or the machine: nothing else is likely to succeed, and what was written may not be safe.
+    Disk,
+}
+
+impl Scope {
+    /// What this error is about. The one place where that is decided.
+    ///
+    /// A full disk, one that fails and one that lets nothing be written are the disk's, and so are limits of the
+    /// machine: going on would fail over and over, or worse, succeed in part. So is whatever isn't known. About a place
+    /// are a permission, a name that is too long, not allowed or taken by something else, and a link that leads around
+    /// in a circle.
+    pub fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        // What has no number was found out by mailsync itself, of one file.
+        let Some(errno) = Errno::from_io_error(error) else { return Self::Place };
+        match errno {
+            Errno::ACCESS
+            | Errno::PERM
+            | Errno::EXIST
+            | Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::NOTEMPTY
+            | Errno::NAMETOOLONG
+            | Errno::INVAL
+            | Errno::ILSEQ
+            | Errno::LOOP
+            | Errno::MLINK
+            | Errno::XDEV
+            | Errno::BUSY
+            | Errno::TXTBSY
+            | Errno::OPNOTSUPP => Self::Place,
+            _ => Self::Disk,
+        }
+    }
+}
+
+/// Why a file operation failed, in words and, where it is the operating system that says so, in kind.
+pub trait Cause: fmt::Display {
+    /// What it is about, if the operating system says so.
+    fn scope(&self) -> Option<Scope> {
+        None
+    }
+}
+
+impl Cause for io::Error {
+    fn scope(&self) -> Option<Scope> {
+        Some(Scope::of(self))
+    }
+}
+
+impl Cause for &io::Error {
+    fn scope(&self) -> Option<Scope> {
+        Some(Scope::of(self))
+    }
+}
+
+impl Cause for &str {}
+impl Cause for &dyn fmt::Display {}
 
 /// The result of the crate's verbs.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -68,7 +135,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: printable(&what.into()), advice: None }
+        Self { kind, what: printable(&what.into()), advice: None, scope: None }
     }
 
     /// A failure.
@@ -92,8 +159,10 @@ impl Error {
     }
 
     /// A failed file operation: `doing` is a participle, such as "reading".
-    pub fn io(doing: &str, path: &Path, error: impl fmt::Display) -> Self {
-        Self::failed(format!("{doing} {}: {error}", path.display()))
+    #[allow(clippy::needless_pass_by_value, reason = "most callers have no more use for the error")]
+    pub fn io(doing: &str, path: &Path, error: impl Cause) -> Self {
+        let scope = error.scope();
+        Self { scope, ..Self::failed(format!("{doing} {}: {error}", path.display())) }
     }
 
     /// Adds what to do next.
@@ -108,6 +177,11 @@ impl Error {
     pub fn about(mut self, subject: impl fmt::Display) -> Self {
         self.what = printable(&format!("{subject}: {}", self.what));
         self
+    }
+
+    /// Whether it is about one place on the disk, and what has to do with others can go on.
+    pub fn is_about_a_place(&self) -> bool {
+        self.scope == Some(Scope::Place)
     }
 
     /// Which kind of failure it is.
@@ -132,5 +206,44 @@ impl std::error::Error for Error {}
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_full_or_failing_disk_stops_everything_and_one_bad_name_does_not() {
+        let table = [
+            (Errno::ACCESS, Scope::Place, "a folder without permission"),
+            (Errno::PERM, Scope::Place, "a file that must not be changed"),
+            (Errno::EXIST, Scope::Place, "a plain file has the folder's name"),
+            (Errno::NOTDIR, Scope::Place, "a plain file is above it"),
+            (Errno::NAMETOOLONG, Scope::Place, "the file system has shorter names"),
+            (Errno::INVAL, Scope::Place, "a character that the file system can't take"),
+            (Errno::ILSEQ, Scope::Place, "a name that isn't UTF-8 where it must be"),
+            (Errno::LOOP, Scope::Place, "a link to itself"),
+            (Errno::NOENT, Scope::Place, "a link that leads nowhere"),
+            (Errno::NOSPC, Scope::Disk, "a full disk"),
+            (Errno::DQUOT, Scope::Disk, "a quota"),
+            (Errno::IO, Scope::Disk, "a disk that fails"),
+            (Errno::ROFS, Scope::Disk, "a disk that lets nothing be written"),
+            (Errno::STALE, Scope::Disk, "a server that is gone"),
+            (Errno::NODEV, Scope::Disk, "a stick that was pulled out"),
+            (Errno::MFILE, Scope::Disk, "too many open files"),
+            (Errno::NOMEM, Scope::Disk, "no memory"),
+            (Errno::XFULL, Scope::Disk, "one that nobody has thought of"),
+        ];
+        for (errno, scope, case) in table {
+            let error = io::Error::from(errno);
+            assert_eq!(Scope::of(&error), scope, "{case}");
+            let told = Error::io("writing", Path::new("x"), &error).advise("look").about("y");
+            assert_eq!(told.is_about_a_place(), scope == Scope::Place, "{case}");
+        }
+        assert_eq!(Scope::of(&io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")), Scope::Place);
+        assert!(!Error::io("reading", Path::new("x"), "other contents").is_about_a_place());
+        assert!(!Error::failed("reading the state").is_about_a_place());
     }
 }

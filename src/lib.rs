@@ -20,6 +20,7 @@ pub mod bundle;
 pub mod config;
 pub mod error;
 pub mod maildir;
+pub mod message;
 pub mod meter;
 pub mod model;
 pub mod replica;

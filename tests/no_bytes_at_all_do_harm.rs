@@ -1,5 +1,5 @@
-//! What `fuzz/` tries for hours is tried here for a moment, with any toolchain: every seed, what was found before, and changes of
-//! both that are the same each time. The seeds are made from the test vectors.
+//! What `fuzz/` tries for hours is tried here for a moment, with any toolchain: every seed, what was found before, and
+//! changes of both that are the same each time. The seeds are made from the test vectors.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -31,6 +31,7 @@ mod dovecot_and_mailsync_share_a_maildir;
 mod each_claim_of_the_threat_model_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
+mod guards_can_not_be_walked_around;
 mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
@@ -38,6 +39,8 @@ mod mail_is_sent_through_a_peer;
 mod mbsync_renames_are_no_new_mail;
 mod mutt_and_notmuch_find_what_was_imported;
 mod no_bytes_at_all_do_harm;
+mod nobody_else_reads_or_writes_what_is_kept;
+mod nobody_waits_for_a_slow_peer;
 mod odd_files_do_no_harm;
 mod peers_run_what_they_are_asked;
 mod removals_are_forgotten_when_everybody_knows;
@@ -47,8 +50,10 @@ mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;
 mod the_vectors_are_what_they_say;
 mod update_calls_the_peers;
+mod what_a_folder_cannot_take_waits;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;
+mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_was_missing_comes_once;
 
 #[test]

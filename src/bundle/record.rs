@@ -31,8 +31,8 @@ pub enum Record {
 }
 
 impl Record {
-    /// Reads one line of `entries.jsonl`, by itself. For tests and fuzz targets: a reader checks the order of the lines, too, and what
-    /// they claim.
+    /// Reads one line of `entries.jsonl`, by itself. For tests and fuzz targets: a reader checks the order of the
+    /// lines, too, and what they claim.
     ///
     /// # Errors
     /// It is no record: why.

@@ -1,5 +1,6 @@
 //! The context that every command is given.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use mailsync::error::{Error, Result};
@@ -13,6 +14,8 @@ pub struct Context {
     pub home: Option<std::path::PathBuf>,
     pub lock_timeout: Duration,
     pub out: Output,
+    /// What the disk has kept a command from doing, as of the last time that it was tried.
+    pub hindrance: RefCell<Option<Error>>,
 }
 
 impl Context {
@@ -38,8 +41,9 @@ impl Context {
         self.open(Access::Write(self.lock_timeout))
     }
 
-    /// Tells the notes that the replica has made for the person.
+    /// Tells what a command found worth knowing, and keeps what is to be told at its end.
     pub fn say_notes(&self, replica: &Replica) {
+        self.hindrance.replace(replica.hindrance());
         for note in replica.drain_notes() {
             self.out.say(format_args!("note: {note}"));
         }

@@ -27,6 +27,7 @@ mod update;
 mod uux;
 mod view;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(args.global.json, args.global.quiet),
+        hindrance: RefCell::default(),
     };
     // A bundle on standard output is no JSON, whole or not.
     let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
@@ -74,6 +76,14 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => inspect::verify(&context, &args),
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
+    };
+    // All else was done: what a folder kept from being done is told last, and decides only if nothing else went wrong.
+    let result = match context.hindrance.take() {
+        None => result,
+        Some(error) => {
+            Output::complain(&error);
+            result.and(Err(Failure::Said(error.kind())))
+        }
     };
     match result {
         // A reader who closed the output has seen enough.

@@ -62,8 +62,8 @@ impl<'a> FileName<'a> {
         letters.chain((sub == Sub::New).then_some(Flag::Recent)).collect()
     }
 
-    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info, unless a part of
-    /// its base would be taken for one.
+    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info, unless a part
+    /// of its base would be taken for one.
     pub fn with_flags(&self, sub: Sub, flags: &FlagSet) -> Vec<u8> {
         let letters = flags.iter().filter_map(|flag| if let Flag::Info(letter) = flag { Some(*letter) } else { None });
         let unknown = self.letters.iter().copied().filter(|&letter| Flag::info(letter).is_none());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Replica;
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Knowledge};
-use crate::state::{Invited, Peer, Totals};
+use crate::state::{Invited, Peer, Totals, Waiting};
 
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Status {
     pub folders: Vec<(FolderName, u64)>,
     /// Entries and files for which something is to be done on disk, or whose contents are missing.
     pub pending: u64,
+    /// The folders in which something could not be done when it was last tried, and why, sorted by name.
+    pub waiting: Vec<Waiting>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The peers with which bundles are exchanged, sorted by name.
@@ -93,6 +95,7 @@ impl Replica {
             totals: self.state.totals()?,
             folders,
             pending: self.state.count_pending()?,
+            waiting: self.state.waiting()?,
             jobs: self.count_jobs()?,
             peers,
             invited,

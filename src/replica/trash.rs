@@ -1,8 +1,9 @@
 //! The trash: messages that imports have removed can be brought back.
 
 use super::Replica;
-use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
+use crate::disk::{Durability, Hashed, copy_message, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::{FolderState, Mtime, Origin};
 use crate::state::{Action, Pending, TrashKey, Trashed};
 
@@ -30,6 +31,10 @@ impl Replica {
     /// There is no such thing in the trash, or its file is damaged.
     pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
         let disk = &*self.world.disk;
+        if self.state.restored()?.is_some() {
+            let what = format!("restoring {key}: what was restored before still waits for its folder");
+            return Err(Error::failed(what).advise("`mailsync status` shows why; put that right, then run this again"));
+        }
         let trashed = self.state.trashed(key)?.ok_or_else(|| {
             Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
@@ -38,7 +43,7 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| fail(&error))?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }
@@ -58,7 +63,7 @@ impl Replica {
         let dir = tmp.parent().expect("a message lies in a directory");
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
         let entry = self.deliver(&tx, delivery, &at)?;
         tx.set_pending(entry, &Pending::Deliver)?;
@@ -74,9 +79,12 @@ impl Replica {
         Ok(trashed)
     }
 
-    /// Removes the file in the trash whose message was brought back.
+    /// Removes the file of something that was brought back, unless it may still wait for its folder.
     pub(super) fn empty_restored(&self) -> Result<()> {
         let Some(name) = self.state.restored()? else { return Ok(()) };
+        if !self.state.folders_with_deliveries()?.is_empty() {
+            return Ok(());
+        }
         let disk = &*self.world.disk;
         let file = self.home.trash().join(name);
         let fail = |error: std::io::Error| Error::io("removing", &file, error).advise("run this again");

@@ -163,30 +163,38 @@ impl State {
         }
     }
 
-    /// The files that were last seen in a folder: entry, `new` or `cur`, and name, sorted by name, then `new` before
-    /// `cur`.
-    pub fn files_in(&self, folder: FolderKey, mut each: impl FnMut(EntryKey, Sub, &[u8]) -> Result<()>) -> Result<()> {
+    /// The files that were last seen in a folder: entry, `new` or `cur`, name, and whether it is only to be delivered;
+    /// sorted by name, then `new` before `cur`.
+    pub fn files_in(
+        &self,
+        folder: FolderKey,
+        mut each: impl FnMut(EntryKey, Sub, &[u8], bool) -> Result<()>,
+    ) -> Result<()> {
         let mut query = self.conn.prepare_cached(
-            "SELECT key, at_sub, at_name FROM entry INDEXED BY entry_at WHERE at_folder = ? ORDER BY at_name, at_sub",
+            "SELECT e.key, e.at_sub, e.at_name, p.kind FROM entry e INDEXED BY entry_at
+             LEFT JOIN pending p ON p.entry = e.key AND p.kind IN (0, 1, 4)
+             WHERE e.at_folder = ? ORDER BY e.at_name, e.at_sub",
         )?;
         let mut rows = query.query([folder.0])?;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(2)?.as_bytes().map_err(|_| damaged("a file name"))?;
-            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name)?;
+            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name, row.get::<_, Option<i64>>(3)?.is_some())?;
         }
         Ok(())
     }
 
-    /// How many files were last seen in a folder.
-    pub fn count_files_in(&self, folder: FolderKey) -> Result<u64> {
-        let mut query =
-            self.conn.prepare_cached("SELECT COUNT(*) FROM entry INDEXED BY entry_at WHERE at_folder = ?")?;
-        Ok(query.query_row([folder.0], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    /// How many files were last seen in all folders.
+    pub fn count_files(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE at_folder IS NOT NULL")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// Whether any entry has a file, as far as is known.
     pub fn has_files(&self) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE at_folder IS NOT NULL LIMIT 1")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM entry e WHERE at_folder IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.entry = e.key AND p.kind IN (0, 1, 4)) LIMIT 1",
+        )?;
         Ok(query.exists([])?)
     }
 

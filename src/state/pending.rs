@@ -13,6 +13,9 @@ pub enum Pending {
     Await,
     /// The message is to be delivered from the `tmp/` of its folder, where it lies under its final name.
     Deliver,
+    /// The message was to lie under the name of this place in the `tmp/` of its folder, and is to be delivered
+    /// elsewhere.
+    DeliverFrom(Place),
     /// The file is to be renamed or moved from here.
     Move(Place),
     /// Somebody else has changed the file. The next scan decides again.
@@ -23,6 +26,7 @@ const AWAIT: i64 = 0;
 const DELIVER: i64 = 1;
 const MOVE: i64 = 2;
 const RECONSIDER: i64 = 3;
+const DELIVER_FROM: i64 = 4;
 
 impl State {
     /// The pending work for an entry.
@@ -57,8 +61,8 @@ impl State {
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
-    /// The entries that await this message's contents: number, place, delivery date, and the size that it is said to
-    /// have.
+    /// The entries that await this message's contents: number, place, delivery date, and the size that the records
+    /// tell.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e JOIN pending p ON p.entry = e.key
@@ -101,6 +105,14 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
+    /// How large all messages are together whose contents are nowhere on this machine, by what their entries tell.
+    pub fn missing_bytes(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT COALESCE(SUM(e.size), 0) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive",
+        )?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// The messages that are missing, sorted, at most `limit` of them.
     pub fn missing_digests(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests(
@@ -118,6 +130,7 @@ impl Transaction<'_> {
             Pending::Deliver => (DELIVER, None),
             Pending::Move(from) => (MOVE, Some(from)),
             Pending::Reconsider => (RECONSIDER, None),
+            Pending::DeliverFrom(from) => (DELIVER_FROM, Some(from)),
         };
         self.conn
             .prepare_cached(
@@ -136,14 +149,6 @@ impl Transaction<'_> {
     /// Records that an entry has no pending work any more.
     pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
-    }
-
-    /// Records that all pending work was done, except for entries to be reconsidered.
-    pub fn clear_done(&self) -> Result<()> {
-        let reconsider = self.conn.prepare_cached("SELECT 1 FROM pending WHERE kind = 3 LIMIT 1")?.exists([])?;
-        let statement = if reconsider { "DELETE FROM pending WHERE kind <> 3" } else { "DELETE FROM pending" };
-        self.conn.execute(statement, [])?;
         Ok(())
     }
 
@@ -176,6 +181,7 @@ fn pending_from(kind: i64, from: Option<Place>) -> Result<Pending> {
         (DELIVER, _) => Ok(Pending::Deliver),
         (MOVE, Some(from)) => Ok(Pending::Move(from)),
         (RECONSIDER, _) => Ok(Pending::Reconsider),
+        (DELIVER_FROM, Some(from)) => Ok(Pending::DeliverFrom(from)),
         _ => Err(damaged("a pending entry")),
     }
 }

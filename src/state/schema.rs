@@ -15,6 +15,7 @@ pub const VERSION: i64 = 3;
 /// far as its last bundle shows.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
 /// no old bundle is taken for a new one if the peer is made known again.
+/// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
@@ -66,7 +67,7 @@ CREATE TABLE heard (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
-    sent_number INTEGER NOT NULL
+    sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
@@ -106,9 +107,17 @@ CREATE INDEX forgotten_made ON forgotten_job (requester, made);
 CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
+const OBSTACLES: &str = "
+CREATE TABLE obstacle (
+    kind INTEGER NOT NULL, key INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(OBSTACLES)?;
     conn.pragma_update(None, "user_version", VERSION)
 }

@@ -7,7 +7,7 @@ use rusqlite::Row;
 
 use super::codec::damaged;
 use super::entries::place;
-use super::{Place, State, Transaction};
+use super::{FolderKey, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 
@@ -136,6 +136,21 @@ impl State {
     pub fn is_discarded(&self, at: &Place) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
         Ok(query.exists((at.folder.0, at.sub as u8, &at.name[..]))?)
+    }
+
+    /// Whether a file with this base of its name is to be moved from this folder to the trash: its flags may have
+    /// changed since.
+    pub fn is_discarded_base(&self, folder: FolderKey, base: &[u8]) -> Result<bool> {
+        let (first, behind) = ([base, b":"].concat(), [base, b";"].concat());
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM discard WHERE folder = ?1 AND (name = ?2 OR (name >= ?3 AND name < ?4)) LIMIT 1",
+        )?;
+        Ok(query.exists((folder.0, base, first, behind))?)
+    }
+
+    /// Whether any file is to be moved to the trash.
+    pub fn has_discards(&self) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM discard LIMIT 1")?.exists([])?)
     }
 
     /// Files that are to be moved to the trash.

@@ -1,5 +1,5 @@
-//! What holds of every parser for any bytes at all, besides that it doesn't panic. The fuzz targets in `fuzz/` and an ordinary test
-//! call these; so nothing here knows the other tests.
+//! What holds of every parser for any bytes at all, besides that it doesn't panic. The fuzz targets in `fuzz/` and an
+//! ordinary test call these; so nothing here knows the other tests.
 
 use std::io::{Cursor, Write as _};
 use std::ops::ControlFlow;
@@ -32,8 +32,8 @@ fn layouts() -> impl Iterator<Item = Layout> {
     })
 }
 
-/// A file or stream of bundles. If it can be read to its end, then so it can be passed over, and its bundles are found by the sizes
-/// of zstd's blocks; and whoever looks at a manifest alone sees the same as whoever reads all.
+/// A file or stream of bundles. If it can be read to its end, then so it can be passed over, and its bundles are found
+/// by the sizes of zstd's blocks; and whoever looks at a manifest alone sees the same as whoever reads all.
 pub fn stream(bytes: &[u8]) {
     let Ok(numbers) = read(bytes) else {
         // Whatever is wrong, looking for the next bundle ends, too.
@@ -123,7 +123,8 @@ pub fn records(bytes: &[u8]) {
     }
 }
 
-/// What is written of a record is read as the same, there is one way to write it, and no folder that it names leaves the mail root.
+/// What is written of a record is read as the same, there is one way to write it, and no folder that it names leaves
+/// the mail root.
 fn again(record: &Record) {
     let line = record.encode();
     assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
@@ -199,8 +200,8 @@ fn file(bytes: &[u8]) {
     }
 }
 
-/// A folder's directory is below the mail root, each part of it fits every file system, and leads back to the folder; but for one
-/// that had to be cut.
+/// A folder's directory is below the mail root, each part of it fits every file system, and leads back to the folder;
+/// but for one that had to be cut.
 fn folder(name: &FolderName) {
     for layout in layouts() {
         let dir = layout.dir_of(name);
@@ -236,8 +237,8 @@ fn stays_below(dir: &Path) {
     assert!(!dir.as_os_str().as_bytes().contains(&0), "{dir:?} is no path");
 }
 
-/// A `config.toml`. What it says can be written and is read as the same; the text with explanations says it, too, but for rules and
-/// peers, which it doesn't hold. No kind of arguments lets an option through.
+/// A `config.toml`. What it says can be written and is read as the same; the text with explanations says it, too, but
+/// for rules and peers, which it doesn't hold. No kind of arguments lets an option through.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let path = Path::new("config.toml");

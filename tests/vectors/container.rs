@@ -339,16 +339,47 @@ const GOOD: &[Good] = &[
         d.put(super::record("absent", "INBOX", &super::s(12), &json!({})));
         d.after.has("absent", "INBOX", 0, "INBOX", "");
     }),
-    ("a message of no bytes", |d| {
-        let entry = json!({ "entry": {
-            "digest": Digest::of(b"").to_string(), "birth": "INBOX", "location": super::s(12), "size": 0, "mtime": 0,
-        } });
-        d.put(entry);
-        d.forge.messages.push(Vec::new());
-        let id = vec!["entry".into(), Digest::of(b"").to_string(), "INBOX".into(), "0".into()];
-        d.after.0.insert([id, vec!["INBOX".into(), String::new()]].concat());
+    ("a message of no bytes", |d| bytes(d, b"")),
+    ("a message of a newline", |d| bytes(d, b"\n")),
+    ("a synchroniser's line behind the header", |d| bytes(d, b"Subject: new\n\nX-TUID: abc\n")),
+    ("a synchroniser's line behind a header that ends as in DOS", |d| bytes(d, b"Subject: new\r\n\r\nX-TUID: abc\r\n")),
+    ("a line that goes on as a synchroniser's begins", |d| bytes(d, b"Subject: new\n X-TUID: abc\n\n")),
+    ("a name that begins as a synchroniser's", |d| bytes(d, b"X-TUID-2: abc\n\n")),
+    ("a space before the colon of a synchroniser's name", |d| bytes(d, b"X-TUID : abc\n\n")),
+    ("a synchroniser's line in what nobody asked for", |d| {
+        d.forge.messages.push(b"X-TUID: abc\n\n".to_vec());
     }),
 ];
+
+/// Adds a message of these bytes to the INBOX.
+fn bytes(draft: &mut Draft, contents: &[u8]) {
+    let digest = Digest::of(contents).to_string();
+    let stamp = super::s(12);
+    draft.put(json!({ "entry": {
+        "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": 0,
+    } }));
+    draft.forge.messages.push(contents.to_vec());
+    draft.after.0.insert(["entry", &digest, "INBOX", "0", "INBOX", ""].map(String::from).to_vec());
+}
+
+/// Messages that have a line which a synchroniser has written into its copy.
+fn synchronised() -> Vec<Vector> {
+    let texts: [(&str, &[u8]); 6] = [
+        ("a synchroniser's line", b"Subject: new\nX-TUID: abc\n\nHello.\n"),
+        ("a synchroniser's line in small letters", b"x-tuid: abc\nSubject: new\n\n"),
+        ("a synchroniser's line that ends as in DOS", b"X-TUID: abc\r\nSubject: new\r\n\r\n"),
+        ("a synchroniser's line that goes on", b"Subject: new\nX-TUID:\n abc\n\n"),
+        ("a synchroniser's line without an end", b"Subject: new\nX-TUID:"),
+        ("a synchroniser's line in a message that is all header", b"X-TUID: abc\n"),
+    ];
+    let vector = |(about, text): (&str, &[u8])| {
+        let mut draft = Draft::delta();
+        bytes(&mut draft, text);
+        draft.after = super::base_mailbox();
+        draft.finish("container", about, Verdict::Rejected("9.14", "synchroniser"))
+    };
+    texts.into_iter().map(vector).collect()
+}
 
 /// An honest bundle, and the beginning of another that follows it.
 fn first(draft: &mut Draft) {
@@ -386,6 +417,7 @@ pub fn vectors() -> Vec<Vector> {
         sizes(),
         kinds(),
         counts(),
+        synchronised(),
         same("container", SAME),
         good("container", GOOD),
         streams(),

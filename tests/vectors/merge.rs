@@ -279,7 +279,8 @@ const REMOVALS: &[Good] = &[
         d.after.has("four", "INBOX", 0, "Work", "");
     }),
     ("the example of floor", |d| {
-        // Read at 11, removed, delivered again at 12; flagged at 15 by one who had not heard of that, and answered at 11.
+        // Read at 11, removed, delivered again at 12; flagged at 15 by one who had not heard of that, and answered at
+        // 11.
         let more = json!({
             "location": s(12), "floor": s(12), "removal": { "seen": s(3), "stamp": s(7) },
             "flags": { "S": off(&s(12)), "F": on(&s(15)), "R": on(&s(11)) },

@@ -1,6 +1,6 @@
-//! The test vectors in `fixtures/vectors/`: small files, each with what becomes of it when it is imported into one and the same
-//! state. They are for whoever writes another implementation, so they are made of JSON, tar and zstd, and the mailbox that a
-//! vector leads to is written down beside it and not taken from what this crate makes of it.
+//! The test vectors in `fixtures/vectors/`: small files, each with what becomes of it when it is imported into one and
+//! the same state. They are for whoever writes another implementation, so they are made of JSON, tar and zstd, and the
+//! mailbox that a vector leads to is written down beside it and not taken from what this crate makes of it.
 
 mod container;
 mod jobs;
@@ -344,7 +344,8 @@ fn order(line: &[u8]) -> (bool, String, String, u64) {
 
 /// What a vector that is accepted is about, and what is in it.
 type Good = (&'static str, fn(&mut Draft));
-/// What a vector that is refused is about, by which rule, what this program says, and what is changed in an honest bundle.
+/// What a vector that is refused is about, by which rule, what this program says, and what is changed in an honest
+/// bundle.
 type Bad = (&'static str, &'static str, &'static str, fn(&mut Forge));
 
 /// Vectors that are accepted, each drawn from a bundle that says nothing.
@@ -398,9 +399,9 @@ pub fn base_mailbox() -> Mailbox {
     mailbox
 }
 
-/// The records of the base state: two folders that are there and one that isn't any more; a message that was read; one that
-/// wasn't; one that was moved, and flagged; one that was removed; one that is there twice; and one that the other peer has found
-/// when it first looked.
+/// The records of the base state: two folders that are there and one that isn't any more; a message that was read; one
+/// that wasn't; one that was moved, and flagged; one that was removed; one that is there twice; and one that the other
+/// peer has found when it first looked.
 fn base_records() -> Vec<Value> {
     vec![
         folder("INBOX", &s(1), true),

@@ -265,7 +265,7 @@ const SAME: &[(&str, fn(&mut Forge))] = &[
     ("no floor", |f| f.entry(|entry| drop(entry.remove("floor")))),
     ("a floor of the zero stamp", |f| with(f, "floor", json!(zero()))),
     ("a size that is too small", |f| with(f, "size", json!(0))),
-    ("a size that is too great", |f| with(f, "size", json!((1_u64 << 33) - 1))),
+    ("a size that is too great", |f| with(f, "size", json!(1_000_000))),
     ("the earliest date", |f| {
         with(f, "mtime", json!(-9_223_372_037_i64 + 1));
         with(f, "mtime_ns", json!(0));

@@ -4,27 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
+use super::arriving::{Arriving, Destination, DiskFile, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Disk, Durability, SMALL, copy_new, write_new};
-use crate::error::{Error, Result};
+use crate::disk::{Durability, SMALL, copy_message};
+use crate::error::{Error, Result, Scope};
+use crate::message::Checked;
 use crate::model::{Digest, Entry, Mtime};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
 use crate::replica::materialise::DiskWork;
-use crate::replica::safety::DryRun;
+use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, FolderKey, Pending, Place};
-
-/// A message on its way to the disk.
-struct Arriving {
-    digest: Digest,
-    bytes: Vec<u8>,
-    to: Vec<(PathBuf, Mtime)>,
-}
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
 const BATCH: usize = 32;
@@ -42,6 +37,8 @@ pub(super) struct IncomingMessages<'i> {
     durability: Durability,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Folders whose `tmp/` can't be made.
+    closed: BTreeSet<FolderKey>,
     /// The work on disk for messages that go straight to their places.
     straight: DiskWork,
     /// Directories whose names must be durable for the `tmp/` directories that were made.
@@ -53,6 +50,8 @@ pub(super) struct IncomingMessages<'i> {
     /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
+    /// Whether the bundle may add much, and how much it does by what its records say.
+    guarded: (MassAdd, Amount),
 }
 
 impl<'i> IncomingMessages<'i> {
@@ -71,13 +70,21 @@ impl<'i> IncomingMessages<'i> {
             landing,
             durability: landing.durability(messages),
             prepared: BTreeMap::new(),
+            closed: BTreeSet::new(),
             straight: DiskWork::default(),
             made: BTreeSet::new(),
             attachments: Vec::new(),
             came: 0,
             missing: 0,
             changed: false,
+            guarded: (MassAdd::Allow, Amount::default()),
         }
+    }
+
+    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through,
+    /// which adds this much.
+    pub fn guard_sizes(&mut self, allowed: MassAdd, told: Amount) {
+        self.guarded = (allowed, told);
     }
 
     /// Corrects the counts of the merge by the messages that came and those that did not.
@@ -98,57 +105,41 @@ impl<'i> IncomingMessages<'i> {
         // All statements about jobs were read before. Most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
-        let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
-            for message in batch {
-                if Digest::of(&message.bytes) != message.digest {
-                    let what = format!("message {} has other contents", message.digest);
-                    return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
-                }
-                for (path, mtime) in &message.to {
-                    write_message(disk, path, &message.bytes, *mtime, durability, leftovers)?;
-                }
-            }
-            Ok(())
-        };
+        let held = replica.held();
+        let write = |batch: Vec<Arriving>| write_batch(disk, &held, batch, durability, leftovers);
         let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest, message.size())?;
+                let destination = self.awaited(&digest, message.size())?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
                     // bundle. If it is a message as well, it becomes a file of each.
                     if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
-                        let mut new = replica.new_attachment()?;
-                        message.copy_verified(&mut new)?;
-                        let file = match durability {
-                            Durability::Now => replica.attachment_path(&new.keep()?.digest),
-                            Durability::Later => {
-                                self.attachments.push(new.set_aside());
-                                self.attachments.last().map(Aside::path).unwrap_or_default()
-                            }
-                        };
-                        for (path, mtime) in &to {
-                            copy_message(disk, &file, path, *mtime, durability, leftovers)?;
-                        }
+                        self.store_attachment(message, &destination)?;
                         continue;
                     }
                 }
-                if to.is_empty() || self.dry_run == DryRun::Yes {
-                    message.copy_verified(&mut io::sink())?;
+                if destination.is_none() || self.dry_run == DryRun::Yes {
+                    let mut sink = Checked::new(io::sink());
+                    message.copy_verified(&mut sink)?;
+                    // What nobody awaits here may be a job's attachment, of which every byte counts.
+                    if sink.leaves_out() && !destination.is_none() {
+                        return Err(marked(&digest));
+                    }
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.store_large(message, &to, durability, leftovers)?;
+                    self.store_large(message, &destination, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
                 message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
                 size += bytes.len();
-                batch.push(Arriving { digest, bytes, to });
+                batch.push(Arriving { digest, bytes, to: destination });
                 if batch.len() >= BATCH || size >= BATCH_BYTES {
                     break;
                 }
@@ -180,93 +171,219 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message of this size: in `tmp/`, or where they will stay.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Vec<(PathBuf, Mtime)>> {
+    /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
+    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination> {
         let state = &self.replica.state;
-        let mut to = Vec::new();
-        for (key, mut at, mtime, said) in state.awaiting(digest)? {
-            if said != size
+        let mut destination = Destination::default();
+        let Destination { to, held } = &mut destination;
+        for (key, mut at, mtime, told) in state.awaiting(digest)? {
+            if told != size
                 && let Some(row) = state.entry(key)?
             {
                 at = self.mend_size(row, size)?.1;
             }
-            self.prepare(&at)?;
-            if self.landing == Landing::InPlace {
+            let is_open = self.prepare(&at)?;
+            if self.landing == Landing::InPlace && is_open {
                 self.tx.clear_pending(key)?;
                 to.push((self.replica.path(&at)?, mtime));
-            } else {
-                self.tx.contents_arrived(key)?;
+                continue;
+            }
+            self.tx.contents_arrived(key)?;
+            if is_open {
                 to.push((self.replica.tmp_path(&at)?, mtime));
+            } else {
+                *held = true;
             }
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
-        for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+        for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
             let (row, at) = self.mend_size(row, size)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
-            self.prepare(&at)?;
             self.changed = true;
             self.came += 1;
-            to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            if self.prepare(&at)? {
+                to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            } else {
+                *held = true;
+            }
         }
-        Ok(to)
+        Ok(destination)
     }
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
-    /// follows from it.
-    fn mend_size(&self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
-        if row.entry.size != size {
+    /// follows from it. The guard looks at what is more than the records say.
+    fn mend_size(&mut self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+        let told = row.entry.size;
+        if told != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
+        }
+        if size > told {
+            let (allowed, added) = &mut self.guarded;
+            added.bytes = added.bytes.saturating_add(size - told);
+            let (state, limits) = (&self.replica.state, &self.replica.config.guard);
+            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
         }
         let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
         self.tx.set_place(row.key, Some(&at))?;
         Ok((row, at))
     }
 
-    /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction.
-    fn prepare(&mut self, at: &Place) -> Result<()> {
-        if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
-            let folder = self.replica.state.folder_row(at.folder)?;
-            let dir = self.replica.dir(&folder.name).join("tmp");
-            if !folder.on_disk {
-                self.made.extend(self.replica.upwards(&dir));
-            }
-            self.replica
-                .make_dirs(&dir)
-                .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING))?;
-            if self.landing == Landing::InPlace {
-                self.replica.make_folder(at.folder, &mut self.straight)?;
-            }
-            self.prepared.insert(at.folder, dir);
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction. Returns
+    /// whether it can be: if that folder alone can't, its messages are held, and materialising tells why.
+    fn prepare(&mut self, at: &Place) -> Result<bool> {
+        if self.dry_run == DryRun::Yes || self.prepared.contains_key(&at.folder) {
+            return Ok(true);
         }
-        Ok(())
+        if self.closed.contains(&at.folder) {
+            return Ok(false);
+        }
+        let folder = self.replica.state.folder_row(at.folder)?;
+        let dir = self.replica.dir(&folder.name).join("tmp");
+        let mut made = self
+            .replica
+            .make_dirs(&dir)
+            .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
+        if self.landing == Landing::InPlace && made.is_ok() {
+            made = self.replica.make_folder(at.folder, &mut self.straight);
+        }
+        match made {
+            Err(error) if error.is_about_a_place() => {
+                self.closed.insert(at.folder);
+                return Ok(false);
+            }
+            made => made?,
+        }
+        if !folder.on_disk {
+            self.made.extend(self.replica.upwards(&dir));
+        }
+        self.prepared.insert(at.folder, dir);
+        Ok(true)
+    }
+
+    /// Stores the attachment of a job, and what is a message as well in that one's places, too.
+    fn store_attachment<R: BufRead>(
+        &mut self,
+        message: bundle::Message<'_, '_, R>,
+        destination: &Destination,
+    ) -> std::result::Result<(), Fault> {
+        let (replica, digest) = (self.replica, message.digest());
+        let mut sink = Checked::new(replica.new_attachment()?);
+        message.copy_verified(&mut sink)?;
+        // Of an attachment that is nothing else, every byte counts.
+        if sink.leaves_out() && !destination.is_none() {
+            return Err(marked(&digest));
+        }
+        let new = sink.to;
+        let file = match self.durability {
+            Durability::Now => replica.attachment_path(&new.keep()?.digest),
+            Durability::Later => {
+                let aside = new.set_aside();
+                let path = aside.path();
+                self.attachments.push(aside);
+                path
+            }
+        };
+        Ok(self.copy_to_others(&digest, &file, &destination.to, destination.held)?)
     }
 
     /// Writes a message that is too large to be kept in memory.
     fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
-        to: &[(PathBuf, Mtime)],
+        destination: &Destination,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
-        let disk = &*self.replica.world.disk;
-        let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
+        let (disk, digest) = (&*self.replica.world.disk, message.digest());
+        let Some(((first, mtime), others)) = destination.to.split_first() else {
+            return self.hold_large(message);
+        };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        leftovers.clear(disk, first).map_err(fail)?;
-        let file = disk.create(first).map_err(fail)?;
-        let mut sink = DiskFile { disk, path: first, file };
+        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+            // None of them is written then: they are delivered from what is held.
+            Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                return self.hold_large(message);
+            }
+            file => file.map_err(fail)?,
+        };
+        let mut sink = Checked::new(DiskFile { disk, path: first, file });
         message.copy_verified(&mut sink)?;
-        disk.set_mtime(first, &sink.file, *mtime).map_err(fail)?;
-        if durability == Durability::Now {
-            disk.sync_file(first, &sink.file).map_err(fail)?;
+        if sink.leaves_out() {
+            return Err(marked(&digest));
         }
+        let file = sink.to.file;
+        disk.set_mtime(first, &file, *mtime).map_err(fail)?;
+        if durability == Durability::Now {
+            disk.sync_file(first, &file).map_err(fail)?;
+        }
+        Ok(self.copy_to_others(&digest, first, others, destination.held)?)
+    }
+
+    /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
+    fn copy_to_others(
+        &self,
+        digest: &Digest,
+        file: &Path,
+        others: &[(PathBuf, Mtime)],
+        mut is_held: bool,
+    ) -> Result<()> {
+        let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
         for (path, mtime) in others {
-            copy_message(disk, first, path, *mtime, durability, leftovers)?;
+            let copied =
+                leftovers.clear(disk, path).and_then(|()| copy_message(disk, file, path, *mtime, self.durability));
+            match copied {
+                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                    remove_part(disk, path)?;
+                    is_held = true;
+                }
+                copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
+            }
+        }
+        if is_held {
+            self.replica.held().hold_copy(digest, file)?;
         }
         Ok(())
+    }
+
+    /// Holds a message that is too large to be kept in memory, for folders that can't take it yet.
+    fn hold_large<R: BufRead>(&self, message: bundle::Message<'_, '_, R>) -> std::result::Result<(), Fault> {
+        let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
+        let part = held.begin(&digest)?;
+        let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
+        let file = disk.create(&part).map_err(fail)?;
+        let mut sink = Checked::new(DiskFile { disk, path: &part, file });
+        message.copy_verified(&mut sink)?;
+        if sink.leaves_out() {
+            return Err(marked(&digest));
+        }
+        disk.sync_file(&part, &sink.to.file).map_err(fail)?;
+        Ok(held.keep(&digest, &part)?)
+    }
+
+    /// Copies a message from a file of this machine into its `tmp/`, or holds it if that can't be. Returns whether the
+    /// file has it.
+    fn copy(&self, row: &EntryRow, source: &Path, tmp: Option<&PathBuf>) -> Result<bool> {
+        let replica = self.replica;
+        match tmp.map(|tmp| replica.copy_to_tmp(row, source, tmp)) {
+            Some(Ok(copied)) => Ok(copied),
+            Some(Err(error)) if !error.is_about_a_place() => Err(error),
+            _ => replica.held().hold_copy(&row.id.digest, source),
+        }
+    }
+
+    /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
+    /// has them.
+    fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
+        let (row, at) = self.mend_size(row, size)?;
+        let is_open = self.prepare(&at)?;
+        if self.dry_run == DryRun::Yes {
+            return Ok(true);
+        }
+        let tmp = self.replica.tmp_path(&at)?;
+        self.copy(&row, source, is_open.then_some(&tmp))
     }
 
     /// Settles the entries whose contents the bundle did not hold. The contents may be on this machine; if not, they
@@ -279,12 +396,20 @@ impl<'i> IncomingMessages<'i> {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.key);
             for row in batch {
-                if let Some((source, size)) = replica.find_contents(&row.id.digest)? {
-                    let (row, at) = self.mend_size(row, size)?;
-                    self.prepare(&at)?;
-                    if self.dry_run == DryRun::No {
-                        replica.copy_contents(&row, &source, &replica.tmp_path(&at)?)?;
+                let Some(at) = &row.at else { continue };
+                let source = match replica.find_contents(&row.id.digest, &replica.tmp_path(at)?) {
+                    // A file here may have it, and can't be read: the message waits for that.
+                    Err(error) if error.is_about_a_place() => {
+                        self.tx.contents_arrived(row.key)?;
+                        continue;
                     }
+                    source => source?,
+                };
+                let is_here = match source {
+                    Some((source, size)) => self.settle_from(row.clone(), &source, size)?,
+                    None => false,
+                };
+                if is_here {
                     self.tx.contents_arrived(row.key)?;
                 } else {
                     self.tx.set_place(row.key, None)?;
@@ -295,55 +420,5 @@ impl<'i> IncomingMessages<'i> {
                 }
             }
         }
-    }
-}
-
-/// A file that is being written through the layer of file operations.
-struct DiskFile<'d> {
-    disk: &'d dyn Disk,
-    path: &'d Path,
-    file: std::fs::File,
-}
-
-impl io::Write for DiskFile<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(self.path, &mut self.file, bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes a message that is in another file already.
-fn copy_message(
-    disk: &dyn Disk,
-    from: &Path,
-    path: &Path,
-    mtime: Mtime,
-    durability: Durability,
-    leftovers: Leftovers,
-) -> Result<()> {
-    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-    leftovers.clear(disk, path).map_err(fail)?;
-    copy_new(disk, from, path, mtime, durability).map(drop).map_err(fail)
-}
-
-fn write_message(
-    disk: &dyn Disk,
-    path: &Path,
-    bytes: &[u8],
-    mtime: Mtime,
-    durability: Durability,
-    leftovers: Leftovers,
-) -> Result<()> {
-    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-    match write_new(disk, path, bytes, mtime, durability) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
-            leftovers.clear(disk, path).map_err(fail)?;
-            write_new(disk, path, bytes, mtime, durability).map_err(fail)
-        }
-        result => result.map_err(fail),
     }
 }

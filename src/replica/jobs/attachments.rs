@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::bundle::{AttachmentRef, PublicKey, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -111,7 +112,7 @@ impl Replica {
     /// changed.
     pub(in crate::replica) fn check_attachment(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.attachment_path(digest);
-        match hash_file(&*self.world.disk, &path) {
+        match hash_file(&*self.world.disk, &path, FileKind::Attachment) {
             Ok(found) if found.digest == *digest => return Ok(true),
             // The damaged file would be in the way of a whole one. If it can't be removed, it is found damaged again.
             Ok(_) => drop(self.world.disk.unlink(&path)),

@@ -29,6 +29,13 @@ enum Intent {
     Forget,
     /// The entry has no file. Once its contents come, it gets one there.
     Await(Place),
+    /// It has come, and waits to be delivered: it will be there.
+    Redirect {
+        /// Where it would have been.
+        from: Place,
+        /// Where it is to be.
+        to: Place,
+    },
     /// The file gets another name, or goes to another folder.
     Move {
         /// Where it is.
@@ -75,6 +82,13 @@ impl Replica {
     pub(in crate::replica) fn decide_move(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
         let folder = if row.entry.alive() { Some(tx.folder(&row.entry.location.1)?) } else { None };
         let intent = decide(row, folder, &self.config.name, |place| self.is_anothers(place, &row.id))?;
+        let intent = match (intent, self.state.pending(row.key)?) {
+            // Nothing lies there yet that could be moved.
+            (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from)))
+            | (Intent::Move { from, to }, Some(Pending::Deliver)) => Intent::Redirect { from, to },
+            (Intent::Discard { .. }, Some(Pending::DeliverFrom(from))) => Intent::Discard { from },
+            (intent, _) => intent,
+        };
         intend(tx, row, &intent, by)
     }
 
@@ -154,6 +168,13 @@ fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Res
             tx.remove_missing(row.key)?;
             tx.set_place(row.key, Some(place))?;
             tx.set_pending(row.key, &Pending::Await)
+        }
+        Intent::Redirect { from, to } => {
+            tx.set_place(row.key, Some(to))?;
+            let base = |place: &Place| FileName::parse(&place.name).base().to_vec();
+            let lies_there = from.folder == to.folder && base(from) == base(to);
+            let pending = if lies_there { Pending::Deliver } else { Pending::DeliverFrom(from.clone()) };
+            tx.set_pending(row.key, &pending)
         }
         Intent::Move { from, to } => {
             tx.set_place(row.key, Some(to))?;

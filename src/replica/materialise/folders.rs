@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
 use crate::replica::Replica;
-use crate::state::{FolderKey, Place};
+use crate::state::{FolderKey, FolderRow, Hindered, Place};
 
 impl Replica {
     /// The path in `tmp/` from which a message is delivered to `at`.
@@ -30,7 +30,7 @@ impl Replica {
             if !row.on_disk && row.state.is_some_and(|state| state.present) {
                 // Then the delivery of a message into it fails, too, and the message is kept for the next command.
                 if let Err(error) = self.make_folder(row.key, progress) {
-                    progress.fail(error)?;
+                    progress.fail(&self.state, Hindered::Folder(row.key), &error)?;
                 }
             }
         }
@@ -49,6 +49,18 @@ impl Replica {
         if row.on_disk || progress.folders_made.contains(&key) {
             return Ok(());
         }
+        if let Some(error) = progress.unmade.get(&key) {
+            return Err(error.clone());
+        }
+        let made = self.make_directories_of(&row, progress);
+        match &made {
+            Ok(()) => progress.folders_made.push(key),
+            Err(error) => drop(progress.unmade.insert(key, error.clone())),
+        }
+        made
+    }
+
+    fn make_directories_of(&self, row: &FolderRow, progress: &mut DiskWork) -> Result<()> {
         let dir = self.dir(&row.name);
         let fail = |error: io::Error| {
             Error::io("making the folder", &dir, error)
@@ -67,7 +79,6 @@ impl Replica {
             }
         }
         progress.touched.extend(self.upwards(&dir));
-        progress.folders_made.push(key);
         Ok(())
     }
 
@@ -114,7 +125,7 @@ impl Replica {
             match self.remove_folder(&self.dir(&row.name), progress) {
                 Ok(true) => progress.folders_removed.push(row.key),
                 Ok(false) => {}
-                Err(error) => progress.fail(error)?,
+                Err(error) => progress.fail(&self.state, Hindered::Folder(row.key), &error)?,
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
 use crate::maildir::{FileName, Sub};
+use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
 
@@ -166,9 +167,11 @@ impl Scan<'_> {
     /// The result for a folder whose directory is gone: all its files vanished.
     fn vanished_folder(&self, key: FolderKey) -> Result<FolderScan> {
         let mut folder = FolderScan { quiet: true, ..FolderScan::default() };
-        self.replica.state.files_in(key, |entry, _, _| {
-            folder.gone.push(entry);
-            folder.known += 1;
+        self.replica.state.files_in(key, |entry, _, _, undelivered| {
+            if !undelivered {
+                folder.gone.push(entry);
+                folder.known += 1;
+            }
             Ok(())
         })?;
         Ok(folder)
@@ -192,12 +195,15 @@ impl Scan<'_> {
         let mut present = listing.iter().peekable();
         let deep = self.options.depth == Depth::Contents;
         let mut to_verify = Vec::new();
-        state.files_in(key, |entry, sub, name| {
-            folder.known += 1;
+        state.files_in(key, |entry, sub, name, undelivered| {
+            folder.known += u64::from(!undelivered);
             while let Some(found) = present.next_if(|&found| found < (name, sub)) {
                 appeared.push(found);
             }
-            if present.next_if(|&found| found == (name, sub)).is_none() {
+            let is_there = present.next_if(|&found| found == (name, sub)).is_some();
+            if undelivered {
+                // It was not there, and is nobody's removal. If it is there, an interrupted command has delivered it.
+            } else if !is_there {
                 vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
             } else if deep {
                 to_verify.push((entry, sub, name.to_vec()));
@@ -205,7 +211,12 @@ impl Scan<'_> {
             Ok(())
         })?;
         appeared.extend(present);
+        let discards = state.has_discards()?;
         for (name, sub) in appeared {
+            // Removed, but it could not be moved to the trash yet.
+            if discards && state.is_discarded_base(key, FileName::parse(name).base())? {
+                continue;
+            }
             // The same base in the same folder is the same file with other flags. It need not be read again.
             let base = FileName::parse(name).base();
             let entry = if vanished.is_empty() { None } else { vanished.get_mut(base).and_then(Vec::pop) };
@@ -234,7 +245,7 @@ impl Scan<'_> {
         let progress = replica.world.meter.begin("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
-                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
+                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name), FileKind::Message);
                 (entry, sub, name, result)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
