@@ -121,7 +121,7 @@ fn found_before(target: &str) -> Vec<Vec<u8>> {
     crate::support::files(&dir).iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Random numbers that are the same each time (SplitMix64).
+/// Random numbers that are the same each time (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

@@ -1,6 +1,7 @@
 //! What holds of every parser for any bytes at all, besides that it doesn't panic. The fuzz targets in `fuzz/` and an
 //! ordinary test call these; so nothing here knows the other tests.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,8 +13,11 @@ use mailsync::config::Config;
 use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Sub, utf7};
 use mailsync::model::FolderName;
 
-/// What bytes can be: the name of a target in `fuzz/`, and what must hold.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// The name of a target in `fuzz/`, and what must hold of any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All that bytes can be.
+pub const TARGETS: &[Target] = &[
     ("stream", stream),
     ("archive", archive),
     ("manifest", manifest),
@@ -127,7 +131,7 @@ pub fn records(bytes: &[u8]) {
 /// the mail root.
 fn again(record: &Record) {
     let line = record.encode();
-    assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(line.iter().position(|&byte| byte == b'\n'), Some(line.len() - 1));
     let read = Record::decode(&line).expect("what was written can be read");
     assert_eq!((&read, read.encode()), (record, line));
     match record {
@@ -206,13 +210,13 @@ fn folder(name: &FolderName) {
     for layout in layouts() {
         let dir = layout.dir_of(name);
         stays_below(&dir);
-        for part in dir.iter() {
-            assert!(part.len() <= NAME_MAX, "{name:?}: {dir:?} under {layout:?}");
+        for part in &dir {
+            assert!(part.len() <= NAME_MAX, "{name:?}: {} under {layout:?}", dir.display());
         }
         if layout.is_cut(&dir) {
             assert_eq!(layout.folder_of(&dir), None, "{name:?} under {layout:?}");
         } else {
-            assert_eq!(layout.folder_of(&dir).as_ref(), Some(name), "{dir:?} under {layout:?}");
+            assert_eq!(layout.folder_of(&dir).as_ref(), Some(name), "{} under {layout:?}", dir.display());
         }
     }
 }
@@ -228,13 +232,22 @@ fn directory(bytes: &[u8]) {
         stays_below(&dir);
         // A listing gives no other paths. A name that is longer than any file system's is cut on its way back.
         let fits = path.iter().all(|part| part.len() <= NAME_MAX);
-        assert!(!is_plain || !fits || dir == path, "{path:?} is {name:?}, which is {dir:?}, under {layout:?}");
+        assert!(
+            !is_plain || !fits || dir == path,
+            "{} is {name:?}, which is {}, under {layout:?}",
+            path.display(),
+            dir.display()
+        );
     }
 }
 
 fn stays_below(dir: &Path) {
-    assert!(dir.components().all(|part| matches!(part, Component::Normal(_))), "{dir:?} leaves the mail root");
-    assert!(!dir.as_os_str().as_bytes().contains(&0), "{dir:?} is no path");
+    assert!(
+        dir.components().all(|part| matches!(part, Component::Normal(_))),
+        "{} leaves the mail root",
+        dir.display()
+    );
+    assert!(!dir.as_os_str().as_bytes().contains(&0), "{} is no path", dir.display());
 }
 
 /// A `config.toml`. What it says can be written and is read as the same; the text with explanations says it, too, but
@@ -262,7 +275,7 @@ pub fn config(bytes: &[u8]) {
         }
     }
     assert!(ARG_KINDS.iter().all(|(_, fits)| !fits("-o") && !fits("")));
-    let plain = Config { allow: Vec::new(), peer: Default::default(), ..config };
+    let plain = Config { allow: Vec::new(), peer: BTreeMap::new(), ..config };
     let again = Config::parse(&plain.to_text(), path).expect("what was written can be read");
     assert_eq!((again.mail_root, again.name, again.layout), (plain.mail_root, plain.name, plain.layout));
 }

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use mailsync::model::Digest;
 use serde_json::json;
 
-use super::{Bad, Draft, Good, Vector, Verdict, bad, changed, good, message, same};
-use crate::support::forge::{Forge, Member, frame};
+use super::{Bad, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
+use crate::support::forge::{Member, frame};
 
 const BLOCK: usize = 512;
 /// Where the message stands among the members.
@@ -241,7 +241,7 @@ fn counts() -> Vec<Vector> {
     .into_iter()
     .map(|(about, rule, says, field, value)| {
         changed("container", about, Verdict::Rejected(rule, says), |forge| {
-            drop(forge.manifest.insert(field.into(), value))
+            drop(forge.manifest.insert(field.into(), value));
         })
     })
     .chain([changed("container", "entries of another hash", Verdict::Rejected("9.11", "vouches for"), |forge| {
@@ -253,7 +253,7 @@ fn counts() -> Vec<Vector> {
 }
 
 /// What makes no difference.
-const SAME: &[(&str, fn(&mut Forge))] = &[
+const SAME: &[Same] = &[
     ("an honest bundle", |_| {}),
     ("a window of 128 MiB", |f| f.frame = |archive| framed(archive, |encoder| encoder.window_log(27).unwrap(), true)),
     ("several blocks", |f| f.frame = |archive| framed(archive, |_| {}, true)),
@@ -313,7 +313,7 @@ const SAME: &[(&str, fn(&mut Forge))] = &[
 const GOOD: &[Good] = &[
     ("two bundles", |d| {
         first(d);
-        d.put(super::folder("Later", &super::s(22), true));
+        d.put(&super::folder("Later", &super::s(22), true));
         d.after.folder("Later");
     }),
     ("a bundle twice", |d| {
@@ -336,7 +336,7 @@ const GOOD: &[Good] = &[
         d.after.has("b", "INBOX", 0, "INBOX", "");
     }),
     ("an entry whose message is not there", |d| {
-        d.put(super::record("absent", "INBOX", &super::s(12), &json!({})));
+        d.put(&super::record("absent", "INBOX", &super::s(12), &json!({})));
         d.after.has("absent", "INBOX", 0, "INBOX", "");
     }),
     ("a message of no bytes", |d| bytes(d, b"")),
@@ -355,7 +355,7 @@ const GOOD: &[Good] = &[
 fn bytes(draft: &mut Draft, contents: &[u8]) {
     let digest = Digest::of(contents).to_string();
     let stamp = super::s(12);
-    draft.put(json!({ "entry": {
+    draft.put(&json!({ "entry": {
         "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": 0,
     } }));
     draft.forge.messages.push(contents.to_vec());
@@ -389,7 +389,7 @@ fn first(draft: &mut Draft) {
 
 /// A good bundle, and something behind it.
 fn streams() -> Vec<Vector> {
-    let behind: [(&str, &str, &str, fn(&mut Forge)); 5] = [
+    let behind: [Bad; 5] = [
         ("something else behind it", "9.6", "not another bundle", |f| f.file = |b| *b = b"garbage".to_vec()),
         ("a zero behind the frame", "9.6", "not another bundle", |f| f.file = |b| *b = vec![0]),
         ("a skippable frame behind it", "9.6", "not another bundle", |f| {
@@ -400,7 +400,7 @@ fn streams() -> Vec<Vector> {
             f.line(&super::folder("Later", &super::s(23), true));
         }),
     ];
-    let vector = |(about, rule, says, change): (&str, &'static str, &'static str, fn(&mut Forge))| {
+    let vector = |(about, rule, says, change): Bad| {
         let mut draft = Draft::honest();
         first(&mut draft);
         change(&mut draft.forge);

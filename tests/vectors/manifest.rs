@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{BEYOND, Bad, Draft, OTHER, Vector, Verdict, ZERO, at, bad, changed, clocks, knows, other, receiver, same};
+use super::{
+    BEYOND, Bad, Draft, OTHER, Same, Vector, Verdict, ZERO, at, bad, changed, clocks, knows, other, receiver, same,
+};
 use crate::support::forge::{Forge, INCARNATION, clock};
 
 fn set(forge: &mut Forge, field: &str, value: Value) {
@@ -61,7 +63,7 @@ const OF_FORM: &[Bad] = &[
     ("a number as text", "9.8", "manifest.json", |f| set(f, "number", json!("11"))),
     ("a fraction", "9.8", "floating point", |f| set(f, "number", json!(11.0))),
     ("an exponent", "9.8", "floating point", |f| {
-        f.text = |text| text.replace("\"number\":11", "\"number\":11e0").into()
+        f.text = |text| text.replace("\"number\":11", "\"number\":11e0").into();
     }),
     ("minus zero", "9.8", "floating point", |f| f.text = |text| text.replace("\"number\":11", "\"number\":-0").into()),
     ("a zero before a number", "9.8", "invalid number", |f| {
@@ -97,7 +99,7 @@ const OF_FORM: &[Bad] = &[
         set(f, "recipient", json!(format!("{}=", receiver().public_key().id())));
     }),
     ("a token that is short", "9.8", "manifest.json", |f| {
-        set(f, "invitation", json!({ "name": "new", "token": "00" }))
+        set(f, "invitation", json!({ "name": "new", "token": "00" }));
     }),
     ("an invited name that is empty", "9.9", "name", |f| invite(f, "")),
     ("an invited name that is too long", "9.9", "name", |f| invite(f, &"x".repeat(256))),
@@ -156,7 +158,7 @@ const OF_CLAIMS: &[Bad] = &[
         set(f, "jobs", json!({ "bytes": 0, "sha256": "0".repeat(64) }));
     }),
     ("more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
-        set(f, "tip", incarnations(4095))
+        set(f, "tip", incarnations(4095));
     }),
 ];
 
@@ -224,7 +226,7 @@ fn left_out(text: &str, field: &str) -> Vec<u8> {
 }
 
 /// What makes no difference.
-const SAME: &[(&str, fn(&mut Forge))] = &[
+const SAME: &[Same] = &[
     ("a layout with spaces", |f| {
         f.text = |text| {
             let value: Value = serde_json::from_str(&text).unwrap();
@@ -234,8 +236,7 @@ const SAME: &[(&str, fn(&mut Forge))] = &[
     ("fields in another order", |f| {
         f.text = |text| {
             let manifest: Map<String, Value> = serde_json::from_str(&text).unwrap();
-            let fields: Vec<String> =
-                manifest.iter().rev().map(|(name, value)| format!("{:?}:{value}", name)).collect();
+            let fields: Vec<String> = manifest.iter().rev().map(|(name, value)| format!("{name:?}:{value}")).collect();
             format!("{{{}}}\n", fields.join(",")).into_bytes()
         };
     }),

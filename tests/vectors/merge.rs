@@ -27,12 +27,12 @@ fn again(name: &str, more: &Value) -> Value {
 
 /// A change of a message in the base state, and how it is afterwards.
 fn change(draft: &mut Draft, name: &str, more: &Value, folder: &str, flags: &str) {
-    draft.put(again(name, more));
+    draft.put(&again(name, more));
     draft.after.has(name, "INBOX", 0, folder, flags);
 }
 
 /// Adds what the other peer has to say, in a bundle before that of the signer.
-fn other_says(draft: &mut Draft, record: Value) {
+fn other_says(draft: &mut Draft, record: &Value) {
     draft.of_other();
     draft.put(record);
     draft.next();
@@ -40,44 +40,44 @@ fn other_says(draft: &mut Draft, record: Value) {
 
 const FOLDERS: &[Good] = &[
     ("a folder that is made", |d| {
-        d.put(folder("New", &s(12), true));
+        d.put(&folder("New", &s(12), true));
         d.after.folder("New");
     }),
     ("a folder that is removed", |d| {
-        d.put(folder("Empty", &s(12), true));
+        d.put(&folder("Empty", &s(12), true));
         d.then();
-        d.put(folder("Empty", &s(22), false));
+        d.put(&folder("Empty", &s(22), false));
     }),
     ("a folder that is removed while mail is in it", |d| {
-        d.put(folder("Work", &s(12), false));
+        d.put(&folder("Work", &s(12), false));
         d.after.no_folder("Work");
     }),
     ("a folder that is made again", |d| {
-        d.put(folder("Gone", &s(12), true));
+        d.put(&folder("Gone", &s(12), true));
         d.after.folder("Gone");
     }),
-    ("a folder that was removed longer ago", |d| d.put(folder("Work", &o(1).replace(&at(1), &at(0)), false))),
-    ("a folder that was made longer ago", |d| d.put(folder("Gone", &s(2), true))),
+    ("a folder that was removed longer ago", |d| d.put(&folder("Work", &o(1).replace(&at(1), &at(0)), false))),
+    ("a folder that was made longer ago", |d| d.put(&folder("Gone", &s(2), true))),
     ("a folder of the same stamp that is present", |d| {
-        d.put(folder("Gone", &s(3), true));
+        d.put(&folder("Gone", &s(3), true));
         d.after.folder("Gone");
     }),
-    ("a folder of the same stamp that is absent", |d| d.put(folder("Work", &s(1), false))),
-    ("a folder of the same clock by the lesser incarnation", |d| d.put(folder("Gone", &o(3), true))),
-    ("a folder that was never made", |d| d.put(folder("Never", &s(12), false))),
+    ("a folder of the same stamp that is absent", |d| d.put(&folder("Work", &s(1), false))),
+    ("a folder of the same clock by the lesser incarnation", |d| d.put(&folder("Gone", &o(3), true))),
+    ("a folder that was never made", |d| d.put(&folder("Never", &s(12), false))),
     ("a folder within one that is none", |d| {
-        d.put(folder("a/b/c", &s(12), true));
+        d.put(&folder("a/b/c", &s(12), true));
         d.after.folder("a/b/c");
     }),
     ("names that look the same", |d| {
         for name in ["\u{fc}", "u\u{308}"] {
-            d.put(folder(name, &s(12), true));
+            d.put(&folder(name, &s(12), true));
             d.after.folder(name);
         }
     }),
     ("names that differ in their case", |d| {
         for name in ["inbox", "Inbox", "WORK"] {
-            d.put(folder(name, &s(12), true));
+            d.put(&folder(name, &s(12), true));
             d.after.folder(name);
         }
     }),
@@ -85,7 +85,7 @@ const FOLDERS: &[Good] = &[
         for name in
             [" ", "a ", "\t", "\u{1}", "\u{7f}", "\u{85}", "\u{202e}", "a\nb", "\u{feff}", "\u{10ffff}", "a\\b", ":2,S"]
         {
-            d.put(folder(name, &s(12), true));
+            d.put(&folder(name, &s(12), true));
             d.after.folder(name);
         }
     }),
@@ -106,17 +106,17 @@ const FOLDERS: &[Good] = &[
             "\u{f000}",
             "\u{f100}x",
         ] {
-            d.put(folder(name, &s(12), true));
+            d.put(&folder(name, &s(12), true));
             d.after.folder(name);
         }
     }),
     ("a name of 1024 bytes", |d| {
-        d.put(folder(&"x".repeat(1024), &s(12), true));
+        d.put(&folder(&"x".repeat(1024), &s(12), true));
         d.after.folder(&"x".repeat(1024));
     }),
     ("a name of 1024 bytes in many components", |d| {
         let name = format!("{}xx", "x/".repeat(511));
-        d.put(folder(&name, &s(12), true));
+        d.put(&folder(&name, &s(12), true));
         d.after.folder(&name);
     }),
 ];
@@ -148,7 +148,7 @@ const ENTRIES: &[Good] = &[
         d.after.has("new", "INBOX", 0, "Work", "");
     }),
     ("a message that was removed before it came", |d| {
-        d.put(record("new", "INBOX", &s(12), &json!({ "removal": { "seen": s(12), "stamp": s(15) } })));
+        d.put(&record("new", "INBOX", &s(12), &json!({ "removal": { "seen": s(12), "stamp": s(15) } })));
     }),
     ("a message that is there twice", |d| {
         d.bring("new", "INBOX", &s(12), &json!({}));
@@ -173,13 +173,13 @@ const FLAGS: &[Good] = &[
     ("a flag that is cleared", |d| change(d, "one", &json!({ "flags": { "S": off(&s(12)) } }), "INBOX", "")),
     ("a flag that was off and is set", |d| change(d, "two", &json!({ "flags": { "R": on(&s(12)) } }), "INBOX", "R")),
     ("a flag that was cleared longer ago", |d| {
-        change(d, "one", &json!({ "flags": { "S": off(&s(3)) } }), "INBOX", "S")
+        change(d, "one", &json!({ "flags": { "S": off(&s(3)) } }), "INBOX", "S");
     }),
     ("a flag of the same stamp that is off", |d| {
-        change(d, "one", &json!({ "flags": { "S": off(&s(4)) } }), "INBOX", "S")
+        change(d, "one", &json!({ "flags": { "S": off(&s(4)) } }), "INBOX", "S");
     }),
     ("a flag of the same stamp that is on", |d| {
-        change(d, "two", &json!({ "flags": { "R": on(&s(4)) } }), "INBOX", "R")
+        change(d, "two", &json!({ "flags": { "R": on(&s(4)) } }), "INBOX", "R");
     }),
     ("a flag of the same clock by the lesser incarnation", |d| {
         change(d, "one", &json!({ "flags": { "S": off(&o(4)) } }), "INBOX", "S");
@@ -206,26 +206,26 @@ const FLAGS: &[Good] = &[
         change(d, "one", &json!({ "flags": flags }), "INBOX", &names.join(" "));
     }),
     ("a flag by each peer", |d| {
-        other_says(d, again("two", &json!({ "flags": { "F": on(&o(11)) } })));
+        other_says(d, &again("two", &json!({ "flags": { "F": on(&o(11)) } })));
         change(d, "two", &json!({ "flags": { "S": on(&s(12)) } }), "INBOX", "F S");
     }),
 ];
 
 const MOVES: &[Good] = &[
     ("a message that is moved", |d| {
-        change(d, "two", &json!({ "folder": "Work", "location": s(12), "born": s(3) }), "Work", "")
+        change(d, "two", &json!({ "folder": "Work", "location": s(12), "born": s(3) }), "Work", "");
     }),
     ("a message that is moved back", |d| {
         let mut record = again("three", &json!({ "location": s(12) }));
         record["entry"].as_object_mut().unwrap().remove("folder");
-        d.put(record);
+        d.put(&record);
         d.after.has("three", "INBOX", 0, "INBOX", "F");
     }),
     ("a message that was moved longer ago", |d| {
         change(d, "three", &json!({ "folder": "Elsewhere", "location": s(5) }), "Work", "F");
     }),
     ("a move of the same clock by the greater incarnation", |d| {
-        other_says(d, again("two", &json!({ "folder": "Elsewhere", "location": o(12), "born": s(3) })));
+        other_says(d, &again("two", &json!({ "folder": "Elsewhere", "location": o(12), "born": s(3) })));
         change(d, "two", &json!({ "folder": "Work", "location": s(12), "born": s(3) }), "Work", "");
     }),
     ("two moves at the same stamp", |d| {
@@ -239,42 +239,42 @@ const MOVES: &[Good] = &[
 
 const REMOVALS: &[Good] = &[
     ("a message that is removed", |d| {
-        d.put(again("two", &json!({ "removal": { "seen": s(3), "stamp": s(12) } })));
+        d.put(&again("two", &json!({ "removal": { "seen": s(3), "stamp": s(12) } })));
         d.after.lacks("two", "INBOX", 0);
     }),
     ("one of two copies that is removed", |d| {
-        d.put(record("five", "Work", &s(8), &json!({ "ordinal": 1, "removal": { "seen": s(8), "stamp": s(12) } })));
+        d.put(&record("five", "Work", &s(8), &json!({ "ordinal": 1, "removal": { "seen": s(8), "stamp": s(12) } })));
         d.after.lacks("five", "Work", 1);
     }),
     ("a removal by one who hasn't seen the move", |d| {
         change(d, "three", &json!({ "removal": { "seen": s(3), "stamp": s(12) } }), "Work", "F");
     }),
     ("a removal and a move at once", |d| {
-        other_says(d, again("two", &json!({ "removal": { "seen": s(3), "stamp": o(13) } })));
+        other_says(d, &again("two", &json!({ "removal": { "seen": s(3), "stamp": o(13) } })));
         change(d, "two", &json!({ "folder": "Work", "location": s(12), "born": s(3) }), "Work", "");
     }),
     ("a removal and a flag at once", |d| {
-        other_says(d, again("two", &json!({ "removal": { "seen": s(3), "stamp": o(11) } })));
-        d.put(again("two", &json!({ "flags": { "S": on(&s(12)) } })));
+        other_says(d, &again("two", &json!({ "removal": { "seen": s(3), "stamp": o(11) } })));
+        d.put(&again("two", &json!({ "flags": { "S": on(&s(12)) } })));
         d.after.lacks("two", "INBOX", 0);
     }),
-    ("a removal that is known", |d| d.put(again("four", &json!({})))),
+    ("a removal that is known", |d| d.put(&again("four", &json!({})))),
     ("a later removal of what was removed", |d| {
-        d.put(again("four", &json!({ "removal": { "seen": s(3), "stamp": s(12) } })));
+        d.put(&again("four", &json!({ "removal": { "seen": s(3), "stamp": s(12) } })));
     }),
     ("a message that was removed here is alive there", |d| {
         let mut record = again("four", &json!({}));
         record["entry"].as_object_mut().unwrap().remove("removal");
-        d.put(record);
+        d.put(&record);
     }),
     ("a message that is delivered again", |d| {
         let more = json!({ "location": s(12), "floor": s(12), "flags": { "S": off(&s(12)) } });
-        d.put(again("four", &more));
+        d.put(&again("four", &more));
         d.forge.messages.push(message("four"));
         d.after.has("four", "INBOX", 0, "INBOX", "");
     }),
     ("a message that is delivered again into another folder", |d| {
-        d.put(again("four", &json!({ "location": s(12), "floor": s(12), "folder": "Work" })));
+        d.put(&again("four", &json!({ "location": s(12), "floor": s(12), "folder": "Work" })));
         d.forge.messages.push(message("four"));
         d.after.has("four", "INBOX", 0, "Work", "");
     }),
@@ -285,7 +285,7 @@ const REMOVALS: &[Good] = &[
             "location": s(12), "floor": s(12), "removal": { "seen": s(3), "stamp": s(7) },
             "flags": { "S": off(&s(12)), "F": on(&s(15)), "R": on(&s(11)) },
         });
-        d.put(again("four", &more));
+        d.put(&again("four", &more));
         d.forge.messages.push(message("four"));
         d.after.has("four", "INBOX", 0, "INBOX", "F");
     }),
@@ -300,7 +300,7 @@ const REMOVALS: &[Good] = &[
     }),
     ("a removal that was forgotten here", |d| {
         d.of_other();
-        d.put(record("forgotten", "INBOX", &s(1), &json!({ "removal": { "seen": s(1), "stamp": s(2) } })));
+        d.put(&record("forgotten", "INBOX", &s(1), &json!({ "removal": { "seen": s(1), "stamp": s(2) } })));
     }),
 ];
 
@@ -339,12 +339,12 @@ const FULL: &[Good] = &[
     }),
     ("a full bundle without a message of which its sender knew all but a flag", |d| {
         // It goes, and a tombstone keeps the flag until all know of it.
-        other_says(d, again("two", &json!({ "flags": { "F": on(&o(13)) } })));
+        other_says(d, &again("two", &json!({ "flags": { "F": on(&o(13)) } })));
         full_without(d, "two");
         d.after.lacks("two", "INBOX", 0);
     }),
     ("a full bundle without a message that was moved since", |d| {
-        other_says(d, again("two", &json!({ "folder": "Work", "location": o(13), "born": s(3) })));
+        other_says(d, &again("two", &json!({ "folder": "Work", "location": o(13), "born": s(3) })));
         full_without(d, "two");
         d.after.has("two", "INBOX", 0, "Work", "");
     }),
@@ -354,7 +354,7 @@ const FULL: &[Good] = &[
         d.forge.manifest["tip"] = json!({ OTHER: at(13) });
         d.forge.manifest["horizon"] = json!({});
         d.forge.manifest["issued"] = clocks(&[5, 13]);
-        d.put(again("six", &json!({})));
+        d.put(&again("six", &json!({})));
         d.bring("one", "INBOX", &o(13), &json!({ "floor": format!("{ZERO}-{ZERO}"), "flags": { "F": on(&o(13)) } }));
         // Both have found the same message in the same folder.
         d.after.has("one", "INBOX", 0, "INBOX", "F S");
@@ -375,12 +375,12 @@ const FULL: &[Good] = &[
         d.forge.lines.retain(|line| *line != format!("{four}\n").into_bytes());
         let mut alive = four;
         alive["entry"].as_object_mut().unwrap().remove("removal");
-        d.put(alive);
+        d.put(&alive);
     }),
     ("a delta without a message that its sender knew", |d| {
         d.forge.manifest["base"] = json!({});
         d.forge.manifest["issued"] = clocks(&[1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20]);
-        d.put(again("two", &json!({})));
+        d.put(&again("two", &json!({})));
     }),
 ];
 

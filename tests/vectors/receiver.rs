@@ -60,7 +60,7 @@ fn rolled_back() -> Vec<Vector> {
             f.manifest["issued"] = clocks(&[9, 12, 20]);
         }),
         rejected("an older bundle that knows more", "12.3", "has forgotten changes", |f| {
-            f.manifest["number"] = json!(9)
+            f.manifest["number"] = json!(9);
         }),
         rejected("less of itself than was told", "12.4", "knows of its own changes up to", |f| {
             f.manifest["base"] = json!({ INCARNATION: at(7) });
@@ -107,7 +107,7 @@ fn not_yet() -> Vec<Vector> {
     second.forge.manifest["base"] = knows(21, 5);
     second.forge.manifest["tip"] = knows(22, 5);
     second.forge.manifest["issued"] = clocks(&[22]);
-    second.put(folder("Later", &s(22), true));
+    second.put(&folder("Later", &s(22), true));
     vectors.push(second.finish(
         "receiver",
         "a second bundle before the one between",
@@ -135,7 +135,7 @@ fn taken() -> Vec<Vector> {
             draft.forge.manifest["tip"] = knows(4, 5);
             draft.forge.manifest["horizon"] = json!({ INCARNATION: at(2) });
             draft.forge.manifest["issued"] = clocks(&[1, 2, 3, 4]);
-            draft.put(record("one", "INBOX", &s(3), &json!({})));
+            draft.put(&record("one", "INBOX", &s(3), &json!({})));
         }),
         accepted("what was known is issued again", &|draft| {
             draft.forge.manifest["base"] = knows(8, 5);
@@ -146,7 +146,7 @@ fn taken() -> Vec<Vector> {
             draft.forge.manifest["kind"] = json!("full");
             draft.forge.manifest["tip"] = json!({ OTHER: at(13) });
             draft.forge.manifest["horizon"] = json!({});
-            draft.put(base_records().pop().unwrap());
+            draft.put(&base_records().pop().unwrap());
             draft.bring("new", "INBOX", &super::o(13), &json!({ "flags": { "S": [super::o(13), true] } }));
             draft.after.has("new", "INBOX", 0, "INBOX", "S");
         }),
@@ -160,7 +160,7 @@ fn taken() -> Vec<Vector> {
             *draft = Draft::honest();
             draft.next();
             draft.of_other();
-            draft.put(folder("Other", &super::o(11), true));
+            draft.put(&folder("Other", &super::o(11), true));
             draft.after.folder("Other");
             assert_eq!(draft.forge.key.public_key().id(), other().public_key().id());
         }),

@@ -3,7 +3,7 @@
 use mailsync::model::{Digest, FlagRegisters};
 use serde_json::{Map, Value, json};
 
-use super::{BEYOND, Bad, Vector, Verdict, ZERO, at, bad, changed, folder, message, record, s, same};
+use super::{BEYOND, Bad, Same, Vector, Verdict, ZERO, at, bad, changed, folder, message, record, s, same};
 use crate::support::forge::Forge;
 
 fn with(forge: &mut Forge, member: &str, value: Value) {
@@ -60,7 +60,7 @@ const OF_FORM: &[Bad] = &[
     ("null for the first", "9.12", "null", |f| with(f, "ordinal", Value::Null)),
     ("a member twice", "9.12", "\"size\" stands twice", |f| f.replace(1, "\"size\":", "\"size\":1,\"size\":")),
     ("an unknown member twice", "9.12", "\"x\" stands twice", |f| {
-        f.replace(1, "\"size\":", "\"x\":1,\"x\":1,\"size\":")
+        f.replace(1, "\"size\":", "\"x\":1,\"x\":1,\"size\":");
     }),
     ("a flag twice", "9.12", "\"S\" stands twice", |f| {
         let flag = format!("\"S\":[\"{}\",true]", s(15));
@@ -94,7 +94,7 @@ const OF_FORM: &[Bad] = &[
     ("something behind a record", "9.12", "line 2", |f| f.replace(1, "}}\n", "}} {}\n")),
     ("a line that is too long", "9.15", "line", |f| f.replace(0, "}}\n", &format!("}}}}{}\n", " ".repeat(256 << 10)))),
     ("more flags than an entry has", "9.15", "more than 256 flags", |f| {
-        with(f, "flags", flags(FlagRegisters::MOST + 1))
+        with(f, "flags", flags(FlagRegisters::MOST + 1));
     }),
     ("a digest in capitals", "9.12", "digest", |f| with(f, "digest", json!("A".repeat(64)))),
     ("a digest with a digit less", "9.12", "digest", |f| with(f, "digest", json!("0".repeat(63)))),
@@ -102,7 +102,7 @@ const OF_FORM: &[Bad] = &[
     ("a stamp in capitals", "9.12", "line 2", |f| with(f, "location", json!(s(15).to_uppercase()))),
     ("a stamp that is short", "9.12", "line 2", |f| with(f, "location", json!(s(15)[1..]))),
     ("a folder without a stamp", "9.12", "missing field", |f| {
-        f.lines[0] = b"{\"folder\":{\"name\":\"New\",\"present\":true}}\n".into()
+        f.lines[0] = b"{\"folder\":{\"name\":\"New\",\"present\":true}}\n".into();
     }),
     ("a folder that is present as a number", "9.12", "line 1", |f| f.replace(0, "true", "1")),
 ];
@@ -223,11 +223,11 @@ const OF_CLAIMS: &[Bad] = &[
         with(f, "born", json!(s(12)));
     }),
     ("a flag of somebody unknown", "9.20", "a flag has the stamp", |f| {
-        with(f, "flags", json!({ "S": [unknown(15), true] }))
+        with(f, "flags", json!({ "S": [unknown(15), true] }));
     }),
     ("a flag after the tip", "9.20", "a flag has the stamp", |f| with(f, "flags", json!({ "S": [s(21), true] }))),
     ("a flag that is off after the tip", "9.20", "a flag has the stamp", |f| {
-        with(f, "flags", json!({ "S": [s(21), false] }))
+        with(f, "flags", json!({ "S": [s(21), false] }));
     }),
     ("a flag at zero", "9.19", "a flag has the zero clock", |f| with(f, "flags", json!({ "S": [zero(), true] }))),
     ("a removal after the tip", "9.20", "a removal has the stamp", |f| with(f, "removal", removal(&s(15), &s(21)))),
@@ -247,7 +247,7 @@ const OF_CLAIMS: &[Bad] = &[
 ];
 
 /// What makes no difference.
-const SAME: &[(&str, fn(&mut Forge))] = &[
+const SAME: &[Same] = &[
     ("unknown members", |f| {
         with(f, "later", json!({ "x": [1, null, 1.5] }));
         f.replace(0, "\"present\":", "\"later\":null,\"present\":");

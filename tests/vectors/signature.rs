@@ -3,8 +3,8 @@
 use serde_json::json;
 use ssh_key::HashAlg;
 
-use super::{Bad, Vector, bad, other, same, stranger};
-use crate::support::forge::{Forge, sign, signed};
+use super::{Bad, Same, Vector, bad, other, same, stranger};
+use crate::support::forge::{sign, signed};
 
 const BAD: &[Bad] = &[
     ("over other bytes", "9.10", "not made over these bytes", |f| f.sign = |key, _| sign(key, b"something else")),
@@ -61,7 +61,7 @@ const BAD: &[Bad] = &[
 ];
 
 pub fn vectors() -> Vec<Vector> {
-    let sha256: &[(&str, fn(&mut Forge))] = &[("by SHA 256", |f| {
+    let sha256: &[Same] = &[("by SHA 256", |f| {
         f.sign = |key, bytes| signed(key, "mailsync", HashAlg::Sha256, bytes).into();
     })];
     bad("signature", BAD).into_iter().chain(same("signature", sha256)).collect()
