@@ -54,11 +54,11 @@ const LABEL_BYTES: usize = 63;
 /// a digit or `_`. That is what mailboxes, sub-addresses (`me+list`) and the envelope senders of mailing lists
 /// (`bounce+me=example.org`) need. The other characters of a dot-atom are left out, since the program behind a rule may
 /// be a script that forgets its quotes, or one that reads more into an address than a name: a shell understands
-/// `$ & ' * ? ^ { | } ~ # !` and the backquote, and a mail server takes `!` and `%` for a route and `/` for a file. The
-/// domain has the form of a host name (RFC 5321, 4.1.2); it is not checked whether it exists. Quotes, comments and address
-/// literals are left out for the same reason, and so is all that isn't ASCII (RFC 6531): which of these characters are
-/// harmless depends on the program and its locale. A domain of that kind has a form in ASCII (`xn--...`); such a local
-/// part can be allowed as it is, or by `@text`.
+/// `$ & ' * ? ^ { | } ~ # !` and the backquote, and a mail server takes `!` and `%` for a route and `/` for a file.
+/// The domain has the form of a host name (RFC 5321, 4.1.2); it is not checked whether it exists. Quotes, comments and
+/// address literals are left out for the same reason, and so is all that isn't ASCII (RFC 6531): which of these
+/// characters are harmless depends on the program and its locale. A domain of that kind has a form in ASCII
+/// (`xn--...`); such a local part can be allowed as it is, or by `@text`.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let of_local = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'+' | b'=');
