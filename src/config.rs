@@ -181,7 +181,16 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::io("reading the configuration", path, error).advise("correct it there, or put it back from a backup")
         })?;
-        let config: Self = toml::from_str(&text).map_err(|error| {
+        Self::parse(&text, path)
+    }
+
+    /// Takes the text of a configuration apart. For `read`, tests and fuzz targets; `path` is for messages.
+    ///
+    /// # Errors
+    /// It says something that makes no sense.
+    #[doc(hidden)]
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
             Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()))
                 .advise("correct it there")

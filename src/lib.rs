@@ -28,6 +28,8 @@ pub mod replica;
 // Public for the tests and the benches only: they look into the state, and put their own files and programs into a
 // `World`. A program uses `World::real`.
 #[doc(hidden)]
+pub mod allow;
+#[doc(hidden)]
 pub mod disk;
 #[doc(hidden)]
 pub mod process;
@@ -38,6 +40,5 @@ pub mod state;
 #[doc(hidden)]
 pub mod text;
 
-mod allow;
 mod pool;
 mod read;

@@ -42,7 +42,7 @@ fn victim(dir: &Path) -> (Machine, PrivateKey) {
 
 /// Everything in a state database, each table's rows in order; but for the times of directories that were looked at,
 /// which a file in some `tmp/` changes although it is gone again.
-fn dump(machine: &Machine) -> Vec<String> {
+pub fn dump(machine: &Machine) -> Vec<String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let conn = Connection::open_with_flags(machine.home.join("state.db"), flags).unwrap();
     let mut names =

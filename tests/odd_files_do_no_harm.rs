@@ -221,6 +221,37 @@ fn a_file_in_the_place_of_a_folder_is_told_of_and_its_mail_comes_when_it_is_gone
 }
 
 #[test]
+fn whatever_a_message_holds_it_arrives_as_it_is_and_nothing_else_comes_of_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("a message");
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    let archive = zstd::decode_all(bundle.as_slice()).unwrap();
+    // What means something to mailsync elsewhere: a bundle for the laptop itself, its archive, an end of an archive,
+    // lines of its parts, signed text, settings, commands; and what means something to other programs.
+    let contents: [&[u8]; 9] = [
+        &bundle,
+        &archive,
+        &[0; 2048],
+        b"Subject: $(touch /tmp/x)\n`touch x`; touch x\n\n$HOME\n",
+        b"From: ../../../etc/passwd\nMessage-ID: <../cur/1:2,S>\n\n{\"folder\":{\"name\":\"x\"}}\n",
+        b"From a@b Thu Jan  1 00:00:00 1970\n\nFrom me\n>From you\n.\n..\nQUIT\r\n",
+        b"-----BEGIN SSH SIGNATURE-----\n[[allow]]\ncommand = \"sh\"\n",
+        b"\x1b[2J\x1b]0;x\x07\xff\xfe\0\r\r\n",
+        b"",
+    ];
+    for (n, bytes) in contents.iter().enumerate() {
+        desktop.put("INBOX", &format!("new/{n}"), bytes, 1_600_000_000 + n as u64);
+    }
+    settle(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert!(contents.iter().all(|bytes| laptop.mailbox().contains_key(&Digest::of(bytes))));
+    assert_eq!(laptop.mailbox().len(), contents.len() + 1);
+    assert_eq!((laptop.folders(), desktop.folders()), (vec!["INBOX".to_owned()], vec!["INBOX".to_owned()]));
+    assert!(laptop.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().is_empty());
+}
+
+#[test]
 fn any_delivery_date_comes_through() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

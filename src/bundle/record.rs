@@ -30,6 +30,29 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Reads one line of `entries.jsonl`, by itself. For tests and fuzz targets: a reader checks the order of the
+    /// lines, too, and what they claim.
+    ///
+    /// # Errors
+    /// It is no record: why.
+    #[doc(hidden)]
+    pub fn decode(line: &[u8]) -> Result<Self, String> {
+        Decoder::default().decode(line)
+    }
+
+    /// The line of `entries.jsonl`, with its newline. For tests and fuzz targets.
+    #[doc(hidden)]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        match self {
+            Self::Folder { name, state } => encode_folder(&mut line, name, *state),
+            Self::Entry { id, entry } => encode_entry(&mut line, id, entry),
+        }
+        line
+    }
+}
+
 /// A line's JSON: an object with one member, whose name tells what is recorded.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -270,15 +293,6 @@ mod tests {
     use super::*;
     use crate::model::{Clock, Incarnation};
 
-    fn encoded(record: &Record) -> Vec<u8> {
-        let mut line = Vec::new();
-        match record {
-            Record::Folder { name, state } => encode_folder(&mut line, name, *state),
-            Record::Entry { id, entry } => encode_entry(&mut line, id, entry),
-        }
-        line
-    }
-
     fn stamps() -> impl Strategy<Value = Stamp> {
         let clocks = prop_oneof![Just(0), 0..=Clock::MAX.bits()];
         (clocks, any::<u64>()).prop_map(|(clock, incarnation)| Stamp {
@@ -346,7 +360,7 @@ mod tests {
         fn records_read_back_what_they_write(records in prop::collection::vec(records(), 1..5)) {
             let mut decoder = Decoder::default();
             for record in &records {
-                let line = encoded(record);
+                let line = record.encode();
                 prop_assert_eq!(line.iter().position(|&byte| byte == b'\n'), Some(line.len() - 1));
                 prop_assert_eq!(&decoder.decode(&line).unwrap(), record);
             }
@@ -369,7 +383,7 @@ mod tests {
             1_500_000_000,
             stamp_of(1),
         );
-        assert_eq!(String::from_utf8(encoded(&record)).unwrap(), expected + "\n");
+        assert_eq!(String::from_utf8(record.encode()).unwrap(), expected + "\n");
 
         state.move_to(stamp(2), folder("Sent"));
         state.remove(stamp(3));
@@ -387,7 +401,7 @@ mod tests {
             stamp_of(2),
             stamp_of(3),
         );
-        assert_eq!(String::from_utf8(encoded(&record)).unwrap(), expected + "\n");
+        assert_eq!(String::from_utf8(record.encode()).unwrap(), expected + "\n");
     }
 
     #[test]
@@ -405,7 +419,7 @@ mod tests {
         state.remove(stamp(3));
         assert_eq!(state.flags.iter().len(), limits::FLAGS);
         let record = Record::Entry { id, entry: state };
-        let line = encoded(&record);
+        let line = record.encode();
         assert!(line.len() as u64 <= limits::LINE_BYTES, "{}", line.len());
         assert_eq!(Decoder::default().decode(&line).unwrap(), record);
     }
@@ -415,7 +429,7 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut read = |contents: &[u8]| {
             let (id, entry) = entry(contents, "INBOX", Mtime(0));
-            match decoder.decode(&encoded(&Record::Entry { id, entry })).unwrap() {
+            match decoder.decode(&Record::Entry { id, entry }.encode()).unwrap() {
                 Record::Entry { id, .. } => id.birth.as_str().as_ptr(),
                 Record::Folder { .. } => unreachable!("an entry was written"),
             }

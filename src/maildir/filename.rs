@@ -62,7 +62,8 @@ impl<'a> FileName<'a> {
         letters.chain((sub == Sub::New).then_some(Flag::Recent)).collect()
     }
 
-    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info.
+    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info, unless a part
+    /// of its base would be taken for one.
     pub fn with_flags(&self, sub: Sub, flags: &FlagSet) -> Vec<u8> {
         let letters = flags.iter().filter_map(|flag| if let Flag::Info(letter) = flag { Some(*letter) } else { None });
         let unknown = self.letters.iter().copied().filter(|&letter| Flag::info(letter).is_none());
@@ -70,7 +71,8 @@ impl<'a> FileName<'a> {
         letters.sort_unstable();
         letters.dedup();
         let mut name = self.base.to_vec();
-        if sub == Sub::Cur || !letters.is_empty() || !self.rest.is_empty() {
+        let looks_like_info = self.base.windows(INFO.len()).any(|window| window == INFO);
+        if sub == Sub::Cur || !letters.is_empty() || !self.rest.is_empty() || looks_like_info {
             name.extend_from_slice(INFO);
             name.extend(letters);
             name.extend_from_slice(self.rest);
@@ -174,6 +176,8 @@ mod tests {
         assert_eq!(renamed("1.h:2,S,x=1", Sub::Cur, "SF"), "1.h:2,FS,x=1");
         assert_eq!(renamed("1.h:2,S$", Sub::Cur, "Fa"), "1.h:2,$Fa");
         assert_eq!(renamed("1.h,U=3:2,S", Sub::Cur, "T"), "1.h,U=3:2,T");
+        // Without an info the name would have another base, and a flag.
+        assert_eq!(renamed("1.h:2,F:2,S", Sub::New, ""), "1.h:2,F:2,");
     }
 
     #[test]

@@ -5,7 +5,8 @@ mod detect;
 mod filename;
 mod layout;
 pub mod listing;
-mod utf7;
+#[doc(hidden)]
+pub mod utf7;
 
 pub use detect::{Detected, detect_layout, tmp_dirs};
 pub use filename::{FileName, Sub, delivered_base, is_delivered_base, sub_of, visible};

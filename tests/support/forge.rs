@@ -6,6 +6,7 @@ use std::io::Write as _;
 use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
 use serde_json::{Map, Value, json};
+use ssh_key::{HashAlg, LineEnding};
 
 /// The incarnation of whoever forges.
 pub const INCARNATION: &str = "00000000000000ee";
@@ -23,7 +24,7 @@ pub fn stamp(clock: &str) -> String {
 /// What a bundle is made of. Every part is as it will be, until it is changed.
 #[derive(Clone)]
 pub struct Forge {
-    key: PrivateKey,
+    pub key: PrivateKey,
     /// Fields of `manifest.json`. What depends on the other parts (`counts`, `bytes`, `entries`, `jobs`) is filled in,
     /// unless it is here.
     pub manifest: Map<String, Value>,
@@ -35,8 +36,41 @@ pub struct Forge {
     pub messages: Vec<Vec<u8>>,
     /// The last change of the manifest's text, before it is signed.
     pub text: fn(String) -> Vec<u8>,
-    /// The last change of the archive's members, by name and contents.
-    pub members: fn(&mut Vec<(String, Vec<u8>)>),
+    /// How the manifest is signed.
+    pub sign: fn(&PrivateKey, &[u8]) -> Vec<u8>,
+    /// The last change of the archive's members.
+    pub members: fn(&mut Vec<Member>),
+    /// The last change of the archive's bytes.
+    pub archive: fn(&mut Vec<u8>),
+    /// How the archive is compressed.
+    pub frame: fn(&[u8]) -> Vec<u8>,
+    /// The last change of all.
+    pub file: fn(&mut Vec<u8>),
+}
+
+/// A member of an archive, whatever it may look like.
+#[derive(Clone)]
+pub struct Member {
+    pub header: tar::Header,
+    pub contents: Vec<u8>,
+}
+
+impl Member {
+    pub fn new(name: &str, contents: &[u8]) -> Self {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_mode(0o644);
+        header.set_size(contents.len() as u64);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        Self { header, contents: contents.to_vec() }
+    }
+
+    /// Changes the header's fields, and makes the checksum right again.
+    pub fn with(&mut self, change: impl FnOnce(&mut tar::UstarHeader)) {
+        change(self.header.as_ustar_mut().unwrap());
+        self.header.set_cksum();
+    }
 }
 
 impl Forge {
@@ -51,7 +85,19 @@ impl Forge {
         let Value::Object(manifest) = manifest else { unreachable!("it is an object") };
         let nothing: (Vec<_>, Vec<_>, Vec<_>) = Default::default();
         let (lines, jobs, messages) = nothing;
-        Self { key: key.clone(), manifest, lines, jobs, messages, text: String::into_bytes, members: |_| {} }
+        Self {
+            key: key.clone(),
+            manifest,
+            lines,
+            jobs,
+            messages,
+            text: String::into_bytes,
+            sign,
+            members: |_| {},
+            archive: |_| {},
+            frame,
+            file: |_| {},
+        }
     }
 
     /// Says something of a folder.
@@ -104,19 +150,23 @@ impl Forge {
             manifest.entry(field).or_insert(value);
         }
         let manifest = (self.text)(format!("{}\n", Value::Object(manifest)));
-        let signature = self.key.sign(&manifest).unwrap().to_armor().into_bytes();
+        let signature = (self.sign)(&self.key, &manifest);
         let mut members = vec![
-            ("manifest.json".to_owned(), manifest),
-            ("manifest.json.sig".to_owned(), signature),
-            ("entries.jsonl".to_owned(), entries),
+            Member::new("manifest.json", &manifest),
+            Member::new("manifest.json.sig", &signature),
+            Member::new("entries.jsonl", &entries),
         ];
         if !jobs.is_empty() {
-            members.push(("jobs.jsonl".to_owned(), jobs));
+            members.push(Member::new("jobs.jsonl", &jobs));
         }
-        let message = |contents: &Vec<u8>| (format!("messages/{}", Digest::of(contents)), contents.clone());
+        let message = |contents: &Vec<u8>| Member::new(&format!("messages/{}", Digest::of(contents)), contents);
         members.extend(self.messages.iter().map(message));
         (self.members)(&mut members);
-        packed(&members)
+        let mut archive = archive(&members);
+        (self.archive)(&mut archive);
+        let mut file = (self.frame)(&archive);
+        (self.file)(&mut file);
+        file
     }
 }
 
@@ -128,22 +178,33 @@ pub fn entry(folder: &str, contents: &[u8], stamp: &str) -> Value {
     } })
 }
 
-fn packed(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+/// The signature of a manifest, as every writer makes it.
+pub fn sign(key: &PrivateKey, bytes: &[u8]) -> Vec<u8> {
+    signed(key, "mailsync", HashAlg::Sha512, bytes).into_bytes()
+}
+
+/// An armored SSHSIG in this namespace.
+pub fn signed(key: &PrivateKey, namespace: &str, hash: HashAlg, bytes: &[u8]) -> String {
+    let key = ssh_key::PrivateKey::from_openssh(key.to_openssh()).unwrap();
+    key.sign(namespace, hash, bytes).unwrap().to_pem(LineEnding::LF).unwrap()
+}
+
+/// The archive of these members, with its end marker.
+fn archive(members: &[Member]) -> Vec<u8> {
     let mut tar = Vec::new();
-    for (name, contents) in members {
-        let mut header = tar::Header::new_ustar();
-        header.set_path(name).unwrap();
-        header.set_mode(0o644);
-        header.set_size(contents.len() as u64);
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_cksum();
+    for Member { header, contents } in members {
         tar.extend_from_slice(header.as_bytes());
         tar.extend_from_slice(contents);
         tar.resize(tar.len().next_multiple_of(512), 0);
     }
     tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+/// A frame as every writer makes it.
+pub fn frame(archive: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
-    encoder.write_all(&tar).unwrap();
+    encoder.write_all(archive).unwrap();
     encoder.finish().unwrap()
 }

@@ -8,6 +8,7 @@ pub mod forge;
 pub mod machine;
 pub mod party;
 pub mod programs;
+pub mod properties;
 
 use std::any::Any;
 use std::fs;

@@ -184,7 +184,7 @@ impl Replica {
         records: RecordsPart<'_, R>,
     ) -> std::result::Result<Applied, Fault> {
         let counts = application.manifest.counts;
-        if application.options.dry_run == DryRun::No && counts.entries + counts.messages > 0 {
+        if application.options.dry_run == DryRun::No && (counts.entries > 0 || counts.messages > 0) {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;

@@ -1,0 +1,285 @@
+//! The test vectors in `fixtures/vectors/` are what the program in `tests/vectors/` makes, and the reader and the
+//! import say of each what its line in the index says: right result, right rule, right state; and nothing changed when
+//! it is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use mailsync::bundle::Stream;
+use mailsync::state::State;
+use serde_json::Value;
+
+use crate::claims_that_can_not_be_true_are_refused::dump;
+use crate::support::machine::Machine;
+use crate::support::programs::Ran;
+use crate::support::{copy, scratch, text};
+use crate::vectors::{Vector, Verdict, all, base, directory, files, other, receiver, signer};
+
+/// The most bytes of one file, but for the few that are about what is large; and of all together.
+const MOST_OF_ONE: usize = 4 << 10;
+const MOST_OF_ALL: usize = 1 << 20;
+
+/// What is not made by the program.
+const WRITTEN: &[&str] = &["README.md"];
+
+fn is_vector(name: &str) -> bool {
+    Path::new(name).extension() == Some("zst".as_ref())
+}
+
+#[test]
+fn the_files_are_those_that_the_program_makes() {
+    let (made, dir) = (files(), directory());
+    let found = walkdir::WalkDir::new(&dir).into_iter().map(Result::unwrap).filter(|item| item.file_type().is_file());
+    let name = |item: walkdir::DirEntry| text(item.path().strip_prefix(&dir).unwrap()).to_owned();
+    let found: BTreeSet<String> = found.map(name).filter(|name| !WRITTEN.contains(&name.as_str())).collect();
+    let wanted: BTreeSet<String> = made.keys().cloned().collect();
+    assert_eq!(found, wanted, "write them anew: cargo test the_vectors_are_written_anew -- --ignored");
+    for (name, bytes) in &made {
+        let found = fs::read(dir.join(name)).unwrap();
+        // How zstd compresses changes from version to version, what is compressed does not.
+        let contents = |bytes: &[u8]| zstd::decode_all(bytes).ok();
+        let same = found == *bytes || (is_vector(name) && contents(&found).is_some_and(|c| Some(c) == contents(bytes)));
+        assert!(same, "{name} is another one: cargo test the_vectors_are_written_anew -- --ignored");
+    }
+}
+
+#[test]
+#[ignore = "writes into the repository"]
+fn the_vectors_are_written_anew() {
+    let dir = directory();
+    for item in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+        if item.file_type().unwrap().is_dir() {
+            fs::remove_dir_all(item.path()).unwrap();
+        }
+    }
+    for (name, bytes) in files() {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn the_vectors_are_many_and_small_and_can_be_packed_anywhere() {
+    let files = files();
+    assert!(files.len() > 300, "{}", files.len());
+    assert!(files.values().map(Vec::len).sum::<usize>() < MOST_OF_ALL);
+    let large: Vec<_> = files.iter().filter(|(name, bytes)| is_vector(name) && bytes.len() > MOST_OF_ONE).collect();
+    assert!(large.len() < 10, "{:?}", large.iter().map(|(name, bytes)| (name, bytes.len())).collect::<Vec<_>>());
+    for name in files.keys() {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
+        assert!(name.chars().all(plain) && name.len() < 100, "{name}");
+    }
+}
+
+/// Rules of `bundle-format.md` of which there is no vector, and why.
+const WITHOUT: &[(&str, &str)] = &[("12.1", "it depends on the receiver's incarnation, which nobody can know before")];
+
+#[test]
+fn every_rule_by_which_a_bundle_is_not_taken_has_a_vector() {
+    let format = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle-format.md")).unwrap();
+    let section = |from: &str, to: &str| format.split_once(from).unwrap().1.split_once(to).unwrap().0;
+    let numbered = |section: &str, number: &str| {
+        let rules = section.lines().filter_map(|line| line.split_once(". ")?.0.parse::<u32>().ok());
+        rules.map(|rule| format!("{number}.{rule}")).collect::<Vec<_>>()
+    };
+    let mut rules = numbered(section("\n## 9. ", "\n## 10. "), "9");
+    assert_eq!(rules.len(), 24, "the rules have got other numbers: see that the vectors name the right ones");
+    rules.extend(numbered(section("\n## 12. ", "\n## 13. "), "12"));
+    let used: BTreeSet<_> = all().iter().filter_map(|vector| vector.verdict.rule()).map(str::to_owned).collect();
+    for rule in &rules {
+        assert_ne!(used.contains(rule), WITHOUT.iter().any(|(without, _)| without == rule), "rule {rule}");
+    }
+    // "4" and "5" are sections: for whom a bundle is, and by whom it is signed.
+    let known = |rule: &str| rules.iter().any(|one| one == rule) || ["4", "5"].contains(&rule);
+    assert!(used.iter().all(|rule| known(rule)), "{used:?}");
+}
+
+/// A replica that knows the keys in the vectors and has the base state.
+fn receiver_in(dir: &Path) -> Machine {
+    let machine = Machine::new(dir, "receiver");
+    fs::create_dir(&machine.home).unwrap();
+    fs::set_permissions(&machine.home, fs::Permissions::from_mode(0o700)).unwrap();
+    let key = machine.home.join("key");
+    fs::write(&key, receiver().to_openssh()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(machine.home.join("key.pub"), format!("{}\n", receiver().public_key().to_openssh())).unwrap();
+    machine.init();
+    for (name, key) in [("signer", signer()), ("other", other())] {
+        machine.ok(&["peer", "add", name, "--key", &key.public_key().to_openssh()]);
+    }
+    let base = base();
+    let ran = machine.run_with(&["import"], &base.bytes);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(digest(&machine), base.after.digest(), "{}", alive(&machine));
+    machine
+}
+
+fn digest(machine: &Machine) -> String {
+    State::open(&machine.home.join("state.db")).unwrap().digest().to_string()
+}
+
+/// For people: what is alive at a machine.
+fn alive(machine: &Machine) -> String {
+    format!("{:#?}", machine.mailbox())
+}
+
+/// The same machine in another directory: it finds out that it is a copy, and goes on as a new incarnation.
+fn copied(machine: &Machine, dir: &Path) -> Machine {
+    let copied = Machine { name: machine.name.clone(), mail: dir.join("mail"), home: dir.join("home") };
+    copy(&machine.home, &copied.home);
+    copy(&machine.mail, &copied.mail);
+    let config = copied.home.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(config, text.replace(self::text(&machine.mail), self::text(&copied.mail))).unwrap();
+    copied
+}
+
+/// What was said of the bundles: the outcomes, and the errors.
+fn outcomes(ran: &Ran) -> Vec<(String, String)> {
+    let document = ran.json();
+    let bundles = document["bundles"].as_array().unwrap();
+    let of = |bundle: &Value| (bundle["outcome"].as_str().unwrap().to_owned(), bundle["error"].to_string());
+    bundles.iter().map(of).collect()
+}
+
+fn check_said(vector: &Vector, ran: &Ran) -> Result<(), String> {
+    let code = match vector.verdict {
+        Verdict::Accepted => 0,
+        Verdict::Rejected(rule, _) if rule.starts_with("12.") => 6,
+        Verdict::Rejected(..) => 4,
+        Verdict::Waits(..) => 3,
+    };
+    let said = outcomes(ran);
+    if ran.code != code {
+        return Err(format!("exit {} in place of {code}: {said:?} {}", ran.code, ran.stderr));
+    }
+    let taken = |outcome: &str| matches!(outcome, "applied" | "nothing-new");
+    let held = said.iter().take_while(|(outcome, _)| taken(outcome)).count();
+    match vector.verdict.says() {
+        None if held == said.len() && held > 0 => Ok(()),
+        // When somebody's state was put back, that is an error of the command, and not the outcome of a bundle.
+        Some(says)
+            if held == vector.held && said.len() == held + usize::from(code != 6) && ran.stderr.contains(says) =>
+        {
+            Ok(())
+        }
+        _ => Err(format!("{said:?} {}", ran.stderr)),
+    }
+}
+
+/// Runs each vector, and says at the end what went otherwise.
+fn each(vectors: impl Iterator<Item = Vector>, mut check: impl FnMut(&Vector) -> Result<(), String>) {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for vector in vectors {
+        count += 1;
+        if let Err(why) = check(&vector) {
+            wrong.push(format!("{} ({:?}): {why}", vector.file(), vector.verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count > 0);
+}
+
+/// Half of the vectors that are accepted or have to wait: each needs a replica of its own.
+fn each_that_may_change_something(half: usize) {
+    let dir = scratch();
+    let machine = receiver_in(dir.path());
+    let base = base().after;
+    let vectors = all().into_iter().filter(|vector| !is_refused_whole(vector));
+    each(vectors.enumerate().filter(|(n, _)| n % 2 == half).map(|(_, vector)| vector), |vector| {
+        let dir = scratch();
+        let machine = copied(&machine, dir.path());
+        let before = machine.mailbox();
+        let ran = machine.run_with(&["import", "--json", "--no-jobs"], &vector.bytes);
+        check_said(vector, &ran)?;
+        if digest(&machine) != vector.after.digest() {
+            return Err(format!("another state: {} {}", alive(&machine), ran.stderr));
+        }
+        if vector.after == base && machine.mailbox() != before {
+            return Err(format!("mail was changed: {}", alive(&machine)));
+        }
+        let listed = machine.ok(&["jobs", "list", "--json"]).json();
+        let listed = listed["jobs"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let jobs: BTreeMap<_, _> = listed.map(|job| (text(&job["id"]), text(&job["state"]))).collect();
+        if jobs == vector.jobs { Ok(()) } else { Err(format!("other jobs: {jobs:?} in place of {:?}", vector.jobs)) }
+    });
+}
+
+fn is_refused_whole(vector: &Vector) -> bool {
+    matches!(vector.verdict, Verdict::Rejected(..)) && vector.held == 0
+}
+
+#[test]
+fn what_is_accepted_leads_to_the_state_in_the_index() {
+    each_that_may_change_something(0);
+}
+
+#[test]
+fn what_is_accepted_leads_to_the_state_in_the_index_in_the_other_half() {
+    each_that_may_change_something(1);
+}
+
+#[test]
+fn what_is_refused_is_so_by_the_rule_in_the_index_and_changes_nothing() {
+    let dir = scratch();
+    let machine = receiver_in(dir.path());
+    machine.run_with(&["import"], b"nothing");
+    let (left, state) = (machine.left(), dump(&machine));
+    assert_eq!(digest(&machine), base().after.digest());
+    each(all().into_iter().filter(is_refused_whole), |vector| {
+        let ran = machine.run_with(&["import", "--json"], &vector.bytes);
+        check_said(vector, &ran)?;
+        if dump(&machine) == state { Ok(()) } else { Err("the state was changed".into()) }
+    });
+    assert_eq!(machine.left(), left);
+}
+
+/// Whether a rule can be judged without a replica: then the reader alone refuses what breaks it.
+fn is_of_reader(rule: &str) -> bool {
+    rule.strip_prefix("9.").is_some_and(|number| number.parse::<u32>().unwrap() <= 21)
+}
+
+#[test]
+fn what_the_reader_alone_can_tell_it_does() {
+    // The reader doesn't know whom the replica knows, and which contents it takes for the message of an entry.
+    let of_replica = |vector: &Vector| {
+        let rule = vector.verdict.rule();
+        rule.is_some_and(|rule| ["5", "9.24"].contains(&rule)) || vector.verdict.says() == Some("synchroniser")
+    };
+    each(all().into_iter().filter(|vector| !of_replica(vector)), |vector| {
+        let read = read(&vector.bytes);
+        let refused = vector.verdict.rule().is_some_and(is_of_reader);
+        match read {
+            Err(error) if refused => {
+                let says = vector.verdict.says().unwrap();
+                if error.contains(says) { Ok(()) } else { Err(error) }
+            }
+            Ok(bundles) if !refused && bundles > 0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+/// Reads a whole file, each bundle with the key of the sender that it names.
+fn read(bytes: &[u8]) -> Result<usize, String> {
+    let mut stream = Stream::new(bytes);
+    let mut bundles = 0;
+    while let Some(reader) = stream.next_bundle().map_err(|error| error.to_string())? {
+        let signer = signer().public_key();
+        let sender = reader.manifest().sender.id;
+        let key = [other().public_key(), receiver().public_key()]
+            .into_iter()
+            .find(|key| key.id() == sender)
+            .unwrap_or(signer);
+        reader
+            .verify(&key)
+            .and_then(mailsync::bundle::RecordsPart::drain_verified)
+            .map_err(|error| error.to_string())?;
+        bundles += 1;
+    }
+    Ok(bundles)
+}
