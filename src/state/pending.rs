@@ -100,6 +100,15 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
+    /// Entries that are alive and whose contents are nowhere on this machine, in the order of their numbers.
+    pub fn missing_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT m.entry FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive AND m.entry > ? ORDER BY m.entry LIMIT ?",
+        )?;
+        let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
+    }
+
     /// The messages that are missing, sorted, at most `limit` of them.
     pub fn missing_digests(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests(

@@ -12,6 +12,7 @@ pub const VERSION: i64 = 3;
 /// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it. `told_by` is the id of the
 /// replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is by how many milliseconds its clock is
 /// ahead of this machine's, at least; negative: behind; 0: by less than a day, as far as its last bundle shows.
+/// It `disowns` this replica if its last bundle knew of stamps that the present incarnation has never issued.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
@@ -56,7 +57,7 @@ CREATE TABLE peer (
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
-    skew INTEGER NOT NULL DEFAULT 0
+    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
@@ -113,7 +114,8 @@ pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
                 conn.execute_batch(JOBS)?;
             }
             conn.execute_batch(
-                "ALTER TABLE knowledge ADD COLUMN told_by TEXT; ALTER TABLE peer ADD COLUMN skew INTEGER NOT NULL DEFAULT 0",
+                "ALTER TABLE knowledge ADD COLUMN told_by TEXT; ALTER TABLE peer ADD COLUMN skew INTEGER NOT NULL DEFAULT 0;
+                 ALTER TABLE peer ADD COLUMN disowns INTEGER NOT NULL DEFAULT 0",
             )?;
             conn.pragma_update(None, "user_version", VERSION)?;
         }
@@ -133,7 +135,7 @@ mod tests {
     /// The tables as an earlier version made them.
     fn earlier(version: i64) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        let mut tables = TABLES.replace(", told_by TEXT", "").replace(",\n    skew INTEGER NOT NULL DEFAULT 0", "");
+        let mut tables = TABLES.replace(", told_by TEXT", "").replace(",\n    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0", "");
         if version == 1 {
             tables = tables.replace(", distant INTEGER NOT NULL DEFAULT 0", "");
         } else {

@@ -294,6 +294,34 @@ impl<'i> IncomingMessages<'i> {
     }
 }
 
+impl Replica {
+    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files come to their places
+    /// when the transaction is carried out. Returns how many there are; in a dry run they are counted.
+    pub(in crate::replica) fn recover_missing(&self, tx: &Transaction<'_>, dry_run: DryRun) -> Result<u64> {
+        let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
+        let (mut after, mut found) = (None, 0);
+        loop {
+            let batch = self.state.missing_batch(after, 256)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            for row in batch {
+                let Some((source, size)) = self.find_contents(&row.id.digest)? else { continue };
+                let (row, at) = incoming.mend_size(row, size)?;
+                incoming.prepare(&at)?;
+                if dry_run == DryRun::No {
+                    self.copy_contents(&row, &source, &self.tmp_path(&at)?)?;
+                }
+                tx.set_pending(row.key, &Pending::Deliver)?;
+                tx.remove_missing(row.key)?;
+                found += 1;
+            }
+        }
+        incoming.make_durable()?;
+        incoming.record_folders()?;
+        Ok(found)
+    }
+}
+
 /// A file that is being written through the layer of file operations.
 struct DiskFile<'d> {
     disk: &'d dyn Disk,

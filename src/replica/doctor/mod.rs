@@ -1,4 +1,11 @@
-//! Repair: a new identity for a replica whose state was put back to an earlier one in place.
+//! What a person has done to a replica when something is wrong with it: a new identity where its state was put back to an earlier
+//! one in place, and the repair of what can't be true.
+
+mod repair;
+mod report;
+
+pub use repair::RepairOptions;
+pub use report::{Mending, MendingKind, Repaired};
 
 use super::Replica;
 use super::transaction::Transaction;
@@ -30,6 +37,15 @@ impl Replica {
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
         let tx = self.begin()?;
+        let changed = self.new_identity_within(&tx)?;
+        let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
+        tx.record(self.now(), "doctor", None, &text)?;
+        tx.commit()?;
+        Ok(changed)
+    }
+
+    /// The same, as a part of more.
+    fn new_identity_within(&self, tx: &Transaction<'_>) -> Result<NewIdentity> {
         let old = self.state.incarnation()?;
         let new = Incarnation((self.world.random)());
         let mut knowledge = self.state.knowledge()?;
@@ -52,7 +68,7 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                changed.entries += u64::from(Self::restamp(&tx, &row, &plan)?);
+                changed.entries += u64::from(Self::restamp(tx, &row, &plan)?);
             }
         }
         for row in self.state.all_folders() {
@@ -63,17 +79,14 @@ impl Replica {
                 changed.folders += 1;
             }
         }
-        Self::restamp_jobs(&tx, old, |stamp| plan.anew(stamp))?;
+        Self::restamp_jobs(tx, old, |stamp| plan.anew(stamp))?;
         tx.set_incarnation(new)?;
         for clock in plan.issued() {
             knowledge.set(new, clock);
             tx.record_issued(clock)?;
         }
         tx.set_knowledge(&knowledge)?;
-        self.forget_what_was_run(&tx)?;
-        let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
-        tx.record(self.now(), "doctor", None, &text)?;
-        tx.commit()?;
+        self.forget_what_was_run(tx)?;
         Ok(changed)
     }
 
