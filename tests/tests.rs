@@ -41,6 +41,7 @@ mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;
 mod update_calls_the_peers;
+mod what_a_liar_has_told_is_taken_back;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;
 mod what_was_missing_comes_once;

@@ -113,7 +113,7 @@ impl Repair {
     /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds, as far as that
     ///   can be: nobody knows what its owner has issued beyond that.
     /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of its owner
-    ///   among them. Where no peer has shown anything there is none to disagree, and it is cut back to what is held.
+    ///   among them. Where no peer has shown anything there is none to disagree.
     /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has told more than
     ///   that, it goes on as a new incarnation.
     /// - Nothing is forgotten that isn't known.
@@ -126,16 +126,18 @@ impl Repair {
         };
         for (incarnation, clock) in from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me) {
             let held = from.held.get(incarnation);
-            let cut = if clock > last {
-                Some((shown(incarnation).max(held), CutWhy::Ahead))
-            } else if from.told_by_nobody.contains(&incarnation) {
-                let vouched = if from.shown.is_empty() { held } else { shown(incarnation) };
-                Some((vouched, CutWhy::OnlyTold)).filter(|&(to, _)| to < clock)
-            } else {
-                None
+            let is_doubted = from.told_by_nobody.contains(&incarnation) && !from.shown.is_empty();
+            let vouched = match (is_doubted, clock > last) {
+                (true, _) => shown(incarnation),
+                (false, true) => shown(incarnation).max(held),
+                (false, false) => clock,
             };
-            knowledge.set(incarnation, cut.map_or(clock, |(to, _)| to));
-            known.extend(cut.map(|(to, why)| Cut { incarnation, from: clock, to, why }));
+            let to = clock.min(vouched);
+            knowledge.set(incarnation, to);
+            if to < clock {
+                let why = if clock > last { CutWhy::Ahead } else { CutWhy::OnlyTold };
+                known.push(Cut { incarnation, from: clock, to, why });
+            }
         }
         let mine = from.knowledge.get(from.me);
         knowledge.set(from.me, from.issued.min(last));
@@ -333,8 +335,8 @@ mod tests {
                     s.told_by_nobody.insert(OTHER);
                     s.shown.clear();
                 },
-                &[cut(clock(5), 4, CutWhy::OnlyTold)],
-                &[unknown(5, 4)],
+                &[],
+                &[],
                 None,
             ),
             ("forgotten, not known", |s| s.horizon.set(OTHER, clock(7)), &[], &[unknown(7, 5)], None),
