@@ -1,6 +1,6 @@
-//! mailsync beside its peers, on the same mail, in turns; and what the model sends through networks. `cargo bench --bench
-//! compare` makes its corpus, runs everything, prints tables, and writes them to `docs/performance.md`. With `--only` one half
-//! is measured, and the other half of the report stays.
+//! mailsync beside its peers, on the same mail, in turns; and what the model sends through networks. `cargo bench
+//! --bench compare` makes its corpus, runs everything, prints tables, and writes them to `docs/performance.md`. With
+//! `--only` one half is measured, and the other half of the report stays.
 //!
 //!     cargo bench --bench compare -- [--only programs|network] [--out docs/performance.md]
 //!         [--messages 100000] [--runs 5] [--dir /dev/shm]

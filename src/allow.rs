@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::beginning;
 
-/// How much of a text from a job a refusal shows, in characters.
+/// A refusal shows at most so many characters of a text from a job.
 const SHOWN: usize = 200;
 
-/// A rule of `config.toml`: who may have which command run, and with which arguments.
+/// A rule in `config.toml`: who may have which command run, and with which arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -17,8 +17,9 @@ pub struct Rule {
     pub command: String,
     /// The program and its leading arguments, run without a shell.
     pub exec: Vec<String>,
-    /// The arguments that a job may add, each any number of times and in any order: one that is exactly like this, or of the
-    /// kind that a name after `@` stands for (see [`ARG_KINDS`]). `@@` stands for an `@` at the beginning. Default: none.
+    /// The arguments that a job may add, each any number of times and in any order. An argument must be exactly like
+    /// one of these, or of the kind that `@` and a name stand for (see `ARG_KINDS`). `@@` stands for an `@` at the
+    /// beginning. Default: none.
     #[serde(default)]
     pub args: Vec<String>,
     /// The names of the peers that may ask for it. Default: none.
@@ -40,16 +41,39 @@ pub type ArgKind = (&'static str, fn(&str) -> bool);
 pub const ARG_KINDS: &[ArgKind] =
     &[("@address", is_address), ("@number", is_number), ("@word", is_word), ("@text", is_text)];
 
-/// A mail address, `local@domain`, without quotes, comments or source routes: the local part of letters, digits and
-/// ``.!#$%&'*+/=?^_{}~-`` and not beginning with a special one of these, at most 254 bytes (RFC 5321, 4.5.3.1.3).
+/// The longest address, in bytes: a path of 256 without its angle brackets (RFC 5321, 4.5.3.1.3).
+const ADDRESS_BYTES: usize = 254;
+/// The longest local part, in bytes (RFC 5321, 4.5.3.1.1).
+const LOCAL_BYTES: usize = 64;
+/// The longest label of a domain, in bytes (RFC 1035, 2.3.4).
+const LABEL_BYTES: usize = 63;
+
+/// A mail address, `local@domain`, that no program can take for anything else.
+///
+/// The local part is a dot-atom (RFC 5322, 3.2.3) of letters, digits, `_`, `-`, `+` and `=`, and begins with a letter,
+/// a digit or `_`. That is what mailboxes, sub-addresses (`me+list`) and the envelope senders of mailing lists
+/// (`bounce+me=example.org`) need. The other characters of a dot-atom are left out, since the program behind a rule may
+/// be a script that forgets its quotes, or one that reads more into an address than a name: a shell understands `$ & '
+/// * ? ^ { | } ~ # !` and the backquote, and a mail server takes `!` and `%` for a route and `/` for a file. The domain
+/// has the form of a host name (RFC 5321, 4.1.2); it is not checked whether it exists. Quotes, comments and address
+/// literals are left out for the same reason, and so is all that isn't ASCII (RFC 6531): which of these characters are
+/// harmless depends on the program and its locale. A domain of that kind has a form in ASCII (`xn--...`); such a local
+/// part can be allowed as it is, or by `@text`.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let of_local = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_{}~-".contains(c);
-    let of_domain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    text.len() <= 254
+    let of_local = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'+' | b'=');
+    let of_label = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
+    let is_label = |label: &str| {
+        (1..=LABEL_BYTES).contains(&label.len())
+            && label.bytes().all(of_label)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= ADDRESS_BYTES
+        && local.len() <= LOCAL_BYTES
         && local.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        && local.chars().all(of_local)
-        && domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && label.chars().all(of_domain))
+        && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(of_local))
+        && domain.split('.').all(is_label)
 }
 
 /// Decimal digits.
@@ -63,7 +87,7 @@ fn is_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// Anything without control characters that doesn't begin with `-`.
+/// Any text without control characters that doesn't begin with `-`.
 fn is_text(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
 }
@@ -103,10 +127,10 @@ impl Rule {
     }
 }
 
-/// The rule by which this may be run for this peer.
+/// Finds the rule by which this peer may have this command run.
 ///
 /// # Errors
-/// Why there is none.
+/// No rule allows it; the text says why.
 pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str) -> Result<&'r Rule, String> {
     let named: Vec<&Rule> = rules.iter().filter(|rule| rule.command == command).collect();
     if named.is_empty() {
@@ -210,6 +234,72 @@ mod tests {
             assert!(Rule { timeout: timeout.into(), ..rule(&[], &[]) }.check().is_err(), "{timeout}");
         }
         assert_eq!(Rule { timeout: "1h30m".into(), ..rule(&[], &[]) }.timeout(), Ok(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn an_address_is_what_mailboxes_need_and_nothing_that_a_program_could_understand_otherwise() {
+        let long = |local: usize, label: usize| format!("{}@{}.org", "x".repeat(local), "y".repeat(label));
+        for right in [
+            "me@example.org",
+            "me.and.you@example.org",
+            "me+lists@sub.example.org",
+            "first-last@e-f.example",
+            "_me@example.org",
+            "7@7.example",
+            "bounce+me=example.org@lists.example.org",
+            "SRS0=HHH=TT=example.org=me@example.com",
+            "root@localhost",
+            "me@xn--bcher-kva.example",
+            "a--b@example.org",
+            &long(64, 63),
+        ] {
+            assert!(is_address(right), "{right:?}");
+        }
+        // Every other character of ASCII, wherever it stands.
+        let local = |c: char| c.is_ascii_alphanumeric() || "_-+=.".contains(c);
+        let domain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+        for c in (0..=127_u8).map(char::from) {
+            let within = [format!("a{c}b@example.org"), format!("me@exa{c}mple.org")];
+            // A second `@` would make the first a part of the name.
+            assert_eq!(is_address(&within[0]), local(c), "{c:?}");
+            assert_eq!(is_address(&within[1]), domain(c), "{c:?}");
+            assert_eq!(is_address(&format!("{c}me@example.org")), c.is_ascii_alphanumeric() || c == '_', "{c:?}");
+            assert_eq!(is_address(&format!("me{c}@example.org")), local(c) && c != '.', "{c:?}");
+            assert_eq!(is_address(&format!("me@{c}example.org")), c.is_ascii_alphanumeric(), "{c:?}");
+            assert_eq!(is_address(&format!("me@example.org{c}")), c.is_ascii_alphanumeric(), "{c:?}");
+        }
+        for wrong in [
+            "",
+            "@",
+            "me",
+            "me@",
+            "@example.org",
+            "me@@example.org",
+            "me@example..org",
+            "me@.example.org",
+            "me@example.org.",
+            "me..you@example.org",
+            ".me@example.org",
+            "-me@example.org",
+            "-f@example.org",
+            "+me@example.org",
+            "=me@example.org",
+            "\"me\"@example.org",
+            "<me@example.org>",
+            "me(x)@example.org",
+            "me@[127.0.0.1]",
+            "@relay.org:me@example.org",
+            "me@example.org,you@example.org",
+            "größe@example.org",
+            "me@bücher.example",
+            "me\u{202e}@example.org",
+            "me@example\u{3002}org",
+            &long(65, 1),
+            &long(1, 64),
+            &format!("me@{}", ["y".repeat(63), "y".repeat(63), "y".repeat(63), "y".repeat(63)].join(".")),
+        ] {
+            assert!(!is_address(wrong), "{wrong:?}");
+        }
     }
 
     #[test]

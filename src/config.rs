@@ -1,15 +1,16 @@
-//! The configuration: a file that mailsync writes once, at `init`, and that is the user's from then on.
+//! The configuration: a file that mailsync writes once, at `init`. From then on it belongs to the user.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow::Rule;
+pub use crate::allow::Rule;
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
+use crate::model::{Quota, RelayJobs};
 
-/// What `config.toml` says.
+/// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -24,29 +25,41 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
-    /// How many days what an import removed stays in the trash.
+    /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
-    /// How many days the history of what was done is kept.
+    /// How many days the history is kept.
     #[serde(default = "default_history_days")]
     pub history_days: u32,
     /// How many days jobs are kept after they are finished.
     #[serde(default = "default_jobs_days")]
     pub jobs_days: u32,
+    /// Whose jobs are passed on that are neither by this replica nor for it.
+    #[serde(default)]
+    pub relay_jobs: RelayJobs,
+    /// How many jobs of one peer may be open here: queued or running.
+    #[serde(default = "default_jobs_open")]
+    pub jobs_open: u32,
+    /// How many MiB of input the jobs of one peer may have here.
+    #[serde(default = "default_jobs_input")]
+    pub jobs_input_mib: u32,
+    /// How many MiB of output the jobs of one peer may have here.
+    #[serde(default = "default_jobs_output")]
+    pub jobs_output_mib: u32,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
-    /// What is known of peers besides their keys, by name.
+    /// Further settings for peers, by their names.
     #[serde(default)]
     pub peer: BTreeMap<String, PeerConfig>,
 }
 
-/// What the configuration says of a peer.
+/// The settings for a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerConfig {
-    /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and writes
-    /// bundles to its standard output. Run without a shell.
+    /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and
+    /// writes bundles to its standard output. Run without a shell.
     pub call: Vec<String>,
 }
 
@@ -62,6 +75,20 @@ fn default_jobs_days() -> u32 {
     30
 }
 
+const MIB: u64 = 1 << 20;
+
+fn default_jobs_open() -> u32 {
+    u32::try_from(Quota::DEFAULT.open).expect("it is a small number")
+}
+
+fn default_jobs_input() -> u32 {
+    u32::try_from(Quota::DEFAULT.input / MIB).expect("it is a small number")
+}
+
+fn default_jobs_output() -> u32 {
+    u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
+}
+
 impl Config {
     /// The configuration of a new replica.
     pub fn new(mail_root: PathBuf, name: String, layout: Layout) -> Self {
@@ -74,6 +101,10 @@ impl Config {
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
+            relay_jobs: RelayJobs::default(),
+            jobs_open: default_jobs_open(),
+            jobs_input_mib: default_jobs_input(),
+            jobs_output_mib: default_jobs_output(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -139,6 +170,14 @@ impl Config {
              # How many days jobs (see `mailsync uux`) are kept after they are finished, until `mailsync purge` forgets them.\n\
              jobs_days = {}\n\
              \n\
+             # Whose jobs this replica passes on between others: \"peers\" (it knows both) or \"any\".\n\
+             relay_jobs = {}\n\
+             \n\
+             # How much of one peer's jobs is taken in: how many that are not finished, and how many MiB of input and of output.\n\
+             jobs_open = {}\n\
+             jobs_input_mib = {}\n\
+             jobs_output_mib = {}\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
@@ -158,7 +197,20 @@ impl Config {
             self.trash_days,
             self.history_days,
             self.jobs_days,
+            value(self.relay_jobs),
+            self.jobs_open,
+            self.jobs_input_mib,
+            self.jobs_output_mib,
         )
+    }
+
+    /// How much of one requester's jobs is taken in.
+    pub fn job_quota(&self) -> Quota {
+        Quota {
+            open: u64::from(self.jobs_open),
+            input: u64::from(self.jobs_input_mib) * MIB,
+            output: u64::from(self.jobs_output_mib) * MIB,
+        }
     }
 
     /// The layout that the configuration describes.
@@ -175,8 +227,8 @@ fn value(text: impl Serialize) -> String {
 /// Checks the name of a replica or a peer: it becomes a part of file names.
 ///
 /// # Errors
-/// It is empty, longer than 64 bytes, begins with `.` or `-`, or has a character that is not an ASCII letter, a digit, `.`,
-/// `_` or `-`.
+/// It is empty, longer than 64 bytes, begins with `.` or `-`, or has a character that is not an ASCII letter, a digit,
+/// `.`, `_` or `-`.
 pub fn check_name(name: &str) -> Result<()> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.bytes().all(fits) {
@@ -208,6 +260,10 @@ mod tests {
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,
+            relay_jobs: RelayJobs::Any,
+            jobs_open: 70,
+            jobs_input_mib: 71,
+            jobs_output_mib: 72,
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

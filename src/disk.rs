@@ -1,6 +1,6 @@
-//! The one layer through which a scan and a materialisation touch the file system, so that a test can count what they do,
-//! see in which order, make any step fail, or stop everything at it. Beside it stand the small operations on files that are
-//! made of its steps: hashing, reading and copying. What a file means is not known here.
+//! The one layer through which a scan and a materialisation touch the file system. A test can put its own in its place,
+//! to count the steps, see their order, make any one fail, or stop everything there. The small operations that are made
+//! of these steps are here, too: hashing, reading and copying files. Nothing here knows what a file means.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,13 +12,14 @@ use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::message::{FileKind, Filter, message_of};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
 
-/// What `stat` tells of a file.
+/// The answer of `stat` about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// When its contents were last changed; of a directory, when a name in it was.
+    /// When its contents were last changed. For a directory: when a name in it was last changed.
     pub mtime: Mtime,
     /// Bytes.
     pub size: u64,
@@ -32,7 +33,7 @@ pub struct Meta {
     pub is_file: bool,
 }
 
-/// What a directory listing tells of a name.
+/// The answer of a directory listing about a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -45,15 +46,15 @@ pub enum FileType {
     Other,
 }
 
-/// The file operations of scan and materialise. All paths are absolute, or relative to the working directory.
+/// The file operations that scan and materialise use. All paths are absolute, or relative to the working directory.
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
-    /// Opens a file for reading. Doesn't wait for anybody: a pipe may have taken the file's place.
+    /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
-    /// Makes a file, which must not exist, for its owner only.
+    /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Appends to a file that [`Disk::create`] made.
     fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()>;
@@ -65,7 +66,7 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes everything on the file system that holds `path` durable.
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file another name; fails with [`io::ErrorKind::AlreadyExists`] if something has it.
+    /// Gives a file another name. Fails with [`io::ErrorKind::AlreadyExists`] if something has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
@@ -144,10 +145,15 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // File systems without it: NFS, some FUSE. A hard link refuses to replace, too.
+            // NFS and some FUSE file systems can't do it. A hard link refuses to replace a file, too.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 fs::hard_link(from, to)?;
-                fs::remove_file(from)
+                fs::remove_file(from).inspect_err(|error| {
+                    // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
+                    if error.kind() != io::ErrorKind::NotFound {
+                        let _ = fs::remove_file(to);
+                    }
+                })
             }
             result => Ok(result?),
         }
@@ -166,15 +172,15 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whether looking at a name failed because there is nothing, or because it is a symbolic link that leads nowhere or around
+/// Whether a name could not be looked at because nothing has it, or because it is a symbolic link that leads nowhere or
 /// in a circle.
 pub fn leads_nowhere(error: &io::Error) -> bool {
     let circle = rustix::io::Errno::LOOP.raw_os_error();
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(circle)
 }
 
-/// Makes a file with these contents and modification time (nanoseconds since 1970 UTC). It must not exist. Durable only
-/// with [`Durability::Now`].
+/// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
+/// [`Durability::Now`].
 pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
     let mut file = disk.create(path)?;
     disk.write(path, &mut file, bytes)?;
@@ -185,90 +191,108 @@ pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durab
     Ok(())
 }
 
-/// Copies a file into a new one with this modification time. Returns the number of bytes.
-pub fn copy_new(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<u64> {
+/// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
+pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
     let mut source = disk.open(from)?;
     let mut file = disk.create(to)?;
-    let mut buffer = vec![0; 128 << 10];
-    let mut total = 0;
-    loop {
-        let n = read_some(&mut source, &mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        disk.write(to, &mut file, &buffer[..n])?;
-        total += n as u64;
-    }
+    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| disk.write(to, &mut file, bytes))?;
     disk.set_mtime(to, &file, mtime)?;
     if durability == Durability::Now {
         disk.sync_file(to, &file)?;
     }
-    Ok(total)
+    Ok(())
 }
 
-/// When a new file's contents are made durable.
+/// When the contents of a new file are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// At once, by an fsync of its own.
     Now,
-    /// By whoever asked, for many files together.
+    /// Later, by the caller, for many files together.
     Later,
 }
 
 /// Messages up to this many bytes are read whole; larger ones in pieces.
 pub const SMALL: u64 = 1 << 20;
 
-/// A message's digest, size in bytes and delivery date.
+/// What a file holds: its digest, its size and its date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
     /// The digest.
     pub digest: Digest,
-    /// Bytes.
+    /// The bytes that the digest is of. A message's file may have more.
     pub size: u64,
     /// The file's modification time.
     pub mtime: Mtime,
 }
 
-/// Reads a file and computes its digest.
-pub fn hash_file(disk: &dyn Disk, path: &Path) -> io::Result<Hashed> {
+/// Reads a file and computes the digest of what it holds.
+pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
     let mut file = disk.open(path)?;
     let meta = Meta::from(&file.metadata()?);
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
     }
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB")];
+    let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
     let mut size = 0;
-    loop {
-        let n = read_some(&mut file, &mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-        size += n as u64;
-    }
+    read_through(&mut file, kind, buffer, |bytes| {
+        hasher.update(bytes);
+        size += bytes.len() as u64;
+        Ok(())
+    })?;
     Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
 }
 
-/// Reads a small file whole: its bytes and their digest.
-pub fn read_small(disk: &dyn Disk, path: &Path, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
+/// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.
+fn read_through(
+    file: &mut File,
+    kind: FileKind,
+    buffer: usize,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut filter, mut buffer) = (Filter::new(kind), vec![0; buffer]);
+    loop {
+        let n = read_some(file, &mut buffer)?;
+        if n == 0 {
+            return filter.end(each);
+        }
+        filter.take(&buffer[..n], &mut each)?;
+    }
+}
+
+/// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
+/// holds.
+pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
     let file = disk.open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     file.take(SMALL + 1).read_to_end(&mut bytes)?;
+    if kind == FileKind::Message {
+        bytes = message_of(bytes);
+    }
     let digest = Digest::of(&bytes);
     Ok((bytes, digest))
+}
+
+/// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
+/// file, or no file can have it.
+pub fn is_absent(error: &io::Error) -> bool {
+    let too_long = rustix::io::Errno::NAMETOOLONG.raw_os_error();
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(too_long)
 }
 
 /// Whether something has this name.
 pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }
 
-/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is gone.
+/// Removes a directory unless something is in it, or it is a mount point or a symbolic link. Returns whether it is
+/// gone.
 pub fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory, NotFound, ResourceBusy};
     match disk.remove_dir(dir) {
@@ -280,7 +304,7 @@ pub fn remove_if_empty(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// The result of removing a name, of which it is no failure that there was none.
+/// Turns the result of a removal into success if the name was already gone.
 pub fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

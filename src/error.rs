@@ -1,26 +1,29 @@
-//! The errors of the crate: what was being done, to which file, what is wrong and what to do next, on one line, with the exit
-//! code that fits.
+//! The errors of the crate: what was being done, to which file, what is wrong and what to do next, on one line, with
+//! the exit code that fits.
 //!
 //! The rules that every message follows:
 //!
-//! - It is one line: what was being done, to which file or bundle, what is wrong. "reading /home/me/Mail: Permission denied".
-//! - Behind a semicolon stands what to do next, as an imperative. A command in it can be typed as it stands.
-//! - It is said whose fault it is, and what is safe, where a reader must wonder: a bundle is called corrupt only if the bundle
-//!   is, a full disk here is not its fault, and "nothing is lost" stands where somebody could fear it.
+//! - It is one line: what was being done, to which file or bundle, what is wrong. "reading /home/me/Mail: Permission
+//!   denied".
+//! - Behind a semicolon it says what to do next, as an imperative. A command in it can be typed as it stands.
+//! - It says whose fault it is, and what is safe, wherever a reader must wonder. It calls a bundle corrupt only if the
+//!   bundle is; a full disk here is not the bundle's fault. It says "nothing is lost" where somebody could fear a loss.
 //! - It begins in lower case and ends without a full stop; the words are those of the README, not those of the code.
-//! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be long.
-//! - The cause stands in the words of whoever reports it, such as the operating system; it is made text here, once.
+//! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be
+//!   long.
+//! - The cause is told in the words of its source, such as the operating system. It becomes text once, here.
 //! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
-//! - Of several failures each is said; the worst decides the exit code.
+//! - If there are several failures, each is told. The worst decides the exit code.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
 use crate::text::printable;
 
-/// What kind of failure an [`Error`] is.
+/// The kind of failure of an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// Something went wrong; nothing that was there is lost.
@@ -29,11 +32,12 @@ pub enum ErrorKind {
     Usage,
     /// A bundle can't be applied before another one.
     NotYet,
-    /// A bundle was rejected: corrupt, truncated, of an unknown sender, for someone else, of a newer format.
+    /// A bundle was rejected: it is corrupt or truncated, from an unknown sender, for someone else, or in a newer
+    /// format.
     Rejected,
     /// Another mailsync works on the same replica.
     Locked,
-    /// Refused, because mail could be lost by it.
+    /// Something was refused, because mail could be lost by it.
     Refused,
 }
 
@@ -57,15 +61,81 @@ pub struct Error {
     kind: ErrorKind,
     what: String,
     advice: Option<String>,
+    scope: Option<Scope>,
 }
+
+/// What an error of the operating system is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name, file or directory: what has to do with others can be done.
+    Place,
+    /// A disk, or the machine: nothing else is likely to succeed, and what was written may not be safe.
+    Disk,
+}
+
+impl Scope {
+    /// What this error is about. The one place where that is decided.
+    ///
+    /// A full disk, one that fails and one that lets nothing be written are the disk's, and so are limits of the
+    /// machine: going on would fail over and over, or worse, succeed in part. So is whatever isn't known. About a place
+    /// are a permission, a name that is too long, not allowed or taken by something else, and a link that leads around
+    /// in a circle.
+    pub fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        // What has no number was found out by mailsync itself, of one file.
+        let Some(errno) = Errno::from_io_error(error) else { return Self::Place };
+        match errno {
+            Errno::ACCESS
+            | Errno::PERM
+            | Errno::EXIST
+            | Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::NOTEMPTY
+            | Errno::NAMETOOLONG
+            | Errno::INVAL
+            | Errno::ILSEQ
+            | Errno::LOOP
+            | Errno::MLINK
+            | Errno::XDEV
+            | Errno::BUSY
+            | Errno::TXTBSY
+            | Errno::OPNOTSUPP => Self::Place,
+            _ => Self::Disk,
+        }
+    }
+}
+
+/// Why a file operation failed, in words and, where it is the operating system that says so, in kind.
+pub trait Cause: fmt::Display {
+    /// What it is about, if the operating system says so.
+    fn scope(&self) -> Option<Scope> {
+        None
+    }
+}
+
+impl Cause for io::Error {
+    fn scope(&self) -> Option<Scope> {
+        Some(Scope::of(self))
+    }
+}
+
+impl Cause for &io::Error {
+    fn scope(&self) -> Option<Scope> {
+        Some(Scope::of(self))
+    }
+}
+
+impl Cause for &str {}
+impl Cause for &dyn fmt::Display {}
 
 /// The result of the crate's verbs.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of this kind. `what` says what was being done, to which file, and what is wrong.
+    /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: printable(&what.into()), advice: None }
+        Self { kind, what: printable(&what.into()), advice: None, scope: None }
     }
 
     /// A failure.
@@ -89,8 +159,10 @@ impl Error {
     }
 
     /// A failed file operation: `doing` is a participle, such as "reading".
-    pub fn io(doing: &str, path: &Path, error: impl fmt::Display) -> Self {
-        Self::failed(format!("{doing} {}: {error}", path.display()))
+    #[allow(clippy::needless_pass_by_value, reason = "most callers have no more use for the error")]
+    pub fn io(doing: &str, path: &Path, error: impl Cause) -> Self {
+        let scope = error.scope();
+        Self { scope, ..Self::failed(format!("{doing} {}: {error}", path.display())) }
     }
 
     /// Adds what to do next.
@@ -100,11 +172,16 @@ impl Error {
         self
     }
 
-    /// Puts what the error is about in front of it.
+    /// Puts a subject and a colon in front of the message.
     #[must_use]
     pub fn about(mut self, subject: impl fmt::Display) -> Self {
         self.what = printable(&format!("{subject}: {}", self.what));
         self
+    }
+
+    /// Whether it is about one place on the disk, and what has to do with others can go on.
+    pub fn is_about_a_place(&self) -> bool {
+        self.scope == Some(Scope::Place)
     }
 
     /// Which kind of failure it is.
@@ -125,9 +202,48 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The line that people are told.
+/// In JSON an error is the line that people are told.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_full_or_failing_disk_stops_everything_and_one_bad_name_does_not() {
+        let table = [
+            (Errno::ACCESS, Scope::Place, "a folder without permission"),
+            (Errno::PERM, Scope::Place, "a file that must not be changed"),
+            (Errno::EXIST, Scope::Place, "a plain file has the folder's name"),
+            (Errno::NOTDIR, Scope::Place, "a plain file is above it"),
+            (Errno::NAMETOOLONG, Scope::Place, "the file system has shorter names"),
+            (Errno::INVAL, Scope::Place, "a character that the file system can't take"),
+            (Errno::ILSEQ, Scope::Place, "a name that isn't UTF-8 where it must be"),
+            (Errno::LOOP, Scope::Place, "a link to itself"),
+            (Errno::NOENT, Scope::Place, "a link that leads nowhere"),
+            (Errno::NOSPC, Scope::Disk, "a full disk"),
+            (Errno::DQUOT, Scope::Disk, "a quota"),
+            (Errno::IO, Scope::Disk, "a disk that fails"),
+            (Errno::ROFS, Scope::Disk, "a disk that lets nothing be written"),
+            (Errno::STALE, Scope::Disk, "a server that is gone"),
+            (Errno::NODEV, Scope::Disk, "a stick that was pulled out"),
+            (Errno::MFILE, Scope::Disk, "too many open files"),
+            (Errno::NOMEM, Scope::Disk, "no memory"),
+            (Errno::XFULL, Scope::Disk, "one that nobody has thought of"),
+        ];
+        for (errno, scope, case) in table {
+            let error = io::Error::from(errno);
+            assert_eq!(Scope::of(&error), scope, "{case}");
+            let told = Error::io("writing", Path::new("x"), &error).advise("look").about("y");
+            assert_eq!(told.is_about_a_place(), scope == Scope::Place, "{case}");
+        }
+        assert_eq!(Scope::of(&io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")), Scope::Place);
+        assert!(!Error::io("reading", Path::new("x"), "other contents").is_about_a_place());
+        assert!(!Error::failed("reading the state").is_about_a_place());
     }
 }

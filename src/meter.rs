@@ -1,6 +1,6 @@
-//! How far long work has come, told to whoever wants to show it. The library shows nothing by itself.
+//! Progress of long work. The library reports it to a meter and shows nothing by itself.
 
-/// Is told of each piece of work that may take long.
+/// A meter is told about each piece of work that may take long.
 pub trait Meter: Send + Sync {
     /// Work of `total` steps begins; `label` says to people what it is.
     fn begin(&self, label: &'static str, total: u64) -> Box<dyn Gauge>;
@@ -8,11 +8,11 @@ pub trait Meter: Send + Sync {
 
 /// The progress of one piece of work, which ends when this is dropped.
 pub trait Gauge {
-    /// Some steps more are done.
+    /// This many more steps are done.
     fn advance(&self, steps: u64);
 }
 
-/// Shows nothing.
+/// A meter that shows nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

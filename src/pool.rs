@@ -1,12 +1,12 @@
-//! A pool of threads that keeps the order of its work: what goes in first comes out first. Reading and hashing mail is done
-//! in it while the one thread that owns the state goes on.
+//! A pool of threads that keeps the order of its work: what goes in first comes out first. Its threads read and hash
+//! mail while the one thread that owns the state goes on.
 
 use std::collections::BTreeMap;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// Work in progress. How much of it there is at a time is up to who pushes.
+/// Work in progress. The caller, who pushes, decides how much there is at a time.
 struct Pool<T, R> {
     jobs: Sender<(u64, T)>,
     results: Receiver<(u64, R)>,
@@ -15,11 +15,12 @@ struct Pool<T, R> {
     popped: u64,
 }
 
-/// Has several threads `work` on what `source` gives, until that gives nothing more, and hands the results to `sink` in the
-/// order of the source. At most `ahead` pieces of work are under way at a time. `source` and `sink` run in the calling thread.
+/// Has several threads do `work` on each item from `source`, until that gives nothing more. Hands the results to `sink`
+/// in the order of the source. At most `ahead` items are under way at a time. `source` and `sink` run in the calling
+/// thread.
 ///
 /// # Errors
-/// The first of `source` or `sink`: after it neither is called again, and what is under way is dropped.
+/// The first error from `source` or `sink`. After it neither is called again, and the items under way are dropped.
 pub fn in_order<T: Send, R: Send, E>(
     ahead: u64,
     mut source: impl FnMut() -> Result<Option<T>, E>,
@@ -62,13 +63,13 @@ impl<T: Send, R: Send> Pool<T, R> {
         })
     }
 
-    /// Hands over a piece of work.
+    /// Adds a piece of work.
     fn push(&mut self, item: T) {
         self.jobs.send((self.pushed, item)).expect("the threads take work until the pool is dropped");
         self.pushed += 1;
     }
 
-    /// The result of the oldest piece of work not yet popped, waiting for it; `None` when there is none.
+    /// Waits for the oldest piece of work that was not yet popped, and gives its result; `None` when there is none.
     fn pop(&mut self) -> Option<R> {
         if self.popped == self.pushed {
             return None;
@@ -95,7 +96,7 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 8)
 }
 
-/// The same items, `size` at a time.
+/// Gives the same items, `size` at a time.
 pub fn chunks<T>(mut items: impl Iterator<Item = T>, size: usize) -> impl Iterator<Item = Vec<T>> {
     std::iter::from_fn(move || {
         let chunk: Vec<T> = items.by_ref().take(size).collect();

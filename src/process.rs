@@ -1,5 +1,5 @@
-//! Running a program for a job: without a shell, in a clean environment and a process group of its own, for a limited time,
-//! with bounded output.
+//! Programs that run for jobs: without a shell, in a clean environment and a process group of their own, for a limited
+//! time, with bounded output.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,17 +21,17 @@ use crate::read::read_some;
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;
 
-/// How long a program that was asked to end may take before it is made to.
+/// A program that was asked to end may take this long, then it is killed.
 const GRACE: Duration = Duration::from_secs(3);
-/// How soon it is noticed that mailsync is told to stop.
+/// A signal that tells mailsync to stop is noticed within this time.
 const ATTENTION: Duration = Duration::from_millis(200);
-/// How long output is waited for when the program has ended but something that it started keeps the pipe open.
+/// How long to wait for more output if the program has ended, but a process that it started keeps the pipe open.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What is to be run.
+/// A program to run, and how.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The program: a path, or a name that is looked for in the `PATH` of `env`.
+    /// The program: a path, or a name to be found through the `PATH` in `env`.
     pub program: OsString,
     /// Its arguments.
     pub args: Vec<OsString>,
@@ -46,21 +46,21 @@ pub struct Launch {
 /// How a program has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself, with this status.
+    /// It ended by itself, with this status.
     Status(i32),
-    /// By this signal.
+    /// This signal ended it.
     Signal(i32),
-    /// It was made to, at the timeout.
+    /// It was ended at the timeout.
     TimedOut,
     /// It was never started.
     NotStarted(String),
-    /// It was made to, since mailsync itself was told to stop.
+    /// It was ended, since mailsync itself was told to stop.
     Stopped,
-    /// Its input could not be read to the end; it was made to end before it could take what it had for all.
+    /// Its input could not be read to the end, so it was killed: it must not take the beginning for the whole.
     InputFailed(String),
 }
 
-/// What a program has written, as far as it is kept.
+/// The output of a program, as far as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The first [`OUTPUT_BYTES`].
@@ -69,7 +69,7 @@ pub struct Output {
     pub cut: bool,
 }
 
-/// What has become of a program.
+/// The result of running a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// How it has ended.
@@ -80,7 +80,7 @@ pub struct Finished {
     pub stderr: Output,
 }
 
-/// What a program gets to know of the surroundings: `PATH`, `HOME` and `LANG` as they are here, or the usual ones.
+/// The environment of a program: `PATH`, `HOME` and `LANG` as they are here, or their usual values.
 pub fn clean_environment() -> Vec<(OsString, OsString)> {
     let usual =
         [("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"), ("HOME", "/"), ("LANG", "C.UTF-8")];
@@ -96,7 +96,7 @@ pub trait Launcher: Send + Sync {
     fn run(&self, launch: &Launch, stdin: &mut (dyn Read + Send)) -> Finished;
 }
 
-/// The processes of this machine.
+/// Runs programs as processes of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Processes;
 
@@ -157,11 +157,11 @@ impl Launcher for Processes {
             stop.ignore_no_more();
         }
         let deadline = Instant::now() + LINGER;
-        Finished { ended, stdout: stdout.take(deadline), stderr: stderr.take(deadline) }
+        Finished { ended, stdout: stdout.collected_by(deadline), stderr: stderr.collected_by(deadline) }
     }
 }
 
-/// Waits for the program's end, and brings it about at the timeout, or when mailsync is told to stop.
+/// Waits until the program has ended. Ends it at the timeout, or when mailsync is told to stop.
 fn wait(
     ended: &mpsc::Receiver<io::Result<std::process::ExitStatus>>,
     group: Option<Pid>,
@@ -188,16 +188,16 @@ fn wait(
     kill(group, Signal::TERM);
     if ended.recv_timeout(GRACE).is_err() {
         kill(group, Signal::KILL);
-        // A process that was killed ends, unless it is stuck in the kernel: then it isn't waited for.
+        // A killed process ends, unless it is stuck in the kernel. Then nobody waits for it.
         let _ = ended.recv_timeout(GRACE);
     }
-    // What the program has started, and what doesn't listen to the first signal, ends with it.
+    // Processes that the program has started, or that ignored the first signal, end here.
     kill(group, Signal::KILL);
     why
 }
 
-/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all other
-/// times the signals do what they always do.
+/// Notices whether mailsync is told to stop while a program runs. The program must then not run on by itself, without a
+/// limit. At all other times the signals do what they always do.
 #[derive(Debug)]
 struct Stop {
     told: Arc<AtomicBool>,
@@ -205,13 +205,14 @@ struct Stop {
 }
 
 impl Stop {
-    /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
+    /// Begins to listen for signals. `None` if the system doesn't let it; then the signals do what they always do.
     fn listen() -> Option<&'static Self> {
         static STOP: OnceLock<Option<Stop>> = OnceLock::new();
         let stop = STOP.get_or_init(|| {
             let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
             for signal in [SIGINT, SIGTERM, SIGHUP] {
-                // In this order: told by the second, it does what the signal always does only if it was nothing to the first.
+                // The order matters: while no program runs, the first handler ends the process as the signal always
+                // does; else the second one takes note of it.
                 flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
                 flag::register(signal, Arc::clone(&stop.told)).ok()?;
             }
@@ -234,15 +235,15 @@ impl Stop {
 
 fn kill(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // It fails if nobody is left.
+        // It fails if no process is left.
         let _ = kill_process_group(group, signal);
     }
 }
 
-/// Copies the input to the program, until that has ended. One that doesn't want all of it is no failure; an input that can't be
-/// read is.
+/// Copies the input to the program until that has ended. A program may leave input unread; that is no failure. An input
+/// that can't be read is one.
 fn feed(to: &std::process::ChildStdin, from: &mut (dyn Read + Send), over: &AtomicBool) -> io::Result<()> {
-    // What a program has started may keep the pipe open and never read from it.
+    // A process that the program has started may keep the pipe open and never read from it.
     rustix::io::ioctl_fionbio(to, true)?;
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -258,7 +259,7 @@ fn feed(to: &std::process::ChildStdin, from: &mut (dyn Read + Send), over: &Atom
                 Err(Errno::AGAIN) if !over.load(Ordering::Relaxed) => {
                     let mut room = [PollFd::new(to, PollFlags::OUT)];
                     let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-                    // If it fails, writing does as well.
+                    // If this fails, so does writing.
                     let _ = poll(&mut room, Some(&patience));
                 }
                 Err(_) => return Ok(()),
@@ -267,7 +268,7 @@ fn feed(to: &std::process::ChildStdin, from: &mut (dyn Read + Send), over: &Atom
     }
 }
 
-/// Collects what a program writes, in a thread of its own: the first part, and nothing of what comes after.
+/// Collects the output of a program in a thread of its own. It keeps the beginning and drops the rest.
 struct Collector {
     kept: Arc<Mutex<Output>>,
     ended: mpsc::Receiver<()>,
@@ -291,7 +292,7 @@ impl Collector {
         Self { kept, ended }
     }
 
-    fn take(self, deadline: Instant) -> Output {
+    fn collected_by(self, deadline: Instant) -> Output {
         let _ = self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,8 +1,9 @@
-//! Reading from what may be interrupted by a signal.
+//! Reads that signals may interrupt.
 
 use std::io::{self, Read};
 
-/// Reads what there is, and begins again where a signal interrupts that. Returns the number of bytes; 0 at the end.
+/// Reads the bytes that are there, and tries again if a signal interrupts it. Returns the number of bytes; 0 at the
+/// end.
 pub fn read_some(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match from.read(buffer) {

@@ -1,12 +1,12 @@
-//! Texts for people: what came from elsewhere is made fit for a terminal, and what is counted gets its plural.
+//! Texts for people: a text from elsewhere is made fit for a terminal, and counted things get their plural.
 
-/// A text from elsewhere, without what could move a terminal's cursor or break a line.
+/// A text from elsewhere, without characters that could move a terminal's cursor or break a line.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// The beginning of a text from elsewhere that may be of any length, made printable: at most this many characters, and an
-/// ellipsis if there are more.
+/// The beginning of a text from elsewhere that may be of any length, made printable: at most this many characters, and
+/// an ellipsis if there are more.
 pub fn beginning(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => printable(&text[..end]) + "…",
@@ -14,13 +14,21 @@ pub fn beginning(text: &str, most: usize) -> String {
     }
 }
 
-/// So many of something, of which there is a regular plural: "1 entry", "2 entries".
+/// A count and a noun that has a regular plural: "1 entry", "2 entries".
 pub fn plural(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix('y')) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{count} {stem}ies"),
         _ => format!("{count} {noun}s"),
     }
+}
+
+/// A time in milliseconds since 1970 UTC, for people.
+pub fn utc(millis: u64) -> String {
+    i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(
+        || String::from("a time beyond all calendars"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The replicas' keys are ordinary SSH keys: age encrypts a bundle to the public one, and only the private one opens it.
+//! The replicas' keys are ordinary SSH keys: age encrypts a bundle to the public one, and only the private one opens
+//! it.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! A bundle outlives the program that wrote it: zstd, tar, sha256sum and ssh-keygen are enough to check it by hand and to
-//! take the mail out, and age to read what jobs hold.
+//! A bundle outlives the program that wrote it: zstd, tar, sha256sum and ssh-keygen are enough to check it by hand and
+//! to take the mail out, and age to read what jobs hold.
 
 use std::fs;
 use std::path::Path;
@@ -93,8 +93,8 @@ fn a_bundle_can_be_listed_unpacked_and_checked_with_common_tools() {
     assert_eq!(fs::read_to_string(dir.join("entries.jsonl")).unwrap().lines().count(), 3);
 }
 
-/// The other way round: what the tools make is a bundle, and the same signature, so that nothing in the format is private
-/// to mailsync.
+/// The other way round: what the tools make is a bundle, and the same signature, so that nothing in the format is
+/// private to mailsync.
 #[test]
 fn a_bundle_packed_and_signed_with_common_tools_is_read() {
     let dir = scratch();
@@ -135,7 +135,8 @@ fn unpack(dir: &Path, bundle: &[u8]) {
     tool(dir, "tar", "tar", &["-xf", "-"], &tar);
 }
 
-/// Checks the only statement in an unpacked bundle, which must be by this machine, and gives it. It is in the file `signed`.
+/// Checks the only statement in an unpacked bundle, which must be by this machine, and gives it. It is in the file
+/// `signed`.
 fn check_statement(dir: &Path, by: &Machine) -> serde_json::Value {
     let jobs = fs::read_to_string(dir.join("jobs.jsonl")).unwrap();
     assert_eq!((jobs.lines().count(), jobs.ends_with('\n')), (1, true), "{jobs}");

@@ -1,5 +1,5 @@
-//! Asking for a job, importing it and running it fail, or are killed, at every single step, and are repeated: no program is
-//! started twice, and no job is lost.
+//! Asking for a job, importing it and running it fail, or are killed, at every single step, and are repeated: no
+//! program is started twice, and no job is lost.
 
 use std::fs;
 use std::io::{Read, Write as _};

@@ -1,9 +1,9 @@
-//! Whatever happens to replicas on real directories, and to the bundles between them: once everything was exchanged they
-//! hold the same, nothing that nobody removed is gone, nothing that was removed everywhere is back, and forgetting removals
-//! changes nothing.
+//! Whatever happens to replicas on real directories, and to the bundles between them: once everything was exchanged
+//! they hold the same, nothing that nobody removed is gone, nothing that was removed everywhere is back, and forgetting
+//! removals changes nothing.
 //!
-//! A history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings it back:
-//! `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes.
+//! A history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings it
+//! back: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes.
 
 use std::ops::Range;
 
@@ -16,7 +16,8 @@ fn run(history: &History, restores: Restores) -> Result<End, String> {
     caught(|| Network::run(history, restores)).unwrap_or_else(Err)
 }
 
-/// Runs the histories of these seeds. The first that fails is told with its seed, and with as few of its steps as still fail.
+/// Runs the histories of these seeds. The first that fails is told with its seed, and with as few of its steps as still
+/// fail.
 fn run_all(
     seeds: Range<u64>,
     history: impl Fn(u64) -> History,

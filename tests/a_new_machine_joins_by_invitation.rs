@@ -1,5 +1,5 @@
-//! A new machine begins with an invitation: whatever its mail root holds, and whatever becomes of bundles on their way or of
-//! the join itself, it ends with the inviter's mail and its own, each message once.
+//! A new machine begins with an invitation: whatever its mail root holds, and whatever becomes of bundles on their way
+//! or of the join itself, it ends with the inviter's mail and its own, each message once.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! A state that was put back to an earlier one: in place, where only bundles can tell, and copied, where it is noticed at once.
+//! A state that was put back to an earlier one: in place, where only bundles can tell, and copied, where it is noticed
+//! at once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -42,7 +43,8 @@ fn both_hold(one: &Machine, other: &Machine, subjects: &[&str]) {
     assert_eq!(mailbox.len(), subjects.len());
 }
 
-/// A desktop whose state forgets, in place, what it has done and told since: the message `forgotten`, which the laptop has.
+/// A desktop whose state forgets, in place, what it has done and told since: the message `forgotten`, which the laptop
+/// has.
 fn rolled_back(dir: &Path) -> (Machine, Machine) {
     let (desktop, laptop) = pair(dir);
     desktop.deliver("first");

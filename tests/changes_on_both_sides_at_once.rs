@@ -1,7 +1,7 @@
 //! Many changes on two machines at once, then one exchange: both hold the same, and what the rules of merging say.
 //!
-//! `MAILSYNC_TEST_MESSAGES=100000 cargo test --release --test tests changes_on_both_sides_at_once` does it with as much mail
-//! as that.
+//! `MAILSYNC_TEST_MESSAGES=100000 cargo test --release --test tests changes_on_both_sides_at_once` does it with as much
+//! mail as that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,5 @@
-//! Whatever a known peer signs: what can't be true is refused with the reason, and changes nothing, neither mail nor state.
+//! Whatever a known peer signs: what can't be true is refused with the reason, and changes nothing, neither mail nor
+//! state.
 
 use std::fs;
 use std::path::Path;
@@ -39,8 +40,8 @@ fn victim(dir: &Path) -> (Machine, PrivateKey) {
     (victim, evil)
 }
 
-/// Everything in a state database, each table's rows in order; but for the times of directories that were looked at, which a file in
-/// some `tmp/` changes although it is gone again.
+/// Everything in a state database, each table's rows in order; but for the times of directories that were looked at,
+/// which a file in some `tmp/` changes although it is gone again.
 fn dump(machine: &Machine) -> Vec<String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let conn = Connection::open_with_flags(machine.home.join("state.db"), flags).unwrap();

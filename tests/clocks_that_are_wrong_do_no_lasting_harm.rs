@@ -1,5 +1,5 @@
-//! Clocks of machines are wrong now and then: a battery is empty, somebody has typed another year. That is said, and what it did is
-//! mended.
+//! Clocks of machines are wrong now and then: a battery is empty, somebody has typed another year. That is said, and
+//! what it did is mended.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn at<T>(machine: &Machine, clock: u64, act: impl FnOnce(&Replica) -> T) -> (T, 
     let world = World { now: Box::new(move || clock), ..World::real() };
     let replica = Replica::open(&Home::at(&machine.home), world, Access::Write(TIMEOUT)).unwrap();
     let done = act(&replica);
-    (done, replica.take_notes())
+    (done, replica.drain_notes())
 }
 
 fn scan(replica: &Replica) {

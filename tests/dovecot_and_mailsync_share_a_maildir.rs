@@ -1,5 +1,5 @@
-//! Dovecot serves the Maildirs of replicas, each its own: what either does to the mail, the other finds, and the Dovecots of
-//! both machines show the same.
+//! Dovecot serves the Maildirs of replicas, each its own: what either does to the mail, the other finds, and the
+//! Dovecots of both machines show the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -362,8 +362,8 @@ fn keywords_keep_their_letters_whatever_these_stand_for() {
     assert_eq!(subject(&one.mail(), "m").flags, flags(&["$Forwarded", "\\Flagged", "work"]));
 }
 
-/// Sets and clears one flag of random messages, and moves some of those that are its own, through Dovecot, until it is told
-/// to stop. Returns which of the messages have the flag in the end.
+/// Sets and clears one flag of random messages, and moves some of those that are its own, through Dovecot, until it is
+/// told to stop. Returns which of the messages have the flag in the end.
 fn work(served: &Served, flag: &str, own: &str, stop: &AtomicBool, mut random: u64) -> BTreeMap<String, bool> {
     let mut next = |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -401,8 +401,8 @@ impl Drop for StopAtTheEnd<'_> {
     }
 }
 
-/// Carries a bundle while others are at work: a message may go elsewhere between the scan and the reading of it, and then
-/// the export says that it is to be repeated.
+/// Carries a bundle while others are at work: a message may go elsewhere between the scan and the reading of it, and
+/// then the export says that it is to be repeated.
 fn pass_amid(from: &Machine, to: &Machine) {
     let exported = loop {
         let ran = from.run(&["export", "--to", &to.name]);

@@ -1,17 +1,18 @@
-//! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a second time,
-//! and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
+//! A replica that passes jobs on can hold them back, and nothing else: whatever it makes of them, no job is run a
+//! second time, and no mail is held up. Neither does a memory that was put back have one run twice, or lose it.
 
 use std::fs;
 use std::path::Path;
 
-use mailsync::bundle::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
+use mailsync::bundle::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
 use mailsync::model::{Clock, Digest, JobState, Stamp};
 
 use crate::support::bundles::{INCARNATION, bundle_of_jobs, bundle_with_tip, clock, jobs_of_bundle};
 use crate::support::machine::{Machine, make_peers, pass, row};
 use crate::support::{copy, scratch};
 
-/// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after the other.
+/// A laptop whose jobs go through `home` to the server, which keeps what it is asked to keep in this file, one after
+/// the other.
 fn chain(dir: &Path) -> ([Machine; 3], std::path::PathBuf) {
     let machines = row(dir, &["laptop", "home", "server"]);
     let kept = dir.join("kept");
@@ -61,7 +62,7 @@ fn a_job_whose_body_is_said_to_be_a_message_doesnt_keep_that_message_from_anybod
         let dir = scratch();
         let ([laptop, home, server], kept) = chain(dir.path());
         let mail = b"Subject: wanted\n\nHello.\n";
-        let body = Sealed { digest: Digest::of(mail), bytes: mail.len() as u64 + wrong_size };
+        let body = AttachmentRef { digest: Digest::of(mail), bytes: mail.len() as u64 + wrong_size };
         let request = Request {
             requester: laptop.public_key().id(),
             target: server.public_key().id(),
@@ -168,7 +169,7 @@ fn nobody_can_take_away_what_another_job_needs() {
     let stamp = Stamp { clock: clock(), incarnation: INCARNATION };
     let mut said = Vec::new();
     for (made, more) in [(1, 0), (2, 1)] {
-        let body = Sealed { bytes: theirs.body.bytes + more, ..theirs.body };
+        let body = AttachmentRef { bytes: theirs.body.bytes + more, ..theirs.body };
         let me = key.public_key().id();
         let request = Request { requester: me, target: me, made, body, knows: Vec::new(), repeats: None };
         let line = JobLine::sign(stamp, &Statement::Request(request), &key).unwrap();

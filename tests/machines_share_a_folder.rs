@@ -1,5 +1,5 @@
-//! Several machines use one directory as their exchange: a folder that Syncthing, rclone or NFS keeps for them, or a stick
-//! that is pulled out half way. Others write and remove files there while one looks.
+//! Several machines use one directory as their exchange: a folder that Syncthing, rclone or NFS keeps for them, or a
+//! stick that is pulled out half way. Others write and remove files there while one looks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -184,7 +184,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     desktop.ok(&["import", text(&share)]);
     assert_eq!(names(&share).len(), 4);
     let ran = desktop.ok(&["import", "--consume", text(&share)]);
-    assert!(ran.stderr.contains("removed 1 bundle of this replica"), "{ran:?}");
+    assert!(ran.stderr.contains("removed 1 bundle from this replica"), "{ran:?}");
     assert_eq!(names(&share), ["desktop-any-2.zst", "laptop-any-1.zst", "server-any-1.zst"]);
     // While the others stay away, the last one holds all.
     for subject in ["three", "four", "five"] {
@@ -321,7 +321,8 @@ fn a_file_that_vanishes_while_the_directory_is_read_is_passed_over() {
     assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
 
-/// Copies bundles the way rsync in place or `cp` does, until it is told to stop: what it writes is half a bundle for a while.
+/// Copies bundles the way rsync in place or `cp` does, until it is told to stop: what it writes is half a bundle for a
+/// while.
 fn copy_slowly(share: &Path, done: &AtomicBool) {
     let mut copies = 0;
     while !done.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! Mail that is written on one machine is sent by another: `mailsync uux server -- sendmail …`, with msmtp there, a real SMTP
-//! server behind it, and mutt and git here. Nothing but bundles passes between the machines.
+//! Mail that is written on one machine is sent by another: `mailsync uux server -- sendmail …`, with msmtp there, a
+//! real SMTP server behind it, and mutt and git here. Nothing but bundles passes between the machines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +16,8 @@ use crate::support::machine::{Machine, pass, row};
 use crate::support::programs::{self, Ran, Server, free_port, run, run_with};
 use crate::support::{scratch, text};
 
-/// Keeps what it gets: the envelope and the very bytes. Knows nobody called `nobody`. The files `full` and `slow` make it refuse
-/// all, or say only when they are gone that it has kept a message.
+/// Keeps what it gets: the envelope and the very bytes. Knows nobody called `nobody`. The files `full` and `slow` make
+/// it refuse all, or say only when they are gone that it has kept a message.
 const HANDLER: &str = r#"
 import asyncio, json, os
 
@@ -121,7 +121,8 @@ impl Sink {
     }
 }
 
-/// Machines of which each is a peer of the next, and of no other; the last one may send mail for the first one, by msmtp.
+/// Machines of which each is a peer of the next, and of no other; the last one may send mail for the first one, by
+/// msmtp.
 struct Chain {
     machines: Vec<Machine>,
     sink: Sink,
@@ -187,8 +188,8 @@ impl Chain {
     }
 }
 
-/// A message that every relay that is careless changes: bytes that are no UTF-8, lines that begin with dots, one that is as long
-/// as SMTP allows, an empty one at the end.
+/// A message that every relay that is careless changes: bytes that are no UTF-8, lines that begin with dots, one that
+/// is as long as SMTP allows, an empty one at the end.
 fn message(subject: &str) -> Vec<u8> {
     let head = format!(
         "From: Ann <ann@example.org>\nTo: Ben <ben@example.org>\nDate: Mon, 6 Jan 2020 10:00:00 +0000\n\
@@ -452,7 +453,8 @@ fn a_message_that_is_taken_back_in_time_is_not_sent_and_one_that_waits_is_sent_w
     assert_eq!(chain.shown(&goes)["state"], "done");
 }
 
-/// The command line that mail programs are given. Without `--` before the command: mutt puts its options in the place of one.
+/// The command line that mail programs are given. Without `--` before the command: mutt puts its options in the place
+/// of one.
 fn sendmail(chain: &Chain) -> String {
     chain.laptop().line("uux server sendmail -oi")
 }

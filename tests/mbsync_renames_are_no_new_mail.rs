@@ -1,5 +1,5 @@
-//! mbsync keeps a replica's Maildirs and a server's the same: the names that it gives to files are no changes of the mail,
-//! and what either brings goes on to the other's side.
+//! mbsync keeps a replica's Maildirs and a server's the same: the names that it gives to files and the lines that it
+//! writes into its copies are no changes of the mail, and what either brings goes on to the other's side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,12 @@ struct Mbsync {
 
 impl Mbsync {
     fn new(dir: &Path, near: &Machine, alt_map: &str) -> Self {
-        let this = Self { conf: dir.join("mbsyncrc"), server: dir.join("server") };
+        Self::with(dir, dir.join("server"), near, alt_map)
+    }
+
+    /// With a directory of its own, beside those of others for the same server.
+    fn with(dir: &Path, server: PathBuf, near: &Machine, alt_map: &str) -> Self {
+        let this = Self { conf: dir.join("mbsyncrc"), server };
         make_folder(&this.server);
         let conf = format!(
             "MaildirStore far\nInbox {server}\nSubFolders Maildir++\n\n\
@@ -147,7 +152,8 @@ fn what_mbsync_renames_keeps_its_entry_with_either_way_of_keeping_uids() {
             assert_eq!(mail(root)["m1"].1, "RS", "{}", root.display());
         }
 
-        // A move there is a move here; mbsync sees a message go and another come. A removal goes all the way, both ways.
+        // A move there is a move here; mbsync sees a message go and another come. A removal goes all the way, both
+        // ways.
         let file = files(&desktop.mail).find(|file| subject(file) == "m2").unwrap();
         fs::rename(&file, desktop.dir("Drafts").join("cur/moved:2,S")).unwrap();
         fs::remove_file(files(&desktop.mail).find(|file| subject(file) == "m3").unwrap()).unwrap();
@@ -209,4 +215,73 @@ fn what_mbsync_remembers_stays_where_it_is() {
     scan(&laptop, 0, 0, 0, 0);
     assert_eq!(laptop.folders(), ["INBOX"]);
     assert_eq!(mbsync.mail().keys().map(String::as_str).collect::<Vec<_>>(), ["one", "two"]);
+}
+
+/// How many files the mbsync of a test has marked, and how many there are.
+fn marked(root: &Path) -> (usize, usize) {
+    let all: Vec<String> = files(root).map(|file| fs::read_to_string(file).unwrap()).collect();
+    (all.iter().filter(|text| text.contains("X-TUID: ")).count(), all.len())
+}
+
+#[test]
+fn two_mailboxes_that_mbsync_has_filled_from_one_account_meet_without_doubling() {
+    if programs::find("mbsync").is_none() {
+        return;
+    }
+    let dir = scratch();
+    let machines = ["laptop", "desktop"].map(|name| Machine::replica(dir.path(), name));
+    let [laptop, desktop] = &machines;
+    make_peers(laptop, desktop);
+    let account = dir.path().join("account");
+    let mbsyncs = machines.each_ref().map(|machine| {
+        let own = dir.path().join(format!("mbsync-{}", machine.name));
+        fs::create_dir(&own).unwrap();
+        Mbsync::with(&own, account.clone(), machine, "no")
+    });
+    let [account, _] = &mbsyncs;
+    let sync = || mbsyncs.iter().for_each(Mbsync::sync);
+    // Both pass their bundles on, and mbsync runs on both sides before and after.
+    let round = |expected: &[&str], when: &str| {
+        for _ in 0..2 {
+            sync();
+            pass(laptop, desktop);
+            pass(desktop, laptop);
+        }
+        sync();
+        for root in [&account.server, &laptop.mail, &desktop.mail] {
+            // This panics where a message is there twice.
+            let there = mail(root);
+            assert_eq!(there.keys().collect::<Vec<_>>(), expected, "{when}: {}", root.display());
+        }
+        for machine in &machines {
+            machine.is_at_rest(when);
+        }
+    };
+    account.put("cur/1.h:2,S", "m1");
+    account.put("cur/2.h:2,", "m2");
+    account.put(".Lists.rust/cur/3.h:2,S", "m3");
+    sync();
+    for machine in &machines {
+        assert_eq!(marked(&machine.mail), (3, 3), "mbsync has marked its copies");
+    }
+    round(&["m1", "m2", "m3"], "what was there");
+    for machine in &machines {
+        assert_eq!(marked(&machine.mail), (3, 3), "no file was written anew");
+        let status = machine.ok(&["status", "--json"]).json();
+        assert_eq!((&status["entries"], &status["messages"]), (&3.into(), &3.into()), "{status}");
+    }
+
+    // Mail that comes, flags and removals, here, there and at the account.
+    account.put("new/4.h", "m4");
+    round(&["m1", "m2", "m3", "m4"], "new mail");
+    let file = files(&desktop.mail).find(|file| subject(file) == "m2").unwrap();
+    fs::rename(&file, file.to_str().unwrap().replace(":2,", ":2,F")).unwrap();
+    round(&["m1", "m2", "m3", "m4"], "a flag");
+    for root in [&account.server, &laptop.mail, &desktop.mail] {
+        assert_eq!(mail(root)["m2"].1, "F", "{}", root.display());
+    }
+    fs::remove_file(account.file("m1")).unwrap();
+    round(&["m2", "m3", "m4"], "a removal at the account");
+    fs::remove_file(files(&laptop.mail).find(|file| subject(file) == "m3").unwrap()).unwrap();
+    round(&["m2", "m4"], "a removal here");
 }

@@ -1,4 +1,5 @@
-//! A person reads imported mail with mutt, another searches it with notmuch: they find it, and what they do to it travels.
+//! A person reads imported mail with mutt, another searches it with notmuch: they find it, and what they do to it
+//! travels.
 
 use std::collections::BTreeMap;
 use std::fs;

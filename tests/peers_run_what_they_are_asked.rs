@@ -51,7 +51,8 @@ fn marks(file: &Path) -> BTreeMap<String, usize> {
     marks
 }
 
-/// A server and a laptop that know each other; the laptop's command `mark` writes the job's id into the file that is given.
+/// A server and a laptop that know each other; the laptop's command `mark` writes the job's id into the file that is
+/// given.
 fn marking() -> (tempfile::TempDir, Machine, Machine, PathBuf) {
     marking_in(scratch())
 }
@@ -85,7 +86,7 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
     let mut import = server.command(&["import", "--reply"]);
     let ran = run_with(import.env("SECRET", "shown"), &bundle);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("of laptop (try): failed; it ended with status 3"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("from laptop (try): failed; it ended with status 3"), "{}", ran.stderr);
 
     let ran = laptop.run_with(&["import"], &ran.stdout);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -562,7 +563,8 @@ fn a_target_put_back_to_an_earlier_state_does_not_run_again_what_it_may_have_run
     // Nor does the bundle that brought it.
     server.run_with(&["import"], &bundle);
     assert_eq!(marks(&file).get(&id), Some(&1));
-    // What is asked for before the requester has heard of it is in doubt, whatever its clock says; afterwards it is run.
+    // What is asked for before the requester has heard of it is in doubt, whatever its clock says; afterwards it is
+    // run.
     let doubtful = ask(&laptop, "server", &["mark"], b"");
     pass(&laptop, &server);
     assert_eq!(state(&server, &doubtful), "interrupted");
@@ -673,7 +675,11 @@ fn a_replica_in_between_can_neither_change_nor_forge_nor_replay_a_job() {
             |line: &JobLine| JobLine { signed: line.signed.replace("\"made\":", "\"made\":1"), ..line.clone() };
         lines.iter().map(|line| changed(line).encode()).collect()
     }));
-    assert!(ran.stderr.contains("1 statement about jobs was not signed by whom it concerns"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("1 statement about jobs was not signed by the replica that may make it"),
+        "{}",
+        ran.stderr
+    );
     import(&rewrite(&home, &bundle, |lines| {
         let statement = lines[0].statement().unwrap();
         vec![JobLine::sign(lines[0].stamp, &statement, &key).unwrap().encode()]

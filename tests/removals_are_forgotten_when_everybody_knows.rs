@@ -1,5 +1,5 @@
-//! `purge` forgets a removal only when nobody can bring the message back any more, and what was forgotten stays removed:
-//! whatever old bundle or old replica turns up.
+//! `purge` forgets a removal only when nobody can bring the message back any more, and what was forgotten stays
+//! removed: whatever old bundle or old replica turns up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ fn same(one: &Machine, other: &Machine) {
     assert_eq!(one.mailbox(), other.mailbox());
 }
 
-/// Two replicas with three messages, of which `gone` was removed and its removal forgotten by the desktop; and the laptop as
-/// it was before.
+/// Two replicas with three messages, of which `gone` was removed and its removal forgotten by the desktop; and the
+/// laptop as it was before.
 fn after_a_purge(dir: &Path) -> (Machine, Machine, Backup) {
     let (desktop, laptop) = pair(dir);
     for subject in ["gone", "stays", "other"] {
@@ -388,8 +388,8 @@ fn a_clock_that_is_behind_for_a_while_does_not_empty_the_trash() {
     assert_eq!(fs::read_dir(laptop.home.join("trash")).unwrap().count(), 1, "it was removed just now");
 }
 
-/// The server found the message before the desktop did, so that the desktop's removal saw a later arrival than the server's.
-/// The laptop has forgotten that removal when it hears of the server's copy.
+/// The server found the message before the desktop did, so that the desktop's removal saw a later arrival than the
+/// server's. The laptop has forgotten that removal when it hears of the server's copy.
 #[test]
 fn a_copy_that_no_remover_ever_saw_is_kept_by_all_whoever_still_remembers_the_removal() {
     let dir = scratch();

@@ -1,9 +1,9 @@
-//! Whatever happens to replicas and to the bundles between them: once everything was exchanged they hold the same, nothing
-//! that nobody removed is gone, and forgetting removals changes nothing.
+//! Whatever happens to replicas and to the bundles between them: once everything was exchanged they hold the same,
+//! nothing that nobody removed is gone, and forgetting removals changes nothing.
 //!
-//! A seeded history that fails is printed with its seed and with as few of its steps as still fail; the seed alone brings
-//! it back: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes. `PROPTEST_CASES` and
-//! `PROPTEST_RNG_SEED` do the same for the histories that proptest makes.
+//! A seeded history that fails is printed with its seed and with as few of its steps as still fail; the seed alone
+//! brings it back: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how many seeds each test takes.
+//! `PROPTEST_CASES` and `PROPTEST_RNG_SEED` do the same for the histories that proptest makes.
 
 use crate::simulation::{self, Failure, History, Network, Restores, Setup, Step, Tally, asked_for, run_all};
 use proptest::collection::vec;
@@ -37,8 +37,8 @@ fn large_networks_converge() {
     assert!(tally.restored > 0 && tally.waited > 0 && tally.purged > 0, "histories that test nothing: {tally:?}");
 }
 
-/// A rolled back replica can issue a stamp again before anybody who knows of the first one hears of it. What peers can't
-/// notice stays rare.
+/// A rolled back replica can issue a stamp again before anybody who knows of the first one hears of it. What peers
+/// can't notice stays rare.
 #[test]
 fn replicas_that_are_rolled_back_without_noticing_converge_but_for_one_in_a_hundred() {
     let seeds = asked_for(30_000, 400);
@@ -90,8 +90,8 @@ proptest! {
     }
 }
 
-/// A replica that was restored from a backup changes what others have removed and forgotten: what they deliver anew must
-/// win over what it still remembers.
+/// A replica that was restored from a backup changes what others have removed and forgotten: what they deliver anew
+/// must win over what it still remembers.
 #[test]
 fn a_restored_replica_that_meets_those_who_have_forgotten_more_ends_with_the_same_mail() {
     let tally =

@@ -1,10 +1,13 @@
-//! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`, through a
-//! real sshd on the loopback interface.
+//! Two machines, one line: `mailsync export --to server | ssh server mailsync import --reply | mailsync import`,
+//! through a real sshd on the loopback interface.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::machine::{Machine, pair};
 use crate::support::programs::{self, MAILSYNC, Ran, Server, free_port, run, run_with};
@@ -20,6 +23,11 @@ struct Sshd {
 impl Sshd {
     /// Starts one that lets the server's peers in, with the options that stand before their keys in `authorized_keys`.
     fn start(dir: &Path, keys: &[(&str, &str)]) -> Option<Self> {
+        Self::start_with(dir, keys, "")
+    }
+
+    /// The same with more lines of configuration.
+    fn start_with(dir: &Path, keys: &[(&str, &str)], config: &str) -> Option<Self> {
         let sshd = programs::find("sshd")?;
         if programs::are_run_by_root() && !Path::new("/run/sshd").is_dir() {
             println!("left out, since root's sshd wants the directory /run/sshd");
@@ -44,7 +52,7 @@ impl Sshd {
             let text = format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\n\
                  PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-                 PermitRootLogin yes\nLogLevel INFO\n",
+                 PermitRootLogin yes\nLogLevel INFO\n{config}\n",
                 dir = dir.display()
             );
             fs::write(dir.join("sshd_config"), text).unwrap();
@@ -127,7 +135,8 @@ fn one_line_makes_both_ends_the_same() {
     assert_eq!(ran.stdout, b"");
     assert_eq!(laptop.mailbox().len(), 41);
     assert_eq!(laptop.mailbox(), server.mailbox());
-    // Both know now that the other has all: the next time next to nothing goes over the line, and nothing is left to do.
+    // Both know now that the other has all: the next time next to nothing goes over the line, and nothing is left to
+    // do.
     let bundle = laptop.ok(&["export", "--to", &server.name]).stdout;
     assert!(bundle.len() < 4096, "{} bytes", bundle.len());
     let again = run(Command::new("bash").arg("-c").arg(&line));
@@ -193,6 +202,113 @@ fn an_update_goes_through_a_key_that_may_only_exchange_bundles() {
     let refused = desktop.run(&["update"]);
     assert_eq!(refused.code, 1, "{}", refused.stderr);
     assert_eq!((desktop.mailbox(), server.mailbox()), (here, there));
+}
+
+/// The line of the manual.
+const RESTRICTED: &str = "restrict,command=\"mailsync import --reply --quiet\"";
+
+/// A desktop and a server that have mail, and an sshd of the server that has the line of the manual for the key `only`,
+/// and nothing before the key `any`. The server's account finds `mailsync` and its home by its environment.
+fn with_the_line_of_the_manual(dir: &Path) -> Option<(Sshd, Machine, Machine)> {
+    let (desktop, server) = both_have_mail(dir);
+    let path = Path::new(MAILSYNC).parent().unwrap().display();
+    let config = format!(
+        "SetEnv MAILSYNC_HOME={} PATH={path}:/usr/bin:/bin\nSubsystem sftp internal-sftp\n",
+        server.home.display()
+    );
+    let sshd = Sshd::start_with(dir, &[("only", RESTRICTED), ("any", "")], &config)?;
+    Some((sshd, desktop, server))
+}
+
+#[test]
+fn the_restricted_key_of_the_manual_carries_the_one_line_exchange_and_an_update() {
+    let dir = scratch();
+    let Some((sshd, desktop, server)) = with_the_line_of_the_manual(dir.path()) else { return };
+    let line = format!(
+        "set -o pipefail; {} export --to {} | {} mailsync import --reply | {} import",
+        desktop.line(""),
+        server.name,
+        shell(&sshd.ssh("only")),
+        desktop.line(""),
+    );
+    let ran = run(Command::new("bash").arg("-c").arg(&line));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(desktop.mailbox().len(), 41);
+    assert_eq!(desktop.mailbox(), server.mailbox());
+
+    let ssh = sshd.ssh("only");
+    let call = std::iter::once(ssh.get_program()).chain(ssh.get_args()).map(|word| word.to_str().unwrap());
+    desktop.reach_by(&server.name, &call.collect::<Vec<_>>());
+    server.put("Sent", "new/later.s", "Subject: later\n\n", 1_600_000_100);
+    let ran = desktop.ok(&["--quiet", "update"]);
+    assert_eq!(ran.stderr, "", "the server's --quiet is in the line");
+    assert_eq!(desktop.mailbox().len(), 42);
+    assert_eq!(desktop.mailbox(), server.mailbox());
+}
+
+#[test]
+fn nothing_but_an_exchange_can_be_done_with_the_restricted_key() {
+    let dir = scratch();
+    let Some((sshd, desktop, server)) = with_the_line_of_the_manual(dir.path()) else { return };
+    let secret = server.home.join("key");
+    let bundle = desktop.ok(&["export", "--to", &server.name]).stdout;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let inside = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let forward = format!("0:{inside}");
+    let mark = dir.path().join("mark");
+    let touch = format!("touch '{}'", mark.display());
+    let cat = format!("cat '{}'", secret.display());
+    // What a key without restrictions is good for, that one isn't.
+    for key in ["any", "only"] {
+        let free = key == "any";
+        let attempt = |before: &[&str], after: &[&str], input: &[u8]| {
+            let mut ssh = Command::new("timeout");
+            let plain = sshd.ssh(key);
+            ssh.arg("10").arg(plain.get_program()).args(before).args(plain.get_args()).args(after);
+            run_with(&mut ssh, input)
+        };
+        let ran = attempt(&[], &[&cat], b"");
+        assert_eq!(ran.text().contains("PRIVATE KEY"), free, "{key}: {ran:?}");
+        assert_eq!(ran.code, if free { 0 } else { 4 }, "{key}: an empty bundle: {ran:?}");
+        attempt(&[], &[&touch], b"");
+        assert_eq!(mark.exists(), free, "{key}");
+        drop(fs::remove_file(&mark));
+        // The port that ssh gives as `-p` is an option here.
+        let mut sftp = Command::new("sftp");
+        sftp.args(["-q", "-b", "-", "-o", &format!("Port={}", sshd.port)]);
+        sftp.args(sshd.ssh(key).get_args().filter(|arg| !["-p", &sshd.port.to_string()].map(OsStr::new).contains(arg)));
+        let got = dir.path().join("got");
+        run_with(&mut sftp, format!("get {} {}\n", secret.display(), got.display()).as_bytes());
+        assert_eq!(got.exists(), free, "{key}");
+        drop(fs::remove_file(&got));
+        // Connections into the server's network, and from there.
+        let ended = AtomicBool::new(false);
+        let reached = std::thread::scope(|scope| {
+            let reached = scope.spawn(|| {
+                loop {
+                    // What is accepted is closed at once, and so ssh ends.
+                    match listener.accept() {
+                        Ok(_) => return true,
+                        Err(_) if ended.load(Ordering::Relaxed) => return false,
+                        Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+                    }
+                }
+            });
+            attempt(&["-W", &inside], &[], b"x");
+            ended.store(true, Ordering::Relaxed);
+            reached.join().unwrap()
+        });
+        assert_eq!(reached, free, "{key}");
+        let ran = attempt(&["-o", "ExitOnForwardFailure=yes", "-R", &forward], &["true"], b"");
+        assert_eq!(ran.code == 0, free, "{key}: {ran:?}");
+        // A terminal, and another home.
+        let ran = attempt(&["-tt"], &["test -t 0"], b"");
+        assert_eq!(ran.code == 0, free, "{key}: {ran:?}");
+        let ran = attempt(&["-o", "SetEnv=MAILSYNC_HOME=/nowhere"], &["mailsync import --reply"], &bundle);
+        // The first bundle is answered, and its copy isn't, whatever the key.
+        assert_eq!((ran.code, ran.stdout.is_empty()), if free { (0, false) } else { (6, true) }, "{key}: {ran:?}");
+    }
 }
 
 #[test]

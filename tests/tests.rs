@@ -1,8 +1,8 @@
-//! All tests that run mailsync, through its binary or through its library, as one program: each file is a module, and its name
-//! says what it shows. `cargo test --test tests NAME` runs those whose file or test has NAME in its name.
+//! All tests that run mailsync, through its binary or through its library, as one program: each file is a module, and
+//! its name says what it shows. `cargo test --test tests NAME` runs those whose file or test has NAME in its name.
 //!
-//! None needs a process of its own. They run beside each other in one, so none may change what all its threads share: its
-//! environment, its working directory, its umask. What takes all processors takes turns.
+//! None needs a process of its own. They run beside each other in one, so none may change what all its threads share:
+//! its environment, its working directory, its umask. What takes all processors takes turns.
 
 // A table of cases, or the steps of a person, are read line by line however many they are.
 #![allow(clippy::too_many_lines)]
@@ -20,6 +20,7 @@ mod a_network_of_replicas_on_disk_converges;
 mod a_new_machine_joins_by_invitation;
 mod a_state_put_back_is_noticed;
 mod an_import_happens_in_order;
+mod an_old_bundle_gets_no_answer;
 mod bad_input_is_refused;
 mod changes_on_both_sides_at_once;
 mod claims_that_can_not_be_true_are_refused;
@@ -28,6 +29,7 @@ mod commands_do_what_they_say;
 mod dovecot_and_mailsync_share_a_maildir;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
+mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
@@ -41,9 +43,11 @@ mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;
 mod update_calls_the_peers;
+mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_said_is_what_is_done;
+mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_was_missing_comes_once;
 
 #[test]

@@ -1,5 +1,5 @@
-//! The mail trees in `fixtures/`, one for each layout: whatever is in them arrives under the other layout as it was, folder by
-//! folder, with bytes, flags and delivery dates, and comes back the same.
+//! The mail trees in `fixtures/`, one for each layout: whatever is in them arrives under the other layout as it was,
+//! folder by folder, with bytes, flags and delivery dates, and comes back the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,8 +23,8 @@ fn is_packaged() -> bool {
     packaged
 }
 
-/// A machine, not yet a replica, whose mail root is a copy of this fixture. Git keeps no times: the delivery date is what the
-/// file's name begins with, plus a fraction of a second that must travel too.
+/// A machine, not yet a replica, whose mail root is a copy of this fixture. Git keeps no times: the delivery date is
+/// what the file's name begins with, plus a fraction of a second that must travel too.
 fn machine_with(fixture: &str, dir: &Path, name: &str) -> Machine {
     let machine = Machine::new(dir, name);
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);

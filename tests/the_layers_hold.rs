@@ -1,8 +1,8 @@
-//! The source files know each other one way: no circle of files, and no arrow from a lower floor to a higher one. No file is so
-//! long that nobody reads it whole.
+//! The source files know each other one way: no circle of files, and no arrow from a lower floor to a higher one. No
+//! file is so long that nobody reads it whole.
 //!
-//! What counts as an arrow is a path of the crate in a file's code: `use`, or one that is written out. That a module declares
-//! those below it, or shows what they define, is none.
+//! What counts as an arrow is a path of the crate in a file's code: `use`, or one that is written out. That a module
+//! declares those below it, or shows what they define, is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +11,11 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 
-/// The floors, from the lowest: what stands on one may know those on it and below. What isn't named has a floor of its own, above all.
+/// The floors, from the lowest: what stands on one may know those on it and below. What isn't named has a floor of its
+/// own, above all.
 const FLOORS: &[&[&str]] = &[
     &["meter", "pool", "read", "text"],
-    &["error"],
+    &["error", "message"],
     &["model"],
     &["disk", "process"],
     &["bundle", "maildir", "allow"],
@@ -78,12 +79,12 @@ impl Reader<'_> {
         Some(base)
     }
 
-    fn take_use(&mut self, tree: &UseTree, before: &[String], shows: bool) {
+    fn add_use(&mut self, tree: &UseTree, before: &[String], shows: bool) {
         let with = |name: String| [before, &[name]].concat();
         let (path, name) = match tree {
-            UseTree::Path(path) => return self.take_use(&path.tree, &with(path.ident.to_string()), shows),
+            UseTree::Path(path) => return self.add_use(&path.tree, &with(path.ident.to_string()), shows),
             UseTree::Group(group) => {
-                return group.items.iter().for_each(|tree| self.take_use(tree, before, shows));
+                return group.items.iter().for_each(|tree| self.add_use(tree, before, shows));
             }
             UseTree::Name(name) if name.ident == "self" => {
                 (before.to_vec(), before.last().cloned().unwrap_or_default())
@@ -126,7 +127,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        self.take_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
+        self.add_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

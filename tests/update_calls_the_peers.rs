@@ -1,5 +1,5 @@
-//! `mailsync update` exchanges bundles with each peer by the command that the configuration names: here the binary itself,
-//! on the other machine's home.
+//! `mailsync update` exchanges bundles with each peer by the command that the configuration names: here the binary
+//! itself, on the other machine's home.
 
 use std::fs;
 
@@ -81,7 +81,7 @@ fn a_peer_that_fails_does_not_keep_the_others_from_being_updated() {
     assert!(error(1).unwrap().contains('7'), "{told}");
     assert_eq!((error(2), error(3), error(4)), (None, None, None), "{told}");
     assert_eq!(told["peers"][3]["bundles"][0]["outcome"], "rejected", "{told}");
-    for said in ["updating a-gone: ", "updating b-fails: ", "the answer of d-talks: "] {
+    for said in ["updating a-gone: ", "updating b-fails: ", "the answer from d-talks: "] {
         assert!(ran.stderr.contains(said), "{said:?} should be in {}", ran.stderr);
     }
     for peer in [&peers[2], &peers[4]] {
@@ -99,7 +99,7 @@ fn the_exit_code_says_what_kept_it_from_being_done() {
     let ran = desktop.run(&["update"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.stderr.contains("the answer could not be applied"), "{ran:?}");
-    assert!(ran.stderr.contains("the answer of alpha: "), "{ran:?}");
+    assert!(ran.stderr.contains("the answer from alpha: "), "{ran:?}");
     // One that the peer refuses is a failure of the call.
     desktop.reach(&peers[1]);
     peers[1].ok(&["peer", "remove", "desktop"]);

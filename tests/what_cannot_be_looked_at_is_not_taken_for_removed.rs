@@ -1,4 +1,5 @@
-//! A file or directory that can't be looked at is told as a problem. It is not taken for removed, neither then nor later.
+//! A file or directory that can't be looked at is told as a problem. It is not taken for removed, neither then nor
+//! later.
 
 use std::fs;
 
@@ -10,8 +11,8 @@ use crate::support::disk::{Fault, Watch};
 use crate::support::party::{Party, contents};
 use crate::support::{rest, scratch};
 
-/// Lets every call of a scan fail in turn, and scans again afterwards: the two together must find this many new messages,
-/// and nothing removed, and the failure must have been told.
+/// Lets every call of a scan fail in turn, and scans again afterwards: the two together must find this many new
+/// messages, and nothing removed, and the failure must have been told.
 fn check(party: &Party, watch: &Watch, new: u64) {
     rest();
     let before = party.snapshot();

@@ -66,7 +66,7 @@ fn verify_accepts_the_first_bundle_of_a_replica_that_was_invited() {
     laptop.ok(&["export", "--to", "desktop", "-o", text(&answer)]);
     let before = desktop.ok(&["peer", "list"]).text().to_owned();
     let ran = desktop.ok(&["verify", text(&answer)]);
-    assert!(ran.text().contains("of laptop is whole and can be applied here"), "{}", ran.text());
+    assert!(ran.text().contains("from laptop is whole and can be applied here"), "{}", ran.text());
     assert_eq!(desktop.ok(&["peer", "list"]).text(), before, "to look at it accepts nothing");
     let twice = desktop.ok(&["verify", "--json", text(&answer)]).json();
     assert_eq!(twice["bundles"][0]["applicable"], true, "{twice}");

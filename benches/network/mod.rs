@@ -1,6 +1,6 @@
-//! How much the model alone sends through networks of different shapes: how many bundles and bytes while things happen, and
-//! how many it takes afterwards until all replicas hold the same. It runs the simulation that the tests run, and checks in
-//! the end what they check: all are equal, nothing is lost, nothing that was removed is back.
+//! How much the model alone sends through networks of different shapes: how many bundles and bytes while things happen,
+//! and how many it takes afterwards until all replicas hold the same. It runs the simulation that the tests run, and
+//! checks in the end what they check: all are equal, nothing is lost, nothing that was removed is back.
 
 #[allow(dead_code, unused_imports)] // The tests use the rest.
 #[path = "../../tests/simulation/mod.rs"]
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use mailsync::bundle::{Counts, Kind, Manifest, RecordSpool, ReplicaId, Sender};
+use mailsync::bundle::{BundleKind, Counts, Manifest, RecordSpool, ReplicaId, Sender};
 use mailsync::model::Digest;
 use simulation::replica::size_of;
 use simulation::{Beginning, Bundle, Network, Op, Restores, Rng, Setup, Step};
@@ -32,8 +32,8 @@ pub struct Options {
 /// How many different messages there are: so many that most deliveries are of new ones, and some are not.
 const MESSAGES: usize = 20_000;
 
-/// How many messages a replica holds when something is removed for each that comes: a mailbox that is kept tidy, so that what
-/// is measured is the network and not how much mail there is.
+/// How many messages a replica holds when something is removed for each that comes: a mailbox that is kept tidy, so
+/// that what is measured is the network and not how much mail there is.
 const MAILBOX: usize = 300;
 
 /// What was written.
@@ -71,7 +71,7 @@ fn metadata_of(bundle: &Bundle) -> u64 {
     let id = |name: &str| ReplicaId::from_bytes(Digest::of(name.as_bytes()).0);
     let name = format!("r{}", bundle.from);
     let manifest = Manifest {
-        kind: if bundle.head.full { Kind::Full } else { Kind::Delta },
+        kind: if bundle.head.full { BundleKind::Full } else { BundleKind::Delta },
         number: bundle.head.number,
         made: 1_700_000_000_000,
         sender: Sender { id: id(&name), name, incarnation: bundle.head.incarnation },

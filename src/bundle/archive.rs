@@ -1,7 +1,7 @@
 //! The tar archive within a bundle: regular files in the plain ustar format (POSIX.1-1988), and nothing else.
 //!
-//! The reader is stricter than tar programs are. Links, directories, pax and GNU extensions have no place in a bundle, and
-//! what two readers could understand differently is refused.
+//! The reader is stricter than tar programs are. Links, directories, pax and GNU extensions have no place in a bundle,
+//! and it refuses anything that two readers could understand differently.
 
 use std::io::{self, BufRead, Read};
 
@@ -14,13 +14,14 @@ pub(super) const BLOCK: usize = 512;
 
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// How many bytes fill up the last block of a member of this size.
+/// The number of bytes that fill up the last block of a member of this size.
 pub(super) fn padding(size: u64) -> usize {
     let over = usize::try_from(size % BLOCK as u64).expect("less than a block");
     (BLOCK - over) % BLOCK
 }
 
-/// The header of a member. `mtime` is in seconds since 1970 UTC; what a header can't hold becomes the nearest that it can.
+/// The header of a member. `mtime` is in seconds since 1970 UTC. A time that a header can't hold becomes the nearest
+/// one that it can.
 pub(super) fn header(name: &str, size: u64, mtime: i64) -> Header {
     debug_assert!(size <= limits::MEMBER_BYTES, "the caller has checked the size");
     let mut header = Header::new_ustar();
@@ -77,7 +78,7 @@ fn octal(field: &[u8]) -> Option<u64> {
 /// Reads an archive member by member.
 pub(super) struct Archive<B> {
     inner: B,
-    /// How much of the present member has not been read: bytes of its contents, then zeros up to the next block.
+    /// The rest of the present member that has not been read: bytes of its contents, then zeros up to the next block.
     left: u64,
     padding: usize,
 }
@@ -98,7 +99,7 @@ impl<B: BufRead> Archive<B> {
         Ok(there.iter().zip(name.as_bytes().iter().chain(&[0])).all(|(a, b)| a == b))
     }
 
-    /// Goes on to the next member, over what is left of the present one. `None` at the archive's end marker.
+    /// Goes on to the next member, over the rest of the present one. `None` at the archive's end marker.
     pub(super) fn next_member(&mut self) -> Result<Option<Member>, Error> {
         io::copy(&mut self.data(), &mut io::sink())?;
         let mut block = [0; BLOCK];
@@ -124,7 +125,7 @@ impl<B: BufRead> Archive<B> {
         Data(self)
     }
 
-    /// Reads on to the end of the frame, behind the archive's end marker: only zeros, and not many.
+    /// Reads from the archive's end marker on to the end of the frame. Only zeros may stand there, and not many.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         let mut zeros = 0;
         loop {
@@ -152,7 +153,8 @@ impl<B: BufRead> Archive<B> {
     }
 }
 
-/// The frame is whole, so nothing was cut off: it was made like that.
+/// The error for an archive without an end. The frame is whole, so the archive was not cut off: somebody made it like
+/// that.
 fn ends_early() -> Error {
     Error::corrupt("archive: it ends without an end marker")
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a bundle that is read, and with one that is written.
+//! The errors of reading a bundle, and of writing one.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use super::ReplicaId;
 use crate::model::Digest;
 
-/// What is wrong with a key.
+/// A fault in a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It is not in OpenSSH's format, or can't be used.
@@ -23,17 +23,17 @@ pub enum KeyError {
     Encrypted,
 }
 
-/// How much of a text out of a bundle an error shows, in characters.
+/// An error shows at most so many characters of a text from a bundle.
 pub(super) const SHOWN: usize = 300;
 
-/// Why a bundle can't be read. The messages say what is wrong; what to do about it is for the caller to say.
+/// The reason why a bundle can't be read. The messages say what is wrong. The caller says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The source failed; the bundle itself may be good.
     #[error("the bundle could not be read")]
     Io(#[source] io::Error),
     /// The place where the contents were to go failed; the bundle itself may be good.
-    #[error("what the bundle holds could not be written")]
+    #[error("the contents of the bundle could not be written")]
     Sink(#[source] io::Error),
     /// There is nothing at all.
     #[error("nothing there: the input is empty")]
@@ -65,21 +65,21 @@ pub enum Error {
     /// The signature doesn't hold.
     #[error("the bundle's signature is wrong: {why}")]
     BadSignature {
-        /// What is wrong with it.
+        /// The fault in it.
         why: Cow<'static, str>,
     },
-    /// It is signed, or says that it was made, by another replica than the one whose key it was checked against.
+    /// It was checked against one replica's key, but another replica has signed it or says that it made it.
     #[error("the bundle is from {found}, not from {expected}")]
     WrongSigner {
-        /// Whose key it was checked against.
+        /// The replica whose key it was checked against.
         expected: ReplicaId,
-        /// Whom it names.
+        /// The replica that it names.
         found: ReplicaId,
     },
     /// Something in it is above a fixed limit.
     #[error("the bundle is too large for a reader: {what} is above {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit, in the unit of what it limits; see [`super::limits`].
         limit: u64,
@@ -96,7 +96,7 @@ impl Error {
     }
 }
 
-/// So that an error of the format passes unchanged through [`io::Read`].
+/// An error of the format can pass unchanged through [`io::Read`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
@@ -108,14 +108,14 @@ impl From<Error> for io::Error {
     }
 }
 
-/// The way back: an error of the format comes out as it went in, anything else is the source's.
+/// The way back. An error of the format comes out as it went in; any other is an error of the source.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
 }
 
-/// Why a bundle can't be written. What was written so far is no bundle.
+/// The reason why a bundle can't be written. The bytes written so far are no bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The place where the bundle was to go failed.
@@ -132,7 +132,7 @@ pub enum WriteError {
         /// Why.
         source: io::Error,
     },
-    /// A message doesn't have the size or the bytes that it is named for: its file was changed.
+    /// A message's file was changed: it doesn't have the size or the digest that it should have.
     #[error("message {digest} has other contents than before")]
     Changed {
         /// The message.
@@ -141,13 +141,13 @@ pub enum WriteError {
     /// The bundle would contradict itself; a reader would refuse it.
     #[error("the bundle would contradict itself: {what}")]
     Inconsistent {
-        /// In what.
+        /// The contradiction.
         what: Cow<'static, str>,
     },
     /// Something is above a limit that every reader keeps.
     #[error("too large for a bundle: {what} is above {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
         /// The limit, in the unit of what it limits; see [`super::limits`].
         limit: u64,

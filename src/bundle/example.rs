@@ -1,7 +1,7 @@
 //! The example of `bundle-format.md`, which also lies in `fixtures/` for other implementations to try themselves on.
 
 use super::testing::{Sample, compress, folder, key, read};
-use super::{Kind, Part, Record, ReplicaId, Sender};
+use super::{BundleKind, Part, Record, ReplicaId, Sender};
 use crate::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Mtime, Origin, Stamp, StateDigest,
 };
@@ -23,7 +23,8 @@ fn delivered(contents: &[u8], stamp: Stamp, flags: &[u8], mtime: Mtime) -> (Entr
     (id, Entry::delivered(None, Origin::Delivery, stamp, FolderName::inbox(), &flags, size, mtime))
 }
 
-/// What a laptop tells a server: a message was delivered, another one answered and filed, a third one removed.
+/// The example: a laptop tells a server that a message was delivered, another one answered and filed, and a third one
+/// removed.
 fn example() -> Sample {
     let new = b"From: ann@example.org\nTo: me@example.org\nSubject: Lunch\n\nAt one?\n";
     let (new_id, new_entry) = delivered(new, at(LAPTOP, 60), b"", Mtime::new(1_718_020_855, 250_000_000));
@@ -52,7 +53,7 @@ fn example() -> Sample {
     sample.messages = vec![new.to_vec()];
     sample.delivered = new_mtime;
     let manifest = &mut sample.manifest;
-    manifest.kind = Kind::Delta;
+    manifest.kind = BundleKind::Delta;
     manifest.number = 7;
     manifest.made = 1_718_020_900_000;
     manifest.sender = Sender { id: key().public_key().id(), name: "laptop".to_owned(), incarnation: LAPTOP };
@@ -74,7 +75,7 @@ fn the_example_in_the_specification_is_what_is_written_and_read() {
     assert_eq!(contents.records, example.records);
     assert_eq!(contents.messages, example.messages);
 
-    // How zstd compresses changes from version to version, what is compressed does not.
+    // zstd's output changes from version to version. Its input does not.
     let archive = zstd::decode_all(FIXTURE).unwrap();
     assert_eq!(zstd::decode_all(example.bundle().as_slice()).unwrap(), archive);
     assert!(read(&compress(&archive)).is_ok());

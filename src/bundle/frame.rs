@@ -101,8 +101,8 @@ impl Position {
     }
 }
 
-/// Where bundles are read from. Remembers whether it failed, which an error out of the decompressor doesn't tell, and gives
-/// the bytes that were looked at to see what follows once more. Follows where in the frame it is.
+/// The source of bundles. It remembers whether it failed, since an error from the decompressor doesn't tell. It gives
+/// the bytes that were peeked at once more. Follows where in the frame it is.
 pub(super) struct Source<R> {
     inner: R,
     opening: [u8; OPENING],
@@ -167,8 +167,8 @@ impl<R: BufRead> Source<R> {
     }
 }
 
-/// Checks the frame header's descriptor (RFC 8878, section 3.1.1.1). The decompressor takes frames without a checksum and
-/// doesn't mind the bit that has no meaning.
+/// Checks the frame header's descriptor (RFC 8878, section 3.1.1.1). The decompressor takes frames without a checksum
+/// and doesn't mind the bit that has no meaning.
 fn check_descriptor(descriptor: u8, next: u8) -> Result<(), Error> {
     const SINGLE_SEGMENT: u8 = 0x20;
     const UNUSED: u8 = 0x18;
@@ -231,7 +231,7 @@ impl<R: BufRead> BufRead for Source<R> {
     }
 }
 
-/// What one frame holds. Its errors are [`Error`]s within [`io::Error`]s; interruptions are taken care of here.
+/// The contents of one frame. Its errors are [`Error`]s within [`io::Error`]s. It deals with interruptions.
 pub(super) struct Frame<'s, R: BufRead>(zstd::Decoder<'static, &'s mut Source<R>>);
 
 impl<'s, R: BufRead> Frame<'s, R> {

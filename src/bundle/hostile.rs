@@ -1,4 +1,4 @@
-//! Bundles that no writer makes, and what a reader says of them.
+//! Bundles that no writer makes, and a reader's answers to them.
 
 use std::io::{self, BufReader, Read, Write as _};
 
@@ -67,9 +67,9 @@ fn what_the_tests_tamper_with_is_good_before() {
     assert!(read(&with_manifest_text(|json| json)).is_ok());
 }
 
-/// A zstd frame can hold the same contents in other bits: the window only tells how much memory decompression takes, the
-/// tables of the entropy coder end with unused bits (RFC 8878, section 4.1.1), and one repetition can be copied from either
-/// of two places. The frame's checksum and the signature are over the contents, so nothing else can change.
+/// A zstd frame can hold the same contents in other bits: the window only tells how much memory decompression takes,
+/// the tables of the entropy coder end with unused bits (RFC 8878, section 4.1.1), and one repetition can be copied
+/// from either of two places. The frame's checksum and the signature are over the contents, so nothing else can change.
 #[test]
 fn a_bundle_with_any_byte_changed_is_refused_or_holds_the_very_same() {
     let bundle = Sample::new().bundle();
@@ -529,7 +529,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     assert_corrupt(&wrong(|s| s.manifest.jobs = None), "jobs");
     assert_untrue(
         &wrong(|s| {
-            s.manifest.kind = super::Kind::Full;
+            s.manifest.kind = super::BundleKind::Full;
             s.manifest.base = s.manifest.tip.clone();
         }),
         "full",

@@ -1,5 +1,5 @@
-//! Invitations: how a new replica becomes known without a key being carried by hand. The bundle that invites it holds a
-//! token; its own first bundles prove, by a MAC over both ids, that it was their author who got that token.
+//! Invitations: a new replica becomes known although nobody carries its key by hand. The bundle that invites it holds a
+//! token. Its own first bundles prove, by a MAC over both ids, that their author got that token.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use sha2::Sha256;
 use super::{Error, ReplicaId};
 use crate::model::{Digest, ParseError};
 
-/// What a proof is computed over begins with this, so that it is good for nothing else.
+/// The text under a proof begins with this, so that the proof is good for nothing else.
 const PURPOSE: &[u8] = b"mailsync invitation\0";
 
 /// A secret that is used once: 32 random bytes, written as 64 hexadecimal digits.
@@ -30,8 +30,8 @@ impl Token {
         self.0.0
     }
 
-    /// Proves that the replica `newcomer` has got this token from the replica `inviter`: HMAC-SHA256 (RFC 2104) with the token
-    /// as its key.
+    /// Proves that the replica `newcomer` has got this token from the replica `inviter`: HMAC-SHA256 (RFC 2104) with
+    /// the token as its key.
     pub fn proof(&self, inviter: &ReplicaId, newcomer: &ReplicaId) -> Digest {
         Digest(self.mac(inviter, newcomer).finalize().into_bytes().into())
     }
@@ -63,10 +63,10 @@ impl FromStr for Token {
     }
 }
 
-/// What a bundle says to a replica that it invites.
+/// The invitation in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
-    /// What the inviter calls the new replica.
+    /// The inviter's name for the new replica.
     pub name: String,
     /// The secret by which the new replica becomes known.
     pub token: Token,
@@ -99,7 +99,7 @@ mod tests {
         assert!(!token.is_proved_by(&proof, &id(2), &id(1)));
         assert!(!token.is_proved_by(&proof, &id(1), &id(3)));
         assert!(!Token::from_bytes([8; 32]).is_proved_by(&proof, &id(1), &id(2)));
-        // What Python's hmac module computes.
+        // Python's hmac module computes this.
         assert_eq!(proof.to_string(), "d034bbde75c4fb79148bc3109c5d2b73ba950cf6597a88dcbc98c9cdd4d03d0a");
         let other = serde_json::to_string(&token).unwrap();
         assert_eq!(serde_json::from_str::<Token>(&other).unwrap(), token);

@@ -1,10 +1,10 @@
-//! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer refuses to
-//! go above them, too.
+//! The limits that a reader keeps, so that its memory doesn't grow with the sizes that a bundle claims. A writer
+//! refuses to go above them, too.
 
 use crate::model::{FlagRegisters, Knowledge, MOST_ISSUED};
 
-/// The size of `manifest.json`, in bytes. What its lists may hold fits, however it is laid out by a writer that has sense; and all of
-/// it is read before the signature is known to hold.
+/// The size of `manifest.json`, in bytes. What its lists may hold fits, however it is laid out by a writer that has
+/// sense; and all of it is read before the signature is known to hold.
 pub const MANIFEST_BYTES: u64 = 8 << 20;
 
 /// How many incarnations a knowledge names; and so of how many a state knows, since all of it goes into each bundle.
@@ -16,7 +16,8 @@ pub const ISSUED: usize = MOST_ISSUED;
 /// How many messages a bundle wants.
 pub const WANTS: usize = 65_536;
 
-/// How many folders a bundle tells of; and so how many names of folders a state knows, since a full bundle tells of all of them.
+/// How many folders a bundle tells of; and so how many names of folders a state knows, since a full bundle tells of all
+/// of them.
 pub const FOLDERS: u64 = 65_536;
 
 /// How many lines `jobs.jsonl` has. As long as lines can be, they fit [`JOBS_BYTES`].
@@ -47,10 +48,24 @@ pub const JOB_LINE_BYTES: u64 = 16 << 10;
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 
-/// How many incarnations a request names.
+/// The number of incarnations that a request names.
 pub const JOB_INCARNATIONS: usize = 256;
 
-/// The size of the header of something that is sealed, in bytes: age reads all of it before anything is known to be right.
+/// The last time that a statement about a job names, in milliseconds since 1970 UTC: the end of the year 9999, which
+/// every calendar can show.
+pub const JOB_TIME: u64 = 253_402_300_799_999;
+
+/// How often a job is tried.
+pub const JOB_ATTEMPTS: u32 = 1_000_000;
+
+/// The greatest exit status of a program: all that POSIX hands on.
+pub const JOB_STATUS: i32 = 255;
+
+/// The size of a job's sealed result, in bytes: its first line and what it keeps of two outputs, 64 KiB each, and what
+/// the encryption adds.
+pub const JOB_RESULT_BYTES: u64 = 256 << 10;
+
+/// The size of an encrypted file's header, in bytes. age reads all of it before anything is known to be right.
 pub const SEALED_HEADER_BYTES: u64 = 8 << 10;
 
 /// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
@@ -59,7 +74,8 @@ pub const WINDOW_LOG: u32 = 27;
 /// The base-two logarithm of the largest zstd window that a writer chooses unless told otherwise.
 pub const DEFAULT_WINDOW_LOG: u32 = 26;
 
-/// The zero bytes after the archive's end marker that are read over, for writers that pad archives to whole records.
+/// The number of zero bytes that a reader skips after the archive's end marker, since some writers pad archives to
+/// whole records.
 pub const PADDING_BYTES: u64 = 1 << 20;
 
 /// The length of a replica's name, in bytes.

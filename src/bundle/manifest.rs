@@ -1,4 +1,4 @@
-//! The manifest: what a bundle says of itself, and what its signature covers.
+//! The manifest: a bundle's statements about itself. Its signature covers them.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{Error, Invitation, ReplicaId, limits, strict};
 use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 use crate::text::beginning;
 
-/// What the manifest's `format` says.
+/// The value of the manifest's `format`.
 pub const FORMAT: &str = "mailsync-bundle";
 
 /// The version of the format that is read and written here.
@@ -18,19 +18,20 @@ pub const VERSION: u64 = 1;
 /// The features that are understood here, besides what version 1 holds by itself.
 const FEATURES: &[&str] = &[];
 
-/// What a bundle says of itself. The field names are those of `manifest.json`; `bundle-format.md` tells more of each.
+/// A bundle's statements about itself. The field names are those of `manifest.json`; `bundle-format.md` tells more
+/// about each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Whether the bundle starts from nothing or from a base.
-    pub kind: Kind,
+    pub kind: BundleKind,
     /// Counts the sender's bundles, upwards, within its incarnation.
     pub number: u64,
     /// When the bundle was made: milliseconds since 1970 UTC. For people; nothing is decided by it.
     pub made: u64,
-    /// Who made it.
+    /// The replica that made it.
     #[serde(deserialize_with = "strict::object")]
     pub sender: Sender,
-    /// Whom it is for; `None` for any peer.
+    /// The replica that it is for; `None` for any peer.
     #[serde(deserialize_with = "strict::nullable")]
     pub recipient: Option<ReplicaId>,
     /// For a replica that is not known yet: the invitation by which it becomes known.
@@ -39,8 +40,8 @@ pub struct Manifest {
     /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
-    /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided by
-    /// it.
+    /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided
+    /// by it.
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub follows: Option<u64>,
     /// A replica whose knowledge covers this can apply the bundle. Empty for a full one.
@@ -49,7 +50,8 @@ pub struct Manifest {
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest [`limits::ISSUED`] of them.
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest
+    /// [`limits::ISSUED`] of them.
     pub issued: Vec<Clock>,
     /// The hash of everything that is alive at the sender.
     pub state_digest: StateDigest,
@@ -68,13 +70,13 @@ pub struct Manifest {
     pub jobs: Option<Part>,
 }
 
-/// Where a bundle starts from.
+/// The point from which a bundle starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// From nothing: it holds every entry that its sender knows of.
+pub enum BundleKind {
+    /// It starts from nothing, and holds every entry that its sender knows.
     Full,
-    /// From the base: it holds what changed since.
+    /// It starts from the base, and holds the changes since.
     Delta,
 }
 
@@ -83,14 +85,14 @@ pub enum Kind {
 pub struct Sender {
     /// The fingerprint of the key that signed the bundle.
     pub id: ReplicaId,
-    /// What the replica calls itself: 1 to [`limits::NAME_BYTES`] bytes, no control characters. Peers may know it by
-    /// another name.
+    /// The replica's own name for itself: 1 to [`limits::NAME_BYTES`] bytes, no control characters. Peers may know it
+    /// by another name.
     pub name: String,
     /// Its incarnation when the bundle was made.
     pub incarnation: Incarnation,
 }
 
-/// How much a bundle holds.
+/// The numbers of things that a bundle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Folder records.
@@ -113,7 +115,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The part that consists of these bytes.
+    /// Describes the member that consists of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: Digest::of(bytes) }
     }
@@ -142,12 +144,12 @@ struct Written<'a> {
 }
 
 impl Manifest {
-    /// What the model concludes from.
+    /// The head, from which the model draws its conclusions.
     pub fn head(&self) -> Head {
         Head {
             incarnation: self.sender.incarnation,
             number: self.number,
-            full: self.kind == Kind::Full,
+            full: self.kind == BundleKind::Full,
             base: self.base.clone(),
             tip: self.tip.clone(),
             horizon: self.horizon.clone(),
@@ -172,7 +174,7 @@ impl Manifest {
         Claims::of(&self.head()).map_err(|untrue| Error::untrue(format!("manifest.json: {untrue}")))
     }
 
-    /// The bytes of `manifest.json`, which are what is signed.
+    /// The bytes of `manifest.json`. The signature is made over them.
     pub fn to_json(&self) -> Vec<u8> {
         let written = Written { format: FORMAT, version: VERSION, features: FEATURES, manifest: self };
         let mut json = serde_json::to_vec_pretty(&written).expect("every field has a JSON form");

@@ -1,16 +1,17 @@
 //! The bundle format: an immutable, signed, compressed file that carries what one replica knows to others.
 //!
-//! `bundle-format.md` is its specification; this module is a reader and a writer for it, and nothing else. What may be
-//! applied, what is missing and where mail lies on disk is decided elsewhere: no replica, no state and no Maildir is known
-//! here. Everything that is read is hostile until its signature holds, and bounded by [`limits`] and by the signed manifest
-//! afterwards.
+//! `bundle-format.md` is its specification; this module is a reader and a writer for it, and nothing else. Other layers
+//! decide which bundle may be applied, what is missing, and where mail lies on disk. Nothing here knows a replica, a
+//! state or a Maildir. Everything that is read counts as hostile until its signature holds. After that it is bounded by
+//! [`limits`] and by the signed manifest.
 //!
 //! Writing: spool the records with a [`RecordSpool`], which counts and hashes them; put its result into a [`Manifest`];
 //! start a [`Writer`], give it the messages, finish it.
 //!
-//! Reading: a [`Stream`] gives one [`Reader`] for each bundle; [`Reader::verify`] turns it into a [`RecordsPart`], and that
-//! by way of a [`JobsPart`] into a [`MessagesPart`], in the order in which the parts stand in the file. So nothing can be
-//! read out of turn, and nothing before the signature was checked, unless [`Reader::read_unverified`] is called by name.
+//! Reading: a [`Stream`] gives one [`Reader`] for each bundle; [`Reader::verify`] turns it into a [`RecordsPart`], and
+//! that by way of a [`JobsPart`] into a [`MessagesPart`], in the order in which the parts stand in the file. So nothing
+//! can be read out of turn, and nothing can be read before the signature was checked, unless somebody calls
+//! [`Reader::read_unverified`] by name.
 
 mod archive;
 mod beginning;
@@ -41,8 +42,8 @@ mod testing;
 pub use beginning::Beginning;
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
-pub use job::{Cancel, JobId, JobLine, Report, Request, Sealed, Statement};
-pub use manifest::{Counts, FORMAT, Kind, Manifest, Part, Sender, VERSION};
+pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
+pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
 pub use outline::each_manifest;
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;

@@ -1,4 +1,4 @@
-//! What the bundles in a file say of themselves, found without decompressing more than their beginnings.
+//! Outlines: the manifests of all bundles in a file, found without decompressing more than their beginnings.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use super::frame::{block, checksum_size, header_size};
 use super::{Beginning, Error, Stream};
 
-/// Gives the beginning of every bundle in a file to `visit`, in order, until it breaks off. From one bundle to the next it
-/// goes by the sizes that zstd's blocks tell: a file of gigabytes costs next to nothing.
+/// Gives the beginning of every bundle in a file to `visit`, in order, until it breaks off. It finds the next bundle by
+/// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing.
 ///
 /// # Errors
-/// As far as it was looked at, something is no bundle, or ends too early. What lies within the blocks is not looked at, so
-/// the bundles may still be corrupt.
+/// The file holds something that is no bundle, or ends too early. The contents of the blocks are not looked at, so
+/// bundles without an error may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
     mut source: R,
     mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
@@ -23,7 +23,7 @@ pub fn each_manifest<R: Read + Seek>(
         match stream.next_bundle() {
             Err(Error::Empty) if at > 0 => return Ok(()),
             Err(Error::NotABundle) if at > 0 => {
-                return Err(Error::corrupt("what follows it in the file is not another bundle"));
+                return Err(Error::corrupt("the data behind it in the file is not another bundle"));
             }
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
@@ -38,7 +38,7 @@ pub fn each_manifest<R: Read + Seek>(
     }
 }
 
-/// Where the zstd frame ends that starts here (RFC 8878, section 3.1.1).
+/// Finds the end of the zstd frame that starts here (RFC 8878, section 3.1.1).
 fn end_of_frame<R: Read + Seek>(source: &mut R, start: u64) -> Result<u64, Error> {
     const MAGIC: u64 = 4;
     source.seek(SeekFrom::Start(start + MAGIC))?;

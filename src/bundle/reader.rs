@@ -1,8 +1,8 @@
 //! Reading bundles, in one pass, from a file or a pipe.
 //!
-//! A bundle's parts are read in the order in which they stand, and each step is a type of its own: a [`Reader`] has read
-//! the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`], which ends
-//! where the next bundle starts.
+//! A bundle's parts are read in the order in which they stand, and each step is a type of its own: a [`Reader`] has
+//! read the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`],
+//! which ends where the next bundle starts.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -18,7 +18,7 @@ use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
-/// How much is decompressed at a time, in bytes.
+/// The number of bytes that are decompressed at a time.
 const BUFFER: usize = 256 << 10;
 
 /// A stream of bundles, one after the other.
@@ -31,7 +31,8 @@ pub struct Stream<R> {
 }
 
 impl<R: BufRead> Stream<R> {
-    /// Reads bundles from here. Reads no further than the last bundle's last byte, but for what `source` buffers itself.
+    /// Begins to read bundles from `source`. It reads no further than the last bundle's last byte, except for the bytes
+    /// that `source` itself buffers.
     pub fn new(source: R) -> Self {
         Self { source: Source::new(source), any: false, within: false }
     }
@@ -42,8 +43,8 @@ impl<R: BufRead> Stream<R> {
     /// [`Error::Empty`] if the stream holds no bundle at all.
     ///
     /// # Panics
-    /// If the bundle before was not read to its end, by [`MessagesPart::finish`] or one of the other ways: where the next
-    /// one starts is not known then. After an error the stream is of no more use.
+    /// If the bundle before was not read to its end, by [`MessagesPart::finish`] or in another way: then nobody knows
+    /// where the next one starts. After an error the stream is of no more use.
     pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
         assert!(!self.within, "the bundle before this one was read to its end");
         match self.source.peek_frame() {
@@ -51,7 +52,7 @@ impl<R: BufRead> Stream<R> {
             Ok(false) if self.any => return Ok(None),
             Ok(false) => return Err(Error::Empty),
             Err(Error::NotABundle) if self.any => {
-                return Err(Error::corrupt("what follows it in the stream is not another bundle"));
+                return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
             }
             Err(other) => return Err(other),
         }
@@ -68,7 +69,7 @@ impl<R> fmt::Debug for Stream<R> {
     }
 }
 
-/// What all steps share.
+/// The values that all steps share.
 struct Inner<'s, R: BufRead> {
     archive: Archive<BufReader<Frame<'s, R>>>,
     manifest: Manifest,
@@ -115,19 +116,20 @@ impl<'s, R: BufRead> Reader<'s, R> {
         Ok(Self { inner: Inner { archive, manifest, within }, signed, signature })
     }
 
-    /// What the bundle says of itself. Until [`Reader::verify`] anybody may have written it.
+    /// The bundle's manifest. Until [`Reader::verify`], anybody may have written it.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// The key that the signature says it is by. Anybody can say so: before it is passed to [`Reader::verify`] something
-    /// else must vouch for it, such as a known peer's id or a person who compares fingerprints.
+    /// The key that the signature names as its maker's. Anybody can name a key. Before it is passed to
+    /// [`Reader::verify`], something else must vouch for it, such as a known peer's id or a person who compares
+    /// fingerprints.
     pub fn signer(&self) -> PublicKey {
         self.signature.signer()
     }
 
-    /// Checks that the manifest was signed by this key, that the sender that it names has this key, and that what it says can be
-    /// true.
+    /// Checks that the manifest was signed by this key, that the sender that it names has this key, and that what it
+    /// says can be true.
     pub fn verify(self, key: &PublicKey) -> Result<RecordsPart<'s, R>, Error> {
         key.verify(&self.signed, &self.signature)?;
         let (expected, found) = (key.id(), self.inner.manifest.sender.id);
@@ -143,8 +145,8 @@ impl<'s, R: BufRead> Reader<'s, R> {
         Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
     }
 
-    /// Goes on without checking the signature: to show what a bundle of an unknown sender says, or to rescue mail. Nothing
-    /// that is read this way may change a replica.
+    /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
+    /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
         RecordsPart { inner: self.inner, claims: None }
     }
@@ -163,16 +165,17 @@ pub struct RecordsPart<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
-    /// What the bundle says of itself.
+    /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// Gives every record to `take`, in order. Whether they are those that were signed is known at the end only, so
-    /// nothing of them may last if this fails.
+    /// Gives every record to `take`, in order. Only the end shows whether they are the signed ones, so nothing of them
+    /// may last if this fails.
     ///
     /// # Errors
-    /// What `take` returns; or if they are not in order, can't be true, not as many as the manifest says, or not those that it vouches for.
+    /// What `take` returns; or if they are not in order, can't be true, not as many as the manifest says, or not those
+    /// that it vouches for.
     pub fn records<E: From<Error>>(
         mut self,
         mut take: impl FnMut(Record) -> Result<(), E>,
@@ -226,7 +229,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         Ok(())
     }
 
-    /// Reads to the bundle's end and checks all that it holds, every message's digest included.
+    /// Reads to the bundle's end and checks all its contents, including every message's digest.
     pub fn drain_verified(self) -> Result<(), Error> {
         self.records::<Error>(|_| Ok(()))?.jobs(&mut io::sink())?.finish()
     }
@@ -245,16 +248,16 @@ pub struct JobsPart<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> JobsPart<'s, R> {
-    /// What the bundle says of itself.
+    /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// Copies `jobs.jsonl` to `sink`; nothing, if there is none. Whether it is what was signed is known at the end only.
+    /// Copies `jobs.jsonl` to `sink`, or nothing if there is none. Only the end shows whether it is the signed one.
     ///
     /// # Errors
-    /// It is not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong with a
-    /// statement is for whoever takes it to find out: it may come from far away.
+    /// It is not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong
+    /// with a statement is for whoever takes it to find out: it may come from far away.
     pub fn jobs(mut self, sink: &mut impl Write) -> Result<MessagesPart<'s, R>, Error> {
         if let Some(part) = self.inner.manifest.jobs {
             let member = expect_member(&mut self.inner.archive, "jobs.jsonl")?;
@@ -285,16 +288,17 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         Self { inner, messages: 0, bytes: 0, ended: false }
     }
 
-    /// What the bundle says of itself.
+    /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// Goes on to the next message, over what is left of the one before. `None` after the last.
+    /// Goes on to the next message, over the rest of the one before. `None` after the last.
     ///
     /// # Errors
-    /// If there are more messages or bytes than the manifest says, or fewer at the end; or if there is something else in
-    /// their place. One that comes twice is not noticed: memory must not grow with their number, and it does no harm.
+    /// If there are more messages or bytes than the manifest says, or fewer at the end; or if there is something else
+    /// in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
+    /// no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);
@@ -319,12 +323,11 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         Ok(Some(Message { digest, size, data: self.inner.archive.data() }))
     }
 
-    /// Reads to the bundle's end and checks the digest of every message that has not been asked for; of those that have
-    /// been given out, that is the caller's task. After this the stream stands at the next bundle.
+    /// Reads to the bundle's end and checks the digest of every message that has not been asked for. The caller checks
+    /// those that were given out. After this the stream stands at the next bundle.
     ///
     /// # Errors
-    /// Besides what is wrong with the messages: if the archive has no proper end, something follows it, or the checksum of
-    /// the whole is wrong.
+    /// A message is wrong, the archive has no proper end, something follows it, or the checksum of the whole is wrong.
     pub fn finish(mut self) -> Result<(), Error> {
         while let Some(message) = self.next_message()? {
             message.copy_verified(&mut io::sink())?;
@@ -332,7 +335,8 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         self.end()
     }
 
-    /// Goes on to the bundle's end without looking at what is left of it. After this the stream stands at the next bundle.
+    /// Goes on to the bundle's end without looking at what is left of it. After this the stream stands at the next
+    /// bundle.
     pub fn skip(self) -> Result<(), Error> {
         self.inner.skip()
     }
@@ -344,8 +348,8 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     }
 }
 
-/// One message. Reading from it gives its bytes as they stand in the bundle: whoever does so has to check that their
-/// SHA-256 is [`Message::digest`], and can do it in another thread.
+/// One message. Reading from it gives its bytes as they stand in the bundle. The caller then has to check that their
+/// SHA-256 is [`Message::digest`], and can do so in another thread.
 pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
@@ -353,18 +357,18 @@ pub struct Message<'m, 's, R: BufRead> {
 }
 
 impl<R: BufRead> Message<'_, '_, R> {
-    /// What the message is named.
+    /// The digest by which the message is named.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Its size in bytes, within what the manifest says of all messages.
+    /// Its size in bytes. All sizes together are at most the size in the manifest.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Puts the contents in the place of what `contents` holds, and checks the digest. Memory is taken as the bytes come,
-    /// not as the size claims.
+    /// Replaces the bytes in `contents` by the message's, and checks the digest. Memory is taken as the bytes come, not
+    /// as the size claims.
     pub fn read_verified(mut self, contents: &mut Vec<u8>) -> Result<(), Error> {
         const AT_FIRST: u64 = 1 << 20;
         contents.clear();
@@ -383,7 +387,7 @@ impl<R: BufRead> Message<'_, '_, R> {
         if found == self.digest {
             return Ok(());
         }
-        Err(Error::corrupt(format!("message {} has other contents, of digest {found}", self.digest)))
+        Err(Error::corrupt(format!("message {} has other contents, with the digest {found}", self.digest)))
     }
 }
 

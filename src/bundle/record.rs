@@ -23,7 +23,7 @@ pub enum Record {
     },
     /// One message in one folder.
     Entry {
-        /// What names it.
+        /// Its id.
         id: EntryId,
         /// Its registers.
         entry: Entry,
@@ -224,14 +224,14 @@ fn name(last: &mut Option<FolderName>, text: &str) -> Result<FolderName, String>
     }
 }
 
-/// The time with these parts, if they are what it would be taken apart into again.
+/// The time with these parts. `None` if the same time would be written with other parts.
 fn mtime(seconds: i64, nanoseconds: u32) -> Option<Mtime> {
     let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     i64::try_from(nanos).ok().filter(|_| nanoseconds < 1_000_000_000).map(Mtime)
 }
 
-/// Sees to it that records stand in their one order: folders by name, then entries by birth folder, digest and ordinal, each
-/// strictly ascending. So no folder and no entry can stand twice.
+/// Sees to it that records stand in their one order: folders by name, then entries by birth folder, digest and ordinal,
+/// each strictly ascending. So no folder and no entry can stand twice.
 #[derive(Default)]
 pub(super) struct Order {
     folder: Option<FolderName>,
@@ -239,7 +239,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes the next folder.
+    /// Checks the next folder.
     pub(super) fn folder(&mut self, name: &FolderName) -> Result<(), &'static str> {
         if self.entry.is_some() {
             return Err("a folder stands after an entry");
@@ -251,7 +251,7 @@ impl Order {
         Ok(())
     }
 
-    /// Takes the next entry.
+    /// Checks the next entry.
     pub(super) fn entry(&mut self, id: &EntryId) -> Result<(), &'static str> {
         let next = (id.birth.clone(), id.digest, id.ordinal);
         if self.entry.as_ref().is_some_and(|last| *last >= next) {

@@ -1,4 +1,4 @@
-//! Who made a bundle and whom it is for.
+//! Replica ids: they name the maker of a bundle, and the replica that it is for.
 
 use std::fmt;
 use std::str::FromStr;

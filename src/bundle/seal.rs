@@ -10,7 +10,7 @@ use super::{PrivateKey, PublicKey, limits};
 pub struct Sealer<W: Write>(age::stream::StreamWriter<W>);
 
 impl<W: Write> Sealer<W> {
-    /// For the eyes of these replicas only.
+    /// Begins to encrypt, for these replicas only.
     ///
     /// # Errors
     /// A key can't be encrypted to, or `out` fails.
@@ -18,7 +18,7 @@ impl<W: Write> Sealer<W> {
         let mut recipients: Vec<age::ssh::Recipient> = Vec::new();
         for reader in readers {
             let line = reader.to_openssh();
-            // The comment is none of age's business.
+            // age wants the key without its comment.
             let key = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
             recipients
                 .push(key.parse().map_err(|error| io::Error::other(format!("the key of {}: {error:?}", reader.id())))?);
@@ -28,7 +28,7 @@ impl<W: Write> Sealer<W> {
         Ok(Self(encryptor.wrap_output(out)?))
     }
 
-    /// The end: without it the file is cut off.
+    /// Writes the end. Without it the file counts as cut off.
     pub fn finish(self) -> io::Result<W> {
         self.0.finish()
     }
@@ -50,14 +50,14 @@ impl<W: Write> fmt::Debug for Sealer<W> {
     }
 }
 
-/// Opens a file that was sealed for this key. Every byte that is read from it was authenticated; a file that was cut off
-/// gives an error at its end.
+/// Opens a file that was sealed for this key. Every byte that it gives was authenticated. A file that was cut off gives
+/// an error at its end.
 pub fn unseal<R: Read>(key: &PrivateKey, mut sealed: R) -> io::Result<impl Read + use<R>> {
     let mut head = Vec::new();
     sealed.by_ref().take(limits::SEALED_HEADER_BYTES).read_to_end(&mut head)?;
     // The line that ends the header begins like this (age-encryption.org/v1, "Header").
     if !head.windows(5).any(|bytes| bytes == b"\n--- ") {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not sealed, or its header has no end"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not encrypted, or its header has no end"));
     }
     let sealed = io::Cursor::new(head).chain(sealed);
     let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None)?;

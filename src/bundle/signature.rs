@@ -1,7 +1,7 @@
 //! Keys and signatures: ed25519, in OpenSSH's formats, so that `ssh-keygen` makes and checks the same.
 //!
-//! A signature is an armored SSHSIG (`PROTOCOL.sshsig` in OpenSSH) with the namespace [`NAMESPACE`]. Where keys are kept is
-//! not decided here.
+//! A signature is an armored SSHSIG (`PROTOCOL.sshsig` in OpenSSH) with the namespace [`NAMESPACE`]. Other layers
+//! decide where keys are kept.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, SshSig};
 
 use super::{Error, KeyError, ReplicaId};
 
-/// The namespace of a bundle's signature: one made for another purpose with the same key is worth nothing here.
+/// The namespace of a bundle's signature. A signature that the same key made for another purpose is worth nothing here.
 pub const NAMESPACE: &str = "mailsync";
 
-/// The namespace of the signature of what is said about a job, see [`super::Statement`].
+/// The namespace of a signature over a statement about a job, see [`super::Statement`].
 pub const JOB_NAMESPACE: &str = "mailsync-job";
 
 fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
@@ -82,7 +82,7 @@ impl PrivateKey {
         Self(ssh_key::private::Ed25519Keypair::from_seed(&seed).into())
     }
 
-    /// Reads what a private key file holds.
+    /// Reads the text of a private key file.
     pub fn from_openssh(text: &str) -> Result<Self, KeyError> {
         let key = ssh_key::PrivateKey::from_openssh(text).map_err(KeyError::Unusable)?;
         if key.is_encrypted() {
@@ -92,7 +92,7 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// What a private key file holds. To be written where nobody else can read it.
+    /// The text of a private key file. It must be written where nobody else can read it.
     pub fn to_openssh(&self) -> String {
         let text = self.0.to_openssh(LineEnding::LF).expect("an ed25519 key has a text form");
         text.to_string()
@@ -119,7 +119,7 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A signature that has the right form. Whether it holds is for [`PublicKey::verify`] to say.
+/// A signature that has the right form. [`PublicKey::verify`] tells whether it holds.
 #[derive(Clone, Debug)]
 pub struct Signature(SshSig);
 
@@ -134,11 +134,11 @@ impl Signature {
         let bad = |why: &'static str| Error::BadSignature { why: why.into() };
         let signature = SshSig::from_pem(text).map_err(|_| bad("it is no SSH signature"))?;
         if signature.version() != SshSig::VERSION {
-            return Err(bad("it is of an unknown version"));
+            return Err(bad("it has an unknown version"));
         }
         let key = signature.public_key();
         if key.algorithm() != Algorithm::Ed25519 || signature.algorithm() != Algorithm::Ed25519 {
-            return Err(bad("it is not by an ed25519 key"));
+            return Err(bad("it was not made with an ed25519 key"));
         }
         if signature.namespace() != namespace {
             let why = format!("it was made for another purpose (its namespace is not \"{namespace}\")");
@@ -157,7 +157,7 @@ impl Signature {
         self.0.to_pem(LineEnding::LF).expect("an SSH signature has a text form")
     }
 
-    /// The key that the signature says it is by. Anybody can say so; whether to trust that key is the caller's decision.
+    /// The key that the signature names as its maker's. Anybody can name a key; the caller decides whether to trust it.
     pub fn signer(&self) -> PublicKey {
         PublicKey(self.0.public_key().clone().into())
     }

@@ -1,4 +1,4 @@
-//! Spooling records: their number, size and hash stand in the manifest, which is written before them.
+//! Spools for records and jobs. The manifest, which is written before them, has their number, size and hash.
 
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::{Part, Record, WriteError, limits};
 use crate::model::{Claims, Digest, Entry, EntryId, FolderName, FolderState};
 use crate::read::read_some;
 
-/// How much is kept in memory before a file is made, in bytes.
+/// This many bytes are kept in memory before a file is made.
 const IN_MEMORY: usize = 8 << 20;
 
-/// Takes lines, counts and hashes them.
+/// Stores lines, and counts and hashes them.
 struct SpoolFile {
     out: BufWriter<SpooledTempFile>,
     hasher: Sha256,
@@ -27,7 +27,7 @@ impl SpoolFile {
         Self { out, hasher: Sha256::new(), bytes: 0 }
     }
 
-    /// Takes a line with its newline. All lines together are at most `limit` bytes; `what` says what that is the size of.
+    /// Adds a line with its newline. All lines together are at most `limit` bytes; `what` names that size in the error.
     fn push(&mut self, line: &[u8], what: &'static str, limit: u64) -> Result<(), WriteError> {
         self.bytes += line.len() as u64;
         if self.bytes > limit {
@@ -67,7 +67,7 @@ impl Spooled {
     }
 }
 
-/// Takes records, in their order, and keeps them as `entries.jsonl`.
+/// Collects records, in their order, as `entries.jsonl`.
 pub struct RecordSpool {
     lines: SpoolFile,
     order: Order,
@@ -89,7 +89,7 @@ impl RecordSpool {
         Self { claims: Some(claims), ..Self::new(dir) }
     }
 
-    /// Takes the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
+    /// Adds the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
     pub fn push(&mut self, record: &Record) -> Result<(), WriteError> {
         match record {
             Record::Folder { name, state } => self.folder(name, *state),
@@ -97,7 +97,7 @@ impl RecordSpool {
         }
     }
 
-    /// Takes the next folder. Folders come before all entries, ascending by name.
+    /// Adds the next folder. Folders come before all entries, ascending by name.
     ///
     /// # Errors
     /// If it is out of order or can't be true, there are too many, or the temporary file fails.
@@ -140,7 +140,7 @@ impl RecordSpool {
         Ok(())
     }
 
-    /// All records are there.
+    /// Ends the spool, once all records are there.
     pub fn finish(self) -> Result<SpooledRecords, WriteError> {
         Ok(SpooledRecords { spooled: self.lines.finish()?, folders: self.folders, entries: self.entries })
     }
@@ -176,7 +176,7 @@ impl SpooledRecords {
     }
 }
 
-/// Takes what is said about jobs, and keeps it as `jobs.jsonl`.
+/// Collects the statements about jobs, as `jobs.jsonl`.
 pub struct JobSpool {
     lines: SpoolFile,
     count: u64,
@@ -188,7 +188,7 @@ impl JobSpool {
         Self { lines: SpoolFile::new(dir), count: 0 }
     }
 
-    /// Takes the next line, without its newline.
+    /// Adds the next line, without its newline.
     ///
     /// # Errors
     /// If it is larger than a reader would take, or the temporary file fails.
@@ -207,7 +207,7 @@ impl JobSpool {
         Ok(())
     }
 
-    /// All lines are there. `None` if there was none.
+    /// Ends the spool, once all lines are there. `None` if there was none.
     pub fn finish(self) -> Result<Option<SpooledJobs>, WriteError> {
         let lines = self.count;
         (lines > 0).then(|| Ok(SpooledJobs { spooled: self.lines.finish()?, lines })).transpose()

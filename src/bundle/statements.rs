@@ -23,7 +23,8 @@ impl<'a, W> StatementLines<'a, W> {
         Self { sink, claims, ended: 0, line: Vec::new(), untrue: None }
     }
 
-    /// All have passed. There should be this many, and it is known by now whether they are those that the manifest vouches for.
+    /// All have passed. There should be this many, and it is known by now whether they are those that the manifest
+    /// vouches for.
     pub(super) fn finish(self, count: u64, vouched_for: bool) -> Result<(), Error> {
         if !self.line.is_empty() {
             return Err(Error::corrupt("jobs.jsonl: its last line has no end"));
@@ -51,7 +52,8 @@ impl<'a, W> StatementLines<'a, W> {
         }
     }
 
-    /// The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes on.
+    /// The statement is another's, but the stamp beside it is the sender's word: it knows every stamp that it passes
+    /// on.
     fn check(&mut self) {
         let Some(claims) = self.claims.filter(|_| self.untrue.is_none()) else { return };
         if let Ok(line) = JobLine::decode(&self.line)

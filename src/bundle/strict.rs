@@ -1,6 +1,6 @@
-//! JSON of which no two readers can understand different things: UTF-8, no member twice, an object only where one is meant, and
-//! null only where the format names it. serde by itself takes an array for a struct, null for what may be absent, and doesn't look
-//! at what nobody asks for.
+//! JSON of which no two readers can understand different things: UTF-8, no member twice, an object only where one is
+//! meant, and null only where the format names it. serde by itself takes an array for a struct, null for what may be
+//! absent, and doesn't look at what nobody asks for.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
 use super::{
-    Counts, Error, JobSpool, Kind, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
+    BundleKind, Counts, Error, JobSpool, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
     SpooledRecords, Stream, Writer,
 };
 use crate::model::{
@@ -25,7 +25,7 @@ pub(super) fn folder(name: &str) -> FolderName {
     name.parse().unwrap()
 }
 
-/// An entry of this message, with one flag.
+/// An entry for this message, with one flag.
 pub(super) fn entry(contents: &[u8], birth: &str, mtime: Mtime) -> (EntryId, Entry) {
     let id = EntryId { digest: Digest::of(contents), birth: folder(birth), ordinal: 0 };
     let flags = [Flag::Info(b'S')].into();
@@ -33,13 +33,13 @@ pub(super) fn entry(contents: &[u8], birth: &str, mtime: Mtime) -> (EntryId, Ent
     (id, Entry::delivered(None, Origin::Init, stamp(1), folder(birth), &flags, size, mtime))
 }
 
-/// What a bundle is made of.
+/// The parts of a bundle to be made.
 #[derive(Clone)]
 pub(super) struct Sample {
     pub(super) records: Vec<Record>,
     pub(super) jobs: Option<Vec<u8>>,
     pub(super) messages: Vec<Vec<u8>>,
-    /// The delivery date of them all, as far as the archive tells it.
+    /// The delivery date of all messages in the archive.
     pub(super) delivered: Mtime,
     pub(super) manifest: Manifest,
 }
@@ -62,7 +62,7 @@ impl Sample {
         let records: Vec<_> = folders.into_iter().chain(entries).collect();
         let jobs = Some(b"{\"job\":1}\n".to_vec());
         let manifest = Manifest {
-            kind: Kind::Delta,
+            kind: BundleKind::Delta,
             number: 7,
             made: 1_700_000_000_000,
             sender: Sender {
@@ -201,7 +201,7 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
 
 /// Everything that is in the bundles of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(super) struct Parts {
     pub(super) manifests: Vec<Manifest>,
     pub(super) records: Vec<Record>,
     pub(super) jobs: Vec<u8>,
@@ -209,8 +209,8 @@ pub(super) struct Contents {
 }
 
 /// Reads a whole stream, checking everything.
-pub(super) fn read(bytes: &[u8]) -> Result<Contents, Error> {
-    let mut contents = Contents::default();
+pub(super) fn read(bytes: &[u8]) -> Result<Parts, Error> {
+    let mut contents = Parts::default();
     let mut stream = Stream::new(bytes);
     while let Some(reader) = stream.next_bundle()? {
         contents.manifests.push(reader.manifest().clone());

@@ -17,8 +17,8 @@ use crate::read::read_some;
 pub struct Options {
     /// zstd's compression level.
     pub level: i32,
-    /// The base-two logarithm of zstd's window, at most [`limits::WINDOW_LOG`]. `None` leaves it to the level, but at most
-    /// [`limits::DEFAULT_WINDOW_LOG`].
+    /// The base-two logarithm of zstd's window, at most [`limits::WINDOW_LOG`]. `None` leaves it to the level, but at
+    /// most [`limits::DEFAULT_WINDOW_LOG`].
     pub window_log: Option<u32>,
     /// How many threads compress. The bytes don't depend on it.
     pub workers: NonZeroU32,
@@ -58,7 +58,7 @@ impl Options {
 
 /// Writes one bundle: its head when started, then messages, then its end.
 ///
-/// After an error, and when dropped without [`Writer::finish`], what was written is no bundle; whoever reads it finds it
+/// After an error, or if it is dropped without [`Writer::finish`], the written bytes are no bundle. A reader finds them
 /// cut off.
 pub struct Writer<W: Write> {
     out: zstd::Encoder<'static, W>,
@@ -71,8 +71,8 @@ impl<W: Write> Writer<W> {
     /// Writes manifest, signature, records and jobs.
     ///
     /// # Errors
-    /// If the manifest doesn't describe the records and jobs, or names another sender than the key's; if something is above
-    /// a limit; or if `out` fails.
+    /// If the manifest doesn't describe the records and jobs, or names another sender than the key's; if something is
+    /// above a limit; or if `out` fails.
     pub fn start(
         out: W,
         options: &Options,
@@ -168,7 +168,7 @@ impl<W: Write> Writer<W> {
         self.pad(contents.len() as u64)
     }
 
-    /// Ends the bundle and gives the place back that it was written to, not flushed.
+    /// Ends the bundle and gives `out` back, not flushed.
     ///
     /// # Errors
     /// If there are fewer messages or bytes than the manifest promises, or if `out` fails.
@@ -312,7 +312,7 @@ mod tests {
             |m| m.counts.jobs += 1,
             |m| m.entries.bytes += 1,
             |m| m.jobs = None,
-            |m| m.kind = super::super::Kind::Full,
+            |m| m.kind = super::super::BundleKind::Full,
             |m| m.sender.id = PrivateKey::generate("").unwrap().public_key().id(),
         ];
         for (i, lie) in lies.into_iter().enumerate() {

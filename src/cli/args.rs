@@ -48,13 +48,13 @@ pub enum Command {
     Peer(Peer),
     /// Find out what changed in the mail root
     Scan(Scan),
-    /// Write a bundle with what a peer has not shown to have
+    /// Write a bundle that holds everything a peer has not shown to have
     Export(Export),
     /// Apply bundles
     Import(Import),
-    /// Exchange bundles with peers, by the commands that the configuration names
+    /// Exchange bundles with peers, through the commands that the configuration names
     Update(Update),
-    /// Ask a peer to run a command, with what is on standard input; its rules say what it runs
+    /// Ask a peer to run a command, with standard input as its input; the peer's rules decide what it runs
     Uux(Uux),
     /// Show, run, repeat or cancel what peers were asked to run
     Jobs(Jobs),
@@ -64,13 +64,14 @@ pub enum Command {
     Status,
     /// Show what was done
     Log(Log),
-    /// Show what a bundle says of itself
+    /// Show what a bundle says about itself
     Inspect(Bundle),
     /// Check a bundle from end to end, and whether it can be applied here
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
-    /// Check the state, or mend it: after a peer has gone bad, a clock was wrong, or the state was put back to an earlier one in place
+    /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back to
+    /// an earlier one in place
     Doctor(Doctor),
 }
 
@@ -96,7 +97,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// What it means.
+    /// The layout that it stands for.
     pub fn kind(self) -> LayoutKind {
         match self {
             Self::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
@@ -107,7 +108,7 @@ impl Layout {
 
 #[derive(Debug, clap::Args)]
 pub struct Invite {
-    /// What the new machine is to be called here
+    /// The new machine's name here
     pub name: String,
     /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
     #[arg(long)]
@@ -142,15 +143,15 @@ pub struct Join {
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
-    /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked, and the clocks
-    /// are right
+    /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked,
+    /// and the clocks are right
     #[arg(long)]
     pub accept_clock: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Update {
-    /// The peers, one after the other; all that the configuration tells how to reach if none is given
+    /// The peers, one after the other; without any, all peers that the configuration tells how to reach
     #[arg(value_name = "PEER")]
     pub peers: Vec<String>,
 }
@@ -167,16 +168,16 @@ pub enum PeerCommand {
     List,
     /// Make a peer known
     Add {
-        /// What to call it here
+        /// The peer's name here
         name: String,
         /// Its public key, as `mailsync init` printed it there, or a file that holds it
         #[arg(long)]
         key: String,
-        /// It is not next to this machine: only jobs come from it or go to it, by way of others
+        /// No bundles are exchanged with it: only jobs come from it or go to it, by way of others
         #[arg(long)]
         distant: bool,
     },
-    /// Call a peer otherwise
+    /// Give a peer another name
     Rename {
         /// Its name until now
         old: String,
@@ -230,8 +231,8 @@ pub struct Export {
     pub no_scan: bool,
 }
 
-/// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what FAT32
-/// holds.
+/// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what
+/// FAT32 holds.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
@@ -263,14 +264,15 @@ pub struct Import {
     /// Only tell what would change
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove bundle files that are for this replica alone once they are imported, and in a DIR those of this replica's own
+    /// Remove bundle files for this replica alone once they are imported, and in a DIR bundle files from this replica
     /// that nobody needs any more
     #[arg(long)]
     pub consume: bool,
     /// Believe that more than half of a large folder was removed
     #[arg(long)]
     pub allow_mass_delete: bool,
-    /// Take bundles with changes that were made more than a day ahead of this machine's clock: you have looked, and the clocks are right
+    /// Take bundles with changes that were made more than a day ahead of this machine's clock: you have looked, and the
+    /// clocks are right
     #[arg(long)]
     pub accept_clock: bool,
     /// Don't run what peers ask for; `mailsync jobs run` does it later
@@ -297,28 +299,34 @@ pub struct Jobs {
 pub enum JobsCommand {
     /// List the jobs that are known here, and how they stand
     List,
-    /// Show all that is known of a job, and what its program has written
+    /// Show all that is known about a job, and the output of its program
     Show {
         /// Its id, or how it begins
         id: String,
     },
     /// Run the jobs for this replica that are queued
     Run,
-    /// Try a job again that failed, was rejected or was interrupted
+    /// Try again a job that failed, was rejected or was interrupted
     Retry {
         /// Its id, or how it begins
         id: String,
     },
-    /// Take a job back that was not started
+    /// Cancel a job that has not been started
     Cancel {
         /// Its id, or how it begins
         id: String,
+    },
+    /// Forget jobs before `mailsync purge` does: none comes back or is run again
+    Forget {
+        /// Their ids, or how they begin
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
     },
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Log {
-    /// Show at most so many of the last things that were done
+    /// Show at most this many of the last things that were done
     #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER")]
     pub limit: u64,
 }
@@ -367,7 +375,7 @@ pub enum TrashCommand {
     },
 }
 
-/// What `--dry-run` means.
+/// The library's value for `--dry-run`.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
 }
@@ -377,7 +385,7 @@ pub fn clock_ahead(accepted: bool) -> ClockAhead {
     if accepted { ClockAhead::Accept } else { ClockAhead::Refuse }
 }
 
-/// What `--allow-mass-delete` means.
+/// The library's value for `--allow-mass-delete`.
 pub fn mass_delete(allowed: bool) -> MassDelete {
     if allowed { MassDelete::Allow } else { MassDelete::Refuse }
 }

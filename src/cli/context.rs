@@ -1,5 +1,6 @@
-//! What every command is given.
+//! The context that every command is given.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use mailsync::error::{Error, Result};
@@ -8,11 +9,13 @@ use mailsync::replica::{Access, Home, Replica, World};
 use super::meter;
 use super::output::Output;
 
-/// What every command is given.
+/// The surroundings of a command.
 pub struct Context {
     pub home: Option<std::path::PathBuf>,
     pub lock_timeout: Duration,
     pub out: Output,
+    /// What the disk has kept a command from doing, as of the last time that it was tried.
+    pub hindrance: RefCell<Option<Error>>,
 }
 
 impl Context {
@@ -45,9 +48,10 @@ impl Context {
         Ok(replica)
     }
 
-    /// Tells what a command found worth knowing.
+    /// Tells what a command found worth knowing, and keeps what is to be told at its end.
     pub fn say_notes(&self, replica: &Replica) {
-        for note in replica.take_notes() {
+        self.hindrance.replace(replica.hindrance());
+        for note in replica.drain_notes() {
             self.out.say(format_args!("note: {note}"));
         }
     }

@@ -1,25 +1,18 @@
 //! `mailsync doctor`
 
-use mailsync::error::Error;
 use mailsync::replica::{Mending, RepairOptions, Replica};
 use mailsync::text::plural;
 use serde_json::{Value, json};
 
 use super::args::{Doctor, dry_run, mass_delete};
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::Output;
 use super::view::complain_of;
 
-pub fn run(context: &Context, args: &Doctor) -> Outcome {
+pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let replica = if args.repair { context.repair()? } else { context.write()? };
-    let wrong = replica.state().integrity()?;
-    if let Some(first) = wrong.first() {
-        let what = format!("checking {}: {first}", replica.state().path().display());
-        return Err(Error::failed(what)
-            .advise("put the state directory back from a backup; your mail itself was not touched")
-            .into());
-    }
+    replica.check_state()?;
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;
@@ -32,7 +25,7 @@ pub fn run(context: &Context, args: &Doctor) -> Outcome {
     if args.repair { repair(context, &replica, args) } else { Ok(()) }
 }
 
-fn repair(context: &Context, replica: &Replica, args: &Doctor) -> Outcome {
+fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
     let options = RepairOptions { dry_run: dry_run(args.dry_run), mass_delete: mass_delete(args.allow_mass_delete) };
     let mut items: Vec<Value> = Vec::new();
     let mut tell = |mending: &Mending| {

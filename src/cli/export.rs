@@ -4,11 +4,11 @@ use mailsync::replica::{ExportOptions, Fullness, ScanOptions, ScanReport, To};
 
 use super::args::Export;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::target;
 use super::view::complain_of;
 
-pub fn run(context: &Context, args: Export) -> Outcome {
+pub fn run(context: &Context, args: Export) -> CommandResult {
     let output = target::target(args.output)?;
     let options = ExportOptions {
         to: args.to.map_or(To::Whoever, To::Peer),

@@ -18,4 +18,4 @@ impl From<Error> for Failure {
     }
 }
 
-pub type Outcome = std::result::Result<(), Failure>;
+pub type CommandResult = std::result::Result<(), Failure>;

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::args::{Init, Layout};
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::Output;
 use super::view::{complain_of, layout_word, replica_json};
 
-pub fn run(context: &Context, args: Init) -> Outcome {
+pub fn run(context: &Context, args: Init) -> CommandResult {
     let options = InitOptions {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
@@ -28,7 +28,7 @@ pub fn run(context: &Context, args: Init) -> Outcome {
         plural(report.folders_made, "folder"),
         layout_word(replica.config()),
     ));
-    context.out.say("its public key is what follows; on the other machine, run");
+    context.out.say("its public key follows; on the other machine, run");
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     if context.out.json() {
@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: Init) -> Outcome {
     complain_of(&report)
 }
 
-/// A replica's name made of a host's.
+/// Makes a replica's name from a host's.
 fn valid_name(host: &str) -> String {
     let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let name: String = host.chars().filter(fits).take(64).collect();

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use mailsync::bundle::{self, Kind, Manifest, Stream};
+use mailsync::bundle::{self, BundleKind, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
 use mailsync::text::{plural, printable};
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::{Output, bytes, time};
 use super::source;
 
-/// Shows what a bundle says of itself. Needs no replica.
-pub fn inspect(context: &Context, args: &Bundle) -> Outcome {
+/// Shows what a bundle says about itself. It needs no replica.
+pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.home()?.exists().then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
@@ -37,7 +37,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> Outcome {
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
-pub fn verify(context: &Context, args: &Bundle) -> Outcome {
+pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.read()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
@@ -60,7 +60,7 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        lines.push(format!("bundle {} of {from} is whole and {word}", manifest.number));
+        lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
         documents.push(json!({
             "number": manifest.number,
@@ -85,7 +85,7 @@ pub fn verify(context: &Context, args: &Bundle) -> Outcome {
 
 type Source = Box<dyn BufRead>;
 
-fn each_bundle(path: &Path, mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>) -> Outcome {
+fn each_bundle(path: &Path, mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>) -> CommandResult {
     let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
     let mut stream = Stream::new(source::open(path)?);
     loop {
@@ -103,8 +103,8 @@ fn rejected(error: &bundle::Error, source: &str) -> Error {
 
 fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
     let kind = match manifest.kind {
-        Kind::Full => "full",
-        Kind::Delta => "delta",
+        BundleKind::Full => "full",
+        BundleKind::Delta => "delta",
     };
     let known = known.map_or_else(|| String::from("unknown here"), |name| format!("known here as {}", printable(name)));
     let counts = manifest.counts;
@@ -127,7 +127,7 @@ fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
 
 fn manifest_json(manifest: &Manifest, known: Option<&str>) -> Value {
     let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
-    // Who sees the output need not be who may join.
+    // The person who sees the output may be another than the one who may join.
     if let Some(token) = document.pointer_mut("/invitation/token") {
         *token = Value::from("secret");
     }

@@ -1,21 +1,21 @@
 //! `mailsync invite`
 
-use mailsync::replica::{Contents, ExportOptions, InviteOptions, Replica, ScanOptions};
+use mailsync::replica::{ExportOptions, InviteOptions, MessageContents, Replica, ScanOptions};
 
 use super::args::Invite;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::source::read_key;
 use super::target;
 use super::view::complain_of;
 
-pub fn run(context: &Context, args: Invite) -> Outcome {
+pub fn run(context: &Context, args: Invite) -> CommandResult {
     let output = target::target(args.output)?;
     target::check_split(args.split, output.as_deref())?;
     let options = InviteOptions {
         key: args.key.as_deref().map(read_key).transpose()?,
         name: args.name,
-        contents: if args.no_contents { Contents::LeftOut } else { Contents::Included },
+        contents: if args.no_contents { MessageContents::LeftOut } else { MessageContents::Included },
         level: args.level.unwrap_or(ExportOptions::LEVEL),
         split: args.split,
     };

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::args::{Jobs, JobsCommand};
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
+use super::job_runs::{JobRuns, SHOWN, run_jobs};
 use super::output::{Output, json_time, table, time};
-use super::runs::{Runs, SHOWN, run_jobs};
 
-pub fn run(context: &Context, args: &Jobs) -> Outcome {
+pub fn run(context: &Context, args: &Jobs) -> CommandResult {
     match &args.command {
         JobsCommand::List => list(context),
         JobsCommand::Show { id } => show(context, id),
@@ -35,10 +35,25 @@ pub fn run(context: &Context, args: &Jobs) -> Outcome {
             context.out.say(format_args!("job {} {}", standing.id.short(), standing.words()));
             if context.out.json() { Output::print_json(&standing_json(&standing)) } else { Ok(()) }
         }
+        JobsCommand::Forget { ids } => forget(context, ids),
     }
 }
 
-fn finish(context: &Context, runs: Runs) -> Outcome {
+fn forget(context: &Context, ids: &[String]) -> CommandResult {
+    let replica = context.write()?;
+    let forgotten = replica.forget_jobs(ids)?;
+    context.say_notes(&replica);
+    for id in &forgotten {
+        context.out.say(format_args!("job {} is forgotten", id.short()));
+    }
+    if context.out.json() {
+        let ids: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
+        return Output::print_json(&json!({ "forgotten": ids }));
+    }
+    Ok(())
+}
+
+fn finish(context: &Context, runs: JobRuns) -> CommandResult {
     if context.out.json() {
         Output::print_json(&json!({ "jobs": runs.json(), "error": runs.error }))?;
     }
@@ -46,7 +61,7 @@ fn finish(context: &Context, runs: Runs) -> Outcome {
     if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(()) }
 }
 
-fn list(context: &Context) -> Outcome {
+fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
     if context.out.json() {
         let mut jobs = Vec::new();
@@ -83,14 +98,14 @@ fn row(standing: &JobStanding) -> Vec<String> {
 
 fn state_words(standing: &JobStanding) -> String {
     match (standing.state, standing.status) {
-        (JobState::Queued, _) if standing.withdrawn => String::from("cancelled, not confirmed yet"),
+        (JobState::Queued, _) if standing.cancel_waits => String::from("cancelled, not confirmed yet"),
         (JobState::Queued, _) if !standing.sent_to.is_empty() => format!("sent to {}", standing.sent_to.join(", ")),
         (JobState::Done | JobState::Failed, Some(status)) => format!("{} ({status})", standing.state),
         _ => standing.state.to_string(),
     }
 }
 
-fn show(context: &Context, id: &str) -> Outcome {
+fn show(context: &Context, id: &str) -> CommandResult {
     let (standing, result) = context.read()?.show_job(id)?;
     if context.out.json() {
         let mut document = standing_json(&standing);
@@ -126,7 +141,7 @@ fn show(context: &Context, id: &str) -> Outcome {
     Output::print(lines)
 }
 
-/// A word as a shell would have to be given it, for people.
+/// A word, quoted for a shell, for people to read.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:=+,%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -143,7 +158,7 @@ fn standing_json(standing: &JobStanding) -> Value {
         "made": json_time(Some(standing.made)),
         "command": standing.command,
         "state": standing.state.word(),
-        "cancelled": standing.withdrawn,
+        "cancelled": standing.cancel_waits,
         "sent_to": standing.sent_to,
         "status": standing.status,
         "attempt": standing.attempt,

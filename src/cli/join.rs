@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::args::{Join, Layout, clock_ahead};
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::Output;
 use super::source;
 use super::view::{complain_of, imported_json, replica_json, tell, worst};
 
-pub fn run(context: &Context, args: Join) -> Outcome {
+pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
     let options = JoinOptions {
         mail_root: args.mail_root,
@@ -33,14 +33,14 @@ pub fn run(context: &Context, args: Join) -> Outcome {
     let (replica, inviter) = (&joined.replica, &joined.inviter);
     let made = if joined.before { "there is already" } else { "made" };
     context.out.say(format_args!(
-        "{made} the replica {} of {}; {} has invited it, whose id is {}",
+        "{made} the replica {} of {}; it was invited by {}, whose id is {}",
         replica.config().name,
         replica.config().mail_root.display(),
         inviter.name,
         inviter.id,
     ));
     if expect.is_none() {
-        context.out.say("compare that id with what `mailsync status` shows there");
+        context.out.say("compare that id with the one that `mailsync status` shows there");
     }
     if joined.found.new + joined.found.adopted > 0 {
         context.out.say(format_args!(

@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 
 use super::args::Log;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, json_time, table, time};
 
-pub fn run(context: &Context, args: &Log) -> Outcome {
-    let events = context.read()?.state().history(args.limit)?;
+pub fn run(context: &Context, args: &Log) -> CommandResult {
+    let events = context.read()?.history(args.limit)?;
     if context.out.json() {
         let events = events.iter().map(|event| {
-            json!({ "at": json_time(Some(event.at)), "command": event.command, "peer": event.peer, "text": event.text })
+            json!({ "at": json_time(Some(event.at)), "command": event.action.word(), "peer": event.peer, "text": event.text })
         });
         return Output::print_json(&json!({ "events": events.collect::<Vec<Value>>() }));
     }
     let rows = events.iter().map(|event| {
         let peer = event.peer.as_deref().unwrap_or("-").to_owned();
-        vec![time(event.at), event.command.clone(), peer, printable(&event.text)]
+        vec![time(event.at), event.action.word().to_owned(), peer, printable(&event.text)]
     });
     Output::print(table(&rows.collect::<Vec<_>>()))
 }

@@ -10,7 +10,7 @@ use mailsync::meter::{Gauge, Meter, Silent};
 /// How long work may take before a bar appears.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What shows a command's progress: bars where somebody sees them, unless nothing is to be said.
+/// The meter for a command: bars if somebody sees them, unless `--quiet` asks for silence.
 pub fn of(quiet: bool) -> Box<dyn Meter> {
     if quiet || !std::io::stderr().is_terminal() { Box::new(Silent) } else { Box::new(Bars) }
 }

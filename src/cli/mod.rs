@@ -1,5 +1,5 @@
-//! The command line: what each command's words mean, one call into the library for each, and its result as text or JSON.
-//! Data goes to standard output, everything that is said to people to standard error.
+//! The command line: it gives each command's arguments their meaning, calls into the library once, and shows the result
+//! as text or JSON. Data goes to standard output, words for people go to standard error.
 
 mod args;
 mod context;
@@ -10,6 +10,7 @@ mod import;
 mod init;
 mod inspect;
 mod invite;
+mod job_runs;
 mod jobs;
 mod join;
 mod log;
@@ -17,7 +18,6 @@ mod meter;
 mod output;
 mod peer;
 mod purge;
-mod runs;
 mod scan;
 mod source;
 mod status;
@@ -27,6 +27,7 @@ mod update;
 mod uux;
 mod view;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
-            // Nobody is left to be told if this fails.
+            // If this fails, there is nobody left to tell.
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(args.global.json, args.global.quiet),
+        hindrance: RefCell::default(),
     };
     // A bundle on standard output is no JSON, whole or not.
     let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
@@ -75,8 +77,16 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };
+    // All else was done: what a folder kept from being done is told last, and decides only if nothing else went wrong.
+    let result = match context.hindrance.take() {
+        None => result,
+        Some(error) => {
+            Output::complain(&error);
+            result.and(Err(Failure::Said(error.kind())))
+        }
+    };
     match result {
-        // Whoever closed the output has seen enough.
+        // A reader who closed the output has seen enough.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(Failure::Said(kind)) => ExitCode::from(kind.exit_code()),
         Err(Failure::Error(error)) => {

@@ -8,12 +8,12 @@ use mailsync::error::Error;
 use mailsync::text::printable;
 use serde_json::Value;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 
-/// Whether the JSON document was printed: there is one.
+/// Whether the JSON document was printed. There is only one.
 static PRINTED: AtomicBool = AtomicBool::new(false);
 
-/// How a command speaks.
+/// A command's way to speak.
 #[derive(Debug)]
 pub struct Output {
     json: bool,
@@ -38,7 +38,7 @@ impl Output {
     /// Says something to the person.
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
-            // A person who has closed standard error doesn't listen.
+            // If standard error is closed, nobody listens.
             let _ = writeln!(io::stderr(), "mailsync: {}", printable(&what.to_string()));
         }
     }
@@ -49,23 +49,23 @@ impl Output {
     }
 
     /// Prints the JSON document.
-    pub fn print_json(document: &Value) -> Outcome {
+    pub fn print_json(document: &Value) -> CommandResult {
         PRINTED.store(true, Ordering::Relaxed);
         let mut out = io::stdout().lock();
         let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
         written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(|error| closed(&error))
     }
 
-    /// Who asked for a JSON document gets one, if only to read why there is no other.
+    /// A caller that asked for JSON gets a document, even if that only says what failed.
     pub fn print_error_in_json(error: &Error) {
         if !PRINTED.load(Ordering::Relaxed) {
-            // It was said in words already.
+            // The words were said already.
             let _ = Self::print_json(&serde_json::json!({ "error": error.to_string() }));
         }
     }
 
     /// Prints lines of data.
-    pub fn print(lines: impl IntoIterator<Item = String>) -> Outcome {
+    pub fn print(lines: impl IntoIterator<Item = String>) -> CommandResult {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for line in lines {
             writeln!(out, "{line}").map_err(|error| closed(&error))?;
@@ -74,7 +74,7 @@ impl Output {
     }
 }
 
-/// What a failure to write to standard output means.
+/// The failure for an error in writing to standard output.
 pub fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::BrokenPipe

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::args::PeerCommand;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, table, time};
 use super::source::read_key;
 use super::view::{invited_json, peer_json};
 
-pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
+pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
         PeerCommand::List => list(context),
         PeerCommand::Add { name, key, distant } => {
@@ -40,7 +40,7 @@ pub fn run(context: &Context, args: super::args::Peer) -> Outcome {
     }
 }
 
-fn list(context: &Context) -> Outcome {
+fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited) = (replica.peers()?, replica.invitations()?);
     if context.out.json() {

@@ -4,10 +4,10 @@ use mailsync::text::plural;
 use serde_json::json;
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, bytes};
 
-pub fn run(context: &Context) -> Outcome {
+pub fn run(context: &Context) -> CommandResult {
     let replica = context.write()?;
     let purged = replica.purge()?;
     context.say_notes(&replica);

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::Output;
 use super::view::complain_of;
 
-pub fn run(context: &Context, args: &Scan) -> Outcome {
+pub fn run(context: &Context, args: &Scan) -> CommandResult {
     let folders = args.folders.iter().map(|name| {
         name.parse::<FolderName>().map_err(|error| {
             Error::usage(format!("scanning {name}: {error}")).advise("name folders as `mailsync status` lists them")

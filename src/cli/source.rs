@@ -1,4 +1,4 @@
-//! What commands read: a bundle from a path or, by the name `-`, from standard input; a public key.
+//! The inputs of commands: a bundle from a path or, with the name `-`, from standard input; a public key.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, StdinLock};
@@ -7,7 +7,7 @@ use std::path::Path;
 use mailsync::bundle::PublicKey;
 use mailsync::error::{Error, Result};
 
-/// What is read in one go, in bytes.
+/// The size of one read, in bytes.
 const BUFFER: usize = 256 << 10;
 
 /// Whether a path stands for standard input, or for standard output.
@@ -15,7 +15,7 @@ pub fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Standard input, where a bundle comes from.
+/// Standard input, to read bundles from.
 pub fn stdin() -> BufReader<StdinLock<'static>> {
     BufReader::with_capacity(BUFFER, io::stdin().lock())
 }

@@ -1,15 +1,16 @@
 //! `mailsync status`
 
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Unseen};
+use mailsync::state::Waiting;
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, bytes, table, time};
 use super::view::{invited_json, layout_word, peer_json, replica_json};
 
-pub fn run(context: &Context) -> Outcome {
+pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
     if context.out.json() {
@@ -30,6 +31,7 @@ pub fn run(context: &Context) -> Outcome {
             "bytes": status.totals.bytes,
             "folders": folders,
             "pending": status.pending,
+            "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
@@ -49,7 +51,10 @@ pub fn run(context: &Context) -> Outcome {
     ];
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
-        lines.push(format!("pending    {changes} of others, not on disk yet or waiting for contents"));
+        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
+    }
+    for waiting in &status.waiting {
+        lines.push(waiting_line(waiting));
     }
     lines.extend(jobs_line(&status.jobs));
     let rows = status
@@ -71,6 +76,19 @@ pub fn run(context: &Context) -> Outcome {
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
     Output::print(lines)
+}
+
+fn waiting_json(waiting: &Waiting) -> Value {
+    json!({ "folder": waiting.folder, "changes": waiting.changes, "why": waiting.why })
+}
+
+fn waiting_line(waiting: &Waiting) -> String {
+    let folder = printable(waiting.folder.as_str());
+    let what = match waiting.changes {
+        0 => format!("the folder {folder}"),
+        changes => format!("{} in {folder}", plural(changes, "change")),
+    };
+    format!("waiting    {what}: {}", waiting.why)
 }
 
 fn jobs_line(jobs: &JobCounts) -> Option<String> {

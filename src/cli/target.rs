@@ -1,4 +1,4 @@
-//! Where commands write a bundle: a file or a directory, or standard output unless that is a terminal.
+//! The targets to which commands write a bundle: a file or a directory, or standard output unless that is a terminal.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub fn target(output: Option<PathBuf>) -> Result<Option<PathBuf>> {
     Ok(output)
 }
 
-/// A bundle is never written to a terminal.
+/// Refuses to write a bundle to a terminal.
 pub fn refuse_terminal() -> Result<()> {
     if io::stdout().is_terminal() {
         let error = Error::usage("writing the bundle: standard output is a terminal")
@@ -31,7 +31,7 @@ pub fn refuse_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Several bundles need a directory.
+/// Checks that there is a directory to write several bundles to.
 pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
     if split.is_some() && !output.is_some_and(Path::is_dir) {
         let error = Error::usage("writing bundles with --split: there may be several of them")
@@ -41,7 +41,7 @@ pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Standard output, where a bundle goes.
+/// Standard output, to write bundles to.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(256 << 10, io::stdout().lock())
 }

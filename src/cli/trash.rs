@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::args::TrashCommand;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::{Output, bytes, json_time, time};
 
-pub fn run(context: &Context, args: super::args::Trash) -> Outcome {
+pub fn run(context: &Context, args: super::args::Trash) -> CommandResult {
     match args.command {
         TrashCommand::List => list(context),
         TrashCommand::Restore { ids } => {
@@ -23,7 +23,7 @@ pub fn run(context: &Context, args: super::args::Trash) -> Outcome {
     }
 }
 
-fn list(context: &Context) -> Outcome {
+fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let mut rows: Vec<Value> = Vec::new();
     let mut lines = Vec::new();

@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use super::args::Update;
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
+use super::job_runs::run_jobs;
 use super::output::Output;
-use super::runs::run_jobs;
 use super::view::{complain_of, imported_json};
 
-/// What came of one peer.
+/// The result for one peer.
 struct Updated {
     peer: String,
     imported: Vec<Imported>,
     error: Option<Error>,
 }
 
-pub fn run(context: &Context, args: &Update) -> Outcome {
+pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
     let peers =
         if args.peers.is_empty() { replica.config().peer.keys().cloned().collect() } else { args.peers.clone() };
@@ -43,7 +43,8 @@ pub fn run(context: &Context, args: &Update) -> Outcome {
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
     let kinds = updated.iter().filter_map(|one| one.error.as_ref()).chain(bundles).map(Error::kind);
-    // Whatever kept one peer from being updated, the others were: that is one failure, unless all agree on another kind.
+    // The peers that failed don't keep the others from being updated. Together they are a plain failure, unless all
+    // failed in the same other kind.
     let mut kinds: Vec<ErrorKind> = kinds.collect();
     kinds.dedup();
     match kinds[..] {

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::args::Uux;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::CommandResult;
 use super::output::Output;
 
-pub fn run(context: &Context, args: Uux) -> Outcome {
+pub fn run(context: &Context, args: Uux) -> CommandResult {
     let command = args.command.into_iter().map(text).collect::<Result<Vec<String>>>()?;
     if command[0].is_empty() {
         return Err(Error::usage("asking for a command: its name is empty")
@@ -28,6 +28,6 @@ pub fn run(context: &Context, args: Uux) -> Outcome {
 fn text(arg: OsString) -> Result<String> {
     arg.into_string().map_err(|arg| {
         Error::usage(format!("asking for a command: the argument {} is not UTF-8", arg.display()))
-            .advise("put what is not text on standard input")
+            .advise("put data that is not text on standard input")
     })
 }

@@ -1,21 +1,20 @@
-//! What several commands show in the same way, as text or as JSON.
+//! Views that several commands show in the same way, as text or as JSON.
 
 use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{ImportOutcome, Imported, Replica, ScanReport};
-use mailsync::state::{Invited, Peer};
+use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::{Output, json_time};
 
-/// So many problems are told one by one.
+/// At most so many problems are told one by one.
 const TOLD: usize = 20;
 
-/// What a replica is.
+/// A replica, as JSON.
 pub fn replica_json(replica: &Replica) -> Value {
     let config = replica.config();
     json!({
@@ -35,12 +34,12 @@ pub fn layout_word(config: &Config) -> &'static str {
     }
 }
 
-/// A replica that was invited and has not answered.
+/// A replica that was invited and has not answered, as JSON.
 pub fn invited_json(invited: &Invited) -> Value {
     json!({ "name": invited.name, "invited": json_time(Some(invited.made)) })
 }
 
-/// A peer.
+/// A peer, as JSON.
 pub fn peer_json(peer: &Peer) -> Value {
     json!({
         "name": peer.name,
@@ -53,8 +52,8 @@ pub fn peer_json(peer: &Peer) -> Value {
     })
 }
 
-/// Tells what a scan could not look at. That is a failure, although everything else was done.
-pub fn complain_of(report: &ScanReport) -> Outcome {
+/// Tells which files a scan could not look at. That is a failure, although everything else was done.
+pub fn complain_of(report: &ScanReport) -> CommandResult {
     if report.problems.is_empty() {
         return Ok(());
     }
@@ -67,16 +66,16 @@ pub fn complain_of(report: &ScanReport) -> Outcome {
     Err(Failure::Said(ErrorKind::Failed))
 }
 
-/// Tells what became of a bundle.
+/// Tells the outcome of a bundle's import.
 pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
     let number = imported.number.unwrap_or(0);
     match &imported.outcome {
         ImportOutcome::Applied if dry => {
-            context.out.say(format_args!("bundle {number} of {from} would bring: {}", imported.changes));
+            context.out.say(format_args!("bundle {number} from {from} would bring: {}", imported.changes));
         }
-        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} of {from}: {}", imported.changes)),
-        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} of {from}: nothing new")),
+        ImportOutcome::Applied => context.out.say(format_args!("bundle {number} from {from}: {}", imported.changes)),
+        ImportOutcome::NothingNew => context.out.say(format_args!("bundle {number} from {from}: nothing new")),
         ImportOutcome::NotYet(error)
         | ImportOutcome::Rejected(error)
         | ImportOutcome::ForSomeoneElse(error)
@@ -86,12 +85,12 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     }
 }
 
-/// Of several bundles the worst outcome decides.
+/// The worst outcome among several bundles decides the exit code.
 pub fn worst(all: &[Imported]) -> Option<ErrorKind> {
     all.iter().filter_map(|imported| imported.outcome.error()).map(Error::kind).max()
 }
 
-/// What became of a bundle.
+/// The outcome of a bundle's import, as JSON.
 pub fn imported_json(imported: &Imported) -> Value {
     let mut document = json!({
         "file": imported.file.as_ref().map(|file| file.to_string_lossy()),

@@ -1,4 +1,4 @@
-//! Finding out a mail root's layout.
+//! Detection: which layout a mail root has.
 
 use crate::text::plural;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::{Layout, LayoutKind, NameEncoding, utf7};
 
-/// What a mail root looks like.
+/// The findings about a mail root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
     /// The layout, as far as it can be told.
@@ -18,12 +18,12 @@ pub struct Detected {
     pub folders: usize,
     /// Whether the mail root holds nothing at all.
     pub empty: bool,
-    /// What the user should know of.
+    /// Remarks that the user should read.
     pub notes: Vec<String>,
 }
 
-/// Looks at the directories below a mail root, without reading a folder's files. What can't be read is left out: the scan
-/// that follows tells of it. With `wanted` the kind of layout is not guessed.
+/// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that can't
+/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
 pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     let at_root = is_maildir(root);
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
@@ -69,8 +69,8 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     }
 }
 
-/// How the names are written: as most of those that tell are. Where none does, it is as Dovecot and Courier write them by
-/// default (modified UTF-7), or, where neither is at work, as mail readers do (UTF-8).
+/// How directory names are written: the way most of the telling names are. If no name tells, modified UTF-7 is assumed
+/// where Dovecot or Courier is at work, since that is their default, and UTF-8 elsewhere, since mail readers write it.
 fn encoding(dirs: &[PathBuf]) -> Option<NameEncoding> {
     let shifted = dirs.iter().filter(|dir| dir.as_os_str().as_bytes().contains(&b'&') && is_utf7(dir)).count();
     let raw = dirs.iter().filter(|dir| !dir.as_os_str().as_bytes().is_ascii()).count();
@@ -107,7 +107,7 @@ fn is_sub(name: &OsStr) -> bool {
     name == "cur" || name == "new" || name == "tmp"
 }
 
-/// All directories below the mail root but those in which messages lie.
+/// All directories below the mail root except those in which messages lie.
 fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
     let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
     let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));

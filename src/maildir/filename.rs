@@ -1,9 +1,9 @@
 //! The names of message files.
 //!
 //! A name is a unique base, then, in `cur/`, the info: `:2,` and one letter for each flag, in ASCII order
-//! (<https://cr.yp.to/proto/maildir.html>). Practice goes further: programs add fields such as `,S=<size>`, `,W=<size>` and
-//! `,U=<uid>` to the base, Dovecot lets further fields follow the letters after a comma, and some put an info into `new/`.
-//! What isn't understood here is kept as it stands when a file gets other flags.
+//! (<https://cr.yp.to/proto/maildir.html>). Practice goes further: programs add fields such as `,S=<size>`, `,W=<size>`
+//! and `,U=<uid>` to the base, Dovecot lets further fields follow the letters after a comma, and some put an info into
+//! `new/`. When a file gets other flags, the parts of its name that mailsync doesn't understand are kept as they stand.
 
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Mtime};
 
@@ -11,9 +11,9 @@ use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Mtime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Sub {
-    /// Delivered, and not yet seen by a mail reader.
+    /// For messages that were delivered and that no mail reader has seen yet.
     New = 0,
-    /// Everything else.
+    /// For all other messages.
     Cur = 1,
 }
 
@@ -27,16 +27,16 @@ impl Sub {
     }
 }
 
-/// What begins the info.
+/// The beginning of the info.
 const INFO: &[u8] = b":2,";
 
 /// A message file's name, in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
     base: &'a [u8],
-    /// What stands between `:2,` and the next comma.
+    /// The letters between `:2,` and the next comma.
     letters: &'a [u8],
-    /// That comma and what follows.
+    /// That comma and everything after it.
     rest: &'a [u8],
 }
 
@@ -62,7 +62,7 @@ impl<'a> FileName<'a> {
         letters.chain((sub == Sub::New).then_some(Flag::Recent)).collect()
     }
 
-    /// The name that the file gets in `sub` with these flags; one without flags has an info only in `cur/`.
+    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info.
     pub fn with_flags(&self, sub: Sub, flags: &FlagSet) -> Vec<u8> {
         let letters = flags.iter().filter_map(|flag| if let Flag::Info(letter) = flag { Some(*letter) } else { None });
         let unknown = self.letters.iter().copied().filter(|&letter| Flag::info(letter).is_none());
@@ -78,7 +78,7 @@ impl<'a> FileName<'a> {
         name
     }
 
-    /// Whether a name is not one of a message: readers ignore what begins with a dot.
+    /// Whether a name is not that of a message. Mail readers ignore names that begin with a dot.
     pub fn ignored(name: &[u8]) -> bool {
         name.starts_with(b".")
     }
@@ -94,10 +94,10 @@ pub fn sub_of(flags: &FlagSet) -> Sub {
     if flags.contains(&Flag::Recent) { Sub::New } else { Sub::Cur }
 }
 
-/// How many hexadecimal digits of the hash of an entry's id a delivered name holds.
+/// A delivered name holds this many hexadecimal digits from the hash of the entry's id.
 const ID_DIGITS: usize = 24;
 
-/// The base under which a replica delivers an entry: it derives from the entry's id, so that a repeated delivery has the
+/// The base under which a replica delivers an entry. It derives from the entry's id, so a repeated delivery gets the
 /// same name. `size` is in bytes; the number in front is `mtime` in seconds since 1970 UTC.
 pub fn delivered_base(id: &EntryId, mtime: Mtime, size: u64, replica: &str) -> String {
     let hash = Digest::of(id.to_string().as_bytes()).to_string();

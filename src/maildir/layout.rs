@@ -1,20 +1,22 @@
 //! Layouts: how the canonical names of folders become directories, and back.
 //!
-//! For each layout the mapping is one to one, whatever the names: a directory that another program made gets a canonical
-//! name that leads back to it, and a canonical name that the layout can't hold as it stands gets a directory that leads back
-//! to it. So mail in a folder with an unusual name travels like any other, and two folders never share a directory.
+//! For each layout the mapping is one to one, whatever the names: a directory that another program made gets a
+//! canonical name that leads back to it, and a canonical name that the layout can't hold as it stands gets a directory
+//! that leads back to it. So mail in a folder with an unusual name travels like any other, and two folders never share
+//! a directory.
 //!
 //! A component of a canonical name becomes a component on disk in one of three ways:
 //!
-//! - as it stands, in the layout's encoding, if that reads back as the same: nearly always;
-//! - escaped, if it holds something that can't stand there (a `.` under `maildir++`): the bytes in question are written `\hh`,
-//!   with two lower-case hexadecimal digits, as Dovecot's `mailbox_list_storage_escape_char` has it;
-//! - as the name on disk that it stands for, if it is a marked one: a name on disk that is no name in the encoding (bytes
-//!   that are not UTF-8, or not modified UTF-7) is canonically its text behind the character U+F100, or, where it isn't UTF-8,
-//!   its bytes behind U+F101, those that are not ASCII letters or digits as characters from U+F000 on.
+//! - as it stands, in the layout's encoding, if that reads back as the same component. This is so for nearly all names;
+//! - escaped, if it holds bytes that can't stand there (a `.` under `maildir++`): these are written `\hh`, with two
+//!   lower-case hexadecimal digits, as Dovecot's `mailbox_list_storage_escape_char` has it;
+//! - as the name on disk that it stands for, if it is marked. A name on disk may be no name in the encoding: its bytes
+//!   are not UTF-8, or not modified UTF-7. Its canonical component is then marked: the character U+F100 and its text
+//!   or, if it isn't UTF-8, U+F101 and its bytes. A byte that is not an ASCII letter or digit becomes a character from
+//!   U+F000 on.
 //!
-//! A name on disk longer than file systems allow is cut, and ends in `\x` and a hash. It can't be read back: whoever knows the
-//! folder finds its directory nevertheless.
+//! A name on disk that would be longer than file systems allow is cut, and ends in `\x` and a hash. It can't be read
+//! back, but a replica that knows the folder finds its directory.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +39,7 @@ pub enum LayoutKind {
 }
 
 impl LayoutKind {
-    /// As in the configuration and on the command line.
+    /// The word for it in the configuration and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MaildirPlusPlus => "maildir++",
@@ -70,7 +72,7 @@ pub struct Layout {
 
 /// The longest name of a file on every common file system, in bytes.
 pub const NAME_MAX: usize = 255;
-/// How many hexadecimal digits stand for the rest of a name that was cut.
+/// This many hexadecimal digits replace the rest of a name that was cut.
 const CUT_DIGITS: usize = 32;
 const CUT: &str = "\\x";
 const MARK_TEXT: char = '\u{f100}';
@@ -99,8 +101,8 @@ impl Layout {
         }
     }
 
-    /// The folder whose directory this is, relative to the mail root. `None` if no folder can have it: a name that was cut,
-    /// or one with an empty component (`..a`, `.a.`) under `maildir++`.
+    /// The folder whose directory this is, relative to the mail root. `None` if no folder can have it: a name that was
+    /// cut, or one with an empty component (`..a`, `.a.`) under `maildir++`.
     pub fn folder_of(&self, dir: &Path) -> Option<FolderName> {
         let bytes = dir.as_os_str().as_bytes();
         if bytes.is_empty() {
@@ -115,7 +117,7 @@ impl Layout {
         components.join("/").parse().ok()
     }
 
-    /// Whether this directory's name was cut, so that only who knows the folder can tell which it is.
+    /// Whether this directory's name was cut. Only a replica that knows the folder can then tell which one it is.
     pub fn is_cut(&self, dir: &Path) -> bool {
         dir.iter().any(|part| is_cut(part.as_bytes()))
     }
@@ -137,7 +139,7 @@ impl Layout {
         self.write(&self.escape(component))
     }
 
-    /// The canonical component that stands behind a name on disk; undoes [`Layout::encode`], and is undone by it.
+    /// The canonical component for a name on disk: the inverse of [`Layout::encode`].
     fn decode(&self, part: &[u8], sole: bool) -> Option<String> {
         if !self.is_part(part) || is_cut(part) {
             return None;
@@ -169,7 +171,7 @@ impl Layout {
 
     fn stands_as_it_is(&self, component: &str, sole: bool) -> bool {
         is_component(component) && !self.is_reserved(component, sole) && !component.chars().any(|c| self.special(c))
-            // What would read as an escape, or as a name that was cut.
+            // The text must not read as an escape, or as a name that was cut.
             && unescape(component).is_none()
             && !is_cut(component.as_bytes())
     }
@@ -180,12 +182,12 @@ impl Layout {
         inbox || (self.kind == LayoutKind::Fs && matches!(component, "cur" | "new" | "tmp"))
     }
 
-    /// Whether a character can't stand in a name on disk, or marks what doesn't stand for itself.
+    /// Whether a character can't stand in a name on disk, or marks something that doesn't stand for itself.
     fn special(&self, character: char) -> bool {
         (character == '.' && self.kind == LayoutKind::MaildirPlusPlus) || matches!(character, '\u{f000}'..='\u{f1ff}')
     }
 
-    /// The component with `\hh` for what can't stand on disk: at least one character.
+    /// The component with `\hh` for each byte that can't stand on disk. At least one character is escaped.
     fn escape(&self, component: &str) -> String {
         let special = |c: char| self.special(c) || c == '\\';
         let first = !component.chars().any(special);
@@ -222,7 +224,7 @@ fn is_component(text: &str) -> bool {
     !matches!(text, "" | "." | "..") && !text.contains(['/', '\0'])
 }
 
-/// Text with its `\hh` replaced by the bytes they stand for; `None` if there are none, or if the result isn't UTF-8.
+/// The text with the bytes for which each `\hh` stands. `None` if the text has no `\hh`, or if the result isn't UTF-8.
 fn unescape(text: &str) -> Option<String> {
     let digit = |c: &u8| matches!(c, b'0'..=b'9' | b'a'..=b'f').then(|| char::from(*c).to_digit(16)).flatten();
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
@@ -243,7 +245,7 @@ fn hex_digit(value: u8) -> char {
     char::from_digit(value.into(), 16).expect("four bits")
 }
 
-/// A name on disk that is no name in the layout's encoding, as a canonical component.
+/// The canonical component for a name on disk that is no name in the layout's encoding.
 fn mark(part: &[u8]) -> String {
     match std::str::from_utf8(part) {
         Ok(text) => format!("{MARK_TEXT}{text}"),
@@ -268,7 +270,7 @@ fn unmark(component: &str) -> Option<Vec<u8>> {
     bytes.collect()
 }
 
-/// Cuts a name on disk that is longer than file systems allow; the hash of what it stands for keeps it apart from others.
+/// Cuts a name on disk that is longer than file systems allow. A hash of the whole text keeps it apart from others.
 fn cut(name: Vec<u8>, whole: &str, longest: usize) -> Vec<u8> {
     if name.len() <= longest {
         return name;

@@ -1,9 +1,10 @@
-//! Listing a folder, and what may be concluded from a listing.
+//! Listings of folders, and the conclusions that a listing allows.
 //!
 //! A directory's modification time tells whether a name in it has come, gone or changed, but only as finely as the file
-//! system's clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a
-//! time counts only if it lay before the listing by more than a tick. And on every common file system a name that is changed
-//! while the directory is read can be missed; so "vanished" is believed only of a listing that nothing can have disturbed.
+//! system's clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp.
+//! So a time counts only if it is older than the listing by more than a tick. And on every common file system a listing
+//! can miss a name that is changed while the directory is read. So only a listing that nothing can have disturbed may
+//! say that a file vanished.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,22 +16,22 @@ use super::{FileName, Sub};
 use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::model::Mtime;
 
-/// How far apart two changes must be for the file system to tell them apart, where it keeps nanoseconds: Linux takes the
+/// Two changes must be this far apart to get different times on a file system that keeps nanoseconds. Linux takes the
 /// time from a tick that comes every 1 to 10 ms.
 const FINE: Duration = Duration::from_millis(10);
-/// The same where it keeps whole seconds: FAT keeps every other second.
+/// The same for a file system that keeps whole seconds. FAT keeps only every other second.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The modification times of `new/` and `cur/` at a listing that nothing can have disturbed.
+/// The modification times of `new/` and `cur/` during a listing that nothing can have disturbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanListing {
-    /// Of `new/`; `None` if there was none.
+    /// The time of `new/`; `None` if there was no such directory.
     pub new: Option<Mtime>,
-    /// Of `cur/`; `None` if there was none.
+    /// The time of `cur/`; `None` if there was no such directory.
     pub cur: Option<Mtime>,
 }
 
-/// The modification times of `new/` and `cur/`; `None` for one that isn't there.
+/// The modification times of `new/` and `cur/`; `None` for a directory that isn't there.
 pub fn stat_folder(disk: &dyn Disk, dir: &Path) -> io::Result<CleanListing> {
     let mtime = |sub: Sub| match disk.metadata(&dir.join(sub.as_str())) {
         Ok(meta) if meta.is_dir => Ok(Some(meta.mtime)),
@@ -52,7 +53,7 @@ pub struct Listing {
     pub quiet: bool,
 }
 
-/// The modification times that were found, and when they were found to be so.
+/// The modification times that were found, and the moment at which they were found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CleanTimes {
     /// The times themselves.
@@ -62,14 +63,14 @@ pub struct CleanTimes {
 }
 
 impl Listing {
-    /// Reads the names of a folder. `earlier` are the times that an earlier listing found: where they lie in the future, so
-    /// that the wall clock can't be compared with them, they must have stayed the same for as long as the coarsest clock
-    /// ticks.
+    /// Reads the names of a folder. `earlier` are the times that an earlier listing found. If they lie in the future,
+    /// the wall clock can't be compared with them. Then they must have stayed the same for one tick of the coarsest
+    /// clock.
     pub fn read(disk: &dyn Disk, dir: &Path, earlier: Option<CleanTimes>) -> io::Result<Self> {
         let mut listing = Self::default();
         let before = stat_folder(disk, dir)?;
         let started = wall_clock();
-        // A mail reader moves files from `new` to `cur`: read in this order, none is missed on its way.
+        // A mail reader moves files from `new` to `cur`. Read in this order, no file is missed on its way.
         for (sub, present) in [(Sub::New, before.new.is_some()), (Sub::Cur, before.cur.is_some())] {
             if present {
                 listing.read_sub(disk, &dir.join(sub.as_str()), sub)?;
@@ -97,7 +98,7 @@ impl Listing {
             match is_file(disk, dir, name, kind) {
                 Ok(true) => {}
                 Ok(false) => return,
-                // What can't be looked at must not count as gone.
+                // A file that can't be looked at must not count as gone.
                 Err(error) => {
                     unclear = Err(error);
                     return;
@@ -142,7 +143,7 @@ pub fn unsettled_for(time: Mtime, now: Mtime) -> Option<Duration> {
     let age = now.0.saturating_sub(time.0);
     let granularity = granularity(time);
     let rest = nanoseconds(granularity).saturating_sub(age);
-    // A time in the future will not come soon; what is waited for then is that it stays as it is.
+    // A time in the future will not come soon. The wait then shows whether the time stays as it is.
     (rest >= 0).then(|| Duration::from_nanos(rest.min(nanoseconds(COARSE)).unsigned_abs()) + Duration::from_micros(100))
 }
 

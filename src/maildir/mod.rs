@@ -1,5 +1,5 @@
-//! Maildirs: the layouts of folders, the names of files, and what may be concluded from a listing. Nothing here knows what a
-//! replica remembers.
+//! Maildirs: the layouts of folders, the names of files, and the conclusions that a listing allows. Nothing here knows
+//! the replica's state.
 
 mod detect;
 mod filename;

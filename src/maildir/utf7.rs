@@ -1,11 +1,11 @@
 //! IMAP's modified UTF-7, in which Dovecot and Courier write the names of folders on disk (RFC 3501, section 5.1.3).
 //!
-//! Printable ASCII stands for itself, except `&`, which is `&-`; everything else is UTF-16, big-endian, in Base64 with `,`
-//! instead of `/` and without padding, between `&` and `-`.
+//! Printable ASCII stands for itself, except `&`, which is `&-`; everything else is UTF-16, big-endian, in Base64 with
+//! `,` instead of `/` and without padding, between `&` and `-`.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-/// Text as modified UTF-7.
+/// Writes text as modified UTF-7.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     let mut pending = Vec::new();
@@ -24,7 +24,7 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// Writes what is not printable ASCII.
+/// Writes the pending characters, which are not printable ASCII.
 fn shift(encoded: &mut String, pending: &mut Vec<u16>) {
     if pending.is_empty() {
         return;
@@ -41,7 +41,7 @@ fn shift(encoded: &mut String, pending: &mut Vec<u16>) {
     encoded.push('-');
 }
 
-/// Modified UTF-7 as text. `None` if these bytes are not what [`encode`] writes for any text: every text has one form.
+/// Reads modified UTF-7. `None` if [`encode`] writes these bytes for no text, since every text has one form only.
 pub fn decode(bytes: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;

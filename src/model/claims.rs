@@ -1,8 +1,8 @@
-//! What a bundle may say: the claims that can be true, whoever receives it. A reader refuses what breaks one of these rules, and a
-//! writer doesn't write it.
+//! What a bundle may say: the claims that can be true, whoever receives it. A reader refuses what breaks one of these
+//! rules, and a writer doesn't write it.
 //!
-//! Nothing here needs to know the receiving replica. What only that one can judge (its own clock, what it knows) is decided where
-//! a bundle is received.
+//! Nothing here needs to know the receiving replica. What only that one can judge (its own clock, what it knows) is
+//! decided where a bundle is received.
 
 use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
@@ -269,6 +269,9 @@ mod tests {
         }
         let found = Entry { floor: Stamp::ZERO, ..honest() };
         assert_eq!(claims.entry(&found), Ok(()), "found by the first scan");
+        let gone = Entry { removal: None, ..honest() }.removed_by_somebody();
+        assert_eq!(gone.removal, seen(six).map(|removal| Removal { stamp: six, ..removal }));
+        assert_eq!(claims.entry(&gone), Ok(()), "removed by somebody who has forgotten it");
     }
 
     #[test]

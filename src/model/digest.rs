@@ -39,10 +39,11 @@ impl FromStr for Digest {
     }
 }
 
-/// A set hash of everything that is alive: the sum modulo 2^256 of the SHA-256 of each member's canonical form.
+/// A set hash of everything that is alive. It is a sum modulo 2^256; each member adds the SHA-256 of its canonical
+/// form.
 ///
-/// Adding and taking away members in any order gives the same value, so it is kept up entry by entry (the additive set hash
-/// of Bellare and Micciancio 1997; it stands against mistakes, not against a peer who makes collisions).
+/// Adding and taking away members in any order gives the same value, so it is kept up entry by entry (the additive set
+/// hash of Bellare and Micciancio 1997; it stands against mistakes, not against a peer who makes collisions).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct StateDigest([u64; 4]);
 

@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::{Digest, Flag, FlagRegisters, FlagSet, FolderName, Knowledge, Stamp};
 
-/// What names an entry on every replica: the message, the folder in which it was first seen, and the lowest ordinal that no
-/// living entry of that message and folder had then. Two replicas that find the same message in the same folder by
-/// themselves give it the same id.
+/// An entry's name, the same on every replica: the message, the folder in which it was first seen, and the lowest
+/// ordinal that no living entry of that message and folder had then. Two replicas that find the same message in the
+/// same folder by themselves give it the same id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// The message.
@@ -29,8 +29,8 @@ impl fmt::Display for EntryId {
 pub struct Mtime(pub i64);
 
 impl Mtime {
-    /// From whole seconds and nanoseconds within the second; what lies beyond the range (the years 1677 to 2262) becomes its
-    /// end.
+    /// Makes a time of whole seconds and nanoseconds within the second. A time outside the years 1677 to 2262 becomes
+    /// the nearer end of that range.
     pub fn new(seconds: i64, nanoseconds: u32) -> Self {
         Self(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds)))
     }
@@ -46,7 +46,7 @@ impl Mtime {
     }
 }
 
-/// That an entry was removed.
+/// The removal of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Removal {
     /// The stamp of the location that the remover had seen.
@@ -58,9 +58,9 @@ pub struct Removal {
 /// How a message came into a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Found by the first scan of a replica: it may be an old copy of what others have too, so its flags unite with theirs.
+    /// The first scan of a replica found it. Others may have the same old message, so its flags unite with theirs.
     Init,
-    /// Delivered, copied or restored: flags that an earlier life of the entry had don't count.
+    /// It was delivered, copied or restored. The flags of an earlier life of the entry don't count.
     Delivery,
 }
 
@@ -69,7 +69,7 @@ pub enum Origin {
 pub struct Entry {
     /// The folder, and when the entry came there: a last-writer-wins register.
     pub location: (Stamp, FolderName),
-    /// The greatest stamp of a delivery under this id: whoever doesn't cover it needs the contents.
+    /// The greatest stamp of a delivery under this id. A replica whose knowledge doesn't cover it needs the contents.
     pub born: Stamp,
     /// The same, but not raised by [`Origin::Init`]: a flag register older than this doesn't count.
     pub floor: Stamp,
@@ -84,9 +84,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A message that came into `folder` with these flags. `past` is what is known of the same id, if it had an earlier
-    /// life: flags of then that are not set now are cleared. Whatever that past says, the entry is alive, in `folder`, with exactly
-    /// these flags.
+    /// Makes the entry of a message that came into `folder` with these flags. `past` is the entry of an earlier life
+    /// with the same id, if there was one: its flags that are not set any more are cleared. Whatever that past says, the
+    /// entry is alive, in `folder`, with exactly these flags.
     pub fn delivered(
         past: Option<&Self>,
         origin: Origin,
@@ -122,15 +122,17 @@ impl Entry {
         self.stamps().chain(self.removal.map(|removal| removal.seen)).all(|earlier| earlier < stamp)
     }
 
-    /// Delivers the entry, which is alive, once more where it is: same folder, flags and date, with a stamp above all that is
-    /// known of it. So its state no longer depends on anything earlier, whether that is remembered somewhere or not.
+    /// Delivers a living entry once more where it is: with the same folder, flags and date, and a stamp above all that
+    /// is known about it. So its state no longer depends on anything earlier, whether some replica remembers that or
+    /// not.
     pub fn deliver_anew(&mut self, stamp: Stamp) {
         let flags = self.flags_on().cloned().collect();
         let folder = self.location.1.clone();
         *self = Self::delivered(Some(self), Origin::Delivery, stamp, folder, &flags, self.size, self.mtime);
     }
 
-    /// Whether the message lies in its folder: not removed, or removed by somebody who had not seen where it is now.
+    /// Whether the message lies in its folder: nobody removed it, or only somebody who had not seen its present
+    /// location.
     pub fn alive(&self) -> bool {
         self.removal.is_none_or(|removal| removal.seen < self.location.0)
     }
@@ -150,6 +152,15 @@ impl Entry {
         self.removal = self.removal.max(Some(Removal { seen: self.location.0, stamp }));
     }
 
+    /// This entry after a removal of which only its effect is known: the entry is gone for a replica that knew of its present
+    /// location. The removal gets the location's own stamp. Whoever removed the entry did so later, so a removal that
+    /// somebody still remembers is greater than this one.
+    #[must_use]
+    pub fn removed_by_somebody(mut self) -> Self {
+        self.remove(self.location.0);
+        self
+    }
+
     /// The flags that are on.
     pub fn flags_on(&self) -> impl Iterator<Item = &Flag> {
         self.flags.on(self.floor)
@@ -162,8 +173,9 @@ impl Entry {
         for (flag, stamp, on) in other.flags.iter() {
             flags.write(flag.clone(), *stamp, *on);
         }
-        // A date without a stamp of its own, such as the earliest of all, would stay unknown to whoever covers `born`, and
-        // would differ between those who have forgotten an earlier life of the entry and those who have not.
+        // The date belongs to the delivery at `born`. A date without a stamp of its own, such as the earliest one,
+        // would stay unknown to replicas that cover `born`. It would also differ between replicas that have forgotten
+        // an earlier life of the entry and replicas that have not.
         let mtime = match self.born.cmp(&other.born) {
             Ordering::Less => other.mtime,
             Ordering::Equal => self.mtime.min(other.mtime),
@@ -180,8 +192,8 @@ impl Entry {
         }
     }
 
-    /// The stamps of all registers, [`Stamp::ZERO`] and repetitions among them. The location stamp that a remover had seen
-    /// is not one of them: it is somebody else's change.
+    /// The stamps of all registers, [`Stamp::ZERO`] and repetitions among them. The location stamp that a remover had
+    /// seen is not one of them: it is somebody else's change.
     pub fn stamps(&self) -> impl Iterator<Item = Stamp> + '_ {
         [self.location.0, self.born, self.floor]
             .into_iter()
@@ -194,10 +206,10 @@ impl Entry {
         self.stamps().all(|stamp| knowledge.covers(stamp))
     }
 
-    /// Replaces every stamp, the one that a remover had seen included. A replica does so whose past was rolled back and which
-    /// may have issued the same stamps twice. The new stamps are above all others, those of others in this entry included; so what
-    /// follows from their order is seen to here: an entry that was alive stays alive, one that was dead stays dead, and the location
-    /// is never before the birth, nor the birth before the floor.
+    /// Replaces every stamp, including the one that a remover had seen. A replica that was rolled back does so, since
+    /// it may have issued the same stamps twice. The new stamps are above all others, those of others in this entry
+    /// included; so what follows from their order is seen to here: an entry that was alive stays alive, one that was
+    /// dead stays dead, and the location is never before the birth, nor the birth before the floor.
     pub fn restamp(&mut self, anew: impl Fn(Stamp) -> Stamp) {
         let alive = self.alive();
         for stamp in [&mut self.location.0, &mut self.born, &mut self.floor].into_iter().chain(self.flags.stamps_mut())
@@ -218,7 +230,8 @@ impl Entry {
         }
     }
 
-    /// What the state digest adds up for an entry that is alive: NUL-separated fields, which no field can hold.
+    /// The form of a living entry that the state digest adds up: fields with a NUL between them, which no field can
+    /// hold.
     pub fn canonical(&self, id: &EntryId) -> Vec<u8> {
         use std::io::Write as _;
         let mut form = Vec::with_capacity(160);

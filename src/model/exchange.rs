@@ -1,11 +1,11 @@
-//! What a replica concludes from a bundle's head: whether it may be applied, what its sender has, and whether somebody's past
-//! was rolled back.
+//! Conclusions from a bundle's head: whether the bundle may be applied, what its sender has, and whether a replica was
+//! rolled back.
 
 use std::collections::BTreeMap;
 
 use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
 
-/// What a peer is known to have.
+/// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The incarnation and number of its newest bundle.
@@ -14,34 +14,57 @@ pub struct Standing {
     pub shown: Option<Knowledge>,
 }
 
-/// Whose state was put back to an earlier one in place, so that it may issue the same stamps twice.
+/// The replica whose state was put back to an earlier one in place, so that it may issue the same stamps twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolledBack {
     /// The importing replica's own.
     Me,
     /// The sender's.
     Sender,
-    /// The sender's; or else somebody has told of changes that the sender never made. It knows less of itself than is known here,
-    /// up to this clock, and yet something else that is not known here: what came from it could not do so without all that it
-    /// knew before.
+    /// The sender's; or else somebody has told of changes that the sender never made. It knows less of itself than is
+    /// known here, up to this clock, and yet something else that is not known here: what came from it could not do so
+    /// without all that it knew before.
     SenderOrTold(Clock),
 }
 
-/// What to do with a bundle.
+/// The decision about a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// It can be applied.
     Apply,
-    /// Something that came before it is missing: its base names these incarnations up to clocks that are not known here.
+    /// An earlier bundle is missing: the base names these incarnations up to clocks that are not known here.
     NotYet(Knowledge),
-    /// Its sender doesn't know of removals that have been purged here; it first needs a full bundle from here.
+    /// The sender doesn't know of removals that have been purged here. It first needs a full bundle from here.
     NeedsFull,
 }
 
-/// Whether a bundle is the newest from its sender, so that it tells what the sender has now. Within one incarnation that is
-/// the one with the highest number, between two incarnations the one received last; no wall clock is trusted for it.
+/// Whether a bundle is the newest from its sender, and so tells what the sender has. Within one incarnation the highest
+/// number is the newest; between two incarnations, the bundle that was received last. No wall clock is trusted here.
 pub fn is_newest(standing: &Standing, head: &Head) -> bool {
     standing.newest.is_none_or(|(incarnation, number)| incarnation != head.incarnation || head.number >= number)
+}
+
+/// Whether a bundle shows how its sender stands: it is the newest, and not a copy that came before its sender began
+/// anew or was removed here, and that somebody has kept. `highest` is the highest number that came from the bundle's
+/// incarnation.
+pub fn shows_standing(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
+    let comes_back = standing.newest.is_none_or(|(incarnation, _)| incarnation != head.incarnation)
+        && highest.is_some_and(|number| head.number <= number);
+    is_newest(standing, head) && !comes_back
+}
+
+/// Whether a bundle is newer than all that came from its sender, so that it is no copy that somebody has kept.
+/// `highest` is the highest number that came from the bundle's incarnation.
+///
+/// Of an incarnation that its sender has left none is. One of an incarnation that was never heard of is, since nobody
+/// but the sender can begin one.
+pub fn is_fresh(standing: &Standing, highest: Option<u64>, head: &Head) -> bool {
+    match (standing.newest, highest) {
+        (_, None) => true,
+        (Some((incarnation, _)), Some(number)) => incarnation == head.incarnation && head.number > number,
+        // Nothing is known of how the sender stands, such as when it was removed and made known again.
+        (None, Some(number)) => head.number > number,
+    }
 }
 
 /// Decides what to do with a bundle, before anything of it is applied.
@@ -88,8 +111,8 @@ pub fn judge(
     Ok(Judgement::Apply)
 }
 
-/// The base for a bundle to a peer that has shown `shown`, by a replica of this knowledge and horizon: what both know. From a base
-/// that doesn't cover the horizon no delta can be made. Empty means a full bundle.
+/// The base for a bundle to a peer that has shown `shown`, by a replica of this knowledge and horizon: what both know.
+/// From a base that doesn't cover the horizon no delta can be made. Empty means a full bundle.
 pub fn export_base(shown: &Knowledge, knowledge: &Knowledge, horizon: &Knowledge) -> Knowledge {
     if shown.includes(horizon) { shown.meet(knowledge) } else { Knowledge::new() }
 }
@@ -101,8 +124,8 @@ pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) 
     !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
 }
 
-/// How a replica whose state was rolled back in place stamps anew what it has stamped since `last`, the newest of its
-/// stamps that is known to have been issued once only.
+/// New stamps for a replica whose state was rolled back in place. They replace the stamps issued since `last`, the
+/// newest stamp that is known to have been issued only once.
 #[derive(Clone, Debug)]
 pub struct Restamping {
     old: Incarnation,
@@ -110,8 +133,9 @@ pub struct Restamping {
 }
 
 impl Restamping {
-    /// Plans new stamps, of the incarnation `new`, for those clocks in `issued` that are above `last`: above everything in `knowledge`,
-    /// which is what is known without them, and not before `now` (milliseconds since 1970 UTC). `None` when the clock is used up.
+    /// Plans new stamps, of the incarnation `new`, for those clocks in `issued` that are above `last`: above everything
+    /// in `knowledge`, which is what is known without them, and not before `now` (milliseconds since 1970 UTC). `None`
+    /// when the clock is used up.
     pub fn plan(
         old: Incarnation,
         new: Incarnation,
@@ -129,14 +153,72 @@ impl Restamping {
         Some(Self { old, anew })
     }
 
-    /// The stamp that takes the place of this one; most stay as they are.
+    /// The stamp that replaces this one. Most stamps stay as they are.
     pub fn anew(&self, stamp: Stamp) -> Stamp {
         let replaced = (stamp.incarnation == self.old).then(|| self.anew.get(&stamp.clock)).flatten();
         replaced.copied().unwrap_or(stamp)
     }
 
-    /// The clocks that the new incarnation has issued by this, ascending.
+    /// The clocks that the new incarnation issues by this plan, ascending.
     pub fn issued(&self) -> impl Iterator<Item = Clock> + '_ {
         self.anew.values().map(|stamp| stamp.clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bundle_that_is_newer_than_all_before_is_fresh() {
+        let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
+        let standing = |newest| Standing { newest, shown: None };
+        for (newest, highest, incarnation, number, fresh) in [
+            (None, None, now, 1, true),
+            (Some((now, 7)), Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 7, false),
+            (Some((now, 7)), Some(7), now, 1, false),
+            // Its sender began anew, and this is the first from there.
+            (Some((now, 7)), None, unheard, 1, true),
+            // One from before, whether it came or not.
+            (Some((now, 7)), Some(20), left, 20, false),
+            (Some((now, 7)), Some(20), left, 21, false),
+            // The peer was removed, and made known again.
+            (None, Some(7), now, 7, false),
+            (None, Some(7), now, 8, true),
+        ] {
+            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
+            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            assert_eq!(
+                is_fresh(&standing(newest), highest, &head),
+                fresh,
+                "{newest:?}, {highest:?}, {incarnation}, {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_comes_again_does_not_bring_back_how_its_sender_stood() {
+        let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
+        for (newest, highest, incarnation, number, shows) in [
+            (None, None, now, 1, true),
+            // As after a removal.
+            (None, Some(7), now, 7, false),
+            (None, Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 8, true),
+            (Some((now, 7)), Some(7), now, 7, true),
+            (Some((now, 7)), Some(7), now, 6, false),
+            (Some((now, 7)), None, unheard, 1, true),
+            // No clock tells which of two incarnations came first: what is new counts.
+            (Some((now, 7)), Some(20), left, 21, true),
+            (Some((now, 7)), Some(20), left, 20, false),
+            (Some((now, 7)), Some(20), left, 1, false),
+        ] {
+            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
+            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let standing = Standing { newest, shown: None };
+            let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
+            assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");
+        }
     }
 }

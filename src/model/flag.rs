@@ -10,15 +10,16 @@ use super::text::{ParseError, serde_as_text};
 /// Something that is on or off for an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
-    /// A letter or digit of the Maildir info part: `P R S T D F` of the specification, or any other, kept as found.
+    /// A letter or digit in the info part of a Maildir name: the specification's `P R S T D F`, or any other, kept as
+    /// found.
     Info(u8),
     /// The file still lies in `new/`.
     Recent,
-    /// A keyword by its name, such as `$Forwarded`, where the folder tells which letter stands for it.
+    /// A keyword by its name, such as `$Forwarded`, in a folder that says which letter stands for it.
     Keyword(Box<str>),
 }
 
-/// The flags of one entry that are on.
+/// The flags that are on for one entry.
 pub type FlagSet = BTreeSet<Flag>;
 
 const KEYWORD: &str = "keyword:";
@@ -27,7 +28,7 @@ impl Flag {
     /// The longest keyword, in bytes.
     pub const MAX_KEYWORD_BYTES: usize = 255;
 
-    /// The flag for a character of the info part; `None` for what can't stand there.
+    /// The flag for a character in the info part. `None` for a character that can't stand there.
     pub fn info(character: u8) -> Option<Self> {
         character.is_ascii_alphanumeric().then_some(Self::Info(character))
     }
@@ -63,11 +64,12 @@ impl FromStr for Flag {
 
 serde_as_text!(Flag);
 
-/// One last-writer-wins register for each flag that was ever set or cleared, sorted by flag. A flag without a register is
-/// off.
+/// One last-writer-wins register for each flag that was ever set or cleared, sorted by flag. A flag without a register
+/// is off.
 ///
-/// There are at most [`FlagRegisters::MOST`]: of more, those that were written last stay, whichever way they came together. So
-/// the order in which registers are written makes no difference, and two replicas that know the same hold the same.
+/// There are at most [`FlagRegisters::MOST`]: of more, those that were written last stay, whichever way they came
+/// together. So the order in which registers are written makes no difference, and two replicas that know the same hold
+/// the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlagRegisters(Vec<(Flag, Stamp, bool)>);
 
@@ -75,8 +77,8 @@ impl FlagRegisters {
     /// The most registers that an entry has.
     pub const MOST: usize = 256;
 
-    /// Writes a register, unless what it holds is newer (or as new, and on). If there is one too many by that, the one goes that
-    /// is the least by (stamp, on, flag).
+    /// Writes a register, unless it holds a newer value (or an equally new one that is on). If there is one too many by
+    /// that, the one goes that is the least by (stamp, on, flag).
     pub fn write(&mut self, flag: Flag, stamp: Stamp, on: bool) {
         match self.0.binary_search_by(|(f, ..)| f.cmp(&flag)) {
             Ok(at) => {
@@ -104,7 +106,7 @@ impl FlagRegisters {
         self.0.iter_mut().map(|(_, stamp, _)| stamp)
     }
 
-    /// The flags that are on by a register no older than `floor`.
+    /// The flags whose registers are no older than `floor` and on.
     pub fn on(&self, floor: Stamp) -> impl Iterator<Item = &Flag> {
         self.0.iter().filter(move |&&(_, stamp, on)| on && stamp >= floor).map(|(flag, ..)| flag)
     }

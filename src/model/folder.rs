@@ -9,8 +9,8 @@ use super::text::{ParseError, serde_as_text};
 
 /// A folder's canonical name: UTF-8 components separated by `/`, whatever the layout on disk.
 ///
-/// At most [`FolderName::MAX_BYTES`] long; no component is empty, `.` or `..`; no NUL anywhere. How a name becomes a
-/// directory is the business of the layout.
+/// At most [`FolderName::MAX_BYTES`] long; no component is empty, `.` or `..`; no NUL anywhere. The layout decides how
+/// a name becomes a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FolderName(Arc<str>);
 
@@ -68,8 +68,8 @@ impl fmt::Display for FolderName {
 
 serde_as_text!(FolderName);
 
-/// Whether a folder exists: a last-writer-wins register. It is never purged, so it needs no place in the horizon; a mailbox
-/// has few folders. A folder that holds an entry that is alive exists whatever its register says.
+/// Whether a folder exists: a last-writer-wins register. It is never purged, as a mailbox has few folders, so the
+/// horizon needn't cover it. A folder that holds a living entry exists, whatever its register says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderState {
     /// When the folder was made or removed.
@@ -79,7 +79,7 @@ pub struct FolderState {
 }
 
 impl FolderState {
-    /// The later of the two registers. If the stamps are the same, the one that says that the folder exists.
+    /// The later of the two registers. If their stamps are equal, the one that says that the folder exists.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         self.max(other)

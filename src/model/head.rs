@@ -2,7 +2,8 @@
 
 use super::{Clock, Incarnation, Knowledge};
 
-/// The most clocks that a bundle lists as `issued`: the newest ones, if there are more. 20 changes a day fill it in nine years.
+/// The most clocks that a bundle lists as `issued`: the newest ones, if there are more. 20 changes a day fill it in
+/// nine years.
 pub const MOST_ISSUED: usize = 65_536;
 
 /// What a bundle says of itself and its sender, as far as the model is concerned.
@@ -20,6 +21,7 @@ pub struct Head {
     pub tip: Knowledge,
     /// The removals that the sender has forgotten.
     pub horizon: Knowledge,
-    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest [`MOST_ISSUED`] of them.
+    /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest
+    /// [`MOST_ISSUED`] of them.
     pub issued: Vec<Clock>,
 }

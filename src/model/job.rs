@@ -4,23 +4,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a job stands, as its target says.
+/// A job's state, as its target reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
-    /// It is to be run: again, by a person's decision.
+    /// It is to be run. In a report: a person has decided that it is to be run again.
     Queued,
     /// Its program is about to be started, or runs.
     Running,
-    /// What became of its program is unknown: it may have run.
+    /// Nobody knows how its program ended. It may have run.
     Interrupted,
-    /// It was taken back before it was started.
+    /// Its requester cancelled it before it was started.
     Cancelled,
     /// The target's rules don't permit it.
     Rejected,
     /// Its program has ended with status 0.
     Done,
-    /// Its program has ended otherwise, was ended at the timeout, or could not be started.
+    /// Its program has ended with another status or by a signal, was ended at the timeout, or could not be started.
     Failed,
 }
 
@@ -50,35 +50,35 @@ impl fmt::Display for JobState {
     }
 }
 
-/// The rank of a report among its target's reports on one job: the greatest counts. So reports that come late,
-/// twice or in another order end the same everywhere.
+/// The rank of a report among all reports of the target on one job. The greatest counts, so all replicas agree in the
+/// end, even if reports come late, twice or in another order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReportRank {
     /// The attempt to run the job, from 1.
     pub attempt: u32,
-    /// What is last within an attempt is final; of two final ones (a target that was put back to an earlier state makes
-    /// them) that one which tells more.
+    /// The state. Within an attempt a final state is greater than one that is not. A target that was put back to an
+    /// earlier state may report two final states; the one that tells more is the greater.
     pub state: JobState,
     /// When the target said so: milliseconds since 1970 UTC.
     pub at: u64,
 }
 
-/// A statement about a job that has just come, with what is known here of its kind. Its signature was checked; a withdrawal or a
-/// report is about a job that is recorded.
+/// A statement about a job that has just come, and the knowledge that decides whether it counts. Its signature was
+/// checked. A cancel or a report is about a job that is recorded.
 #[derive(Clone, Copy, Debug)]
 pub enum Hearing<'a> {
     /// A request, which makes a job known.
     Request {
-        /// What this replica remembers of the job.
+        /// This replica's memory of the job.
         memory: Memory,
-        /// Whether this replica is to run it.
-        role: Role,
+        /// What this replica is to it.
+        role: JobRole,
     },
-    /// A withdrawal.
+    /// A cancel.
     Cancel {
         /// Who has signed it.
         signer: Signer,
-        /// Whether the job was taken back before.
+        /// Whether a cancel of the job is known already.
         known: bool,
     },
     /// A report.
@@ -92,69 +92,72 @@ pub enum Hearing<'a> {
     },
 }
 
-/// What a replica remembers of a job.
+/// A replica's memory of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// The job is recorded.
     Recorded,
-    /// It was this replica's, was finished, and was purged.
-    Finished,
-    /// Nothing; but the replica's knowledge covers the request, so it was told of it once.
+    /// It was this replica's and was forgotten, as far as can be told: its id is remembered, or it is as old as jobs of
+    /// which not even that is.
+    Forgotten,
+    /// The job isn't recorded, but the replica's knowledge covers the request: it was told of the job once.
     Covered,
-    /// Nothing: it is told of the job for the first time.
+    /// The job is not recorded, and the replica is told of it for the first time.
     New,
 }
 
-/// What a replica is to a job.
+/// A replica's part in a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It is to run it.
+pub enum JobRole {
+    /// It is to run the job.
     Target,
-    /// It wants it, or passes it on.
-    Other,
+    /// It wants it.
+    Requester,
+    /// It passes it on.
+    Relay,
 }
 
 /// Who has signed a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signer {
-    /// The replica whose statement it must be: of a withdrawal the requester, of a report the target.
+    /// The replica that may make such a statement: the requester for a cancel, the target for a report.
     Entitled,
     /// Any other.
     Other,
 }
 
-/// A report, as far as it matters which of two counts: by rank and, where that is the same, by what was signed.
+/// A report, reduced to what decides which of two counts: the rank and, if the ranks are equal, the signed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ranked<'a> {
     /// Its rank.
     pub rank: ReportRank,
-    /// The text that was signed.
+    /// The signed text.
     pub signed: &'a str,
 }
 
-/// What comes of a statement that has just come.
+/// The decision about a statement that has just come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// The one that has come, from now on.
+    /// The new statement counts.
     New,
-    /// They are the same: only the later stamp of the two counts.
+    /// The statement is known already. Only the later of the two stamps counts.
     Same,
-    /// What is known. The one that has come is passed over.
+    /// The known statement counts. The new one is ignored.
     Known,
-    /// Whoever has signed the new one has no say in that.
+    /// The signer may not make this statement.
     NoSay,
 }
 
-/// Which of two statements of one kind about one job counts: the one that is known, or the one that has come. The order in which
+/// Decides which of two statements of one kind about one job counts: the known one or the new one. The order in which
 /// they come makes no difference.
 pub fn which_counts(hearing: Hearing<'_>) -> Ruling {
     match hearing {
         Hearing::Request { memory, role } => match (memory, role) {
             (Memory::Recorded, _) => Ruling::Same,
-            // A purged job must not come back as new. The target also needs its own record of it, since knowledge alone
-            // doesn't show that it ran the job, and a job that it has not run must not get lost.
-            (Memory::Finished, _) | (Memory::Covered, Role::Other) => Ruling::Known,
-            (Memory::Covered, Role::Target) | (Memory::New, _) => Ruling::New,
+            // A forgotten job must not come back as new. The target also needs its own record of it, since knowledge
+            // alone doesn't show that it ran the job, and a job that it has not run must not get lost.
+            (Memory::Forgotten, _) | (Memory::Covered, JobRole::Requester | JobRole::Relay) => Ruling::Known,
+            (Memory::Covered, JobRole::Target) | (Memory::New, _) => Ruling::New,
         },
         Hearing::Cancel { signer: Signer::Other, .. } | Hearing::Report { signer: Signer::Other, .. } => Ruling::NoSay,
         Hearing::Cancel { known: true, .. } => Ruling::Same,
@@ -173,16 +176,18 @@ mod tests {
         for (memory, for_the_target, for_others) in [
             (Memory::New, Ruling::New, Ruling::New),
             (Memory::Recorded, Ruling::Same, Ruling::Same),
-            (Memory::Finished, Ruling::Known, Ruling::Known),
+            (Memory::Forgotten, Ruling::Known, Ruling::Known),
             (Memory::Covered, Ruling::New, Ruling::Known),
         ] {
-            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Target }), for_the_target, "{memory:?}");
-            assert_eq!(which_counts(Hearing::Request { memory, role: Role::Other }), for_others, "{memory:?}");
+            assert_eq!(which_counts(Hearing::Request { memory, role: JobRole::Target }), for_the_target, "{memory:?}");
+            for role in [JobRole::Requester, JobRole::Relay] {
+                assert_eq!(which_counts(Hearing::Request { memory, role }), for_others, "{memory:?}");
+            }
         }
     }
 
     #[test]
-    fn only_the_first_withdrawal_by_the_requester_counts() {
+    fn only_the_first_cancel_by_the_requester_counts() {
         for (signer, known, counts) in [
             (Signer::Entitled, false, Ruling::New),
             (Signer::Entitled, true, Ruling::Same),

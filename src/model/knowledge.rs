@@ -1,4 +1,4 @@
-//! Knowledge: what a replica has heard of.
+//! Knowledge: which changes a replica has heard of.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,10 +43,11 @@ impl<'de> Deserialize<'de> for Knowledge {
 }
 
 impl Knowledge {
-    /// The most incarnations of which anything can be known: one is drawn whenever a replica is made, copied or restored.
+    /// The most incarnations of which anything can be known: one is drawn whenever a replica is made, copied or
+    /// restored.
     pub const MOST_INCARNATIONS: usize = 4096;
 
-    /// Knowing nothing.
+    /// The knowledge of nothing.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,7 +62,7 @@ impl Knowledge {
         self.0.len()
     }
 
-    /// The newest clock known of `incarnation`; [`Clock::ZERO`] if it was never heard of.
+    /// The newest clock that is known from `incarnation`; [`Clock::ZERO`] if it was never heard of.
     pub fn get(&self, incarnation: Incarnation) -> Clock {
         self.0.get(&incarnation).copied().unwrap_or_default()
     }
@@ -81,7 +82,7 @@ impl Knowledge {
         other.iter().all(|(incarnation, clock)| self.get(incarnation) >= clock)
     }
 
-    /// The greatest clock known of any incarnation.
+    /// The greatest clock that is known from any incarnation.
     pub fn newest(&self) -> Clock {
         self.0.values().copied().max().unwrap_or_default()
     }
@@ -109,14 +110,14 @@ impl Knowledge {
         }
     }
 
-    /// What both include: the greatest lower bound.
+    /// The knowledge that both include: the greatest lower bound.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
         let both = self.iter().map(|(incarnation, clock)| (incarnation, clock.min(other.get(incarnation))));
         Self(both.filter(|&(_, clock)| clock > Clock::ZERO).collect())
     }
 
-    /// What `self` lacks of `other`: the incarnations of which `other` knows more.
+    /// The incarnations of which `other` knows more than `self`, with the clocks that `other` knows.
     pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Incarnation, Clock)> + 'a {
         other.iter().filter(|&(incarnation, clock)| self.get(incarnation) < clock)
     }

@@ -1,30 +1,26 @@
-//! What becomes of each entry when two replicas meet in a bundle.
+//! The fate of each entry when two replicas meet in a bundle.
 
 use super::{Entry, Head, Knowledge};
 
-/// What an import does with one entry.
+/// An import's decision about one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: what is here stays as it is, even if that is nothing.
+    /// The entry stays as it is here, or stays absent.
     Keep,
     /// The entry gets this state, which differs from the one here.
     Store(Entry),
-    /// The entry gets this state and is then delivered anew, by [`Entry::deliver_anew`] with a fresh stamp of the importing
-    /// replica, above everything that both replicas know.
+    /// The entry gets this state and is then delivered anew, by [`Entry::deliver_anew`] with a fresh stamp of the
+    /// importing replica, above everything that both replicas know.
     StoreAnew(Entry),
-    /// The entry was removed and forgotten over there: it goes, without a tombstone.
+    /// The sender has removed and forgotten the entry. It is removed here, without a tombstone.
     Drop,
-    /// The entry was removed and forgotten over there, where not every change to it is known. It goes: it gets this state and is then
-    /// removed anew, by [`Entry::remove`] with a fresh stamp of the importing replica, above everything that both replicas
-    /// know. The tombstone keeps the changes, which no horizon names, until all know of them.
-    RemoveAnew(Entry),
 }
 
 /// The importing replica and the sender of a bundle, as both were before the import.
 ///
-/// A bundle that is full speaks of every entry; a delta speaks of those that it holds. What a meeting decides keeps one
-/// invariant: if a replica's knowledge includes a change and the replica doesn't hold it, then its horizon names that change,
-/// and no entry that is alive depends on it. `docs/model.md` tells why each rule is needed for that.
+/// A full bundle speaks about every entry; a delta speaks about the entries that it holds. The decisions of a meeting
+/// keep one invariant: if a replica's knowledge includes a change and the replica doesn't hold it, then its horizon
+/// names that change, and no entry that is alive depends on it. `docs/model.md` tells why each rule is needed for that.
 #[derive(Clone, Debug)]
 pub struct Meeting {
     full: bool,
@@ -35,9 +31,10 @@ pub struct Meeting {
 /// One of the two replicas of a [`Meeting`].
 #[derive(Clone, Debug)]
 struct Side {
-    /// What it knows.
+    /// Its knowledge.
     knowledge: Knowledge,
-    /// An entry that this replica lacks, and whose location this covers, was removed and forgotten here.
+    /// If this covers the location of an entry that this replica lacks, then this replica has removed and forgotten the
+    /// entry.
     forgotten: Knowledge,
     /// Whether the other replica has forgotten removals of which this one may never have heard.
     behind: bool,
@@ -54,12 +51,13 @@ impl Side {
 }
 
 impl Meeting {
-    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle of this head.
+    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle that has this head.
     ///
-    /// An entry that one side lacks was removed there if that side knows of its location: not only if its horizon does, since
-    /// a removal that was forgotten may have taken the place of stamps that no horizon names. Where both know exactly the
-    /// same, and so must hold the same, that would be said of every entry that only one of them has; then the horizon alone
-    /// decides, and an entry that no horizon covers was lost by the side that lacks it and comes back.
+    /// If one side lacks an entry and its knowledge covers the entry's location, then that side has removed it. The
+    /// horizon alone doesn't show this, since a forgotten removal may have replaced stamps that no horizon names. If
+    /// both sides know exactly the same, they must hold the same entries. Then the rule would count every entry that
+    /// only one side has as removed, so the horizon alone decides: an entry that no horizon covers was lost by the side
+    /// that lacks it, and comes back.
     pub fn new(knowledge: &Knowledge, horizon: &Knowledge, head: &Head) -> Self {
         let healing = head.full && *knowledge == head.tip;
         let side = |knowledge: &Knowledge, horizon: &Knowledge, horizon_of_the_other: &Knowledge| Side {
@@ -78,32 +76,32 @@ impl Meeting {
     pub fn decide(&self, mine: Option<&Entry>, theirs: Option<&Entry>) -> Decision {
         let merged = match (mine, theirs) {
             (None, None) => return Decision::Keep,
-            // A delta doesn't speak of it.
+            // A delta says nothing about an entry that it doesn't hold.
             (Some(_), None) if !self.full => return Decision::Keep,
             (Some(mine), None) => mine.clone(),
-            // The tombstone was forgotten here.
+            // This replica has forgotten the tombstone.
             (None, Some(theirs)) if !theirs.alive() && self.here.knows_all_of(theirs) => return Decision::Keep,
             (None, Some(theirs)) => theirs.clone(),
             (Some(mine), Some(theirs)) => mine.merge(theirs),
         };
         let living = |entry: Option<&Entry>| entry.is_some_and(Entry::alive);
-        // If the entry is alive on one side only: that side, the other, and whether the other has no record of it at all.
+        // If the entry is alive on only one side: that side, the other one, and whether the other has no record of it
+        // at all.
         let one_sided = match (living(mine), living(theirs)) {
             (true, false) => Some((&self.here, &self.there, theirs.is_none())),
             (false, true) => Some((&self.there, &self.here, mine.is_none())),
             _ => None,
         };
         match one_sided {
-            Some((_, lacking, true)) if lacking.has_forgotten(&merged) => {
-                if theirs.is_some() {
-                    Decision::Keep
-                } else if lacking.knows_all_of(&merged) {
-                    Decision::Drop
-                } else {
-                    Decision::RemoveAnew(merged)
-                }
-            }
-            // The other side may have forgotten a part of the entry that whoever remembers it will merge into what lives.
+            Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
+                Some(_) if unheard_of => Decision::Keep,
+                None if lacking.knows_all_of(&merged) => Decision::Drop,
+                // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
+                // names that.
+                _ => Decision::Store(merged.removed_by_somebody()),
+            },
+            // The other side may have forgotten a part of the entry, and a replica that remembers the part will merge
+            // it in.
             Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
             _ if mine == Some(&merged) => Decision::Keep,
             _ => Decision::Store(merged),
@@ -155,8 +153,8 @@ mod tests {
         }
     }
 
-    /// One decision: what is known and forgotten here, what a bundle says, what each side has of the entry, and what becomes
-    /// of it.
+    /// One decision: what is known and forgotten here, what a bundle says, what each side has of the entry, and what
+    /// becomes of it.
     struct Case<'a> {
         what: &'a str,
         here: (&'a [Stamp], &'a [Stamp]),
@@ -239,7 +237,7 @@ mod tests {
                 bundle: (FULL, &[A1, B1], &[]),
                 mine: Some(flagged(mine.clone(), a2)),
                 theirs: None,
-                becomes: Decision::RemoveAnew(flagged(mine.clone(), a2)),
+                becomes: Decision::Store(flagged(mine.clone(), a2).removed_by_somebody()),
             },
             Case {
                 what: "a late bundle brings what was removed and forgotten here, with a change of a flag",
@@ -298,6 +296,22 @@ mod tests {
                 becomes: Decision::StoreAnew(removed(A1, a2).merge(&theirs)),
             },
             Case {
+                what: "I remember another removal than the one that I have forgotten, and the sender has it alive between them",
+                here: (&[a2, b2], &[b2]),
+                bundle: (FULL, &[B1], &[]),
+                mine: Some(removed(A1, a2)),
+                theirs: Some(delivered(B1)),
+                becomes: Decision::Store(removed(A1, a2).merge(&delivered(B1)).removed_by_somebody()),
+            },
+            Case {
+                what: "the sender remembers another removal than the one that it has forgotten, and I have it alive between them",
+                here: (&[B1], &[]),
+                bundle: (FULL, &[a2, b2], &[b2]),
+                mine: Some(delivered(B1)),
+                theirs: Some(removed(A1, a2)),
+                becomes: Decision::Store(removed(A1, a2).merge(&delivered(B1)).removed_by_somebody()),
+            },
+            Case {
                 what: "a removal that has seen everything needs nobody's delivery",
                 here: (&[A1], &[]),
                 bundle: (FULL, a2_b1, &[B1]),
@@ -344,8 +358,8 @@ mod tests {
         }
     }
 
-    /// A full bundle from a past that the receiver has forgotten brings a delivery back, without a flag register that the sender
-    /// still has.
+    /// A full bundle from a past that the receiver has forgotten brings a delivery back, without a flag register that
+    /// the sender still has.
     #[test]
     fn what_was_forgotten_here_does_not_count_for_what_is_delivered_anew() {
         let id = EntryId { digest: super::super::Digest::of(b"m"), birth: "INBOX".parse().unwrap(), ordinal: 0 };

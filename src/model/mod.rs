@@ -1,8 +1,8 @@
 //! The replication model: stamps, knowledge, folder names, flags, entries, how two states of an entry merge, and what a
 //! replica concludes from a bundle's head.
 //!
-//! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in as
-//! arguments. So the same code is run by the replica on disk and by the simulations in the tests.
+//! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in
+//! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
 mod claims;
 mod digest;
@@ -12,6 +12,7 @@ mod flag;
 mod folder;
 mod head;
 mod job;
+mod job_intake;
 mod knowledge;
 mod meeting;
 mod repair;
@@ -22,11 +23,17 @@ mod wall;
 pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
-pub use exchange::{Judgement, Restamping, RolledBack, Standing, export_base, is_newest, judge, purgeable};
+pub use exchange::{
+    Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, shows_standing,
+};
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
 pub use head::{Head, MOST_ISSUED};
-pub use job::{Hearing, JobState, Memory, Ranked, ReportRank, Role, Ruling, Signer, which_counts};
+pub use job::{Hearing, JobRole, JobState, Memory, Ranked, ReportRank, Ruling, Signer, which_counts};
+pub use job_intake::{
+    Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_taken_in, keeps_input,
+    may_forget,
+};
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};

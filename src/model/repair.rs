@@ -314,7 +314,7 @@ mod tests {
             ),
             (
                 "told by one who is no peer any more",
-                |s| drop(s.told_by_nobody.insert(OTHER)),
+                |s| s.told_by_nobody = [OTHER].into(),
                 &[cut(clock(5), 3, CutWhy::OnlyTold)],
                 &[unknown(5, 3)],
                 None,

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::text::{ParseError, parse_hex_u64, serde_as_text};
 
-/// A replica's life between two losses of memory: a random number, drawn anew whenever the replica finds that its state was
-/// copied or restored, so that stamps which a forgotten past issued are never issued twice.
+/// A replica's life between two losses of memory: a random number. The replica draws a new one whenever it finds that
+/// its state was copied or restored, so that it never issues a stamp twice that it may have forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
@@ -17,12 +17,12 @@ pub struct Incarnation(pub u64);
 pub struct Clock(u64);
 
 impl Clock {
-    /// Before everything: no stamp that was issued has it.
+    /// The clock before all others. No issued stamp has it.
     pub const ZERO: Self = Self(0);
-    /// The first one that a stamp can have.
+    /// The first clock that a stamp can have.
     pub const FIRST: Self = Self(1);
-    /// The last one that a bundle may have, in the year 3084: so far below [`Clock::MAX`] that whatever a peer says, this replica can
-    /// still make stamps above it.
+    /// The last one that a bundle may have, in the year 3084: so far below [`Clock::MAX`] that whatever a peer says,
+    /// this replica can still make stamps above it.
     pub const LAST: Self = Self((1 << 61) - 1);
     /// The last value that a state can hold, in the year 6429.
     pub const MAX: Self = Self(i64::MAX as u64);
@@ -43,15 +43,15 @@ impl Clock {
     }
 
     /// The clock of a new change made at `now` (milliseconds since 1970 UTC) by a replica that knows of clocks up to
-    /// `known`: never before the wall clock, always above everything known. A wall clock that is beyond [`Clock::LAST`] counts as
-    /// that. `None` when the clock is used up, which no bundle can bring about.
+    /// `known`: never before the wall clock, always above everything known. A wall clock that is beyond [`Clock::LAST`]
+    /// counts as that. `None` when the clock is used up, which no bundle can bring about.
     pub fn next(now: u64, known: Self) -> Option<Self> {
         let wall = now.min(Self::LAST.millis()) << 16;
         Self::from_bits(wall.max(known.0 + 1))
     }
 }
 
-/// (clock, incarnation): totally ordered, and issued once only.
+/// A pair of clock and incarnation. Stamps are totally ordered, and each is issued only once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// When.
@@ -61,7 +61,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Before every stamp that was issued: covered by every knowledge.
+    /// The stamp before all others. Every knowledge covers it.
     pub const ZERO: Self = Self { clock: Clock::ZERO, incarnation: Incarnation(0) };
 }
 

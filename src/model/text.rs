@@ -1,8 +1,9 @@
-//! The text forms of the model's types: fixed-width lower-case hexadecimal, and serde by way of `Display` and `FromStr`.
+//! The text forms of the model's types: fixed-width lower-case hexadecimal, and serde by way of `Display` and
+//! `FromStr`.
 
 use std::fmt;
 
-/// A text that is not what it should be.
+/// A text that has not the form that it should have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct ParseError {

@@ -18,11 +18,12 @@ pub enum Skew {
 }
 
 impl WallClock {
-    /// When this program was made: 2026-11-01. A machine that says it is earlier has no clock, such as one whose battery is empty.
+    /// When this program was made: 2026-11-01. A machine that says it is earlier has no clock, such as one whose
+    /// battery is empty.
     pub const PROGRAM: Self = Self(1_793_491_200_000);
 
-    /// How far ahead of this machine's clock another one may be, in milliseconds: a day. That is more than any mistake with time
-    /// zones.
+    /// How far ahead of this machine's clock another one may be, in milliseconds: a day. That is more than any mistake
+    /// with time zones.
     pub const MOST_AHEAD: u64 = DAY;
 
     /// Whether the machine has a clock.
@@ -30,28 +31,35 @@ impl WallClock {
         self >= Self::PROGRAM
     }
 
-    /// Whether a stamp's clock is so far ahead that one of the two clocks is wrong. Nothing can be told where there is no clock.
+    /// Whether a stamp's clock is so far ahead that one of the two clocks is wrong. Nothing can be told where there is
+    /// no clock.
     pub fn is_behind(self, clock: Clock) -> bool {
-        self.is_set() && clock.millis() > self.0.saturating_add(Self::MOST_AHEAD)
+        self.is_before(clock.millis())
     }
 
-    /// The last clock that a stamp can have by this one, beyond which [`WallClock::is_behind`] holds. Where there is no clock, any can be
-    /// that a bundle may have.
+    /// The same of a time that another machine's clock has shown: milliseconds since 1970 UTC.
+    pub fn is_before(self, time: u64) -> bool {
+        self.is_set() && time > self.0.saturating_add(Self::MOST_AHEAD)
+    }
+
+    /// The last clock that a stamp can have by this one, beyond which [`WallClock::is_behind`] holds. Where there is no
+    /// clock, any can be that a bundle may have.
     pub fn last_possible(self) -> Clock {
         let end = if self.is_set() { self.0.saturating_add(Self::MOST_AHEAD) } else { u64::MAX };
         let counters = |millis: u64| Clock::from_bits(millis << 16 | 0xffff).expect("it is below the last one");
         if end < Clock::LAST.millis() { counters(end) } else { Clock::LAST }
     }
 
-    /// Whether something that was done here and dated by this clock can have been done then: not before there was this program,
-    /// and not after now.
+    /// Whether something that was done here and dated by this clock can have been done then: not before there was this
+    /// program, and not after now.
     pub fn can_date(self, done: u64) -> bool {
         Self(done).is_set() && done <= self.0.saturating_add(Self::MOST_AHEAD)
     }
 
-    /// What a bundle that was made at `made` (by its sender's clock) and received now shows of the sender's clock. `mine` is the
-    /// newest clock of this replica's own that the sender knew of then; zero if none. A bundle can take any time on its way: that
-    /// it is old tells nothing, unless it tells of something that was done here later by this machine's clock.
+    /// What a bundle that was made at `made` (by its sender's clock) and received now shows of the sender's clock.
+    /// `mine` is the newest clock of this replica's own that the sender knew of then; zero if none. A bundle can take
+    /// any time on its way: that it is old tells nothing, unless it tells of something that was done here later by this
+    /// machine's clock.
     pub fn skew(self, made: u64, mine: Clock) -> Option<Skew> {
         let (ahead, behind) = (made.saturating_sub(self.0), mine.millis().saturating_sub(made));
         match (ahead > Self::MOST_AHEAD, behind > Self::MOST_AHEAD) {
@@ -85,6 +93,14 @@ mod tests {
             (WallClock(u64::MAX), NOW.0, false),
         ] {
             assert_eq!(now.is_behind(at(clock)), behind, "{now:?} {clock}");
+            assert_eq!(now.is_before(clock), behind, "{now:?} {clock}");
+        }
+        for (now, time, before) in [
+            (NOW, u64::MAX, true),
+            (WallClock(u64::MAX), u64::MAX, false),
+            (WallClock(WallClock::PROGRAM.0 - 1), u64::MAX, false),
+        ] {
+            assert_eq!(now.is_before(time), before, "{now:?} {time}");
         }
         assert!(NOW.is_behind(Clock::LAST));
     }

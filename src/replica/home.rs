@@ -1,4 +1,5 @@
-//! Where a replica keeps its configuration, its key and its state, and the lock that one command at a time holds.
+//! The directories in which a replica keeps its configuration, its key and its state, and the lock that one command at
+//! a time holds.
 
 use std::fs::{self, File};
 use std::io;
@@ -63,9 +64,14 @@ impl Home {
         self.state.join("state.db")
     }
 
-    /// The directory of what imports have removed.
+    /// The directory of messages that imports have removed.
     pub fn trash(&self) -> PathBuf {
         self.state.join("trash")
+    }
+
+    /// The directory of messages that wait until their folders can take them.
+    pub(super) fn held(&self) -> PathBuf {
+        self.state.join("held")
     }
 
     /// The directory of job attachments.
@@ -83,7 +89,7 @@ impl Home {
         self.config_file().exists()
     }
 
-    /// The same, but an error if that can't be found out.
+    /// The same, but with an error if that can't be found out.
     ///
     /// # Errors
     /// The file system doesn't tell.
@@ -114,13 +120,14 @@ impl Home {
         })
     }
 
-    /// The lock that is held by the one command that runs jobs; `None` if another does. It is held until the file is dropped.
+    /// Takes the lock for running jobs, which one command at a time holds, until the file is dropped. `None` if another
+    /// command holds it.
     pub(super) fn lock_jobs(&self, timeout: Duration) -> Result<Option<File>> {
         wait_for_lock(&self.state.join("jobs.lock"), timeout)
     }
 
-    /// The inode of the state database, and when that file was made (nanoseconds since 1970 UTC), where the file system tells:
-    /// by these a copied or restored state is known.
+    /// The inode of the state database, and its time of birth (nanoseconds since 1970 UTC) if the file system tells.
+    /// They show that a state was copied or restored.
     pub(super) fn database_identity(&self) -> Result<(u64, Option<i64>)> {
         let path = self.database();
         let flags = StatxFlags::INO | StatxFlags::BTIME;
@@ -131,7 +138,7 @@ impl Home {
                 let born = seconds.checked_mul(1_000_000_000).and_then(|born| born.checked_add(nanoseconds));
                 Ok((found.stx_ino, born.filter(|_| told)))
             }
-            // Before Linux 4.11.
+            // Linux before 4.11 has no such call.
             Err(rustix::io::Errno::NOSYS) => {
                 let meta = fs::metadata(&path).map_err(|error| Error::io("reading", &path, error))?;
                 Ok((meta.ino(), None))

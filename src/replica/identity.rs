@@ -1,15 +1,15 @@
-//! Whether the state is still where it was: one that was copied or restored goes on as a new incarnation.
+//! Recognition of the state: if it was copied or restored, the replica goes on as a new incarnation.
 
 use super::Replica;
 use super::import::APART;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Incarnation;
-use crate::state::Identity;
+use crate::state::{Action, Identity};
 
 impl Replica {
-    /// Finds out whether the state was copied, moved or restored since the last command. If so it may have forgotten stamps
-    /// that it had issued, and a new incarnation makes sure that none of them is issued again.
+    /// Finds out whether the state was copied, moved or restored since the last command. If so, it may have forgotten
+    /// stamps that it had issued. A new incarnation makes sure that none of them is issued again.
     pub(super) fn recognise_home(&self) -> Result<()> {
         if self.state.home()?.as_ref() == Some(&self.identity()?) {
             return Ok(());
@@ -36,7 +36,7 @@ impl Replica {
             tx.set_incarnation(Incarnation((self.world.random)()))?;
             self.forget_what_was_run(tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
-            tx.record(self.now(), "open", None, text)?;
+            tx.record(self.now(), Action::Open, None, text)?;
             self.note(format!("{text}; {APART}"));
         }
         tx.set_home(&here)
@@ -47,9 +47,9 @@ impl Replica {
         Ok(Identity { inode, born, machine: self.world.machine.clone() })
     }
 
-    /// What this replica has done until now is not known for certain: a job of that time may have been run. One that runs jobs
-    /// issues the first stamp of its new incarnation, so that others learn of it, and can show that what they ask for was asked
-    /// for later.
+    /// Records that the replica's past is uncertain: a job from that time may have been run. A replica that runs jobs
+    /// issues the first stamp of its new incarnation at once. So others learn about it, and their later requests can
+    /// show that they are later.
     pub(super) fn forget_what_was_run(&self, tx: &Transaction<'_>) -> Result<()> {
         tx.set_was_restored()?;
         if self.config.allow.is_empty() { Ok(()) } else { tx.issue(self.now()).map(drop) }

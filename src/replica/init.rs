@@ -1,4 +1,4 @@
-//! Making a replica of a mail root.
+//! `init`: makes a replica of a mail root.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::maildir::{Detected, LayoutKind, detect_layout};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State};
 
-/// What a new replica is to be.
+/// Options for a new replica.
 #[derive(Clone, Debug)]
 pub struct InitOptions {
     /// The directory that holds the Maildirs.
@@ -38,7 +38,7 @@ impl Replica {
         let mail_root = check_mail_root(&options.mail_root)?;
         if !is_unfinished(home)? {
             if !home.exists() {
-                let what = format!("making a replica: there is a state, {}, already", home.database().display());
+                let what = format!("making a replica: there is already a state, {}", home.database().display());
                 return Err(Error::failed(what).advise(format!(
                     "put its configuration, {}, back from a backup; or move the state away",
                     home.config_file().display()
@@ -46,7 +46,7 @@ impl Replica {
             }
             let what = format!("making a replica: {} is there already", home.config_file().display());
             if State::open(&home.database())?.joining()?.is_some() {
-                return Err(Error::failed(format!("{what}, of a join that is not complete")).advise(
+                return Err(Error::failed(format!("{what}, from a join that is not complete")).advise(
                     "repeat `mailsync join` with the same bundle, or a newer invitation; or use --home DIR for another \
                      replica",
                 ));
@@ -58,7 +58,7 @@ impl Replica {
         home.make()?;
         let lock = home.lock(options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
-        // A replica that has lost its state keeps its configuration, which is the user's.
+        // A replica that has lost its state keeps its configuration, which belongs to the user.
         let kept =
             if home.exists() && !home.database().exists() { Some(Config::read(&home.config_file())?) } else { None };
         if let Some(kept) = kept.as_ref().filter(|kept| kept.mail_root != config.mail_root) {
@@ -84,7 +84,7 @@ impl Replica {
         }
         if kept.is_some() {
             replica.note(
-                "the configuration and the key of before are kept, and peers have to be made known again; mail that was \
+                "the earlier configuration and key are kept, and peers have to be made known again; mail that was \
                  removed elsewhere meanwhile may come back from here",
             );
         }
@@ -92,7 +92,7 @@ impl Replica {
         Ok((replica, report))
     }
 
-    /// The INBOX always exists.
+    /// Makes the INBOX, which always exists.
     fn make_inbox(&self) -> Result<()> {
         let dir = self.dir(&crate::model::FolderName::inbox());
         for sub in ["tmp", "new", "cur"] {
@@ -150,15 +150,15 @@ pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
         return Ok(());
     }
     let key = PrivateKey::generate(&format!("mailsync {name}"))
-        .map_err(|error| Error::io("making the key", &home.key_file(), error))?;
+        .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
     write_atomically(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
     let public = format!("{}\n", key.public_key().to_openssh());
     let path = home.public_key_file();
     fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
 }
 
-/// Makes an empty state, in the place of one that an interrupted `init` or `join` has left. That one goes only when the new
-/// one is complete: whoever looks always finds a state that says how far it is.
+/// Makes an empty state. An interrupted `init` or `join` may have left an old one, which goes only when the new one is
+/// complete. So there is always a state that says how far the work is.
 pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
     let path = home.database();
     let beside = |suffix: &str| {

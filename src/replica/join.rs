@@ -1,9 +1,9 @@
-//! Joining: making a new replica from an invitation.
+//! `join`: makes a new replica from an invitation.
 //!
 //! Mail that is in the mail root already is matched with the bundle: a message that lies in the folder in which the
-//! inviter has it becomes that entry's file, any other one is new. Into an empty mail root the messages go straight to
-//! their places, since nobody else looks at it yet. The state is written once, at the end; until then the replica is not
-//! complete, does nothing else, and a join that is repeated begins anew.
+//! inviter has it becomes that entry's file, any other one is new. In an empty mail root the messages go straight to
+//! their places, since nobody else looks at it yet. The state is written once, at the end. Until then the replica is
+//! not complete and does nothing else, and a repeated join begins anew.
 
 use std::fs;
 use std::io::BufRead;
@@ -15,23 +15,23 @@ use walkdir::WalkDir;
 use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
-use crate::bundle::{Kind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
+use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
 use crate::maildir::LayoutKind;
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
-/// What a replica that joins is to be.
+/// Options for a join.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
     /// The directory that holds the Maildirs; made if it isn't there.
     pub mail_root: PathBuf,
-    /// The replica's name; the one by which it was invited if not given.
+    /// The replica's name; if not given, the name by which it was invited.
     pub name: Option<String>,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
-    /// Whose invitation it must be.
+    /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
@@ -46,11 +46,11 @@ pub struct Joined {
     pub replica: Replica,
     /// Its inviter, which is its first peer.
     pub inviter: Peer,
-    /// What became of the invitation, and of the bundles behind it in the stream.
+    /// The outcomes of the invitation and of the bundles behind it in the stream.
     pub bundles: Vec<Imported>,
-    /// What was found in the mail root.
+    /// The findings in the mail root.
     pub found: ScanReport,
-    /// Whether it had joined before: this was the repetition of a join that is complete.
+    /// Whether it had joined before, so that this only repeated a complete join.
     pub before: bool,
 }
 
@@ -58,8 +58,8 @@ impl Replica {
     /// Makes a replica from an invitation.
     ///
     /// # Errors
-    /// The bundle is no invitation, is not from the expected replica, or is corrupt; a replica lives in `home` already; or
-    /// the mail root holds files but no Maildir. What was written until then does no harm: the join can be repeated.
+    /// The bundle is no invitation, is not from the expected replica, or is corrupt; a replica lives in `home` already;
+    /// or the mail root holds files but no Maildir. The files written until then do no harm: the join can be repeated.
     pub fn join(
         home: &Home,
         world: World,
@@ -107,9 +107,9 @@ impl Replica {
         Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
     }
 
-    /// The inviter, if this very join is complete already: whoever repeats a command that was killed can't know whether it
-    /// had done all. Then the replica has the mail root and the name that are asked for, knows the inviter, and has all
-    /// that the invitation holds.
+    /// The inviter, if this very join is complete already. A person who repeats a killed command can't know whether it
+    /// had done everything. If it had, the replica has the mail root and the name that are asked for, knows the
+    /// inviter, and has all that the invitation holds.
     fn joined_before(home: &Home, options: &JoinOptions, manifest: &Manifest) -> Result<Option<Peer>> {
         if !home.exists() {
             return Ok(None);
@@ -124,7 +124,8 @@ impl Replica {
         state.peer_by_id(&manifest.sender.id)
     }
 
-    /// Makes what a join needs: key, empty state, configuration. Tells how messages come to their places.
+    /// Makes the things that a join needs: key, empty state, configuration. Returns the way in which messages come to
+    /// their places.
     fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Landing)> {
         let name = chosen_name(options, manifest);
         check_name(&name)?;
@@ -134,7 +135,7 @@ impl Replica {
         let detected = detect(&mail_root, options.layout)?;
         home.make()?;
         let lock = home.lock(options.lock_timeout)?;
-        // Another join may have come to its end while the lock was waited for.
+        // Another join may have ended while this one waited for the lock.
         let repeated = interrupted_join(home, &mail_root, &name)?;
         make_key(home, &name)?;
         let holds_mail = holds_messages(&mail_root);
@@ -151,7 +152,7 @@ impl Replica {
             replica.sweep_leftovers()?;
         }
         detected.notes.iter().for_each(|note| replica.note(note.clone()));
-        // Folders that an interrupted join has made are looked at, as some of them may be gone since then.
+        // Folders that an interrupted join has made must be scanned, as some of them may have gone since.
         let empty_now = !holds_mail && (repeated.is_none() || detected.folders == 0);
         let landing = match root {
             RootBefore::Empty if empty_now => Landing::InPlace,
@@ -160,7 +161,8 @@ impl Replica {
         Ok((replica, landing))
     }
 
-    /// The inviter is the first peer. Until it shows to know this replica, bundles for it prove that it invited it.
+    /// Makes the inviter the first peer. Until the inviter shows to know this replica, bundles for it prove its
+    /// invitation.
     fn meet_inviter(&self, manifest: &Manifest, key: &PublicKey) -> Result<Peer> {
         let name = &manifest.sender.name;
         let name = if check_name(name).is_ok() { name.as_str() } else { "inviter" };
@@ -173,7 +175,7 @@ impl Replica {
     }
 }
 
-/// The name that a replica which joins is to have.
+/// The name for the new replica.
 fn chosen_name(options: &JoinOptions, manifest: &Manifest) -> String {
     let invited_as = manifest.invitation.as_ref().map(|invitation| invitation.name.clone());
     options.name.clone().or(invited_as).unwrap_or_else(super::host_name)
@@ -183,13 +185,13 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
     let sender = &manifest.sender;
     if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
         return Err(Error::rejected(format!("the invitation is from {}, and {expected} is expected", sender.id)).advise(
-            "make sure where it comes from; compare the id with what `mailsync status` shows on the inviting machine",
+            "make sure where it comes from; compare the id with the one that `mailsync status` shows on the inviting machine",
         ));
     }
-    if manifest.kind != Kind::Full {
+    if manifest.kind != BundleKind::Full {
         return Err(Error::rejected("this is a later part of an invitation, or a delta").advise(
-            "join with the first part of what `mailsync invite NAME` wrote on a machine that has the mail, then import the \
-             others",
+            "join with the first part of the invitation that `mailsync invite NAME` wrote on a machine that has the mail, \
+             then import the others",
         ));
     }
     let for_this_key = || {
@@ -231,7 +233,7 @@ fn make_mail_root(path: &Path) -> Result<()> {
     }
 }
 
-/// What an interrupted join that is now repeated found in the mail root; `None` if there was none.
+/// The contents of the mail root before an interrupted join that is now repeated. `None` if there was no such join.
 fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
     if !home.exists() {
         return Ok(None);

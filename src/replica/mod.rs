@@ -1,8 +1,8 @@
 //! A replica: one mail root on one machine, and the verbs that work on it.
 //!
-//! Here stand the decisions about disk and state together: when a change here becomes a stamp, when a change of somebody
-//! else becomes a file. What the registers mean is the model's business, what a bundle looks like the format's, and how
-//! anything is stored the state's.
+//! This layer decides about disk and state together: when a change made here gets a stamp, and when a change from
+//! elsewhere becomes a file. The model knows what registers mean, the format knows what a bundle looks like, and the
+//! state knows how everything is stored.
 
 mod call;
 mod doctor;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{Contents, ExportOptions, Exported, Fullness, InviteOptions, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, To};
 pub use home::Home;
 pub use import::{Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -40,6 +40,8 @@ pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
+pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
+
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -47,7 +49,7 @@ use crate::maildir::Layout;
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
-/// How long what was done while others worked on the replica waits to be recorded.
+/// How long to wait for the lock after others were let work on the replica: the result must be recorded.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// A replica, opened by one command.
@@ -61,14 +63,15 @@ pub struct Replica {
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
+    hindrance: std::cell::RefCell<Option<Error>>,
 }
 
 /// Whether a command changes the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It only reads, and doesn't wait for anybody.
+    /// It only reads, and waits for nobody.
     Read,
-    /// It changes things: it waits this long for the lock, and finishes what an interrupted command left.
+    /// It changes things. It waits this long for the lock, and finishes the work of an interrupted command.
     Write(Duration),
 }
 
@@ -76,7 +79,7 @@ impl Replica {
     /// Opens the replica that lives in `home`.
     ///
     /// # Errors
-    /// There is none, or another command works on it for longer than the lock is waited for.
+    /// There is no replica, or another command keeps the lock for longer than this one waits.
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
@@ -134,10 +137,11 @@ impl Replica {
             world,
             notes: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
+            hindrance: std::cell::RefCell::default(),
         })
     }
 
-    /// Finishes what an interrupted command has left to do on disk.
+    /// Finishes the work on disk that an interrupted command has left.
     fn roll_on(&self) -> Result<()> {
         let leftovers = self.state.leftovers()?;
         let unfinished = |row: &FolderRow| row.state.is_some_and(|state| state.present != row.on_disk);
@@ -148,7 +152,7 @@ impl Replica {
         if leftovers { self.sweep_leftovers() } else { Ok(()) }
     }
 
-    /// Lets other commands work on the replica while this is done.
+    /// Lets other commands work on the replica while `work` is done.
     ///
     /// # Errors
     /// One of them keeps the lock for an hour.
@@ -162,17 +166,17 @@ impl Replica {
         Ok(done)
     }
 
-    /// Something that the person should know, although nothing failed.
+    /// Notes something that the person should know, although nothing failed.
     fn note(&self, text: impl Into<String>) {
         let (text, mut notes) = (text.into(), self.notes.borrow_mut());
-        // Several bundles may give the same note: it is kept once.
+        // Several bundles may give the same note. It is kept once.
         if !notes.contains(&text) {
             notes.push(text);
         }
     }
 
-    /// Takes what the person should know.
-    pub fn take_notes(&self) -> Vec<String> {
+    /// Gives the notes that were made since the last call: things that the person should know.
+    pub fn drain_notes(&self) -> Vec<String> {
         self.notes.take()
     }
 
@@ -186,7 +190,16 @@ impl Replica {
         self.key.public_key()
     }
 
-    /// The state, for those who only read it.
+    /// The last `limit` events of the history at most, the oldest of them first.
+    ///
+    /// # Errors
+    /// The history can't be read.
+    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
+        self.state.history(limit)
+    }
+
+    /// The state, for the tests to look into. A program uses the verbs.
+    #[doc(hidden)]
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -215,7 +228,7 @@ impl Replica {
         if relative.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(relative) }
     }
 
-    /// The mail root must be there: an unmounted disk is not a wish to remove everything.
+    /// Checks that the mail root is there: an unmounted disk is not a wish to remove everything.
     fn check_mail_root(&self) -> Result<()> {
         let advice = "mount the disk that holds it, or correct mail_root in the configuration";
         match self.world.disk.metadata(self.mail_root()) {

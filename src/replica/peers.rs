@@ -1,11 +1,11 @@
-//! Peers: making them known, and forgetting them.
+//! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
-use crate::state::{Invited, Peer};
+use crate::state::{Action, Invited, Peer};
 
 impl Replica {
     /// All peers, sorted by name.
@@ -13,7 +13,7 @@ impl Replica {
         self.state.peers()
     }
 
-    /// Makes a peer known: from now on bundles that its key signed are accepted, and bundles are made for it.
+    /// Makes a peer known. From now on its signed bundles are accepted, and bundles are made for it.
     ///
     /// # Errors
     /// The name or the key is taken, or the key is this replica's own.
@@ -24,9 +24,9 @@ impl Replica {
         Ok(peer)
     }
 
-    /// Makes a replica known with which no bundles are exchanged, so that jobs can come from it or go to it by way of others.
-    /// Nothing waits for what it has seen. [`Replica::add_peer`] makes it a peer like any other, and this one makes such a peer
-    /// a distant one.
+    /// Makes a distant peer known: jobs can come from it or go to it by way of others, but no bundles are exchanged
+    /// with it. No purge waits for it. [`Replica::add_peer`] turns a distant peer into a neighbour, and this function
+    /// turns a neighbour into a distant peer.
     ///
     /// # Errors
     /// As for [`Replica::add_peer`].
@@ -54,15 +54,15 @@ impl Replica {
                 return self.peer(name);
             }
             if peer.name == name {
-                return Err(Error::failed(format!("making {name} known: it is already, by this very key"))
+                return Err(Error::failed(format!("making {name} known: it is known already, with this very key"))
                     .advise(format!("go on with `mailsync export --to {name}`")));
             }
             return Err(Error::failed(format!("making {name} known: this key is already known as {}", peer.name))
-                .advise(format!("use `mailsync peer rename {} {name}` to call it otherwise", peer.name)));
+                .advise(format!("use `mailsync peer rename {} {name}` to give it another name", peer.name)));
         }
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
-        tx.record(self.now(), "peer add", Some(name), &id.to_string())?;
+        tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
         self.peer(name)
     }
 
@@ -75,7 +75,7 @@ impl Replica {
             Some(invited) => tx.set_invitation(&Invited { name: new.to_owned(), ..invited })?,
             None => tx.rename_peer(self.peer(old)?.key, new)?,
         }
-        tx.record(self.now(), "peer rename", Some(new), &format!("was {old}"))?;
+        tx.record(self.now(), Action::PeerRename, Some(new), &format!("was {old}"))?;
         tx.commit()?;
         let named = self.config.peer.contains_key(old)
             || self.config.allow.iter().any(|rule| rule.from.iter().any(|from| from == old));
@@ -85,16 +85,16 @@ impl Replica {
         Ok(())
     }
 
-    /// Forgets a peer: its bundles are no longer accepted, and nothing waits for what it has not seen. If the replica was
-    /// invited and has not answered, its invitation is withdrawn.
+    /// Forgets a peer: its bundles are no longer accepted, and no purge waits for it. If it was invited and has not
+    /// answered, its invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
         let tx = self.begin()?;
         if tx.remove_invitation(name)? {
-            tx.record(self.now(), "peer remove", Some(name), "the invitation is withdrawn")?;
+            tx.record(self.now(), Action::PeerRemove, Some(name), "the invitation is withdrawn")?;
         } else {
             let peer = self.peer(name)?;
             tx.remove_peer(peer.key)?;
-            tx.record(self.now(), "peer remove", Some(name), &peer.id.to_string())?;
+            tx.record(self.now(), Action::PeerRemove, Some(name), &peer.id.to_string())?;
         }
         tx.commit()
     }

@@ -1,4 +1,4 @@
-//! Purging: forgetting what nobody needs any more.
+//! `purge`: forgets things that nobody needs any more.
 
 use serde::Serialize;
 
@@ -6,14 +6,14 @@ use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, WallClock, purgeable};
-use crate::state::EntryKey;
+use crate::state::{Action, EntryKey};
 use crate::text::plural;
 
-/// How much is looked at in one go.
+/// This many rows are looked at in one go.
 const BATCH: u32 = 512;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// What was purged.
+/// The report about a purge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
     /// Tombstones that every peer has.
@@ -31,9 +31,9 @@ pub struct Purged {
 }
 
 impl Replica {
-    /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no tombstone
-    /// any more, jobs that have been finished for long enough and of which every peer has heard, and old history. The days are
-    /// the configuration's.
+    /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no
+    /// tombstone any more, jobs that have been finished for long enough and of which every peer has heard, jobs that
+    /// don't concern this replica any more, and old history. The days are the configuration's.
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
@@ -52,13 +52,14 @@ impl Replica {
             purged.history = tx.purge_history(wall.0.saturating_sub(u64::from(self.config.history_days) * DAY))?;
         }
         if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
-            tx.record(self.now(), "purge", None, &purged.to_string())?;
+            tx.record(self.now(), Action::Purge, None, &purged.to_string())?;
         }
         tx.commit()?;
         Ok(purged)
     }
 
-    /// What was dated by a clock that was wrong counts as done today: so it is neither purged at once, nor kept for ever.
+    /// What was dated by a clock that was wrong counts as done today: so it is neither purged at once, nor kept for
+    /// ever.
     fn mend_dates(&self, wall: WallClock) -> Result<()> {
         let (from, to) = (WallClock::PROGRAM.0, wall.0.saturating_add(WallClock::MOST_AHEAD));
         let tx = self.begin()?;
@@ -74,14 +75,14 @@ impl Replica {
         tx.commit()
     }
 
-    /// What each replica with which bundles are exchanged has shown to know.
-    fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
+    /// The knowledge that each neighbour and each invited replica has shown.
+    pub(super) fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
         let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
         let invited = self.state.invitations()?.into_iter().map(|invited| invited.shown);
         Ok(peers.chain(invited).collect())
     }
 
-    /// A job that was for this replica leaves its id behind: it is never taken for a new one.
+    /// A job that was by this replica or for it leaves its id behind: it is never taken for a new one.
     fn purge_jobs(&self, purged: &mut Purged) -> Result<()> {
         let wall = self.wall_clock();
         let before = wall.0.saturating_sub(u64::from(self.config.jobs_days) * DAY);
@@ -94,19 +95,19 @@ impl Replica {
             after = Some((last.made, last.key));
             let tx = self.begin()?;
             for job in batch {
-                // A job that was taken back, and that its target has not reported on, is over for everybody but the target.
+                // If a job was cancelled and its target has not reported on it, it is over for everybody but the
+                // target.
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
                 // The requester's clock may be wrong: by a date that can't be, the job is over as well.
                 let taken_back = |since| since <= before || !wall.can_date(since);
                 let over = job.final_since.map_or_else(|| cancelled.is_some_and(taken_back), |since| since <= before);
                 let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
-                if !over || !self.state.statement_stamps(job.key)?.iter().all(known) {
+                // What is passed on for those whom nobody here knows (any more) is nobody's business.
+                let concerns = self.concerns(&job.requester, &job.target)?;
+                if concerns && (!over || !self.state.statement_stamps(job.key)?.iter().all(known)) {
                     continue;
                 }
-                for digest in self.state.attachments_of(job.key)? {
-                    tx.drop_attachment(job.key, &digest)?;
-                }
-                tx.forget_job(&job, job.target == me || job.requester == me)?;
+                self.forget(&tx, &job)?;
                 purged.jobs += 1;
             }
             tx.commit()?;
@@ -139,7 +140,7 @@ impl Replica {
         tx.commit()
     }
 
-    /// Each file goes before its record does: one that is gone already is no obstacle.
+    /// Purges the trash. Each file is removed before its record. A file that is gone already is no obstacle.
     fn purge_trash(&self, purged: &mut Purged) -> Result<()> {
         let before = self.now().saturating_sub(u64::from(self.config.trash_days) * DAY);
         let mut after = 0;
@@ -150,7 +151,7 @@ impl Replica {
             let tx = self.begin()?;
             for trashed in batch {
                 let tombstone = self.state.entry_by_id(&trashed.id)?.is_some_and(|row| !row.entry.alive());
-                // A peer may still ask for it: an entry that is alive, and whose contents are nowhere else.
+                // The message may still be needed: a living entry may lack its contents, which are nowhere else.
                 let needed = !self.state.missing_of(&trashed.id.digest)?.is_empty();
                 if trashed.removed > before || tombstone || needed {
                     continue;

@@ -1,4 +1,4 @@
-//! Protection from mistakes: the dry run, and the guard over mass removals.
+//! Protection from mistakes: dry runs, and the guard against mass removals.
 
 use crate::error::{Error, Result};
 
@@ -32,10 +32,10 @@ pub enum DryRun {
     No,
 }
 
-/// The mass-removal guard stands over folders with more entries than this.
+/// The guard protects folders with more entries than this.
 const GUARDED_ENTRIES: u64 = 100;
 
-/// The mass-removal guard: refuses to remove more than half of a folder that holds many entries.
+/// The guard against mass removals: refuses to remove more than half of a folder that holds many entries.
 pub(super) fn guard(mass_delete: MassDelete, doing: &str, folder: &str, removed: u64, total: u64) -> Result<()> {
     if mass_delete == MassDelete::Allow || total <= GUARDED_ENTRIES || removed * 2 <= total {
         return Ok(());
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_remove_more_than_half_of_a_large_folder() {
-        // How many are removed, of how many, and whether that is refused.
+        // The number of removed messages, the number of all messages, and whether the guard refuses.
         let table = [
             (0, 0, false),
             (100, 100, false),

@@ -1,4 +1,4 @@
-//! How a replica stands: what it holds, and what its peers have not shown to have yet.
+//! The status of a replica: how much it holds, and how much its peers have not shown to have yet.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,19 @@ use serde::Serialize;
 use super::Replica;
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Knowledge};
-use crate::state::{Invited, Peer, Totals};
+use crate::state::{Invited, Peer, Totals, Waiting};
 
-/// What a replica holds, and how its peers stand.
+/// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// How much is alive.
+    /// The totals of what is alive.
     pub totals: Totals,
-    /// How many entries are alive in each folder that exists.
+    /// The number of living entries in each folder that exists.
     pub folders: Vec<(FolderName, u64)>,
     /// Entries and files for which something is to be done on disk, or whose contents are missing.
     pub pending: u64,
+    /// The folders in which something could not be done when it was last tried, and why, sorted by name.
+    pub waiting: Vec<Waiting>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The peers with which bundles are exchanged, sorted by name.
@@ -26,36 +28,36 @@ pub struct Status {
     pub invited: Vec<InvitedStatus>,
 }
 
-/// How a peer stands.
+/// The status of a peer.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
     /// The peer.
     pub peer: Peer,
-    /// What it has not shown to know.
+    /// The changes that it has not shown to know.
     pub unseen: Unseen,
 }
 
-/// How a replica stands that was invited and has not answered.
+/// The status of a replica that was invited and has not answered.
 #[derive(Clone, Debug)]
 pub struct InvitedStatus {
     /// The invitation.
     pub invited: Invited,
-    /// What came after the invitation.
+    /// The changes since the invitation.
     pub unseen: Unseen,
 }
 
-/// What a peer doesn't know, as far as is known here.
+/// The changes that a peer doesn't know, as far as is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unseen {
     /// Entries with something that is new to it.
     pub entries: u64,
     /// The bytes of the messages that go with them.
     pub bytes: u64,
-    /// Jobs of which something was said that is new to it.
+    /// Jobs with statements that are new to it.
     pub jobs: u64,
 }
 
-/// How many jobs of this replica's stand how: those that it asked for, and those that it was asked for.
+/// The numbers of this replica's jobs by state. It has requested them, or is their target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct JobCounts {
     /// They wait.
@@ -93,6 +95,7 @@ impl Replica {
             totals: self.state.totals()?,
             folders,
             pending: self.state.count_pending()?,
+            waiting: self.state.waiting()?,
             jobs: self.count_jobs()?,
             peers,
             invited,

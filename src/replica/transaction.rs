@@ -1,15 +1,16 @@
-//! Changes to the state, and what follows from them on disk once they are durable.
+//! Transactions: changes to the state, and the work on disk that follows once they are durable.
 
 use std::cell::RefCell;
 use std::ops::Deref;
 
 use super::Replica;
+use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::Digest;
-use crate::state::{self, JobKey};
+use crate::model::{Digest, MOST_FORGOTTEN};
+use crate::state::{self, Job, JobKey, StatementKind};
 
-/// Changes to the state that are made together or not at all: dropped without a commit, they are undone, and nothing follows
-/// from them. Whoever changes something within one takes it as a parameter.
+/// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
+/// nothing follows. A function that changes something within a transaction takes it as a parameter.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Transaction<'r> {
@@ -17,6 +18,15 @@ pub(super) struct Transaction<'r> {
     state: state::Transaction<'r>,
     /// Attachments that some job no longer needs, by digest.
     unneeded: RefCell<Vec<Digest>>,
+}
+
+/// What is remembered of a job when everything else of it is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remember {
+    /// Nothing: this replica has only passed it on.
+    Nothing,
+    /// Its id, under this requester; under `None` for all that nobody here knows.
+    Id(Option<ReplicaId>),
 }
 
 impl Replica {
@@ -34,14 +44,23 @@ impl<'r> Deref for Transaction<'r> {
 }
 
 impl Transaction<'_> {
-    /// Records that a job no longer needs this attachment. Unless another job does, its file is removed after the commit; a
-    /// purge sweeps the file if a crash comes between.
-    pub(super) fn drop_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
+    /// Records that a job no longer needs the attachment that its statement of this kind names. Unless another job
+    /// does, its file is removed after the commit; a purge sweeps the file if a crash comes between.
+    pub(super) fn drop_attachment(&self, job: JobKey, kind: StatementKind, digest: &Digest) -> Result<()> {
         self.unneeded.borrow_mut().push(*digest);
-        self.remove_attachment(job, digest)
+        self.remove_attachment(job, kind, digest)
     }
 
-    /// Makes the changes durable, then does what follows from them.
+    /// Forgets everything about a job but, if this replica is to remember that, its id.
+    pub(super) fn forget(&self, job: &Job, remember: Remember) -> Result<()> {
+        self.unneeded.borrow_mut().extend(self.attachments_of(job.key)?);
+        if let Remember::Id(requester) = remember {
+            self.remember_forgotten(job, requester.as_ref(), MOST_FORGOTTEN)?;
+        }
+        self.forget_job(job)
+    }
+
+    /// Makes the changes durable, then does the work that follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.
@@ -77,18 +96,18 @@ mod tests {
         let is_there = || replica.has_attachment(&body);
 
         let undone = replica.begin().unwrap();
-        undone.drop_attachment(one.key, &body.digest).unwrap();
+        undone.drop_attachment(one.key, StatementKind::Request, &body.digest).unwrap();
         drop(undone);
         assert!(is_there() && replica.state.is_needed(&body.digest).unwrap());
 
         let shared = replica.begin().unwrap();
-        shared.need_attachment(two.key, &body, true).unwrap();
-        shared.drop_attachment(one.key, &body.digest).unwrap();
+        shared.need_attachment(two.key, StatementKind::Request, &body, true).unwrap();
+        shared.drop_attachment(one.key, StatementKind::Request, &body.digest).unwrap();
         shared.commit().unwrap();
         assert!(is_there());
 
         let last = replica.begin().unwrap();
-        last.drop_attachment(two.key, &body.digest).unwrap();
+        last.drop_attachment(two.key, StatementKind::Request, &body.digest).unwrap();
         assert!(is_there());
         last.commit().unwrap();
         assert!(!is_there());

@@ -1,13 +1,14 @@
-//! The trash: what imports have removed can be brought back.
+//! The trash: messages that imports have removed can be brought back.
 
 use super::Replica;
-use crate::disk::{Durability, Hashed, copy_new, hash_file, remove_if_there};
+use crate::disk::{Durability, Hashed, copy_message, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::{FolderState, Mtime, Origin};
-use crate::state::{Pending, TrashKey, Trashed};
+use crate::state::{Action, Pending, TrashKey, Trashed};
 
 impl Replica {
-    /// Goes through the trash, in the order in which things came into it.
+    /// Goes through the trash, in the order in which messages came into it.
     pub fn each_trashed(&self, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
         let mut after = 0;
         loop {
@@ -18,18 +19,22 @@ impl Replica {
         }
     }
 
-    /// The file of something in the trash.
+    /// The file of a message in the trash.
     pub fn trash_file(&self, trashed: &Trashed) -> std::path::PathBuf {
         self.home.trash().join(&trashed.file)
     }
 
-    /// Brings a message back into the folder it was in, with the flags it had, as a new change of this replica's. Its file
+    /// Brings a message back into the folder it was in, with the flags it had, as a new change made here. Its file
     /// stays in the trash until the message is durable in its folder.
     ///
     /// # Errors
     /// There is no such thing in the trash, or its file is damaged.
     pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
         let disk = &*self.world.disk;
+        if self.state.restored()?.is_some() {
+            let what = format!("restoring {key}: what was restored before still waits for its folder");
+            return Err(Error::failed(what).advise("`mailsync status` shows why; put that right, then run this again"));
+        }
         let trashed = self.state.trashed(key)?.ok_or_else(|| {
             Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
@@ -38,7 +43,7 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| fail(&error))?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }
@@ -58,7 +63,7 @@ impl Replica {
         let dir = tmp.parent().expect("a message lies in a directory");
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_new(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
         let entry = self.deliver(&tx, delivery, &at)?;
         tx.set_pending(entry, &Pending::Deliver)?;
@@ -67,16 +72,19 @@ impl Replica {
         }
         tx.remove_trash(key)?;
         tx.set_restored(&trashed.file)?;
-        tx.record(self.now(), "trash restore", None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
+        tx.record(self.now(), Action::TrashRestore, None, &format!("{} in {}", trashed.id.digest, trashed.folder))?;
         tx.commit()?;
         self.materialise()?;
         self.empty_restored()?;
         Ok(trashed)
     }
 
-    /// Removes the file of something that was brought back.
+    /// Removes the file of something that was brought back, unless it may still wait for its folder.
     pub(super) fn empty_restored(&self) -> Result<()> {
         let Some(name) = self.state.restored()? else { return Ok(()) };
+        if !self.state.folders_with_deliveries()?.is_empty() {
+            return Ok(());
+        }
         let disk = &*self.world.disk;
         let file = self.home.trash().join(name);
         let fail = |error: std::io::Error| Error::io("removing", &file, error).advise("run this again");

@@ -1,5 +1,5 @@
-//! What a replica takes from the machine it runs on: the file system, the time, chance, and who the machine is. A test puts
-//! its own in their place.
+//! The world of a replica: all that it takes from its machine, such as files, time, chance, and who the machine is. A
+//! test puts its own in their place.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,16 +16,16 @@ pub struct World {
     pub now: Box<dyn Fn() -> u64 + Send + Sync>,
     /// A random number.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// What runs the programs of jobs.
+    /// Runs the programs of jobs.
     pub launcher: Box<dyn Launcher>,
     /// The machine's id: a state that finds itself on another machine was copied.
     pub machine: String,
-    /// What shows how far long work has come.
+    /// Shows the progress of long work.
     pub meter: Box<dyn Meter>,
 }
 
 impl World {
-    /// This machine.
+    /// The world of this machine.
     pub fn real() -> Self {
         Self {
             disk: Box::new(RealDisk),

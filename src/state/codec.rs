@@ -1,7 +1,8 @@
-//! How an entry's registers are stored: a compact form, since there is one for every message.
+//! The stored form of an entry's registers. It is compact, since there is one for every message.
 //!
-//! One byte of marks, the location stamp, then what the marks say is there: born, floor, the removal, and the flags. A stamp
-//! is sixteen bytes, most significant first. Most stamps of an entry equal the one of its location, and cost a bit.
+//! It has one byte of marks, the location stamp, and then the values that the marks name: born, floor, the removal, and
+//! the flags. A stamp is sixteen bytes, most significant first. Most stamps of an entry equal the location stamp, and
+//! cost one bit.
 
 use crate::error::Error;
 use crate::model::{Clock, Flag, FlagRegisters, Incarnation, Removal, Stamp};
@@ -73,9 +74,9 @@ pub fn encode(registers: &Registers) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode`] wrote; `None` if that is not what it is.
+/// Reads the form that [`encode`] writes; `None` for any other bytes.
 pub fn decode(mut from: &[u8]) -> Option<Registers> {
-    let marks = take(&mut from)?;
+    let marks = next_byte(&mut from)?;
     let location = stamp(&mut from)?;
     let born = if marks & BORN_DIFFERS != 0 { stamp(&mut from)? } else { location };
     let floor = match marks & (FLOOR_IS_LOCATION | FLOOR_DIFFERS) {
@@ -87,17 +88,17 @@ pub fn decode(mut from: &[u8]) -> Option<Registers> {
         if marks & REMOVED != 0 { Some(Removal { seen: stamp(&mut from)?, stamp: stamp(&mut from)? }) } else { None };
     let mut flags = FlagRegisters::default();
     while !from.is_empty() {
-        let flag = match take(&mut from)? {
+        let flag = match next_byte(&mut from)? {
             RECENT => Flag::Recent,
             KEYWORD => {
-                let length = usize::from(take(&mut from)?);
+                let length = usize::from(next_byte(&mut from)?);
                 let (name, rest) = from.split_at_checked(length)?;
                 from = rest;
                 Flag::keyword(std::str::from_utf8(name).ok()?)?
             }
             character => Flag::info(character)?,
         };
-        let marks = take(&mut from)?;
+        let marks = next_byte(&mut from)?;
         let at = if marks & FLAG_STAMP_DIFFERS != 0 { stamp(&mut from)? } else { location };
         flags.write(flag, at, marks & FLAG_ON != 0);
     }
@@ -109,7 +110,7 @@ fn put(out: &mut Vec<u8>, stamp: Stamp) {
     out.extend_from_slice(&stamp.incarnation.0.to_be_bytes());
 }
 
-fn take(from: &mut &[u8]) -> Option<u8> {
+fn next_byte(from: &mut &[u8]) -> Option<u8> {
     let (first, rest) = from.split_first()?;
     *from = rest;
     Some(*first)
@@ -130,7 +131,7 @@ pub(super) fn clock_from(stored: i64) -> Result<Clock, Error> {
     Clock::from_bits(stored.cast_unsigned()).ok_or_else(|| damaged("a clock"))
 }
 
-/// The database holds something that mailsync can't have written.
+/// The error for a value in the database that mailsync can't have written.
 pub(super) fn damaged(what: &str) -> Error {
     Error::failed(format!("the state database: {what} in it has no meaning"))
         .advise("put the state directory back from a backup; your mail itself was not touched")

@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-/// What is recorded of an entry.
+/// The record of an entry.
 #[derive(Clone, Debug)]
 pub struct EntryRow {
     /// Its number.
@@ -61,14 +61,14 @@ pub struct EntryRow {
     pub at: Option<Place>,
 }
 
-/// How much there is.
+/// The totals over all living entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Entries that are alive.
     pub entries: u64,
     /// Different messages among them.
     pub messages: u64,
-    /// The bytes of these entries' messages.
+    /// The sizes of these entries' messages, added up: bytes.
     pub bytes: u64,
 }
 
@@ -140,7 +140,7 @@ impl State {
         )
     }
 
-    /// All entries of one message, dead ones included.
+    /// All entries of one message, including dead ones.
     pub fn entries_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
         let mut found = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? ORDER BY key");
@@ -151,7 +151,8 @@ impl State {
         Ok(found)
     }
 
-    /// The lowest ordinal that no living entry of this message and birth folder has, and what is known of that id.
+    /// The id with the lowest ordinal that no living entry of this message and birth folder has, and the dead entry
+    /// with that id if there is one.
     pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<EntryRow>)> {
         let mut id = EntryId { digest, birth: birth.clone(), ordinal: 0 };
         loop {
@@ -162,15 +163,22 @@ impl State {
         }
     }
 
-    /// The files that were last seen in a folder: entry, `new` or `cur`, and name, sorted by name, then `new` before `cur`.
-    pub fn files_in(&self, folder: FolderKey, mut each: impl FnMut(EntryKey, Sub, &[u8]) -> Result<()>) -> Result<()> {
+    /// The files that were last seen in a folder: entry, `new` or `cur`, name, and whether it is only to be delivered;
+    /// sorted by name, then `new` before `cur`.
+    pub fn files_in(
+        &self,
+        folder: FolderKey,
+        mut each: impl FnMut(EntryKey, Sub, &[u8], bool) -> Result<()>,
+    ) -> Result<()> {
         let mut query = self.conn.prepare_cached(
-            "SELECT key, at_sub, at_name FROM entry INDEXED BY entry_at WHERE at_folder = ? ORDER BY at_name, at_sub",
+            "SELECT e.key, e.at_sub, e.at_name, p.kind FROM entry e INDEXED BY entry_at
+             LEFT JOIN pending p ON p.entry = e.key AND p.kind IN (0, 1, 4)
+             WHERE e.at_folder = ? ORDER BY e.at_name, e.at_sub",
         )?;
         let mut rows = query.query([folder.0])?;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(2)?.as_bytes().map_err(|_| damaged("a file name"))?;
-            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name)?;
+            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name, row.get::<_, Option<i64>>(3)?.is_some())?;
         }
         Ok(())
     }
@@ -182,9 +190,12 @@ impl State {
         Ok(query.query_row([folder.0], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
-    /// Whether any file was ever seen and not known to be gone.
+    /// Whether any entry has a file, as far as is known.
     pub fn has_files(&self) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE at_folder IS NOT NULL LIMIT 1")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM entry e WHERE at_folder IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.entry = e.key AND p.kind IN (0, 1, 4)) LIMIT 1",
+        )?;
         Ok(query.exists([])?)
     }
 
@@ -222,8 +233,8 @@ impl State {
         Ok(batch)
     }
 
-    /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth folder, digest and
-    /// ordinal.
+    /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth
+    /// folder, digest and ordinal.
     pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
         const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.digest, e.ordinal";
         if base.is_empty() {
@@ -247,7 +258,8 @@ impl State {
         Ok(())
     }
 
-    /// How many entries have a register that `base` doesn't cover, and the bytes of the messages that go with them.
+    /// The number of entries with a register that `base` doesn't cover, and the bytes of the messages that go with
+    /// them.
     pub fn count_changed_since(&self, base: &Knowledge) -> Result<(u64, u64)> {
         let (mut entries, mut bytes) = (0, 0);
         let mut count = |row: EntryRow| {
@@ -266,7 +278,7 @@ impl State {
         Ok((entries, bytes))
     }
 
-    /// How much there is.
+    /// The totals over all living entries.
     pub fn totals(&self) -> Result<Totals> {
         let mut query =
             self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
@@ -289,7 +301,7 @@ impl State {
         Ok(counts)
     }
 
-    /// Whether another entry than this one is of the same message.
+    /// Whether another entry has the same message.
     pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
         Ok(query.exists((digest.0, key.0))?)
@@ -330,7 +342,7 @@ impl Transaction<'_> {
         Ok(key)
     }
 
-    /// Replaces an entry's replicated state. `row` is what is recorded of it until now.
+    /// Replaces an entry's replicated state. `row` is its record until now.
     pub fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
         let folder = self.folder(&entry.location.1)?;
         self.conn
@@ -359,7 +371,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets an entry, its tombstone included.
+    /// Forgets an entry, including its tombstone.
     pub fn delete_entry(&self, row: &EntryRow) -> Result<()> {
         for (incarnation, clock) in newest_stamps(&row.entry) {
             self.remove_change(row.key, incarnation, clock)?;
@@ -421,7 +433,7 @@ fn registers(entry: &Entry) -> Registers {
     }
 }
 
-/// For each incarnation the newest of an entry's stamps.
+/// The newest of an entry's stamps from each incarnation.
 fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
     let mut newest: Vec<(Incarnation, Clock)> = Vec::with_capacity(2);
     for stamp in entry.stamps().filter(|&stamp| stamp != Stamp::ZERO) {

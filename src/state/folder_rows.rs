@@ -1,4 +1,4 @@
-//! Folders as the state has them in memory: their numbers, names and registers.
+//! The folders that the state keeps in memory: their numbers, names and registers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ impl FolderKey {
     }
 }
 
-/// What is recorded of a folder.
+/// The record of a folder.
 #[derive(Clone, Debug)]
 pub struct FolderRow {
     /// Its number.
     pub key: FolderKey,
     /// Its canonical name.
     pub name: FolderName,
-    /// Its register, if it was ever made or removed as a folder.
+    /// Its register, if somebody ever made or removed it.
     pub state: Option<FolderState>,
-    /// Whether its directory was there when last seen.
+    /// Whether its directory was there at the last look.
     pub on_disk: bool,
     /// The last clean listing.
     pub clean: Option<CleanListing>,

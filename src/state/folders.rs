@@ -1,4 +1,4 @@
-//! Folders: their names, their registers, and what their directories looked like when last seen.
+//! Folders: their names, their registers, and their directories as last seen.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use crate::maildir::listing::CleanListing;
 use crate::model::{FolderName, FolderState, Knowledge, Mtime};
 
 impl State {
-    /// A folder's number, if it was ever heard of.
+    /// The folder's number, if the folder is known.
     pub fn find_folder(&self, name: &FolderName) -> Option<FolderKey> {
         self.folders.borrow().by_name.get(name).copied()
     }
@@ -24,12 +24,12 @@ impl State {
         self.folders.borrow().by_key.len() as u64
     }
 
-    /// What is recorded of a folder.
+    /// The record of a folder.
     pub fn folder_row(&self, key: FolderKey) -> Result<Arc<FolderRow>> {
         self.folders.borrow().by_key.get(&key).cloned().ok_or_else(|| damaged("a folder's number"))
     }
 
-    /// All folders ever heard of, sorted by name.
+    /// All known folders, sorted by name.
     pub fn all_folders(&self) -> Vec<Arc<FolderRow>> {
         let mut rows: Vec<_> = self.folders.borrow().by_key.values().cloned().collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -43,8 +43,8 @@ impl State {
         states.filter(|(_, state)| !base.covers(state.stamp)).collect()
     }
 
-    /// The directories below the mail root that were searched for folders: path relative to the mail root, the modification
-    /// time at a clean listing, whether it is a folder. Sorted by path.
+    /// The directories below the mail root that were searched for folders: path relative to the mail root, the
+    /// modification time at a clean listing, whether it is a folder. Sorted by path.
     pub fn directories(&self) -> Result<Vec<(PathBuf, Option<Mtime>, bool)>> {
         let mut query = self.conn.prepare_cached("SELECT path, mtime, is_folder FROM directory ORDER BY path")?;
         let rows = query.query_map([], |row| {
@@ -56,7 +56,7 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// A folder's number; a new one if the folder was never heard of.
+    /// The folder's number. A folder that isn't known yet gets a new one.
     ///
     /// # Errors
     /// There are as many as a bundle can tell of.
@@ -104,7 +104,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records a clean listing of a folder, or that the last one wasn't.
+    /// Records a clean listing of a folder; `None` if its last listing was not clean.
     pub fn set_clean_listing(&self, key: FolderKey, clean: Option<CleanListing>) -> Result<()> {
         let row = self.folder_row(key)?;
         if row.clean != clean {

@@ -1,53 +1,144 @@
-//! History: what was done, for people to read.
+//! History: the actions that changed the replica, for people to read.
 
+use super::codec::damaged;
 use super::{State, Transaction};
 use crate::error::Result;
 
-/// Something that was done.
+/// An action that the history names. Each is stored as its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `doctor` began a new incarnation, or repaired the state.
+    Doctor,
+    /// A bundle was written for a peer.
+    Export,
+    /// A bundle from a peer was applied.
+    Import,
+    /// An invitation was written.
+    Invite,
+    /// A job was cancelled.
+    JobsCancel,
+    /// A person had a job forgotten.
+    JobsForget,
+    /// A job was to be tried again.
+    JobsRetry,
+    /// A job for this replica was dealt with.
+    JobsRun,
+    /// The state was found copied, moved or restored when it was opened.
+    Open,
+    /// A peer was made known.
+    PeerAdd,
+    /// A peer was forgotten, or an invitation withdrawn.
+    PeerRemove,
+    /// A peer got another name.
+    PeerRename,
+    /// Things that nobody needs any more were forgotten.
+    Purge,
+    /// A scan found changes made here.
+    Scan,
+    /// A message was brought back from the trash.
+    TrashRestore,
+    /// A job was asked for here.
+    Uux,
+}
+
+impl Action {
+    const ALL: [Self; 16] = [
+        Self::Doctor,
+        Self::Export,
+        Self::Import,
+        Self::Invite,
+        Self::JobsCancel,
+        Self::JobsForget,
+        Self::JobsRetry,
+        Self::JobsRun,
+        Self::Open,
+        Self::PeerAdd,
+        Self::PeerRemove,
+        Self::PeerRename,
+        Self::Purge,
+        Self::Scan,
+        Self::TrashRestore,
+        Self::Uux,
+    ];
+
+    /// The word for it: the command that did it, as it is typed; `open` stands for any command.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Doctor => "doctor",
+            Self::Export => "export",
+            Self::Import => "import",
+            Self::Invite => "invite",
+            Self::JobsCancel => "jobs cancel",
+            Self::JobsForget => "jobs forget",
+            Self::JobsRetry => "jobs retry",
+            Self::JobsRun => "jobs run",
+            Self::Open => "open",
+            Self::PeerAdd => "peer add",
+            Self::PeerRemove => "peer remove",
+            Self::PeerRename => "peer rename",
+            Self::Purge => "purge",
+            Self::Scan => "scan",
+            Self::TrashRestore => "trash restore",
+            Self::Uux => "uux",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.word() == word)
+    }
+}
+
+/// An action that was done, as the history has it.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// When, in milliseconds since 1970 UTC.
     pub at: u64,
-    /// The command that did it.
-    pub command: String,
-    /// The peer concerned.
+    /// Which action it was.
+    pub action: Action,
+    /// The name of the peer that it concerns.
     pub peer: Option<String>,
-    /// What was done.
+    /// The details, for people.
     pub text: String,
 }
 
 impl State {
-    /// The last things that were done, at most `limit`, the oldest of them first.
+    /// The last `limit` events at most, the oldest of them first.
+    ///
+    /// # Errors
+    /// An event names an action that this version doesn't know.
     pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
         let mut query = self.conn.prepare_cached(
             "SELECT at, command, peer, text FROM (SELECT * FROM history ORDER BY key DESC LIMIT ?) ORDER BY key",
         )?;
-        let rows = query.query_map([limit.min(i64::MAX.cast_unsigned()).cast_signed()], |row| {
-            Ok(Event {
+        let mut rows = query.query([limit.min(i64::MAX.cast_unsigned()).cast_signed()])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
+            events.push(Event {
                 at: row.get::<_, i64>(0)?.cast_unsigned(),
-                command: row.get(1)?,
+                action: action.ok_or_else(|| damaged("the name of an action in the history"))?,
                 peer: row.get(2)?,
                 text: row.get(3)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+            });
+        }
+        Ok(events)
     }
 }
 
 impl Transaction<'_> {
-    /// Records that something was done at `now` (milliseconds since 1970 UTC).
-    pub fn record(&self, now: u64, command: &str, peer: Option<&str>, text: &str) -> Result<()> {
+    /// Records an action that was done at `now` (milliseconds since 1970 UTC).
+    pub fn record(&self, now: u64, action: Action, peer: Option<&str>, text: &str) -> Result<()> {
         self.conn.prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?.execute((
             now.cast_signed(),
-            command,
+            action.word(),
             peer,
             text,
         ))?;
         Ok(())
     }
 
-    /// Dates what was done at a time that can't be (before `from`, after `to`) as if it had been done `now`. All are milliseconds
-    /// since 1970 UTC.
+    /// Dates what was done at a time that can't be (before `from`, after `to`) as if it had been done `now`. All are
+    /// milliseconds since 1970 UTC.
     pub fn date_history_anew(&self, from: u64, to: u64, now: u64) -> Result<()> {
         self.conn.prepare_cached("UPDATE history SET at = ? WHERE at NOT BETWEEN ? AND ?")?.execute((
             now.cast_signed(),
@@ -57,8 +148,21 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Forgets what was done before a time (milliseconds since 1970 UTC). Returns how much that was.
+    /// Forgets the events before a time (milliseconds since 1970 UTC). Returns how many they were.
     pub fn purge_history(&self, before: u64) -> Result<u64> {
         Ok(self.conn.execute("DELETE FROM history WHERE at < ?", [before.cast_signed()])? as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_action_has_a_word_of_its_own_and_is_found_by_it() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_word(action.word()), Some(action));
+        }
+        assert_eq!(Action::from_word("exports"), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::model::Knowledge;
 /// A replica that was invited and has not answered.
 #[derive(Clone, Debug)]
 pub struct Invited {
-    /// What it is called here.
+    /// Its name here.
     pub name: String,
     /// The secret that proves its first bundle.
     pub token: Token,
@@ -90,7 +90,7 @@ impl Transaction<'_> {
         Ok(self.conn.prepare_cached("DELETE FROM invitation WHERE name = ?")?.execute([name])? > 0)
     }
 
-    /// Records that a token was used by the replica with this id: it is good for no other.
+    /// Records that the replica with this id has used a token. No other replica can use it.
     pub fn set_token_used(&self, token: Token, used_by: &ReplicaId) -> Result<()> {
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO used_token (token, used_by) VALUES (?, ?)")?

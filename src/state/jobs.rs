@@ -1,47 +1,56 @@
-//! Jobs: the statements about them, how they stand by these, and their attachments.
+//! Jobs: the statements about them, the states that follow from these, and their attachments.
 
 use rusqlite::{OptionalExtension, Row};
 
 use super::codec::{clock_from, damaged};
 use super::{State, Transaction};
-use crate::bundle::{JobId, JobLine, ReplicaId, Request, Sealed};
+use crate::bundle::{AttachmentRef, JobId, JobLine, ReplicaId, Request};
 use crate::error::Result;
-use crate::model::{Digest, Incarnation, JobState, Knowledge, Stamp};
+use crate::model::{Digest, Incarnation, JobState, KeptJobs, Knowledge, Stamp};
 
 /// A job's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey(i64);
 
-/// What is recorded of a job. Times are milliseconds since 1970 UTC.
+/// The record of a job. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its number.
     pub key: JobKey,
     /// Its id.
     pub id: JobId,
-    /// Who wants it.
+    /// The replica that wants it run.
     pub requester: ReplicaId,
-    /// Who is to run it.
+    /// The replica that is to run it.
     pub target: ReplicaId,
     /// When it was asked for.
     pub made: u64,
-    /// How it stands.
+    /// Its state.
     pub state: JobState,
-    /// Since when that is final.
+    /// When it became final, if its state is final.
     pub final_since: Option<u64>,
-    /// The command and its arguments, where they are known.
+    /// The command and its arguments, if they are known.
     pub asked: Option<Vec<String>>,
 }
 
-/// What kind of statement it is.
+/// A kind of statement about a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatementKind {
     /// The request.
     Request = 0,
-    /// Its withdrawal.
+    /// The cancel.
     Cancel = 1,
     /// The report that counts.
     Report = 2,
+}
+
+/// How it is known that a job was forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Its id is remembered.
+    ById,
+    /// It is as old as jobs of its requester's of which not even the id is.
+    WithOlder,
 }
 
 /// A statement, with the job that it is about.
@@ -49,7 +58,7 @@ pub enum StatementKind {
 pub struct StoredStatement {
     /// The job.
     pub job: JobKey,
-    /// What kind of statement it is.
+    /// A kind of statement about a job.
     pub kind: StatementKind,
     /// The statement as it travels.
     pub line: JobLine,
@@ -88,6 +97,11 @@ fn job(row: &Row<'_>) -> Result<Job> {
     })
 }
 
+/// Under which requester something is remembered: `None` are all that are not known.
+fn holder(requester: Option<&ReplicaId>) -> String {
+    requester.map_or_else(String::new, ToString::to_string)
+}
+
 fn place_in_order(after: Option<(u64, JobKey)>) -> (i64, i64) {
     after.map_or((-1, 0), |(made, key)| (made.cast_signed(), key.0))
 }
@@ -119,8 +133,8 @@ impl State {
         Ok(jobs)
     }
 
-    /// The next jobs in the order in which they were asked for, after the one that was asked for at that time and has that
-    /// number.
+    /// The next jobs in the order in which they were asked for, after the one that was asked for at that time and has
+    /// that number.
     pub fn job_batch(&self, after: Option<(u64, JobKey)>, limit: u32) -> Result<Vec<Job>> {
         let (made, key) = place_in_order(after);
         self.jobs_where("(made, key) > (?, ?) ORDER BY made, key LIMIT ?", (made, key, limit))
@@ -142,7 +156,7 @@ impl State {
         Ok(self.jobs_where("key = ?", [key.0])?.pop())
     }
 
-    /// The oldest job for this target that stands so, and comes after `after` in that order.
+    /// The oldest job for this target that has this state and comes after `after`.
     pub fn next_job_for(
         &self,
         target: &ReplicaId,
@@ -157,7 +171,7 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    /// How many jobs stand so, of those that this replica asked for or is asked for, and that no other job repeats.
+    /// The number of jobs in this state that this replica has requested or is to run, and that no other job repeats.
     pub fn count_jobs(&self, replica: &ReplicaId, state: JobState) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
             "SELECT COUNT(*) FROM job j WHERE state = ?1 AND (target = ?2 OR requester = ?2)
@@ -167,12 +181,42 @@ impl State {
         Ok(count.cast_unsigned())
     }
 
-    /// Whether this is a job of this replica's that was purged.
-    pub fn was_finished(&self, id: &JobId) -> Result<bool> {
-        Ok(self.conn.prepare_cached("SELECT 1 FROM finished_job WHERE id = ?")?.exists([id.0])?)
+    /// Whether this is a job of this replica's that was forgotten; or one that must count as such, since it was asked
+    /// for (at `made`) when those were of which not even the id is remembered. `None` stands for all requesters that
+    /// are not known.
+    pub fn was_forgotten(&self, id: &JobId, requester: Option<&ReplicaId>, made: u64) -> Result<Option<Forgotten>> {
+        if self.conn.prepare_cached("SELECT 1 FROM forgotten_job WHERE id = ?")?.exists([id.0])? {
+            return Ok(Some(Forgotten::ById));
+        }
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM forgotten_up_to WHERE requester = ? AND made >= ?")?;
+        let is_old = query.exists((holder(requester), made.cast_signed()))?;
+        Ok(is_old.then_some(Forgotten::WithOlder))
     }
 
-    /// The statements about a job.
+    /// What is kept of the jobs of a requester, or of all that are neither peers nor `me`.
+    pub fn kept_jobs(&self, requester: Option<&ReplicaId>, me: &ReplicaId) -> Result<KeptJobs> {
+        // Whose jobs they are: with `?1` for the one, and `?2` for this replica.
+        let whose = match requester {
+            Some(_) => "j.requester = ?1 AND ?2 <> ''",
+            None => "?1 = '' AND j.requester <> ?2 AND j.requester NOT IN (SELECT id FROM peer)",
+        };
+        let params = (holder(requester), me.to_string());
+        let sum = |what: &str, tables: &str| -> Result<u64> {
+            let text = format!("SELECT COALESCE(SUM({what}), 0) FROM {tables} WHERE {whose}");
+            let sum = self.conn.prepare_cached(&text)?.query_row((&params.0, &params.1), |row| row.get::<_, i64>(0))?;
+            Ok(sum.cast_unsigned())
+        };
+        let (queued, running) = (number(JobState::Queued), number(JobState::Running));
+        let blobs = "job j JOIN blob b ON b.job = j.key";
+        Ok(KeptJobs {
+            jobs: sum("1", "job j")?,
+            open: sum(&format!("j.state IN ({queued}, {running})"), "job j")?,
+            input: sum(&format!("(b.kind = {}) * b.size", StatementKind::Request as i64), blobs)?,
+            output: sum(&format!("(b.kind = {}) * b.size", StatementKind::Report as i64), blobs)?,
+        })
+    }
+
+    /// The statement of this kind about a job.
     pub fn statement(&self, job: JobKey, kind: StatementKind) -> Result<Option<JobLine>> {
         let mut query = self.conn.prepare_cached(
             "SELECT job, kind, clock, incarnation, signed, signature FROM statement WHERE job = ? AND kind = ?",
@@ -193,7 +237,7 @@ impl State {
         Ok(stamps)
     }
 
-    /// Lists the statements that are not covered by `base` in a temporary table, by their job.
+    /// Lists the statements that `base` doesn't cover in a temporary table, by their job.
     fn list_said_since(&self, base: &Knowledge) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS said (id BLOB, job INTEGER, kind INTEGER, PRIMARY KEY (id, kind)) WITHOUT ROWID;
@@ -212,7 +256,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives every statement that is not covered by `base`, by job id; the request of each job comes first.
+    /// Gives every statement that `base` doesn't cover, by job id. The request of each job comes first.
     pub fn said_since(&self, base: &Knowledge, mut each: impl FnMut(StoredStatement) -> Result<()>) -> Result<()> {
         self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached(
@@ -226,7 +270,7 @@ impl State {
         Ok(())
     }
 
-    /// How many jobs have something that is not covered by `base`.
+    /// The number of jobs with a statement that `base` doesn't cover.
     pub fn count_jobs_since(&self, base: &Knowledge) -> Result<u64> {
         self.list_said_since(base)?;
         let mut query = self.conn.prepare_cached("SELECT COUNT(DISTINCT job) FROM temp.said")?;
@@ -251,10 +295,11 @@ impl State {
         Ok(self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ?")?.exists([digest.0])?)
     }
 
-    /// Whether this attachment of a job is here, with the size that the job names.
-    pub fn is_attachment_here(&self, job: JobKey, digest: &Digest) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND job = ? AND here = 1")?;
-        Ok(query.exists((digest.0, job.0))?)
+    /// Whether this attachment of the job is here, with the size that the job names. `None` if the job doesn't wait for
+    /// it: it was not taken in, or doesn't exist.
+    pub fn is_attachment_here(&self, job: JobKey, kind: StatementKind, digest: &Digest) -> Result<Option<bool>> {
+        let mut query = self.conn.prepare_cached("SELECT here FROM blob WHERE digest = ? AND job = ? AND kind = ?")?;
+        Ok(query.query_row((digest.0, job.0, kind as i64), |row| row.get(0)).optional()?)
     }
 
     /// The size in bytes of an attachment that is here and that a job needs.
@@ -270,7 +315,7 @@ impl State {
 
     /// The attachments of a job.
     pub fn attachments_of(&self, job: JobKey) -> Result<Vec<Digest>> {
-        self.digests("SELECT digest FROM blob WHERE job = ?", [job.0])
+        self.digests("SELECT DISTINCT digest FROM blob WHERE job = ?", [job.0])
     }
 
     /// The attachments that jobs need and that are not here, sorted, at most `limit` of them.
@@ -294,8 +339,8 @@ impl Transaction<'_> {
         Ok(JobKey(self.conn.last_insert_rowid()))
     }
 
-    /// Dates what was finished at a time that can't be (before `from`, after `to`) as if it had been finished `now`. All are
-    /// milliseconds since 1970 UTC.
+    /// Dates what was finished at a time that can't be (before `from`, after `to`) as if it had been finished `now`.
+    /// All are milliseconds since 1970 UTC.
     pub fn date_jobs_anew(&self, from: u64, to: u64, now: u64) -> Result<()> {
         self.conn.prepare_cached("UPDATE job SET final_since = ? WHERE final_since NOT BETWEEN ? AND ?")?.execute((
             now.cast_signed(),
@@ -305,7 +350,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records how a job stands; if that is final, since when (milliseconds since 1970 UTC).
+    /// Records the state of a job. A final state gets the time `now` (milliseconds since 1970 UTC).
     pub fn set_job_state(&self, key: JobKey, state: JobState, now: u64) -> Result<()> {
         let since = state.is_final().then_some(now.cast_signed());
         self.conn.prepare_cached("UPDATE job SET state = ?, final_since = ? WHERE key = ?")?.execute((
@@ -316,18 +361,39 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a job asks for.
+    /// Records the command and the arguments of a job.
     pub fn set_job_asked(&self, key: JobKey, asked: &[String]) -> Result<()> {
         let asked = serde_json::to_string(asked).expect("strings have a JSON form");
         self.conn.prepare_cached("UPDATE job SET asked = ? WHERE key = ?")?.execute((asked, key.0))?;
         Ok(())
     }
 
-    /// Forgets a job. If this replica was its requester or its target, the id alone is remembered.
-    pub fn forget_job(&self, job: &Job, ours: bool) -> Result<()> {
-        if ours {
-            self.conn.prepare_cached("INSERT OR IGNORE INTO finished_job (id) VALUES (?)")?.execute([job.id.0])?;
-        }
+    /// Remembers that a job of this replica's is forgotten: the newest `most` of one requester's by their ids, and of
+    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known.
+    pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64) -> Result<()> {
+        let holder = holder(requester);
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO forgotten_job (id, requester, made) VALUES (?, ?, ?)")?
+            .execute((job.id.0, &holder, job.made.cast_signed()))?;
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT made FROM forgotten_job WHERE requester = ? ORDER BY made DESC LIMIT 1 OFFSET ?")?;
+        let too_old: Option<i64> = query.query_row((&holder, most.cast_signed()), |row| row.get(0)).optional()?;
+        let Some(made) = too_old else { return Ok(()) };
+        self.conn
+            .prepare_cached(
+                "INSERT INTO forgotten_up_to (requester, made) VALUES (?, ?)
+                 ON CONFLICT (requester) DO UPDATE SET made = MAX(made, excluded.made)",
+            )?
+            .execute((&holder, made))?;
+        self.conn
+            .prepare_cached("DELETE FROM forgotten_job WHERE requester = ? AND made <= ?")?
+            .execute((&holder, made))?;
+        Ok(())
+    }
+
+    /// Forgets everything about a job.
+    pub fn forget_job(&self, job: &Job) -> Result<()> {
         for table in
             ["DELETE FROM statement WHERE job = ?", "DELETE FROM blob WHERE job = ?", "DELETE FROM job WHERE key = ?"]
         {
@@ -353,19 +419,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a job needs this attachment, and whether it is here.
-    pub fn need_attachment(&self, job: JobKey, sealed: &Sealed, here: bool) -> Result<()> {
+    /// Records that a job needs this attachment, which its statement of this kind names, and whether it is here.
+    pub fn need_attachment(
+        &self,
+        job: JobKey,
+        kind: StatementKind,
+        attachment: &AttachmentRef,
+        here: bool,
+    ) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO blob (digest, job, size, here) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (digest, job) DO UPDATE SET here = here OR excluded.here",
+                "INSERT INTO blob (digest, job, kind, size, here) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (digest, job, kind) DO UPDATE SET here = here OR excluded.here",
             )?
-            .execute((sealed.digest.0, job.0, sealed.bytes.cast_signed(), here))?;
+            .execute((attachment.digest.0, job.0, kind as i64, attachment.bytes.cast_signed(), here))?;
         Ok(())
     }
 
-    /// Records that an attachment of this size has come. Jobs that name it with another size need something that doesn't
-    /// exist, and are no longer waiting for it. Returns whether any job needs it.
+    /// Records that an attachment of this size has come. A job that names it with another size needs something that
+    /// doesn't exist, and no longer waits for it. Returns whether any job needs it.
     pub fn attachment_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
         self.conn
             .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?
@@ -380,15 +452,100 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a job no longer needs this attachment.
-    pub fn remove_attachment(&self, job: JobKey, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ?")?.execute((digest.0, job.0))?;
+    /// Records that a job no longer needs the attachment that its statement of this kind names.
+    pub fn remove_attachment(&self, job: JobKey, kind: StatementKind, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND job = ? AND kind = ?")?.execute((
+            digest.0,
+            job.0,
+            kind as i64,
+        ))?;
         Ok(())
     }
+}
 
-    /// Stops waiting for an attachment that is missing.
-    pub fn remove_missing_attachment(&self, digest: &Digest) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0")?.execute([digest.0])?;
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::PrivateKey;
+
+    #[test]
+    fn of_forgotten_jobs_the_newest_are_remembered_by_their_ids_and_no_older_one_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let [one, other] = [(), ()].map(|()| PrivateKey::generate("x").unwrap().public_key().id());
+        let job = |n: u8, made: u64| Job {
+            key: JobKey(0),
+            id: JobId([n; 16]),
+            requester: one,
+            target: other,
+            made,
+            state: JobState::Done,
+            final_since: None,
+            asked: None,
+        };
+        let tx = state.begin().unwrap();
+        // In no order, and one of them twice.
+        for (n, made) in [(3, 30), (1, 10), (5, 50), (5, 50), (2, 20), (4, 40)] {
+            tx.remember_forgotten(&job(n, made), Some(&one), 3).unwrap();
+        }
+        tx.remember_forgotten(&job(9, 5), None, 3).unwrap();
+        tx.commit().unwrap();
+        let remembered: i64 = state
+            .conn
+            .query_row("SELECT COUNT(*) FROM forgotten_job WHERE requester <> ''", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(remembered, 3);
+        let is = |n: u8, requester, made| state.was_forgotten(&JobId([n; 16]), requester, made).unwrap();
+        for (n, made) in [(3, 30), (4, 40), (5, 50)] {
+            assert_eq!(is(n, Some(&one), made), Some(Forgotten::ById), "{made}");
+        }
+        for (n, made) in [(1, 10), (2, 20), (100, 1), (101, 20)] {
+            assert_eq!(is(n, Some(&one), made), Some(Forgotten::WithOlder), "{made}");
+        }
+        // New ones are new, and so are those of others, however old.
+        for (requester, made) in [(Some(&one), 21), (Some(&one), 51), (Some(&other), 1), (None, 1)] {
+            assert_eq!(is(102, requester, made), None, "{made}");
+        }
+        assert_eq!(is(9, None, 5), Some(Forgotten::ById));
+    }
+
+    #[test]
+    fn what_is_kept_of_jobs_is_counted_for_each_peer_and_for_all_strangers_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let [me, peer, one, other] = [(); 4].map(|()| PrivateKey::generate("x").unwrap().public_key());
+        let tx = state.begin().unwrap();
+        tx.add_peer("peer", &peer, 1).unwrap();
+        let mut number = 0;
+        let mut add = |requester: &crate::bundle::PublicKey, bytes: u64, ends: Option<u64>| {
+            number += 1;
+            let body = AttachmentRef { digest: Digest::of(&[number]), bytes };
+            let request =
+                Request { requester: requester.id(), target: me.id(), made: 1, body, knows: Vec::new(), repeats: None };
+            let key = tx.add_job(&JobId([number; 16]), &request).unwrap();
+            tx.need_attachment(key, StatementKind::Request, &body, false).unwrap();
+            if let Some(output) = ends {
+                // Even if it is the same as the input.
+                tx.need_attachment(key, StatementKind::Report, &AttachmentRef { bytes: output, ..body }, true).unwrap();
+                tx.set_job_state(key, JobState::Failed, 1).unwrap();
+            }
+        };
+        add(&peer, 100, None);
+        add(&peer, 20, Some(7));
+        add(&one, 3, None);
+        add(&other, 40, Some(8));
+        add(&me, 5000, None);
+        let kept = |jobs, open, input, output| KeptJobs { jobs, open, input, output };
+        let count = |requester: Option<&crate::bundle::PublicKey>| {
+            tx.kept_jobs(requester.map(crate::bundle::PublicKey::id).as_ref(), &me.id()).unwrap()
+        };
+        assert_eq!(count(Some(&peer)), kept(2, 1, 120, 7));
+        assert_eq!(count(None), kept(2, 1, 43, 8));
+        assert_eq!(count(Some(&me)), kept(1, 1, 5000, 0));
+        assert_eq!(count(Some(&one)), kept(1, 1, 3, 0));
     }
 }

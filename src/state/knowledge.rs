@@ -1,4 +1,4 @@
-//! What this replica knows and has forgotten, and the stamps that it has issued.
+//! The replica's knowledge, its horizon, and the stamps that it has issued.
 
 use rusqlite::OptionalExtension;
 
@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Knowledge, Stamp};
 
 impl State {
-    /// What this replica knows.
+    /// This replica's knowledge.
     pub fn knowledge(&self) -> Result<Knowledge> {
         self.knowledge_column("SELECT incarnation, known FROM knowledge WHERE known > 0")
     }
 
-    /// The knowledge of all removals that were purged.
+    /// The horizon: the knowledge of all removals that were purged.
     pub fn horizon(&self) -> Result<Knowledge> {
         self.knowledge_column("SELECT incarnation, horizon FROM knowledge WHERE horizon > 0")
     }
@@ -35,8 +35,8 @@ impl State {
         Ok(query.exists([clock.bits().cast_signed()])?)
     }
 
-    /// Whose bundle has last raised what is known of an incarnation. `None` if it is one of this replica's own, if nothing is known of
-    /// it, or if that was not recorded.
+    /// Whose bundle has last raised what is known of an incarnation. `None` if it is one of this replica's own, if
+    /// nothing is known of it, or if that was not recorded.
     pub fn told_by(&self, incarnation: Incarnation) -> Result<Option<ReplicaId>> {
         let mut query = self.conn.prepare_cached("SELECT told_by FROM knowledge WHERE incarnation = ?")?;
         let told: Option<Option<String>> =
@@ -95,7 +95,7 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Records what this replica knows.
+    /// Records this replica's knowledge.
     pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
         self.conn.execute("UPDATE knowledge SET known = 0", [])?;
         let mut statement = self.conn.prepare_cached(
@@ -122,7 +122,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records which removals were purged.
+    /// Records the horizon.
     pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
         self.conn.execute("UPDATE knowledge SET horizon = 0", [])?;
         let mut statement = self.conn.prepare_cached(
@@ -138,7 +138,7 @@ impl Transaction<'_> {
     /// Issues a stamp for changes made at `now` (milliseconds since 1970 UTC), above everything known.
     ///
     /// # Errors
-    /// The clock is used up: a peer's is wrong by thousands of years.
+    /// The clock is used up, as a peer's clock is wrong by thousands of years.
     pub fn issue(&self, now: u64) -> Result<Stamp> {
         let mut knowledge = self.knowledge()?;
         let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! The lists that a scan and an export keep while they run: temporary tables, so that they cost no memory however long they
-//! get.
+//! The lists that a scan and an export keep while they run. They are temporary tables, so that a long list costs no
+//! memory.
 
 use super::entries::{place, sub};
 use super::{FolderKey, Place, State};
@@ -16,7 +16,7 @@ pub struct Outgoing {
     pub size: u64,
     /// The delivery date.
     pub mtime: Mtime,
-    /// Where its file was last seen; `None` if it has to be looked for elsewhere.
+    /// Where its file was last seen; `None` if the export must look for it.
     pub at: Option<Place>,
 }
 
@@ -39,13 +39,13 @@ impl State {
         Ok(())
     }
 
-    /// Takes a folder's files off the list again.
+    /// Removes a folder's files from the list again.
     pub fn remove_found(&self, folder: FolderKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM temp.found WHERE folder = ?")?.execute([folder.0])?;
         Ok(())
     }
 
-    /// How long the list is.
+    /// The length of the list.
     pub fn count_found(&self) -> Result<u64> {
         Ok(self.conn.query_row("SELECT COUNT(*) FROM temp.found", [], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
@@ -87,8 +87,8 @@ impl State {
         )
     }
 
-    /// Puts the messages that are unsorted on the list, in the order in which they are best read, and best compressed: that of their
-    /// files' folders, by name, and of their delivery dates. Those without a file come last.
+    /// Puts the messages that are unsorted on the list, in the order in which they are best read, and best compressed:
+    /// that of their files' folders, by name, and of their delivery dates. Those without a file come last.
     pub fn sort_outgoing(&self) -> Result<()> {
         self.conn.execute_batch(
             "INSERT INTO temp.outgoing (digest, size, mtime, folder, sub, name)

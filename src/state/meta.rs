@@ -1,4 +1,4 @@
-//! Single values: which incarnation this is, where it lives, what is under way.
+//! Single values: the incarnation, the home of the state file, and the work that is under way.
 
 use rusqlite::OptionalExtension;
 use rusqlite::types::{FromSql, ToSql};
@@ -14,17 +14,17 @@ pub struct Identity {
     pub inode: u64,
     /// The machine that it is on.
     pub machine: String,
-    /// When the file was made, in nanoseconds since 1970 UTC, where the file system tells: an inode number is often given
-    /// again to the next file.
+    /// The file's time of birth, in nanoseconds since 1970 UTC, if the file system tells. It is needed, as the next
+    /// file often gets the same inode number.
     pub born: Option<i64>,
 }
 
-/// What a mail root held before a join.
+/// The contents of a mail root before a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootBefore {
-    /// No message: all that an interrupted join has left there is its own.
+    /// It held no message. All that an interrupted join has left there is its own.
     Empty,
-    /// Mail.
+    /// It held mail.
     Mail,
 }
 
@@ -49,8 +49,8 @@ impl State {
         Ok(inode.zip(machine).map(|(inode, machine)| Identity { inode: inode.cast_unsigned(), machine, born }))
     }
 
-    /// Whether this replica was copied or put back to an earlier state at some time: what it did before its present
-    /// incarnation is not known for certain.
+    /// Whether this replica was copied or put back to an earlier state at some time. Then nobody knows for certain what
+    /// it did before its present incarnation.
     pub fn was_restored(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::RESTORED_STATE)?.is_some())
     }
@@ -60,17 +60,18 @@ impl State {
         Ok(self.meta::<i64>(name::INITIAL)?.is_some())
     }
 
-    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before it.
+    /// Whether the join that made this replica has not been completed yet, and whether the mail root was empty before
+    /// it.
     pub fn joining(&self) -> Result<Option<RootBefore>> {
         Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
     }
 
-    /// Whether an import that did not end may have left files in a `tmp/`.
+    /// Whether an interrupted import may have left files in a `tmp/`.
     pub fn leftovers(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
     }
 
-    /// The name of the file in the trash whose message was brought back, and that is still to be removed.
+    /// The name of a file in the trash whose message was brought back, if the file is still to be removed.
     pub fn restored(&self) -> Result<Option<String>> {
         self.meta(name::RESTORED)
     }
@@ -133,12 +134,12 @@ impl Transaction<'_> {
         self.set_meta(name::RESTORED, file)
     }
 
-    /// The file was removed.
+    /// Records that this file was removed.
     pub fn clear_restored(&self) -> Result<()> {
         self.clear_meta(name::RESTORED)
     }
 
-    /// The number for the next bundle; every call gives a greater one.
+    /// Gives the number for the next bundle. Every call gives a greater one.
     pub fn next_number(&self) -> Result<u64> {
         let number = self.meta::<i64>(name::NUMBER)?.unwrap_or(0) + 1;
         self.set_meta(name::NUMBER, number)?;

@@ -1,9 +1,9 @@
-//! The state of record: a `SQLite` database that holds the entries with their registers, what each file looked like on disk
-//! when last seen, the folders, what is known, the peers, the trash and the history.
+//! The state: a `SQLite` database that holds the entries with their registers, the place of each file as last seen, the
+//! folders, the knowledge, the peers, the jobs, the trash and the history.
 //!
-//! No SQL stands outside this module, and no decision about mail inside it. A [`State`] can be read; whatever changes it needs
-//! a [`Transaction`], so that nothing is ever changed outside one. Only the lists of a scan and an export, which nobody else
-//! sees, are kept without.
+//! No SQL stands outside this module, and no decision about mail inside it. A [`State`] can be read. A change needs a
+//! [`Transaction`], so that nothing is ever changed outside one. Only the lists of a scan and an export, which nobody
+//! else sees, are kept without one.
 
 mod codec;
 mod entries;
@@ -16,6 +16,7 @@ mod knowledge;
 mod lists;
 mod meta;
 mod name;
+mod obstacles;
 mod peers;
 mod pending;
 mod schema;
@@ -30,11 +31,12 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
-pub use history::Event;
+pub use history::{Action, Event};
 pub use invitations::Invited;
-pub use jobs::{Job, JobKey, StatementKind, StoredStatement};
+pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::Outgoing;
 pub use meta::{Identity, RootBefore};
+pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
@@ -53,8 +55,8 @@ pub struct State {
     digest_stored: Cell<StateDigest>,
 }
 
-/// Changes that are made together or not at all: dropped without a commit, they are undone. What was changed is read through
-/// it as through its [`State`].
+/// Changes that are made together or not at all: if it is dropped without a commit, they are undone. It reads like its
+/// [`State`], and sees the changes.
 #[derive(Debug)]
 #[must_use]
 pub struct Transaction<'s> {
@@ -63,8 +65,8 @@ pub struct Transaction<'s> {
 }
 
 impl State {
-    /// Makes a new state database, which must not exist; `joining` if that is the beginning of a join. It is closed again: all
-    /// of it is in that one file.
+    /// Makes a new state database, which must not exist yet. `joining` is given at the beginning of a join. The
+    /// database is closed again, so that all of it is in one file.
     pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
         configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
@@ -95,8 +97,17 @@ impl State {
             return Err(Error::failed(what).advise("install the newer mailsync that wrote it"));
         }
         if (1..schema::VERSION).contains(&version) {
-            schema::migrate(&conn, version).map_err(|error| opening(path, &error))?;
-        } else if version != schema::VERSION {
+            let what = format!(
+                "opening {}: the state has version {version}, from before the first release of mailsync, and this one reads \
+                 version {} only",
+                path.display(),
+                schema::VERSION
+            );
+            return Err(Error::failed(what).advise(
+                "move it away, and start anew: by `mailsync init`, or by an invitation into an empty mail root and another home",
+            ));
+        }
+        if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
             return Err(Error::failed(what).advise("put the state directory back from a backup"));
         }
@@ -116,7 +127,7 @@ impl State {
         Ok(state)
     }
 
-    /// Where the database is.
+    /// The path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -138,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    /// The hash of everything that is alive.
+    /// The state digest: the hash of everything that is alive.
     pub fn digest(&self) -> StateDigest {
         self.digest.get()
     }
@@ -160,14 +171,14 @@ impl State {
         Ok(digest)
     }
 
-    /// The digests that a query gives in its first column.
+    /// Runs a query that gives digests in its first column.
     fn digests(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<Digest>> {
         let mut query = self.conn.prepare_cached(query)?;
         let rows = query.query_map(params, |row| Ok(Digest(row.get(0)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Asks `SQLite` whether the database is whole. Returns what it finds wrong.
+    /// Asks `SQLite` whether the database is whole. Returns the faults that it finds.
     pub fn integrity(&self) -> Result<Vec<String>> {
         let mut query = self.conn.prepare("PRAGMA integrity_check(20)")?;
         let rows = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -216,8 +227,8 @@ impl Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            // If this fails, the next use of the database fails, too, and reports it. SQLite itself undoes an unfinished
-            // transaction when the file is opened.
+            // If this fails, the next use of the database fails, too, and reports it. SQLite itself undoes an
+            // unfinished transaction when the file is opened.
             let _ = self.state.conn.execute_batch("ROLLBACK");
             let _ = self.state.reload();
         }
@@ -256,5 +267,5 @@ fn opening(path: &Path, error: &rusqlite::Error) -> Error {
              doesn't"
         }
     };
-    Error::io("opening the state database", path, error).advise(advice)
+    Error::io("opening the state database", path, &*error.to_string()).advise(advice)
 }

@@ -1,6 +1,6 @@
-//! Peers: who they are and what they have shown to have.
+//! Peers: their names and keys, and their standings.
 
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 
 use super::codec::damaged;
 use super::{State, Transaction};
@@ -13,30 +13,31 @@ use crate::model::{Digest, Incarnation, Knowledge, Skew, Standing};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(i64);
 
-/// What is recorded of a peer. Times are milliseconds since 1970 UTC.
+/// The record of a peer. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its number.
     pub key: PeerKey,
     /// The fingerprint of its public key.
     pub id: ReplicaId,
-    /// The name by which it is known here.
+    /// Its name here.
     pub name: String,
     /// Its public key.
     pub public_key: PublicKey,
     /// When it was made known.
     pub added: u64,
-    /// When a bundle of it was last imported.
+    /// When a bundle from it was last imported.
     pub last_heard: Option<u64>,
     /// When a bundle for it was last written.
     pub last_sent: Option<u64>,
-    /// What its bundles have shown.
+    /// Its standing, as its bundles have shown it.
     pub standing: Standing,
     /// The tip of the last bundle written for it.
     pub sent: Option<Knowledge>,
     /// That bundle's number.
     pub sent_number: Option<u64>,
-    /// Whether its state digest differed from the one here at equal knowledge: the next bundle for it is a full one.
+    /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
+    /// one.
     pub suspect: bool,
     /// The token of its invitation to this replica, as long as it has not shown to know this replica.
     pub token: Option<Token>,
@@ -114,11 +115,24 @@ impl State {
         self.peer_where("id", &id.to_string())
     }
 
+    /// Whether this is a peer's id.
+    pub fn is_peer(&self, id: &ReplicaId) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM peer WHERE id = ?")?.exists([id.to_string()])?)
+    }
+
     /// The peers with which bundles are exchanged, sorted by name.
     pub fn neighbours(&self) -> Result<Vec<Peer>> {
         let mut peers = self.peers()?;
         peers.retain(|peer| !peer.distant);
         Ok(peers)
+    }
+
+    /// The highest number of a bundle that came from this incarnation of a peer.
+    pub fn heard_number(&self, peer: &ReplicaId, incarnation: Incarnation) -> Result<Option<u64>> {
+        let mut query = self.conn.prepare_cached("SELECT number FROM heard WHERE peer = ? AND incarnation = ?")?;
+        let number =
+            query.query_row((peer.to_string(), incarnation.0.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
+        Ok(number.map(i64::cast_unsigned))
     }
 
     /// The messages that a peer wants, sorted.
@@ -158,7 +172,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records when a peer was heard of.
+    /// Records when a peer was last heard of.
     pub fn set_heard(&self, key: PeerKey, now: u64) -> Result<()> {
         self.conn
             .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
@@ -180,6 +194,17 @@ impl Transaction<'_> {
     /// Records whether a peer knows of stamps that this replica's incarnation has never issued.
     pub fn set_disowns(&self, key: PeerKey, disowns: bool) -> Result<()> {
         self.conn.prepare_cached("UPDATE peer SET disowns = ? WHERE key = ?")?.execute((disowns, key.0))?;
+        Ok(())
+    }
+
+    /// Records that a bundle of this number came from this incarnation of a peer.
+    pub fn set_heard_number(&self, peer: &ReplicaId, incarnation: Incarnation, number: u64) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO heard (peer, incarnation, number) VALUES (?, ?, ?)
+                 ON CONFLICT (peer, incarnation) DO UPDATE SET number = MAX(number, excluded.number)",
+            )?
+            .execute((peer.to_string(), incarnation.0.cast_signed(), number.cast_signed()))?;
         Ok(())
     }
 
@@ -210,7 +235,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records the token by which a peer invited this replica, or that the peer knows this replica now.
+    /// Records the token by which a peer invited this replica; `None` once the peer knows this replica.
     pub fn set_peer_token(&self, key: PeerKey, token: Option<Token>) -> Result<()> {
         self.conn
             .prepare_cached("UPDATE peer SET token = ? WHERE key = ?")?
@@ -218,7 +243,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a peer has that was not heard of yet: what its invitation holds.
+    /// Records the knowledge of a peer that was not heard of yet: the tip of its invitation.
     pub fn set_shown(&self, key: PeerKey, shown: &Knowledge) -> Result<()> {
         self.conn.prepare_cached("UPDATE peer SET shown = ? WHERE key = ?")?.execute((json(shown), key.0))?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Changes that are still to be made on disk, and contents that are awaited or missing.
+//! Pending work: changes that are still to be made on disk, and contents that are awaited or missing.
 
 use super::codec::damaged;
 use super::entries::place;
@@ -6,16 +6,19 @@ use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 
-/// What is to be done on disk for an entry. The entry's recorded place is where its file will be afterwards.
+/// The work that is to be done on disk for an entry. The entry's recorded place is where its file will be afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pending {
-    /// The message is to be delivered, its contents are still awaited.
+    /// The message is to be delivered once its contents come.
     Await,
-    /// The message lies under its final name in the `tmp/` of its folder.
+    /// The message is to be delivered from the `tmp/` of its folder, where it lies under its final name.
     Deliver,
+    /// The message was to lie under the name of this place in the `tmp/` of its folder, and is to be delivered
+    /// elsewhere.
+    DeliverFrom(Place),
     /// The file is to be renamed or moved from here.
     Move(Place),
-    /// The file was changed by somebody else meanwhile: to be looked at again after the next scan.
+    /// Somebody else has changed the file. The next scan decides again.
     Reconsider,
 }
 
@@ -23,9 +26,10 @@ const AWAIT: i64 = 0;
 const DELIVER: i64 = 1;
 const MOVE: i64 = 2;
 const RECONSIDER: i64 = 3;
+const DELIVER_FROM: i64 = 4;
 
 impl State {
-    /// What is to be done for an entry.
+    /// The pending work for an entry.
     pub fn pending(&self, key: EntryKey) -> Result<Option<Pending>> {
         let mut query =
             self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
@@ -33,7 +37,7 @@ impl State {
         rows.next()?.map(pending).transpose()
     }
 
-    /// The next entries for which something is to be done, in the order of their numbers.
+    /// The next entries with pending work, in the order of their numbers.
     pub fn pending_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<(EntryRow, Pending)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT entry, kind, from_folder, from_sub, from_name FROM pending WHERE entry > ? ORDER BY entry LIMIT ?",
@@ -49,7 +53,7 @@ impl State {
         Ok(batch)
     }
 
-    /// How many entries and files wait for something to be done.
+    /// The number of entries and files with pending work.
     pub fn count_pending(&self) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
             "SELECT (SELECT COUNT(*) FROM pending) + (SELECT COUNT(*) FROM discard) + (SELECT COUNT(*) FROM missing)",
@@ -57,7 +61,8 @@ impl State {
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
-    /// The entries that await this message's contents: number, place, delivery date, and the size that it is said to have.
+    /// The entries that await this message's contents: number, place, delivery date, and the size that it is said to
+    /// have.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e JOIN pending p ON p.entry = e.key
@@ -72,7 +77,7 @@ impl State {
         Ok(found)
     }
 
-    /// The entries of this message, in this folder, whose contents are nowhere on this machine.
+    /// The entries of this message and folder whose contents are nowhere on this machine.
     pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<EntryRow>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key FROM entry e JOIN missing m ON m.entry = e.key WHERE e.digest = ? AND e.folder = ? AND e.alive
@@ -82,7 +87,7 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
-    /// Entries that still await their contents.
+    /// The next entries that await their contents.
     pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut query = self
             .conn
@@ -119,13 +124,14 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Notes what is to be done for an entry, in place of what was noted before.
+    /// Records the pending work for an entry, in place of its earlier one.
     pub fn set_pending(&self, key: EntryKey, pending: &Pending) -> Result<()> {
         let (kind, from) = match pending {
             Pending::Await => (AWAIT, None),
             Pending::Deliver => (DELIVER, None),
             Pending::Move(from) => (MOVE, Some(from)),
             Pending::Reconsider => (RECONSIDER, None),
+            Pending::DeliverFrom(from) => (DELIVER_FROM, Some(from)),
         };
         self.conn
             .prepare_cached(
@@ -141,33 +147,25 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Nothing is to be done for an entry any more.
+    /// Records that an entry has no pending work any more.
     pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
         Ok(())
     }
 
-    /// Everything was done, except what is to be reconsidered.
-    pub fn clear_done(&self) -> Result<()> {
-        let reconsider = self.conn.prepare_cached("SELECT 1 FROM pending WHERE kind = 3 LIMIT 1")?.exists([])?;
-        let statement = if reconsider { "DELETE FROM pending WHERE kind <> 3" } else { "DELETE FROM pending" };
-        self.conn.execute(statement, [])?;
-        Ok(())
-    }
-
-    /// The entry is alive, but its contents are nowhere on this machine.
+    /// Records that an entry is alive and its contents are nowhere on this machine.
     pub fn add_missing(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("INSERT OR IGNORE INTO missing (entry) VALUES (?)")?.execute([key.0])?;
         Ok(())
     }
 
-    /// The entry's contents were found, or are no longer needed.
+    /// Records that an entry's contents were found, or are no longer needed.
     pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
         Ok(())
     }
 
-    /// The contents of an awaited message lie in the `tmp/` of its folder.
+    /// Records that the awaited contents of an entry lie in the `tmp/` of its folder.
     pub fn contents_arrived(&self, key: EntryKey) -> Result<()> {
         self.conn.prepare_cached("UPDATE pending SET kind = 1 WHERE entry = ?")?.execute([key.0])?;
         Ok(())
@@ -184,6 +182,7 @@ fn pending_from(kind: i64, from: Option<Place>) -> Result<Pending> {
         (DELIVER, _) => Ok(Pending::Deliver),
         (MOVE, Some(from)) => Ok(Pending::Move(from)),
         (RECONSIDER, _) => Ok(Pending::Reconsider),
+        (DELIVER_FROM, Some(from)) => Ok(Pending::DeliverFrom(from)),
         _ => Err(damaged("a pending entry")),
     }
 }

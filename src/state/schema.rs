@@ -1,18 +1,21 @@
-//! The tables, and what was done to them from version to version.
+//! The tables.
 
 use rusqlite::Connection;
 
-/// The version that this program writes and the only one that it reads without migrating.
+/// The version that this program writes and the only one that it reads.
 pub const VERSION: i64 = 3;
 
 /// `registers` holds an entry's stamps and flags in the form of [`super::codec`]; `folder`, `alive`, `size` and `mtime`
-/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see `pending`).
-/// A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to know it.
-/// `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found without reading
-/// what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it. `told_by` is the id of the
-/// replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is by how many milliseconds its clock is
-/// ahead of this machine's, at least; negative: behind; 0: by less than a day, as far as its last bundle shows.
-/// It `disowns` this replica if its last bundle knew of stamps that the present incarnation has never issued.
+/// stand beside it for the queries. `at_*` is where the entry's file was last seen, or is about to be put (see
+/// `pending`). A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to
+/// know it. `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found
+/// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
+/// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
+/// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
+/// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
+/// incarnation has never issued.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
+/// no old bundle is taken for a new one if the peer is made known again.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
@@ -59,6 +62,9 @@ CREATE TABLE peer (
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE heard (
+    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
     sent_number INTEGER NOT NULL
@@ -70,10 +76,12 @@ CREATE TABLE history (
 ) STRICT;
 ";
 
-/// What version 2 has besides: jobs. `statement` has what was said about them, in the form that was signed; `job` what
-/// follows from that, for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what
-/// requests and reports name by digest, and `here` is whether it is on this machine. `finished_job` remembers this
-/// replica's jobs when everything else of them was purged: none is ever taken for new.
+/// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,
+/// for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what requests and
+/// reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
+/// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever
+/// taken for new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is
+/// `''` if it was nobody that is known here.
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
@@ -81,6 +89,7 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
+CREATE INDEX job_requester ON job (requester);
 CREATE INDEX job_repeats ON job (repeats) WHERE repeats IS NOT NULL;
 CREATE TABLE statement (
     job INTEGER NOT NULL, kind INTEGER NOT NULL, clock INTEGER NOT NULL, incarnation INTEGER NOT NULL,
@@ -88,87 +97,27 @@ CREATE TABLE statement (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX statement_change ON statement (incarnation, clock);
 CREATE TABLE blob (
-    digest BLOB NOT NULL, job INTEGER NOT NULL, size INTEGER NOT NULL, here INTEGER NOT NULL, PRIMARY KEY (digest, job)
+    digest BLOB NOT NULL, job INTEGER NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL, here INTEGER NOT NULL,
+    PRIMARY KEY (digest, job, kind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_missing ON blob (here) WHERE here = 0;
 CREATE INDEX blob_job ON blob (job);
-CREATE TABLE finished_job (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten_job (id BLOB PRIMARY KEY, requester TEXT NOT NULL, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX forgotten_made ON forgotten_job (requester, made);
+CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
+const OBSTACLES: &str = "
+CREATE TABLE obstacle (
+    kind INTEGER NOT NULL, key INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(OBSTACLES)?;
     conn.pragma_update(None, "user_version", VERSION)
-}
-
-/// Brings a database of an earlier version up to this one, all at once or not at all.
-pub fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let migrated = (|| {
-        // Another process may have been faster.
-        let now: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if now == from {
-            if from < 2 {
-                conn.execute_batch("ALTER TABLE peer ADD COLUMN distant INTEGER NOT NULL DEFAULT 0")?;
-                conn.execute_batch(JOBS)?;
-            }
-            conn.execute_batch(
-                "ALTER TABLE knowledge ADD COLUMN told_by TEXT; ALTER TABLE peer ADD COLUMN skew INTEGER NOT NULL DEFAULT 0;
-                 ALTER TABLE peer ADD COLUMN disowns INTEGER NOT NULL DEFAULT 0",
-            )?;
-            conn.pragma_update(None, "user_version", VERSION)?;
-        }
-        conn.execute_batch("COMMIT")
-    })();
-    if migrated.is_err() {
-        // SQLite undoes an unfinished transaction by itself if this fails.
-        let _ = conn.execute_batch("ROLLBACK");
-    }
-    migrated
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The tables as an earlier version made them.
-    fn earlier(version: i64) -> Connection {
-        let conn = Connection::open_in_memory().unwrap();
-        let mut tables = TABLES.replace(", told_by TEXT", "").replace(",\n    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0", "");
-        if version == 1 {
-            tables = tables.replace(", distant INTEGER NOT NULL DEFAULT 0", "");
-        } else {
-            conn.execute_batch(JOBS).unwrap();
-        }
-        assert!(!tables.contains("skew") && !tables.contains("told_by"));
-        conn.execute_batch(&tables).unwrap();
-        conn.pragma_update(None, "user_version", version).unwrap();
-        conn
-    }
-
-    #[test]
-    fn a_database_of_an_earlier_version_becomes_one_of_this_version() {
-        for version in 1..VERSION {
-            let conn = earlier(version);
-            conn.execute("INSERT INTO peer (id, name, public_key, added) VALUES ('a', 'b', 'c', 1)", []).unwrap();
-            conn.execute("INSERT INTO knowledge (incarnation, known, horizon) VALUES (1, 2, 0)", []).unwrap();
-            migrate(&conn, version).unwrap();
-            let columns = |conn: &Connection| {
-                let mut query = conn
-                    .prepare("SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i ORDER BY 1, 2")
-                    .unwrap();
-                let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-                rows.map(Result::unwrap).collect::<Vec<(String, String)>>()
-            };
-            let new = Connection::open_in_memory().unwrap();
-            create(&new).unwrap();
-            assert_eq!(columns(&conn), columns(&new), "from version {version}");
-            let peer = conn.query_row("SELECT distant, skew FROM peer", [], |row| Ok((row.get(0)?, row.get(1)?)));
-            assert_eq!(peer.unwrap(), (0, 0));
-            let told: Option<String> = conn.query_row("SELECT told_by FROM knowledge", [], |row| row.get(0)).unwrap();
-            assert_eq!(told, None);
-            migrate(&conn, version).unwrap();
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The trash: what imports have removed, kept for a while, and what is still to be moved there.
+//! The trash: messages that imports have removed, kept for a while, and files that are still to be moved there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,21 +7,21 @@ use rusqlite::Row;
 
 use super::codec::damaged;
 use super::entries::place;
-use super::{Place, State, Transaction};
+use super::{FolderKey, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
 
-/// The number of something in the trash, by which it is restored.
+/// The number of a message in the trash, by which it is restored.
 pub type TrashKey = i64;
 
-/// Who removed a message.
+/// The one who removed a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// This replica.
     Here,
     /// The peer of this name, or somebody behind it.
     Peer(String),
-    /// Nobody: it was left over from a join that did not end.
+    /// Nobody: an interrupted join has left it.
     InterruptedJoin,
 }
 
@@ -69,7 +69,8 @@ pub struct Trashed {
 
 const COLUMNS: &str = "key, file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason";
 
-/// How [`By`] is stored. No peer's name holds a space; the name that is one of these words itself is set apart by a prefix.
+/// [`By`] is stored as a word or a peer's name. No peer's name holds a space. A prefix sets a peer apart whose name is
+/// itself one of these words.
 const HERE: &str = "here";
 const INTERRUPTED_JOIN: &str = "an interrupted join";
 const PEER: &str = "peer ";
@@ -120,7 +121,7 @@ fn folder_name(row: &Row<'_>, column: usize) -> Result<FolderName> {
     text(row, column)?.parse().map_err(|_| damaged("a folder name"))
 }
 
-/// The id that stands in three columns from this one on.
+/// Reads the id that stands in three columns from this one on.
 fn entry_id(row: &Row<'_>, first: usize) -> Result<EntryId> {
     let digest = row.get_ref(first)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
     Ok(EntryId {
@@ -135,6 +136,21 @@ impl State {
     pub fn is_discarded(&self, at: &Place) -> Result<bool> {
         let mut query = self.conn.prepare_cached("SELECT 1 FROM discard WHERE folder = ? AND sub = ? AND name = ?")?;
         Ok(query.exists((at.folder.0, at.sub as u8, &at.name[..]))?)
+    }
+
+    /// Whether a file with this base of its name is to be moved from this folder to the trash: its flags may have
+    /// changed since.
+    pub fn is_discarded_base(&self, folder: FolderKey, base: &[u8]) -> Result<bool> {
+        let (first, behind) = ([base, b":"].concat(), [base, b";"].concat());
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM discard WHERE folder = ?1 AND (name = ?2 OR (name >= ?3 AND name < ?4)) LIMIT 1",
+        )?;
+        Ok(query.exists((folder.0, base, first, behind))?)
+    }
+
+    /// Whether any file is to be moved to the trash.
+    pub fn has_discards(&self) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM discard LIMIT 1")?.exists([])?)
     }
 
     /// Files that are to be moved to the trash.
@@ -196,7 +212,7 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Notes a file that is to be moved to the trash.
+    /// Records a file that is to be moved to the trash.
     pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, by: &By) -> Result<()> {
         self.conn
             .prepare_cached(
@@ -218,7 +234,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The file was moved to the trash, or is not there any more.
+    /// Records that a file was moved to the trash, or is not there any more.
     pub fn remove_discard(&self, key: i64) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM discard WHERE key = ?")?.execute([key])?;
         Ok(())
@@ -246,15 +262,15 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Dates what was put into the trash at a time that can't be (before `from`, after `to`) as if it had been put there `now`. All are
-    /// milliseconds since 1970 UTC. Returns how much that is.
+    /// Dates what was put into the trash at a time that can't be (before `from`, after `to`) as if it had been put
+    /// there `now`. All are milliseconds since 1970 UTC. Returns how much that is.
     pub fn date_trash_anew(&self, from: u64, to: u64, now: u64) -> Result<u64> {
         let mut statement =
             self.conn.prepare_cached("UPDATE trash SET removed = ? WHERE removed NOT BETWEEN ? AND ?")?;
         Ok(statement.execute((now.cast_signed(), from.cast_signed(), to.cast_signed()))? as u64)
     }
 
-    /// Forgets something that is no longer in the trash.
+    /// Forgets a message that is no longer in the trash.
     pub fn remove_trash(&self, key: TrashKey) -> Result<()> {
         self.conn.prepare_cached("DELETE FROM trash WHERE key = ?")?.execute([key])?;
         Ok(())

@@ -2,8 +2,8 @@
 
 use crate::simulation::{Rng, fewest_steps};
 
-/// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
-/// too.
+/// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is
+/// one too.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// A message comes into a folder, with flags, or into its `new/`.
@@ -36,8 +36,8 @@ pub enum Op {
     Purge,
     /// A bundle for a neighbour is written, by a command that may be killed.
     Export { neighbour: usize, since_last: bool, killed_at: Option<usize> },
-    /// A bundle is carried to where it belongs. It may get lost instead, stay to come again, or be imported by a command
-    /// that may be killed.
+    /// A bundle is carried to where it belongs. It may get lost instead, stay to come again, or be imported by a
+    /// command that may be killed.
     Carry { bundle: usize, arrives: bool, stays: bool, killed_at: Option<usize> },
     /// A bundle for a neighbour is written and imported at once, and so is one as an answer.
     Meet { neighbour: usize },

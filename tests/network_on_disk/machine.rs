@@ -12,7 +12,7 @@ use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
 use mailsync::maildir::{FileName, Layout, Sub};
 use mailsync::meter::Silent;
-use mailsync::model::{Digest, Flag, FlagSet, FolderName};
+use mailsync::model::{Digest, Flag, FlagSet, FolderName, RelayJobs};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{Access, Home, Replica, World};
 use walkdir::WalkDir;
@@ -108,14 +108,13 @@ impl Machine {
         Replica::open(&self.home, self.world(0, Box::new(RealDisk)), Access::Read).unwrap()
     }
 
-    /// Now that it is a replica: how its folders become directories, and what is run for others. Messages in the trash are
-    /// kept for no day longer than they must on every other machine.
-    pub fn begun(&mut self, keeps_trash: bool, requesters: &[String]) {
+    /// Now that it is a replica: how its folders become directories, what is run for others, and whose jobs it passes
+    /// on. Messages in the trash are kept for no day longer than they must on every other machine.
+    pub fn begun(&mut self, keeps_trash: bool, relay_jobs: RelayJobs, requesters: &[String]) {
         let config = Config::read(&self.home.config_file()).unwrap();
         self.layout = Some(config.layout());
-        if !keeps_trash {
-            fs::write(self.home.config_file(), Config { trash_days: 0, ..config }.to_text()).unwrap();
-        }
+        let trash_days = if keeps_trash { config.trash_days } else { 0 };
+        fs::write(self.home.config_file(), Config { trash_days, relay_jobs, ..config }.to_text()).unwrap();
         let rule = format!("\n[[allow]]\ncommand = \"job\"\nexec = [\"job\"]\nfrom = {requesters:?}\n");
         let text = fs::read_to_string(self.home.config_file()).unwrap();
         fs::write(self.home.config_file(), text + &rule).unwrap();
@@ -214,8 +213,8 @@ impl Machine {
         all
     }
 
-    /// Lets so much time pass that what changed lies well before the next scan: each directory that changed gets a time of
-    /// its own, long ago.
+    /// Lets so much time pass that what changed lies well before the next scan: each directory that changed gets a time
+    /// of its own, long ago.
     pub fn settle(&self, ticks: &mut u64) {
         let ours = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
         for item in WalkDir::new(self.mail_root()).sort_by_file_name().into_iter().map(std::result::Result::unwrap) {

@@ -1,8 +1,8 @@
 //! Networks of replicas on real directories, driven through the library, and random histories of what happens to them.
 //!
 //! A [`Network`] moves bundle files between replicas the way people with memory sticks do: some get lost, some are read
-//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own before each
-//! scan, so that a history always ends the same way and no scan has to wait.
+//! twice, most come late. Clocks and random numbers come from the history, and directories get times of their own
+//! before each scan, so that a history always ends the same way and no scan has to wait.
 
 mod history;
 mod machine;
@@ -17,10 +17,12 @@ use mailsync::bundle::JobId;
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
-use mailsync::model::{Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, StateDigest};
+use mailsync::model::{
+    Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
+};
 use mailsync::replica::{
-    Access, ClockAhead, Contents, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
-    JoinOptions, Replica, ScanOptions, ScanReport,
+    Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
+    MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -188,7 +190,7 @@ impl Network {
         let inviter = known.first().copied().filter(|_| beginning.invited);
         let replica = if let Some(inviter) = inviter {
             let file = self.dir.path().join(format!("invitation of {name}"));
-            let contents = if beginning.with_messages { Contents::Included } else { Contents::LeftOut };
+            let contents = if beginning.with_messages { MessageContents::Included } else { MessageContents::LeftOut };
             let invite = InviteOptions { name: name.clone(), key: None, contents, level: 1, split: None };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
@@ -217,7 +219,11 @@ impl Network {
         drop(replica);
         self.machines[at].touched = false;
         let requesters: Vec<String> = (0..setup.replicas.len()).map(|at| format!("r{at}")).collect();
-        self.machines[at].begun(at.is_multiple_of(2), &requesters);
+        // One that was invited and has not answered isn't known to its inviter, which would not pass on its jobs
+        // otherwise.
+        let strangers = setup.replicas.iter().any(|replica| replica.invited);
+        let relay = if strangers { RelayJobs::Any } else { RelayJobs::Peers };
+        self.machines[at].begun(at.is_multiple_of(2), relay, &requesters);
         Ok(())
     }
 
@@ -378,8 +384,8 @@ impl Network {
         self.neighbours[at].iter().copied().filter(|&other| other < self.machines.len()).collect()
     }
 
-    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other. One that
-    /// was invited and has not answered is not known yet.
+    /// A replica forgets a neighbour, and perhaps that one forgets it; by way of others they stay known to each other.
+    /// One that was invited and has not answered is not known yet.
     fn part(&mut self, at: usize, neighbour: usize, both: bool) -> Result<()> {
         let Some(other) = choose(self.neighbours_of(at).iter(), neighbour) else { return Ok(()) };
         let known = |me: usize, peer: usize| {

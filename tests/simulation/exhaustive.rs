@@ -64,11 +64,11 @@ impl Seen {
     }
 }
 
-/// Looks at every history of up to `depth` steps: after each, the replica of that step must hold what it knows, and from each
-/// state that has at least `settling` steps left all must come to hold the same.
+/// Looks at every history of up to `depth` steps: after each, the replica of that step must hold what it knows, and
+/// from each state that has at least `settling` steps left all must come to hold the same.
 ///
-/// Bundles stay for ever, so that each may come late, repeatedly or never, and one that would say the same as the last isn't
-/// written: the last may come again. In place of what the clock shows there are two extremes of it.
+/// Bundles stay for ever, so that each may come late, repeatedly or never, and one that would say the same as the last
+/// isn't written: the last may come again. In place of what the clock shows there are two extremes of it.
 pub fn every_history(depth: usize, settling: usize, restores: Restores) -> Result<Explored, Bad> {
     let setup = Setup {
         seed: 1,

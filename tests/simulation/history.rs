@@ -8,8 +8,8 @@ use super::Rng;
 use super::network::FOLDERS;
 use super::shrink::fewest_steps;
 
-/// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is one
-/// too.
+/// What happens at a replica. Numbers choose among what there is at that time, so that a history with steps left out is
+/// one too.
 #[derive(Clone, Debug)]
 pub enum Op {
     /// A message comes into a folder.
@@ -32,8 +32,8 @@ pub enum Op {
     Purge,
     /// A bundle for a neighbour is written.
     Export { neighbour: usize, since_last: bool },
-    /// A bundle that was written for this replica or another is carried to where it belongs; with luck it gets there, and
-    /// with carelessness it can come again.
+    /// A bundle that was written for this replica or another is carried to where it belongs; with luck it gets there,
+    /// and with carelessness it can come again.
     Carry { bundle: usize, arrives: bool, stays: bool },
     /// Two replicas become neighbours.
     Meet { other: usize },

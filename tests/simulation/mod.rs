@@ -1,9 +1,9 @@
 //! Networks of replicas in memory, and random histories of what happens to them.
 //!
 //! A [`Replica`] holds its state in maps and leaves every decision to `mailsync::model`, as the replica on disk does. A
-//! [`Network`] moves bundles between replicas the way people with memory sticks do: some get lost, some are read twice, most
-//! come late. A [`History`] is a value: the same one always ends the same way, so that a failing one can be repeated and
-//! made smaller.
+//! [`Network`] moves bundles between replicas the way people with memory sticks do: some get lost, some are read twice,
+//! most come late. A [`History`] is a value: the same one always ends the same way, so that a failing one can be
+//! repeated and made smaller.
 
 mod exhaustive;
 mod history;

@@ -223,6 +223,11 @@ impl Replica {
         self.missing.iter().map(|id| id.digest).collect()
     }
 
+    /// Whether it has the contents of this message.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.have.contains(digest)
+    }
+
     /// The entries whose files a mail program would find.
     pub fn found(&self) -> impl Iterator<Item = &EntryId> {
         self.found.iter()
@@ -371,12 +376,6 @@ impl Replica {
                     self.put(&id, Some(entry));
                 }
                 Decision::Drop => self.put(&id, None),
-                Decision::RemoveAnew(mut entry) => {
-                    let (stamp, ids) = anew.get_or_insert_with(|| (self.stamp(now), Vec::new()));
-                    entry.remove(*stamp);
-                    ids.push(id.clone());
-                    self.put(&id, Some(entry));
-                }
             }
         }
         for (name, &theirs) in &bundle.folders {
@@ -413,8 +412,8 @@ impl Replica {
         }
     }
 
-    /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued once
-    /// only; what was stamped since is stamped anew.
+    /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued
+    /// once only; what was stamped since is stamped anew.
     pub fn begin_anew(&mut self, new: Incarnation, last: Clock) {
         let old = std::mem::replace(&mut self.incarnation, new);
         self.knowledge.set(old, last);

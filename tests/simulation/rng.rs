@@ -1,7 +1,7 @@
 //! Random numbers that are the same in every run.
 
-/// A generator whose whole state is one number (Steele, Lea and Flood's `SplitMix`): each seed gives another sequence, even
-/// when seeds follow each other.
+/// A generator whose whole state is one number (Steele, Lea and Flood's `SplitMix`): each seed gives another sequence,
+/// even when seeds follow each other.
 #[derive(Clone, Debug, Hash)]
 pub struct Rng(u64);
 

@@ -20,8 +20,8 @@ pub fn number_asked_for(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }
 
-/// These seeds, or those that the surroundings ask for: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS` how
-/// many to take.
+/// These seeds, or those that the surroundings ask for: `MAILSYNC_FIRST_SEED` is where to begin, and `MAILSYNC_SEEDS`
+/// how many to take.
 pub fn asked_for(first: u64, count: u64) -> Range<u64> {
     let first = number_asked_for("MAILSYNC_FIRST_SEED").unwrap_or(first);
     first..first + number_asked_for("MAILSYNC_SEEDS").unwrap_or(count)
@@ -56,8 +56,8 @@ pub fn run_all(
     (tally, failures)
 }
 
-/// Runs the histories of these seeds, all of which must hold. The first that fails is told with as few of its steps as still
-/// fail.
+/// Runs the histories of these seeds, all of which must hold. The first that fails is told with as few of its steps as
+/// still fail.
 pub fn run_all_well(
     seeds: Range<u64>,
     history: impl Fn(u64) -> History + Sync,

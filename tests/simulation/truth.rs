@@ -8,8 +8,8 @@ use mailsync::model::{Clock, Entry, EntryId, FlagRegisters, FolderName, FolderSt
 
 use super::replica::View;
 
-/// Everything that was written anywhere, each write by itself. Nothing in it is ever merged or forgotten, so it says what is
-/// right without any rule of a meeting or of a purge. Clones share the writes that both have seen.
+/// Everything that was written anywhere, each write by itself. Nothing in it is ever merged or forgotten, so it says
+/// what is right without any rule of a meeting or of a purge. Clones share the writes that both have seen.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     entries: BTreeMap<EntryId, Rc<Vec<(Stamp, Entry)>>>,

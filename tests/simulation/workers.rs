@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Does this work on all processors at once, and gives what came of it. Whoever does so waits for all others who do: tests
-/// run beside each other, and what else is tested has to get on as well.
+/// Does this work on all processors at once, and gives what came of it. Whoever does so waits for all others who do:
+/// tests run beside each other, and what else is tested has to get on as well.
 pub fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! Bundles that no replica has written.
 
 use mailsync::bundle::{
-    Counts, JobLine, JobSpool, Kind, Manifest, Options, PrivateKey, PublicKey, RecordSpool, Sender, SpooledJobs,
+    BundleKind, Counts, JobLine, JobSpool, Manifest, Options, PrivateKey, PublicKey, RecordSpool, Sender, SpooledJobs,
     Stream, Writer,
 };
 use mailsync::model::{Clock, Digest, Incarnation, Knowledge, Mtime, Stamp, StateDigest};
@@ -47,7 +47,7 @@ impl Full<'_> {
         }
         let (records, jobs) = (self.records.finish().unwrap(), spool.finish().unwrap());
         let manifest = Manifest {
-            kind: Kind::Full,
+            kind: BundleKind::Full,
             number: 1,
             made: 1_700_000_000_123,
             sender: Sender { id: key.public_key().id(), name: name.to_owned(), incarnation: INCARNATION },

@@ -1,5 +1,5 @@
-//! A mail tree made from a seed: realistic sizes (median 4 KiB, mean 12 KiB), text that compresses like mail, attachments
-//! that don't, twenty folders, flags and dates spread over ten years.
+//! A mail tree made from a seed: realistic sizes (median 4 KiB, mean 12 KiB), text that compresses like mail,
+//! attachments that don't, twenty folders, flags and dates spread over ten years.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Random numbers become sizes: any will do.
 
 use std::fmt::Write as _;

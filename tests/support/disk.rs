@@ -1,14 +1,15 @@
-//! A file system that writes down what it is asked, fails when told to, stops as if the process had been killed, and loses
-//! what a power cut may lose.
+//! A file system that writes down what it is asked, fails when told to, stops as if the process had been killed, and
+//! loses what a power cut may lose.
 //!
-//! What the power cut models, and what not. Of file contents, nothing counts as durable that was written since the file, or
-//! the file system, was last synced: such a file is empty afterwards. Of names, a change counts as durable when the
-//! directory that it was made in was synced afterwards; a rename is one change, durable when either of its two directories
-//! was synced, as it is on every file system with a journal. A directory whose own name is not durable vanishes with
-//! everything in it. Changes of names that are not durable are either all undone ([`Names::Undone`]: the disk had written
-//! nothing by itself) or all kept ([`Names::Kept`]: it had just written its journal); a real disk may be anywhere in between.
-//! What the state database has committed is durable, by its own promise; what was not committed is rolled back by itself.
-//! Times of files and directories are not modelled, nor are torn writes or a disk that lies about a sync.
+//! What the power cut models, and what not. Of file contents, nothing counts as durable that was written since the
+//! file, or the file system, was last synced: such a file is empty afterwards. Of names, a change counts as durable
+//! when the directory that it was made in was synced afterwards; a rename is one change, durable when either of its two
+//! directories was synced, as it is on every file system with a journal. A directory whose own name is not durable
+//! vanishes with everything in it. Changes of names that are not durable are either all undone ([`Names::Undone`]: the
+//! disk had written nothing by itself) or all kept ([`Names::Kept`]: it had just written its journal); a real disk may
+//! be anywhere in between. What the state database has committed is durable, by its own promise; what was not committed
+//! is rolled back by itself. Times of files and directories are not modelled, nor are torn writes or a disk that lies
+//! about a sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -152,8 +153,8 @@ impl Watch {
         self.inner().observer = Some(Box::new(observer));
     }
 
-    /// Does something with this fault. After a stop the database is what it was then: what the process didn't live to commit
-    /// is undone. Also gives what `note` said at the stop.
+    /// Does something with this fault. After a stop the database is what it was then: what the process didn't live to
+    /// commit is undone. Also gives what `note` said at the stop.
     pub fn hinder<T, N: Send + 'static>(
         &self,
         fault: Fault,

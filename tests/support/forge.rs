@@ -1,5 +1,5 @@
-//! A forge: bundles that say whatever a test wants, signed by a key that the receiver knows. It is made of JSON and bytes, not of
-//! the crate's writer, which refuses to write what can't be true.
+//! A forge: bundles that say whatever a test wants, signed by a key that the receiver knows. It is made of JSON and
+//! bytes, not of the crate's writer, which refuses to write what can't be true.
 
 use std::io::Write as _;
 
@@ -24,8 +24,8 @@ pub fn stamp(clock: &str) -> String {
 #[derive(Clone)]
 pub struct Forge {
     key: PrivateKey,
-    /// Fields of `manifest.json`. What depends on the other parts (`counts`, `bytes`, `entries`, `jobs`) is filled in, unless it is
-    /// here.
+    /// Fields of `manifest.json`. What depends on the other parts (`counts`, `bytes`, `entries`, `jobs`) is filled in,
+    /// unless it is here.
     pub manifest: Map<String, Value>,
     /// The lines of `entries.jsonl`, with their newlines.
     pub lines: Vec<Vec<u8>>,

@@ -131,8 +131,8 @@ impl Machine {
         std::io::Write::write_all(&mut file, format!("\n{lines}\n").as_bytes()).unwrap();
     }
 
-    /// Lets a peer have this command run, as this program, with arguments of these kinds. What is configured next is of the
-    /// same rule.
+    /// Lets a peer have this command run, as this program, with arguments of these kinds. What is configured next is of
+    /// the same rule.
     pub fn allow(&self, command: &str, exec: &[&str], args: &[&str], from: &str) {
         self.configure(&format!("[[allow]]\ncommand = {command:?}\nexec = {exec:?}\nfrom = [{from:?}]"));
         if !args.is_empty() {
@@ -243,7 +243,8 @@ impl Machine {
         assert_eq!(self.pending(), 0, "{}, {when}", self.name);
     }
 
-    /// Every file below the mail root with its bytes and its times, and every directory: to see that nothing was touched.
+    /// Every file below the mail root with its bytes and its times, and every directory: to see that nothing was
+    /// touched.
     pub fn everything(&self) -> BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)> {
         let items = walkdir::WalkDir::new(&self.mail).into_iter().map(Result::unwrap);
         let look = |item: walkdir::DirEntry| {
@@ -265,8 +266,8 @@ impl Machine {
         Left { mail, status: text(&["status", "--json"]), log: text(&["log", "--json"]) }
     }
 
-    /// A command fails with this exit code, says why in one line that has these words and advice, and leaves mail and state
-    /// as they were.
+    /// A command fails with this exit code, says why in one line that has these words and advice, and leaves mail and
+    /// state as they were.
     #[track_caller]
     pub fn refuses(&self, args: &[&str], input: &[u8], code: i32, words: &[&str]) -> Ran {
         let before = self.left();
@@ -353,7 +354,8 @@ pub fn make_distant_peers(one: &Machine, other: &Machine) {
     other.ok(&["peer", "add", &one.name, "--key", &one.key(), "--distant"]);
 }
 
-/// Replicas with empty mail roots of which each knows the next one, and the first and the last know each other for their jobs.
+/// Replicas with empty mail roots of which each knows the next one, and the first and the last know each other for
+/// their jobs.
 pub fn row(dir: &Path, names: &[&str]) -> Vec<Machine> {
     let machines: Vec<Machine> = names.iter().map(|name| Machine::replica(dir, name)).collect();
     for two in machines.windows(2) {

@@ -1,5 +1,5 @@
-//! What the tests share. There are two ways to drive mailsync: a [`machine::Machine`] runs the binary, as a person does; a
-//! [`party::Party`] calls the library, on a disk that can be watched and hindered.
+//! What the tests share. There are two ways to drive mailsync: a [`machine::Machine`] runs the binary, as a person
+//! does; a [`party::Party`] calls the library, on a disk that can be watched and hindered.
 
 pub mod bundles;
 pub mod corpus;

@@ -1,5 +1,5 @@
-//! Replicas driven through the library, with mailboxes that are written as lines of text, and that can be put back to what
-//! they were.
+//! Replicas driven through the library, with mailboxes that are written as lines of text, and that can be put back to
+//! what they were.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -28,8 +28,8 @@ pub struct Party {
 /// What a replica has on disk.
 pub type Snapshot = BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)>;
 
-/// How long to wait for a replica's lock. Nobody holds it for long: a process that another test is just starting may have
-/// inherited it, until it becomes another program.
+/// How long to wait for a replica's lock. Nobody holds it for long: a process that another test is just starting may
+/// have inherited it, until it becomes another program.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1_700_000_001);
@@ -51,7 +51,8 @@ fn name_of(bytes: &[u8]) -> String {
 }
 
 impl Party {
-    /// A replica with mail, each line `FOLDER MESSAGE FLAGS`, or `FOLDER` alone for an empty one; the flags are `new`, `-` or letters.
+    /// A replica with mail, each line `FOLDER MESSAGE FLAGS`, or `FOLDER` alone for an empty one; the flags are `new`,
+    /// `-` or letters.
     pub fn new(dir: &Path, name: &str, layout: LayoutKind, mail: &[&str]) -> Self {
         let root = dir.join(name);
         let party = Self { name: name.into(), mail: root.join("mail"), home: Home::at(root.join("home")), layout };

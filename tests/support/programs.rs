@@ -105,8 +105,8 @@ pub fn are_run_by_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// Makes this test run as an ordinary user, if root runs it: Dovecot doesn't touch root's mail. Everything that the test
-/// makes and starts from here on is that user's. Returns whether the binary can be run by it.
+/// Makes this test run as an ordinary user, if root runs it: Dovecot doesn't touch root's mail. Everything that the
+/// test makes and starts from here on is that user's. Returns whether the binary can be run by it.
 pub fn become_an_ordinary_user() -> bool {
     use rustix::fs::{Gid, Uid};
     use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};

@@ -111,7 +111,7 @@ fn names_longer_than_the_file_system_allows_are_cut_and_stay_apart() {
     assert!(!fs.is_cut(&fs.dir_of(&name(&"x".repeat(255)))));
 }
 
-/// Names made of what could be mistaken for something else.
+/// Names with parts that could be mistaken for something else.
 fn components() -> impl Strategy<Value = String> {
     let pieces = [
         ".",

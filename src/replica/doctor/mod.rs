@@ -1,5 +1,5 @@
-//! What a person has done to a replica when something is wrong with it: a new identity where its state was put back to an earlier
-//! one in place, and the repair of what can't be true.
+//! What a person has done to a replica when something is wrong with it: a check whether the state is whole, a new
+//! identity where the state was put back to an earlier one in place, and the repair of what can't be true.
 
 mod repair;
 mod report;
@@ -11,13 +11,13 @@ use super::Replica;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
-use crate::state::EntryRow;
+use crate::state::{Action, EntryRow};
 use crate::text::plural;
 
-/// How many entries are looked at in one go.
+/// This many entries are looked at in one go.
 const BATCH: u32 = 512;
 
-/// What a new identity has changed.
+/// The changes that a new identity has made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewIdentity {
     /// Entries that were stamped anew.
@@ -27,9 +27,25 @@ pub struct NewIdentity {
 }
 
 impl Replica {
-    /// Draws a new incarnation, and stamps anew what the present one has stamped since the newest of its stamps that every
-    /// peer which was heard of has shown to know: only these are sure to have been issued once. What nobody else has seen
-    /// yet keeps its place; where somebody changed the same entry meanwhile, the change made here wins, and mail is kept.
+    /// Checks that the state database is whole.
+    ///
+    /// # Errors
+    /// It is damaged, or can't be read.
+    pub fn check_state(&self) -> Result<()> {
+        match self.state.integrity()?.first() {
+            None => Ok(()),
+            Some(first) => {
+                let what = format!("checking {}: {first}", self.state.path().display());
+                Err(Error::failed(what)
+                    .advise("put the state directory back from a backup; your mail itself was not touched"))
+            }
+        }
+    }
+
+    /// Draws a new incarnation, and gives new stamps to changes of the present incarnation that may have been stamped
+    /// twice. A stamp is sure to have been issued only once if every peer that was heard of has shown to know it; all
+    /// later stamps are replaced. So a change that nobody else has seen yet keeps its place. If somebody changed the
+    /// same entry meanwhile, the change made here wins, and mail is kept.
     ///
     /// What was stamped while this machine's clock was far ahead is stamped anew, too, with clocks of today.
     ///
@@ -39,7 +55,7 @@ impl Replica {
         let tx = self.begin()?;
         let changed = self.new_identity_within(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
-        tx.record(self.now(), "doctor", None, &text)?;
+        tx.record(self.now(), Action::Doctor, None, &text)?;
         tx.commit()?;
         Ok(changed)
     }

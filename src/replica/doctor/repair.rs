@@ -1,6 +1,8 @@
 //! The repair of a replica that has taken in what can't be true: from a peer, by a fault, or before it was refused. What is to be done
 //! is decided by the model; here it is carried out, in one transaction.
 
+use std::path::Path;
+
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
 use crate::error::Result;
@@ -9,7 +11,7 @@ use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
-use crate::state::{By, EntryRow};
+use crate::state::{Action, By, EntryRow};
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +49,7 @@ impl Replica {
         let done = mender.done;
         if options.dry_run == DryRun::No {
             if done.has_changes() {
-                tx.record(self.now(), "doctor", None, &format!("repair: {done}"))?;
+                tx.record(self.now(), Action::Doctor, None, &format!("repair: {done}"))?;
             }
             tx.commit()?;
             self.materialise()?;
@@ -144,7 +146,7 @@ impl Mender<'_> {
     fn mend_entry(&mut self, row: EntryRow, damage: &Damage) -> Result<()> {
         let contents = if row.at.is_some() {
             Contents::InPlace
-        } else if self.replica.find_contents(&row.id.digest)?.is_some() {
+        } else if self.replica.find_contents(&row.id.digest, Path::new(""))?.is_some() {
             Contents::Here
         } else {
             Contents::Nowhere

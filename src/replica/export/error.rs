@@ -5,7 +5,7 @@ use std::io;
 use crate::bundle::WriteError;
 use crate::error::Error;
 
-/// The error of a bundle that was being written.
+/// The error for a bundle that could not be written.
 pub(super) fn writing(error: &WriteError) -> Error {
     use std::error::Error as _;
     let mut what = format!("writing the bundle: {error}");

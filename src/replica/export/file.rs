@@ -1,4 +1,4 @@
-//! Bundles as files: under a temporary name until they are durable, and in the place of nothing but an earlier bundle.
+//! Bundles as files. A file has a temporary name until it is durable, and replaces nothing but an earlier bundle.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::replica::jobs::older_than;
 
-/// How the temporary name of a bundle that is being written begins and ends.
+/// The beginning and the end of the temporary name that a bundle has while it is written.
 const PART: (&str, &str) = (".mailsync-", ".part");
 /// A temporary file older than this belongs to an export that died.
 const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Which file to keep when the name for a bundle is taken.
+/// Which file to keep if the name for a bundle is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
-    /// The bundle, in its place.
+    /// The new bundle replaces it.
     New,
-    /// Both: the bundle gets another name.
+    /// Both stay, and the new bundle gets another name.
     Both,
 }
 
 impl Replica {
-    /// A bundle takes the place of an earlier one, and of nothing else.
+    /// Checks that a bundle may be written to `path`: it replaces an earlier bundle, and nothing else.
     ///
     /// # Errors
     /// `path` lies in the mail root, or is a file that is no bundle.
@@ -54,7 +54,7 @@ impl Replica {
     /// # Errors
     /// There are several bundles and `path` is no directory, or something can't be read or written.
     pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
-        let (plan, parts) = plan.take_parts();
+        let (plan, parts) = plan.into_parts();
         if parts.len() > 1 && !path.is_dir() {
             return Err(Error::usage(format!(
                 "exporting: there are {} bundles, and one file {}",
@@ -68,7 +68,7 @@ impl Replica {
             let (path, keep) = if path.is_dir() {
                 (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
             } else {
-                // Where a link leads to an earlier bundle, that one is replaced and not the link.
+                // If a link leads to an earlier bundle, that bundle is replaced and not the link.
                 (std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), Keep::New)
             };
             written.push(self.write_part_to_file(part, &plan, path, keep)?);
@@ -115,7 +115,8 @@ impl Replica {
     }
 }
 
-/// Removes the temporary files of killed exports: hidden, they would take room on a stick. A file that can't be removed stays.
+/// Removes the temporary files of killed exports: they are hidden and would take room on a stick. A file that can't be
+/// removed stays.
 fn sweep_parts(dir: &Path) {
     let Ok(items) = std::fs::read_dir(dir) else { return };
     for item in items.flatten() {
@@ -127,8 +128,8 @@ fn sweep_parts(dir: &Path) {
     }
 }
 
-/// Gives a bundle its name, or, where another replica that goes by the same name has taken that since it was chosen, one
-/// that tells the two apart. Returns the name.
+/// Gives a bundle its name. Another replica of the same name may have taken it since it was chosen; then the bundle
+/// gets a name that tells the two apart. Returns the name.
 fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
     let [a, b, c, d, ..] = id.to_bytes();
     let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
@@ -139,13 +140,13 @@ fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io:
         if error.error.kind() == io::ErrorKind::AlreadyExists || name.symlink_metadata().is_ok() {
             continue;
         }
-        // Some file systems, such as those behind FUSE, can't give a name only if it is free.
+        // Some file systems, such as those behind FUSE, can't check that a name is free while they give it.
         return file.persist(name).map(|_| name.to_owned()).map_err(|error| error.error);
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file begins as every bundle does, with the magic number of a zstd frame.
+/// Whether a file begins with the magic number of a zstd frame, as every bundle does.
 fn begins_as_a_bundle(path: &Path) -> bool {
     let mut magic = [0; 4];
     let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut magic));

@@ -1,9 +1,9 @@
-//! Inviting a new replica: its initial bundle, with a token by which its first answer is recognised.
+//! Invitations: the first bundle for a new replica holds a token, by which its first answer is recognised.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::options::{Contents, ExportOptions, Exported, Fullness, To};
+use super::options::{ExportOptions, Exported, Fullness, MessageContents, To};
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use crate::bundle::{PublicKey, ReplicaId, Token};
@@ -14,15 +14,15 @@ use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Invited, Peer};
 
-/// Whom to invite, and how.
+/// Options for an invitation.
 #[derive(Clone, Debug)]
 pub struct InviteOptions {
-    /// What the new replica is to be called here.
+    /// The name of the new replica here.
     pub name: String,
-    /// Its public key, where that is known already: then it needs no token.
+    /// Its public key, if that is known already. Then it needs no token.
     pub key: Option<PublicKey>,
-    /// Whether the bundle holds messages.
-    pub contents: Contents,
+    /// Whether the bundle holds messages' contents.
+    pub contents: MessageContents,
     /// zstd's compression level.
     pub level: i32,
     /// See [`ExportOptions::split`].
@@ -30,24 +30,24 @@ pub struct InviteOptions {
 }
 
 impl Replica {
-    /// Writes a full bundle for a new replica. Inviting it again, after a bundle that was lost, gives one with the same
-    /// token, so that either will do.
+    /// Writes a full bundle for a new replica. A second invitation, after the first bundle was lost, has the same
+    /// token, so that either bundle will do.
     ///
     /// # Errors
-    /// The name is that of a peer that was heard of.
+    /// The name belongs to a peer that was heard of.
     pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<Exported> {
         let plan = self.plan_invitation(options, None)?;
         self.write_plan(plan, out)
     }
 
-    /// The same into a file, or into a directory; see [`Replica::export_to_file`].
+    /// Does the same, into a file or a directory; see [`Replica::export_to_file`].
     pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
         let plan = self.plan_invitation(options, path.is_dir().then_some(path))?;
         self.write_plan_to_file(plan, path)
     }
 
-    /// The token is recorded before the bundle that holds it can be anywhere.
+    /// Plans an invitation. The token is recorded before a bundle that holds it exists.
     fn plan_invitation(&self, options: &InviteOptions, dir: Option<&Path>) -> Result<Plan> {
         check_name(&options.name)?;
         let tx = self.begin()?;
@@ -95,7 +95,7 @@ impl Replica {
         }
     }
 
-    /// A replica that was invited has answered, and proved it; its key is this. From now on it is a peer.
+    /// Makes an invited replica a peer, since it has answered with this key and proved its token.
     pub(in crate::replica) fn accept_invited(
         &self,
         tx: &Transaction<'_>,

@@ -1,6 +1,6 @@
 //! Exporting: a bundle for a peer, or for anyone.
 //!
-//! What a bundle is to hold is planned first, within a transaction, and is a value; writing it is another thing.
+//! An export is planned first, within a transaction. The plan is a value; writing it is another step.
 
 mod error;
 mod file;
@@ -15,13 +15,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{Contents, ExportOptions, Exported, Fullness, To};
+pub use options::{ExportOptions, Exported, Fullness, MessageContents, To};
 
 use super::Replica;
 use crate::error::Result;
 
 impl Replica {
-    /// Plans and writes a bundle. It counts as sent once all of it has left for `out`.
+    /// Plans and writes a bundle. It counts as sent once all of it was written to `out`.
     ///
     /// # Errors
     /// A bundle that is to be split can't go into one stream.
@@ -30,12 +30,12 @@ impl Replica {
         self.write_plan(plan, out)
     }
 
-    /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. A directory stands for a
-    /// file in it, named `<from>-<to>-<number>.zst`. A pipe or a device is written to. Returns the file's path; the paths of
-    /// all parts if it is to be split.
+    /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. In a directory the
+    /// file is named `<from>-<to>-<number>.zst`. A pipe or a device is written to directly. Returns the file's path;
+    /// the paths of all parts if it is to be split.
     ///
     /// # Errors
-    /// The file can't be written; or it is to be split, and `path` is not a directory.
+    /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
         let plan = self.plan_export(options, path.is_dir().then_some(path))?;

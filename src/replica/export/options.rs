@@ -1,51 +1,51 @@
-//! What to export and how, and what was exported.
+//! Options for an export, and the report about it.
 
-use crate::bundle::{Counts, Kind};
+use crate::bundle::{BundleKind, Counts};
 use crate::text::plural;
 
-/// Whom a bundle is for.
+/// The recipient that a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
-    /// The only peer; with several, anyone.
+    /// The only peer; if there are several, anyone.
     Whoever,
     /// This peer, or this replica that was invited.
     Peer(String),
 }
 
-/// From where a bundle starts.
+/// The point from which a bundle starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fullness {
-    /// From what the recipient has shown to have.
+    /// It starts from what the recipient has shown to have.
     #[default]
     SinceShown,
-    /// From what the last bundle that was written for it held: for links on which no answer ever comes.
+    /// It starts from the last bundle that was written for the recipient. For links on which no answer ever comes.
     SinceLast,
-    /// From nothing.
+    /// It starts from nothing.
     Full,
 }
 
-/// Whether a bundle holds messages.
+/// Whether a bundle holds messages' contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Contents {
-    /// Those that the recipient may not have.
+pub enum MessageContents {
+    /// It holds all that the recipient may not have.
     #[default]
     Included,
-    /// None: the recipient has the mail from elsewhere, and asks for what turns out to be missing.
+    /// It holds none. The recipient has the mail from elsewhere, and will ask for messages that turn out to be missing.
     LeftOut,
 }
 
-/// What to export, and how.
+/// Options for an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
-    /// For whom.
+    /// The recipient.
     pub to: To,
-    /// From where it starts.
+    /// The point from which it starts.
     pub fullness: Fullness,
-    /// Whether it holds messages.
-    pub contents: Contents,
+    /// Whether it holds messages' contents.
+    pub contents: MessageContents,
     /// zstd's compression level.
     pub level: i32,
-    /// No bundle is to be larger than so many bytes, unless a single message is: what doesn't fit goes into further ones.
+    /// No bundle is to be larger than so many bytes, unless a single message is. The rest goes into further bundles.
     pub split: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl Default for ExportOptions {
         Self {
             to: To::Whoever,
             fullness: Fullness::default(),
-            contents: Contents::default(),
+            contents: MessageContents::default(),
             level: Self::LEVEL,
             split: None,
         }
@@ -62,24 +62,24 @@ impl Default for ExportOptions {
 }
 
 impl ExportOptions {
-    /// The compression level unless another is asked for.
+    /// The default compression level.
     pub const LEVEL: i32 = 3;
 
-    /// A bundle for this peer, from what it has shown to have.
+    /// Options for a bundle to this peer that starts from what it has shown to have.
     pub fn to_peer(name: &str) -> Self {
         Self { to: To::Peer(name.to_owned()), ..Self::default() }
     }
 }
 
-/// What was exported.
+/// A bundle that was exported.
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The bundle's number.
     pub number: u64,
     /// The name of the peer that it is for, unless it is for anyone.
     pub to: Option<String>,
-    /// From where it starts.
-    pub kind: Kind,
+    /// The point from which it starts.
+    pub kind: BundleKind,
     /// How much it holds.
     pub counts: Counts,
     /// The sizes of the messages in it, added up: bytes.
@@ -89,8 +89,8 @@ pub struct Exported {
 impl std::fmt::Display for Exported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {
-            Kind::Full => "full",
-            Kind::Delta => "delta",
+            BundleKind::Full => "full",
+            BundleKind::Delta => "delta",
         };
         write!(
             f,

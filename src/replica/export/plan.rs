@@ -1,4 +1,4 @@
-//! Planning: the next bundle, or the parts of one, as a value. Nothing of it is written yet.
+//! The plan for the next bundle, or for the parts of one, as a value. Nothing is written yet.
 
 use std::path::Path;
 
@@ -6,20 +6,22 @@ use super::error::writing;
 use super::options::ExportOptions;
 use super::recipient::Recipient;
 use super::spool::Spool;
-use crate::bundle::{Counts, Invitation, Kind, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits};
+use crate::bundle::{
+    BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
+};
 use crate::error::{Error, Result};
 use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 
-/// What a bundle is written for.
+/// The occasion for which a bundle is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Occasion {
     Export,
     Invitation,
 }
 
-/// Bundles about to be written: one, or the parts of one.
+/// A plan: one bundle to be written, or the parts of one.
 #[derive(Debug)]
 pub(super) struct Plan {
     to: Recipient,
@@ -30,14 +32,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Takes the parts out.
-    pub(super) fn take_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
+    /// Separates the parts, to be written, from the rest of the plan.
+    pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
         let Self { to, occasion, level, tip, parts } = self;
         (ExportedTo { to, occasion, level, tip }, parts)
     }
 }
 
-/// A plan whose parts were taken out to be written.
+/// A plan without its parts.
 pub(super) struct ExportedTo {
     pub(super) to: Recipient,
     pub(super) occasion: Occasion,
@@ -45,27 +47,27 @@ pub(super) struct ExportedTo {
     pub(super) tip: Knowledge,
 }
 
-/// One bundle about to be written.
+/// One bundle to be written.
 #[derive(Debug)]
 pub(super) struct PlannedPart {
     pub(super) manifest: Manifest,
     pub(super) records: SpooledRecords,
     pub(super) jobs: Option<SpooledJobs>,
-    /// The number of the last message on the list that belongs to an earlier part.
+    /// The number, on the list, of the last message that belongs to an earlier part.
     pub(super) after: i64,
 }
 
-/// At most so many messages are asked for in one bundle; the next one asks for more.
+/// One bundle asks for at most so many messages; the next one asks for more.
 #[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
 const MOST_WANTS: u32 = limits::WANTS as u32;
-/// How many messages are taken from the list at a time.
+/// This many messages are read from the list at a time.
 pub(super) const LIST: u32 = 256;
-/// What archive headers, the signature and the zstd frame take at most, in bytes, besides what they enclose.
+/// Archive headers, the signature and the zstd frame take at most so many bytes, besides their contents.
 const FRAMING: u64 = 8192;
 
 impl Replica {
-    /// Plans the next bundle: its number is used up by this, whether it is written or not. In the directory `dir` its name
-    /// is to be a free one.
+    /// Plans the next bundle. This uses up its number, whether the bundle is written or not. In the directory `dir` its
+    /// file name must be free.
     pub(super) fn plan_export(&self, options: &ExportOptions, dir: Option<&Path>) -> Result<Plan> {
         let tx = self.begin()?;
         let to = self.recipient(&options.to)?;
@@ -122,7 +124,7 @@ impl Replica {
             _ => None,
         };
         let manifest = Manifest {
-            kind: if base.is_empty() { Kind::Full } else { Kind::Delta },
+            kind: if base.is_empty() { BundleKind::Full } else { BundleKind::Delta },
             number: self.free_number(tx, &to, dir)?,
             made: self.now(),
             sender: Sender { id: me, name: self.config.name.clone(), incarnation },
@@ -149,8 +151,8 @@ impl Replica {
         Ok(Plan { to, occasion, level: options.level, tip, parts })
     }
 
-    /// The number for a bundle. One whose file name in `dir` is taken is passed over: a replica that was restored from a
-    /// backup counts from an earlier number on, and a bundle is never overwritten.
+    /// Finds the number for a bundle. It skips numbers whose file names in `dir` are taken: a replica that was restored
+    /// from a backup counts from an earlier number on, and a bundle is never overwritten.
     fn free_number(&self, tx: &Transaction<'_>, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
         loop {
             let number = tx.next_number()?;
@@ -161,14 +163,14 @@ impl Replica {
         }
     }
 
-    /// What a bundle's file is called in a directory.
+    /// The name of a bundle's file in a directory.
     pub(super) fn bundle_name(&self, to: &Recipient, number: u64) -> String {
         format!("{}-{}-{number}.zst", self.config.name, to.name().unwrap_or("any"))
     }
 
-    /// Distributes the messages over several bundles, none larger than `size` bytes unless a single message is. The first
-    /// one holds all entries; whoever has applied it lacks the contents of some of them, and takes these from the others in
-    /// any order.
+    /// Distributes the messages over several bundles, none larger than `size` bytes unless a single message is. The
+    /// first one holds all entries. A replica that has applied it lacks the contents of some entries, and takes these
+    /// from the other bundles in any order.
     fn split(
         &self,
         tx: &Transaction<'_>,
@@ -178,7 +180,7 @@ impl Replica {
         to: &Recipient,
         dir: Option<&Path>,
     ) -> Result<Vec<PlannedPart>> {
-        // zstd makes what it can't compress larger by less than this (its ZSTD_COMPRESSBOUND).
+        // Data that zstd can't compress grows by less than this (see its ZSTD_COMPRESSBOUND).
         let room = size - size / 128;
         let head = first.to_json().len() as u64 + FRAMING;
         let used = head + records.part().bytes + jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
@@ -189,7 +191,7 @@ impl Replica {
             .advise("choose a larger size"));
         }
         let mut later = Manifest {
-            kind: Kind::Delta,
+            kind: BundleKind::Delta,
             base: first.tip.clone(),
             issued: Vec::new(),
             follows: Some(first.number),
@@ -208,7 +210,8 @@ impl Replica {
             for (key, message) in listed {
                 let needed = 1024 + message.size;
                 let part = parts.last_mut().expect("there is a first part");
-                // The first one may stay without messages: a receiver that takes nothing else has the entries at least.
+                // The first part may stay without messages. A receiver that takes nothing else has the entries at
+                // least.
                 let counts = part.manifest.counts;
                 let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
                 if needed > left && may_stay_over {
@@ -229,7 +232,7 @@ impl Replica {
         }
     }
 
-    /// The messages and attachments that this replica knows of and lacks.
+    /// The messages and attachments that this replica knows about and lacks.
     fn wants(&self) -> Result<Vec<Digest>> {
         let mut wants = self.state.missing_digests(MOST_WANTS)?;
         wants.extend(self.state.missing_attachments(MOST_WANTS)?);

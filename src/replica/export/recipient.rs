@@ -1,4 +1,4 @@
-//! Whom a bundle is for, and from where it starts.
+//! The recipient of a bundle, and the base from which it starts.
 
 use super::options::{Fullness, To};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::state::{Invited, Peer};
 
-/// Whom a bundle is for, as far as that is known here.
+/// The recipient of a bundle, as far as it is known here.
 #[derive(Debug)]
 pub(super) enum Recipient {
     Anyone,
@@ -15,7 +15,7 @@ pub(super) enum Recipient {
 }
 
 impl Recipient {
-    /// The name by which it is known here.
+    /// The recipient's name here.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Anyone => None,
@@ -24,7 +24,7 @@ impl Recipient {
         }
     }
 
-    /// The peer, if it is one.
+    /// The peer, if the recipient is one.
     pub(super) fn peer(&self) -> Option<&Peer> {
         match self {
             Self::Peer(peer) => Some(peer),
@@ -34,10 +34,10 @@ impl Recipient {
 }
 
 impl Replica {
-    /// Finds out whom a bundle is for.
+    /// Finds the recipient of a bundle.
     ///
     /// # Errors
-    /// Nobody is known by that name, or for jobs only; or nobody is known at all.
+    /// No peer has that name, the peer is known for its jobs only, or there is no peer at all.
     pub(super) fn recipient(&self, to: &To) -> Result<Recipient> {
         let (mut peers, mut invited) = (self.state.peers()?, self.state.invitations()?);
         match to {
@@ -66,7 +66,8 @@ impl Replica {
         }
     }
 
-    /// The base of a bundle, and the number of the earlier bundle that told the recipient all of it, if a single one did.
+    /// The base for a bundle. With it comes the number of the earlier bundle that told the recipient all of the base,
+    /// if a single bundle did.
     pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
         Ok(match to {
             Recipient::Anyone => {
@@ -78,7 +79,7 @@ impl Replica {
     }
 }
 
-/// The only one that there is, or anyone; nobody, if there is none.
+/// The only recipient that there is, or anyone if there are several; `None` if there is none.
 fn whoever(mut peers: Vec<Peer>, mut invited: Vec<Invited>) -> Option<Recipient> {
     let (peer, guest, more) = (peers.pop(), invited.pop(), peers.len() + invited.len());
     match (peer, guest) {
@@ -89,20 +90,21 @@ fn whoever(mut peers: Vec<Peer>, mut invited: Vec<Invited>) -> Option<Recipient>
     }
 }
 
-/// What all peers have.
+/// The knowledge that all peers have.
 fn base_for_anyone(fullness: Fullness, peers: &[Peer], invited: &[Invited]) -> Knowledge {
     let of_peers = peers.iter().map(|peer| base_for_peer(fullness, peer).0);
     let of_invited = invited.iter().map(|invited| base_for_invited(fullness, invited).0);
     of_peers.chain(of_invited).reduce(|all, one| all.meet(&one)).unwrap_or_default()
 }
 
-/// The base of a bundle for a peer, and the number of the earlier bundle that told it all of it, if a single one did.
+/// The base for a bundle to a peer. With it comes the number of the earlier bundle that told the peer all of the base,
+/// if a single bundle did.
 fn base_for_peer(fullness: Fullness, peer: &Peer) -> (Knowledge, Option<u64>) {
     let (base, follows) = match fullness {
         _ if peer.suspect => (None, None),
         Fullness::Full => (None, None),
         Fullness::SinceShown => (peer.standing.shown.clone(), None),
-        // The peer was heard since the last bundle for it was written, and lacks what that held: a bundle got lost.
+        // A bundle got lost: the peer was heard since the last bundle for it was written, and doesn't know its tip.
         Fullness::SinceLast if has_missed_one(peer) => (peer.standing.shown.clone(), None),
         Fullness::SinceLast => (peer.sent.clone(), peer.sent_number),
     };
@@ -156,6 +158,7 @@ mod tests {
             suspect: false,
             token: None,
             distant: false,
+            disowns: false,
             skew: None,
         }
     }
@@ -174,7 +177,8 @@ mod tests {
     #[test]
     fn a_bundle_starts_from_what_its_peer_is_believed_to_have() {
         let (before, after) = (9, 11);
-        // From where; shown; sent, and whether before or after the peer was last heard; then the base, and what it follows.
+        // From where; shown; sent, and whether before or after the peer was last heard; then the base, and what it
+        // follows.
         let table = [
             (SinceShown, None, None, after, 0, None),
             (SinceShown, None, Some(7), after, 0, None),

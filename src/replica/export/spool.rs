@@ -1,18 +1,18 @@
-//! What a bundle is going to hold: its records in a spool, its messages on a list.
+//! Preparation of a bundle's contents: its records go into a spool, its messages onto a list.
 
 use std::collections::HashSet;
 
 use super::error::writing;
-use super::options::Contents;
+use super::options::MessageContents;
 use super::recipient::Recipient;
-use crate::bundle::{Counts, RecordSpool, Sealed, SpooledJobs, SpooledRecords};
+use crate::bundle::{AttachmentRef, Counts, RecordSpool, SpooledJobs, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
 
-/// What a bundle is going to hold, besides the messages that are listed.
+/// The contents of a bundle to be written, besides the messages that are listed.
 pub(super) struct Spool {
     pub(super) records: SpooledRecords,
     pub(super) jobs: Option<SpooledJobs>,
@@ -28,7 +28,7 @@ impl Replica {
         claims: Claims,
         base: &Knowledge,
         to: &Recipient,
-        contents: Contents,
+        contents: MessageContents,
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
@@ -37,8 +37,9 @@ impl Replica {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
         state.clear_outgoing()?;
-        // Only messages that are in several entries need to be remembered.
+        // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
+        let mut lacking: HashSet<Digest> = HashSet::new();
         let mut count = |row: &EntryRow| {
             counts.messages += 1;
             bytes += row.entry.size;
@@ -47,13 +48,13 @@ impl Replica {
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
-            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == Contents::Included;
+            let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
             if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
             }
             if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
                 // This replica lacks the contents, too: the recipient learns of the entry, and asks others for them.
-                listed.insert(row.id.digest);
+                lacking.insert(row.id.digest);
                 return Ok(());
             }
             state.add_unsorted(&count(&row))
@@ -61,7 +62,7 @@ impl Replica {
         state.sort_outgoing()?;
         let mut wanted = Vec::new();
         match to {
-            _ if contents == Contents::LeftOut => {}
+            _ if contents == MessageContents::LeftOut => {}
             Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
             Recipient::Invited(_) => {}
             Recipient::Anyone => {
@@ -72,23 +73,28 @@ impl Replica {
                 wanted.dedup();
             }
         }
+        // A job may name as its input what is a message, too: the bundle holds it once.
+        let is_listed = |digest: &Digest| -> Result<bool> {
+            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
+            Ok(contents == MessageContents::Included
+                && !lacking.contains(digest)
+                && (listed.contains(digest) || state.entries_of(digest)?.iter().any(included)))
+        };
         let mut counts_of_jobs = (0, 0);
-        let jobs = self.spool_jobs(tx, base, &mut listed, |sealed, made| {
-            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + sealed.bytes);
-            state.add_outgoing(&attachment_outgoing(sealed, made))
+        let (jobs, attached) = self.spool_jobs(tx, base, is_listed, |attachment, made| {
+            counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
+            state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;
         for digest in wanted {
-            let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
-            let entries = state.entries_of(&digest)?;
-            if listed.contains(&digest) || entries.iter().any(included) {
+            if attached.contains(&digest) || is_listed(&digest)? {
                 continue;
             }
-            if let Some(bytes) = state.attachment_size(&digest)? {
-                if self.check_attachment(tx, &digest)? {
-                    counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
-                    state.add_outgoing(&attachment_outgoing(&Sealed { digest, bytes }, 0))?;
-                }
-            } else if let Some(row) = entries.first()
+            if let Some(bytes) = state.attachment_size(&digest)?
+                && self.check_attachment(tx, &digest)?
+            {
+                counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + bytes);
+                state.add_outgoing(&attachment_outgoing(&AttachmentRef { digest, bytes }, 0))?;
+            } else if let Some(row) = state.entries_of(&digest)?.first()
                 && !self.sources(&digest)?.is_empty()
             {
                 state.add_outgoing(&count(row))?;
@@ -102,7 +108,7 @@ impl Replica {
 }
 
 /// A job attachment, as a message of the bundle.
-fn attachment_outgoing(sealed: &Sealed, made: u64) -> Outgoing {
+fn attachment_outgoing(attachment: &AttachmentRef, made: u64) -> Outgoing {
     let mtime = Mtime::new(i64::try_from(made / 1000).unwrap_or(0), 0);
-    Outgoing { digest: sealed.digest, size: sealed.bytes, mtime, at: None }
+    Outgoing { digest: attachment.digest, size: attachment.bytes, mtime, at: None }
 }

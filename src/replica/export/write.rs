@@ -1,4 +1,5 @@
-//! Writing a plan: each bundle with the messages on its list. It counts as sent once all of it has left.
+//! Carries out a plan: writes each bundle with the messages on its list. A bundle counts as sent once all of it is
+//! written.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,14 +13,15 @@ use crate::disk::{Disk, SMALL, hash_file, read_small};
 use crate::error::{Error, Result};
 use crate::maildir::FileName;
 use crate::maildir::listing::{Listing, path_in};
+use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
-use crate::state::Outgoing;
+use crate::state::{Action, Outgoing};
 
-/// How many messages a reading thread takes at a time.
+/// A reading thread takes so many messages at a time.
 const BATCH: usize = 16;
-/// How many batches are read ahead.
+/// This many batches are read ahead.
 const AHEAD: u64 = 8;
 
 impl Replica {
@@ -28,7 +30,7 @@ impl Replica {
     /// # Errors
     /// There are several bundles, or something can't be read or written.
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
-        let (written, mut parts) = plan.take_parts();
+        let (written, mut parts) = plan.into_parts();
         let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
             return Err(Error::usage("exporting: several bundles don't go into one stream")
                 .advise("write them into a directory with -o DIR"));
@@ -45,7 +47,7 @@ impl Replica {
         Ok(exported)
     }
 
-    /// Writes one planned bundle. The end of it may not have left `out` yet.
+    /// Writes one planned bundle. Its end may still be in the buffer of `out`.
     pub(super) fn write_part<W: Write>(
         &self,
         part: PlannedPart,
@@ -69,7 +71,7 @@ impl Replica {
         Ok((out, exported))
     }
 
-    /// Records that bundles were written to where they were to go.
+    /// Records that bundles were written completely.
     pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
@@ -92,9 +94,9 @@ impl Replica {
                 tx.set_invitation(&invited)?;
             }
         }
-        let command = if plan.occasion == Occasion::Invitation { "invite" } else { "export" };
+        let action = if plan.occasion == Occasion::Invitation { Action::Invite } else { Action::Export };
         for exported in exported {
-            tx.record(now, command, exported.to.as_deref(), &exported.to_string())?;
+            tx.record(now, action, exported.to.as_deref(), &exported.to_string())?;
         }
         tx.commit()
     }
@@ -150,15 +152,16 @@ impl Replica {
 
     /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
     fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> Result<()> {
-        let mut sources = message.at.as_ref().map(|at| self.path(at)).transpose()?.into_iter().collect::<Vec<_>>();
-        let place = sources.first().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
-        sources.push(self.attachment_path(&message.digest));
-        sources.extend(self.sources(&message.digest)?);
-        sources.extend(self.look_again(&message.digest)?);
+        let first = message.at.as_ref().map(|at| self.path(at)).transpose()?;
+        let place = first.as_ref().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
+        let attachment = (self.attachment_path(&message.digest), FileKind::Attachment);
+        let elsewhere = self.sources(&message.digest)?.into_iter().chain(self.look_again(&message.digest)?);
+        let messages = |path| (path, FileKind::Message);
+        let sources = first.into_iter().map(messages).chain([attachment]).chain(elsewhere.map(messages));
         let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
-        for source in sources {
-            // Read twice: once begun, a message can't be taken back from the bundle.
-            match hash_file(&*self.world.disk, &source) {
+        for (source, kind) in sources {
+            // The file is read twice, first to check it: a message that was begun can't be taken back from the bundle.
+            match hash_file(&*self.world.disk, &source, kind) {
                 Ok(found) if found.digest == message.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     why = error.to_string();
@@ -166,16 +169,16 @@ impl Replica {
                 }
                 _ => continue,
             }
-            let Ok(mut file) = self.world.disk.open(&source) else { continue };
+            let Ok(file) = self.world.disk.open(&source) else { continue };
             return writer
-                .message(message.digest, message.size, message.mtime, &mut file)
+                .message(message.digest, message.size, message.mtime, &mut Filtered::new(file, kind))
                 .map_err(|error| writing(&error).about(source.display()));
         }
         Err(Error::failed(format!("reading {place}: {why}"))
             .advise("see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first"))
     }
 
-    /// The files that have the message now, if a mail reader has renamed them since they were listed.
+    /// Looks for the files that have the message, as a mail reader may have renamed them since they were listed.
     fn look_again(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for row in self.state.entries_of(digest)? {
@@ -191,11 +194,12 @@ impl Replica {
     }
 }
 
-/// A message's bytes, if it is small and its file holds what it should.
+/// A message's bytes, if it is small and its file has the right contents.
 fn read_expected(disk: &dyn Disk, path: &Path, message: &Outgoing) -> Option<Vec<u8>> {
     if message.size > SMALL {
         return None;
     }
-    let (bytes, digest) = read_small(disk, path, message.size).ok()?;
+    let kind = if message.at.is_some() { FileKind::Message } else { FileKind::Attachment };
+    let (bytes, digest) = read_small(disk, path, kind, message.size).ok()?;
     (digest == message.digest).then_some(bytes)
 }

@@ -16,22 +16,22 @@ use crate::replica::jobs::JobNews;
 use crate::replica::safety::DryRun;
 use crate::replica::scan::{ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
-use crate::state::Peer;
+use crate::state::{Action, Peer};
 
-/// How much of what a bundle says about jobs is kept in memory, in bytes, before a file is made.
+/// A bundle's statements about jobs are kept in memory up to this size, in bytes; larger ones go into a file.
 const JOBS_IN_MEMORY: usize = 1 << 20;
 
 /// A bundle that is to be applied.
 pub(in crate::replica) struct Application<'i> {
-    /// How.
+    /// The options.
     pub options: &'i ImportOptions,
     /// Its sender.
     pub peer: &'i Peer,
     /// Its manifest.
     pub manifest: &'i Manifest,
-    /// What this replica knew before.
+    /// This replica's knowledge before the import.
     pub knowledge: Knowledge,
-    /// How its messages come to their places.
+    /// The way in which its messages come to their places.
     pub landing: Landing,
 }
 
@@ -40,9 +40,9 @@ pub(in crate::replica) struct Application<'i> {
 pub(in crate::replica) struct Applied {
     /// Whether it held anything new.
     pub outcome: ImportOutcome,
-    /// What it brought.
+    /// The changes that it brought.
     pub changes: Changes,
-    /// What the scan of a join has found in the mail root.
+    /// The findings of a join's scan in the mail root.
     pub found: ScanReport,
 }
 
@@ -85,7 +85,7 @@ impl Replica {
             records.skip()?;
             return Ok(refused(refusal));
         }
-        // Nothing of it is written then, and nobody met.
+        // Then nothing of it is written, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
             if let (RolledBack::Me, Sender::Known(peer)) = (who, &sender) {
                 self.record_disowned(peer, options)?;
@@ -94,6 +94,7 @@ impl Replica {
         }
         if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
             records.skip()?;
+            imported.clock_ahead = true;
             return Ok(ImportOutcome::NotYet(error.clone()));
         }
         let peer = match self.meet(&manifest, sender, &key, options)? {
@@ -106,6 +107,7 @@ impl Replica {
                 });
             }
         };
+        imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
         let outcome = self.take_in(reception, &peer, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
@@ -138,10 +140,8 @@ impl Replica {
             }
             Reception::Outlived => {
                 records.skip()?;
-                self.note(format!(
-                    "bundle {} of {} was made before {} began anew and is no longer needed; you can delete it",
-                    manifest.number, peer.name, peer.name
-                ));
+                let (number, name) = (manifest.number, &peer.name);
+                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
@@ -151,6 +151,7 @@ impl Replica {
             }
             Reception::ClockAhead(error) => {
                 records.skip()?;
+                imported.clock_ahead = true;
                 self.record_skew(peer, manifest, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
@@ -158,7 +159,7 @@ impl Replica {
         }
     }
 
-    /// The peer that sent a bundle. One that was invited becomes a peer by that, for which a dry run is no reason.
+    /// The peer that sent a bundle. An invited replica becomes a peer here, but not in a dry run.
     fn meet(
         &self,
         manifest: &Manifest,
@@ -179,7 +180,7 @@ impl Replica {
         }
     }
 
-    /// Applies a bundle whose signature holds, and does on disk what it asks for.
+    /// Applies a bundle whose signature holds, and makes the disk follow.
     pub(in crate::replica) fn apply<R: BufRead>(
         &self,
         application: &Application<'_>,
@@ -203,8 +204,8 @@ impl Replica {
             }
             Err(fault) => {
                 drop(tx);
-                // The next command sweeps whatever can't be swept now. The person should hear of the first error, not of
-                // this one.
+                // If something can't be swept, the next command will sweep it. The person should hear about the first
+                // error, not this one.
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
                 }
@@ -224,7 +225,7 @@ impl Replica {
         let Application { options, peer, manifest, knowledge: before, landing } = application;
         let mut merge = Merge::new(self, tx, manifest, &peer.name, *landing, before)?;
         let jobs = merge.records(records)?;
-        let (heard, messages) = self.take_jobs(tx, jobs, before, news)?;
+        let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
         let mut merged = merge.finish(options.mass_delete)?;
         merged.changes.jobs = heard;
         merged.changed |= heard > 0 || self.state.knowledge()? != *before;
@@ -232,7 +233,7 @@ impl Replica {
         let knowledge = self.state.knowledge()?;
 
         let mut contents = IncomingMessages::new(self, tx, options.dry_run, *landing, manifest.counts.messages);
-        contents.take(messages)?;
+        contents.store(messages)?;
         contents.settle()?;
         contents.make_durable()?;
         contents.record_folders()?;
@@ -251,30 +252,36 @@ impl Replica {
         let Merged { changes, changed } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);
-            tx.record(self.now(), "import", Some(&peer.name), &text)?;
+            tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
         }
         let outcome = if changed { ImportOutcome::Applied } else { ImportOutcome::NothingNew };
         Ok(Applied { outcome, changes, found })
     }
 
-    /// Hears what a bundle says about jobs; its signature covers that only when it was read to the end, so it is kept until then.
-    /// Returns how many jobs it brought news about.
-    fn take_jobs<'s, R: BufRead>(
+    /// Reads and hears a bundle's statements about jobs. They can be trusted only when all of them were read, so they
+    /// are kept until then. Returns how many jobs it brought news about.
+    fn read_jobs<'s, R: BufRead>(
         &self,
         tx: &Transaction<'_>,
         jobs: JobsPart<'s, R>,
-        before: &Knowledge,
+        application: &Application<'_>,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
-        let heard = self.hear_jobs(tx, &mut io::BufReader::new(said), before, news)??;
+        let heard = self.hear_jobs(
+            tx,
+            &mut io::BufReader::new(said),
+            &application.knowledge,
+            application.options.clock_ahead,
+            news,
+        )??;
         Ok((heard, messages))
     }
 
-    /// A replica that joins knows what its inviter knows. Mail that was there before is looked through, and then it is a replica
-    /// like any other.
+    /// Completes a join, after the replica has learned what its inviter knows. Mail that was there before is scanned.
+    /// From then on the replica is like any other.
     fn begin_life(&self, tx: &Transaction<'_>, landing: Landing) -> Result<ScanReport> {
         let found = match landing {
             Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Some(before))?,

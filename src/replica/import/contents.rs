@@ -8,13 +8,14 @@ use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Disk, Durability, SMALL, copy_new, write_new};
-use crate::error::{Error, Result};
+use crate::disk::{Disk, Durability, SMALL, copy_message, is_absent, write_new};
+use crate::error::{Error, Result, Scope};
+use crate::message::{Checked, leaves_out};
 use crate::model::{Digest, Entry, Mtime};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
-use crate::replica::materialise::DiskWork;
+use crate::replica::materialise::{DiskWork, Held};
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, FolderKey, Pending, Place};
@@ -23,7 +24,22 @@ use crate::state::{EntryRow, FolderKey, Pending, Place};
 struct Arriving {
     digest: Digest,
     bytes: Vec<u8>,
+    to: Destination,
+}
+
+/// Where a message goes.
+#[derive(Default)]
+struct Destination {
+    /// The files that are to hold it.
     to: Vec<(PathBuf, Mtime)>,
+    /// Whether there is a folder that can't take it, so that it is held until that can.
+    held: bool,
+}
+
+impl Destination {
+    fn is_none(&self) -> bool {
+        self.to.is_empty() && !self.held
+    }
 }
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
@@ -32,8 +48,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// How many batches may be on their way to the disk.
 const AHEAD: u64 = 8;
 
-/// The messages of one bundle on their way to the disk, and the state that knows which are awaited. In a dry run nothing is
-/// written, and everything is counted.
+/// The messages of one bundle on their way to the disk, and the state, which knows which ones are awaited. In a dry run
+/// nothing is written, but everything is counted.
 pub(super) struct IncomingMessages<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
@@ -42,21 +58,23 @@ pub(super) struct IncomingMessages<'i> {
     durability: Durability,
     /// Folders whose `tmp/` is there.
     prepared: BTreeMap<FolderKey, PathBuf>,
-    /// What was made for messages that go straight to their places.
+    /// Folders whose `tmp/` can't be made.
+    closed: BTreeSet<FolderKey>,
+    /// The work on disk for messages that go straight to their places.
     straight: DiskWork,
-    /// Directories whose names a `tmp/` that was made depends on.
+    /// Directories whose names must be durable for the `tmp/` directories that were made.
     made: BTreeSet<PathBuf>,
     /// Job attachments, still without their names.
     attachments: Vec<Aside>,
-    /// How many messages came for which an earlier bundle has told of.
+    /// The number of messages that came late: an earlier bundle has brought their entries.
     came: u64,
-    /// How many messages are missing that the bundle has told of.
+    /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
 }
 
 impl<'i> IncomingMessages<'i> {
-    /// So many messages, most of which are awaited.
+    /// Prepares for a bundle with so many messages. Most of them will be awaited.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
@@ -71,6 +89,7 @@ impl<'i> IncomingMessages<'i> {
             landing,
             durability: landing.durability(messages),
             prepared: BTreeMap::new(),
+            closed: BTreeSet::new(),
             straight: DiskWork::default(),
             made: BTreeSet::new(),
             attachments: Vec::new(),
@@ -80,71 +99,59 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Counts what came, and what did not, into what the merge has found.
+    /// Corrects the counts of the merge by the messages that came and those that did not.
     pub fn count_into(&self, merged: &mut Merged) {
         // An entry counts as new once its contents have come, so those without are not counted yet.
         merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
         merged.changed |= self.changed;
     }
 
-    /// Takes the messages that are awaited, and puts them where they land.
+    /// Stores the messages that are awaited, in the way that the landing says.
     ///
     /// # Errors
     /// The bundle is damaged, or a file can't be written.
-    pub fn take<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
+    pub fn store<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
         let (durability, leftovers) = (self.durability, self.landing.leftovers());
-        // All statements about jobs were read before: most bundles bring no attachment.
+        // All statements about jobs were read before. Most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
-        let write = |batch: Vec<Arriving>| -> std::result::Result<(), Fault> {
-            for message in batch {
-                if Digest::of(&message.bytes) != message.digest {
-                    let what = format!("message {} has other contents", message.digest);
-                    return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
-                }
-                for (path, mtime) in &message.to {
-                    write_message(disk, path, &message.bytes, *mtime, durability, leftovers)?;
-                }
-            }
-            Ok(())
-        };
+        let held = replica.held();
+        let write = |batch: Vec<Arriving>| write_batch(disk, &held, batch, durability, leftovers);
         let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let to = self.awaited(&digest, message.size())?;
+                let destination = self.awaited(&digest, message.size())?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
-                    // The requester names a job's attachments, and may be far away: a wrong one is no fault of this bundle.
-                    if !to.is_empty() {
-                        // An honest job's attachment is encrypted, and never a message as well.
-                        self.tx.remove_missing_attachment(&digest)?;
-                    } else if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
-                        let mut new = replica.new_attachment()?;
-                        message.copy_verified(&mut new)?;
-                        match durability {
-                            Durability::Now => drop(new.keep()?),
-                            Durability::Later => self.attachments.push(new.set_aside()),
-                        }
+                    // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
+                    // bundle. If it is a message as well, it becomes a file of each.
+                    if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
+                        self.store_attachment(message, &destination)?;
                         continue;
                     }
                 }
-                if to.is_empty() || self.dry_run == DryRun::Yes {
-                    message.copy_verified(&mut io::sink())?;
+                if destination.is_none() || self.dry_run == DryRun::Yes {
+                    let mut sink = Checked::new(io::sink());
+                    message.copy_verified(&mut sink)?;
+                    // What nobody awaits here may be a job's attachment, of which every byte counts.
+                    if sink.leaves_out() && !destination.is_none() {
+                        return Err(marked(&digest));
+                    }
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.take_large(message, &to, durability, leftovers)?;
+                    self.store_large(message, &destination, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
                 message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
                 size += bytes.len();
-                batch.push(Arriving { digest, bytes, to });
+                batch.push(Arriving { digest, bytes, to: destination });
                 if batch.len() >= BATCH || size >= BATCH_BYTES {
                     break;
                 }
@@ -168,7 +175,7 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 
-    /// Lets the state know of the folders that are on disk now.
+    /// Records the folders that are on disk now.
     pub fn record_folders(&mut self) -> Result<()> {
         for key in std::mem::take(&mut self.straight.folders_made) {
             self.tx.set_folder_on_disk(key, true)?;
@@ -176,39 +183,48 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message of this size: in `tmp/`, or where they will stay.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Vec<(PathBuf, Mtime)>> {
+    /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
+    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination> {
         let state = &self.replica.state;
-        let mut to = Vec::new();
+        let mut destination = Destination::default();
+        let Destination { to, held } = &mut destination;
         for (key, mut at, mtime, said) in state.awaiting(digest)? {
             if said != size
                 && let Some(row) = state.entry(key)?
             {
                 at = self.mend_size(row, size)?.1;
             }
-            self.prepare(&at)?;
-            if self.landing == Landing::InPlace {
+            let is_open = self.prepare(&at)?;
+            if self.landing == Landing::InPlace && is_open {
                 self.tx.clear_pending(key)?;
                 to.push((self.replica.path(&at)?, mtime));
-            } else {
-                self.tx.contents_arrived(key)?;
+                continue;
+            }
+            self.tx.contents_arrived(key)?;
+            if is_open {
                 to.push((self.replica.tmp_path(&at)?, mtime));
+            } else {
+                *held = true;
             }
         }
-        // These entries were missing their contents already, and need not be in this bundle.
-        for row in if to.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
+        // These entries lacked their contents before. The bundle need not hold the entries themselves.
+        for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
             let (row, at) = self.mend_size(row, size)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
-            self.prepare(&at)?;
             self.changed = true;
             self.came += 1;
-            to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            if self.prepare(&at)? {
+                to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+            } else {
+                *held = true;
+            }
         }
-        Ok(to)
+        Ok(destination)
     }
 
-    /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that follows from it.
+    /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
+    /// follows from it.
     fn mend_size(&self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
         if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
@@ -220,53 +236,163 @@ impl<'i> IncomingMessages<'i> {
         Ok((row, at))
     }
 
-    /// Makes sure that the `tmp/` of a folder is there. The folder itself becomes one after the transaction only.
-    fn prepare(&mut self, at: &Place) -> Result<()> {
-        if self.dry_run == DryRun::No && !self.prepared.contains_key(&at.folder) {
-            let folder = self.replica.state.folder_row(at.folder)?;
-            let dir = self.replica.dir(&folder.name).join("tmp");
-            if !folder.on_disk {
-                self.made.extend(self.replica.upwards(&dir));
-            }
-            self.replica
-                .make_dirs(&dir)
-                .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING))?;
-            if self.landing == Landing::InPlace {
-                self.replica.make_folder(at.folder, &mut self.straight)?;
-            }
-            self.prepared.insert(at.folder, dir);
+    /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction. Returns
+    /// whether it can be: if that folder alone can't, its messages are held, and materialising tells why.
+    fn prepare(&mut self, at: &Place) -> Result<bool> {
+        if self.dry_run == DryRun::Yes || self.prepared.contains_key(&at.folder) {
+            return Ok(true);
         }
-        Ok(())
+        if self.closed.contains(&at.folder) {
+            return Ok(false);
+        }
+        let folder = self.replica.state.folder_row(at.folder)?;
+        let dir = self.replica.dir(&folder.name).join("tmp");
+        let mut made = self
+            .replica
+            .make_dirs(&dir)
+            .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
+        if self.landing == Landing::InPlace && made.is_ok() {
+            made = self.replica.make_folder(at.folder, &mut self.straight);
+        }
+        match made {
+            Err(error) if error.is_about_a_place() => {
+                self.closed.insert(at.folder);
+                return Ok(false);
+            }
+            made => made?,
+        }
+        if !folder.on_disk {
+            self.made.extend(self.replica.upwards(&dir));
+        }
+        self.prepared.insert(at.folder, dir);
+        Ok(true)
+    }
+
+    /// Stores the attachment of a job, and what is a message as well in that one's places, too.
+    fn store_attachment<R: BufRead>(
+        &mut self,
+        message: bundle::Message<'_, '_, R>,
+        destination: &Destination,
+    ) -> std::result::Result<(), Fault> {
+        let (replica, digest) = (self.replica, message.digest());
+        let mut sink = Checked::new(replica.new_attachment()?);
+        message.copy_verified(&mut sink)?;
+        // Of an attachment that is nothing else, every byte counts.
+        if sink.leaves_out() && !destination.is_none() {
+            return Err(marked(&digest));
+        }
+        let new = sink.to;
+        let file = match self.durability {
+            Durability::Now => replica.attachment_path(&new.keep()?.digest),
+            Durability::Later => {
+                let aside = new.set_aside();
+                let path = aside.path();
+                self.attachments.push(aside);
+                path
+            }
+        };
+        Ok(self.copy_to_others(&digest, &file, &destination.to, destination.held)?)
     }
 
     /// Writes a message that is too large to be kept in memory.
-    fn take_large<R: BufRead>(
+    fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
-        to: &[(PathBuf, Mtime)],
+        destination: &Destination,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
-        let disk = &*self.replica.world.disk;
-        let Some(((first, mtime), others)) = to.split_first() else { return Ok(()) };
+        let (disk, digest) = (&*self.replica.world.disk, message.digest());
+        let Some(((first, mtime), others)) = destination.to.split_first() else {
+            return self.hold_large(message);
+        };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        leftovers.clear(disk, first).map_err(fail)?;
-        let file = disk.create(first).map_err(fail)?;
-        let mut sink = DiskFile { disk, path: first, file };
+        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+            // None of them is written then: they are delivered from what is held.
+            Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                return self.hold_large(message);
+            }
+            file => file.map_err(fail)?,
+        };
+        let mut sink = Checked::new(DiskFile { disk, path: first, file });
         message.copy_verified(&mut sink)?;
-        disk.set_mtime(first, &sink.file, *mtime).map_err(fail)?;
-        if durability == Durability::Now {
-            disk.sync_file(first, &sink.file).map_err(fail)?;
+        if sink.leaves_out() {
+            return Err(marked(&digest));
         }
+        let file = sink.to.file;
+        disk.set_mtime(first, &file, *mtime).map_err(fail)?;
+        if durability == Durability::Now {
+            disk.sync_file(first, &file).map_err(fail)?;
+        }
+        Ok(self.copy_to_others(&digest, first, others, destination.held)?)
+    }
+
+    /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
+    fn copy_to_others(
+        &self,
+        digest: &Digest,
+        file: &Path,
+        others: &[(PathBuf, Mtime)],
+        mut is_held: bool,
+    ) -> Result<()> {
+        let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
         for (path, mtime) in others {
-            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            leftovers.clear(disk, path).map_err(fail)?;
-            copy_new(disk, first, path, *mtime, durability).map_err(fail)?;
+            let copied =
+                leftovers.clear(disk, path).and_then(|()| copy_message(disk, file, path, *mtime, self.durability));
+            match copied {
+                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                    remove_part(disk, path)?;
+                    is_held = true;
+                }
+                copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
+            }
+        }
+        if is_held {
+            self.replica.held().hold_copy(digest, file)?;
         }
         Ok(())
     }
 
-    /// Entries whose contents the bundle did not hold: they may be on this machine, or are missing until a peer sends them.
+    /// Holds a message that is too large to be kept in memory, for folders that can't take it yet.
+    fn hold_large<R: BufRead>(&self, message: bundle::Message<'_, '_, R>) -> std::result::Result<(), Fault> {
+        let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
+        let part = held.begin(&digest)?;
+        let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
+        let file = disk.create(&part).map_err(fail)?;
+        let mut sink = Checked::new(DiskFile { disk, path: &part, file });
+        message.copy_verified(&mut sink)?;
+        if sink.leaves_out() {
+            return Err(marked(&digest));
+        }
+        disk.sync_file(&part, &sink.to.file).map_err(fail)?;
+        Ok(held.keep(&digest, &part)?)
+    }
+
+    /// Copies a message from a file of this machine into its `tmp/`, or holds it if that can't be. Returns whether the
+    /// file has it.
+    fn copy(&self, row: &EntryRow, source: &Path, tmp: Option<&PathBuf>) -> Result<bool> {
+        let replica = self.replica;
+        match tmp.map(|tmp| replica.copy_to_tmp(row, source, tmp)) {
+            Some(Ok(copied)) => Ok(copied),
+            Some(Err(error)) if !error.is_about_a_place() => Err(error),
+            _ => replica.held().hold_copy(&row.id.digest, source),
+        }
+    }
+
+    /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
+    /// has them.
+    fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
+        let (row, at) = self.mend_size(row, size)?;
+        let is_open = self.prepare(&at)?;
+        if self.dry_run == DryRun::Yes {
+            return Ok(true);
+        }
+        let tmp = self.replica.tmp_path(&at)?;
+        self.copy(&row, source, is_open.then_some(&tmp))
+    }
+
+    /// Settles the entries whose contents the bundle did not hold. The contents may be on this machine; if not, they
+    /// are missing until a peer sends them.
     pub fn settle(&mut self) -> Result<()> {
         let replica = self.replica;
         let mut after = None;
@@ -275,18 +401,26 @@ impl<'i> IncomingMessages<'i> {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.key);
             for row in batch {
-                if let Some((source, size)) = replica.find_contents(&row.id.digest)? {
-                    let (row, at) = self.mend_size(row, size)?;
-                    self.prepare(&at)?;
-                    if self.dry_run == DryRun::No {
-                        replica.copy_contents(&row, &source, &replica.tmp_path(&at)?)?;
+                let Some(at) = &row.at else { continue };
+                let source = match replica.find_contents(&row.id.digest, &replica.tmp_path(at)?) {
+                    // A file here may have it, and can't be read: the message waits for that.
+                    Err(error) if error.is_about_a_place() => {
+                        self.tx.contents_arrived(row.key)?;
+                        continue;
                     }
+                    source => source?,
+                };
+                let is_here = match source {
+                    Some((source, size)) => self.settle_from(row.clone(), &source, size)?,
+                    None => false,
+                };
+                if is_here {
                     self.tx.contents_arrived(row.key)?;
                 } else {
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
-                    // The entry counts as new when its contents have come.
+                    // The entry will count as new when its contents come.
                     self.missing += 1;
                 }
             }
@@ -295,8 +429,8 @@ impl<'i> IncomingMessages<'i> {
 }
 
 impl Replica {
-    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files come to their places
-    /// when the transaction is carried out. Returns how many there are; in a dry run they are counted.
+    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files come
+    /// to their places when the transaction is carried out. Returns how many there are; in a dry run they are counted.
     pub(in crate::replica) fn recover_missing(&self, tx: &Transaction<'_>, dry_run: DryRun) -> Result<u64> {
         let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
         let (mut after, mut found) = (None, 0);
@@ -305,21 +439,65 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                let Some((source, size)) = self.find_contents(&row.id.digest)? else { continue };
-                let (row, at) = incoming.mend_size(row, size)?;
-                incoming.prepare(&at)?;
-                if dry_run == DryRun::No {
-                    self.copy_contents(&row, &source, &self.tmp_path(&at)?)?;
+                let source = match self.find_contents(&row.id.digest, Path::new("")) {
+                    // A file here may have it, and can't be read.
+                    Err(error) if error.is_about_a_place() => continue,
+                    source => source?,
+                };
+                let Some((source, size)) = source else { continue };
+                let key = row.key;
+                if incoming.settle_from(row, &source, size)? {
+                    tx.set_pending(key, &Pending::Deliver)?;
+                    tx.remove_missing(key)?;
+                    found += 1;
+                } else {
+                    tx.set_place(key, None)?;
                 }
-                tx.set_pending(row.key, &Pending::Deliver)?;
-                tx.remove_missing(row.key)?;
-                found += 1;
             }
         }
         incoming.make_durable()?;
         incoming.record_folders()?;
         Ok(found)
     }
+}
+
+/// Checks and writes messages that are kept in memory.
+fn write_batch(
+    disk: &dyn Disk,
+    held: &Held<'_>,
+    batch: Vec<Arriving>,
+    durability: Durability,
+    leftovers: Leftovers,
+) -> std::result::Result<(), Fault> {
+    for Arriving { digest, bytes, to } in batch {
+        if Digest::of(&bytes) != digest {
+            let what = format!("message {digest} has other contents");
+            return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
+        }
+        if leaves_out(&bytes) {
+            return Err(marked(&digest));
+        }
+        let mut is_held = to.held;
+        for (path, mtime) in &to.to {
+            match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
+                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
+                    remove_part(disk, path)?;
+                    is_held = true;
+                }
+                written => written?,
+            }
+        }
+        if is_held {
+            held.hold(&digest, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// A message has a line that its digest should have left out. Here a scan would take it for another one.
+fn marked(digest: &Digest) -> Fault {
+    let what = format!("message {digest} has a header line of a synchroniser, which bundles leave out");
+    Fault::Bundle(bundle::Error::Corrupt { what: what.into() })
 }
 
 /// A file that is being written through the layer of file operations.
@@ -337,6 +515,16 @@ impl io::Write for DiskFile<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Removes what was written of a message that is held instead: in `tmp/` a name alone tells that a message has come.
+fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.unlink(path) {
+        Err(error) if !is_absent(&error) => {
+            Err(Error::failed(format!("removing what was written of {}: {error}", path.display())).advise(WRITING))
+        }
+        _ => Ok(()),
     }
 }
 

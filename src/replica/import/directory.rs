@@ -1,7 +1,9 @@
-//! Directories through which machines exchange bundles: a stick, or a folder that Syncthing or NFS keeps for several.
+//! Directories through which machines exchange bundles: a stick, or a folder that several machines share through
+//! Syncthing or NFS.
 //!
-//! Others write and remove files there at the same time, and programs that copy leave half of one. So what is not there any
-//! more is no error, what ends early may be whole the next time, and nothing is removed that somebody may still need.
+//! Other machines write and remove files there at the same time, and copying programs show half a file for a while. So
+//! a file that has gone is no error, a file that ends early may be whole the next time, and no file is removed that
+//! somebody may still need.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,21 +22,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 
-/// What a directory holds, as this replica sees it.
+/// The contents of a directory, as this replica sees them.
 #[derive(Debug, Default)]
 struct Found {
-    /// Files that may hold something for this replica, by the sender and the number of the first bundle of that kind.
+    /// Files that may hold something for this replica, sorted by the sender and the number of the first such bundle.
     here: BTreeSet<(ReplicaId, u64, PathBuf)>,
-    /// Files of this replica's own.
+    /// Files with bundles that this replica made itself.
     own: Vec<PathBuf>,
-    /// How many files are for others only, its own included.
+    /// The number of files that are for others only, including this replica's own.
     elsewhere: usize,
-    /// Whether some of them hold bundles for anyone by replicas that are not known here: a directory can serve machines that are
-    /// no neighbours.
+    /// Whether some of them hold bundles for anyone from replicas that are not known here. A directory can serve
+    /// machines that are no neighbours.
     strange: bool,
-    /// How many files can't be read, or not yet.
+    /// The number of files that can't be read, or not yet.
     unreadable: usize,
-    /// Why the first file that can't even be opened can't be; the others are read all the same.
+    /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
 }
 
@@ -52,22 +54,22 @@ enum Claimed {
     Forged,
 }
 
-/// Whom the bundles in a file are from, and whom they are for.
+/// The senders and the recipients of the bundles in a file.
 #[derive(Debug, Default)]
 struct Look {
     here: Option<(ReplicaId, u64)>,
-    /// For anyone, by a replica that is not known here, or an invitation for somebody else.
+    /// Whether there is a bundle for anyone from a replica that is not known here, or an invitation for somebody else.
     strange: bool,
     claimed: Claimed,
-    /// How many bundles were looked at.
+    /// The number of bundles that were looked at.
     bundles: usize,
-    /// What is wrong behind them.
+    /// The error behind these bundles, if there is one.
     wrong: Option<bundle::Error>,
 }
 
 impl Replica {
-    /// Imports every bundle in a directory that is for this replica, in an order that works. Bundles of this replica and
-    /// for others are left alone, and so is one that ends early: it is still being copied. With
+    /// Imports every bundle in a directory that is for this replica, in an order that works. It leaves alone this
+    /// replica's own bundles, bundles for others, and a bundle that ends early, which is still being copied. With
     /// [`consume`](ImportOptions::consume), this replica's own bundles that nobody needs any more are removed, too.
     ///
     /// # Errors
@@ -82,13 +84,15 @@ impl Replica {
                 n => format!("; {n} files there are for others"),
             };
             if found.strange {
-                others += ", or by replicas that are not known here";
+                others += ", or from replicas that are not known here";
             }
             self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
         }
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
-        // A file that waits is read again, and tells again what became of the other bundles in it.
+        // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
+        // A bundle that waits is as new as it was when it was read first.
+        let mut fresh = BTreeSet::new();
         let mut failed = found.failed;
         loop {
             let mut still_waiting = Vec::new();
@@ -97,7 +101,12 @@ impl Replica {
                 // Another replica that the file was for may have consumed it by now.
                 let Some(file) = open_if_there(&path)? else { continue };
                 let mut not_yet = Vec::new();
-                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |imported| {
+                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |mut imported| {
+                    let bundle = (imported.from.clone(), imported.number);
+                    imported.fresh |= fresh.contains(&bundle);
+                    if imported.fresh {
+                        fresh.insert(bundle);
+                    }
                     progress |= matches!(imported.outcome, ImportOutcome::Applied);
                     match imported.outcome {
                         ImportOutcome::NotYet(_) => not_yet.push(imported),
@@ -133,7 +142,8 @@ impl Replica {
         }
     }
 
-    /// Looks at the manifests in every file of a directory that is called a bundle, and tells of those that can't be read.
+    /// Looks at the manifests in all files of a directory whose names say that they are bundles. Reports files that
+    /// can't be read.
     fn look_through(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Found> {
         let fail =
             |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
@@ -218,8 +228,8 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported; but
-    /// anybody can write that a bundle is one of this replica's own.
+    /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported;
+    /// but anybody can write that a bundle is one of this replica's own.
     fn look_at_beginning(&self, beginning: &Beginning<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
         let manifest = beginning.manifest();
         let sender = self.sender_of(manifest)?;
@@ -233,7 +243,8 @@ impl Replica {
                 };
                 look.claimed = look.claimed.max(claimed);
             }
-            // A stranger that proves an invitation is left to the import, which tells that the invitation was used already.
+            // The import deals with a stranger that proves an invitation: it tells that the invitation was used
+            // already.
             Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
             _ if for_anyone && manifest.invitation.is_some() => look.strange = true,
             _ if for_anyone || manifest.recipient == Some(self.public_key().id()) => {
@@ -270,7 +281,7 @@ impl Replica {
             taken &= imported.outcome.error().is_none() && imported.for_me_alone;
             each(imported);
         })?;
-        // A newer bundle may have taken its name meanwhile, or come behind it in the same file.
+        // A newer bundle may have replaced the file meanwhile, or have been added to it.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
         if options.consume && options.dry_run == DryRun::No && taken && same {
             remove(path)?;
@@ -279,8 +290,9 @@ impl Replica {
     }
 }
 
-/// Whether a file's name says that it is a bundle, and a whole one: what programs that copy call it before it is, such as
-/// `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`, either begins with a dot or ends otherwise.
+/// Whether a file's name says that it is a bundle, and a whole one. Copying programs give a file other names before it
+/// is whole, such as `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`. These begin with a dot or have
+/// another ending.
 fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
     !hidden && path.extension().is_some_and(|extension| extension == "zst")

@@ -1,18 +1,18 @@
-//! Decides from its manifest what becomes of a bundle. An import, a dry run, `verify` and the import of a directory all go
-//! by this one answer. Nothing is written here.
+//! The gate: decides by a bundle's manifest whether the bundle is taken. An import, a dry run, `verify` and the import
+//! of a directory all use this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
-use crate::bundle::{Kind, Manifest, PublicKey, ReplicaId, limits};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
 use crate::error::{Error, Result};
 use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::state::{Invited, Peer};
 
-/// Who made a bundle, as far as this replica can tell. It is true once the bundle's signature holds for [`Sender::key`].
+/// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
 #[derive(Clone, Debug)]
 pub enum Sender {
-    /// Whoever has this replica's key.
+    /// Somebody with this replica's own key.
     Own,
     /// A peer.
     Known(Box<Peer>),
@@ -20,14 +20,14 @@ pub enum Sender {
     Invited(Invited),
     /// A replica that proves an invitation which another one has used.
     Late {
-        /// Who has used it.
+        /// The replica that has used it.
         by: ReplicaId,
     },
     /// Somebody else.
     Stranger,
 }
 
-/// What a bundle is to this replica at present.
+/// The answer of the gate about a bundle at present.
 #[derive(Clone, Debug)]
 pub enum Reception {
     /// It can be applied.
@@ -42,12 +42,12 @@ pub enum Reception {
     ClockAhead(Error),
     /// It is not accepted.
     Refused(Refusal),
-    /// It shows that somebody's state was put back to an earlier one. Nothing may be written.
+    /// It shows that a replica's state was put back to an earlier one. Nothing may be written.
     RolledBack(RolledBack, Error),
 }
 
 impl Reception {
-    /// Why the bundle can't be applied, if that is a failure.
+    /// The reason why the bundle can't be applied, if that is a failure.
     pub fn error(&self) -> Option<Error> {
         match self {
             Self::Apply | Self::NothingNew | Self::Outlived => None,
@@ -58,10 +58,10 @@ impl Reception {
 }
 
 impl Sender {
-    /// The key with which the bundle must be signed; `signer` is the one that it names.
+    /// The key with which the bundle must be signed; `signer` is the key that the bundle names.
     ///
     /// # Errors
-    /// No key is known for the sender: why its bundle is refused.
+    /// No key is known for the sender, so its bundle is refused.
     pub fn key(
         &self,
         replica: &Replica,
@@ -76,7 +76,7 @@ impl Sender {
         }
     }
 
-    /// How the sender is called here; how it calls itself, if it has no name here.
+    /// The sender's name here, or its own name for itself if it has none here.
     pub fn name<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
         match self {
             Self::Known(peer) => &peer.name,
@@ -85,7 +85,7 @@ impl Sender {
         }
     }
 
-    /// What the sender has shown to have. An invited replica that answers has everything that its invitation held.
+    /// The sender's standing. An invited replica that answers has everything that its invitation held.
     fn standing(&self) -> Standing {
         match self {
             Self::Known(peer) => peer.standing.clone(),
@@ -102,7 +102,7 @@ fn stranger(manifest: &Manifest) -> Refusal {
 }
 
 impl Replica {
-    /// Who made a bundle.
+    /// Finds out who made a bundle.
     pub fn sender_of(&self, manifest: &Manifest) -> Result<Sender> {
         let (me, sender) = (self.public_key().id(), manifest.sender.id);
         if sender == me {
@@ -122,7 +122,7 @@ impl Replica {
         })
     }
 
-    /// What becomes of a bundle of this sender.
+    /// Decides about a bundle from this sender.
     pub fn receive(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<Reception> {
         let me = self.public_key().id();
         match sender {
@@ -169,8 +169,8 @@ impl Replica {
         })
     }
 
-    /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. That such a clock is known here already
-    /// is no excuse: else a peer could creep ahead day by day.
+    /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. That such a clock is
+    /// known here already is no excuse: else a peer could creep ahead day by day.
     fn is_ahead(&self, manifest: &Manifest, name: &str, clock_ahead: ClockAhead) -> Option<Error> {
         let (wall, newest) = (self.wall_clock(), manifest.tip.newest());
         if !wall.is_set() {
@@ -188,29 +188,30 @@ impl Replica {
         Ok((all.len() + me > limits::INCARNATIONS).then_some(Refusal::TooManyIncarnations))
     }
 
-    /// Whether a bundle that can be applied would change nothing. A later part of one that was split tells of nothing new, and may
-    /// hold messages that are missing here.
+    /// Whether a bundle that can be applied would change nothing. A later part of a split bundle has no new records,
+    /// but may hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
-        Ok(manifest.kind == Kind::Delta
+        Ok(manifest.kind == BundleKind::Delta
             && knowledge.includes(&manifest.tip)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }
 
-    /// Why a bundle that this replica's key has signed is not imported.
+    /// The refusal of a bundle that was signed with this replica's key.
     pub(super) fn own_bundle(&self, manifest: &Manifest) -> Result<Refusal> {
         let remembered =
             manifest.sender.incarnation == self.state.incarnation()? || self.state.knowledge()?.includes(&manifest.tip);
         Ok(if remembered { Refusal::Own } else { Refusal::Twin })
     }
 
-    /// The name by which a replica is known here.
+    /// A replica's name here, if it is known.
     pub fn known_as(&self, id: &ReplicaId) -> Result<Option<String>> {
         Ok(self.state.peer_by_id(id)?.map(|peer| peer.name))
     }
 }
 
-/// Whether a bundle comes from an incarnation that its sender has left: its newest bundle was made by another one.
+/// Whether a bundle comes from an incarnation that its sender has given up: the sender's newest bundle was made by
+/// another one.
 fn is_outlived(standing: &Standing, manifest: &Manifest) -> bool {
     standing.newest.is_some_and(|(incarnation, _)| incarnation != manifest.sender.incarnation)
 }

@@ -9,16 +9,16 @@ use crate::state::RootBefore;
 /// How the messages of an import come to their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum Landing {
-    /// Into the `tmp/` of their folders, and on from there when the transaction is durable.
+    /// They go into the `tmp/` of their folders, and on from there when the transaction is durable.
     ThroughTmp,
-    /// Straight to their places: a new replica begins with an empty mail root, which nothing else has open yet.
+    /// They go straight to their places: a new replica begins with an empty mail root, which nothing else has open yet.
     InPlace,
-    /// A new replica begins with a mail root that holds mail. It is scanned once the entries are known, and before contents
-    /// come; this is what it held before the join.
+    /// A new replica begins with a mail root that holds mail. The mail root is scanned once the entries are known, and
+    /// before contents come. The value says what it held before the join.
     AfterScan(RootBefore),
 }
 
-/// Up to this many messages are made durable each by itself; more of them all together.
+/// Up to this many messages are made durable one by one, more of them all together.
 const FEW_MESSAGES: u64 = 32;
 
 impl Landing {
@@ -27,24 +27,25 @@ impl Landing {
         self != Self::ThroughTmp
     }
 
-    /// What to do about a file that is in the way. In `tmp/` it was left by an import that did not end. In the place of a message
+    /// Decides about a file that is in the way. In `tmp/` an interrupted import has left it. In a message's own place
     /// nothing is ever overwritten.
     pub(super) fn leftovers(self) -> Leftovers {
         if self == Self::InPlace { Leftovers::Refuse } else { Leftovers::Replace }
     }
 
-    /// Few messages are made durable one by one; many of them, and those that go straight to their places, all together.
+    /// Few messages are made durable one by one. Many messages, and messages that go straight to their places, are made
+    /// durable all together.
     pub(super) fn durability(self, messages: u64) -> Durability {
         if messages <= FEW_MESSAGES && self != Self::InPlace { Durability::Now } else { Durability::Later }
     }
 }
 
-/// What to do about a file that has the name which is to be written.
+/// The decision about a file that already has the name which is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leftovers {
-    /// It goes.
+    /// It is replaced.
     Replace,
-    /// Nothing is written.
+    /// It stays, and nothing is written.
     Refuse,
 }
 

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use super::landing::Landing;
 use super::outcome::Changes;
 use super::refusal::Fault;
-use crate::bundle::{self, JobsPart, Kind, Manifest, Record, RecordsPart, limits};
+use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
@@ -14,7 +14,8 @@ use crate::replica::safety::{MassDelete, guard};
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending};
 
-/// The records of one bundle on their way into the state. What is to be done on disk is written down there, too, as pending.
+/// The records of one bundle on their way into the state. The merge also records, as pending, what is to be done on
+/// disk.
 pub(super) struct Merge<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
@@ -22,11 +23,11 @@ pub(super) struct Merge<'i> {
     /// The sender's name.
     from: &'i str,
     landing: Landing,
-    /// What decides on each entry.
+    /// It decides about each entry.
     meeting: Meeting,
-    /// What this replica has forgotten, joined with what the sender has once the merge is at its end.
+    /// This replica's horizon. At the end of the merge it is joined with the sender's.
     horizon: Knowledge,
-    /// The stamp of all deliveries that the import makes itself, once there is one.
+    /// The stamp for all changes that the import makes itself, once there is one.
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
     held: Held,
@@ -36,12 +37,12 @@ pub(super) struct Merge<'i> {
     changed: bool,
 }
 
-/// What the records of a bundle changed.
+/// The changes that a bundle's records have made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Merged {
-    /// For people. Every entry whose contents are awaited counts as new.
+    /// The counts for people. Every entry whose contents are awaited counts as new.
     pub changes: Changes,
-    /// Whether anything changed, if only what nobody sees.
+    /// Whether anything changed, even if nobody can see it.
     pub changed: bool,
 }
 
@@ -64,7 +65,7 @@ impl Held {
 }
 
 impl<'i> Merge<'i> {
-    /// The merge of a bundle from a sender of this name into a state of this knowledge.
+    /// Begins to merge a bundle, from a sender that is called `from`, into a state with this knowledge.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
@@ -90,7 +91,7 @@ impl<'i> Merge<'i> {
         })
     }
 
-    /// Takes everything that the bundle says of folders and entries.
+    /// Merges all records of the bundle.
     pub fn records<'s, R: BufRead>(
         &mut self,
         records: RecordsPart<'s, R>,
@@ -99,18 +100,18 @@ impl<'i> Merge<'i> {
         records.records::<Fault>(|record| {
             gauge.advance(1);
             self.is_there_room_for(&record)?;
-            Ok(self.take(record)?)
+            Ok(self.merge_record(record)?)
         })
     }
 
-    /// Decides on the entries that a full bundle doesn't hold, and joins the sender's knowledge into the state.
+    /// Decides about the entries that a full bundle doesn't hold, and joins the sender's knowledge into the state.
     ///
     /// # Errors
-    /// So much would be removed that it is to be allowed first.
+    /// So much would be removed that a person must allow it first.
     pub fn finish(mut self, mass_delete: MassDelete) -> Result<Merged> {
         if self.is_full() {
             self.decide_on_absent()?;
-            // The scan of a join asks for it.
+            // The scan of a join reads the horizon from the state.
             self.horizon.join(&self.manifest.horizon);
             self.tx.set_horizon(&self.horizon)?;
         }
@@ -119,9 +120,9 @@ impl<'i> Merge<'i> {
         Ok(Merged { changes: self.changes, changed: self.changed })
     }
 
-    /// Whether the bundle speaks of every entry.
+    /// Whether the bundle speaks about every entry.
     fn is_full(&self) -> bool {
-        self.manifest.kind == Kind::Full
+        self.manifest.kind == BundleKind::Full
     }
 
     /// All folders that were ever heard of go into a full bundle from here: no more are taken than it can hold.
@@ -139,8 +140,8 @@ impl<'i> Merge<'i> {
         Ok(())
     }
 
-    /// Merges what the bundle says of one folder or entry.
-    fn take(&mut self, record: Record) -> Result<()> {
+    /// Merges the record of one folder or entry.
+    fn merge_record(&mut self, record: Record) -> Result<()> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => {
@@ -165,7 +166,6 @@ impl<'i> Merge<'i> {
                     Decision::Keep | Decision::Drop => None,
                     Decision::Store(entry) => Some(entry),
                     Decision::StoreAnew(entry) => Some(self.deliver_anew(entry)?),
-                    Decision::RemoveAnew(entry) => Some(self.remove_anew(entry)?),
                 };
                 let key = match (mine, stored) {
                     (None, None) => return Ok(()),
@@ -193,8 +193,8 @@ impl<'i> Merge<'i> {
         }
     }
 
-    /// A new entry, whose contents come later in the bundle. Where a join finds mail, that is looked through first: the
-    /// entry has no place before.
+    /// Records a new entry, whose contents come later in the bundle. A join into a root with mail scans that mail
+    /// first; until then the entry has no place.
     fn await_contents(&mut self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
         if matches!(self.landing, Landing::AfterScan(_)) {
             let key = self.tx.insert_entry(id, entry, None)?;
@@ -208,7 +208,7 @@ impl<'i> Merge<'i> {
         Ok(key)
     }
 
-    /// An entry that is known here has another state now.
+    /// Records the new state of a known entry.
     fn change(&mut self, row: EntryRow, entry: Entry) -> Result<()> {
         match (row.entry.alive(), entry.alive()) {
             (false, true) => self.changes.new += 1,
@@ -239,26 +239,17 @@ impl<'i> Merge<'i> {
         Ok(())
     }
 
-    /// Delivers an entry anew.
+    /// Delivers an entry anew, with the one stamp of this import's own deliveries.
     fn deliver_anew(&mut self, mut entry: Entry) -> Result<Entry> {
-        entry.deliver_anew(self.own_stamp()?);
+        let stamp = if let Some(stamp) = self.stamp {
+            stamp
+        } else {
+            // The stamp must be above everything that the sender knows, too.
+            self.learn_tip()?;
+            *self.stamp.insert(self.tx.issue(self.replica.now())?)
+        };
+        entry.deliver_anew(stamp);
         Ok(entry)
-    }
-
-    /// Removes an entry anew.
-    fn remove_anew(&mut self, mut entry: Entry) -> Result<Entry> {
-        entry.remove(self.own_stamp()?);
-        Ok(entry)
-    }
-
-    /// The one stamp of this import's own deliveries and removals.
-    fn own_stamp(&mut self) -> Result<Stamp> {
-        if let Some(stamp) = self.stamp {
-            return Ok(stamp);
-        }
-        // It is to be above everything that the sender knows, too.
-        self.learn_tip()?;
-        Ok(*self.stamp.insert(self.tx.issue(self.replica.now())?))
     }
 
     /// Joins the sender's knowledge into that of this replica.
@@ -266,7 +257,7 @@ impl<'i> Merge<'i> {
         self.tx.learn(&self.manifest.tip, &self.manifest.sender.id)
     }
 
-    /// A full bundle is complete: decides on the entries that it doesn't hold.
+    /// Decides about the entries that a full bundle, which is complete, doesn't hold.
     fn decide_on_absent(&mut self) -> Result<()> {
         let state = &self.replica.state;
         let mut absent = Vec::new();
@@ -283,10 +274,6 @@ impl<'i> Merge<'i> {
                 Decision::Store(entry) => self.change(row, entry)?,
                 Decision::StoreAnew(entry) => {
                     let entry = self.deliver_anew(entry)?;
-                    self.change(row, entry)?;
-                }
-                Decision::RemoveAnew(entry) => {
-                    let entry = self.remove_anew(entry)?;
                     self.change(row, entry)?;
                 }
                 Decision::Drop => {

@@ -1,13 +1,13 @@
-//! Importing: apply bundles.
+//! Imports: applying bundles.
 //!
-//! Each stage is a file, with a value as its result: where bundles come from (`source`), what one is to this replica (`gate`), its
-//! records merged with the state (`merge`), its messages on disk (`contents`, by way of a `landing`), and what became of it
-//! (`outcome`). `apply` has their order.
+//! Each stage is a file, with a value as its result: the source of bundles (`source`), the decision whether one is
+//! taken (`gate`), the merge of its records with the state (`merge`), the storing of its messages on disk (`contents`,
+//! in the way of a `landing`), and the report about it (`outcome`). `apply` has their order.
 //!
-//! The order, so that a crash at any point leaves either the old or the new state and the next command rolls on: scan, so
-//! that local changes come first; verify, and write message contents into the `tmp/` of their folders; make them durable;
-//! one transaction with the merged entries, the knowledge, and the list of what is to be done on disk; do that; make it
-//! durable; clear the list.
+//! A crash at any point leaves either the old or the new state, and the next command rolls on. This is so because of
+//! the order: scan, so that local changes come first; verify; merge the records, and write message contents into the
+//! `tmp/` of their folders; make these durable; commit, in one transaction, the merged entries, the knowledge and the
+//! list of work on disk; do that work; make it durable; clear the list.
 
 mod apply;
 mod contents;

@@ -1,4 +1,4 @@
-//! What an import was asked for, and what became of each bundle.
+//! Options for an import, and the report about each bundle.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,21 @@ use crate::replica::safety::{ClockAhead, DryRun, MassDelete};
 use crate::state::Peer;
 use crate::text::plural;
 
-/// How to import.
+/// Options for an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Whether to change anything.
     pub dry_run: DryRun,
-    /// Whether it may remove much.
+    /// Whether it may remove more than half of a large folder.
     pub mass_delete: MassDelete,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
-    /// Whether a bundle file for this replica alone is removed when it was imported; and, after the import of a directory,
-    /// this replica's own bundles there that nobody needs any more.
+    /// Whether to remove a bundle file for this replica alone once it is imported. After the import of a directory,
+    /// this replica's own bundles there are removed, too, if nobody needs them any more.
     pub consume: bool,
 }
 
-/// What became of a bundle.
+/// The outcome of a bundle's import.
 #[derive(Clone, Debug)]
 pub enum ImportOutcome {
     /// It was applied.
@@ -56,7 +56,7 @@ impl ImportOutcome {
         }
     }
 
-    /// Puts what an error is about in front of it.
+    /// Puts a subject in front of the error, if there is one.
     pub(super) fn about(&mut self, subject: impl std::fmt::Display) {
         if let Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) =
             self
@@ -65,7 +65,7 @@ impl ImportOutcome {
         }
     }
 
-    /// Why it was not applied, if that is a failure.
+    /// The reason why it was not applied, if that is a failure.
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Applied | Self::NothingNew => None,
@@ -79,22 +79,27 @@ impl ImportOutcome {
 /// A bundle that was looked at.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// The file that it was in; `None` for standard input.
+    /// Its file; `None` for standard input.
     pub file: Option<PathBuf>,
-    /// The name of its sender: the one by which it is known here, or else the one that it gives itself.
+    /// The sender's name here or, if it has none, its own name for itself.
     pub from: Option<String>,
     /// Its number.
     pub number: Option<u64>,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: ImportOutcome,
-    /// What it brought.
+    /// The changes that it brought.
     pub changes: Changes,
     /// Whether it is for this replica, and for no other.
     pub for_me_alone: bool,
+    /// Whether it is newer than the newest that came from its sender before: only then is it answered.
+    pub fresh: bool,
+    /// Whether its clocks are so far ahead that nothing of it is believed. It isn't answered, since nothing is
+    /// remembered of it: it could come again and again.
+    pub clock_ahead: bool,
 }
 
 impl Imported {
-    /// A bundle of this peer of which nothing more is known yet.
+    /// A bundle from this peer about which nothing more is known yet.
     pub(in crate::replica) fn of(file: Option<&Path>, manifest: &Manifest, peer: &Peer) -> Self {
         Self {
             file: file.map(Path::to_owned),
@@ -103,10 +108,12 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
+            fresh: true,
+            clock_ahead: false,
         }
     }
 
-    /// A bundle of which nothing is known yet.
+    /// A bundle about which nothing is known yet.
     pub(super) fn unknown(file: Option<&Path>) -> Self {
         Self {
             file: file.map(Path::to_owned),
@@ -115,6 +122,8 @@ impl Imported {
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,
+            fresh: false,
+            clock_ahead: false,
         }
     }
 
@@ -126,7 +135,7 @@ impl Imported {
     }
 }
 
-/// What it means that a bundle ends early.
+/// The meaning of a bundle that ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// It is not accepted.
@@ -147,7 +156,7 @@ impl Cut {
     }
 }
 
-/// What a bundle brought.
+/// The changes that a bundle brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// Messages that came.
@@ -160,7 +169,7 @@ pub struct Changes {
     pub removed: u64,
     /// Folders that were made or removed.
     pub folders: u64,
-    /// Jobs of which something new was heard.
+    /// Jobs about which there was news.
     pub jobs: u64,
 }
 

@@ -1,32 +1,32 @@
-//! Why a bundle is not taken, or not yet, and all the words about it.
+//! Refusals: the reasons why a bundle is not taken, or not yet, and all the words about them.
 
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
 
-/// Why a bundle is not accepted, whatever it holds.
+/// A reason why a bundle is not accepted, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// This replica made it itself.
     Own,
-    /// This replica's key signed it, and this replica doesn't remember it: a copy of it made it, or itself before its state was
-    /// restored.
+    /// It was signed with this replica's key, but this replica doesn't remember it. A copy of this replica made it, or
+    /// this replica itself before its state was restored.
     Twin,
     /// Nobody here knows its sender.
     Stranger {
         /// The sender's id.
         id: ReplicaId,
-        /// How it calls itself.
+        /// The sender's name for itself.
         name: String,
     },
     /// Its sender proves an invitation that another replica has used.
     InvitationUsed {
         /// The sender.
         sender: ReplicaId,
-        /// Who has used it.
+        /// The replica that has used it.
         by: ReplicaId,
     },
-    /// It is for another replica: the name by which that one is known here, or its id.
+    /// It is for another replica. The value is that replica's name here, or its id.
     ForSomeoneElse(String),
     /// Its sender, a peer of this name, is known for its jobs only.
     OnlyForJobs(String),
@@ -41,10 +41,10 @@ impl Refusal {
             Self::Own => Error::rejected("this bundle was made by this replica itself")
                 .advise("import it on another machine"),
             Self::Twin => Error::rejected(
-                "this bundle was made with this replica's own key, by a copy of it or before its state was restored, and one \
-                 replica doesn't take bundles of its own",
+                "this bundle was made with this replica's own key, by a copy of it or before its state was restored, and a \
+                 replica doesn't take its own bundles",
             )
-            .advise(format!("what it holds comes by way of the peers; {APART}")),
+            .advise(format!("its contents come by way of the peers; {APART}")),
             Self::Stranger { id, name } => {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
@@ -70,9 +70,10 @@ impl Refusal {
     }
 }
 
-/// A dry run can't accept the answer to an invitation; until it is accepted, nobody can tell what the bundle would bring.
+/// A dry run can't accept the answer to an invitation. Until the answer is accepted, nobody can tell what the bundle
+/// would bring.
 pub(super) fn first_of_invited(name: &str) -> Error {
-    Error::rejected(format!("this is the first bundle of {name}, which was invited"))
+    Error::rejected(format!("this is the first bundle from {name}, which was invited"))
         .advise("import it without --dry-run: the invitation is accepted by that")
 }
 
@@ -83,18 +84,18 @@ pub(in crate::replica) const APART: &str = "if a copy of this replica is in use 
 /// The sender first needs a full bundle from here.
 pub(super) fn needs_full(name: &str) -> Error {
     Error::new(ErrorKind::NotYet, format!("{name} doesn't know of removals that were purged here"))
-        .advise(format!("first import there what `mailsync export --to {name}` writes here"))
+        .advise(format!("write a bundle here with `mailsync export --to {name}`, and import it there first"))
 }
 
-/// Somebody's past was rolled back.
+/// The error for a replica that was rolled back.
 pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     match who {
         RolledBack::Me => Error::refused(format!(
-            "{name} knows of changes made here that this replica doesn't remember: its state was put back to an earlier one, or \
+            "{name} knows of changes made here that this replica doesn't remember: the state here was put back to an earlier one, or \
              somebody has told {name} what isn't so"
         ))
         .advise(format!(
-            "run `mailsync doctor --new-identity` here, then export to {name}, and import here what {name} exports after that"
+            "run `mailsync doctor --new-identity` here, then export to {name}, and import here the next bundle from {name}"
         )),
         RolledBack::Sender | RolledBack::SenderOrTold(_) => Error::refused(format!(
             "{name} has forgotten changes that it made: its state was put back to an earlier one"
@@ -164,30 +165,30 @@ fn date(millis: u64) -> String {
         .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// A bundle before this one is missing, by these clocks.
+/// The error for a missing earlier bundle. `missing` has the clocks that are not known here.
 pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> Error {
     let own = missing.get(manifest.sender.incarnation);
     let clock = if own.bits() > 0 { own } else { missing.newest() };
     let what = match manifest.follows {
         Some(before) => {
-            format!("bundle {} of {} follows its bundle {before}, which was not imported here", manifest.number, name)
+            format!("bundle {} from {} follows its bundle {before}, which was not imported here", manifest.number, name)
         }
         None => format!(
-            "bundle {} of {} starts from changes up to {} that are not known here: a bundle before it is missing",
+            "bundle {} from {} starts from changes up to {} that are not known here: a bundle before it is missing",
             manifest.number,
             name,
             date(clock.millis())
         ),
     };
     let first = match manifest.follows {
-        Some(before) => format!("import bundle {before} of {name} first"),
-        None => format!("import the bundles of {} before number {} first", name, manifest.number),
+        Some(before) => format!("import bundle {before} from {name} first"),
+        None => format!("import the bundles from {} before number {} first", name, manifest.number),
     };
     Error::new(ErrorKind::NotYet, what)
         .advise(format!("{first}, or give {name} a bundle from here and let it export again"))
 }
 
-/// What can go wrong with an import: with the bundle, or here.
+/// A fault that ends an import: in the bundle, or on this machine.
 #[derive(Debug)]
 pub(in crate::replica) enum Fault {
     Bundle(bundle::Error),
@@ -210,7 +211,7 @@ impl From<bundle::Error> for Fault {
             // The bundle may be good.
             bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
-                Self::Here(Error::failed(format!("writing what the bundle holds: {error}")).advise(WRITING))
+                Self::Here(Error::failed(format!("writing the contents of the bundle: {error}")).advise(WRITING))
             }
             other => Self::Bundle(other),
         }
@@ -225,15 +226,15 @@ impl From<Error> for Fault {
 
 pub(super) const WRITING: &str = "see that you may write there, and that there is room, then import again";
 
-/// What to do about a bundle that can't be read.
+/// The error for a bundle that can't be read, with advice.
 pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
             return Error::failed(format!("reading the bundle: {source}"))
-                .advise("check what it is read from, then run this again");
+                .advise("check the file or the pipe that it is read from, then run this again");
         }
-        bundle::Error::Empty => "export again; what wrote it failed before the first byte",
+        bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
         bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {

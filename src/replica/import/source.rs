@@ -1,4 +1,4 @@
-//! Where bundles come from: streams of one or more, one after the other.
+//! The sources of bundles: streams, files and answers.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::replica::Replica;
 
 impl Replica {
-    /// Imports all bundles of a stream, one after the other. After one that can't be read, what follows is not looked at.
+    /// Imports all bundles of a stream, one after the other. If one can't be read, the rest of the stream is not looked
+    /// at.
     ///
     /// # Errors
     /// Failures of this machine, and refusals for safety. A bundle that is wrong is no error: its outcome tells.
@@ -25,7 +26,7 @@ impl Replica {
         self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
     }
 
-    /// The same for what a program answers; `about` says whose answer it is.
+    /// Does the same for a program's answer; `about` says whose answer it is.
     pub(in crate::replica) fn import_answer(
         &self,
         about: &str,
@@ -91,7 +92,7 @@ impl Replica {
         }
     }
 
-    /// What a bundle that can't be read means to a person.
+    /// The error for a bundle that can't be read, in words for people.
     pub fn rejection(error: &bundle::Error) -> Error {
         reading(error)
     }

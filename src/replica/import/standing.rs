@@ -1,17 +1,24 @@
-//! A bundle shows how its sender stands, whether it is applied or not.
+//! The sender's standing, which a bundle shows whether it is applied or not.
 
+use super::gate::Reception;
 use super::outcome::ImportOptions;
 use super::refusal;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::model::{Knowledge, Skew, is_newest};
+use crate::model::{Knowledge, Skew, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::Peer;
 
 impl Replica {
-    /// Records what a bundle shows of its sender, whether it was applied or not.
+    /// Whether a bundle is newer than the newest that came from its sender before.
+    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest, reception: &Reception) -> Result<bool> {
+        let highest = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
+        Ok(!matches!(reception, Reception::Outlived) && is_fresh(&peer.standing, highest, &manifest.head()))
+    }
+
+    /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
     pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
@@ -48,7 +55,8 @@ impl Replica {
         tx.commit()
     }
 
-    /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself once.
+    /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
+    /// once.
     pub(super) fn compare_clocks(&self) -> Result<()> {
         let mine = self.state.knowledge()?.get(self.state.incarnation()?);
         if self.wall_clock().is_behind(mine) {
@@ -76,7 +84,9 @@ impl Replica {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
-        if is_newest(&peer.standing, &head) {
+        let highest = self.state.heard_number(&peer.id, head.incarnation)?;
+        tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
+        if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
         Ok(())
@@ -97,7 +107,8 @@ impl Replica {
         tx.commit()
     }
 
-    /// At equal knowledge both must hold the same. If not, the next bundle for the peer is a full one.
+    /// Compares the state digests: at equal knowledge both replicas must hold the same. If not, the next bundle for the
+    /// peer is a full one.
     pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
         if differs {

@@ -1,4 +1,4 @@
-//! Removing this replica's own bundles from a directory once nobody needs them any more.
+//! Tidying a directory: this replica's own bundles are removed once nobody needs them any more.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::model::{Incarnation, Knowledge};
 use crate::replica::Replica;
 use crate::text::plural;
 
-/// The last bundle of this replica's own that each of its readers can apply as it is.
+/// This replica's last bundle that each of its readers can apply as it is.
 struct StandIn {
     incarnation: Incarnation,
     number: u64,
@@ -23,14 +23,14 @@ struct StandIn {
 /// The combined standing of the peers that a bundle is for.
 struct Readers {
     shown: Vec<Knowledge>,
-    /// Whether any of them asks for contents that it hasn't got.
+    /// Whether any of them lacks contents and asks for them.
     wanting: bool,
 }
 
 impl Replica {
-    /// Removes those of these files of this replica's own that nobody needs any more, since a later one among them stands in
-    /// for them: it holds what they hold, and everybody whom it is for can apply it. The last one always stays: that its
-    /// readers have what it holds doesn't tell that they know that this replica has it, too.
+    /// Removes those of this replica's own files that nobody needs any more. A later file stands in for such a file: it
+    /// holds the same changes, and all its readers can apply it. The last file always stays: even if its readers have
+    /// all its changes, they may not know yet that this replica has them, too.
     pub(super) fn remove_unneeded(&self, own: &[PathBuf]) -> Result<()> {
         let mut stand_ins: BTreeMap<Option<ReplicaId>, StandIn> = BTreeMap::new();
         for path in own {
@@ -66,13 +66,13 @@ impl Replica {
         }
         if removed > 0 {
             let bundles = plural(removed, "bundle");
-            self.note(format!("removed {bundles} of this replica that nobody needs any more"));
+            self.note(format!("removed {bundles} from this replica that nobody needs any more"));
         }
         Ok(())
     }
 
-    /// Whether `is_so` of all bundles in a file, none of which is an invitation, and all of which are by this replica and for
-    /// peers that it has heard of.
+    /// Whether `is_so` holds for all bundles in a file. It doesn't if one is an invitation, was not made by this
+    /// replica, or is for a peer that was never heard of.
     fn each_own(&self, path: &Path, mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>) -> Result<bool> {
         let Some(file) = open_if_there(path)? else { return Ok(false) };
         let mut answer = Ok(true);
@@ -89,8 +89,8 @@ impl Replica {
         Ok(answer? && whole.is_ok())
     }
 
-    /// The combined standing of the peers that a bundle is for. `None` if one of them has never
-    /// sent anything: all that is known about it is what its invitation holds, and it may not have taken that.
+    /// The combined standing of the peers that a bundle is for. `None` if one of them has never sent anything: its
+    /// standing is then a guess from its invitation, which it may not have taken.
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
             Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
@@ -109,7 +109,7 @@ impl Replica {
     }
 }
 
-/// Opens a file, unless it is not there any more.
+/// Opens a file. `None` if it is not there any more.
 pub(super) fn open_if_there(path: &Path) -> Result<Option<File>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file)),
@@ -120,7 +120,7 @@ pub(super) fn open_if_there(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Whether a file is not there any more; NFS says so in a way of its own.
+/// Whether the error says that a file is not there any more. NFS has an error of its own for that.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }

@@ -1,5 +1,5 @@
-//! Job attachments: the encrypted input and output of jobs, one file for each in the state directory, named by its digest.
-//! A file has its name only when it is whole and durable.
+//! Job attachments: the encrypted input and output of jobs, one file for each in the state directory, named by its
+//! digest. A file has its name only when it is whole and durable.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,18 +8,19 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bundle::{PublicKey, Sealed, Sealer};
+use crate::bundle::{AttachmentRef, PublicKey, Sealer};
 use crate::disk::{Disk, hash_file, remove_if_there};
 use crate::error::{Error, Result};
+use crate::message::FileKind;
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 
-/// A file without a record may be about to get one: it is swept when it is older than this.
+/// A file without a record is swept when it is older than this. A younger one may be about to get its record.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const MAKE_ROOM: &str = "make room on the disk that holds the state, then run this again";
 
-/// A file that is being written, and does not have its name yet.
+/// An attachment's file while it is written. It does not have its name yet.
 pub(in crate::replica) struct NewAttachment<'d> {
     disk: &'d dyn Disk,
     path: PathBuf,
@@ -29,11 +30,18 @@ pub(in crate::replica) struct NewAttachment<'d> {
     kept: bool,
 }
 
-/// A file that was written, is not durable, and has no name yet.
+/// An attachment's file that was written, but is not durable and has no name yet.
 #[derive(Debug)]
 pub(in crate::replica) struct Aside {
     path: PathBuf,
     digest: Digest,
+}
+
+impl Aside {
+    /// Where it lies until it has its name.
+    pub(in crate::replica) fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
 }
 
 impl Write for NewAttachment<'_> {
@@ -50,19 +58,19 @@ impl Write for NewAttachment<'_> {
 }
 
 impl NewAttachment<'_> {
-    /// Leaves the file without its name: for [`Replica::keep_attachments`], together with others.
+    /// Leaves the file without its name. [`Replica::keep_attachments`] will name it, together with others.
     pub(in crate::replica) fn set_aside(mut self) -> Aside {
         self.kept = true;
         Aside { path: self.path.clone(), digest: Digest(self.hasher.finalize_reset().into()) }
     }
 
     /// Gives the file its name, and makes both durable.
-    pub(in crate::replica) fn keep(self) -> Result<Sealed> {
+    pub(in crate::replica) fn keep(self) -> Result<AttachmentRef> {
         let path = self.path.clone();
         self.name().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
     }
 
-    fn name(mut self) -> io::Result<Sealed> {
+    fn name(mut self) -> io::Result<AttachmentRef> {
         let digest = Digest(self.hasher.finalize_reset().into());
         let dir = self.path.parent().expect("it lies in a directory");
         let path = dir.join(digest.to_string());
@@ -74,7 +82,7 @@ impl NewAttachment<'_> {
             Err(error) => return Err(error),
         }
         self.disk.sync_dir(dir)?;
-        Ok(Sealed { digest, bytes: self.bytes })
+        Ok(AttachmentRef { digest, bytes: self.bytes })
     }
 }
 
@@ -88,24 +96,25 @@ impl Drop for NewAttachment<'_> {
 }
 
 impl Replica {
-    /// Where a file of this digest lies, if it is here.
+    /// The path of the attachment with this digest, if it is here.
     pub(in crate::replica) fn attachment_path(&self, digest: &Digest) -> PathBuf {
         self.home.attachments().join(digest.to_string())
     }
 
     /// Whether an attachment is here and has the size that its statement names.
-    pub(in crate::replica) fn has_attachment(&self, sealed: &Sealed) -> bool {
-        fs::metadata(self.attachment_path(&sealed.digest))
-            .is_ok_and(|meta| meta.is_file() && meta.len() == sealed.bytes)
+    pub(in crate::replica) fn has_attachment(&self, attachment: &AttachmentRef) -> bool {
+        fs::metadata(self.attachment_path(&attachment.digest))
+            .is_ok_and(|meta| meta.is_file() && meta.len() == attachment.bytes)
     }
 
-    /// Whether an attachment can be read and has the right contents. One that is lost or damaged counts as missing from now
-    /// on, since another replica may have it whole. One that merely can't be read at this time is left as it is.
+    /// Whether an attachment can be read and has the right contents. A lost or damaged attachment counts as missing
+    /// from now on, since another replica may have it whole. If it merely can't be read at this time, nothing is
+    /// changed.
     pub(in crate::replica) fn check_attachment(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<bool> {
         let path = self.attachment_path(digest);
-        match hash_file(&*self.world.disk, &path) {
+        match hash_file(&*self.world.disk, &path, FileKind::Attachment) {
             Ok(found) if found.digest == *digest => return Ok(true),
-            // The damaged file would be in the way of the whole one. If it can't be removed, it is found damaged again.
+            // The damaged file would be in the way of a whole one. If it can't be removed, it is found damaged again.
             Ok(_) => drop(self.world.disk.unlink(&path)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Ok(false),
             Err(_) => {}
@@ -114,7 +123,7 @@ impl Replica {
         Ok(false)
     }
 
-    /// Begins a file.
+    /// Begins a file for an attachment.
     pub(in crate::replica) fn new_attachment(&self) -> Result<NewAttachment<'_>> {
         let dir = self.home.attachments();
         make_private(&*self.world.disk, &dir)?;
@@ -124,7 +133,7 @@ impl Replica {
         Ok(NewAttachment { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
     }
 
-    /// Makes files that were set aside durable, all together, and gives them their names.
+    /// Gives files that were set aside their names, and makes them durable, all together.
     pub(in crate::replica) fn keep_attachments(&self, aside: &[Aside]) -> Result<()> {
         if aside.is_empty() {
             return Ok(());
@@ -142,12 +151,12 @@ impl Replica {
         disk.sync_dir(&dir).map_err(fail)
     }
 
-    /// Writes a file that only these replicas can read. `write` writes what they will read.
+    /// Writes an attachment that only these replicas can read. `write` writes its plain contents.
     pub(super) fn seal_attachment(
         &self,
         readers: &[PublicKey],
         write: impl FnOnce(&mut Sealer<BufWriter<NewAttachment<'_>>>) -> Result<()>,
-    ) -> Result<Sealed> {
+    ) -> Result<AttachmentRef> {
         let attachment = self.new_attachment()?;
         let path = attachment.path.clone();
         let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);
@@ -192,7 +201,7 @@ pub(in crate::replica) fn older_than(path: &Path, age: Duration) -> bool {
     modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
 }
 
-/// The files in a directory of the state directory; none if it was never made.
+/// The files in a subdirectory of the state directory. None if it was never made.
 pub(super) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.path())).collect()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -200,7 +209,7 @@ pub(super) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Makes a directory of the state directory, for its owner only and durably, if it isn't there.
+/// Makes a subdirectory of the state directory, for its owner only and durably, if it isn't there.
 pub(super) fn make_private(disk: &dyn Disk, dir: &Path) -> Result<()> {
     let fail = |error: io::Error| Error::io("making the directory", dir, error).advise(MAKE_ROOM);
     match disk.make_dir(dir) {

@@ -1,22 +1,22 @@
-//! What this replica says about jobs by its own decision, or by that of its owner.
+//! Statements about jobs that this replica makes by its own decision or by its owner's.
 
 use std::io::Write;
 
 use super::body::{JobReportBody, head};
 use super::standing::JobStanding;
-use crate::bundle::{Cancel, JobId, JobLine, PublicKey, Report, Request, Sealed, Statement};
+use crate::bundle::{AttachmentRef, Cancel, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Incarnation, JobState, Stamp};
+use crate::model::{Incarnation, JobState, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{Job, StatementKind};
+use crate::state::{Action, Job, StatementKind};
 
 impl Replica {
-    /// Takes a job back: the requester as long as it isn't known to have been started, the target as long as it has not
-    /// started it.
+    /// Cancels a job. The requester can do so as long as it doesn't know that the job was started, the target as long
+    /// as it has not started it.
     ///
     /// # Errors
-    /// It has been started, is finished, or is no business of this replica.
+    /// The job has been started, is finished, or belongs to other replicas.
     pub fn cancel_job(&self, digits: &str) -> Result<JobStanding> {
         let tx = self.begin()?;
         let job = self.find_job(digits)?;
@@ -24,31 +24,35 @@ impl Replica {
         let standing = self.standing(&job)?;
         if job.state != JobState::Queued {
             let what = format!("cancelling job {}: it {}", job.id.short(), standing.words());
-            return Err(Error::failed(what).advise("what was started can't be taken back"));
+            return Err(Error::failed(what).advise("a job that was started can't be cancelled"));
         }
         if job.requester == me {
             if self.state.statement(job.key, StatementKind::Cancel)?.is_none() {
-                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.now() }))?;
+                self.say(&tx, &job, &Statement::Cancel(Cancel { job: job.id, made: self.moment() }))?;
             }
         } else if job.target == me {
             self.conclude(&tx, &job, JobState::Cancelled, &format!("it was cancelled on {}", self.config.name))?;
         } else {
-            let what =
-                format!("cancelling job {}: it is {}'s, for {}", job.id.short(), standing.requester, standing.target);
+            let what = format!(
+                "cancelling job {}: {} has requested it, for {}",
+                job.id.short(),
+                standing.requester,
+                standing.target
+            );
             return Err(Error::failed(what).advise("cancel it on one of these"));
         }
-        tx.record(self.now(), "jobs cancel", None, &job.id.to_string())?;
+        tx.record(self.now(), Action::JobsCancel, None, &job.id.to_string())?;
         let job = self.find_job(digits)?;
         let standing = self.standing(&job)?;
         tx.commit()?;
         Ok(standing)
     }
 
-    /// Has a job that went wrong tried again: the target runs it, the requester asks anew, as a new job. Returns the id of the
-    /// job that will be run.
+    /// Lets a job that went wrong be tried again: the target runs it once more; the requester asks anew, with a new
+    /// job. Returns the id of the job that will be run.
     ///
     /// # Errors
-    /// It is done, is not finished, or is no business of this replica.
+    /// The job is done, is not finished, or belongs to other replicas.
     pub fn retry_job(&self, digits: &str) -> Result<JobId> {
         let tx = self.begin()?;
         let job = self.find_job(digits)?;
@@ -58,55 +62,62 @@ impl Replica {
         if !matches!(job.state, JobState::Failed | JobState::Interrupted | JobState::Rejected) {
             let advice = match standing.state {
                 JobState::Done | JobState::Cancelled => "ask for it anew with `mailsync uux`",
-                _ => "wait for what becomes of it",
+                _ => "wait until it has ended",
             };
             return Err(Error::failed(format!("{doing}: it {}", standing.words())).advise(advice));
         }
         let (line, request) = self.request_of(&job)?;
         if job.target != me && job.requester != me {
-            let what = format!("{doing}: it is {}'s, for {}", standing.requester, standing.target);
+            let what = format!("{doing}: {} has requested it, for {}", standing.requester, standing.target);
             return Err(Error::failed(what).advise("try it again on one of these"));
+        }
+        let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
+        if job.target == me && attempt > limits::JOB_ATTEMPTS {
+            return Err(Error::failed(format!(
+                "{doing}: it was tried {} times, which is the most",
+                limits::JOB_ATTEMPTS
+            ))
+            .advise("have it asked for anew with `mailsync uux`"));
         }
         if !self.has_attachment(&request.body) {
             return Err(Error::failed(format!("{doing}: its input is not here any more"))
                 .advise("ask for it anew with `mailsync uux`"));
         }
         let id = if job.target == me {
-            let attempt = standing.attempt.unwrap_or(0).saturating_add(1);
             let report =
-                Report { job: job.id, attempt, at: self.now(), state: JobState::Queued, status: None, result: None };
+                Report { job: job.id, attempt, at: self.moment(), state: JobState::Queued, status: None, result: None };
             let stamp = self.say(&tx, &job, &Statement::Report(report))?.stamp;
-            // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is about: so the
-            // request is sent again, too.
+            // A replica in between may have forgotten the job meanwhile, and could not tell which job a report is
+            // about. So the request is sent again, too.
             tx.set_statement(job.key, StatementKind::Request, &JobLine { stamp, ..line })?;
             job.id
         } else {
             let knows = self.known_incarnations()?;
-            let request = Request { made: self.now(), knows, repeats: Some(job.id), ..request };
+            let request = Request { made: self.moment(), knows, repeats: Some(job.id), ..request };
             let stamp = tx.issue(self.now())?;
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
-            self.insert_request(&tx, &line, &request, job.asked.as_deref())?;
+            self.insert_request(&tx, &line, &request, job.asked.as_deref(), Taken::Whole)?;
             id
         };
-        tx.record(self.now(), "jobs retry", None, &job.id.to_string())?;
+        tx.record(self.now(), Action::JobsRetry, None, &job.id.to_string())?;
         tx.commit()?;
         Ok(id)
     }
 
-    /// Says something about a job.
+    /// Makes a statement about a job: signs and records it.
     pub(super) fn say(&self, tx: &Transaction<'_>, job: &Job, statement: &Statement) -> Result<JobLine> {
         let stamp = tx.issue(self.now())?;
         let line = self.sign(stamp, statement)?;
         match statement {
             Statement::Request(_) => {}
             Statement::Cancel(_) => tx.set_statement(job.key, StatementKind::Cancel, &line)?,
-            Statement::Report(report) => self.take_report(tx, job, &line, report)?,
+            Statement::Report(report) => self.record_report(tx, job, &line, report, true)?,
         }
         Ok(line)
     }
 
-    /// Gives the statements that this incarnation has made new stamps.
+    /// Gives new stamps to the statements that the incarnation `old` has made.
     pub(in crate::replica) fn restamp_jobs(
         tx: &Transaction<'_>,
         old: Incarnation,
@@ -127,12 +138,18 @@ impl Replica {
         let told = JobReportBody { reason: Some(reason.to_owned()), ..JobReportBody::default() };
         let result = self.seal_result(job, &told, b"", b"")?;
         let attempt = report.map_or(1, |report| report.attempt);
-        let report = Report { job: job.id, attempt, at: self.now(), state, status: None, result: Some(result) };
+        let report = Report { job: job.id, attempt, at: self.moment(), state, status: None, result: Some(result) };
         self.say(tx, job, &Statement::Report(report))?;
-        tx.record(self.now(), "jobs run", None, &format!("job {}: {state}, {reason}", job.id))
+        tx.record(self.now(), Action::JobsRun, None, &format!("job {}: {state}, {reason}", job.id))
     }
 
-    pub(super) fn seal_result(&self, job: &Job, told: &JobReportBody, stdout: &[u8], stderr: &[u8]) -> Result<Sealed> {
+    pub(super) fn seal_result(
+        &self,
+        job: &Job,
+        told: &JobReportBody,
+        stdout: &[u8],
+        stderr: &[u8],
+    ) -> Result<AttachmentRef> {
         let (line, _) = self.request_of(job)?;
         let requester: PublicKey =
             line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;

@@ -1,8 +1,10 @@
-//! Jobs: asking a peer to run a command, passing on what is said about that, and telling how it stands.
+//! Jobs: asking a peer to run a command, passing on the statements about it, and telling its state.
 
+mod admit;
 mod attachments;
 mod body;
 mod decide;
+mod forget;
 mod hear;
 mod outbox;
 mod run;
@@ -17,13 +19,13 @@ pub use standing::{JobResult, JobStanding};
 
 use crate::bundle::{JobId, JobLine, ReplicaId, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Incarnation, Stamp};
+use crate::model::{Clock, Incarnation, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Job, JobKey, StatementKind};
 
 impl Replica {
-    /// The incarnations of which this replica knows something: the latest, if they are many.
+    /// The incarnations about which this replica knows something; only the latest, if they are many.
     fn known_incarnations(&self) -> Result<Vec<Incarnation>> {
         let mut newest: Vec<(Clock, Incarnation)> =
             self.state.knowledge()?.iter().map(|(incarnation, clock)| (clock, incarnation)).collect();
@@ -34,29 +36,37 @@ impl Replica {
         Ok(knows)
     }
 
+    /// The time that a statement names which is made now, however wrong the clock is. Milliseconds since 1970 UTC.
+    fn moment(&self) -> u64 {
+        self.now().clamp(1, limits::JOB_TIME)
+    }
+
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
         JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
     }
 
-    /// Records a request that is not known yet.
+    /// Records a request that is not known yet, and as much of what goes with it.
     fn insert_request(
         &self,
         tx: &Transaction<'_>,
         line: &JobLine,
         request: &Request,
         command: Option<&[String]>,
+        taken: Taken,
     ) -> Result<JobKey> {
         let id = JobId::of(&line.signed);
         let key = tx.add_job(&id, request)?;
         tx.set_statement(key, StatementKind::Request, line)?;
-        tx.need_attachment(key, &request.body, self.has_attachment(&request.body))?;
+        if taken == Taken::Whole {
+            tx.need_attachment(key, StatementKind::Request, &request.body, self.has_attachment(&request.body))?;
+        }
         if let Some(command) = command {
             tx.set_job_asked(key, command)?;
         }
         Ok(key)
     }
 
-    /// What a replica is called here.
+    /// A replica's name here, or its id.
     pub(super) fn name_of(&self, id: &ReplicaId) -> Result<String> {
         if *id == self.public_key().id() {
             return Ok(self.config.name.clone());
@@ -64,7 +74,7 @@ impl Replica {
         Ok(self.known_as(id)?.unwrap_or_else(|| id.to_string()))
     }
 
-    /// When a job was taken back, by its requester's clock.
+    /// When a job was cancelled, by its requester's clock.
     pub(super) fn cancelled_at(&self, job: &Job) -> Result<Option<u64>> {
         let Some(line) = self.state.statement(job.key, StatementKind::Cancel)? else { return Ok(None) };
         match said(&line)? {
@@ -73,12 +83,12 @@ impl Replica {
         }
     }
 
-    /// The report that counts among those of a job's target.
+    /// The report on a job that counts.
     pub(super) fn report_on(&self, job: JobKey) -> Result<Option<Report>> {
         self.state.statement(job, StatementKind::Report)?.map(|line| report_in(&line)).transpose()
     }
 
-    /// The request of a job, as it travels and as it reads.
+    /// A job's request: the line that travels, and the request in it.
     pub(super) fn request_of(&self, job: &Job) -> Result<(JobLine, Request)> {
         let line = self.state.statement(job.key, StatementKind::Request)?;
         let line = line.ok_or_else(|| Error::failed(format!("the state database: job {} has no request", job.id)))?;

@@ -1,4 +1,5 @@
-//! The outbox: jobs that were asked for here, until the next command that changes the replica takes them into the state.
+//! The outbox: it holds the jobs that were asked for here, until the next command that changes the replica takes them
+//! into the state.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -11,11 +12,12 @@ use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
 use crate::disk::{Durability, remove_if_there, write_new};
 use crate::error::{Error, Result};
-use crate::model::{Mtime, Stamp};
+use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
 use crate::replica::Replica;
+use crate::state::Action;
 
-/// A job that was asked for here, before it is in the state: a file in the outbox.
+/// A file in the outbox: a job that was asked for here and is not in the state yet.
 #[derive(Debug, Serialize, Deserialize)]
 struct OutboxFile {
     signed: String,
@@ -24,11 +26,11 @@ struct OutboxFile {
 }
 
 impl Replica {
-    /// Asks a peer to run a command, with what `stdin` gives as its standard input. Takes no lock and waits for nobody: the job
-    /// is in the outbox, durably, and the next command that changes the replica takes it from there.
+    /// Asks a peer to run a command with `stdin` as its standard input. This takes no lock and waits for nobody: the
+    /// job goes into the outbox, durably, and the next command that changes the replica takes it from there.
     ///
     /// # Errors
-    /// The peer is not known, the command can't travel, or it can't be written.
+    /// The peer is not known, the command or its input is too large, or the job can't be written.
     pub fn uux(&self, peer: &str, command: &[String], stdin: &mut dyn Read) -> Result<JobId> {
         let Some(target) = self.state.peer_by_name(peer)? else {
             if self.state.invitation(peer)?.is_some() {
@@ -41,7 +43,7 @@ impl Replica {
         let head = head(&asked);
         if head.len() as u64 > BODY_BYTES {
             return Err(Error::usage(format!("asking {peer}: the command and its arguments are {} bytes", head.len()))
-                .advise("give less than 4 MiB of them; what is long belongs on standard input"));
+                .advise("give less than 4 MiB of them, and put long input on standard input"));
         }
         let body = self.seal_attachment(&[target.public_key, self.public_key()], |out| {
             let fail = |error: io::Error| {
@@ -71,7 +73,7 @@ impl Replica {
         let request = Request {
             requester: self.public_key().id(),
             target: target.id,
-            made: self.now(),
+            made: self.moment(),
             body,
             knows: self.known_incarnations()?,
             repeats: None,
@@ -87,7 +89,7 @@ impl Replica {
         let bytes = serde_json::to_vec(&posted).expect("strings have a JSON form");
         let dir = self.home.outbox();
         make_private(&*self.world.disk, &dir)?;
-        // Sorted by name they are in the order in which they were asked for.
+        // Sorted by name, the files are in the order in which the jobs were asked for.
         let name = format!("{:016}-{id}", request.made);
         let (path, tmp) = (dir.join(format!("{name}.json")), dir.join(format!(".{name}.part")));
         let fail = |error: io::Error| {
@@ -98,7 +100,7 @@ impl Replica {
             .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
-            // A person who is told of a failure asks again, and the job must not be in the outbox twice then.
+            // A person who hears about a failure asks again. The job must not be in the outbox twice then.
             let _ = disk.unlink(&path);
             return Err(fail(error));
         }
@@ -112,7 +114,7 @@ impl Replica {
         Ok(files)
     }
 
-    /// How many jobs are in the outbox.
+    /// The number of jobs in the outbox.
     pub(in crate::replica) fn count_posted(&self) -> Result<u64> {
         Ok(self.posted_files()?.len() as u64)
     }
@@ -130,7 +132,7 @@ impl Replica {
         }
     }
 
-    /// Takes the jobs that were asked for here into the state. A job that is there already is recognised.
+    /// Takes the jobs in the outbox into the state. A job that is there already is recognised.
     pub(in crate::replica) fn absorb_outbox(&self) -> Result<()> {
         let files = self.posted_files()?;
         if files.is_empty() {
@@ -161,8 +163,8 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command))?;
-            tx.record(self.now(), "uux", Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command), Taken::Whole)?;
+            tx.record(self.now(), Action::Uux, Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;
         for (path, _) in &posted {
@@ -172,11 +174,12 @@ impl Replica {
         Ok(())
     }
 
-    /// A job in the outbox that can't be understood keeps nothing else from being done.
+    /// Renames a file in the outbox that can't be understood, so that it is in nobody's way.
     fn set_aside(&self, path: &Path, error: &Error) -> Result<()> {
         let aside = path.with_extension("bad");
         self.note(format!("{error}; it is now called {}", aside.display()));
-        // A file that was set aside earlier under that name is not overwritten: this one then stays, and is reported again.
+        // A file that was set aside earlier under that name is not overwritten. Then this one stays, and is reported
+        // again.
         match self.world.disk.rename(path, &aside) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && path.exists() => {
                 Err(Error::io("renaming the queued job", path, error).advise("move it away"))

@@ -1,4 +1,4 @@
-//! Running jobs, at most once each: that one is started is durable before its program is.
+//! Running jobs, each at most once: the record that a job is started is durable before its program is started.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,19 +10,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{JobId, Report, Sealed, Statement};
+use crate::bundle::{AttachmentRef, JobId, Report, Statement};
 use crate::error::{Error, Result};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::replica::Replica;
-use crate::state::{Job, StatementKind};
+use crate::state::{Action, Job, StatementKind};
 
-/// How long the lock is waited for when it is known that somebody else is about to give it back.
+/// How long to wait for the lock when another command is known to give it back soon.
 const HANDOVER: Duration = Duration::from_secs(1);
-/// How much of a command and its arguments is kept beside its body, in bytes.
+/// A command and its arguments are kept in the state up to this size, in bytes.
 const MOST_KEPT: usize = 64 << 10;
-/// For how long the lock is held before others get a chance, and for how long they get it: longer than they sleep between
-/// two tries.
+/// A run of jobs holds the lock for one turn, then lets it go for one break, so that other commands can take it. The
+/// break is longer than they sleep between two tries.
 const TURN: Duration = Duration::from_secs(1);
 const BREAK: Duration = Duration::from_millis(60);
 
@@ -31,21 +31,21 @@ const BREAK: Duration = Duration::from_millis(60);
 pub struct JobRun {
     /// Its id.
     pub id: JobId,
-    /// What the requester is called here.
+    /// The requester's name here.
     pub requester: String,
     /// The command, if it could be read.
     pub command: Option<String>,
-    /// How it stands now.
+    /// Its state now.
     pub state: JobState,
-    /// Why, if it is not done.
+    /// The reason, if it is not done.
     pub reason: Option<String>,
-    /// Whether mailsync was told to stop meanwhile, and has ended the program for that.
+    /// Whether mailsync was told to stop meanwhile, and so has ended the program.
     pub stopped: bool,
 }
 
 impl Replica {
-    /// Runs the jobs for this replica that are queued, one after the other. While a program runs, other commands can work on the
-    /// replica; only one at a time runs jobs.
+    /// Runs the jobs for this replica that are queued, one after the other. While a program runs, other commands can
+    /// work on the replica; only one at a time runs jobs.
     ///
     /// # Errors
     /// Failures of this machine. A job that goes wrong is no error: its outcome tells.
@@ -64,12 +64,12 @@ impl Replica {
         loop {
             let mut progress = false;
             let mut after = None;
-            // The jobs of one requester run in their order: behind one that waits, the others wait, too.
+            // The jobs of one requester run in their order: if one has to wait, those behind it wait, too.
             let mut waiting = BTreeSet::new();
             while let Some(job) = self.state.next_job_for(&me, JobState::Queued, after)? {
                 after = Some((job.made, job.key));
                 if taken.elapsed() > TURN {
-                    // Many that are refused at once keep the other commands waiting no longer than one that runs.
+                    // Many jobs that are refused at once must not keep other commands waiting for long.
                     self.while_others_work(|| std::thread::sleep(BREAK))?;
                     taken = Instant::now();
                 }
@@ -94,8 +94,8 @@ impl Replica {
         }
     }
 
-    /// Settles the jobs that a process which died has left. Only the holder of the jobs lock runs jobs, and this process holds
-    /// it: so a job that is recorded as running was left behind.
+    /// Settles the jobs that a dead process has left. Only the holder of the jobs lock runs jobs, and this process
+    /// holds it. So a job that is recorded as running was left behind.
     fn interrupt_running(&self, each: &mut impl FnMut(&JobRun)) -> Result<()> {
         let me = self.public_key().id();
         while let Some(job) = self.state.next_job_for(&me, JobState::Running, None)? {
@@ -118,7 +118,7 @@ impl Replica {
         Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
     }
 
-    /// Runs a job, or finds out why not. `None` if it has to wait.
+    /// Runs a job, or settles it without running. `None` if it has to wait.
     fn deal_with(&self, job: &Job) -> Result<Option<JobRun>> {
         let (_, request) = self.request_of(job)?;
         let report = self.report_on(job.key)?;
@@ -128,20 +128,20 @@ impl Replica {
             tx.commit()?;
             Ok(Some(self.job_run(job, state, Some(reason))?))
         };
-        // A requester that knows of the present incarnation has asked since it began. Any other job may be older than the
-        // loss of memory, and may have been run already.
+        // A request that names the present incarnation was made after that began. Any other request may be older than
+        // the loss of memory, and its job may have been run already.
         let forgotten = self.state.was_restored()? && !request.knows.contains(&self.state.incarnation()?);
         if forgotten && report.is_none() {
             let reason = format!(
-                "the state of {0} was moved, or put back to an earlier one, and what was asked for before {1} heard of that \
-                 may have been run already; `mailsync jobs retry` on {0} runs it",
+                "the state of {0} was moved, or put back to an earlier one; {1} asked for this job before it heard of that, \
+                 so the job may have been run already; `mailsync jobs retry` on {0} runs it",
                 self.config.name,
                 self.name_of(&job.requester)?
             );
             return settle(JobState::Interrupted, reason);
         }
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
-            return settle(JobState::Cancelled, String::from("it was taken back before it was started"));
+            return settle(JobState::Cancelled, String::from("it was cancelled before it was started"));
         }
         // A job from a stranger is not even opened.
         let Some(peer) = self.state.peer_by_id(&job.requester)? else {
@@ -151,13 +151,22 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
-        if !self.state.is_attachment_here(job.key, &request.body.digest)? {
-            return Ok(None);
+        match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => {
+                let reason = format!(
+                    "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
+                     input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
+                    self.config.name, peer.name
+                );
+                return settle(JobState::Rejected, reason);
+            }
         }
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
             Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
-            Ok(_) => return settle(JobState::Rejected, String::from("its contents are not by its requester")),
+            Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
             Err(error) => {
                 return settle(
                     JobState::Rejected,
@@ -165,7 +174,7 @@ impl Replica {
                 );
             }
         };
-        // A command too long to be read by anybody is kept in the body alone.
+        // A command that is too long for anybody to read is kept in the body only.
         if asked.command.iter().map(String::len).sum::<usize>() <= MOST_KEPT {
             let tx = self.begin()?;
             tx.set_job_asked(job.key, &asked.command)?;
@@ -179,8 +188,8 @@ impl Replica {
         self.run_job(job, &asked, rule, attempt, &peer.name, &path).map(Some)
     }
 
-    /// Reads the whole of a body, so that nothing is started whose input turns out to be damaged.
-    fn check_body(&self, path: &Path, body: &Sealed) -> io::Result<JobBody> {
+    /// Reads the whole of a body, so that no program is started whose input turns out to be damaged.
+    fn check_body(&self, path: &Path, body: &AttachmentRef) -> io::Result<JobBody> {
         let mut hasher = Sha256::new();
         let mut file = std::fs::File::open(path)?;
         io::copy(&mut file, &mut hasher)?;
@@ -205,7 +214,8 @@ impl Replica {
         let launch = launch(job, asked, rule, peer, timeout);
         let started = self.now();
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: started, state: JobState::Running, status: None, result: None };
+        let report =
+            Report { job: job.id, attempt, at: self.moment(), state: JobState::Running, status: None, result: None };
         self.say(&tx, job, &Statement::Report(report))?;
         // From here on the job counts as run.
         tx.commit()?;
@@ -233,16 +243,26 @@ impl Replica {
             stderr_bytes: finished.stderr.bytes.len(),
             stderr_cut: finished.stderr.cut,
         };
+        let output = finished.stdout.bytes.len() + finished.stderr.bytes.len();
+        let (mut told, mut stdout, mut stderr) = (told, &finished.stdout.bytes[..], &finished.stderr.bytes[..]);
+        if output > 0 && !self.has_room_for_output(job, output as u64)? {
+            self.note(format!(
+                "the output of job {} is not kept: the results of the jobs of {peer} take up as much as jobs_output_mib lets in",
+                job.id.short()
+            ));
+            told.leave_out_output();
+            (stdout, stderr) = (&[], &[]);
+        }
         // It matters more that the job is recorded as run than that its output is kept.
-        let result = self.seal_result(job, &told, &finished.stdout.bytes, &finished.stderr.bytes);
+        let result = self.seal_result(job, &told, stdout, stderr);
         if let Err(error) = &result {
             self.note(format!("the output of job {} is lost: {error}", job.id.short()));
         }
         let tx = self.begin()?;
-        let report = Report { job: job.id, attempt, at: self.now(), state, status, result: result.ok() };
+        let report = Report { job: job.id, attempt, at: self.moment(), state, status, result: result.ok() };
         self.say(&tx, job, &Statement::Report(report))?;
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
-        tx.record(self.now(), "jobs run", Some(peer), &text)?;
+        tx.record(self.now(), Action::JobsRun, Some(peer), &text)?;
         tx.commit()?;
         Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
     }

@@ -1,40 +1,40 @@
-//! How jobs stand, for people.
+//! The standing of jobs, for people.
 
 use std::fs;
 use std::io::{self, Read};
 
 use super::body::{JobReportBody, RESULT_BYTES, open_body, read_head};
-use crate::bundle::{JobId, Sealed, unseal};
+use crate::bundle::{AttachmentRef, JobId, unseal};
 use crate::error::{Error, Result};
 use crate::model::{JobState, Knowledge};
 use crate::replica::Replica;
 use crate::state::{Job, StatementKind};
 
-/// How many jobs are looked at in one go.
+/// This many jobs are looked at in one go.
 const BATCH: u32 = 256;
 
-/// How a job stands, for people.
+/// The standing of a job, for people.
 #[derive(Clone, Debug)]
 pub struct JobStanding {
     /// Its id.
     pub id: JobId,
-    /// What the requester is called here.
+    /// The requester's name here.
     pub requester: String,
-    /// What the target is called here.
+    /// The target's name here.
     pub target: String,
     /// When it was asked for: milliseconds since 1970 UTC.
     pub made: u64,
     /// The command and its arguments, if this replica is the requester or the target.
     pub command: Option<Vec<String>>,
-    /// How it stands, as far as is known here.
+    /// Its state, as far as is known here.
     pub state: JobState,
-    /// Whether the requester has taken it back, and the target has not confirmed that.
-    pub withdrawn: bool,
+    /// Whether the requester has cancelled it and the target has yet to confirm that.
+    pub cancel_waits: bool,
     /// The peers to which it was sent, if the target has not reported yet.
     pub sent_to: Vec<String>,
     /// The exit status of its program.
     pub status: Option<i32>,
-    /// How often it was tried.
+    /// The number of the last attempt.
     pub attempt: Option<u32>,
     /// The job that it repeats.
     pub repeats: Option<JobId>,
@@ -54,7 +54,7 @@ pub struct JobResult {
 }
 
 impl Replica {
-    /// How a job stands.
+    /// Finds out how a job stands.
     pub(super) fn standing(&self, job: &Job) -> Result<JobStanding> {
         let request = self.request_of(job)?;
         let cancel = self.state.statement(job.key, StatementKind::Cancel)?;
@@ -80,7 +80,7 @@ impl Replica {
             made: job.made,
             command: job.asked.clone(),
             state: if gone { JobState::Cancelled } else { job.state },
-            withdrawn: cancel.is_some() && !gone && !job.state.is_final(),
+            cancel_waits: cancel.is_some() && !gone && !job.state.is_final(),
             sent_to,
             status: report.as_ref().and_then(|report| report.status),
             attempt: report.as_ref().map(|report| report.attempt),
@@ -89,7 +89,7 @@ impl Replica {
         })
     }
 
-    /// Gives every job that is known here, in the order in which they were asked for; those that are still in the outbox
+    /// Gives every job that is known here, in the order in which they were asked for. Jobs that are still in the outbox
     /// come last.
     pub fn each_job(&self, mut each: impl FnMut(JobStanding) -> Result<()>) -> Result<()> {
         let mut after = None;
@@ -102,8 +102,8 @@ impl Replica {
             }
         }
         for path in self.posted_files()? {
-            // Another command may just have taken the job into the state. If the file is damaged, the next command sets it
-            // aside.
+            // Another command may just have taken the job into the state. If the file is damaged, the next command sets
+            // it aside.
             let Ok((line, request, command)) = Self::read_posted(&path) else { continue };
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
@@ -116,7 +116,7 @@ impl Replica {
                 made: request.made,
                 command: Some(command),
                 state: JobState::Queued,
-                withdrawn: false,
+                cancel_waits: false,
                 sent_to: Vec::new(),
                 status: None,
                 attempt: None,
@@ -127,7 +127,7 @@ impl Replica {
         Ok(())
     }
 
-    /// The job whose id begins with these digits, and what came of it as far as this replica can tell.
+    /// The job whose id begins with these digits, and its result if this replica has it and can read it.
     ///
     /// # Errors
     /// There is none, or several.
@@ -155,8 +155,8 @@ impl Replica {
         Ok((standing, result))
     }
 
-    /// What a job asks for, as far as its body is here and can be read: by a requester that has lost its memory of it, or by
-    /// the target before it has looked.
+    /// The command in a job's body, if the body is here and can be read. It helps a requester that has forgotten the
+    /// command, and a target that has not looked at the job yet.
     fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
         let me = self.public_key().id();
         let body = self.request_of(job)?.1.body;
@@ -169,8 +169,8 @@ impl Replica {
             .map(|asked| asked.command))
     }
 
-    fn read_result(&self, sealed: &Sealed) -> Result<JobResult> {
-        let path = self.attachment_path(&sealed.digest);
+    fn read_result(&self, attachment: &AttachmentRef) -> Result<JobResult> {
+        let path = self.attachment_path(&attachment.digest);
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
         let file = fs::File::open(&path).map_err(fail)?;
         let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
@@ -197,10 +197,12 @@ impl Replica {
 }
 
 impl JobStanding {
-    /// How it stands, as the end of a sentence about it.
+    /// The standing, as the end of a sentence about the job.
     pub fn words(&self) -> String {
         match (self.state, self.status) {
-            (JobState::Queued, _) if self.withdrawn => String::from("is cancelled, unless it has been started already"),
+            (JobState::Queued, _) if self.cancel_waits => {
+                String::from("is cancelled, unless it has been started already")
+            }
             (JobState::Queued, _) if !self.sent_to.is_empty() => format!("was sent to {}", self.sent_to.join(", ")),
             (JobState::Queued, _) => String::from("is queued"),
             (JobState::Running, _) => String::from("is running"),

@@ -1,4 +1,5 @@
-//! Deciding what is to be done on disk, and where a message is put. Nothing is done here but to record that.
+//! Decisions about the work on disk, and about the places of messages. They are recorded here, and carried out
+//! elsewhere.
 
 use crate::disk::Hashed;
 use crate::error::Result;
@@ -8,34 +9,41 @@ use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending, Place};
 
-/// A message that comes into a folder, as a change of this replica's.
+/// A message that comes into a folder, as a change made here.
 #[derive(Debug)]
 pub(in crate::replica) struct Delivery {
     /// The entry's id.
     pub id: EntryId,
     /// The removed entry that it brings back.
     past: Option<EntryRow>,
-    /// What it becomes.
+    /// The new state of the entry.
     pub entry: Entry,
 }
 
-/// What is to be done on disk with an entry's file.
+/// The work that is to be done on disk with an entry's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Intent {
-    /// It is where and as it should be.
+    /// The file is where and as it should be.
     Nothing,
-    /// It was removed and has no file: nobody looks for its contents any more.
+    /// The entry was removed and has no file. Nobody looks for its contents any more.
     Forget,
-    /// It has no file: once its contents come, it gets one there.
+    /// The entry has no file. Once its contents come, it gets one there.
     Await(Place),
-    /// Its file gets another name, or goes to another folder.
+    /// It has come, and waits to be delivered: it will be there.
+    Redirect {
+        /// Where it would have been.
+        from: Place,
+        /// Where it is to be.
+        to: Place,
+    },
+    /// The file gets another name, or goes to another folder.
     Move {
         /// Where it is.
         from: Place,
         /// Where it is to be.
         to: Place,
     },
-    /// It was removed: its file goes to the trash.
+    /// The entry was removed, and its file goes to the trash.
     Discard {
         /// Where it is.
         from: Place,
@@ -43,7 +51,7 @@ enum Intent {
 }
 
 impl Replica {
-    /// What a message that comes into a folder becomes: a new entry, or one that was removed and is brought back.
+    /// Makes the entry for a message that comes into a folder: a new entry, or a removed one that is brought back.
     pub(in crate::replica) fn delivery(
         &self,
         stamp: Stamp,
@@ -69,29 +77,35 @@ impl Replica {
         Ok(key)
     }
 
-    /// Decides what is to be done on disk so that an entry's file is as its registers say, and records that. `row` is the
-    /// entry as recorded now; `by` says who removed it, if it was.
+    /// Decides how an entry's file becomes what its registers say, and records that. `row` is the entry as it is
+    /// recorded now. `by` says who removed it, if it was removed.
     pub(in crate::replica) fn decide_move(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
         let folder = if row.entry.alive() { Some(tx.folder(&row.entry.location.1)?) } else { None };
         let intent = decide(row, folder, &self.config.name, |place| self.is_anothers(place, &row.id))?;
+        let intent = match (intent, self.state.pending(row.key)?) {
+            // Nothing lies there yet that could be moved.
+            (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from)))
+            | (Intent::Move { from, to }, Some(Pending::Deliver)) => Intent::Redirect { from, to },
+            (Intent::Discard { .. }, Some(Pending::DeliverFrom(from))) => Intent::Discard { from },
+            (intent, _) => intent,
+        };
         intend(tx, row, &intent, by)
     }
 
-    /// Where an entry's file is put: its name derives from the entry's id, so that a repeated delivery has the same name.
+    /// The place for an entry's file. The name derives from the entry's id, so a repeated delivery has the same name.
     pub(in crate::replica) fn place_for(&self, tx: &Transaction<'_>, id: &EntryId, entry: &Entry) -> Result<Place> {
         let folder = tx.folder(&entry.location.1)?;
         place(id, entry, folder, &self.config.name, |place| self.is_anothers(place, id))
     }
 
-    /// Whether another entry than this has its file there, or is to have it.
+    /// Whether another entry has its file there, or is to have it there.
     fn is_anothers(&self, place: &Place, id: &EntryId) -> Result<bool> {
         Ok(self.state.entry_at(place)?.is_some_and(|other| other.id != *id))
     }
 }
 
-/// What is to be done on disk so that an entry's file is as its registers say: nothing is, until it is recorded. `folder` is
-/// the folder that a living entry belongs into, `replica` what this replica is called, and `taken` says whether a place is
-/// another entry's.
+/// Decides how an entry's file becomes what its registers say. `folder` is the folder into which a living entry
+/// belongs, `replica` the name of this replica, and `taken` says whether another entry has a place.
 fn decide(
     row: &EntryRow,
     folder: Option<FolderKey>,
@@ -112,8 +126,8 @@ fn decide(
                 Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags) }
             });
             let to = match renamed {
-                // Two files of one base, by some program's mistake: this one goes under a name of our own. So does one whose
-                // name leaves no room for its flags.
+                // If some program has made two files with one base, this one gets a name of our own. So does a file
+                // whose name has no room for its flags.
                 Some(to) if to.name.len() <= NAME_MAX && !taken(&to)? => to,
                 _ => place(&row.id, &row.entry, folder, replica, taken)?,
             };
@@ -122,8 +136,7 @@ fn decide(
     }
 }
 
-/// Where an entry's file is put in `folder`: under the name that derives from its id, or the first one after that which is
-/// not taken.
+/// The place for an entry's file in `folder`: the name derives from its id, or is the next one that is free.
 fn place(
     id: &EntryId,
     entry: &Entry,
@@ -144,16 +157,24 @@ fn place(
     }
 }
 
-/// Records what is to be done on disk with an entry's file.
+/// Records the work that is to be done with an entry's file.
 fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Result<()> {
     match intent {
         Intent::Nothing => Ok(()),
         Intent::Forget => tx.remove_missing(row.key),
         Intent::Await(place) => {
-            // It may have been missing until now: from here on it awaits its contents, and is missing again if none come.
+            // The entry may have been missing. From here on it awaits its contents, and is missing again if they don't
+            // come.
             tx.remove_missing(row.key)?;
             tx.set_place(row.key, Some(place))?;
             tx.set_pending(row.key, &Pending::Await)
+        }
+        Intent::Redirect { from, to } => {
+            tx.set_place(row.key, Some(to))?;
+            let base = |place: &Place| FileName::parse(&place.name).base().to_vec();
+            let lies_there = from.folder == to.folder && base(from) == base(to);
+            let pending = if lies_there { Pending::Deliver } else { Pending::DeliverFrom(from.clone()) };
+            tx.set_pending(row.key, &pending)
         }
         Intent::Move { from, to } => {
             tx.set_place(row.key, Some(to))?;
@@ -167,7 +188,7 @@ fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Res
     }
 }
 
-/// A name for a file when the name that derives from its entry's id is taken: it derives from an id that no entry has.
+/// The id from which a file's name derives if the name from its entry's own id is taken. No entry has this id.
 pub(super) fn other_id(id: &EntryId) -> EntryId {
     EntryId { ordinal: if id.ordinal < u32::MAX / 2 { u32::MAX } else { id.ordinal - 1 }, ..id.clone() }
 }

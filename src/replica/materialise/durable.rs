@@ -1,4 +1,4 @@
-//! Making names and files durable.
+//! Syncs that make names and files durable.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 
-/// From this many directories on, one sync of the whole file system is cheaper than one of each.
+/// From this many directories on, one sync of the whole file system is cheaper than a sync for each directory.
 const MANY_DIRS: usize = 16;
 
 impl Replica {
@@ -39,7 +39,7 @@ impl Replica {
             };
             if synced.insert(meta.device) {
                 self.world.disk.sync_file_system(dir).map_err(|error| {
-                    Error::io("making durable what was written to the file system of", dir, error)
+                    Error::io("making durable the files on the file system of", dir, error)
                         .advise("check the disk, then run this again")
                 })?;
             }

@@ -1,4 +1,4 @@
-//! Moving message files: to their places, to other folders, to the trash.
+//! Moves of message files: to their places, to other folders, to the trash.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,24 +6,33 @@ use std::path::Path;
 
 use super::decide::other_id;
 use super::work::DiskWork;
-use crate::disk::{hash_file, is_there};
+use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::message::FileKind;
 use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
 
 impl Replica {
-    /// Moves a message from `tmp/` to its place.
-    pub(super) fn deliver_file(&self, row: &EntryRow, at: Place, progress: &mut DiskWork) -> Result<()> {
+    /// Moves a message to its place from the `tmp/` in which it lies under the name of the place `first`.
+    pub(super) fn deliver_file(&self, row: &EntryRow, first: &Place, at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
-        let from = self.tmp_path(&at)?;
         self.ensure_folder(at.folder, progress)?;
-        let to = self.path(&at)?;
+        let (mut from, to) = (self.tmp_path(first)?, self.path(&at)?);
+        let tmp = self.tmp_path(&at)?;
+        if from != tmp {
+            // It was moved, or got another name, while it waited.
+            if self.copy_to_tmp(row, &from, &tmp)? {
+                progress.touch(&from);
+                remove_if_there(disk.unlink(&from)).map_err(|error| Error::io("removing", &from, error))?;
+            }
+            from = tmp;
+        }
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // If the file is at its place, an interrupted command has delivered it: but perhaps not durably.
+            Err(error) if is_absent(&error) && !is_there(disk, &from)? => {
+                // If the file is at its place, an interrupted command has delivered it, though perhaps not durably.
                 if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
                     if !self.recover_contents(row, &from)? {
@@ -43,13 +52,13 @@ impl Replica {
         Ok(())
     }
 
-    /// Something has the name that a message is to get. If it is this message, it was delivered before.
+    /// Delivers a message although something has its name. If that is this message, it was delivered before.
     fn deliver_beside(&self, row: &EntryRow, from: &Path, mut at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
         let mut id = row.id.clone();
         loop {
             let to = self.path(&at)?;
-            match hash_file(disk, &to) {
+            match hash_file(disk, &to, FileKind::Message) {
                 Ok(found)
                     if found.digest == row.id.digest
                         && self.state.entry_at(&at)?.is_none_or(|e| e.key == row.key)
@@ -81,7 +90,10 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if from.folder == at.folder {
+        let renamed = if self.needs_a_copy(row, from, at, &source) {
+            // A rename would give it a name that tells another size.
+            Err(io::ErrorKind::CrossesDevices.into())
+        } else if from.folder == at.folder {
             self.rename(&source, &to, progress)
         } else {
             self.rename_to_another_directory(&source, &to, progress)
@@ -95,7 +107,7 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // An interrupted command has moved it, perhaps not durably; or another program has.
+                // An interrupted command may have moved it, perhaps not durably, or another program.
                 if !is_there(disk, &to)? || is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
@@ -112,7 +124,15 @@ impl Replica {
         Ok(())
     }
 
-    /// Moves a file to the trash. Returns the name of its file there; `None` if it was not to be found.
+    /// Whether a move gives a file a name of our own, which tells the message's size, and the file holds more than
+    /// that: then the message is copied out of it. A file that can't be looked at is left to the move, which finds out
+    /// why.
+    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path) -> bool {
+        FileName::parse(&from.name).base() != FileName::parse(&at.name).base()
+            && self.world.disk.metadata(source).is_ok_and(|meta| meta.size != row.entry.size)
+    }
+
+    /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
         let trash = self.home.trash();
@@ -127,25 +147,27 @@ impl Replica {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {
                     io::ErrorKind::NotFound.into()
                 }
+                Err(error) if is_absent(&error) && !is_there(disk, &source)? => io::ErrorKind::NotFound.into(),
                 Err(error) => error,
             };
             match error.kind() {
-                // Done before an interruption. Where a rename is a link and an unlink, that may have come between the two.
+                // An interrupted command has done it. If a rename is a link and an unlink, the interruption may have
+                // come between the two.
                 io::ErrorKind::AlreadyExists => {
                     let fail = |error: io::Error| Error::io("moving to the trash", &source, error);
-                    if hash_file(disk, &source).map_err(fail)?.digest == discard.id.digest {
+                    if hash_file(disk, &source, FileKind::Message).map_err(fail)?.digest == discard.id.digest {
                         disk.sync_dir(&trash).map_err(fail)?;
                         disk.unlink(&source).map_err(fail)?;
                     }
                     break;
                 }
                 io::ErrorKind::NotFound if is_there(disk, &to)? => break,
-                // Its flags changed, and the remover had not seen that; the removal counts nevertheless.
+                // Its flags have changed, which the remover had not seen. The removal counts nevertheless.
                 io::ErrorKind::NotFound if !looked => {
                     looked = true;
                     let base = FileName::parse(&discard.at.name).base().to_vec();
                     let Some((sub, name)) = self.find_base(discard.at.folder, &base, progress)? else {
-                        return Ok(None);
+                        return self.discard_undelivered(discard, file, &to, progress);
                     };
                     source = self.path(&Place { folder: discard.at.folder, sub, name })?;
                 }
@@ -154,7 +176,7 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to).map_err(fail)? {
+                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
                         break;
                     }
                     return Ok(Some(file));
@@ -167,7 +189,36 @@ impl Replica {
         Ok(Some(file))
     }
 
-    /// Looks a file up by the base of its name.
+    /// Puts a message into the trash that was removed before it could be delivered. Returns what [`Replica::discard`]
+    /// does.
+    fn discard_undelivered(
+        &self,
+        discard: &Discard,
+        file: String,
+        to: &Path,
+        progress: &mut DiskWork,
+    ) -> Result<Option<String>> {
+        let disk = &*self.world.disk;
+        let part = to.with_extension("part");
+        for source in [self.tmp_path(&discard.at)?, self.held().path(&discard.id.digest)] {
+            match hash_file(disk, &source, FileKind::Message) {
+                Ok(found) if found.digest == discard.id.digest => {}
+                Err(error) if !is_absent(&error) => {
+                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                }
+                _ => continue,
+            }
+            let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+            remove_if_there(disk.unlink(&part)).map_err(fail)?;
+            copy_message(disk, &source, &part, discard.mtime, Durability::Now).map_err(fail)?;
+            disk.rename(&part, to).map_err(fail)?;
+            progress.touch(to);
+            return Ok(Some(file));
+        }
+        Ok(None)
+    }
+
+    /// Finds a file by the base of its name.
     fn find_base(&self, folder: FolderKey, base: &[u8], progress: &mut DiskWork) -> Result<Option<(Sub, Vec<u8>)>> {
         if let std::collections::hash_map::Entry::Vacant(e) = progress.bases.entry(folder) {
             let dir = self.dir(&self.state.folder_row(folder)?.name);
@@ -178,7 +229,7 @@ impl Replica {
                         bases.insert(FileName::parse(name).base().to_vec(), (sub, name.to_vec()));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(Error::io("listing", &dir, error)),
             }
             e.insert(bases);

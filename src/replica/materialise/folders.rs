@@ -1,4 +1,4 @@
-//! The directories of folders: where they and the files in them are, making them and removing them.
+//! The directories of folders: their paths, and how they are made and removed.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
 use crate::replica::Replica;
-use crate::state::{FolderKey, Place};
+use crate::state::{FolderKey, FolderRow, Hindered, Place};
 
 impl Replica {
-    /// The file in `tmp/` from which an entry is delivered to `at`.
+    /// The path in `tmp/` from which a message is delivered to `at`.
     pub(in crate::replica) fn tmp_path(&self, at: &Place) -> Result<PathBuf> {
         let dir = self.dir(&self.state.folder_row(at.folder)?.name).join("tmp");
         Ok(dir.join(OsStr::from_bytes(FileName::parse(&at.name).base())))
@@ -28,16 +28,16 @@ impl Replica {
     pub(super) fn make_folders(&self, progress: &mut DiskWork) -> Result<()> {
         for row in self.state.all_folders() {
             if !row.on_disk && row.state.is_some_and(|state| state.present) {
-                // A message that is to go there fails, too, and is kept for the next command.
+                // Then the delivery of a message into it fails, too, and the message is kept for the next command.
                 if let Err(error) = self.make_folder(row.key, progress) {
-                    progress.fail(error)?;
+                    progress.fail(&self.state, Hindered::Folder(row.key), &error)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Makes sure that something can be moved into a folder, and stays there.
+    /// Makes sure that a folder is there, and durable, before something is moved into it.
     pub(super) fn ensure_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
         let touched = std::mem::take(&mut progress.touched);
         self.make_folder(key, progress)?;
@@ -49,6 +49,18 @@ impl Replica {
         if row.on_disk || progress.folders_made.contains(&key) {
             return Ok(());
         }
+        if let Some(error) = progress.unmade.get(&key) {
+            return Err(error.clone());
+        }
+        let made = self.make_directories_of(&row, progress);
+        match &made {
+            Ok(()) => progress.folders_made.push(key),
+            Err(error) => drop(progress.unmade.insert(key, error.clone())),
+        }
+        made
+    }
+
+    fn make_directories_of(&self, row: &FolderRow, progress: &mut DiskWork) -> Result<()> {
         let dir = self.dir(&row.name);
         let fail = |error: io::Error| {
             Error::io("making the folder", &dir, error)
@@ -58,7 +70,7 @@ impl Replica {
         for sub in [Sub::New, Sub::Cur] {
             self.make_dirs(&dir.join(sub.as_str())).map_err(fail)?;
         }
-        // Courier's and Dovecot's mark of a folder that is not the top of a Maildir.
+        // With this file Courier and Dovecot mark a folder that is not the top of a Maildir.
         if self.layout.kind == LayoutKind::MaildirPlusPlus && !row.name.is_inbox() {
             match self.world.disk.create(&dir.join("maildirfolder")) {
                 Ok(_) => {}
@@ -67,18 +79,17 @@ impl Replica {
             }
         }
         progress.touched.extend(self.upwards(&dir));
-        progress.folders_made.push(key);
         Ok(())
     }
 
-    /// A directory below the mail root and those above it, up to the mail root: those whose names must be durable for one
-    /// that was made in it. An interrupted command may have made any of them.
+    /// A directory below the mail root and the directories above it, up to the mail root. Their names must be durable
+    /// before something in the directory is. An interrupted command may have made any of them.
     pub(in crate::replica) fn upwards(&self, dir: &Path) -> impl Iterator<Item = PathBuf> {
         let root = self.mail_root();
         dir.ancestors().take_while(move |above| above.starts_with(root)).map(Path::to_owned)
     }
 
-    /// Makes a directory below the mail root, and those above it.
+    /// Makes a directory below the mail root, and the directories above it.
     pub(in crate::replica) fn make_dirs(&self, dir: &Path) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.make_dir(dir) {
@@ -99,7 +110,7 @@ impl Replica {
     pub(super) fn remove_folders(&self, progress: &mut DiskWork) -> Result<()> {
         let removed = |row: &crate::state::FolderRow| row.on_disk && row.state.is_some_and(|state| !state.present);
         let mut rows = self.state.all_folders();
-        // A folder stands before those below it.
+        // In sorted order a folder stands before the folders below it.
         rows.reverse();
         let mut durable = false;
         for row in rows.iter().filter(|row| removed(row) && !row.name.is_inbox()) {
@@ -107,20 +118,20 @@ impl Replica {
                 continue;
             }
             if !durable {
-                // The mail that was moved out of these directories must be durable elsewhere before they go.
+                // Mail that was moved out of these directories must be durable elsewhere before they are removed.
                 self.sync_dirs(&std::mem::take(&mut progress.touched))?;
                 durable = true;
             }
             match self.remove_folder(&self.dir(&row.name), progress) {
                 Ok(true) => progress.folders_removed.push(row.key),
                 Ok(false) => {}
-                Err(error) => progress.fail(error)?,
+                Err(error) => progress.fail(&self.state, Hindered::Folder(row.key), &error)?,
             }
         }
         Ok(())
     }
 
-    /// Removes a folder's directory unless a file is left in it. Returns whether it is no folder any more.
+    /// Removes a folder's directory unless a file is left in it. Returns whether the folder is gone.
     fn remove_folder(&self, dir: &Path, progress: &mut DiskWork) -> Result<bool> {
         let disk = &*self.world.disk;
         let mut empty = true;
@@ -138,7 +149,7 @@ impl Replica {
         for sub in [Sub::New, Sub::Cur] {
             match disk.remove_dir(&dir.join(sub.as_str())) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                    // Mail came just now: the folder stays.
+                    // Mail has just come, so the folder stays.
                     return self
                         .make_dirs(&dir.join(Sub::New.as_str()))
                         .map(|()| false)
@@ -150,7 +161,7 @@ impl Replica {
                 _ => {}
             }
         }
-        // Files that other programs keep beside the mail stay, and so does the directory around them.
+        // Other programs may keep files beside the mail. These stay, and so does the directory around them.
         let fail =
             |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
         self.remove_server_files(dir).map_err(fail)?;
@@ -166,8 +177,8 @@ impl Replica {
         Ok(true)
     }
 
-    /// Removes the files in which an IMAP server remembers a folder that is gone. While they are left, Dovecot lists a
-    /// mailbox which it then can't open; and a later folder of the same name would get the UIDs of this one.
+    /// Removes the files in which an IMAP server remembers a folder that is gone. If they stayed, Dovecot would list a
+    /// mailbox that it can't open, and a later folder of the same name would get the UIDs of this one.
     fn remove_server_files(&self, dir: &Path) -> io::Result<()> {
         let mut files = Vec::new();
         let listed = self.world.disk.list(dir, &mut |name, kind| {

@@ -1,35 +1,40 @@
-//! Materialising: make the disk follow the state.
+//! Materialising: the disk is made to follow the state.
 //!
-//! What is to be done is first decided and committed ([`Replica::decide_move`]), then done ([`Replica::materialise`]), then
-//! committed as done. Every step can be repeated: one that was done already is recognised. Nothing is overwritten, nothing
-//! is removed that isn't in the trash first, and a file that somebody else has changed meanwhile is left to the next scan.
+//! Each change is first decided and committed ([`Replica::decide_move`]), then done ([`Replica::materialise`]), then
+//! committed as done. Every step can be repeated: a step that was done already is recognised. Nothing is overwritten,
+//! and nothing is removed that isn't in the trash first. A file that somebody else has changed meanwhile is left to the
+//! next scan.
 
 mod decide;
 mod durable;
 mod files;
 mod folders;
+mod held;
 mod leftovers;
 mod relocate;
 mod work;
 
+pub(super) use held::Held;
 pub(super) use work::DiskWork;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::WallClock;
 use crate::replica::Replica;
-use crate::state::{EntryRow, Pending};
+use crate::state::{EntryRow, Hindered, Pending};
 
-/// How many pending entries are taken from the state at a time.
+/// This many pending entries are read from the state at a time.
 const BATCH: u32 = 512;
 
 impl Replica {
-    /// Does everything that is to be done on disk, and records it as done.
+    /// Does all pending work on disk, and records it as done. What one place keeps from being done, such as a folder
+    /// without permission, is left for the next command, and no reason to stop: [`Replica::hindrance`] tells of it.
     ///
     /// # Errors
-    /// Something could not be done, for example in a folder without permission. All else was, and what is left is tried
-    /// again by the next command.
+    /// A disk or this machine has kept something from being done. All else was, unless nothing seems to work, and what
+    /// is left is tried again by the next command.
     pub(in crate::replica) fn materialise(&self) -> Result<()> {
         let mut progress = DiskWork::default();
+        self.state.clear_hindered()?;
         self.make_folders(&mut progress)?;
         // New folders become durable first: a power cut could otherwise lose a folder with the mail just moved into it.
         self.sync_dirs(&std::mem::take(&mut progress.touched))?;
@@ -40,8 +45,7 @@ impl Replica {
             after = Some(last.key);
             for (row, pending) in batch {
                 if let Err(error) = self.carry_out(&row, &pending, &mut progress) {
-                    progress.fail(error)?;
-                    progress.undone.push((row.key, pending));
+                    progress.fail(&self.state, Hindered::Entry(row.key), &error)?;
                 }
             }
         }
@@ -53,15 +57,25 @@ impl Replica {
             for discard in batch {
                 match self.discard(&discard, &mut progress) {
                     Ok(file) => progress.trashed.push((discard, file)),
-                    Err(error) => progress.fail(error)?,
+                    Err(error) => progress.fail(&self.state, Hindered::Discard(discard.key), &error)?,
                 }
             }
         }
         self.remove_folders(&mut progress)?;
         self.sync_dirs(&progress.touched)?;
-        let problem = progress.problem();
+        let failure = progress.failure();
+        self.hindrance.replace(progress.hindrance());
+        let may_hold = self.state.leftovers()? || self.state.is_hindered()?;
         self.record_done(progress)?;
-        problem.map_or(Ok(()), Err)
+        if may_hold {
+            self.sweep_held()?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// What places on the disk have kept the latest command from doing, summed up. It is tried again by every command.
+    pub fn hindrance(&self) -> Option<Error> {
+        self.hindrance.borrow().clone()
     }
 
     fn record_done(&self, progress: DiskWork) -> Result<()> {
@@ -71,10 +85,12 @@ impl Replica {
             && progress.folders_made.is_empty()
             && progress.folders_removed.is_empty()
             && progress.trashed.is_empty()
+            && !self.state.is_hindered()?
         {
             return Ok(());
         }
         let tx = self.begin()?;
+        let stopped = progress.failure().is_some();
         for key in progress.folders_made {
             tx.set_folder_on_disk(key, true)?;
         }
@@ -91,7 +107,7 @@ impl Replica {
         for (key, place) in progress.disturbed {
             tx.set_place(key, Some(&place))?;
             tx.set_pending(key, &Pending::Reconsider)?;
-            // Its folder is looked at again, whatever its times say.
+            // The next scan lists the folder, whatever its times say.
             tx.set_clean_listing(place.folder, None)?;
         }
         let date = self.date_of_removal()?;
@@ -102,12 +118,13 @@ impl Replica {
             }
             tx.remove_discard(discard.key)?;
         }
-        tx.clear_done()?;
-        for (key, pending) in &progress.undone {
-            tx.set_pending(*key, pending)?;
+        tx.record_hindered()?;
+        // After a failure of a disk nobody knows how far a move came: it is tried again before anything else is done.
+        if !stopped {
+            tx.take_back_moves()?;
         }
-        // The changes that are left to do still need the files in tmp/.
-        if leftovers && progress.undone.is_empty() {
+        // The messages that are left to deliver still need their files in tmp/.
+        if leftovers && self.state.folders_with_deliveries()?.is_empty() {
             tx.set_leftovers(false)?;
         }
         tx.commit()
@@ -117,13 +134,14 @@ impl Replica {
         let Some(at) = row.at.clone() else { return Ok(()) };
         match pending {
             Pending::Reconsider => Ok(()),
-            Pending::Await | Pending::Deliver => self.deliver_file(row, at, progress),
+            Pending::Await | Pending::Deliver => self.deliver_file(row, &at, at.clone(), progress),
+            Pending::DeliverFrom(from) => self.deliver_file(row, from, at, progress),
             Pending::Move(from) => self.move_file(row, from, &at, progress),
         }
     }
 
-    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no more than a day
-    /// ahead. A purge mends what was dated by a clock that was wrong.
+    /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no
+    /// more than a day ahead. A purge mends what was dated by a clock that was wrong.
     fn date_of_removal(&self) -> Result<u64> {
         let (now, newest) = (self.now(), self.state.knowledge()?.newest().millis());
         Ok(newest.clamp(now, now.saturating_add(WallClock::MOST_AHEAD)))

@@ -1,17 +1,20 @@
-//! Renames and copies of message files: within a file system and across, and contents found elsewhere on this machine.
+//! Renames and copies of message files, within a file system and across, and the search for contents elsewhere on this
+//! machine.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_new, hash_file, is_there, remove_if_there};
-use crate::error::{Error, Result};
+use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::error::{Error, Result, Scope};
+use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
 
 impl Replica {
-    /// Renames a file. A `new/` or `cur/` that isn't there is made: there are programs that remove an empty one.
+    /// Renames a file. If the `new/` or `cur/` isn't there, it is made: some programs remove an empty one.
     pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut DiskWork) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.rename(from, to) {
@@ -25,8 +28,8 @@ impl Replica {
         }
     }
 
-    /// Renames a file to another directory. A link that leads nowhere from there stays, as if it were on another file
-    /// system: what it leads to is to be copied.
+    /// Renames a file to another directory. A symbolic link that would lead nowhere from there is treated as if it were
+    /// on another file system, so that its target is copied.
     pub(super) fn rename_to_another_directory(
         &self,
         from: &Path,
@@ -44,18 +47,18 @@ impl Replica {
         }
     }
 
-    /// Moves a file to a folder on another file system. Returns whether it could: not if it isn't as last seen any more, or
-    /// if something else has its new name.
+    /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
+    /// more, or if something else has its new name.
     pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
         if !is_there(&*self.world.disk, source)? {
             return is_there(&*self.world.disk, to);
         }
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to).map_err(fail)
+        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to, fail)
     }
 
-    /// Moves a file to another file system: the copy is durable under its name before the original goes. Returns whether it
-    /// could: not if something else has the new name.
+    /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
+    /// whether it did: not if something else has the new name. `fail` says what was being done.
     pub(super) fn copy_across(
         &self,
         digest: &Digest,
@@ -63,68 +66,115 @@ impl Replica {
         source: &Path,
         tmp: &Path,
         to: &Path,
-    ) -> io::Result<bool> {
+        fail: impl Fn(io::Error) -> Error,
+    ) -> Result<bool> {
         let disk = &*self.world.disk;
         for file in [tmp, to] {
-            self.make_dirs(file.parent().expect("a file lies in a directory"))?;
+            self.make_dirs(file.parent().expect("a file lies in a directory")).map_err(&fail)?;
         }
-        remove_if_there(disk.unlink(tmp))?;
-        copy_new(disk, source, tmp, mtime, Durability::Now)?;
+        remove_if_there(disk.unlink(tmp)).map_err(&fail)?;
+        copy_message(disk, source, tmp, mtime, Durability::Now).map_err(&fail)?;
         match disk.rename(tmp, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.unlink(tmp)?;
-                // An interruption may have come between the new name and the end of the old one.
-                if hash_file(disk, to)?.digest != *digest {
+                disk.unlink(tmp).map_err(&fail)?;
+                // An interruption may have come after the new name was given and before the old one was removed.
+                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *digest {
                     return Ok(false);
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(fail(error)),
         }
-        disk.sync_dir(to.parent().expect("a message lies in a directory"))?;
-        disk.unlink(source)?;
-        Ok(true)
+        let durable = disk.sync_dir(to.parent().expect("a message lies in a directory"));
+        match durable.and_then(|()| disk.unlink(source)) {
+            Err(error) if Scope::of(&error) == Scope::Place && error.kind() != io::ErrorKind::NotFound => {
+                // The original stays: then the copy goes, or a scan would take one of them for another message.
+                disk.unlink(to).map_err(|second| {
+                    Error::failed(format!("removing the copy {}: {second}, after {error}", to.display()))
+                        .advise("see that it can be removed, then run this again")
+                })?;
+                Err(fail(error))
+            }
+            done => done.map(|()| true).map_err(fail),
+        }
     }
 
-    /// Puts a message's contents into `tmp`, from another file of this machine that holds them. Returns whether one did.
-    pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
-        let Some((source, _)) = self.find_contents(&row.id.digest)? else { return Ok(false) };
-        self.copy_contents(row, &source, tmp)?;
-        Ok(true)
-    }
-
-    /// Copies a message's contents to `tmp`.
-    pub(in crate::replica) fn copy_contents(&self, row: &EntryRow, source: &Path, tmp: &Path) -> Result<()> {
+    /// Puts a message into `tmp` from this file, if that holds it. Returns whether it did.
+    pub(in crate::replica) fn copy_to_tmp(&self, row: &EntryRow, source: &Path, tmp: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
+        match hash_file(disk, source, FileKind::Message) {
+            Ok(found) if found.digest == row.id.digest => {}
+            Err(error) if !is_absent(&error) => {
+                return Err(Error::io("reading", source, error).advise("see why, then run this again"));
+            }
+            _ => return Ok(false),
+        }
         let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
-        remove_if_there(disk.unlink(tmp)).map_err(fail)?;
-        copy_new(disk, source, tmp, row.entry.mtime, Durability::Now).map_err(fail)?;
-        Ok(())
+        self.make_dirs(tmp.parent().expect("a message lies in a directory")).map_err(fail)?;
+        // The file has its name only when it is whole, as the name alone tells that the message has come. Until then it
+        // has one that is known for a leftover, too.
+        let mut name = OsString::from("0");
+        name.push(tmp.file_name().expect("a message has a name"));
+        let part = tmp.with_file_name(name);
+        remove_if_there(disk.unlink(&part)).map_err(fail)?;
+        let copied = copy_message(disk, source, &part, row.entry.mtime, Durability::Now)
+            .and_then(|()| remove_if_there(disk.unlink(tmp)))
+            .and_then(|()| disk.rename(&part, tmp));
+        if let Err(error) = copied {
+            remove_if_there(disk.unlink(&part)).map_err(fail)?;
+            return Err(fail(error));
+        }
+        Ok(true)
     }
 
-    /// A file on this machine that holds this message, in its place or in the trash, and its size in bytes.
-    pub(in crate::replica) fn find_contents(&self, digest: &Digest) -> Result<Option<(PathBuf, u64)>> {
+    /// Copies a message's contents into `tmp` from another file on this machine. Returns whether such a file was found.
+    pub(super) fn recover_contents(&self, row: &EntryRow, tmp: &Path) -> Result<bool> {
+        let Some((source, _)) = self.find_contents(&row.id.digest, tmp)? else { return Ok(false) };
+        self.copy_to_tmp(row, &source, tmp)
+    }
+
+    /// A file on this machine that holds this message, in its place or in the trash, or that waits to be delivered; not
+    /// this one. With the size of the message in bytes.
+    ///
+    /// # Errors
+    /// None that can be read does, and there is one that can't be.
+    pub(in crate::replica) fn find_contents(&self, digest: &Digest, but: &Path) -> Result<Option<(PathBuf, u64)>> {
+        let mut unreadable = None;
         for source in self.sources(digest)? {
-            match hash_file(&*self.world.disk, &source) {
+            if source == but {
+                continue;
+            }
+            match hash_file(&*self.world.disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == *digest => return Ok(Some((source, found.size))),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                Err(error) if !is_absent(&error) => {
+                    let error = Error::io("reading", &source, error).advise("see why, then run this again");
+                    // Where one may not be read, another may.
+                    if !error.is_about_a_place() {
+                        return Err(error);
+                    }
+                    unreadable.get_or_insert(error);
                 }
                 _ => {}
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
-    /// Files that should hold this message, where there are any.
+    /// The files that should hold this message.
     pub(in crate::replica) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut sources = Vec::new();
         for row in self.state.entries_of(digest)? {
             match (row.at, self.state.pending(row.key)?) {
                 (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
                 (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),
+                (Some(at), Some(Pending::Deliver)) => sources.push(self.tmp_path(&at)?),
+                (_, Some(Pending::DeliverFrom(first))) => sources.push(self.tmp_path(&first)?),
                 _ => {}
             }
+        }
+        let held = self.held().path(digest);
+        if is_there(&*self.world.disk, &held)? {
+            sources.push(held);
         }
         if let Some(trashed) = self.state.trashed_message(digest)? {
             sources.push(self.home.trash().join(trashed.file));

@@ -1,20 +1,21 @@
-//! The progress of work on disk: what is done and not durable yet, and what has failed.
+//! The progress of work on disk: changes that are not durable yet, and failures.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::maildir::Sub;
-use crate::state::{Discard, EntryKey, FolderKey, Pending, Place};
+use crate::state::{Discard, EntryKey, FolderKey, Hindered, Place, State};
 
-/// After so many failures nothing more is tried.
+/// After so many failures of a disk nothing more is tried.
 const MOST_FAILURES: usize = 100;
 
-/// Directories whose names have changed and are to be made durable, and what becomes of entries for which that was not so.
+/// The results of work on disk: directories whose changed names must be made durable, and entries whose work went
+/// another way than planned.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct DiskWork {
     pub(super) touched: BTreeSet<PathBuf>,
-    /// Entries whose file was not as last seen; the place to go back to.
+    /// Entries whose file was not as last seen, with the place to go back to.
     pub(super) disturbed: Vec<(EntryKey, Place)>,
     /// Entries whose contents are lost.
     pub(super) lost: Vec<EntryKey>,
@@ -23,35 +24,66 @@ pub(in crate::replica) struct DiskWork {
     pub(in crate::replica) folders_made: Vec<FolderKey>,
     pub(super) folders_removed: Vec<FolderKey>,
     pub(super) trashed: Vec<(Discard, Option<String>)>,
-    /// Entries for which it could not be done.
-    pub(super) undone: Vec<(EntryKey, Pending)>,
-    /// Why not: the first reason, and how many there are.
-    failed: Option<(Error, usize)>,
-    /// The files of a folder by base, read when one is not where it was last seen.
+    /// Folders that can't be made, and why not: it isn't tried again for each of their messages.
+    pub(super) unmade: HashMap<FolderKey, Error>,
+    /// What a disk or this machine has kept from being done.
+    failures: Failures,
+    /// What one place has kept from being done.
+    hindrances: Failures,
+    /// The files of a folder by base. They are read when a file is not where it was last seen.
     pub(super) bases: HashMap<FolderKey, Bases>,
 }
 
-/// Where the files of a folder are, by base.
+/// The places of a folder's files, by base.
 pub(super) type Bases = HashMap<Vec<u8>, (Sub, Vec<u8>)>;
 
-impl DiskWork {
-    /// Something could not be done. That keeps nothing else from being done, unless nothing seems to work.
-    ///
-    /// # Errors
-    /// The first of too many failures.
-    pub(super) fn fail(&mut self, error: Error) -> Result<()> {
-        let (first, count) = self.failed.get_or_insert((error, 0));
+/// The first of some failures, and how many there are.
+#[derive(Debug, Default)]
+struct Failures(Option<(Error, usize)>);
+
+impl Failures {
+    fn add(&mut self, error: &Error) -> usize {
+        let (_, count) = self.0.get_or_insert_with(|| (error.clone(), 0));
         *count += 1;
-        if *count > MOST_FAILURES { Err(first.clone()) } else { Ok(()) }
+        *count
     }
 
-    /// The error that sums up all failures.
-    pub(super) fn problem(&self) -> Option<Error> {
-        let (first, count) = self.failed.as_ref()?;
+    /// The error that sums them up.
+    fn sum(&self) -> Option<Error> {
+        let (first, count) = self.0.as_ref()?;
         match count {
             1 => Some(first.clone()),
             _ => Some(first.clone().about(format_args!("{count} changes could not be made, the first of them"))),
         }
+    }
+}
+
+impl DiskWork {
+    /// Something could not be done. It is noted, so that it stays to be done, and keeps nothing else from being done,
+    /// unless nothing seems to work.
+    ///
+    /// # Errors
+    /// A disk has failed too often, or the list can't be kept.
+    pub(super) fn fail(&mut self, state: &State, what: Hindered, error: &Error) -> Result<()> {
+        state.add_hindered(what, &error.to_string())?;
+        if error.is_about_a_place() {
+            self.hindrances.add(error);
+        } else if self.failures.add(error) > MOST_FAILURES {
+            return Err(error.clone());
+        }
+        Ok(())
+    }
+
+    /// The error that sums up what a disk or this machine has kept from being done.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failures.sum()
+    }
+
+    /// The error that sums up what places have kept from being done.
+    pub(super) fn hindrance(&self) -> Option<Error> {
+        let advice =
+            "put that right, then run `mailsync scan`; nothing is lost, and `mailsync status` shows what waits";
+        self.hindrances.sum().map(|error| error.advise(advice))
     }
 
     /// Notes that a name in the directory of this file has changed.

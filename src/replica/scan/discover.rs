@@ -1,4 +1,4 @@
-//! Finding the folders below the mail root without reading a directory that hasn't changed.
+//! Discovery: finds the folders below the mail root without reading a directory that hasn't changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use crate::replica::transaction::Transaction;
 pub struct Discovery {
     /// Each folder with its directory, absolute.
     pub folders: BTreeMap<FolderName, PathBuf>,
-    /// Directories that could not be read: what lies below them is neither found nor gone.
+    /// Directories that could not be read. Folders below them are neither found nor gone.
     pub unreadable: Vec<(PathBuf, io::Error)>,
     /// Maildirs, relative to the mail root, with names that no folder can have under this layout.
     pub nameless: Vec<PathBuf>,
@@ -34,23 +34,24 @@ impl Discovery {
     }
 }
 
-/// What is known of a directory: its modification time at a clean listing, and whether it is a folder.
+/// The record of each directory: its modification time at a clean listing, and whether it is a folder.
 type Known = BTreeMap<PathBuf, (Option<Mtime>, bool)>;
 
-/// Directories that known folders are expected in, each with the folder whose directory it is where its name doesn't tell.
+/// Directories in which known folders are expected. If a directory's name doesn't tell its folder, the folder stands
+/// with it.
 type Expected = BTreeMap<PathBuf, Option<FolderName>>;
 
-/// What one directory holds.
+/// The contents of one directory.
 struct Searched {
     /// Directories to be searched.
     subdirectories: Vec<PathBuf>,
-    /// The same, by way of symbolic links.
+    /// The same, behind symbolic links.
     linked: Vec<PathBuf>,
     is_folder: bool,
 }
 
 impl Replica {
-    /// Finds the folders, and records what was learnt of the directories.
+    /// Finds the folders, and records the directories.
     pub(super) fn discover(&self, tx: &Transaction<'_>) -> Result<Discovery> {
         let known: Known =
             self.state.directories()?.into_iter().map(|(path, mtime, folder)| (path, (mtime, folder))).collect();
@@ -59,7 +60,7 @@ impl Replica {
         let mut visited = BTreeSet::new();
         let mut identities = HashSet::new();
         let mut todo = vec![PathBuf::new()];
-        // A directory goes by its own name, not by that of a symbolic link to it: links are followed last.
+        // A directory goes by its own name, not by the name of a symbolic link to it. So links are followed last.
         let mut links = Vec::new();
         while let Some(dir) = todo.pop().or_else(|| links.pop()) {
             let path = self.mail_root().join(&dir);
@@ -72,7 +73,7 @@ impl Replica {
                     continue;
                 }
             };
-            // A symbolic link may lead to a directory that was seen already, or around in a circle.
+            // A symbolic link may lead to a directory that was seen already, or in a circle.
             if !identities.insert((meta.device, meta.inode)) {
                 continue;
             }
@@ -104,8 +105,8 @@ impl Replica {
             }
             visited.insert(dir);
         }
-        // The next scan must look at these directories even if their parents don't change: it would otherwise not notice
-        // them, and would take the folders in them for removed.
+        // The next scan must look at these directories even if their parents don't change. It would otherwise miss
+        // them, and take the folders in them for removed.
         for (dir, _) in found.unreadable.iter().filter(|(dir, _)| !known.contains_key(dir)) {
             tx.set_directory(dir, None, false)?;
         }
@@ -115,8 +116,8 @@ impl Replica {
         Ok(found)
     }
 
-    /// The directories of the known folders, and those above them, where a name alone doesn't tell that it is, or leads to, a
-    /// folder: names that begin with a dot, and names that had to be cut, with the folder whose directory it is.
+    /// The directories of known folders, and the directories above them, whose names alone don't show a folder: names
+    /// that begin with a dot, and names that were cut. A cut name has its folder with it.
     fn expected_dirs(&self) -> Expected {
         let mut expected = Expected::new();
         for row in self.state.all_folders() {
@@ -150,7 +151,7 @@ impl Replica {
             let is_dir = match self.world.disk.metadata(&path.join(&name)) {
                 Ok(meta) => meta.is_dir,
                 Err(error) if leads_nowhere(&error) => false,
-                // This may be a known folder: it is searched, so that it is reported as unreadable.
+                // This may be a known folder. It is searched, so that it is reported as unreadable.
                 Err(_) => true,
             };
             if is_dir {
@@ -172,14 +173,15 @@ impl Replica {
 
     /// Whether a subdirectory is to be searched.
     fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr, expected: &Expected) -> bool {
-        // Dovecot deletes a mailbox by giving its directory such a name, and emptying it then.
+        // To delete a mailbox, Dovecot gives its directory such a name and then empties it.
         if name.as_bytes().starts_with(b"..DOVECOT-T") {
             return false;
         }
         let dotted = name.as_bytes().starts_with(b".");
         match self.layout.kind {
             LayoutKind::MaildirPlusPlus => dir.as_os_str().is_empty() && dotted,
-            // Programs keep their own things in such directories; only one that is a Maildir, or was made for folders, counts.
+            // Programs keep their own things in such directories. One counts only if it is a Maildir or was made for
+            // folders.
             LayoutKind::Fs if dotted => {
                 let is_dir =
                     |sub: &&str| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir);

@@ -8,7 +8,8 @@ use crate::replica::safety::MassDelete;
 use crate::state::{FolderKey, RootBefore};
 
 impl Scan<'_> {
-    /// A mail root without a single folder, although it held mail, is more likely an unmounted disk than a person's wish.
+    /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
+    /// wish.
     pub(super) fn check_root_is_not_empty(&self, discovery: &Discovery) -> Result<()> {
         let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty();
         if empty && self.options.mass_delete == MassDelete::Refuse && self.replica.state.has_files()? {
@@ -32,8 +33,8 @@ impl Scan<'_> {
                 continue;
             }
             self.tx.set_folder_on_disk(key, true)?;
-            // A folder left by an interrupted join is not a change made here, even if its register says that it was removed
-            // since.
+            // A folder left by an interrupted join is not a change made here, even if its register says that it was
+            // removed since.
             let leftover = self.join == Some(RootBefore::Empty) && row.state.is_some();
             if !leftover && !row.state.is_some_and(|state| state.present) {
                 let stamp = self.stamp()?;

@@ -1,4 +1,4 @@
-//! What happened to the files: matching what vanished with what was found, and writing what that says about the entries.
+//! Following the files: vanished files are matched with found ones, and the consequences for the entries are recorded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -10,6 +10,7 @@ use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base, visible};
+use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
 use crate::replica::safety::guard;
@@ -23,8 +24,9 @@ pub(super) struct Gone {
 }
 
 impl Scan<'_> {
-    /// The entries whose files vanished, by message. Their recorded places are cleared, so that others can take them.
-    pub(super) fn take_gone(
+    /// Collects the entries whose files vanished, by message. Their recorded places are cleared, so that others can
+    /// take them.
+    pub(super) fn collect_gone(
         &mut self,
         folders: &mut BTreeMap<FolderKey, FolderScan>,
     ) -> Result<HashMap<Digest, Vec<Gone>>> {
@@ -42,11 +44,12 @@ impl Scan<'_> {
         Ok(gone)
     }
 
-    /// Files with another name of the same base: their flags changed, or they moved between `new/` and `cur/`.
+    /// Follows files that have another name with the same base: their flags changed, or they moved between `new/` and
+    /// `cur/`.
     pub(super) fn follow_renamed(&mut self, folders: &BTreeMap<FolderKey, FolderScan>) -> Result<()> {
         let state = &self.replica.state;
         let renamed = || folders.values().flat_map(|folder| &folder.renamed);
-        // First all places are cleared: files may have swapped their names.
+        // All places are cleared first, since files may have swapped their names.
         let mut rows = Vec::new();
         for (key, _) in renamed() {
             rows.push(state.entry(*key)?);
@@ -60,7 +63,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Records that an entry's file is now at `at`, and what that says about its location and its flags.
+    /// Records that an entry's file is now at `at`, and the changes of location and flags that this shows.
     fn follow_file(&mut self, mut row: EntryRow, from: &Place, at: Place) -> Result<()> {
         let state = &self.replica.state;
         let mut entry = row.entry.clone();
@@ -85,7 +88,7 @@ impl Scan<'_> {
         self.replica.decide_move(self.tx, &row, &By::Here)
     }
 
-    /// A file was found for an entry that has none: two old copies of a message meet, and their flags unite.
+    /// Gives a found file to an entry that has none. Two old copies of a message meet here, and their flags unite.
     fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
         let changes = uniting(&visible(&entry), &at.flags());
@@ -98,12 +101,12 @@ impl Scan<'_> {
             self.tx.update_entry(&row, &entry)?;
             row.entry = entry;
         }
-        self.take_file(row, at)
+        self.record_adopted(row, at)
     }
 
-    /// A file that an interrupted join has left becomes that of its entry, and says nothing about its flags. A kill may have
-    /// come before it had its date.
-    fn take_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
+    /// Gives a file that an interrupted join has left to its entry. Its name says nothing about flags. The join may
+    /// have been killed before it set the file's date.
+    fn adopt_leftover(&mut self, row: EntryRow, at: Place, mtime: Mtime) -> Result<()> {
         if mtime != row.entry.mtime {
             let disk = &*self.replica.world.disk;
             let path = self.replica.path(&at)?;
@@ -111,7 +114,7 @@ impl Scan<'_> {
                 .and_then(|file| disk.set_mtime(&path, &file, row.entry.mtime))
                 .map_err(|error| Error::io("setting the date of", &path, error).advise("run this again"))?;
         }
-        self.take_file(row, at)
+        self.record_adopted(row, at)
     }
 
     /// An entry's contents were read: they have this size, whatever anybody has said. It is a change of nobody's.
@@ -125,8 +128,8 @@ impl Scan<'_> {
         Ok(row)
     }
 
-    /// The file that was found becomes that of an entry which has none.
-    fn take_file(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+    /// Records a found file as the file of an entry that has none.
+    fn record_adopted(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         self.report.adopted += 1;
         self.tx.remove_missing(row.key)?;
         self.tx.clear_pending(row.key)?;
@@ -135,7 +138,7 @@ impl Scan<'_> {
         self.replica.decide_move(self.tx, &row, &By::Here)
     }
 
-    /// Reads the files that were found under unknown names, and matches them with those that vanished.
+    /// Reads the files that were found under unknown names, and matches them with vanished ones.
     pub(super) fn follow_found(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
@@ -146,7 +149,7 @@ impl Scan<'_> {
         let disk = &*replica.world.disk;
         let work = |batch: Vec<(Place, PathBuf)>| {
             let hash = |(at, path): (Place, PathBuf)| {
-                let hashed = hash_file(disk, &path);
+                let hashed = hash_file(disk, &path, FileKind::Message);
                 (at, path, hashed)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()
@@ -195,7 +198,7 @@ impl Scan<'_> {
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
             let row = self.measured(row, hashed.size)?;
-            return if leftover { self.take_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
+            return if leftover { self.adopt_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
         }
         if leftover {
             return self.discard_leftover(&at, hashed);
@@ -216,8 +219,8 @@ impl Scan<'_> {
         is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
     }
 
-    /// Removes a file that an interrupted join has left and that the repeated join has no use for: it was cut off, or the
-    /// inviter has removed the message meanwhile.
+    /// Removes a file that an interrupted join has left and that the repeated join can't use. The file was cut off, or
+    /// the inviter has removed the message meanwhile.
     fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
         let folder = self.replica.state.folder_row(at.folder)?.name.clone();
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
@@ -226,8 +229,8 @@ impl Scan<'_> {
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }
 
-    /// Records the removal of entries whose files vanished and were not found elsewhere. Too many at once are refused; and
-    /// where a file may have been renamed just now, the decision is left to the next scan.
+    /// Records the removal of entries whose files vanished and were not found elsewhere. The guard refuses too many at
+    /// once. If a file may just have been renamed, the next scan decides.
     pub(super) fn remove_unmatched(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
@@ -269,7 +272,8 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Entries whose file somebody had changed while it was to be changed from here: now that this is known, decide anew.
+    /// Decides anew about entries whose file somebody changed just before it was to be changed from here. This scan has
+    /// found that change.
     pub(super) fn reconsider(&mut self) -> Result<()> {
         let state = &self.replica.state;
         let mut after = None;
@@ -287,8 +291,8 @@ impl Scan<'_> {
     }
 }
 
-/// What is to be changed in an entry's flags where a copy of its message with other flags is found: all that either has are
-/// set. It is new mail only where both are.
+/// The changes to an entry's flags when a copy of its message with other flags is found. A flag that either has is set.
+/// But it is recent only if both are.
 fn uniting(entry: &FlagSet, found: &FlagSet) -> Vec<(Flag, bool)> {
     let mut changes: Vec<(Flag, bool)> =
         found.difference(entry).filter(|flag| **flag != Flag::Recent).map(|flag| (flag.clone(), true)).collect();

@@ -1,4 +1,4 @@
-//! Listing the folders that changed, beside what was last seen in them.
+//! Listings of the folders that changed, compared with what was last seen in them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -12,21 +12,22 @@ use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
 use crate::maildir::{FileName, Sub};
+use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
 
-/// How often a folder that keeps changing is listed before its vanished files are left for the next scan.
+/// A folder that keeps changing is listed this many times. Then its vanished files are left to the next scan.
 const ROUNDS: usize = 8;
 
-/// What one folder's listing showed.
+/// The results of one folder's listing.
 #[derive(Debug, Default)]
 pub(super) struct FolderScan {
     pub(super) dir: PathBuf,
-    /// Files that were last seen here.
+    /// The number of files that were last seen here.
     pub(super) known: u64,
     /// Entries whose file isn't here any more.
     pub(super) gone: Vec<EntryKey>,
-    /// Entries whose file has another name of the same base.
+    /// Entries whose file has another name with the same base.
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
@@ -45,7 +46,7 @@ impl From<Error> for ListError {
 }
 
 impl Scan<'_> {
-    /// Lists the folders that changed, until what vanished from them can be believed.
+    /// Lists the folders that changed, until it is certain which files vanished.
     pub(super) fn list(
         &mut self,
         discovery: &Discovery,
@@ -98,7 +99,7 @@ impl Scan<'_> {
                 }
             }
             if round + 1 == ROUNDS {
-                // As long as some folder keeps changing, a file that vanished may be on its way there: the next scan
+                // As long as some folder keeps changing, a vanished file may be on its way there. The next scan
                 // decides.
                 if folders.values().any(|folder| !folder.quiet) {
                     for folder in folders.values_mut() {
@@ -116,7 +117,7 @@ impl Scan<'_> {
         Ok(folders)
     }
 
-    /// The folders that are to be listed now, and how long to wait before, so that the listing can be clean.
+    /// The folders that are to be listed now, and how long to wait first so that their listings can be clean.
     fn due(
         &mut self,
         dirs: &mut BTreeMap<FolderKey, PathBuf>,
@@ -140,7 +141,7 @@ impl Scan<'_> {
                 }
             };
             let is_due = match folders.get(&key) {
-                // A file vanished: to believe that, no folder may have changed since it was listed.
+                // A file vanished. To be certain of that, no folder may have changed since it was listed.
                 Some(folder) if somebody_vanished => folder.times.found != Some(times) || !folder.quiet,
                 Some(_) => false,
                 None => {
@@ -151,7 +152,8 @@ impl Scan<'_> {
                 due.push(key);
                 let unsettled = times.new.iter().chain(&times.cur).filter_map(|&time| unsettled_for(time, now));
                 wait = wait.max(unsettled.max().filter(|rest| {
-                    // A first listing waits for the fine clock only; the coarse one is waited for when something vanished.
+                    // A first listing waits for the fine clock only. The scan waits for the coarse one only if
+                    // something vanished.
                     folders.contains_key(&key) || *rest <= Duration::from_millis(20)
                 }));
             }
@@ -162,18 +164,20 @@ impl Scan<'_> {
         Ok((due, wait))
     }
 
-    /// All files of a folder whose directory is gone.
+    /// The result for a folder whose directory is gone: all its files vanished.
     fn vanished_folder(&self, key: FolderKey) -> Result<FolderScan> {
         let mut folder = FolderScan { quiet: true, ..FolderScan::default() };
-        self.replica.state.files_in(key, |entry, _, _| {
-            folder.gone.push(entry);
-            folder.known += 1;
+        self.replica.state.files_in(key, |entry, _, _, undelivered| {
+            if !undelivered {
+                folder.gone.push(entry);
+                folder.known += 1;
+            }
             Ok(())
         })?;
         Ok(folder)
     }
 
-    /// Compares a folder's listing with what was last seen there. Both are sorted, and are gone through side by side.
+    /// Compares a folder's listing with the files that were last seen there. Both are sorted, so one pass is enough.
     fn list_folder(
         &mut self,
         key: FolderKey,
@@ -191,12 +195,15 @@ impl Scan<'_> {
         let mut present = listing.iter().peekable();
         let deep = self.options.depth == Depth::Contents;
         let mut to_verify = Vec::new();
-        state.files_in(key, |entry, sub, name| {
-            folder.known += 1;
+        state.files_in(key, |entry, sub, name, undelivered| {
+            folder.known += u64::from(!undelivered);
             while let Some(found) = present.next_if(|&found| found < (name, sub)) {
                 appeared.push(found);
             }
-            if present.next_if(|&found| found == (name, sub)).is_none() {
+            let is_there = present.next_if(|&found| found == (name, sub)).is_some();
+            if undelivered {
+                // It was not there, and is nobody's removal. If it is there, an interrupted command has delivered it.
+            } else if !is_there {
                 vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
             } else if deep {
                 to_verify.push((entry, sub, name.to_vec()));
@@ -204,8 +211,13 @@ impl Scan<'_> {
             Ok(())
         })?;
         appeared.extend(present);
+        let discards = state.has_discards()?;
         for (name, sub) in appeared {
-            // Same folder, same base: the same file with other flags. It need not be read again.
+            // Removed, but it could not be moved to the trash yet.
+            if discards && state.is_discarded_base(key, FileName::parse(name).base())? {
+                continue;
+            }
+            // The same base in the same folder is the same file with other flags. It need not be read again.
             let base = FileName::parse(name).base();
             let entry = if vanished.is_empty() { None } else { vanished.get_mut(base).and_then(Vec::pop) };
             match entry {
@@ -221,7 +233,7 @@ impl Scan<'_> {
         Ok(folder)
     }
 
-    /// Reads files whose names are known. One that was edited in place is a message that vanished and another that came.
+    /// Reads files whose names are known. If a file was edited in place, one message vanished and another came.
     fn verify(
         &mut self,
         key: FolderKey,
@@ -233,7 +245,7 @@ impl Scan<'_> {
         let progress = replica.world.meter.begin("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
-                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name));
+                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name), FileKind::Message);
                 (entry, sub, name, result)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()

@@ -1,8 +1,8 @@
-//! The scan: make the state follow the disk.
+//! The scan: the state is made to follow the disk.
 //!
-//! Three-way: what is on disk is compared with what was last seen there; where the two differ, somebody here changed
-//! something, and the registers are written with a new stamp. In steps: find the folders; list those that changed; settle
-//! what vanished; hash what is new; match the two; write. All of it is one transaction.
+//! A scan compares the disk with what was last seen there. Where the two differ, somebody here changed something, and
+//! the registers are written with a new stamp. The steps: find the folders; list those that changed; make sure which
+//! files vanished; hash the new files; match the two; write. All of it is one transaction.
 
 mod discover;
 mod folders;
@@ -18,22 +18,22 @@ use super::safety::DryRun;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
-use crate::state::RootBefore;
+use crate::state::{Action, RootBefore};
 use pass::Scan;
 pub use report::{Depth, ScanOptions, ScanReport};
 
 impl Replica {
-    /// Makes the state follow the disk, and the disk follow what becomes of it.
+    /// Makes the state follow the disk, then the disk follow the new state.
     ///
     /// # Errors
-    /// Refused when the mail root is missing or empty although it held mail, or when more than half of a large folder would
-    /// be removed. A folder that can't be read is a problem in the report, not an error.
+    /// It refuses a mail root that is missing, or empty although it held mail, and the removal of more than half of a
+    /// large folder. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
         let report = self.scan_within(&tx, options, None)?;
         if options.dry_run == DryRun::No {
             if report.has_changes() {
-                tx.record(self.now(), "scan", None, &report.to_string())?;
+                tx.record(self.now(), Action::Scan, None, &report.to_string())?;
             }
             tx.commit()?;
             self.materialise()?;
@@ -41,7 +41,7 @@ impl Replica {
         Ok(report)
     }
 
-    /// The scan itself. `join` says that it is part of one, and what the mail root held before that.
+    /// The scan itself. `join` is given if the scan is part of a join, and says what the mail root held before that.
     pub(super) fn scan_within(
         &self,
         tx: &Transaction<'_>,
@@ -57,8 +57,8 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             overtaken: false,
-            // Where removals were forgotten, flags of then that somebody still remembers must not unite with those of old
-            // mail: they may be those of an entry that was removed.
+            // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
+            // unite with the flags of old mail.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
                 Origin::Init
             } else {
@@ -89,7 +89,7 @@ impl Scan<'_> {
         }
         let vanished = self.follow_folders(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
-        let mut gone = self.take_gone(&mut folders)?;
+        let mut gone = self.collect_gone(&mut folders)?;
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.remove_unmatched(&folders, gone)?;

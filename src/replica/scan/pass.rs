@@ -1,4 +1,4 @@
-//! What one scan works on, and what all of its steps share.
+//! A scan under way: the values that all its steps share.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,9 +11,9 @@ use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, RootBefore};
 
-/// How many files a hashing thread takes at a time.
+/// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
-/// How many of these batches are under way.
+/// This many of these batches are under way.
 pub(super) const AHEAD: u64 = 64;
 
 /// A scan under way.
@@ -25,14 +25,14 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
-    /// Folders that are to be listed again by the next scan: files in them were found, and could not be read.
+    /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
-    /// Whether a file that was found had another name when it was to be read: it may be one that vanished elsewhere.
+    /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
     pub(super) overtaken: bool,
 }
 
 impl Scan<'_> {
-    /// All changes that one scan finds carry one stamp.
+    /// The stamp of this scan. All changes that it finds carry this one stamp.
     pub(super) fn stamp(&mut self) -> Result<Stamp> {
         if let Some(stamp) = self.stamp {
             return Ok(stamp);
@@ -42,7 +42,7 @@ impl Scan<'_> {
         Ok(stamp)
     }
 
-    /// Something could not be looked at; the scan goes on.
+    /// Notes that something could not be looked at. The scan goes on.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",

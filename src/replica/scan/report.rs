@@ -1,4 +1,4 @@
-//! What to scan and how, and what was found.
+//! Options for a scan, and the report about it.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub enum Depth {
     Contents,
 }
 
-/// What to scan, and how.
+/// Options for a scan.
 #[derive(Clone, Debug, Default)]
 pub struct ScanOptions {
     /// The folders to look at; all of them if empty.
@@ -26,11 +26,11 @@ pub struct ScanOptions {
     pub depth: Depth,
     /// Whether to change the state.
     pub dry_run: DryRun,
-    /// Whether it may remove much.
+    /// Whether it may remove more than half of a large folder.
     pub mass_delete: MassDelete,
 }
 
-/// What a scan found.
+/// The report about a scan.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ScanReport {
     /// Messages that came.
@@ -53,7 +53,7 @@ pub struct ScanReport {
     pub folders_read: u64,
     /// Messages that were read.
     pub messages_read: u64,
-    /// What could not be looked at; everything else was.
+    /// The errors of files and directories that could not be looked at. Everything else was.
     pub problems: Vec<Error>,
 }
 

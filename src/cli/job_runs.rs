@@ -1,4 +1,4 @@
-//! Running jobs, which several commands end with.
+//! Running jobs at the end of a command. Several commands do it.
 
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JobRun, Replica};
@@ -7,43 +7,43 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 
-/// How much of a command from elsewhere a line shows, in characters.
+/// A line shows at most so many characters of a command from elsewhere.
 pub const SHOWN: usize = 60;
 
-/// What became of jobs, and what kept the others from being run.
+/// The jobs that were run, and the error that kept others from being run.
 #[derive(Default)]
-pub struct Runs {
+pub struct JobRuns {
     pub runs: Vec<JobRun>,
     pub error: Option<Error>,
 }
 
-impl Runs {
-    /// Each job with what became of it.
+impl JobRuns {
+    /// Each job and its result.
     pub fn json(&self) -> Value {
         self.runs.iter().map(run_json).collect()
     }
 
-    /// The jobs, or what kept others from being run.
+    /// The jobs, or the error that kept others from being run.
     pub fn result(self) -> Result<Vec<JobRun>> {
         self.error.map_or(Ok(self.runs), Err)
     }
 }
 
-/// Runs what is queued, and tells what became of each job.
-pub fn run_jobs(context: &Context, replica: &Replica) -> Runs {
+/// Runs the queued jobs, and tells the result of each.
+pub fn run_jobs(context: &Context, replica: &Replica) -> JobRuns {
     let mut runs = Vec::new();
     let result = replica.run_jobs(|run| {
         let command =
             run.command.as_deref().map_or_else(String::new, |command| format!(" ({})", beginning(command, SHOWN)));
         let (id, from, state) = (run.id.short(), printable(&run.requester), run.state);
         match &run.reason {
-            Some(reason) => context.out.say(format_args!("job {id} of {from}{command}: {state}; {reason}")),
-            None => context.out.say(format_args!("job {id} of {from}{command}: {state}")),
+            Some(reason) => context.out.say(format_args!("job {id} from {from}{command}: {state}; {reason}")),
+            None => context.out.say(format_args!("job {id} from {from}{command}: {state}")),
         }
         runs.push(run.clone());
     });
     context.say_notes(replica);
-    Runs { runs, error: result.err() }
+    JobRuns { runs, error: result.err() }
 }
 
 fn run_json(run: &JobRun) -> Value {
