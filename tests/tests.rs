@@ -18,6 +18,7 @@ mod a_crash_at_any_step_loses_nothing;
 mod a_killed_command_is_repeated_without_harm;
 mod a_network_of_replicas_on_disk_converges;
 mod a_new_machine_joins_by_invitation;
+mod a_replica_that_has_taken_bad_things_in_is_repaired;
 mod a_state_put_back_is_noticed;
 mod an_import_happens_in_order;
 mod an_old_bundle_gets_no_answer;

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
+use crate::bundle::JobLine;
 use crate::error::Result;
 use crate::model::{Anew, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, By, EntryRow};
+use crate::state::{Action, By, EntryRow, Job, StatementKind};
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +41,7 @@ impl Replica {
         mender.mend_knowledge()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
-        mender.mend_statements()?;
+        mender.mend_jobs()?;
         let scan =
             ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, None)?;
@@ -189,7 +190,36 @@ impl Mender<'_> {
         Ok(())
     }
 
-    fn mend_statements(&mut self) -> Result<()> {
+    /// Jobs that concern nobody here go; what is said about the others is stamped anew.
+    fn mend_jobs(&mut self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let batch = self.replica.state.job_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some((last.made, last.key));
+            for job in batch {
+                if self.replica.concerns(&job.requester, &job.target)? {
+                    self.mend_statements(&job)?;
+                } else {
+                    self.replica.forget(self.tx, &job)?;
+                    self.done.jobs += 1;
+                    let what = "nobody here knows both who asks for it and who is to run it";
+                    self.tell(MendingKind::Job, format!("job {}: {what}", job.id));
+                }
+            }
+        }
+    }
+
+    fn mend_statements(&mut self, job: &Job) -> Result<()> {
+        for kind in [StatementKind::Request, StatementKind::Cancel, StatementKind::Report] {
+            let Some(line) = self.replica.state.statement(job.key, kind)? else { continue };
+            if let Some(untrue) = self.repair.statement(line.stamp) {
+                let stamp = self.fresh()?;
+                self.tx.set_statement(job.key, kind, &JobLine { stamp, ..line })?;
+                self.done.statements += 1;
+                self.tell(MendingKind::Statement, format!("job {}: {untrue}", job.id));
+            }
+        }
         Ok(())
     }
 
