@@ -26,7 +26,7 @@ pub struct Standpoint {
     pub knowledge: Knowledge,
     /// What it has forgotten.
     pub horizon: Knowledge,
-    /// For each incarnation the newest clock of what the replica holds, of those that can be by this machine's clock.
+    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_kept`].
     pub held: Knowledge,
     /// The tips of the newest bundles of all peers.
     pub shown: Vec<Knowledge>,
@@ -108,6 +108,13 @@ pub struct Repair {
 }
 
 impl Repair {
+    /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the stamps that the
+    /// replica makes after it must be possible as well.
+    pub fn last_kept(wall: WallClock) -> Clock {
+        let minute = 60_000 << 16;
+        Clock::from_bits(wall.last_possible().bits().saturating_sub(minute)).expect("it is below one that is in range")
+    }
+
     /// Decides what can be known.
     ///
     /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds, as far as that
@@ -118,7 +125,7 @@ impl Repair {
     ///   that, it goes on as a new incarnation.
     /// - Nothing is forgotten that isn't known.
     pub fn plan(from: &Standpoint) -> Self {
-        let last = from.wall.last_possible();
+        let (last, last_own) = (Self::last_kept(from.wall), from.wall.last_possible());
         let (mut knowledge, mut known) = (Knowledge::new(), Vec::new());
         let shown = |incarnation| {
             let all = from.shown.iter().map(|tip| tip.get(incarnation)).filter(|clock| *clock <= last);
@@ -140,12 +147,12 @@ impl Repair {
             }
         }
         let mine = from.knowledge.get(from.me);
-        knowledge.set(from.me, from.issued.min(last));
+        knowledge.set(from.me, from.issued.min(last_own));
         if mine != from.issued {
             known.push(Cut { incarnation: from.me, from: mine, to: from.issued, why: CutWhy::NotIssued });
         }
         let anew = match () {
-            () if from.issued > last => Some(Anew::Ahead),
+            () if from.issued > last_own => Some(Anew::Ahead),
             () if mine != from.issued => Some(Anew::NotIssued),
             () => from.disowned.then_some(Anew::Disowned),
         };

@@ -70,7 +70,7 @@ impl Replica {
             wall,
             knowledge: state.knowledge()?,
             horizon: state.horizon()?,
-            held: state.newest_held(wall.last_possible())?,
+            held: state.newest_held(Repair::last_kept(wall))?,
             told_by_nobody: tellers.map(|(incarnation, _)| incarnation).collect(),
             shown: peers.into_iter().filter_map(|peer| peer.standing.shown).collect(),
         })

@@ -8,7 +8,7 @@ use mailsync::model::{
     RolledBack, Stamp, WallClock,
 };
 
-use super::super::{Bundle, Outcome, Rng};
+use super::super::{Bundle, Outcome, Rng, View};
 use super::{FOLDERS, Network};
 
 /// When the histories of liars happen: their clocks are judged by that of each machine.
@@ -158,7 +158,7 @@ impl Network {
         if changed {
             let mut again = self.replicas[at].clone();
             let repaired = Rc::make_mut(&mut again).repair(now, &peers, trash, new);
-            assert!(!repaired, "a second repair finds something to do at {at}: {}", DBG(&self.replicas[at], &again));
+            assert!(!repaired, "a second repair finds something to do at {at}");
         }
         changed
     }
@@ -168,7 +168,7 @@ impl Network {
         let first = &self.replicas[honest[0]];
         for &at in &honest[1..] {
             let replica = &self.replicas[at];
-            if replica.view() != first.view() {
+            if undated(replica.view()) != undated(first.view()) {
                 return Err(format!("what {at} and {} hold differs:{}", honest[0], replica.view().differences(&first.view())));
             }
             if replica.knowledge() != first.knowledge() {
@@ -309,13 +309,9 @@ impl Liar {
     }
 }
 
-fn DBG(a: &super::Replica, b: &super::Replica) -> String {
-    let mut s = String::new();
-    if a.knowledge() != b.knowledge() { s += &format!("K {:?} -> {:?}\n", a.knowledge(), b.knowledge()); }
-    if a.horizon() != b.horizon() { s += &format!("H {:?} -> {:?}\n", a.horizon(), b.horizon()); }
-    if a.issued() != b.issued() { s += &format!("I {:?} -> {:?}\n", a.issued(), b.issued()); }
-    if a.state() != b.state() { s += "S"; }
-    for (id, e) in a.entries() { if b.entries().get(id) != Some(e) { s += &format!("{id} {e:?} -> {:?}", b.entries().get(id)); } }
-    if a.folders() != b.folders() { s += &format!("F {:?} -> {:?}\n", a.folders(), b.folders()); }
-    s
+/// What is seen but for the delivery dates: two different ones under the same stamp are told to two replicas by a liar alone, and no
+/// state digest has them.
+fn undated(mut view: View) -> View {
+    view.entries.values_mut().for_each(|(.., mtime)| *mtime = Mtime(0));
+    view
 }

@@ -30,7 +30,7 @@ impl Replica {
             wall,
             knowledge: self.knowledge.clone(),
             horizon: self.horizon.clone(),
-            held: self.held(wall.last_possible()),
+            held: self.held(Repair::last_kept(wall)),
             told_by_nobody: told.map(|(incarnation, _)| *incarnation).collect(),
             shown: shown.clone(),
         });
