@@ -339,6 +339,8 @@ pub struct Bundle {
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Doctor {
     /// Go on as a new incarnation, and stamp anew what may have been stamped twice, or in the future
     #[arg(long)]

@@ -285,15 +285,16 @@ mod tests {
     type Case<'c> = (&'c str, fn(&mut Standpoint), &'c [Cut], &'c [Cut], Option<Anew>);
 
     #[test]
+    #[allow(clippy::too_many_lines)]
     fn what_nobody_vouches_for_is_not_known() {
-        let (ahead, end) = (clock(NOW.0 + 2 * DAY << 16), Clock::MAX);
+        let (ahead, end) = (clock((NOW.0 + 2 * DAY) << 16), Clock::MAX);
         let cut = |from, to, why| Cut { incarnation: OTHER, from, to: clock(to), why };
         let unknown = |from, to| cut(clock(from), to, CutWhy::ForgottenUnknown);
         let cases: &[Case<'_>] = &[
             ("nothing", |_| (), &[], &[], None),
             (
                 "a clock ahead",
-                |s| s.knowledge.set(OTHER, clock(NOW.0 + 2 * DAY << 16)),
+                |s| s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16)),
                 &[cut(ahead, 4, CutWhy::Ahead)],
                 &[unknown(5, 4)],
                 None,
@@ -312,7 +313,7 @@ mod tests {
             (
                 "a clock ahead where there is no clock to tell by",
                 |s| {
-                    s.knowledge.set(OTHER, clock(NOW.0 + 2 * DAY << 16));
+                    s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
                     s.wall = WallClock(0);
                 },
                 &[],
@@ -350,7 +351,7 @@ mod tests {
             (
                 "own stamps ahead",
                 |s| {
-                    s.issued = clock(NOW.0 + 2 * DAY << 16);
+                    s.issued = clock((NOW.0 + 2 * DAY) << 16);
                     s.knowledge.set(ME, s.issued);
                 },
                 &[],
@@ -406,8 +407,22 @@ mod tests {
             entry
         };
         for (what, entry, contents, lives) in [
-            ("a flag of an unknown stamp", { let mut e = entry(); e.set_flag(end, "F".parse().unwrap(), true); e }, InPlace, true),
-            ("a location of an unknown stamp", Entry { location: (end, FolderName::inbox()), ..entry() }, InPlace, true),
+            (
+                "a flag of an unknown stamp",
+                {
+                    let mut e = entry();
+                    e.set_flag(end, "F".parse().unwrap(), true);
+                    e
+                },
+                InPlace,
+                true,
+            ),
+            (
+                "a location of an unknown stamp",
+                Entry { location: (end, FolderName::inbox()), ..entry() },
+                InPlace,
+                true,
+            ),
             ("a birth after the location", Entry { born: at(7, ME), ..entry() }, InPlace, true),
             ("a floor of an unknown stamp", Entry { floor: end, ..entry() }, Nowhere, true),
             ("a removal of an unknown stamp", removed(at(3, ME), end), Nowhere, false),

@@ -46,9 +46,9 @@ impl State {
 
     /// Whose bundles have last raised what is known, for each incarnation of which that was recorded.
     pub fn tellers(&self) -> Result<Vec<(Incarnation, ReplicaId)>> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT incarnation, told_by FROM knowledge WHERE told_by IS NOT NULL ORDER BY incarnation")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation, told_by FROM knowledge WHERE told_by IS NOT NULL ORDER BY incarnation",
+        )?;
         let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         rows.map(|row| {
             let (incarnation, id) = row?;
@@ -143,7 +143,10 @@ impl Transaction<'_> {
         let mut knowledge = self.knowledge()?;
         let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {
             Error::failed("making a stamp: the clock that the peers have shown is at its end, thousands of years ahead")
-                .advise("find the machine whose clock is wrong and make a new replica there")
+                .advise(
+                    "set the clock of the machine that has it, or remove that peer, then run `mailsync doctor --repair` here and \
+                     on the others",
+                )
         })?;
         let stamp = Stamp { clock, incarnation: self.incarnation()? };
         knowledge.learn(stamp);

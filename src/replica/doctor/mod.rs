@@ -75,7 +75,7 @@ impl Replica {
         knowledge.set(old, last.max(self.state.horizon()?.get(old)));
         let plan = Restamping::plan(old, new, issued.into_iter(), last, wall.0, &knowledge).ok_or_else(|| {
             Error::failed("making new stamps: the clock that the peers have shown is at its end")
-                .advise("find the machine whose clock is wrong and make a new replica there")
+                .advise("run `mailsync doctor --repair`, which takes that clock back")
         })?;
         let mut changed = NewIdentity::default();
         let mut after = None;

@@ -7,7 +7,7 @@ use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
 use crate::bundle::JobLine;
 use crate::error::Result;
-use crate::model::{Anew, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
+use crate::model::{Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
@@ -42,8 +42,7 @@ impl Replica {
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
-        let scan =
-            ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
+        let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, None)?;
         mender.done.contents = self.recover_missing(&tx, options.dry_run)?;
         mender.mend_digest()?;
@@ -65,7 +64,7 @@ impl Replica {
         let tellers = state.tellers()?.into_iter().filter(|(_, id)| !is_peer(*id));
         Ok(Standpoint {
             me: state.incarnation()?,
-            issued: state.newest_issued_after(Default::default(), 1)?.pop().unwrap_or_default(),
+            issued: state.newest_issued_after(Clock::ZERO, 1)?.pop().unwrap_or_default(),
             disowned: peers.iter().any(|peer| peer.disowns),
             wall,
             knowledge: state.knowledge()?,

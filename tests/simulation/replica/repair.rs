@@ -39,7 +39,7 @@ impl Replica {
         if repair.anew.is_some() {
             let old = self.incarnation;
             let plausible = self.issued.iter().rev().copied().find(|&clock| !wall.is_behind(clock)).unwrap_or_default();
-            let least = shown.iter().map(|shown| shown.get(old)).min();
+            let least = shown.iter().map(|tip| tip.get(old)).min();
             let last = least.or(self.issued.last().copied()).unwrap_or_default().min(plausible);
             self.begin_anew(new, last);
             self.knowledge.set(old, last.max(self.horizon.get(old)));
