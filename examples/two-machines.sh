@@ -13,8 +13,9 @@ set -eu
 repository=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 if [ -z "${MAILSYNC:-}" ]; then
-    (cd "$repository" && cargo build --release --locked)
-    MAILSYNC=${CARGO_TARGET_DIR:-$repository/target}/release/mailsync
+    # What the tests use, too: who runs both waits for one build.
+    (cd "$repository" && cargo build --locked)
+    MAILSYNC=${CARGO_TARGET_DIR:-$repository/target}/debug/mailsync
 fi
 case $MAILSYNC in
 /*) ;;

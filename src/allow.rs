@@ -53,12 +53,12 @@ const LABEL_BYTES: usize = 63;
 /// The local part is a dot-atom (RFC 5322, 3.2.3) of letters, digits, `_`, `-`, `+` and `=`, and begins with a letter,
 /// a digit or `_`. That is what mailboxes, sub-addresses (`me+list`) and the envelope senders of mailing lists
 /// (`bounce+me=example.org`) need. The other characters of a dot-atom are left out, since the program behind a rule may
-/// be a script that forgets its quotes, or one that reads more into an address than a name: a shell understands `$ & '
-/// * ? ^ { | } ~ # !` and the backquote, and a mail server takes `!` and `%` for a route and `/` for a file. The domain
-/// has the form of a host name (RFC 5321, 4.1.2); it is not checked whether it exists. Quotes, comments and address
-/// literals are left out for the same reason, and so is all that isn't ASCII (RFC 6531): which of these characters are
-/// harmless depends on the program and its locale. A domain of that kind has a form in ASCII (`xn--...`); such a local
-/// part can be allowed as it is, or by `@text`.
+/// be a script that forgets its quotes, or one that reads more into an address than a name: a shell understands
+/// `$ & ' * ? ^ { | } ~ # !` and the backquote, and a mail server takes `!` and `%` for a route and `/` for a file.
+/// The domain has the form of a host name (RFC 5321, 4.1.2); it is not checked whether it exists. Quotes, comments and
+/// address literals are left out for the same reason, and so is all that isn't ASCII (RFC 6531): which of these
+/// characters are harmless depends on the program and its locale. A domain of that kind has a form in ASCII
+/// (`xn--...`); such a local part can be allowed as it is, or by `@text`.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let of_local = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'+' | b'=');
@@ -114,9 +114,7 @@ impl Rule {
 
     /// How long the program may take.
     pub fn timeout(&self) -> Result<Duration, String> {
-        let wrong = || format!("the timeout \"{}\" is not a time such as 90s, 2m or 1h", self.timeout);
-        let span: jiff::SignedDuration = self.timeout.parse().map_err(|_| wrong())?;
-        Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
+        parse_timeout(&self.timeout)
     }
 
     fn permits(&self, arg: &str) -> bool {
@@ -149,6 +147,16 @@ pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str)
         beginning(wrong, SHOWN),
         beginning(command, SHOWN)
     ))
+}
+
+/// A timeout as it is written in the configuration.
+///
+/// # Errors
+/// It isn't one, or it is no time at all.
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("the timeout \"{text}\" is not a time such as 90s, 2m or 1h");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

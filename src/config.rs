@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::allow::Rule;
+use crate::allow::parse_timeout;
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
@@ -46,6 +48,9 @@ pub struct Config {
     /// How many MiB of output the jobs of one peer may have here.
     #[serde(default = "default_jobs_output")]
     pub jobs_output_mib: u32,
+    /// From how much on a person is to say that it is meant.
+    #[serde(default)]
+    pub guard: Limits,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
@@ -61,6 +66,63 @@ pub struct PeerConfig {
     /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and
     /// writes bundles to its standard output. Run without a shell.
     pub call: Vec<String>,
+    /// How long the command is waited for while not a byte goes to it, and none comes from it.
+    #[serde(default = "default_peer_timeout")]
+    pub timeout: String,
+}
+
+impl PeerConfig {
+    /// How long the command is waited for while not a byte goes to it, and none comes from it.
+    ///
+    /// # Errors
+    /// What is written there is no time.
+    pub fn timeout(&self) -> std::result::Result<Duration, String> {
+        parse_timeout(&self.timeout)
+    }
+}
+
+/// A peer is silent while it looks for its own changes, or takes in what it got: that can take minutes. A connection
+/// that has died is silent for ever.
+fn default_peer_timeout() -> String {
+    String::from("10m")
+}
+
+/// From how much on a command that removes or adds mail is refused, until a person says that it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// More than half of a folder may not leave it if it holds more entries than this.
+    pub folder: u64,
+    /// More than a quarter of all entries may not be removed if they are more than this.
+    pub all: u64,
+    /// More than half of the folders may not be removed if they are more than this.
+    pub folders: u64,
+    /// More messages than this may not be added, if they are also more than there were.
+    pub add_messages: u64,
+    /// More bytes than this may not be added, if they are also more than there were.
+    pub add_bytes: u64,
+    /// More folders than this may not be added, if they are also more than there were.
+    pub add_folders: u64,
+    /// More removed messages that were never here than this may not be added, if they are also more than the messages
+    /// that were here. Each of them takes room in the state until a purge.
+    pub add_tombstones: u64,
+}
+
+impl Default for Limits {
+    /// A person who tidies up a small folder is not disturbed. What comes new is a matter of proportion, too: it is
+    /// what machines exchange in some weeks, or it is less than was there before. Only a mailbox that more than doubles
+    /// by more than that is asked about.
+    fn default() -> Self {
+        Self {
+            folder: 100,
+            all: 100,
+            folders: 10,
+            add_messages: 10_000,
+            add_bytes: 1 << 30,
+            add_folders: 100,
+            add_tombstones: 100_000,
+        }
+    }
 }
 
 fn default_trash_days() -> u32 {
@@ -105,6 +167,7 @@ impl Config {
             jobs_open: default_jobs_open(),
             jobs_input_mib: default_jobs_input(),
             jobs_output_mib: default_jobs_output(),
+            guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -127,6 +190,11 @@ impl Config {
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.is_empty()) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
+        }
+        for (name, peer) in &config.peer {
+            peer.timeout().map_err(|why| {
+                Error::usage(format!("{}: peer {name}: {why}", path.display())).advise("correct it there")
+            })?;
         }
         for rule in &config.allow {
             rule.check().map_err(|why| {
@@ -178,9 +246,14 @@ impl Config {
              jobs_input_mib = {}\n\
              jobs_output_mib = {}\n\
              \n\
+             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
+             # [guard]\n\
+             # folder = 100                 # more than half of a folder that holds more messages than this\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
+             # timeout = \"10m\"                                       # without a byte in either direction\n\
              \n\
              # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
              # [[allow]]\n\
@@ -264,6 +337,7 @@ mod tests {
             jobs_open: 70,
             jobs_input_mib: 71,
             jobs_output_mib: 72,
+            guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

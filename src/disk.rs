@@ -74,6 +74,9 @@ pub trait Disk: Send + Sync {
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+    /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
+    /// tell.
+    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>>;
 }
 
 /// The file system of this machine.
@@ -169,6 +172,11 @@ impl Disk for RealDisk {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir(dir)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let told = rustix::fs::statvfs(dir)?;
+        Ok((told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// A meter is told about each piece of work that may take long.
 pub trait Meter: Send + Sync {
-    /// Work of `total` steps begins; `label` says to people what it is.
+    /// Work of `total` steps begins, or of an unknown number if that is 0; `label` says to people what it is.
     fn begin(&self, label: &'static str, total: u64) -> Box<dyn Gauge>;
 }
 

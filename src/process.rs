@@ -1,5 +1,11 @@
 //! Programs that run for jobs: without a shell, in a clean environment and a process group of their own, for a limited
-//! time, with bounded output.
+//! time, with bounded output. And talking with one that reaches a peer.
+
+mod converse;
+mod stop;
+
+pub use converse::{Conversation, Heard, converse};
+pub use stop::was_told_to_stop;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,16 +13,15 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use rustix::process::{Pid, Signal};
 
 use crate::read::read_some;
+use stop::{Stop, kill};
 
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;
@@ -194,50 +199,6 @@ fn wait(
     // Processes that the program has started, or that ignored the first signal, end here.
     kill(group, Signal::KILL);
     why
-}
-
-/// Notices whether mailsync is told to stop while a program runs. The program must then not run on by itself, without a
-/// limit. At all other times the signals do what they always do.
-#[derive(Debug)]
-struct Stop {
-    told: Arc<AtomicBool>,
-    nothing_runs: Arc<AtomicBool>,
-}
-
-impl Stop {
-    /// Begins to listen for signals. `None` if the system doesn't let it; then the signals do what they always do.
-    fn listen() -> Option<&'static Self> {
-        static STOP: OnceLock<Option<Stop>> = OnceLock::new();
-        let stop = STOP.get_or_init(|| {
-            let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
-            for signal in [SIGINT, SIGTERM, SIGHUP] {
-                // The order matters: while no program runs, the first handler ends the process as the signal always
-                // does; else the second one takes note of it.
-                flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
-                flag::register(signal, Arc::clone(&stop.told)).ok()?;
-            }
-            Some(stop)
-        });
-        let stop = stop.as_ref()?;
-        stop.nothing_runs.store(false, Ordering::SeqCst);
-        Some(stop)
-    }
-
-    /// The program has ended: from now on the signals do what they always do.
-    fn ignore_no_more(&self) {
-        self.nothing_runs.store(true, Ordering::SeqCst);
-    }
-
-    fn was_told(&self) -> bool {
-        self.told.load(Ordering::SeqCst)
-    }
-}
-
-fn kill(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // It fails if no process is left.
-        let _ = kill_process_group(group, signal);
-    }
 }
 
 /// Copies the input to the program until that has ended. A program may leave input unread; that is no failure. An input

@@ -1,4 +1,5 @@
-//! Texts for people: a text from elsewhere is made fit for a terminal, and counted things get their plural.
+//! Texts for people: what came from elsewhere is made fit for a terminal, what is counted gets its plural, and bytes
+//! their unit.
 
 /// A text from elsewhere, without characters that could move a terminal's cursor or break a line.
 pub fn printable(text: &str) -> String {
@@ -29,6 +30,18 @@ pub fn utc(millis: u64) -> String {
         || String::from("a time beyond all calendars"),
         |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
     )
+}
+
+/// Bytes for people.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mailsync::model::Digest;
+use mailsync::replica::{Home, JoinOptions, Replica, World};
 
 use crate::support::corpus::Random;
+use crate::support::disk::{Fault, Watch};
 use crate::support::machine::{Machine, assert_same, complains, make_peers, pass};
 use crate::support::programs::{Ran, run, run_and_kill};
 use crate::support::{copy, leftovers, make_folder, scratch, text};
@@ -288,14 +290,81 @@ fn an_invitation_can_be_withdrawn() {
     desktop.ok(&["peer", "rename", "laptop", "notebook"]);
     desktop.ok(&["peer", "remove", "notebook"]);
     let answer = laptop.ok(&["export"]).stdout;
-    desktop.refuses(&["import"], &answer, 4, &["unknown sender"]);
+    desktop.refuses(&["import"], &answer, 4, &["was withdrawn", "peer add NAME"]);
     // A new one has another secret.
     invite(&desktop, "laptop", &dir.path().join("new"), &[]);
-    desktop.refuses(&["import"], &answer, 4, &["unknown sender"]);
+    desktop.refuses(&["import"], &answer, 4, &["was withdrawn"]);
     let other = Machine::new(dir.path(), "other");
     join(&other, &dir.path().join("new"));
     assert_eq!(send(&other, &desktop).code, 0);
     expect_same(&other, &desktop, "invited anew");
+}
+
+/// Lets the invitation of a replica have ended an hour ago.
+fn let_expire(inviter: &Machine, name: &str) {
+    let state = rusqlite::Connection::open(inviter.home.join("state.db")).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let ended = i64::try_from(now).unwrap() - 3_600_000;
+    assert_eq!(state.execute("UPDATE invitation SET expires = ? WHERE name = ?", (ended, name)).unwrap(), 1);
+}
+
+#[test]
+fn an_invitation_expires() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 6);
+    let laptop = Machine::new(dir.path(), "laptop");
+    join(&laptop, &invite(&desktop, "laptop", &dir.path().join("invitation"), &[]));
+    let answer = laptop.ok(&["export"]).stdout;
+    let until = |days: i64| {
+        let told = desktop.ok(&["status", "--json"]).json()["invited"][0].clone();
+        let time = |name: &str| told[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let wanted = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        let off = time("expires").duration_since(wanted).abs();
+        assert!(off < jiff::SignedDuration::from_mins(10), "{told}");
+        assert_eq!(told["expired"], false);
+        assert!(time("invited") < time("expires"));
+    };
+    until(14);
+    // Who invites again gives it more time, and never less.
+    invite(&desktop, "laptop", &dir.path().join("longer"), &["--expires", "30"]);
+    until(30);
+    invite(&desktop, "laptop", &dir.path().join("shorter"), &["--expires", "1"]);
+    until(30);
+    assert!(desktop.ok(&["peer", "list"]).text().contains("has not answered"));
+
+    let_expire(&desktop, "laptop");
+    for command in [&["status"][..], &["peer", "list"]] {
+        let said = desktop.ok(command);
+        assert!(said.text().contains("expired"), "{said:?}");
+        let told = desktop.ok(&[command, &["--json"]].concat()).json();
+        assert_eq!(told["invited"][0]["expired"], true, "{told}");
+    }
+    desktop.refuses(&["import"], &answer, 4, &["has expired", "mailsync invite NAME", "peer add NAME"]);
+    desktop.refuses(&["export", "--to", "laptop"], b"", 1, &["has expired", "mailsync invite laptop"]);
+    // Nobody else waits for it, and it has no name.
+    desktop.refuses(&["export"], b"", 1, &["no peer"]);
+    // What was lost by then stays lost: a new invitation has another secret.
+    let newer = invite(&desktop, "laptop", &dir.path().join("newer"), &[]);
+    desktop.refuses(&["import"], &answer, 4, &["has expired"]);
+    let other = Machine::new(dir.path(), "other");
+    join(&other, &newer);
+    assert_eq!(send(&other, &desktop).code, 0);
+    expect_same(&other, &desktop, "invited anew");
+    for days in ["0", "4000", "soon"] {
+        assert_eq!(desktop.run(&["invite", "third", "--expires", days]).code, 2, "{days}");
+    }
+}
+
+#[test]
+fn who_has_joined_too_late_can_be_made_known_by_its_key() {
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 6);
+    let laptop = Machine::new(dir.path(), "laptop");
+    join(&laptop, &invite(&desktop, "laptop", &dir.path().join("invitation"), &[]));
+    let_expire(&desktop, "laptop");
+    desktop.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
+    assert_eq!(send(&laptop, &desktop).code, 0);
+    expect_same(&laptop, &desktop, "known by its key");
 }
 
 #[test]
@@ -855,4 +924,47 @@ fn of_two_joins_at_once_one_makes_the_replica() {
         expect_same(&laptop, &desktop, "two at once");
         expect_at_rest(&laptop, "two at once");
     }
+}
+
+#[test]
+fn a_join_stopped_at_any_step_is_repeated_without_harm() {
+    let dir = scratch();
+    let desktop = Machine::new(dir.path(), "desktop");
+    desktop.init_as("fs");
+    for (folder, number) in [("INBOX", 1), ("INBOX", 2), ("Archive/2019", 3)] {
+        desktop.put(folder, &format!("cur/{number}:2,S"), format!("Subject: {number}\n\n"), number);
+    }
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    let watch = Watch::new(&dir.path().join("keep"));
+    let mut step = 0;
+    loop {
+        step += 1;
+        let laptop = Machine::new(&dir.path().join(format!("step-{step}")), "laptop");
+        let home = Home::at(&laptop.home);
+        let options = JoinOptions {
+            mail_root: laptop.mail.clone(),
+            name: None,
+            layout: Some(mailsync::maildir::LayoutKind::Fs),
+            expect: None,
+            lock_timeout: Duration::from_secs(10),
+            clock_ahead: mailsync::replica::ClockAhead::Refuse,
+        };
+        let act = || {
+            let world = World { disk: watch.disk(), ..World::real() };
+            let source = std::io::BufReader::new(fs::File::open(&bundle).unwrap());
+            Replica::join(&home, world, &options, Some(&bundle), source).map(drop)
+        };
+        let (joined, _) = watch.hinder(Fault::Stop(step), &home.database(), || (), act);
+        let struck = watch.struck();
+        assert_eq!(joined.is_ok(), struck.is_none(), "step {step}, {struck:?}: {joined:?}");
+        if struck.is_some() {
+            let ran = laptop.run(&["join", text(&laptop.mail), text(&bundle), "--layout", "fs"]);
+            assert_eq!(ran.code, 0, "stopped at step {step}, {struck:?}: {}", ran.stderr);
+        }
+        expect_same(&laptop, &desktop, &format!("stopped at step {step}"));
+        if struck.is_none() {
+            break;
+        }
+    }
+    assert!(step > 10, "a join touches the disk more often than {step} times");
 }

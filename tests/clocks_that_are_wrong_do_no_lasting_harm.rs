@@ -192,3 +192,22 @@ fn what_was_removed_while_the_clock_was_wrong_stays_in_the_trash_for_its_days_an
         assert!(later(days + 2).history <= 1, "{wrong}: only what the last purge has done is left");
     }
 }
+
+#[test]
+fn a_bundle_that_is_not_believed_for_its_clocks_gets_no_answer() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("in the future");
+    at(&desktop, now() + 400 * DAY, scan);
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    laptop.deliver("a secret");
+    laptop.ok(&["scan"]);
+    // Nothing is remembered of it, so it would be as new every time.
+    for _ in 0..2 {
+        let ran = laptop.refuses(&["import", "--reply"], &bundle, 3, &["more than a day ahead"]);
+        assert!(ran.stdout.is_empty(), "{}", ran.stderr);
+    }
+    let ran = laptop.run_with(&["import", "--reply", "--accept-clock"], &bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!ran.stdout.is_empty() && laptop.has("in the future"));
+}

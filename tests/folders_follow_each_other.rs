@@ -241,11 +241,14 @@ fn a_name_that_one_layout_can_not_hold_comes_back_as_it_was() {
     for name in names {
         assert!(laptop.mail.join(OsStr::from_bytes(name)).join("cur/1:2,ST").exists(), "{}", name.escape_ascii());
     }
-    for name in names {
-        fs::remove_dir_all(third.mail.join(OsStr::from_bytes(name))).unwrap();
+    // Not most of them at once, which the guard refuses.
+    for half in names.chunks(8) {
+        for name in half {
+            fs::remove_dir_all(third.mail.join(OsStr::from_bytes(name))).unwrap();
+        }
+        settle(&third, &server);
+        settle(&server, &laptop);
     }
-    settle(&third, &server);
-    settle(&server, &laptop);
     assert_eq!(laptop.mailbox().len(), 1);
     assert_eq!(laptop.folders().len(), 2);
     let left: Vec<_> = fs::read_dir(&server.mail).unwrap().map(|item| item.unwrap().file_name()).collect();

@@ -91,9 +91,10 @@ fn a_change_to_what_others_have_forgotten_is_remembered_until_all_know_of_it() {
     assert!(tally.purged > 0 && tally.full > 0, "{tally:?}");
 }
 
-/// Replica 1 moves a message, then removes it, and forgets that once replica 0 knows. Replica 0, restored from a backup of
-/// before, removes the message, too, without having heard of the move, and tells 1: there stands a removal that hasn't seen the
-/// move beside the forgotten one that has. Then the move reaches 0 late, where the message lives again until 0 hears of more.
+/// Replica 1 moves a message, then removes it, and forgets that once replica 0 knows. Replica 0, restored from a backup
+/// of before, removes the message, too, without having heard of the move, and tells 1: there stands a removal that
+/// hasn't seen the move beside the forgotten one that has. Then the move reaches 0 late, where the message lives again
+/// until 0 hears of more.
 #[test]
 fn a_removal_that_was_forgotten_stands_beside_another_one_that_is_remembered() {
     let setup = Setup {

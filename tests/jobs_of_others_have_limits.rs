@@ -314,6 +314,12 @@ fn a_statement_with_a_number_that_can_not_be_is_ignored_with_the_reason() {
     let cancel = signed(&by, &Statement::Cancel(Cancel { job, made: now + year }));
     assert!(tell(home, &by, &[cancel]).stderr.contains("the clock of this machine"));
     assert_eq!(home.job(&job.to_string())["cancelled"], false);
+    // A person has looked, and the clocks are right.
+    let ahead = request(&by, target, now + year, some_body());
+    let ran =
+        home.run_with(&["import", "--accept-clock"], &bundle_of_jobs(&by, &encoded(std::slice::from_ref(&ahead)), &[]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(state(home, &JobId::of(&ahead.signed).to_string()), "queued");
     tell(home, &by, &[signed(&key, &Statement::Report(report.clone()))]);
     assert_eq!(state(home, &job.to_string()), "failed");
     // The target itself doesn't count any further.

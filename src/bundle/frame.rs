@@ -120,6 +120,10 @@ impl<R: BufRead> Source<R> {
         Self { inner, opening, ahead: 0..0, failed: false, position, broken: false }
     }
 
+    pub(super) fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// Goes on to the end of the frame without decompressing it.
     pub(super) fn pass_over(&mut self) -> Result<(), Error> {
         loop {

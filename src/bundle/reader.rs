@@ -37,6 +37,11 @@ impl<R: BufRead> Stream<R> {
         Self { source: Source::new(source), any: false, within: false }
     }
 
+    /// The source, from which no more is to be read as a stream.
+    pub fn into_source(self) -> R {
+        self.source.into_inner()
+    }
+
     /// Goes on to the next bundle and reads its manifest and signature. `None` at the end of the stream.
     ///
     /// # Errors

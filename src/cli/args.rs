@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::LayoutKind;
-use mailsync::replica::{ClockAhead, DryRun, MassDelete};
+use mailsync::replica::{ClockAhead, DryRun, MassAdd, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -113,6 +113,10 @@ pub struct Invite {
     /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
     #[arg(long)]
     pub key: Option<String>,
+    /// Accept the new machine's answer for this many days
+    #[arg(long, value_name = "DAYS", default_value_t = 14, conflicts_with = "key",
+        value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub expires: u32,
     /// Leave the messages out: the new machine has them from elsewhere
     #[arg(long)]
     pub no_contents: bool,
@@ -154,6 +158,20 @@ pub struct Update {
     /// The peers, one after the other; without any, all peers that the configuration tells how to reach
     #[arg(value_name = "PEER")]
     pub peers: Vec<String>,
+    #[command(flatten)]
+    pub allowed: Allowed,
+}
+
+/// What bundles may do without being asked about.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Allowed {
+    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed or moved
+    /// elsewhere
+    #[arg(long)]
+    pub allow_mass_delete: bool,
+    /// Take in more than there was before, and more than a mailbox gets in some weeks
+    #[arg(long)]
+    pub allow_mass_add: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -201,7 +219,7 @@ pub struct Scan {
     /// Only tell what changed
     #[arg(long)]
     pub dry_run: bool,
-    /// Believe that more than half of a large folder, or all mail, was removed
+    /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed
     #[arg(long)]
     pub allow_mass_delete: bool,
 }
@@ -268,9 +286,8 @@ pub struct Import {
     /// that nobody needs any more
     #[arg(long)]
     pub consume: bool,
-    /// Believe that more than half of a large folder was removed
-    #[arg(long)]
-    pub allow_mass_delete: bool,
+    #[command(flatten)]
+    pub allowed: Allowed,
     /// Take bundles with changes that were made more than a day ahead of this machine's clock: you have looked, and the
     /// clocks are right
     #[arg(long)]
@@ -385,6 +402,11 @@ pub fn dry_run(dry: bool) -> DryRun {
 /// What `--accept-clock` means.
 pub fn clock_ahead(accepted: bool) -> ClockAhead {
     if accepted { ClockAhead::Accept } else { ClockAhead::Refuse }
+}
+
+/// What `--allow-mass-add` means.
+pub fn mass_add(allowed: bool) -> MassAdd {
+    if allowed { MassAdd::Allow } else { MassAdd::Refuse }
 }
 
 /// The library's value for `--allow-mass-delete`.

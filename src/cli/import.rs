@@ -1,13 +1,12 @@
 //! `mailsync import`
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ImportOptions, Imported, Replica};
+use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
 use serde_json::json;
 
-use super::args::{Import, clock_ahead, dry_run, mass_delete};
+use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
@@ -22,32 +21,30 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     }
     let options = ImportOptions {
         dry_run: dry_run(args.dry_run),
-        mass_delete: mass_delete(args.allow_mass_delete),
+        mass_delete: mass_delete(args.allowed.allow_mass_delete),
+        mass_add: mass_add(args.allowed.allow_mass_add),
         clock_ahead: clock_ahead(args.accept_clock),
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
-    let mut stdin = source::stdin();
-    if bundles.iter().any(|bundle| source::is_standard(bundle)) {
-        // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the
-        // first, and must not take the lock from it before there is something to import.
-        stdin.fill_buf().map_err(|error| Error::failed(format!("reading standard input: {error}")))?;
-    }
+    // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
+    // and must not take the lock from it, nor keep it while the network is slow.
+    let mut stdin = if bundles.iter().any(|bundle| source::is_standard(bundle)) {
+        Some(Replica::receive_bundles(&context.home()?, context.world(), "standard input", &mut source::stdin())?)
+    } else {
+        None
+    };
     let replica = context.write()?;
-    let report = replica.scan_before_import(&options)?;
     let mut all: Vec<Imported> = Vec::new();
-    let mut failed = None;
-    for bundle in &bundles {
-        let result = import(&replica, bundle, &mut stdin, &options, |imported| {
+    let mut work = || {
+        let report = replica.scan_before_import(&options)?;
+        let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
             all.push(imported);
-        });
-        context.say_notes(&replica);
-        if let Err(error) = result {
-            failed = Some(error);
-            break;
-        }
-    }
+        };
+        Ok((report, import_each(context, &replica, &bundles, &mut stdin, &options, told)))
+    };
+    let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
     if context.out.json() {
@@ -73,10 +70,9 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
 
 /// Writes the answer. If it is refused for safety, that is said, and returned.
 fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Option<ErrorKind>> {
-    match replica.reply_to(all) {
+    match replica.reply(all, target::stdout()) {
         Ok(None) => Ok(None),
-        Ok(Some(options)) => {
-            let exported = replica.export(&options, target::stdout())?;
+        Ok(Some(exported)) => {
             context.say_notes(replica);
             context.out.say(&exported);
             Ok(None)
@@ -89,18 +85,35 @@ fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Optio
     }
 }
 
+/// Imports what each of the arguments stands for, up to the first failure of this machine, which it gives.
+fn import_each(
+    context: &Context,
+    replica: &Replica,
+    bundles: &[PathBuf],
+    stdin: &mut Option<Arrived>,
+    options: &ImportOptions,
+    mut each: impl FnMut(Imported),
+) -> Option<Error> {
+    for bundle in bundles {
+        let result = import(replica, bundle, stdin, options, &mut each);
+        context.say_notes(replica);
+        if let Err(error) = result {
+            return Some(error);
+        }
+    }
+    None
+}
+
 fn import(
     replica: &Replica,
     bundle: &Path,
-    stdin: &mut impl BufRead,
+    stdin: &mut Option<Arrived>,
     options: &ImportOptions,
     each: impl FnMut(Imported),
 ) -> Result<()> {
-    if source::is_standard(bundle) {
-        replica.import_stream(None, stdin, options, each)
-    } else if bundle.is_dir() {
-        replica.import_directory(bundle, options, each)
-    } else {
-        replica.import_file(bundle, options, each)
+    match stdin {
+        Some(stdin) if source::is_standard(bundle) => replica.import_arrived(stdin, options, each),
+        _ if bundle.is_dir() => replica.import_directory(bundle, options, each),
+        _ => replica.import_file(bundle, options, each),
     }
 }

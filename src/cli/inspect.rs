@@ -6,13 +6,13 @@ use std::path::Path;
 use mailsync::bundle::{self, BundleKind, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
-use mailsync::text::{plural, printable};
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
-use super::output::{Output, bytes, time};
+use super::output::{Output, time};
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.

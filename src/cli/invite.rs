@@ -1,6 +1,7 @@
 //! `mailsync invite`
 
 use mailsync::replica::{ExportOptions, InviteOptions, MessageContents, Replica, ScanOptions};
+use mailsync::text::plural;
 
 use super::args::Invite;
 use super::context::Context;
@@ -15,6 +16,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     let options = InviteOptions {
         key: args.key.as_deref().map(read_key).transpose()?,
         name: args.name,
+        days: args.expires,
         contents: if args.no_contents { MessageContents::LeftOut } else { MessageContents::Included },
         level: args.level.unwrap_or(ExportOptions::LEVEL),
         split: args.split,
@@ -48,5 +50,7 @@ fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions,
     }
     if options.key.is_none() {
         context.out.say("whoever has the bundle can read the mail in it and join once: carry it with care");
+        let days = plural(u64::from(options.days), "day");
+        context.out.say(format_args!("the answer of {} is accepted for {days} from now", options.name));
     }
 }

@@ -37,7 +37,11 @@ impl Gauge for Bar {
         self.done.set(self.done.get() + steps);
         if self.shown.get().is_some() || self.started.elapsed() > PATIENCE {
             let bar = self.shown.get_or_init(|| {
-                let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} ({eta})");
+                let style = ProgressStyle::with_template(if self.total == 0 {
+                    "{msg} {pos}"
+                } else {
+                    "{msg} [{bar:40}] {pos}/{len} ({eta})"
+                });
                 let bar = ProgressBar::new(self.total).with_message(self.label);
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::failure::CommandResult;
 use super::output::{Output, table, time};
 use super::source::read_key;
-use super::view::{invited_json, peer_json};
+use super::view::{invited_json, invited_since, peer_json};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -45,7 +45,7 @@ fn list(context: &Context) -> CommandResult {
     let (peers, invited) = (replica.peers()?, replica.invitations()?);
     if context.out.json() {
         let peers: Vec<Value> = peers.iter().map(peer_json).collect();
-        let invited: Vec<Value> = invited.iter().map(invited_json).collect();
+        let invited: Vec<Value> = invited.iter().map(|invited| invited_json(&replica, invited)).collect();
         return Output::print_json(&json!({ "peers": peers, "invited": invited }));
     }
     let rows = peers.iter().map(|peer| {
@@ -55,6 +55,6 @@ fn list(context: &Context) -> CommandResult {
     });
     let invited = invited
         .iter()
-        .map(|invited| vec![invited.name.clone(), String::from("invited, has not answered"), time(invited.made)]);
+        .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     Output::print(table(&rows.chain(invited).collect::<Vec<_>>()))
 }

@@ -1,11 +1,11 @@
 //! `mailsync purge`
 
-use mailsync::text::plural;
+use mailsync::text::{bytes, plural};
 use serde_json::json;
 
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, bytes};
+use super::output::Output;
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.write()?;

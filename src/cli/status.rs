@@ -1,14 +1,14 @@
 //! `mailsync status`
 
-use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Unseen};
+use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
 use mailsync::state::Waiting;
-use mailsync::text::{plural, printable};
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, bytes, table, time};
-use super::view::{invited_json, layout_word, peer_json, replica_json};
+use super::output::{Output, table, time};
+use super::view::{invited_json, invited_since, layout_word, peer_json, replica_json};
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
@@ -23,7 +23,7 @@ pub fn run(context: &Context) -> CommandResult {
             peer
         };
         let peers = status.peers.iter().map(|one| with_unseen(peer_json(&one.peer), one.unseen));
-        let invited = status.invited.iter().map(|one| with_unseen(invited_json(&one.invited), one.unseen));
+        let invited = status.invited.iter().map(|one| with_unseen(invited_json(&replica, &one.invited), one.unseen));
         return Output::print_json(&json!({
             "replica": replica_json(&replica),
             "entries": status.totals.entries,
@@ -72,7 +72,7 @@ pub fn run(context: &Context) -> CommandResult {
         let head = ["peer", "last heard", "not seen yet", "next"].map(String::from).to_vec();
         let rows = std::iter::once(head)
             .chain(status.peers.iter().map(peer_row))
-            .chain(status.invited.iter().map(invited_row));
+            .chain(status.invited.iter().map(|status| invited_row(&replica, status)));
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
     Output::print(lines)
@@ -104,10 +104,14 @@ fn jobs_line(jobs: &JobCounts) -> Option<String> {
     (!words.is_empty()).then(|| format!("jobs       {} (see `mailsync jobs list`)", words.join(", ")))
 }
 
-fn invited_row(status: &InvitedStatus) -> Vec<String> {
+fn invited_row(replica: &Replica, status: &InvitedStatus) -> Vec<String> {
     let invited = &status.invited;
-    let next = format!("mailsync join MAILROOT BUNDLE on {}", invited.name);
-    vec![invited.name.clone(), format!("invited {}", time(invited.made)), unseen_text(status.unseen), next]
+    let next = if replica.has_expired(invited) {
+        format!("mailsync invite {}, or mailsync peer remove {}", invited.name, invited.name)
+    } else {
+        format!("mailsync join MAILROOT BUNDLE on {}", invited.name)
+    };
+    vec![invited.name.clone(), invited_since(replica, invited), unseen_text(status.unseen), next]
 }
 
 fn unseen_text(unseen: Unseen) -> String {

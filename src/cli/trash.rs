@@ -1,12 +1,12 @@
 //! `mailsync trash`
 
-use mailsync::text::printable;
+use mailsync::text::{bytes, printable};
 use serde_json::{Value, json};
 
 use super::args::TrashCommand;
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, bytes, json_time, time};
+use super::output::{Output, json_time, time};
 
 pub fn run(context: &Context, args: super::args::Trash) -> CommandResult {
     match args.command {

@@ -1,14 +1,15 @@
 //! `mailsync update`: for each peer that the configuration tells how to reach, an export, a call, an import.
 
 use mailsync::error::{Error, ErrorKind};
-use mailsync::replica::{Imported, Replica, ScanOptions};
+use mailsync::process::was_told_to_stop;
+use mailsync::replica::{ImportOptions, Imported, Replica, ScanOptions};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
-use super::args::Update;
+use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
-use super::job_runs::run_jobs;
+use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::{complain_of, imported_json};
 
@@ -30,9 +31,16 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
             )
             .into());
     }
-    let report = replica.scan(&ScanOptions::default())?;
-    let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer)).collect();
-    let jobs = run_jobs(context, &replica);
+    let report = replica
+        .scan(&ScanOptions { mass_delete: mass_delete(args.allowed.allow_mass_delete), ..ScanOptions::default() })?;
+    let options = ImportOptions {
+        mass_delete: mass_delete(args.allowed.allow_mass_delete),
+        mass_add: mass_add(args.allowed.allow_mass_add),
+        ..ImportOptions::default()
+    };
+    let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer, &options)).collect();
+    // Told to stop, it begins nothing new.
+    let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, &replica) };
     for one in &updated {
         summarise(context, one);
     }
@@ -54,9 +62,9 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     }
 }
 
-fn update(context: &Context, replica: &Replica, peer: &str) -> Updated {
+fn update(context: &Context, replica: &Replica, peer: &str, options: &ImportOptions) -> Updated {
     let mut imported = Vec::new();
-    let result = replica.call(peer, |one| imported.push(one));
+    let result = replica.call(peer, options, |one| imported.push(one));
     context.say_notes(replica);
     Updated {
         peer: peer.to_owned(),

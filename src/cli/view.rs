@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
-use super::output::{Output, json_time};
+use super::output::{Output, json_time, time};
 
 /// At most so many problems are told one by one.
 const TOLD: usize = 20;
@@ -35,8 +35,19 @@ pub fn layout_word(config: &Config) -> &'static str {
 }
 
 /// A replica that was invited and has not answered, as JSON.
-pub fn invited_json(invited: &Invited) -> Value {
-    json!({ "name": invited.name, "invited": json_time(Some(invited.made)) })
+pub fn invited_json(replica: &Replica, invited: &Invited) -> Value {
+    json!({
+        "name": invited.name,
+        "invited": json_time(Some(invited.made)),
+        "expires": json_time(Some(invited.expires)),
+        "expired": replica.has_expired(invited),
+    })
+}
+
+/// Since when a replica is invited, and until when its answer is accepted.
+pub fn invited_since(replica: &Replica, invited: &Invited) -> String {
+    let ends = if replica.has_expired(invited) { "expired" } else { "expires" };
+    format!("invited {}, {ends} {}", time(invited.made), time(invited.expires))
 }
 
 /// A peer, as JSON.

@@ -152,9 +152,9 @@ impl Entry {
         self.removal = self.removal.max(Some(Removal { seen: self.location.0, stamp }));
     }
 
-    /// This entry after a removal of which only its effect is known: the entry is gone for a replica that knew of its present
-    /// location. The removal gets the location's own stamp. Whoever removed the entry did so later, so a removal that
-    /// somebody still remembers is greater than this one.
+    /// This entry after a removal of which only its effect is known: the entry is gone for a replica that knew of its
+    /// present location. The removal gets the location's own stamp. Whoever removed the entry did so later, so a
+    /// removal that somebody still remembers is greater than this one.
     #[must_use]
     pub fn removed_by_somebody(mut self) -> Self {
         self.remove(self.location.0);

@@ -3,13 +3,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
+use super::private;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The directories of one replica.
@@ -18,6 +19,10 @@ pub struct Home {
     config: PathBuf,
     state: PathBuf,
 }
+
+/// The file that whoever changes the replica holds locked, and the one that whoever runs jobs does.
+const LOCK: &str = "lock";
+const JOBS_LOCK: &str = "jobs.lock";
 
 const PERMISSION: &str = "see that you may read and write there, or use --home DIR";
 
@@ -98,21 +103,73 @@ impl Home {
         path.try_exists().map_err(|error| Error::io("looking for the configuration", &path, error).advise(PERMISSION))
     }
 
-    /// Makes the directories, for their owner only.
-    pub(super) fn make(&self) -> Result<()> {
+    /// A replica must live here.
+    ///
+    /// # Errors
+    /// None does.
+    pub(super) fn check_lived_in(&self) -> Result<()> {
+        if self.try_exists()? {
+            return Ok(());
+        }
+        let what = format!("opening {}: no replica lives there", self.config_file().display());
+        Err(Error::failed(what).advise(
+            "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
+        ))
+    }
+
+    /// Makes the directories, for their owner only. Nothing is there yet that somebody else could have changed.
+    ///
+    /// # Errors
+    /// They can't be made, or are somebody else's.
+    pub(super) fn make(&self, mail_root: &Path) -> Result<()> {
         for dir in [&self.config, &self.state, &self.trash()] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .map_err(|error| Error::io("making the directory", dir, error).advise(PERMISSION))?;
+            private::make_dir(dir).map_err(|error| Error::io("making the directory", dir, error).advise(PERMISSION))?;
+            if is_for_it_alone(dir, mail_root) {
+                private::mend(dir)?;
+            }
+            private::check(dir)?;
         }
         Ok(())
     }
 
+    /// What is here must be this user's, and nobody else may write it: the configuration says which commands are run,
+    /// and who has the key can sign in this replica's name.
+    ///
+    /// # Errors
+    /// Somebody else may write it.
+    pub(super) fn check_private(&self) -> Result<()> {
+        let files = [self.config_file(), self.key_file(), self.database()];
+        [&self.config, &self.state].into_iter().chain(&files).try_for_each(|path| private::check(path))
+    }
+
+    /// Takes from others the permission to read what is here. Returns what was open to them, for a person to be told.
+    pub(super) fn mend_modes(&self, mail_root: &Path) -> Result<Vec<String>> {
+        let mut mended = Vec::new();
+        let dirs = [self.config.clone(), self.state.clone(), self.trash(), self.attachments(), self.outbox()];
+        let beside = |suffix: &str| {
+            let mut file = self.database().into_os_string();
+            file.push(suffix);
+            PathBuf::from(file)
+        };
+        let files = [
+            self.config_file(),
+            self.key_file(),
+            self.database(),
+            beside("-wal"),
+            beside("-shm"),
+            self.state.join(LOCK),
+            self.state.join(JOBS_LOCK),
+        ];
+        let dirs = dirs.iter().filter(|dir| is_for_it_alone(dir, mail_root));
+        for path in dirs.chain(&files) {
+            mended.extend(private::mend(path)?);
+        }
+        Ok(mended)
+    }
+
     /// Waits up to `timeout` for the exclusive lock. It is held until the file is dropped.
     pub(super) fn lock(&self, timeout: Duration) -> Result<File> {
-        let path = self.state.join("lock");
+        let path = self.state.join(LOCK);
         wait_for_lock(&path, timeout)?.ok_or_else(|| {
             let what = format!("locking {}: another mailsync is working on this replica", path.display());
             Error::new(ErrorKind::Locked, what)
@@ -123,7 +180,7 @@ impl Home {
     /// Takes the lock for running jobs, which one command at a time holds, until the file is dropped. `None` if another
     /// command holds it.
     pub(super) fn lock_jobs(&self, timeout: Duration) -> Result<Option<File>> {
-        wait_for_lock(&self.state.join("jobs.lock"), timeout)
+        wait_for_lock(&self.state.join(JOBS_LOCK), timeout)
     }
 
     /// The inode of the state database, and its time of birth (nanoseconds since 1970 UTC) if the file system tells.
@@ -148,11 +205,19 @@ impl Home {
     }
 }
 
+/// Whether a directory is the replica's alone: not one in which others look for mail, nor somebody's home, which may
+/// hold anything.
+fn is_for_it_alone(dir: &Path, mail_root: &Path) -> bool {
+    let is_home = directories::BaseDirs::new().is_some_and(|dirs| dirs.home_dir() == dir);
+    !mail_root.starts_with(dir) && !is_home
+}
+
 fn wait_for_lock(path: &Path, timeout: Duration) -> Result<Option<File>> {
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(private::FILE)
         .open(path)
         .map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION))?;
     let started = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Replica {
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
         let detected = detect(&mail_root, options.layout)?;
-        home.make()?;
+        home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
         // A replica that has lost its state keeps its configuration, which belongs to the user.
@@ -154,7 +154,7 @@ pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
     write_atomically(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
     let public = format!("{}\n", key.public_key().to_openssh());
     let path = home.public_key_file();
-    fs::write(&path, public).map_err(|error| Error::io("writing", &path, error))
+    write_atomically(&path, public.as_bytes(), 0o644)
 }
 
 /// Makes an empty state. An interrupted `init` or `join` may have left an old one, which goes only when the new one is
@@ -181,8 +181,11 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(
         |error: std::io::Error| Error::io("writing", path, error).advise("check the directory, then run this again");
     let mut tmp = path.to_owned().into_os_string();
     tmp.push(".new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&tmp).map_err(fail)?;
+    // One that an interrupted command has left may have any mode.
+    remove_if_there(fs::remove_file(&tmp)).map_err(fail)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&tmp).map_err(fail)?;
+    // Whatever the umask was.
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
     fs::rename(&tmp, path).map_err(fail)
 }

@@ -18,7 +18,7 @@ use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
-use crate::maildir::LayoutKind;
+use crate::maildir::{LayoutKind, detect_layout};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -131,9 +131,12 @@ impl Replica {
         check_name(&name)?;
         make_mail_root(&options.mail_root)?;
         let mail_root = check_mail_root(&options.mail_root)?;
-        interrupted_join(home, &mail_root, &name)?;
-        let detected = detect(&mail_root, options.layout)?;
-        home.make()?;
+        // What an interrupted join has left may be half a Maildir.
+        let detected = match interrupted_join(home, &mail_root, &name)? {
+            Some(_) => detect_layout(&mail_root, options.layout),
+            None => detect(&mail_root, options.layout)?,
+        };
+        home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
         // Another join may have ended while this one waited for the lock.
         let repeated = interrupted_join(home, &mail_root, &name)?;

@@ -15,10 +15,12 @@ mod jobs;
 mod join;
 mod materialise;
 mod peers;
+mod private;
 mod purge;
 mod safety;
 mod scan;
 mod status;
+mod tally;
 mod transaction;
 mod trash;
 mod world;
@@ -30,12 +32,12 @@ use std::time::Duration;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, To};
 pub use home::Home;
-pub use import::{Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
+pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
-pub use safety::{ClockAhead, DryRun, MassDelete};
+pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
@@ -64,6 +66,7 @@ pub struct Replica {
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
+    tally: std::cell::RefCell<tally::Tally>,
 }
 
 /// Whether a command changes the replica.
@@ -114,12 +117,8 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        if !home.try_exists()? {
-            let what = format!("opening {}: no replica lives there", home.config_file().display());
-            return Err(Error::failed(what).advise(
-                "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
-            ));
-        }
+        home.check_lived_in()?;
+        home.check_private()?;
         let lock = match access {
             Access::Read => None,
             Access::Write(timeout) => Some(home.lock(timeout)?),
@@ -127,6 +126,7 @@ impl Replica {
         let config = Config::read(&home.config_file())?;
         let key = read_key(&home.key_file())?;
         let state = State::open(&home.database())?;
+        let mended = if lock.is_some() { home.mend_modes(&config.mail_root)? } else { Vec::new() };
         let layout = config.layout();
         Ok(Self {
             home: home.clone(),
@@ -135,9 +135,10 @@ impl Replica {
             key,
             state,
             world,
-            notes: std::cell::RefCell::default(),
+            notes: std::cell::RefCell::new(mended),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
+            tally: std::cell::RefCell::default(),
         })
     }
 
@@ -162,8 +163,20 @@ impl Replica {
         if held {
             self.lock.replace(Some(self.home.lock(PATIENCE)?));
             self.roll_on()?;
+            if self.tally.borrow().has_begun() {
+                let tx = self.begin()?;
+                self.tally.borrow_mut().recount(&tx)?;
+                tx.commit()?;
+            }
         }
         Ok(done)
+    }
+
+    /// Does this to see what comes of it: what it changes in the state is seen by it alone, and is undone at the end.
+    /// Several dry runs in one rehearsal each see what the earlier ones would have done.
+    pub fn rehearse<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _undone_at_the_end = self.state.rehearse()?;
+        act()
     }
 
     /// Notes something that the person should know, although nothing failed.

@@ -5,7 +5,7 @@ use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
-use crate::state::{Action, Invited, Peer};
+use crate::state::{Action, Invited, Peer, Spent};
 
 impl Replica {
     /// All peers, sorted by name.
@@ -60,6 +60,7 @@ impl Replica {
             return Err(Error::failed(format!("making {name} known: this key is already known as {}", peer.name))
                 .advise(format!("use `mailsync peer rename {} {name}` to give it another name", peer.name)));
         }
+        self.end_expired(tx, name)?;
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
         tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
@@ -89,7 +90,8 @@ impl Replica {
     /// answered, its invitation is withdrawn.
     pub fn remove_peer(&self, name: &str) -> Result<()> {
         let tx = self.begin()?;
-        if tx.remove_invitation(name)? {
+        if let Some(invited) = self.state.invitation(name)? {
+            tx.end_invitation(&invited, Spent::Withdrawn)?;
             tx.record(self.now(), Action::PeerRemove, Some(name), "the invitation is withdrawn")?;
         } else {
             let peer = self.peer(name)?;
@@ -102,6 +104,25 @@ impl Replica {
     /// The replicas that were invited and have not answered, sorted by name.
     pub fn invitations(&self) -> Result<Vec<Invited>> {
         self.state.invitations()
+    }
+
+    /// Whether an invited replica's answer isn't accepted any more.
+    pub fn has_expired(&self, invited: &Invited) -> bool {
+        invited.is_over(self.now())
+    }
+
+    /// Those of them whose answer is still accepted.
+    pub(super) fn open_invitations(&self) -> Result<Vec<Invited>> {
+        let now = self.now();
+        Ok(self.state.invitations()?.into_iter().filter(|invited| !invited.is_over(now)).collect())
+    }
+
+    /// An invitation that has expired doesn't keep its name from anybody.
+    pub(super) fn end_expired(&self, tx: &Transaction<'_>, name: &str) -> Result<()> {
+        match self.state.invitation(name)? {
+            Some(invited) if invited.is_over(self.now()) => tx.end_invitation(&invited, Spent::Expired),
+            _ => Ok(()),
+        }
     }
 
     fn peer(&self, name: &str) -> Result<Peer> {

@@ -1,8 +1,12 @@
-//! Protection from mistakes: dry runs, and the guard against mass removals.
+//! Protection from mistakes: the dry run, and the guards over what removes or adds much. The guards are pure: whoever
+//! counts gives them what there was before the command began, so that nothing that comes with it can make a loss look
+//! small.
 
+use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::text::{bytes, plural};
 
-/// Whether a scan or an import may remove more than half of a large folder.
+/// Whether a scan or an import may remove much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MassDelete {
     /// It is refused.
@@ -22,6 +26,16 @@ pub enum ClockAhead {
     Accept,
 }
 
+/// Whether an import may add much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MassAdd {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The person said that it is meant.
+    Allow,
+}
+
 /// Whether a command only tells what it would do, instead of doing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DryRun {
@@ -32,16 +46,137 @@ pub enum DryRun {
     No,
 }
 
-/// The guard protects folders with more entries than this.
-const GUARDED_ENTRIES: u64 = 100;
+/// How many of those that were there a command takes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub gone: u64,
+    /// How many there were before the command began.
+    pub held: u64,
+}
 
-/// The guard against mass removals: refuses to remove more than half of a folder that holds many entries.
-pub(super) fn guard(mass_delete: MassDelete, doing: &str, folder: &str, removed: u64, total: u64) -> Result<()> {
-    if mass_delete == MassDelete::Allow || total <= GUARDED_ENTRIES || removed * 2 <= total {
+/// What a command takes away.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Losses {
+    /// Entries that are removed or moved elsewhere, for each folder that loses any, by its name.
+    pub by_folder: Vec<(String, Loss)>,
+    /// Entries of all folders together that are removed.
+    pub all: Loss,
+    /// Folders.
+    pub folders: Loss,
+}
+
+/// How much a command adds, or how much there was before it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub messages: u64,
+    pub bytes: u64,
+    pub folders: u64,
+    /// Of removed messages that were not known here.
+    pub tombstones: u64,
+}
+
+impl std::ops::Add for Amount {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_add(other.messages),
+            bytes: self.bytes.saturating_add(other.bytes),
+            folders: self.folders.saturating_add(other.folders),
+            tombstones: self.tombstones.saturating_add(other.tombstones),
+        }
+    }
+}
+
+/// What a loss is by, in the words of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Files that are gone.
+    Scan,
+    /// What other replicas say.
+    Import,
+}
+
+impl By {
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Scan => "scanning",
+            Self::Import => "importing",
+        }
+    }
+
+    fn leave(self) -> &'static str {
+        match self {
+            Self::Scan => "would be removed",
+            Self::Import => "would be removed or moved elsewhere",
+        }
+    }
+
+    fn allow(self, option: &str) -> String {
+        match self {
+            Self::Scan => format!("if that is meant, run `mailsync scan {option}`"),
+            Self::Import => format!("if that is meant, add {option} to `mailsync import` or `mailsync update`"),
+        }
+    }
+}
+
+/// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or
+/// most folders.
+pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses: &Losses) -> Result<()> {
+    if allowed == MassDelete::Allow {
         return Ok(());
     }
-    Err(Error::refused(format!("{doing}: {removed} of the {total} messages in {folder} would be removed"))
-        .advise("if that is meant, run this again with --allow-mass-delete"))
+    let more_than_half = |loss: &Loss| loss.gone > loss.held / 2;
+    let large = losses.by_folder.iter().find(|(_, loss)| loss.held > limits.folder && more_than_half(loss));
+    let (all, folders) = (&losses.all, &losses.folders);
+    let what = if let Some((name, Loss { gone, held })) = large {
+        format!("{gone} of the {held} messages in {name} {}", by.leave())
+    } else if all.gone > limits.all && all.gone > all.held / 4 {
+        format!("{} of all {} messages would be removed", all.gone, all.held)
+    } else if folders.held > limits.folders && more_than_half(folders) {
+        format!("{} of the {} folders would be removed", folders.gone, folders.held)
+    } else {
+        return Ok(());
+    };
+    Err(Error::refused(format!("{}: {what}", by.doing())).advise(by.allow("--allow-mass-delete")))
+}
+
+/// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
+pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount, held: &Amount) -> Result<()> {
+    if allowed == MassAdd::Allow {
+        return Ok(());
+    }
+    let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
+    let what = if too_much(added.messages, limits.add_messages, held.messages) {
+        format!("{} would be added to {}", plural(added.messages, "message"), held.messages)
+    } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
+        format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes))
+    } else if too_much(added.folders, limits.add_folders, held.folders) {
+        format!("{} would be added to {}", plural(added.folders, "folder"), held.folders)
+    } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
+        let tombstones = plural(added.tombstones, "removed message");
+        format!("{tombstones} that were never here would be remembered, beside {} here", held.messages)
+    } else {
+        return Ok(());
+    };
+    Err(Error::refused(format!("importing: {what}")).advise(By::Import.allow("--allow-mass-add")))
+}
+
+/// What is to be written must find room: a disk that fills up in the middle leaves none for anybody else. `free` is
+/// what the file system tells, if it does.
+///
+/// # Errors
+/// There is too little; both figures are told.
+pub(super) fn check_room(needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
+    match free {
+        Some(free) if needed > free => Err(Error::failed(format!(
+            "importing: {} of mail are to be written below {}, and {} are free there",
+            bytes(needed),
+            dir.display(),
+            bytes(free)
+        ))
+        .advise("make room, then import again; nothing was changed")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -62,10 +197,89 @@ mod tests {
             (500, 1000, false),
             (501, 1000, true),
         ];
-        for (removed, total, refused) in table {
-            let guarded = guard(MassDelete::Refuse, "scanning", "INBOX", removed, total);
-            assert_eq!(guarded.is_err(), refused, "{removed} of {total}");
-            assert!(guard(MassDelete::Allow, "scanning", "INBOX", removed, total).is_ok(), "{removed} of {total}");
+        for (gone, held, refused) in table {
+            let by_folder =
+                vec![(String::from("small"), Loss { gone: 1, held: 1 }), (String::from("INBOX"), Loss { gone, held })];
+            let losses = Losses { by_folder, ..Losses::default() };
+            check(&losses, refused, &format!("{gone} of the {held} messages in INBOX"));
+        }
+    }
+
+    #[test]
+    fn the_guard_refuses_to_remove_more_than_a_quarter_of_all_mail() {
+        let table = [
+            (100, 100, false),
+            (101, 101, true),
+            (101, 404, false),
+            (101, 403, true),
+            (500, 2000, false),
+            (501, 2000, true),
+        ];
+        for (gone, held, refused) in table {
+            let losses = Losses { all: Loss { gone, held }, ..Losses::default() };
+            check(&losses, refused, &format!("{gone} of all {held} messages"));
+        }
+    }
+
+    #[test]
+    fn the_guard_refuses_to_remove_most_folders() {
+        let table = [(10, 10, false), (5, 11, false), (6, 11, true), (6, 12, false), (7, 12, true)];
+        for (gone, held, refused) in table {
+            let losses = Losses { folders: Loss { gone, held }, ..Losses::default() };
+            check(&losses, refused, &format!("{gone} of the {held} folders"));
+        }
+    }
+
+    #[track_caller]
+    fn check(losses: &Losses, refused: bool, words: &str) {
+        for by in [By::Scan, By::Import] {
+            let limits = Limits::default();
+            let guarded = guard_losses(MassDelete::Refuse, &limits, by, losses);
+            assert_eq!(guarded.is_err(), refused, "{losses:?}");
+            if let Err(error) = guarded {
+                assert!(error.to_string().contains(words), "{error}");
+                assert!(error.to_string().contains("--allow-mass-delete"), "{error}");
+            }
+            assert!(guard_losses(MassDelete::Allow, &limits, by, losses).is_ok(), "{losses:?}");
+        }
+    }
+
+    #[test]
+    fn the_guard_refuses_to_more_than_double_a_mailbox_by_much() {
+        let limits =
+            Limits { add_messages: 10, add_bytes: 1000, add_folders: 3, add_tombstones: 20, ..Limits::default() };
+        let held = Amount { messages: 30, bytes: 5000, folders: 4, tombstones: 0 };
+        let none = Amount::default();
+        let table = [
+            (none, held, None),
+            (Amount { messages: 10, bytes: 1000, folders: 3, tombstones: 20 }, none, None),
+            (Amount { messages: 11, ..none }, none, Some("11 messages would be added to 0")),
+            (Amount { messages: 30, bytes: 5000, folders: 4, tombstones: 30 }, held, None),
+            (Amount { messages: 31, ..none }, held, Some("31 messages would be added to 30")),
+            (Amount { bytes: 5001, ..none }, held, Some("4.9 KiB of mail would be added to 4.9 KiB")),
+            (Amount { folders: 5, ..none }, held, Some("5 folders would be added to 4")),
+            (Amount { tombstones: 31, ..none }, held, Some("31 removed messages that were never here")),
+        ];
+        for (added, held, refused) in table {
+            let guarded = guard_additions(MassAdd::Refuse, &limits, &added, &held);
+            assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
+            if let (Err(error), Some(words)) = (guarded, refused) {
+                assert!(error.to_string().contains(words), "{error}");
+                assert!(error.to_string().contains("--allow-mass-add"), "{error}");
+            }
+            assert!(guard_additions(MassAdd::Allow, &limits, &added, &held).is_ok(), "{added:?} to {held:?}");
+        }
+    }
+
+    #[test]
+    fn too_little_room_is_told_with_both_figures() {
+        let dir = std::path::Path::new("/mail");
+        for (needed, free) in [(0, Some(0)), (5, Some(5)), (u64::MAX, None)] {
+            assert!(check_room(needed, free, dir).is_ok(), "{needed} of {free:?}");
+        }
+        let error = check_room(2048, Some(1024), dir).unwrap_err().to_string();
+        for words in ["2.0 KiB", "1.0 KiB", "/mail", "nothing was changed"] {
+            assert!(error.contains(words), "{error}");
         }
     }
 }

@@ -60,13 +60,17 @@ impl Transaction<'_> {
         self.forget_job(job)
     }
 
-    /// Makes the changes durable, then does the work that follows.
+    /// Makes the changes durable, then does the work that follows. In a rehearsal they only last until its end, and
+    /// nothing follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.
     pub(super) fn commit(self) -> Result<()> {
         let Self { replica, state, unneeded } = self;
         state.commit()?;
+        if replica.state.is_rehearsing() {
+            return Ok(());
+        }
         unneeded.into_inner().iter().try_for_each(|digest| replica.remove_unneeded_attachment(digest))
     }
 }

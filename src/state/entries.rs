@@ -183,11 +183,10 @@ impl State {
         Ok(())
     }
 
-    /// How many files were last seen in a folder.
-    pub fn count_files_in(&self, folder: FolderKey) -> Result<u64> {
-        let mut query =
-            self.conn.prepare_cached("SELECT COUNT(*) FROM entry INDEXED BY entry_at WHERE at_folder = ?")?;
-        Ok(query.query_row([folder.0], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    /// How many files were last seen in all folders.
+    pub fn count_files(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE at_folder IS NOT NULL")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// Whether any entry has a file, as far as is known.

@@ -16,6 +16,8 @@ pub struct Invited {
     pub token: Token,
     /// When it was first invited, in milliseconds since 1970 UTC.
     pub made: u64,
+    /// Until when its answer is accepted, in milliseconds since 1970 UTC.
+    pub expires: u64,
     /// The knowledge that it certainly has: the tip of its first invitation.
     pub shown: Knowledge,
     /// The tip of the last bundle written for it.
@@ -24,12 +26,33 @@ pub struct Invited {
     pub sent_number: u64,
 }
 
+impl Invited {
+    /// Whether its answer isn't accepted any more, at this time (milliseconds since 1970 UTC).
+    pub fn is_over(&self, now: u64) -> bool {
+        self.expires <= now
+    }
+}
+
+/// What became of a token that is good for nobody any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// This replica has used it.
+    UsedBy(ReplicaId),
+    /// The invitation was taken back.
+    Withdrawn,
+    /// Nobody has answered in time.
+    Expired,
+}
+
+const WITHDRAWN: &str = "withdrawn";
+const EXPIRED: &str = "expired";
+
 impl State {
     /// The replicas that were invited and have not answered, sorted by name.
     pub fn invitations(&self) -> Result<Vec<Invited>> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT name, token, made, shown, sent, sent_number FROM invitation ORDER BY name")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT name, token, made, shown, sent, sent_number, expires FROM invitation ORDER BY name",
+        )?;
         let mut rows = query.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
@@ -43,6 +66,7 @@ impl State {
                 shown: knowledge(3)?,
                 sent: knowledge(4)?,
                 sent_number: row.get::<_, i64>(5)?.cast_unsigned(),
+                expires: row.get::<_, i64>(6)?.cast_unsigned(),
             });
         }
         Ok(found)
@@ -53,14 +77,17 @@ impl State {
         Ok(self.invitations()?.into_iter().find(|invited| invited.name == name))
     }
 
-    /// The first of the used tokens for which `is_it` holds, and the replica that has used it.
-    pub fn find_used_token(&self, is_it: impl Fn(Token) -> bool) -> Result<Option<ReplicaId>> {
+    /// What became of the first of the spent tokens for which `is_it` holds.
+    pub fn find_spent_token(&self, is_it: impl Fn(Token) -> bool) -> Result<Option<Spent>> {
         let mut query = self.conn.prepare_cached("SELECT token, used_by FROM used_token")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             if is_it(Token::from_bytes(row.get(0)?)) {
-                let used_by = row.get::<_, String>(1)?.parse();
-                return Ok(Some(used_by.map_err(|_| damaged("the user of a token"))?));
+                return Ok(Some(match &*row.get::<_, String>(1)? {
+                    WITHDRAWN => Spent::Withdrawn,
+                    EXPIRED => Spent::Expired,
+                    id => Spent::UsedBy(id.parse().map_err(|_| damaged("the user of a token"))?),
+                }));
             }
         }
         Ok(None)
@@ -72,7 +99,8 @@ impl Transaction<'_> {
     pub fn set_invitation(&self, invited: &Invited) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT OR REPLACE INTO invitation (token, name, made, shown, sent, sent_number) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO invitation (token, name, made, shown, sent, sent_number, expires)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 invited.token.to_bytes(),
@@ -81,20 +109,22 @@ impl Transaction<'_> {
                 json(&invited.shown),
                 json(&invited.sent),
                 invited.sent_number.cast_signed(),
+                invited.expires.cast_signed(),
             ))?;
         Ok(())
     }
 
-    /// Withdraws an invitation. Returns whether there was one.
-    pub fn remove_invitation(&self, name: &str) -> Result<bool> {
-        Ok(self.conn.prepare_cached("DELETE FROM invitation WHERE name = ?")?.execute([name])? > 0)
-    }
-
-    /// Records that the replica with this id has used a token. No other replica can use it.
-    pub fn set_token_used(&self, token: Token, used_by: &ReplicaId) -> Result<()> {
+    /// Ends an invitation: its token is good for nobody any more, and this is why.
+    pub fn end_invitation(&self, invited: &Invited, why: Spent) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM invitation WHERE token = ?")?.execute([invited.token.to_bytes()])?;
+        let used_by = match why {
+            Spent::UsedBy(id) => id.to_string(),
+            Spent::Withdrawn => WITHDRAWN.to_owned(),
+            Spent::Expired => EXPIRED.to_owned(),
+        };
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO used_token (token, used_by) VALUES (?, ?)")?
-            .execute((token.to_bytes(), used_by.to_string()))?;
+            .execute((invited.token.to_bytes(), used_by))?;
         Ok(())
     }
 }

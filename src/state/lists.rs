@@ -1,8 +1,8 @@
-//! The lists that a scan and an export keep while they run. They are temporary tables, so that a long list costs no
-//! memory.
+//! The lists that a scan, an import and an export keep while they run: temporary tables, so that they cost no memory
+//! however long they get.
 
 use super::entries::{place, sub};
-use super::{FolderKey, Place, State};
+use super::{EntryKey, FolderKey, Place, State, Transaction};
 use crate::error::Result;
 use crate::maildir::Sub;
 use crate::model::{Digest, Mtime};
@@ -18,6 +18,19 @@ pub struct Outgoing {
     pub mtime: Mtime,
     /// Where its file was last seen; `None` if the export must look for it.
     pub at: Option<Place>,
+}
+
+/// What has left a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The folder.
+    pub folder: FolderKey,
+    /// How many entries have left it.
+    pub entries: u64,
+    /// How many of them were removed.
+    pub removed: u64,
+    /// In how many folders the others are.
+    pub targets: u64,
 }
 
 impl State {
@@ -138,5 +151,76 @@ impl State {
             batch.push((row.get(0)?, message));
         }
         Ok(batch)
+    }
+}
+
+impl State {
+    /// The number of the newest entry: those that come later have greater ones, but for one that takes the place of an
+    /// entry which was forgotten.
+    pub fn last_entry(&self) -> Result<EntryKey> {
+        let mut query = self.conn.prepare_cached("SELECT COALESCE(MAX(key), 0) FROM entry")?;
+        Ok(EntryKey(query.query_row([], |row| row.get(0))?))
+    }
+
+    /// How many files were last seen in each folder.
+    pub fn count_files_by_folder(&self) -> Result<Vec<(FolderKey, u64)>> {
+        self.counts("SELECT at_folder, COUNT(*) FROM entry WHERE at_folder IS NOT NULL GROUP BY at_folder", [])
+    }
+
+    /// The same without the entries that came after `last`, and with those on the list of entries that have left their
+    /// folders: in the folders that they have left.
+    pub fn count_files_before(&self, last: EntryKey) -> Result<Vec<(FolderKey, u64)>> {
+        self.counts(
+            "SELECT folder, COUNT(*) FROM (
+                 SELECT at_folder AS folder FROM entry
+                     WHERE at_folder IS NOT NULL AND key <= ? AND key NOT IN (SELECT entry FROM temp.departed)
+                 UNION ALL SELECT folder FROM temp.departed)
+             GROUP BY folder",
+            [last.0],
+        )
+    }
+
+    /// What has left each folder.
+    pub fn departed(&self) -> Result<Vec<Departed>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target) FROM temp.departed
+             WHERE target IS NULL OR target <> folder GROUP BY folder",
+        )?;
+        let rows = query.query_map([], |row| {
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(Departed { folder: FolderKey(row.get(0)?), entries: count(1)?, removed: count(2)?, targets: count(3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn counts(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<(FolderKey, u64)>> {
+        let mut query = self.conn.prepare_cached(query)?;
+        let rows =
+            query.query_map(params, |row| Ok((FolderKey(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// The list of entries that have left their folders. It is undone with its transaction.
+impl Transaction<'_> {
+    /// Begins the list, unless there is one.
+    pub fn begin_departed(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS departed (
+                 entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL, target INTEGER)",
+        )?;
+        Ok(())
+    }
+
+    /// Adds an entry that leaves this folder for another one, or for none since it was removed. One that has left
+    /// another before counts once, for that one.
+    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO temp.departed (entry, folder, target) VALUES (?, ?, ?)
+                 ON CONFLICT (entry) DO UPDATE SET target = excluded.target",
+            )?
+            .execute((entry.0, folder.0, target.map(|target| target.0)))?;
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod trash;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ use rusqlite::{Connection, OpenFlags};
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use history::{Action, Event};
-pub use invitations::Invited;
+pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
-pub use lists::Outgoing;
+pub use lists::{Departed, Outgoing};
 pub use meta::{Identity, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
@@ -53,7 +54,15 @@ pub struct State {
     folders: RefCell<Folders>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
+    /// Whether all transactions are steps of a [`Rehearsal`].
+    rehearsing: Cell<bool>,
 }
+
+/// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is
+/// committed is seen by the next one, and by nobody else.
+#[derive(Debug)]
+#[must_use]
+pub struct Rehearsal<'s>(&'s State);
 
 /// Changes that are made together or not at all: if it is dropped without a commit, they are undone. It reads like its
 /// [`State`], and sees the changes.
@@ -68,6 +77,11 @@ impl State {
     /// Makes a new state database, which must not exist yet. `joining` is given at the beginning of a join. The
     /// database is closed again, so that all of it is in one file.
     pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+        // SQLite gives the files beside it the mode of this one.
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600))).map_err(|error| {
+            Error::io("making the state database", path, error).advise("see that you may write there")
+        })?;
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
         configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
@@ -122,6 +136,7 @@ impl State {
             folders: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
+            rehearsing: Cell::default(),
         };
         state.reload()?;
         Ok(state)
@@ -134,10 +149,23 @@ impl State {
 
     /// Begins a transaction. There is one at a time.
     pub fn begin(&self) -> Result<Transaction<'_>> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        self.conn.execute_batch(if self.is_rehearsing() { "SAVEPOINT step" } else { "BEGIN IMMEDIATE" })?;
         // Another process may have changed the database since it was opened.
         self.reload()?;
         Ok(Transaction { state: self, open: true })
+    }
+
+    /// Begins a rehearsal. There is one at a time, and no transaction is open when it begins or ends.
+    pub fn rehearse(&self) -> Result<Rehearsal<'_>> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        self.rehearsing.set(true);
+        self.reload()?;
+        Ok(Rehearsal(self))
+    }
+
+    /// Whether everything that is changed now will be undone.
+    pub fn is_rehearsing(&self) -> bool {
+        self.rehearsing.get()
     }
 
     fn reload(&self) -> Result<()> {
@@ -200,7 +228,7 @@ impl Transaction<'_> {
         if digest != self.state.digest_stored.get() {
             self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
-        self.state.conn.execute_batch("COMMIT")?;
+        self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.open = false;
         Ok(())
@@ -229,9 +257,20 @@ impl Drop for Transaction<'_> {
         if self.open {
             // If this fails, the next use of the database fails, too, and reports it. SQLite itself undoes an
             // unfinished transaction when the file is opened.
-            let _ = self.state.conn.execute_batch("ROLLBACK");
+            let rehearsing = self.state.is_rehearsing();
+            let undo = if rehearsing { "ROLLBACK TO step; RELEASE step" } else { "ROLLBACK" };
+            let _ = self.state.conn.execute_batch(undo);
             let _ = self.state.reload();
         }
+    }
+}
+
+impl Drop for Rehearsal<'_> {
+    fn drop(&mut self) {
+        self.0.rehearsing.set(false);
+        // As above.
+        let _ = self.0.conn.execute_batch("ROLLBACK");
+        let _ = self.0.reload();
     }
 }
 

@@ -61,8 +61,8 @@ impl State {
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
-    /// The entries that await this message's contents: number, place, delivery date, and the size that it is said to
-    /// have.
+    /// The entries that await this message's contents: number, place, delivery date, and the size that the records
+    /// tell.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e JOIN pending p ON p.entry = e.key
@@ -112,6 +112,14 @@ impl State {
         )?;
         let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
+    }
+
+    /// How large all messages are together whose contents are nowhere on this machine, by what their entries tell.
+    pub fn missing_bytes(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT COALESCE(SUM(e.size), 0) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive",
+        )?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// The messages that are missing, sorted, at most `limit` of them.

@@ -16,6 +16,7 @@ pub const VERSION: i64 = 3;
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
 /// no old bundle is taken for a new one if the peer is made known again.
+/// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
@@ -67,7 +68,7 @@ CREATE TABLE heard (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
-    sent_number INTEGER NOT NULL
+    sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;

@@ -96,6 +96,7 @@ struct Inner {
     fault: Option<Fault>,
     struck: Option<usize>,
     other_device: Option<PathBuf>,
+    free: Option<u64>,
     at_stop: Option<Box<dyn FnOnce() + Send>>,
     observer: Option<Observer>,
     /// Changes of names that are not durable, in the order in which they were made.
@@ -141,6 +142,11 @@ impl Watch {
     /// Everything below this directory is on another file system than everything else: no rename leads across.
     pub fn mount(&self, dir: &Path) {
         self.inner().other_device = Some(dir.to_owned());
+    }
+
+    /// So many bytes are free, as far as the file system tells.
+    pub fn leave_free(&self, bytes: u64) {
+        self.inner().free = Some(bytes);
     }
 
     /// What is done at the moment of a stop.
@@ -354,6 +360,11 @@ impl Disk for Watch {
             inner.pending.push(Change::RemovedDir(dir.to_owned()));
             Ok(())
         })
+    }
+
+    /// Nothing is done by asking: it is no call that could fail or be stopped at.
+    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
+        self.inner().free.map_or_else(|| RealDisk.free_space(dir), |free| Ok(Some(free)))
     }
 }
 

@@ -5,6 +5,48 @@ use std::io;
 use crate::bundle::WriteError;
 use crate::error::Error;
 
+/// Why a planned bundle was not written.
+#[derive(Debug)]
+pub(super) enum NotWritten {
+    /// A message that is to be in it was removed or changed since it was planned: another plan can do without it.
+    Overtaken(Error),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl NotWritten {
+    /// Puts what it is about in front of it.
+    pub(super) fn about(self, subject: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Overtaken(error) => Self::Overtaken(error.about(subject)),
+            Self::Failed(error) => Self::Failed(error.about(subject)),
+        }
+    }
+}
+
+impl From<Error> for NotWritten {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<WriteError> for NotWritten {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Changed { .. } => Self::Overtaken(writing(&error)),
+            _ => Self::Failed(writing(&error)),
+        }
+    }
+}
+
+impl From<NotWritten> for Error {
+    fn from(why: NotWritten) -> Self {
+        match why {
+            NotWritten::Overtaken(error) | NotWritten::Failed(error) => error,
+        }
+    }
+}
+
 /// The error for a bundle that could not be written.
 pub(super) fn writing(error: &WriteError) -> Error {
     use std::error::Error as _;

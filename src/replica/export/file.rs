@@ -1,12 +1,15 @@
 //! Bundles as files. A file has a temporary name until it is durable, and replaces nothing but an earlier bundle.
 
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::Exported;
 use super::plan::{ExportedTo, Plan, PlannedPart};
-use crate::bundle::ReplicaId;
+use crate::bundle::{self, ReplicaId, each_manifest};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::replica::jobs::older_than;
@@ -29,9 +32,10 @@ impl Replica {
     /// Checks that a bundle may be written to `path`: it replaces an earlier bundle, and nothing else.
     ///
     /// # Errors
-    /// `path` lies in the mail root, or is a file that is no bundle.
+    /// `path` lies in the mail root, or is a file that is no bundle, or somebody else has put something there.
     pub(super) fn check_target(&self, path: &Path) -> Result<()> {
         let doing = format!("writing the bundle {}", path.display());
+        check_nobody_elses(path)?;
         if path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir() {
             return Err(Error::failed(format!("{doing}: there is no such directory")).advise("make it first"));
         }
@@ -42,7 +46,7 @@ impl Replica {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
         }
-        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) && !begins_as_a_bundle(path) {
+        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) && !is_a_bundle(path) {
             return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
                 .advise("choose another name, or remove that file first"));
         }
@@ -68,6 +72,8 @@ impl Replica {
             let (path, keep) = if path.is_dir() {
                 (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
             } else {
+                // Somebody may have put something there meanwhile.
+                check_nobody_elses(path)?;
                 // If a link leads to an earlier bundle, that bundle is replaced and not the link.
                 (std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), Keep::New)
             };
@@ -91,7 +97,7 @@ impl Replica {
                 .advise("see that it is there, that you may write there, and that there is room, then export again")
         };
         if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
-            let out = std::fs::OpenOptions::new().write(true).open(&path).map_err(|error| fail(&error))?;
+            let out = open_special(&path)?;
             let out = io::BufWriter::with_capacity(256 << 10, out);
             let exported = self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()))?;
             return Ok((path, exported));
@@ -146,9 +152,44 @@ fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io:
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file begins with the magic number of a zstd frame, as every bundle does.
-fn begins_as_a_bundle(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut magic));
-    read.is_ok() && magic == [0x28, 0xb5, 0x2f, 0xfd]
+/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one.
+fn is_a_bundle(path: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(path) else { return false };
+    matches!(each_manifest(&file, |_| ControlFlow::Break(())), Ok(()) | Err(bundle::Error::NewerFormat { .. }))
+}
+
+/// In a directory where others may write, such as `/tmp`, somebody may have put a link there that leads to a file of
+/// this user's, or a pipe from which they read. A directory is not looked at: nothing in it is overwritten.
+fn check_nobody_elses(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => check_owner(path, &meta),
+        // Whoever writes there finds out why.
+        Err(_) => Ok(()),
+    }
+}
+
+fn check_owner(path: &Path, meta: &Metadata) -> Result<()> {
+    let (user, owner) = (rustix::process::geteuid().as_raw(), meta.uid());
+    if owner == user || owner == 0 || meta.is_dir() {
+        return Ok(());
+    }
+    let what = if meta.is_symlink() { "a symbolic link" } else { "a file" };
+    let doing = format!("writing the bundle {}", path.display());
+    Err(Error::refused(format!("{doing}: there is {what} of another user, with the number {owner}"))
+        .advise("choose another name, in a directory where only you may write"))
+}
+
+/// Opens a pipe or a device, and makes sure that it is what has this name: links such as `/dev/stdout` are followed.
+fn open_special(path: &Path) -> Result<File> {
+    let fail = |error: io::Error| {
+        Error::io("writing the bundle", path, error)
+            .advise("see that it is there, and that you may write there, then export again")
+    };
+    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(fail)?;
+    let (opened, named) = (file.metadata().map_err(fail)?, std::fs::symlink_metadata(path).map_err(fail)?);
+    check_owner(path, &named)?;
+    if !named.is_symlink() && (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+        return Err(fail(io::Error::other("somebody has put something else there")));
+    }
+    Ok(file)
 }

@@ -12,7 +12,10 @@ use crate::error::Result;
 use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{Invited, Peer};
+use crate::state::{Invited, Peer, Spent};
+
+/// A day, in milliseconds.
+const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// Options for an invitation.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct InviteOptions {
     pub name: String,
     /// Its public key, if that is known already. Then it needs no token.
     pub key: Option<PublicKey>,
+    /// For how many days its answer is accepted.
+    pub days: u32,
     /// Whether the bundle holds messages' contents.
     pub contents: MessageContents,
     /// zstd's compression level.
@@ -30,8 +35,8 @@ pub struct InviteOptions {
 }
 
 impl Replica {
-    /// Writes a full bundle for a new replica. A second invitation, after the first bundle was lost, has the same
-    /// token, so that either bundle will do.
+    /// Writes a full bundle for a new replica. Inviting it again, after a bundle that was lost, gives one with the same
+    /// token, so that either will do, and for longer. Once the invitation has expired, only the new one will do.
     ///
     /// # Errors
     /// The name belongs to a peer that was heard of.
@@ -53,7 +58,7 @@ impl Replica {
         let tx = self.begin()?;
         let to = match &options.key {
             Some(key) => Recipient::Peer(Box::new(self.invite_key(&tx, &options.name, key)?)),
-            None => Recipient::Invited(self.invite_name(&tx, &options.name)?),
+            None => Recipient::Invited(self.invite_name(&tx, &options.name, options.days)?),
         };
         let export = ExportOptions {
             to: To::Peer(options.name.clone()),
@@ -67,8 +72,12 @@ impl Replica {
         Ok(plan)
     }
 
-    fn invite_name(&self, tx: &Transaction<'_>, name: &str) -> Result<Invited> {
+    fn invite_name(&self, tx: &Transaction<'_>, name: &str, days: u32) -> Result<Invited> {
+        let expires = self.now().saturating_add(u64::from(days) * DAY);
+        self.end_expired(tx, name)?;
         if let Some(again) = self.state.invitation(name)? {
+            let again = Invited { expires: again.expires.max(expires), ..again };
+            tx.set_invitation(&again)?;
             return Ok(again);
         }
         self.check_name_is_free(name)?;
@@ -80,6 +89,7 @@ impl Replica {
             name: name.to_owned(),
             token: Token::from_bytes(token),
             made: self.now(),
+            expires,
             shown: Knowledge::new(),
             sent: Knowledge::new(),
             sent_number: 0,
@@ -103,8 +113,7 @@ impl Replica {
         sender: ReplicaId,
         key: &PublicKey,
     ) -> Result<Peer> {
-        tx.remove_invitation(&invited.name)?;
-        tx.set_token_used(invited.token, &sender)?;
+        tx.end_invitation(invited, Spent::UsedBy(sender))?;
         let mut peer = self.add_peer_within(tx, &invited.name, key)?;
         if !invited.shown.is_empty() {
             tx.set_shown(peer.key, &invited.shown)?;

@@ -37,6 +37,19 @@ impl Plan {
         let Self { to, occasion, level, tip, parts } = self;
         (ExportedTo { to, occasion, level, tip }, parts)
     }
+
+    /// Takes the only part out.
+    ///
+    /// # Errors
+    /// There are several.
+    pub(super) fn take_one(self) -> Result<(ExportedTo, PlannedPart)> {
+        let (plan, mut parts) = self.into_parts();
+        match (parts.pop(), parts.is_empty()) {
+            (Some(part), true) => Ok((plan, part)),
+            _ => Err(Error::usage("exporting: several bundles don't go into one stream")
+                .advise("write them into a directory with -o DIR")),
+        }
+    }
 }
 
 /// A plan without its parts.

@@ -39,7 +39,7 @@ impl Replica {
     /// # Errors
     /// No peer has that name, the peer is known for its jobs only, or there is no peer at all.
     pub(super) fn recipient(&self, to: &To) -> Result<Recipient> {
-        let (mut peers, mut invited) = (self.state.peers()?, self.state.invitations()?);
+        let (mut peers, mut invited) = (self.state.peers()?, self.open_invitations()?);
         match to {
             To::Peer(name) => {
                 if let Some(at) = peers.iter().position(|peer| peer.name == *name) {
@@ -52,6 +52,10 @@ impl Replica {
                 }
                 match invited.iter().position(|invited| invited.name == *name) {
                     Some(at) => Ok(Recipient::Invited(invited.swap_remove(at))),
+                    None if self.state.invitation(name)?.is_some() => {
+                        Err(Error::failed(format!("exporting: the invitation of {name} has expired"))
+                            .advise(format!("invite it again with `mailsync invite {name}`")))
+                    }
                     None => Err(self.unknown_peer(name)),
                 }
             }
@@ -71,7 +75,7 @@ impl Replica {
     pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
         Ok(match to {
             Recipient::Anyone => {
-                (base_for_anyone(fullness, &self.state.neighbours()?, &self.state.invitations()?), None)
+                (base_for_anyone(fullness, &self.state.neighbours()?, &self.open_invitations()?), None)
             }
             Recipient::Peer(peer) => base_for_peer(fullness, peer),
             Recipient::Invited(invited) => base_for_invited(fullness, invited),
@@ -168,6 +172,7 @@ mod tests {
             name: String::from("guest"),
             token: Token::from_bytes([0; 32]),
             made: 1,
+            expires: 2,
             shown: up_to(shown),
             sent: up_to(sent),
             sent_number: 5,

@@ -60,19 +60,7 @@ impl Replica {
             state.add_unsorted(&count(&row))
         })?;
         state.sort_outgoing()?;
-        let mut wanted = Vec::new();
-        match to {
-            _ if contents == MessageContents::LeftOut => {}
-            Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
-            Recipient::Invited(_) => {}
-            Recipient::Anyone => {
-                for peer in state.neighbours()? {
-                    wanted.extend(state.wanted_by(peer.key)?);
-                }
-                wanted.sort_unstable();
-                wanted.dedup();
-            }
-        }
+        let wanted = if contents == MessageContents::LeftOut { Vec::new() } else { self.wanted_of(to)? };
         // A job may name as its input what is a message, too: the bundle holds it once.
         let is_listed = |digest: &Digest| -> Result<bool> {
             let included = |row: &EntryRow| row.entry.alive() && !base.covers(row.entry.born);
@@ -104,6 +92,24 @@ impl Replica {
         bytes += counts_of_jobs.1;
         let records = spool.finish().map_err(|error| writing(&error))?;
         Ok(Spool { records, jobs, counts, bytes })
+    }
+
+    /// The digests of the contents that the recipient lacks, as far as it has said.
+    fn wanted_of(&self, to: &Recipient) -> Result<Vec<Digest>> {
+        let state = &self.state;
+        let mut wanted = Vec::new();
+        match to {
+            Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
+            Recipient::Invited(_) => {}
+            Recipient::Anyone => {
+                for peer in state.neighbours()? {
+                    wanted.extend(state.wanted_by(peer.key)?);
+                }
+                wanted.sort_unstable();
+                wanted.dedup();
+            }
+        }
+        Ok(wanted)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::error::writing;
+use super::error::NotWritten;
 use super::options::Exported;
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
 use super::recipient::Recipient;
@@ -30,20 +30,21 @@ impl Replica {
     /// # Errors
     /// There are several bundles, or something can't be read or written.
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
-        let (written, mut parts) = plan.into_parts();
-        let (Some(part), true) = (parts.pop(), parts.is_empty()) else {
-            return Err(Error::usage("exporting: several bundles don't go into one stream")
-                .advise("write them into a directory with -o DIR"));
-        };
+        let (written, part) = plan.take_one()?;
         let exported = self.write_and_flush(part, &written, out)?;
         self.record_export(&written, std::slice::from_ref(&exported))?;
         Ok(exported)
     }
 
     /// Writes one planned bundle, all of it.
-    pub(super) fn write_and_flush<W: Write>(&self, part: PlannedPart, plan: &ExportedTo, out: W) -> Result<Exported> {
+    pub(super) fn write_and_flush<W: Write>(
+        &self,
+        part: PlannedPart,
+        plan: &ExportedTo,
+        out: W,
+    ) -> std::result::Result<Exported, NotWritten> {
         let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out)?;
-        out.flush().map_err(|error| writing(&WriteError::Out(error)))?;
+        out.flush().map_err(WriteError::Out)?;
         Ok(exported)
     }
 
@@ -54,7 +55,7 @@ impl Replica {
         to: &Recipient,
         level: i32,
         out: W,
-    ) -> Result<(W, Exported)> {
+    ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level, ..Options::default() };
         let PlannedPart { manifest, records, jobs, after } = part;
         let exported = Exported {
@@ -64,10 +65,9 @@ impl Replica {
             counts: manifest.counts,
             bytes: manifest.bytes,
         };
-        let mut writer =
-            Writer::start(out, &options, &manifest, &self.key, records, jobs).map_err(|error| writing(&error))?;
+        let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
         self.write_messages(&mut writer, after, manifest.counts.messages)?;
-        let out = writer.finish().map_err(|error| writing(&error))?;
+        let out = writer.finish()?;
         Ok((out, exported))
     }
 
@@ -102,7 +102,12 @@ impl Replica {
     }
 
     /// Reads the listed messages in several threads, and writes them in order.
-    fn write_messages<W: Write>(&self, writer: &mut Writer<W>, after: i64, count: u64) -> Result<()> {
+    fn write_messages<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        after: i64,
+        count: u64,
+    ) -> std::result::Result<(), NotWritten> {
         let progress = self.world.meter.begin("exporting messages", count);
         let disk = &*self.world.disk;
         let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
@@ -141,7 +146,7 @@ impl Replica {
             for (message, bytes) in results {
                 match bytes {
                     Some(bytes) => {
-                        writer.message_bytes(message.digest, message.mtime, &bytes).map_err(|e| writing(&e))?;
+                        writer.message_bytes(message.digest, message.mtime, &bytes)?;
                     }
                     None => self.write_large(writer, &message)?,
                 }
@@ -151,20 +156,20 @@ impl Replica {
     }
 
     /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
-    fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> Result<()> {
+    fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> std::result::Result<(), NotWritten> {
         let first = message.at.as_ref().map(|at| self.path(at)).transpose()?;
         let place = first.as_ref().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
         let attachment = (self.attachment_path(&message.digest), FileKind::Attachment);
         let elsewhere = self.sources(&message.digest)?.into_iter().chain(self.look_again(&message.digest)?);
         let messages = |path| (path, FileKind::Message);
         let sources = first.into_iter().map(messages).chain([attachment]).chain(elsewhere.map(messages));
-        let mut why = String::from("the message is gone, or was edited in place, since it was scanned");
+        let mut unreadable = None;
         for (source, kind) in sources {
             // The file is read twice, first to check it: a message that was begun can't be taken back from the bundle.
             match hash_file(&*self.world.disk, &source, kind) {
                 Ok(found) if found.digest == message.digest => {}
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    why = error.to_string();
+                    unreadable = Some(error);
                     continue;
                 }
                 _ => continue,
@@ -172,10 +177,19 @@ impl Replica {
             let Ok(file) = self.world.disk.open(&source) else { continue };
             return writer
                 .message(message.digest, message.size, message.mtime, &mut Filtered::new(file, kind))
-                .map_err(|error| writing(&error).about(source.display()));
+                .map_err(|error| NotWritten::from(error).about(source.display()));
         }
-        Err(Error::failed(format!("reading {place}: {why}"))
-            .advise("see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first"))
+        let because = |why: &dyn std::fmt::Display| {
+            Error::failed(format!("reading {place}: {why}")).advise(
+                "see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first",
+            )
+        };
+        Err(match unreadable {
+            Some(error) => NotWritten::Failed(because(&error)),
+            None => {
+                NotWritten::Overtaken(because(&"the message is gone, or was edited in place, since it was scanned"))
+            }
+        })
     }
 
     /// Looks for the files that have the message, as a mail reader may have renamed them since they were listed.

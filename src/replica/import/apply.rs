@@ -7,13 +7,13 @@ use super::gate::{Reception, Sender};
 use super::landing::Landing;
 use super::merge::{Merge, Merged};
 use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
-use super::refusal::{Fault, Refusal, first_of_invited};
-use crate::bundle::{JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
+use super::refusal::{Fault, first_of_invited};
+use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, RolledBack};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
-use crate::replica::safety::DryRun;
+use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
 use crate::replica::scan::{ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Peer};
@@ -71,11 +71,11 @@ impl Replica {
                 let records = reader.verify(&self.public_key())?;
                 let refusal = self.own_bundle(&manifest)?;
                 records.skip()?;
-                return Ok(refused(&refusal));
+                return Ok(ImportOutcome::refused(&refusal));
             }
             (_, Err(refusal)) => {
                 reader.skip()?;
-                return Ok(refused(&refusal));
+                return Ok(ImportOutcome::refused(&refusal));
             }
             (_, Ok(key)) => key,
         };
@@ -83,7 +83,7 @@ impl Replica {
         let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
         if let Reception::Refused(refusal) = &reception {
             records.skip()?;
-            return Ok(refused(refusal));
+            return Ok(ImportOutcome::refused(refusal));
         }
         // Then nothing of it is written, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
@@ -108,13 +108,13 @@ impl Replica {
             }
         };
         imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
-        let outcome = self.take_in(reception, &peer, &manifest, records, options, imported)?;
+        let outcome = self.take_bundle(reception, &peer, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
     }
 
     /// Does what the gate has decided about a peer's bundle.
-    fn take_in<R: BufRead>(
+    fn take_bundle<R: BufRead>(
         &self,
         reception: Reception,
         peer: &Peer,
@@ -195,9 +195,17 @@ impl Replica {
         let tx = self.begin()?;
         let mut news = JobNews::default();
         match self.apply_within(&tx, application, records, &mut news) {
-            Ok(applied) if application.options.dry_run == DryRun::Yes => Ok(applied),
-            Ok(applied) => {
+            Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
+                // The next bundle of a rehearsal comes to what this one has left.
+                if self.state.is_rehearsing() {
+                    tx.commit()?;
+                    self.tally.borrow_mut().keep(added);
+                }
+                Ok(applied)
+            }
+            Ok((applied, added)) => {
                 tx.commit()?;
+                self.tally.borrow_mut().keep(added);
                 self.materialise()?;
                 self.tell_job_news(&news)?;
                 Ok(applied)
@@ -214,25 +222,28 @@ impl Replica {
         }
     }
 
-    /// The stages of an import, in their order.
+    /// The stages of an import, in their order. Also gives how much it adds.
     fn apply_within<R: BufRead>(
         &self,
         tx: &Transaction<'_>,
         application: &Application<'_>,
         records: RecordsPart<'_, R>,
         news: &mut JobNews,
-    ) -> std::result::Result<Applied, Fault> {
+    ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, peer, manifest, knowledge: before, landing } = application;
-        let mut merge = Merge::new(self, tx, manifest, &peer.name, *landing, before)?;
+        let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
-        let mut merged = merge.finish(options.mass_delete)?;
+        let mut merged = merge.finish(options)?;
         merged.changes.jobs = heard;
         merged.changed |= heard > 0 || self.state.knowledge()? != *before;
         let found = if landing.is_a_join() { self.begin_life(tx, *landing)? } else { ScanReport::default() };
         let knowledge = self.state.knowledge()?;
 
+        self.check_room_for(&merged, manifest, *landing)?;
+        let guarded = if merged.is_first { MassAdd::Allow } else { options.mass_add };
         let mut contents = IncomingMessages::new(self, tx, options.dry_run, *landing, manifest.counts.messages);
+        contents.guard_sizes(guarded, merged.added);
         contents.store(messages)?;
         contents.settle()?;
         contents.make_durable()?;
@@ -249,13 +260,26 @@ impl Replica {
             self.compare_digests(tx, peer, manifest)?;
         }
         self.record_heard_within(tx, peer, manifest)?;
-        let Merged { changes, changed } = merged;
+        let Merged { changes, changed, added, .. } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);
             tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
         }
         let outcome = if changed { ImportOutcome::Applied } else { ImportOutcome::NothingNew };
-        Ok(Applied { outcome, changes, found })
+        Ok((Applied { outcome, changes, found }, added))
+    }
+
+    /// The contents that the bundle brings must find room. What it brings for entries of which an earlier one told is
+    /// more than the records say.
+    fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
+        let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
+        let told_before = if tells_more { self.state.missing_bytes()?.min(manifest.bytes) } else { 0 };
+        let needed = merged.added.bytes.saturating_add(told_before);
+        if needed == 0 {
+            return Ok(());
+        }
+        // A file system that doesn't tell is no reason to refuse anything.
+        check_room(needed, self.world.disk.free_space(self.mail_root()).unwrap_or_default(), self.mail_root())
     }
 
     /// Reads and hears a bundle's statements about jobs. They can be trusted only when all of them were read, so they
@@ -290,12 +314,5 @@ impl Replica {
         tx.set_joining(None)?;
         tx.initial_scan_done()?;
         Ok(found)
-    }
-}
-
-fn refused(refusal: &Refusal) -> ImportOutcome {
-    match refusal {
-        Refusal::ForSomeoneElse(_) => ImportOutcome::ForSomeoneElse(refusal.error()),
-        _ => ImportOutcome::Rejected(refusal.error()),
     }
 }

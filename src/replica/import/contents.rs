@@ -4,43 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
+use super::arriving::{Arriving, Destination, DiskFile, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Disk, Durability, SMALL, copy_message, is_absent, write_new};
+use crate::disk::{Durability, SMALL, copy_message};
 use crate::error::{Error, Result, Scope};
-use crate::message::{Checked, leaves_out};
+use crate::message::Checked;
 use crate::model::{Digest, Entry, Mtime};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
-use crate::replica::materialise::{DiskWork, Held};
-use crate::replica::safety::DryRun;
+use crate::replica::materialise::DiskWork;
+use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, FolderKey, Pending, Place};
-
-/// A message on its way to the disk.
-struct Arriving {
-    digest: Digest,
-    bytes: Vec<u8>,
-    to: Destination,
-}
-
-/// Where a message goes.
-#[derive(Default)]
-struct Destination {
-    /// The files that are to hold it.
-    to: Vec<(PathBuf, Mtime)>,
-    /// Whether there is a folder that can't take it, so that it is held until that can.
-    held: bool,
-}
-
-impl Destination {
-    fn is_none(&self) -> bool {
-        self.to.is_empty() && !self.held
-    }
-}
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
 const BATCH: usize = 32;
@@ -71,6 +50,8 @@ pub(super) struct IncomingMessages<'i> {
     /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
+    /// Whether the bundle may add much, and how much it does by what its records say.
+    guarded: (MassAdd, Amount),
 }
 
 impl<'i> IncomingMessages<'i> {
@@ -96,7 +77,14 @@ impl<'i> IncomingMessages<'i> {
             came: 0,
             missing: 0,
             changed: false,
+            guarded: (MassAdd::Allow, Amount::default()),
         }
+    }
+
+    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through,
+    /// which adds this much.
+    pub fn guard_sizes(&mut self, allowed: MassAdd, told: Amount) {
+        self.guarded = (allowed, told);
     }
 
     /// Corrects the counts of the merge by the messages that came and those that did not.
@@ -188,8 +176,8 @@ impl<'i> IncomingMessages<'i> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
-        for (key, mut at, mtime, said) in state.awaiting(digest)? {
-            if said != size
+        for (key, mut at, mtime, told) in state.awaiting(digest)? {
+            if told != size
                 && let Some(row) = state.entry(key)?
             {
                 at = self.mend_size(row, size)?.1;
@@ -224,12 +212,19 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
-    /// follows from it.
-    fn mend_size(&self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
-        if row.entry.size != size {
+    /// follows from it. The guard looks at what is more than the records say.
+    fn mend_size(&mut self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+        let told = row.entry.size;
+        if told != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
+        }
+        if size > told {
+            let (allowed, added) = &mut self.guarded;
+            added.bytes = added.bytes.saturating_add(size - told);
+            let (state, limits) = (&self.replica.state, &self.replica.config.guard);
+            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
         }
         let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
         self.tx.set_place(row.key, Some(&at))?;
@@ -458,90 +453,5 @@ impl Replica {
         incoming.make_durable()?;
         incoming.record_folders()?;
         Ok(found)
-    }
-}
-
-/// Checks and writes messages that are kept in memory.
-fn write_batch(
-    disk: &dyn Disk,
-    held: &Held<'_>,
-    batch: Vec<Arriving>,
-    durability: Durability,
-    leftovers: Leftovers,
-) -> std::result::Result<(), Fault> {
-    for Arriving { digest, bytes, to } in batch {
-        if Digest::of(&bytes) != digest {
-            let what = format!("message {digest} has other contents");
-            return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
-        }
-        if leaves_out(&bytes) {
-            return Err(marked(&digest));
-        }
-        let mut is_held = to.held;
-        for (path, mtime) in &to.to {
-            match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
-                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
-                    remove_part(disk, path)?;
-                    is_held = true;
-                }
-                written => written?,
-            }
-        }
-        if is_held {
-            held.hold(&digest, &bytes)?;
-        }
-    }
-    Ok(())
-}
-
-/// A message has a line that its digest should have left out. Here a scan would take it for another one.
-fn marked(digest: &Digest) -> Fault {
-    let what = format!("message {digest} has a header line of a synchroniser, which bundles leave out");
-    Fault::Bundle(bundle::Error::Corrupt { what: what.into() })
-}
-
-/// A file that is being written through the layer of file operations.
-struct DiskFile<'d> {
-    disk: &'d dyn Disk,
-    path: &'d Path,
-    file: std::fs::File,
-}
-
-impl io::Write for DiskFile<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(self.path, &mut self.file, bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Removes what was written of a message that is held instead: in `tmp/` a name alone tells that a message has come.
-fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.unlink(path) {
-        Err(error) if !is_absent(&error) => {
-            Err(Error::failed(format!("removing what was written of {}: {error}", path.display())).advise(WRITING))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn write_message(
-    disk: &dyn Disk,
-    path: &Path,
-    bytes: &[u8],
-    mtime: Mtime,
-    durability: Durability,
-    leftovers: Leftovers,
-) -> Result<()> {
-    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-    match write_new(disk, path, bytes, mtime, durability) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
-            leftovers.clear(disk, path).map_err(fail)?;
-            write_new(disk, path, bytes, mtime, durability).map_err(fail)
-        }
-        result => result.map_err(fail),
     }
 }

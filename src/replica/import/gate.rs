@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
-use crate::state::{Invited, Peer};
+use crate::state::{Invited, Peer, Spent};
 
 /// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
 #[derive(Clone, Debug)]
@@ -18,10 +18,10 @@ pub enum Sender {
     Known(Box<Peer>),
     /// A replica that was invited from here and proves it. It becomes a peer with its first bundle that is accepted.
     Invited(Invited),
-    /// A replica that proves an invitation which another one has used.
+    /// A replica that proves an invitation which is good for nobody any more.
     Late {
-        /// The replica that has used it.
-        by: ReplicaId,
+        /// Why not.
+        why: Spent,
     },
     /// Somebody else.
     Stranger,
@@ -114,11 +114,14 @@ impl Replica {
         let Some(proof) = &manifest.proof else { return Ok(Sender::Stranger) };
         let proves = |token: crate::bundle::Token| token.is_proved_by(proof, &me, &sender);
         if let Some(invited) = self.state.invitations()?.into_iter().find(|invited| proves(invited.token)) {
-            return Ok(Sender::Invited(invited));
+            let is_over = invited.is_over(self.now());
+            return Ok(if is_over { Sender::Late { why: Spent::Expired } } else { Sender::Invited(invited) });
         }
-        Ok(match self.state.find_used_token(proves)? {
-            Some(by) if by != sender => Sender::Late { by },
-            _ => Sender::Stranger,
+        Ok(match self.state.find_spent_token(proves)? {
+            // It was a peer, and was forgotten.
+            Some(Spent::UsedBy(by)) if by == sender => Sender::Stranger,
+            Some(why) => Sender::Late { why },
+            None => Sender::Stranger,
         })
     }
 
@@ -128,8 +131,8 @@ impl Replica {
         match sender {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger => return Ok(Reception::Refused(stranger(manifest))),
-            Sender::Late { by } => {
-                return Ok(Reception::Refused(Refusal::InvitationUsed { sender: manifest.sender.id, by: *by }));
+            Sender::Late { why } => {
+                return Ok(Reception::Refused(Refusal::InvitationSpent { sender: manifest.sender.id, why: *why }));
             }
             Sender::Known(_) | Sender::Invited(_) => {}
         }

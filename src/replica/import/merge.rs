@@ -1,18 +1,17 @@
 //! Merging the records of a bundle with the state.
 
-use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use super::landing::Landing;
-use super::outcome::Changes;
+use super::outcome::{Changes, ImportOptions};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
-use crate::replica::safety::{MassDelete, guard};
+use crate::replica::safety::Amount;
 use crate::replica::transaction::Transaction;
-use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending};
+use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending};
 
 /// The records of one bundle on their way into the state. The merge also records, as pending, what is to be done on
 /// disk.
@@ -20,8 +19,7 @@ pub(super) struct Merge<'i> {
     replica: &'i Replica,
     tx: &'i Transaction<'i>,
     manifest: &'i Manifest,
-    /// The sender's name.
-    from: &'i str,
+    from: &'i Peer,
     landing: Landing,
     /// It decides about each entry.
     meeting: Meeting,
@@ -31,8 +29,10 @@ pub(super) struct Merge<'i> {
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
     held: Held,
-    /// For each folder from which something is removed: how much, and how much it held.
-    removals: BTreeMap<FolderKey, (u64, u64)>,
+    /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new
+    /// peer.
+    is_first: bool,
+    added: Amount,
     changes: Changes,
     changed: bool,
 }
@@ -44,6 +44,10 @@ pub(super) struct Merged {
     pub changes: Changes,
     /// Whether anything changed, even if nobody can see it.
     pub changed: bool,
+    /// What it adds, by what the records say.
+    pub added: Amount,
+    /// Whether it may add as much as it likes.
+    pub is_first: bool,
 }
 
 /// A set of entries: a bit for each, since a full bundle may hold all of them.
@@ -65,16 +69,20 @@ impl Held {
 }
 
 impl<'i> Merge<'i> {
-    /// Begins to merge a bundle, from a sender that is called `from`, into a state with this knowledge.
+    /// The merge of a bundle from this peer into a state of this knowledge.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
         manifest: &'i Manifest,
-        from: &'i str,
+        from: &'i Peer,
         landing: Landing,
         knowledge: &Knowledge,
     ) -> Result<Self> {
         let horizon = replica.state.horizon()?;
+        if !landing.is_a_join() {
+            replica.tally.borrow_mut().begin(tx)?;
+        }
+        let is_first = landing.is_a_join() || from.standing.newest.is_none();
         Ok(Self {
             replica,
             tx,
@@ -85,7 +93,8 @@ impl<'i> Merge<'i> {
             horizon,
             stamp: None,
             held: Held::default(),
-            removals: BTreeMap::new(),
+            is_first,
+            added: Amount::default(),
             changes: Changes::default(),
             changed: false,
         })
@@ -107,17 +116,21 @@ impl<'i> Merge<'i> {
     /// Decides about the entries that a full bundle doesn't hold, and joins the sender's knowledge into the state.
     ///
     /// # Errors
-    /// So much would be removed that a person must allow it first.
-    pub fn finish(mut self, mass_delete: MassDelete) -> Result<Merged> {
+    /// So much would be removed or added that it is to be allowed first.
+    pub fn finish(mut self, options: &ImportOptions) -> Result<Merged> {
         if self.is_full() {
             self.decide_on_absent()?;
             // The scan of a join reads the horizon from the state.
             self.horizon.join(&self.manifest.horizon);
             self.tx.set_horizon(&self.horizon)?;
         }
-        self.check_guard(mass_delete)?;
+        let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
+        tally.guard_departures(state, options.mass_delete, limits)?;
+        if !self.is_first {
+            tally.guard_arrivals(state, options.mass_add, limits, self.added)?;
+        }
         self.learn_tip()?;
-        Ok(Merged { changes: self.changes, changed: self.changed })
+        Ok(Merged { changes: self.changes, changed: self.changed, added: self.added, is_first: self.is_first })
     }
 
     /// Whether the bundle speaks about every entry.
@@ -151,6 +164,7 @@ impl<'i> Merge<'i> {
                 if mine != Some(merged) {
                     let present = |state: Option<crate::model::FolderState>| state.is_some_and(|state| state.present);
                     self.changes.folders += u64::from(present(mine) != merged.present);
+                    self.added.folders += u64::from(merged.present && !present(mine));
                     self.changed = true;
                     self.tx.set_folder_state(key, merged)?;
                 }
@@ -175,6 +189,7 @@ impl<'i> Merge<'i> {
                         if entry.alive() {
                             self.await_contents(&id, &entry)?
                         } else {
+                            self.added.tombstones += 1;
                             self.tx.insert_entry(&id, &entry, None)?
                         }
                     }
@@ -202,6 +217,7 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
+        self.count_arrival(entry);
         let at = self.replica.place_for(self.tx, id, entry)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
         self.tx.set_pending(key, &Pending::Await)?;
@@ -211,32 +227,35 @@ impl<'i> Merge<'i> {
     /// Records the new state of a known entry.
     fn change(&mut self, row: EntryRow, entry: Entry) -> Result<()> {
         match (row.entry.alive(), entry.alive()) {
-            (false, true) => self.changes.new += 1,
+            (false, true) => {
+                self.changes.new += 1;
+                self.count_arrival(&entry);
+            }
             (true, false) => {
                 self.changes.removed += 1;
-                self.count_removal(&row)?;
+                self.count_departure(&row, None)?;
             }
             (true, true) => {
-                self.changes.moved += u64::from(row.entry.location.1 != entry.location.1);
+                if row.entry.location.1 != entry.location.1 {
+                    self.changes.moved += 1;
+                    let to = self.tx.folder(&entry.location.1)?;
+                    self.count_departure(&row, Some(to))?;
+                }
                 self.changes.flagged += u64::from(row.entry.flags_on().ne(entry.flags_on()));
             }
             (false, false) => {}
         }
         self.tx.update_entry(&row, &entry)?;
-        self.replica.decide_move(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.to_owned()))
+        self.replica.decide_move(self.tx, &EntryRow { entry, ..row }, &By::Peer(self.from.name.clone()))
     }
 
-    fn count_removal(&mut self, row: &EntryRow) -> Result<()> {
-        if let Some(at) = &row.at {
-            if !self.removals.contains_key(&at.folder) {
-                let held = self.replica.state.count_files_in(at.folder)?;
-                self.removals.insert(at.folder, (0, held));
-            }
-            if let Some((removed, _)) = self.removals.get_mut(&at.folder) {
-                *removed += 1;
-            }
-        }
-        Ok(())
+    fn count_departure(&self, row: &EntryRow, to: Option<FolderKey>) -> Result<()> {
+        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder, to))
+    }
+
+    fn count_arrival(&mut self, entry: &Entry) {
+        self.added.messages += 1;
+        self.added.bytes = self.added.bytes.saturating_add(entry.size);
     }
 
     /// Delivers an entry anew, with the one stamp of this import's own deliveries.
@@ -278,22 +297,14 @@ impl<'i> Merge<'i> {
                 }
                 Decision::Drop => {
                     self.changes.removed += 1;
-                    self.count_removal(&row)?;
+                    self.count_departure(&row, None)?;
                     if let Some(at) = &row.at {
-                        self.tx.add_discard(&row.id, &row.entry, at, &By::Peer(self.from.to_owned()))?;
+                        self.tx.add_discard(&row.id, &row.entry, at, &By::Peer(self.from.name.clone()))?;
                     }
                     self.tx.delete_entry(&row)?;
                 }
             }
             self.changed = true;
-        }
-        Ok(())
-    }
-
-    fn check_guard(&self, mass_delete: MassDelete) -> Result<()> {
-        for (folder, (removed, held)) in &self.removals {
-            let name = &self.replica.state.folder_row(*folder)?.name;
-            guard(mass_delete, "importing", name.as_str(), *removed, *held)?;
         }
         Ok(())
     }

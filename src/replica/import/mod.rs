@@ -10,6 +10,8 @@
 //! list of work on disk; do that work; make it durable; clear the list.
 
 mod apply;
+mod arrived;
+mod arriving;
 mod contents;
 mod directory;
 mod gate;
@@ -22,6 +24,8 @@ mod standing;
 mod tidy;
 
 pub(super) use apply::Application;
+pub use arrived::Arrived;
+pub(super) use arrived::{Receiver, keeping};
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::refusal::reading;
+use super::refusal::{Refusal, reading};
 use crate::bundle::{self, Manifest};
 use crate::error::{Error, ErrorKind};
-use crate::replica::safety::{ClockAhead, DryRun, MassDelete};
+use crate::replica::safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 use crate::state::Peer;
 use crate::text::plural;
 
@@ -19,6 +19,8 @@ pub struct ImportOptions {
     pub dry_run: DryRun,
     /// Whether it may remove more than half of a large folder.
     pub mass_delete: MassDelete,
+    /// Whether it may add much.
+    pub mass_add: MassAdd,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
     /// Whether to remove a bundle file for this replica alone once it is imported. After the import of a directory,
@@ -98,7 +100,23 @@ pub struct Imported {
     pub clock_ahead: bool,
 }
 
+impl ImportOutcome {
+    /// The outcome for a bundle that is refused.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::ForSomeoneElse(_) => Self::ForSomeoneElse(refusal.error()),
+            _ => Self::Rejected(refusal.error()),
+        }
+    }
+}
+
 impl Imported {
+    /// A bundle that is refused for what its manifest says. The sender is called `from`.
+    pub(super) fn refused(manifest: &Manifest, from: &str, refusal: &Refusal) -> Self {
+        let (from, number) = (Some(from.to_owned()), Some(manifest.number));
+        Self { from, number, outcome: ImportOutcome::refused(refusal), ..Self::unknown(None) }
+    }
+
     /// A bundle from this peer about which nothing more is known yet.
     pub(in crate::replica) fn of(file: Option<&Path>, manifest: &Manifest, peer: &Peer) -> Self {
         Self {

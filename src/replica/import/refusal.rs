@@ -3,6 +3,7 @@
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
+use crate::state::Spent;
 
 /// A reason why a bundle is not accepted, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,12 @@ pub enum Refusal {
         /// The sender's name for itself.
         name: String,
     },
-    /// Its sender proves an invitation that another replica has used.
-    InvitationUsed {
+    /// Its sender proves an invitation that is good for nobody any more.
+    InvitationSpent {
         /// The sender.
         sender: ReplicaId,
-        /// The replica that has used it.
-        by: ReplicaId,
+        /// Why not.
+        why: Spent,
     },
     /// It is for another replica. The value is that replica's name here, or its id.
     ForSomeoneElse(String),
@@ -49,10 +50,7 @@ impl Refusal {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
             }
-            Self::InvitationUsed { sender, by } => Error::rejected(format!(
-                "this bundle is from {sender}, whose invitation was used before by {by}; one invitation is good for one replica"
-            ))
-            .advise("if that is a machine of yours, too, make its key known with `mailsync peer add NAME --key KEY`"),
+            Self::InvitationSpent { sender, why } => invitation_spent(sender, *why),
             Self::ForSomeoneElse(whom) => {
                 Error::rejected(format!("this bundle is for {whom}")).advise("import it there")
             }
@@ -68,6 +66,22 @@ impl Refusal {
             .advise("find out which peer draws so many, and remove it"),
         }
     }
+}
+
+/// An invitation that nobody can use any more: somebody has carried it too long, or to a second machine, or found it.
+fn invitation_spent(sender: &ReplicaId, why: Spent) -> Error {
+    let yours = "if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`";
+    let (what, advice) = match why {
+        Spent::UsedBy(by) => (
+            format!("was used before by {by}; one invitation is good for one replica"),
+            format!("{yours}; if the one that has used it is none, forget that with `mailsync peer remove NAME`"),
+        ),
+        Spent::Withdrawn => (String::from("was withdrawn"), yours.to_owned()),
+        Spent::Expired => {
+            (String::from("has expired"), format!("{yours}, or join anew by a new `mailsync invite NAME`"))
+        }
+    };
+    Error::rejected(format!("this bundle is from {sender}, whose invitation {what}")).advise(advice)
 }
 
 /// A dry run can't accept the answer to an invitation. Until the answer is accepted, nobody can tell what the bundle

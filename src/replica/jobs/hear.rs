@@ -229,7 +229,8 @@ impl Replica {
 
 impl Hearer<'_> {
     /// The statement in a line, and who has signed it, if it can be true. This is the only place where that is decided,
-    /// but for its stamp, which the sender of the bundle itself answers for: [`Claims`](crate::model::Claims) has that rule.
+    /// but for its stamp, which the sender of the bundle itself answers for: [`Claims`](crate::model::Claims) has that
+    /// rule.
     fn believe(&mut self, line: &[u8]) -> Option<(Statement, PublicKey, JobLine)> {
         let read = JobLine::decode(line).and_then(|line| Ok((line.verify()?, line)));
         let ((statement, signer), line) = match read {

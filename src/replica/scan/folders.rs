@@ -1,11 +1,13 @@
 //! Folders that were made or removed.
 
+use std::sync::Arc;
+
 use super::discover::Discovery;
 use super::pass::Scan;
 use crate::error::{Error, Result};
 use crate::model::FolderState;
-use crate::replica::safety::MassDelete;
-use crate::state::{FolderKey, RootBefore};
+use crate::replica::safety::{By, Loss, Losses, MassDelete, guard_losses};
+use crate::state::{FolderKey, FolderRow, RootBefore};
 
 impl Scan<'_> {
     /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
@@ -26,6 +28,8 @@ impl Scan<'_> {
     /// Writes the registers of folders that were made or removed. Returns the folders that vanished with files in them.
     pub(super) fn follow_folders(&mut self, discovery: &Discovery) -> Result<Vec<FolderKey>> {
         let state = &self.replica.state;
+        let present = |row: &&Arc<FolderRow>| row.state.is_some_and(|state| state.present);
+        let held = state.all_folders().iter().filter(present).count() as u64;
         for name in discovery.folders.keys() {
             let key = self.tx.folder(name)?;
             let row = state.folder_row(key)?;
@@ -61,6 +65,9 @@ impl Scan<'_> {
                 vanished.push(row.key);
             }
         }
+        let folders = Loss { gone: self.report.folders_removed, held };
+        let losses = Losses { folders, ..Losses::default() };
+        guard_losses(self.options.mass_delete, &self.replica.config.guard, By::Scan, &losses)?;
         Ok(vanished)
     }
 }

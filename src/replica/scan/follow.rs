@@ -13,7 +13,7 @@ use crate::maildir::{FileName, is_delivered_base, visible};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
-use crate::replica::safety::guard;
+use crate::replica::safety::{self, Loss, Losses, guard_losses};
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
 /// An entry whose file vanished.
@@ -32,6 +32,9 @@ impl Scan<'_> {
     ) -> Result<HashMap<Digest, Vec<Gone>>> {
         let state = &self.replica.state;
         let mut gone: HashMap<Digest, Vec<Gone>> = HashMap::new();
+        if folders.values().any(|folder| !folder.gone.is_empty()) {
+            self.held = state.count_files()?;
+        }
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
                 let Some(row) = state.entry(key)? else { continue };
@@ -257,10 +260,12 @@ impl Scan<'_> {
         for (_, folder) in &removed {
             *counts.entry(*folder).or_default() += 1;
         }
-        for (folder, count) in counts {
-            let name = &state.folder_row(folder)?.name;
-            guard(self.options.mass_delete, "scanning", name.as_str(), count, folders[&folder].known)?;
+        let mut losses = Losses { all: Loss { gone: removed.len() as u64, held: self.held }, ..Losses::default() };
+        for (folder, gone) in counts {
+            let name = state.folder_row(folder)?.name.to_string();
+            losses.by_folder.push((name, Loss { gone, held: folders[&folder].known }));
         }
+        guard_losses(self.options.mass_delete, &self.replica.config.guard, safety::By::Scan, &losses)?;
         let stamp = self.stamp()?;
         removed.sort_by_key(|(row, _)| row.key);
         for (row, _) in removed {

@@ -26,8 +26,8 @@ impl Replica {
     /// Makes the state follow the disk, then the disk follow the new state.
     ///
     /// # Errors
-    /// It refuses a mail root that is missing, or empty although it held mail, and the removal of more than half of a
-    /// large folder. A folder that can't be read is a problem in the report, not an error.
+    /// Refused when the mail root is missing or empty although it held mail, or when the guard over mass
+    /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
         let report = self.scan_within(&tx, options, None)?;
@@ -37,6 +37,8 @@ impl Replica {
             }
             tx.commit()?;
             self.materialise()?;
+        } else if self.state.is_rehearsing() {
+            tx.commit()?;
         }
         Ok(report)
     }
@@ -57,6 +59,7 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             overtaken: false,
+            held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {

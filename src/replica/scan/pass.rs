@@ -25,6 +25,8 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
+    /// How many files were known before, if any of them vanished.
+    pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
     /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.

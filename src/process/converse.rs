@@ -1,0 +1,267 @@
+//! Talking with a program: it reads what is said to it, and what it answers is kept, for as long as one of the two goes
+//! on.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::stop::{Stop, kill};
+use crate::read::read_some;
+
+/// How much is read or written in one go, in bytes.
+const CHUNK: usize = 64 << 10;
+/// How soon it is noticed that mailsync is told to stop, or that the program has ended.
+const ATTENTION: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How long a program that was asked to end may take before it is made to.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long more output is waited for when the program has ended and its output is still open.
+const LINGER: Duration = Duration::from_secs(1);
+/// How often it is looked whether a program has ended.
+const NAP: Duration = Duration::from_millis(5);
+
+/// What is said, to whom, and how patiently.
+#[derive(Debug)]
+pub struct Conversation<'c> {
+    /// The program, and its arguments.
+    pub call: &'c [String],
+    /// How long it is waited for while not a byte goes to the program, and none comes from it.
+    pub patience: Duration,
+}
+
+/// How a conversation has ended.
+#[derive(Debug)]
+pub enum Heard {
+    /// The program has answered all that it wanted, and has ended with this status. It has read all that was said to
+    /// it, or not.
+    Ended(ExitStatus, bool),
+    /// For too long nothing went to and fro; the program was ended.
+    Silent,
+    /// Mailsync was told to stop; the program was ended.
+    Stopped,
+}
+
+/// Says what is in the file to a program, and writes its answer into `answer`. Its standard error is that of mailsync.
+///
+/// # Errors
+/// The program can't be started, or the answer can't be written. It doesn't run any more.
+pub fn converse(conversation: &Conversation<'_>, say: &mut File, answer: &mut dyn Write) -> io::Result<Heard> {
+    let (program, args) = conversation.call.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // A program that asks for a password needs the terminal, which has one group in front. Without a terminal, a group
+    // of its own takes all that the program starts.
+    let has_terminal = File::open("/dev/tty").is_ok();
+    if !has_terminal {
+        command.process_group(0);
+    }
+    let stop = Stop::listen();
+    let result = command.spawn().and_then(|child| {
+        let mut talk = Talk { child, group: !has_terminal, stop, patience: conversation.patience };
+        let result = talk.run(say, answer);
+        // Whatever went wrong, it doesn't run on by itself.
+        if !matches!(result, Ok(Heard::Ended(..))) {
+            talk.end();
+        }
+        result
+    });
+    if let Some(stop) = stop {
+        stop.ignore_no_more();
+    }
+    result
+}
+
+struct Talk {
+    child: Child,
+    /// Whether the program leads a process group.
+    group: bool,
+    stop: Option<&'static Stop>,
+    patience: Duration,
+}
+
+/// What is still to be said.
+struct Said {
+    to: Option<ChildStdin>,
+    chunk: Vec<u8>,
+    /// How much of the chunk was written.
+    written: usize,
+    all: bool,
+}
+
+impl Talk {
+    fn run(&mut self, say: &mut File, answer: &mut dyn Write) -> io::Result<Heard> {
+        let mut from = self.child.stdout.take();
+        let to = self.child.stdin.take();
+        if let (Some(to), Some(from)) = (&to, &from) {
+            ioctl_fionbio(to, true)?;
+            ioctl_fionbio(from, true)?;
+        }
+        let mut said = Said { to, chunk: Vec::new(), written: 0, all: false };
+        let mut progress = Instant::now();
+        let mut ended: Option<(ExitStatus, Instant)> = None;
+        loop {
+            if self.stop.is_some_and(Stop::was_told) {
+                return Ok(Heard::Stopped);
+            }
+            if progress.elapsed() >= self.patience {
+                return Ok(Heard::Silent);
+            }
+            wait_for(said.to.as_ref(), from.as_ref());
+            if said.go_on(say)? | hear(&mut from, answer)? {
+                progress = Instant::now();
+                continue;
+            }
+            if ended.is_none() {
+                ended = self.child.try_wait()?.map(|status| (status, Instant::now()));
+            }
+            // Something that the program has started may keep its output open for ever.
+            if let Some((status, since)) = ended
+                && (from.is_none() || since.elapsed() >= LINGER)
+            {
+                return Ok(Heard::Ended(status, said.all));
+            }
+        }
+    }
+
+    /// Ends the program, and what it has started if it has a group of its own.
+    fn end(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let signal = |signal| match pid {
+            Some(pid) if self.group => kill(Some(pid), signal),
+            // It fails if the program has ended.
+            Some(pid) => drop(kill_process(pid, signal)),
+            None => {}
+        };
+        // The program was not waited for yet: its number is nobody else's.
+        signal(Signal::TERM);
+        let deadline = Instant::now() + GRACE;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                signal(Signal::KILL);
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(NAP);
+        }
+        if self.group {
+            kill(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Waits until there is something to be read or written, for a short time.
+fn wait_for(to: Option<&ChildStdin>, from: Option<&ChildStdout>) {
+    let mut fds = Vec::with_capacity(2);
+    fds.extend(to.map(|to| PollFd::new(to, PollFlags::OUT)));
+    fds.extend(from.map(|from| PollFd::new(from, PollFlags::IN)));
+    if fds.is_empty() {
+        // Only its end is waited for, of which no pipe tells.
+        std::thread::sleep(NAP);
+    } else {
+        // If it fails, reading or writing does as well.
+        let _ = poll(&mut fds, Some(&ATTENTION));
+    }
+}
+
+impl Said {
+    /// Writes as much as the program takes now. Returns whether it took any.
+    fn go_on(&mut self, say: &mut File) -> io::Result<bool> {
+        let Some(to) = &self.to else { return Ok(false) };
+        if self.written == self.chunk.len() {
+            self.chunk.resize(CHUNK, 0);
+            let n = read_some(say, &mut self.chunk)?;
+            self.chunk.truncate(n);
+            self.written = 0;
+        }
+        if self.chunk.is_empty() {
+            (self.all, self.to) = (true, None);
+            return Ok(true);
+        }
+        match rustix::io::write(to, &self.chunk[self.written..]) {
+            Ok(n) => {
+                self.written += n;
+                Ok(n > 0)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            // It doesn't want all of it, and says why by its exit status.
+            Err(_) => {
+                self.to = None;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Takes what the program has answered until now. Returns whether there was anything.
+fn hear(from: &mut Option<ChildStdout>, answer: &mut dyn Write) -> io::Result<bool> {
+    let Some(pipe) = from else { return Ok(false) };
+    let mut buffer = vec![0; CHUNK];
+    match pipe.read(&mut buffer) {
+        Ok(0) => {
+            *from = None;
+            Ok(true)
+        }
+        Ok(n) => answer.write_all(&buffer[..n]).map(|()| true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Seek;
+
+    /// What is said to a shell that runs this, and what is heard.
+    fn talk(script: &str, patience: Duration, input: &[u8]) -> (Heard, Vec<u8>) {
+        let mut say = tempfile::tempfile().unwrap();
+        say.write_all(input).unwrap();
+        say.rewind().unwrap();
+        let mut answer = Vec::new();
+        let call = ["/bin/sh", "-c", script].map(String::from);
+        let heard = converse(&Conversation { call: &call, patience }, &mut say, &mut answer).unwrap();
+        (heard, answer)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn much_goes_both_ways_at_once() {
+        let input: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let (heard, answer) = talk("cat; exit 7", LONG, &input);
+        assert!(matches!(heard, Heard::Ended(status, true) if status.code() == Some(7)), "{heard:?}");
+        assert!(answer == input);
+    }
+
+    #[test]
+    fn one_that_does_not_read_is_not_waited_for() {
+        let (heard, answer) = talk("echo no", LONG, &vec![0; 1 << 20]);
+        assert!(matches!(heard, Heard::Ended(status, false) if status.success()), "{heard:?}");
+        assert_eq!(answer, b"no\n");
+    }
+
+    #[test]
+    fn one_that_is_silent_for_too_long_is_ended_and_one_that_goes_on_slowly_is_not() {
+        let started = Instant::now();
+        let (heard, answer) = talk("echo begun; exec sleep 1000", Duration::from_millis(300), b"hello");
+        assert!(matches!(heard, Heard::Silent), "{heard:?}");
+        assert_eq!(answer, b"begun\n");
+        assert!(started.elapsed() < LONG);
+        let (heard, answer) = talk("for n in 1 2 3 4 5 6; do sleep 0.2; echo $n; done", Duration::from_secs(1), b"");
+        assert!(matches!(heard, Heard::Ended(status, _) if status.success()), "{heard:?}");
+        assert_eq!(answer, b"1\n2\n3\n4\n5\n6\n");
+    }
+
+    #[test]
+    fn one_that_can_not_be_started_is_an_error() {
+        let mut say = tempfile::tempfile().unwrap();
+        for call in [vec![], vec![String::from("/nowhere/at/all")]] {
+            assert!(converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut io::sink()).is_err());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Whether mailsync is told to stop, by a signal, while something else runs for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+static STOP: OnceLock<Option<Stop>> = OnceLock::new();
+
+/// Whether mailsync was told to stop while a program ran: that was ended, and nothing more is to be begun.
+pub fn was_told_to_stop() -> bool {
+    STOP.get().and_then(Option::as_ref).is_some_and(Stop::was_told)
+}
+
+/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all
+/// other times the signals do what they always do.
+#[derive(Debug)]
+pub(super) struct Stop {
+    told: Arc<AtomicBool>,
+    nothing_runs: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
+    pub fn listen() -> Option<&'static Self> {
+        let stop = STOP.get_or_init(|| {
+            let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                // In this order: told by the second, it does what the signal always does only if it was nothing to the
+                // first.
+                flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
+                flag::register(signal, Arc::clone(&stop.told)).ok()?;
+            }
+            Some(stop)
+        });
+        let stop = stop.as_ref()?;
+        stop.nothing_runs.store(false, Ordering::SeqCst);
+        Some(stop)
+    }
+
+    /// The program has ended: from now on the signals do what they always do.
+    pub fn ignore_no_more(&self) {
+        self.nothing_runs.store(true, Ordering::SeqCst);
+    }
+
+    pub fn was_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
+    }
+}
+
+/// Sends a signal to all processes of a group.
+pub(super) fn kill(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // It fails if nobody is left.
+        let _ = kill_process_group(group, signal);
+    }
+}

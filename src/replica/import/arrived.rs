@@ -1,0 +1,287 @@
+//! Bundles that come slowly: they are kept until they are here, so that nobody who holds the lock waits for them.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+
+use super::outcome::{ImportOptions, Imported};
+use crate::bundle::{self, Reader, Stream};
+use crate::error::{Error, Result};
+use crate::meter::{Gauge, Meter};
+use crate::replica::{Access, Home, Replica, World};
+
+/// The size of one read or write, in bytes.
+const BUFFER: usize = 256 << 10;
+/// How much of what has come is kept in memory, in bytes, before a file is made.
+const IN_MEMORY: usize = 1 << 20;
+
+/// Bundles that have come, all of them: reading them waits for nobody.
+#[derive(Debug)]
+pub struct Arrived {
+    bundles: BufReader<tempfile::SpooledTempFile>,
+    /// Those of strangers, which were not kept.
+    refused: Vec<Imported>,
+}
+
+impl Read for Arrived {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bundles.read(buffer)
+    }
+}
+
+impl BufRead for Arrived {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.bundles.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.bundles.consume(amount);
+    }
+}
+
+/// Keeps what comes, as it comes.
+pub(in crate::replica) struct Receiver {
+    file: tempfile::SpooledTempFile,
+    gauge: Box<dyn Gauge>,
+    /// Bytes that the gauge was not told of.
+    untold: usize,
+}
+
+impl Receiver {
+    /// Begins. What comes is kept in the state directory, in a file without a name.
+    pub fn new(home: &Home, meter: &dyn Meter) -> Self {
+        let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
+        Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
+    }
+
+    /// What has come.
+    pub fn received(mut self) -> io::Result<Arrived> {
+        self.file.rewind()?;
+        Ok(Arrived { bundles: BufReader::with_capacity(BUFFER, self.file), refused: Vec::new() })
+    }
+
+    /// Forgets what came after the first `kept` bytes.
+    fn cut(&mut self, kept: u64) -> io::Result<()> {
+        self.file.set_len(kept)?;
+        self.file.seek(SeekFrom::Start(kept)).map(drop)
+    }
+
+    fn tell(&mut self, bytes: usize) {
+        self.untold += bytes;
+        self.gauge.advance(self.untold as u64 / 1024);
+        self.untold %= 1024;
+    }
+}
+
+impl Write for Receiver {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.tell(n);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// What a [`Kept`] source shares with whoever watches it.
+struct Keeper {
+    receiver: RefCell<Receiver>,
+    /// Whether what is read is kept.
+    keeps: Cell<bool>,
+    kept: Cell<u64>,
+    /// Why nothing more can be read, or kept.
+    reading: RefCell<Option<io::Error>>,
+    keeping: RefCell<Option<io::Error>>,
+}
+
+/// A source of which what was read is kept.
+struct Kept<'k, R> {
+    source: BufReader<R>,
+    keeper: &'k Keeper,
+}
+
+impl<R: Read> Kept<'_, R> {
+    /// Keeps what was read ahead.
+    fn keep_rest(&mut self) {
+        let ahead = self.source.buffer().len();
+        self.consume(ahead);
+    }
+}
+
+impl<R: Read> Read for Kept<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buffer)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: Read> BufRead for Kept<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.keeper.keeping.borrow().is_some() {
+            return Err(io::Error::other("it can't be kept"));
+        }
+        match self.source.fill_buf() {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                let told = io::Error::new(error.kind(), error.to_string());
+                self.keeper.reading.replace(Some(error));
+                Err(told)
+            }
+            // Asked again, it gives what it has.
+            Err(error) => Err(error),
+            Ok(_) => Ok(self.source.buffer()),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        let (keeper, bytes) = (self.keeper, &self.source.buffer()[..amount]);
+        let mut receiver = keeper.receiver.borrow_mut();
+        if !keeper.keeps.get() {
+            receiver.tell(amount);
+        } else if let Err(error) = receiver.write_all(bytes) {
+            keeper.keeping.replace(Some(error));
+        } else {
+            keeper.kept.set(keeper.kept.get() + amount as u64);
+        }
+        self.source.consume(amount);
+    }
+}
+
+impl Replica {
+    /// Imports bundles that have come, as [`Replica::import_stream`] does. Those of strangers come first.
+    ///
+    /// # Errors
+    /// Those of [`Replica::import_stream`].
+    pub fn import_arrived(
+        &self,
+        arrived: &mut Arrived,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let refused = std::mem::take(&mut arrived.refused);
+        let any = !refused.is_empty();
+        refused.into_iter().for_each(&mut each);
+        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, "standard input", &error))?;
+        if any && rest.is_empty() {
+            return Ok(());
+        }
+        self.import_stream(None, arrived, options, each)
+    }
+
+    /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody
+    /// who holds the lock waits for that, since the state is only read.
+    ///
+    /// A bundle of a stranger costs no more than its manifest: the rest of it goes by and is not kept. Behind one that
+    /// can't be read nothing is looked at: there its import ends, too.
+    ///
+    /// # Errors
+    /// No replica lives there; `source` can't be read; or there is no room.
+    pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
+        let replica = Self::open(home, world, Access::Read)?;
+        let keeper = Keeper {
+            receiver: RefCell::new(Receiver::new(home, &*replica.world.meter)),
+            keeps: Cell::new(true),
+            kept: Cell::new(0),
+            reading: RefCell::default(),
+            keeping: RefCell::default(),
+        };
+        let kept = Kept { source: BufReader::with_capacity(BUFFER, source), keeper: &keeper };
+        let mut stream = Stream::new(kept);
+        let mut refused = Vec::new();
+        let end = loop {
+            keeper.keeps.set(true);
+            let before = keeper.kept.get();
+            let read = match stream.next_bundle() {
+                Ok(None) => break Ok(()),
+                Ok(Some(reader)) => replica.receive_bundle(reader, &keeper, before),
+                Err(error) => Err(error.into()),
+            };
+            match read {
+                Ok(Received::Kept) => {}
+                Ok(Received::Refused(mut imported, goes_on)) => {
+                    imported.outcome.about(about);
+                    refused.push(*imported);
+                    if !goes_on {
+                        break Ok(());
+                    }
+                }
+                Err(Unreadable::Bundle) => break Ok(()),
+                Err(Unreadable::Here(error)) => break Err(error),
+            }
+        };
+        stream.into_source().keep_rest();
+        if let Some(error) = keeper.keeping.take() {
+            return Err(keeping(home, about, &error));
+        }
+        if let Some(error) = keeper.reading.take() {
+            return Err(Error::failed(format!("reading {about}: {error}")).advise("run this again"));
+        }
+        end?;
+        let arrived = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
+        Ok(Arrived { refused, ..arrived })
+    }
+
+    /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.
+    fn receive_bundle<R: BufRead>(
+        &self,
+        reader: Reader<'_, R>,
+        keeper: &Keeper,
+        before: u64,
+    ) -> std::result::Result<Received, Unreadable> {
+        let manifest = reader.manifest();
+        let sender = self.sender_of(manifest)?;
+        match sender.key(self, manifest, reader.signer()) {
+            Ok(key) => {
+                // One that only says to be from there ends the import, whatever comes behind it.
+                reader.verify(&key)?.skip()?;
+                Ok(Received::Kept)
+            }
+            Err(refusal) => {
+                let imported = Imported::refused(manifest, sender.name(manifest), &refusal);
+                keeper.keeps.set(false);
+                keeper.kept.set(before);
+                if let Err(error) = keeper.receiver.borrow_mut().cut(before) {
+                    keeper.keeping.replace(Some(error));
+                }
+                // If it is cut off or broken, nobody knows where another one begins.
+                let goes_on = reader.skip().is_ok();
+                Ok(Received::Refused(Box::new(imported), goes_on))
+            }
+        }
+    }
+}
+
+/// What became of a bundle.
+enum Received {
+    /// It is kept.
+    Kept,
+    /// It is a stranger's; and whether something can come behind it.
+    Refused(Box<Imported>, bool),
+}
+
+/// Why no more is read.
+enum Unreadable {
+    /// The bundle's fault: its import tells.
+    Bundle,
+    /// This machine's.
+    Here(Error),
+}
+
+impl From<bundle::Error> for Unreadable {
+    fn from(_: bundle::Error) -> Self {
+        Self::Bundle
+    }
+}
+
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Self {
+        Self::Here(error)
+    }
+}
+
+/// What is said where nothing can be kept.
+pub(in crate::replica) fn keeping(home: &Home, about: &str, error: &io::Error) -> Error {
+    Error::failed(format!("keeping {about} in {}: {error}", home.state_dir().display()))
+        .advise("make room there, then run this again")
+}

@@ -1,0 +1,125 @@
+//! Who else may read and write what a replica keeps: nobody. What others may read is closed to them; what others may
+//! write is not trusted any more, as ssh does not trust such a key.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The mode of a file: for its owner only.
+pub(super) const FILE: u32 = 0o600;
+/// The mode of a directory: for its owner only.
+const DIRECTORY: u32 = 0o700;
+
+/// Permissions of everybody but the owner, and the part of them that lets write.
+const OTHERS: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o022;
+
+/// What is wrong with who may write a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// It belongs to this user.
+    ToOwner(u32),
+    /// Its mode lets others write.
+    ToOthers(u32),
+}
+
+/// Whether somebody else than `user` may write what belongs to `owner` and has this mode. What is root's is as good as
+/// one's own; and root, who can be kept from nothing, may work on what is somebody else's.
+fn open_to(user: u32, owner: u32, mode: u32) -> Option<Open> {
+    if mode & OTHERS_WRITE != 0 {
+        Some(Open::ToOthers(mode & 0o7777))
+    } else if owner != user && owner != 0 && user != 0 {
+        Some(Open::ToOwner(owner))
+    } else {
+        None
+    }
+}
+
+/// Nobody else may write this file or directory. What isn't there is left to whoever needs it.
+///
+/// # Errors
+/// Somebody may.
+pub(super) fn check(path: &Path) -> Result<()> {
+    let Some(meta) = look(path)? else { return Ok(()) };
+    let why = match open_to(rustix::process::geteuid().as_raw(), meta.uid(), meta.mode()) {
+        None => return Ok(()),
+        Some(Open::ToOwner(owner)) => {
+            let what = format!("opening {}: it belongs to another user, with the number {owner}", path.display());
+            return Err(Error::refused(what).advise(
+                "see what that user has changed there, and make it yours with chown; or use a --home of your own",
+            ));
+        }
+        Some(Open::ToOthers(mode)) => format!("opening {}: other users may write it (mode {mode:04o})", path.display()),
+    };
+    Err(Error::refused(why).advise(format!(
+        "see that nobody has changed it, then run `chmod go-w {}`; on a file system without modes, mount it with umask=077",
+        path.display()
+    )))
+}
+
+/// Takes all permissions for what this user owns from others. Returns what they had, for a person to be told.
+pub(super) fn mend(path: &Path) -> Result<Option<String>> {
+    let Some(meta) = look(path)? else { return Ok(None) };
+    let before = meta.mode() & 0o7777;
+    let is_mine = meta.uid() == rustix::process::geteuid().as_raw();
+    // On a file system without modes it fails, or does nothing: whoever mounts that decides who may read what is on it.
+    if !is_mine || before & OTHERS == 0 || set_mode(path, before & !OTHERS).is_err() {
+        return Ok(None);
+    }
+    let now = look(path)?.map_or(before, |meta| meta.mode() & 0o7777);
+    let told = format!("{} was open to other users (mode {before:04o}), and is closed to them now", path.display());
+    Ok((now != before).then_some(told))
+}
+
+/// Makes a directory, and those above it that are not there, for its owner only, whatever the umask is.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY).create(dir)?;
+    set_mode(dir, DIRECTORY)
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+fn look(path: &Path) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(Error::io("looking at", path, error).advise("see that you may read and write there, or use --home DIR"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_may_write_is_open() {
+        let (me, other, root) = (1000, 1001, 0);
+        let table = [
+            (me, me, 0o100_600, None),
+            (me, me, 0o100_644, None),
+            (me, me, 0o040_755, None),
+            (me, me, 0o100_660, Some(Open::ToOthers(0o660))),
+            (me, me, 0o040_777, Some(Open::ToOthers(0o777))),
+            (me, me, 0o041_777, Some(Open::ToOthers(0o1777))),
+            (me, me, 0o100_602, Some(Open::ToOthers(0o602))),
+            (me, other, 0o100_600, Some(Open::ToOwner(other))),
+            (me, root, 0o100_600, None),
+            (me, root, 0o100_666, Some(Open::ToOthers(0o666))),
+            (root, other, 0o100_600, None),
+            (root, root, 0o040_775, Some(Open::ToOthers(0o775))),
+        ];
+        for (user, owner, mode, open) in table {
+            assert_eq!(open_to(user, owner, mode), open, "{user}: {mode:o} of {owner}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! What a command takes out of folders and what it adds is counted over the whole command, against what was there
+//! before it: nothing that comes with a bundle makes a loss look small.
+
+use std::fs;
+use std::path::Path;
+
+use mailsync::replica::{DryRun, ImportOptions};
+use serde_json::Value;
+
+use crate::support::disk::Watch;
+use crate::support::machine::{Machine, complains, counts, pair, pass};
+use crate::support::party::{self, Party};
+use crate::support::{scratch, text};
+
+/// Puts something into a mailbox.
+type Bring<'b> = &'b dyn Fn(&Machine);
+
+/// Two machines, and so many messages in a folder that both have.
+fn with_mail(dir: &Path, folder: &str, messages: u64) -> (Machine, Machine) {
+    let (desktop, laptop) = pair(dir);
+    fill(&desktop, folder, messages);
+    exchange(&desktop, &laptop);
+    (desktop, laptop)
+}
+
+fn fill(machine: &Machine, folder: &str, messages: u64) {
+    for number in 0..messages {
+        let name = format!("{}-{number}", folder.replace('/', "-"));
+        machine.put(folder, &format!("cur/{name}:2,S"), format!("Subject: {name}\n\n"), 1_600_000_000 + number);
+    }
+}
+
+fn exchange(desktop: &Machine, laptop: &Machine) {
+    for (from, to) in [(desktop, laptop), (laptop, desktop)] {
+        pass(from, to);
+    }
+    assert_eq!(desktop.mailbox(), laptop.mailbox());
+}
+
+/// Removes some of the messages that [`fill`] has put there.
+fn remove(machine: &Machine, folder: &str, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let name = format!("{}-{number}", folder.replace('/', "-"));
+        fs::remove_file(machine.dir(folder).join(format!("cur/{name}:2,S"))).unwrap();
+    }
+    machine.ok(&["scan", "--allow-mass-delete"]);
+}
+
+/// The next bundle after the last one, as if that had been read.
+fn next_bundle(machine: &Machine) -> Vec<u8> {
+    machine.ok(&["export", "--since-last"]).stdout
+}
+
+/// An import is refused, with or without the dry run, and taken when it is said that it is meant.
+#[track_caller]
+fn is_taken_only_if_meant(machine: &Machine, bundles: &[u8], option: &str, words: &[&str]) {
+    let words: Vec<&str> = words.iter().copied().chain([option, "mailsync import", "mailsync update"]).collect();
+    machine.refuses(&["import"], bundles, 6, &words);
+    machine.refuses(&["import", "--dry-run"], bundles, 6, &words);
+    let ran = machine.run_with(&["import", option], bundles);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn what_a_bundle_brings_does_not_make_what_it_removes_look_small() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    for number in 0..300 {
+        desktop.put("Lists", &format!("cur/bogus{number}:2,"), format!("Subject: bogus {number}\n\n"), number);
+    }
+    remove(&desktop, "Lists", 0..120);
+    let bundle = desktop.ok(&["export"]).stdout;
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &["120 of the 120 messages in Lists"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn what_is_moved_out_of_a_folder_counts_for_it() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    for (number, to) in (0..70).zip(["A", "B"].into_iter().cycle()) {
+        let name = format!("cur/Lists-{number}:2,S");
+        crate::support::make_folder(&desktop.dir(to));
+        fs::rename(desktop.dir("Lists").join(&name), desktop.dir(to).join(&name)).unwrap();
+    }
+    // What the person moves here is found again elsewhere, and not lost.
+    assert_eq!(counts(&desktop.ok(&["scan", "--json"]).json()), [0, 70, 0, 0]);
+    let moved = next_bundle(&desktop);
+    for folder in ["A", "B"] {
+        for item in fs::read_dir(desktop.dir(folder).join("cur")).unwrap() {
+            fs::remove_file(item.unwrap().path()).unwrap();
+        }
+    }
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let both = [moved.clone(), next_bundle(&desktop)].concat();
+    is_taken_only_if_meant(&laptop, &moved, "--allow-mass-delete", &["70 of the 120 messages in Lists", "moved"]);
+    // What has left its folder counts once.
+    let ran = laptop.run_with(&["import", "--json"], &both);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn a_folder_that_was_renamed_has_lost_nothing_until_its_mail_is_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    fs::rename(desktop.dir("Lists"), desktop.dir("Letters")).unwrap();
+    let renamed = next_bundle(&desktop);
+    fs::remove_dir_all(desktop.dir("Letters")).unwrap();
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let removed = next_bundle(&desktop);
+    // In one command it is the old folder that has lost them, in two the new one.
+    let ran = laptop.run_with(&["import", "--dry-run"], &[renamed.clone(), removed.clone()].concat());
+    assert!(ran.code == 6 && ran.stderr.contains("120 of the 120 messages in Lists"), "{ran:?}");
+    assert_eq!(laptop.run_with(&["import"], &renamed).code, 0);
+    is_taken_only_if_meant(&laptop, &removed, "--allow-mass-delete", &["120 of the 120 messages in Letters"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn the_bundles_of_one_command_are_counted_together() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    let mut bundles = Vec::new();
+    for start in [0, 40] {
+        remove(&desktop, "Lists", start..start + 40);
+        bundles.push(next_bundle(&desktop));
+    }
+    // The first one is within the limits.
+    for (args, left) in [(&["import", "--dry-run"][..], 120), (&["import"], 80)] {
+        let ran = laptop.run_with(args, &bundles.concat());
+        assert!(ran.code == 6 && ran.stderr.contains("80 of the 120 messages in Lists"), "{ran:?}");
+        assert_eq!(laptop.mailbox().len(), left);
+    }
+    // The person has seen that something was removed, and goes on.
+    let ran = laptop.run_with(&["import"], &bundles[1]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(laptop.mailbox().len(), 40);
+}
+
+#[test]
+fn the_files_of_a_directory_are_counted_together() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    for start in [0, 40] {
+        remove(&desktop, "Lists", start..start + 40);
+        desktop.ok(&["export", "--since-last", "--to", "laptop", "-o", text(&stick)]);
+    }
+    let ran = laptop.run(&["import", text(&stick)]);
+    assert!(ran.code == 6 && ran.stderr.contains("80 of the 120 messages in Lists"), "{ran:?}");
+    assert_eq!(laptop.mailbox().len(), 80);
+}
+
+#[test]
+fn a_quarter_of_all_mail_does_not_go_from_many_folders_unseen() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let folders = ["A", "B", "C", "D"];
+    for folder in folders {
+        fill(&desktop, folder, 100);
+    }
+    exchange(&desktop, &laptop);
+    for folder in &folders[..3] {
+        for number in 0..34 {
+            fs::remove_file(desktop.dir(folder).join(format!("cur/{folder}-{number}:2,S"))).unwrap();
+        }
+    }
+    let words = ["102 of all 400 messages", "mailsync scan --allow-mass-delete"];
+    for args in [&["scan"][..], &["scan", "--dry-run"], &["export"]] {
+        desktop.refuses(args, &[], 6, &words);
+    }
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let bundle = desktop.ok(&["export"]).stdout;
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &["102 of all 400 messages"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn most_folders_do_not_go_at_once_unseen() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let folders: Vec<String> = (0..14).map(|number| format!("F{number}")).collect();
+    for folder in &folders {
+        crate::support::make_folder(&desktop.dir(folder));
+    }
+    exchange(&desktop, &laptop);
+    for folder in &folders[..8] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    let words = "8 of the 15 folders would be removed";
+    desktop.refuses(&["scan"], &[], 6, &[words, "mailsync scan --allow-mass-delete"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let bundle = desktop.ok(&["export"]).stdout;
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &[words]);
+    assert_eq!(laptop.folders(), desktop.folders());
+}
+
+#[test]
+fn much_that_is_new_is_taken_only_if_it_is_meant() {
+    let few = "[guard]\nadd_messages = 10\nadd_bytes = 100_000\nadd_folders = 3\nadd_tombstones = 5";
+    let large = "x".repeat(50_000);
+    // What is here before, what comes, and what is said about that.
+    let table: [(u64, Bring<'_>, Option<&str>); 6] = [
+        (5, &|desktop| fill(desktop, "New", 10), None),
+        (5, &|desktop| fill(desktop, "New", 11), Some("11 messages would be added to 5")),
+        (11, &|desktop| fill(desktop, "New", 11), None),
+        (
+            5,
+            &|desktop| {
+                for number in 0..3 {
+                    desktop.put("New", &format!("cur/{number}:2,"), format!("{number}{large}"), number);
+                }
+            },
+            Some("146.5 KiB of mail would be added"),
+        ),
+        (
+            5,
+            &|desktop| ["A", "B", "C", "D"].iter().for_each(|folder| crate::support::make_folder(&desktop.dir(folder))),
+            Some("4 folders would be added to 2"),
+        ),
+        (
+            5,
+            &|desktop| {
+                fill(desktop, "Old", 6);
+                desktop.ok(&["scan"]);
+                remove(desktop, "Old", 0..6);
+            },
+            Some("6 removed messages that were never here"),
+        ),
+    ];
+    for (before, bring, refused) in table {
+        let dir = scratch();
+        let (desktop, laptop) = with_mail(dir.path(), "Lists", before);
+        laptop.configure(few);
+        bring(&desktop);
+        let bundle = desktop.ok(&["export"]).stdout;
+        match refused {
+            Some(words) => is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-add", &[words]),
+            None => assert_eq!(laptop.run_with(&["import"], &bundle).code, 0),
+        }
+        assert_eq!(laptop.mailbox(), desktop.mailbox());
+    }
+}
+
+#[test]
+fn several_bundles_that_each_add_little_are_counted_together() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 5);
+    laptop.configure("[guard]\nadd_messages = 10");
+    let mut bundles = Vec::new();
+    for folder in ["A", "B"] {
+        fill(&desktop, folder, 8);
+        bundles.push(next_bundle(&desktop));
+    }
+    let ran = laptop.run_with(&["import"], &bundles.concat());
+    assert!(ran.code == 6 && ran.stderr.contains("16 messages would be added to 5"), "{ran:?}");
+    assert_eq!(laptop.mailbox().len(), 13);
+}
+
+#[test]
+fn the_first_bundle_of_a_peer_may_bring_all_its_mail() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    laptop.configure("[guard]\nadd_messages = 10");
+    fill(&desktop, "Lists", 50);
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // One that comes later may not, even if it is a full one.
+    fill(&desktop, "More", 60);
+    let bundle = desktop.ok(&["export", "--full"]).stdout;
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-add", &["60 messages would be added to 50"]);
+}
+
+#[test]
+fn a_dry_run_of_several_bundles_tells_what_all_of_them_would_do() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 20);
+    let mut bundles = Vec::new();
+    remove(&desktop, "Lists", 0..3);
+    bundles.extend(next_bundle(&desktop));
+    fill(&desktop, "New", 4);
+    bundles.extend(next_bundle(&desktop));
+    // Of these some are moved, and some removed again.
+    remove(&desktop, "New", 0..1);
+    fs::rename(desktop.dir("New").join("cur/New-1:2,S"), desktop.dir("Lists").join("cur/New-1:2,RS")).unwrap();
+    desktop.ok(&["scan"]);
+    bundles.extend(next_bundle(&desktop));
+    let brought = |args: &[&str]| {
+        let ran = laptop.run_with(args, &bundles);
+        assert!(ran.code == 0 && !ran.stderr.contains("not here yet"), "{ran:?}");
+        let bundles = ran.json()["bundles"].as_array().unwrap().clone();
+        bundles.iter().map(|bundle| (bundle["outcome"].clone(), counts(bundle))).collect::<Vec<_>>()
+    };
+    let before = laptop.left();
+    let dry = brought(&["import", "--dry-run", "--json"]);
+    assert_eq!(laptop.left(), before);
+    let real = brought(&["import", "--json"]);
+    assert_eq!(dry, real);
+    let applied = Value::from("applied");
+    assert_eq!(real, [(applied.clone(), [0, 0, 0, 3]), (applied.clone(), [4, 0, 0, 0]), (applied, [0, 1, 1, 1])]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn an_update_that_is_refused_names_the_option_that_it_has() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    laptop.reach(&desktop);
+    remove(&desktop, "Lists", 0..70);
+    let ran = laptop.run(&["update"]);
+    complains(&ran, 6, &["70 of the 120 messages in Lists", "--allow-mass-delete", "mailsync update"]);
+    laptop.ok(&["update", "--allow-mass-delete"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn without_room_for_the_contents_nothing_is_written() {
+    let dir = scratch();
+    let layout = mailsync::maildir::LayoutKind::Fs;
+    let desktop = Party::new(dir.path(), "desktop", layout, &["INBOX large1 -", "INBOX small1 -"]);
+    let laptop = Party::new(dir.path(), "laptop", layout, &[]);
+    party::make_peers(&desktop, &laptop);
+    let file = dir.path().join("bundle");
+    desktop.export(&laptop, &file);
+    let watch = Watch::new(&dir.path().join("keep"));
+    for dry_run in [DryRun::No, DryRun::Yes] {
+        watch.leave_free(1 << 20);
+        let before = laptop.mailbox();
+        let options = ImportOptions { dry_run, ..ImportOptions::default() };
+        let replica = laptop.open(watch.disk()).unwrap();
+        let error = replica.import_file(&file, &options, |_| panic!("nothing can be told of it")).unwrap_err();
+        assert_eq!(error.kind().exit_code(), 1);
+        for words in ["1.0 MiB of mail", "1.0 MiB are free", "make room"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        drop(replica);
+        assert_eq!(laptop.mailbox(), before);
+        assert_eq!(laptop.leftovers(), Vec::<std::path::PathBuf>::new());
+    }
+    watch.leave_free(2 << 20);
+    party::import(&laptop.open(watch.disk()).unwrap(), &file).unwrap();
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}

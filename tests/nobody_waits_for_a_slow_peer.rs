@@ -1,0 +1,257 @@
+//! The lock is held while a replica is worked on, and not while somebody is waited for: not for a bundle that is still
+//! coming, an answer, or whoever takes one. A peer that is silent is not waited for without end, and what was started
+//! ends with mailsync.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use mailsync::replica::{Home, ImportOptions, Replica, World};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::disk::Watch;
+use crate::support::machine::{Machine, complains, pair};
+use crate::support::party::{self, Party};
+use crate::support::programs::MAILSYNC;
+use crate::support::{scratch, text};
+
+/// What is large enough not to fit into a pipe, and doesn't compress.
+fn noise(seed: u64) -> String {
+    let mut next = seed | 1;
+    let words = (0..40_000).map(|_| {
+        next = next.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        format!("{next:x}\n")
+    });
+    format!("Subject: noise {seed}\n\n{}", words.collect::<String>())
+}
+
+/// Another command gets the lock at once.
+#[track_caller]
+fn is_free(machine: &Machine) {
+    machine.ok(&["scan", "--lock-timeout", "0"]);
+}
+
+fn spawned(machine: &Machine, args: &[&str], stdin: Stdio) -> Child {
+    machine.command(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for a process's end, and gives its status and what it said.
+fn ended(mut child: Child) -> (ExitStatus, String) {
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap(), said)
+}
+
+/// Waits until a file holds a whole line, and gives it.
+fn line_in(file: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        if let Some(line) = fs::read_to_string(file).ok().and_then(|text| text.strip_suffix('\n').map(str::to_owned)) {
+            return line;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{} was not written", file.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_lock_is_free_while_a_bundle_is_still_coming() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/large:2,", noise(1), 1_600_000_000);
+    let bundle = desktop.ok(&["export"]).stdout;
+    let mut import = spawned(&laptop, &["import"], Stdio::piped());
+    let mut stdin = import.stdin.take().unwrap();
+    // More than a pipe holds: the import has begun to read.
+    let (most, rest) = bundle.split_at(bundle.len() - 1);
+    assert!(most.len() > 200_000);
+    stdin.write_all(most).unwrap();
+    is_free(&laptop);
+    stdin.write_all(rest).unwrap();
+    drop(stdin);
+    let (status, said) = ended(import);
+    assert!(status.success(), "{said}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn the_lock_is_free_while_an_answer_comes_and_while_it_is_taken() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    laptop.put("INBOX", "cur/large:2,", noise(2), 1_600_000_000);
+    // The answer stops in the middle, until somebody lets it go on.
+    let (begun, go_on) = (dir.path().join("begun"), dir.path().join("go-on"));
+    let script = format!(
+        "{} | {{ head -c 100000; echo yes > {}; while [ ! -e {} ]; do sleep 0.01; done; cat; }}",
+        laptop.line("--quiet import --reply"),
+        text(&begun),
+        text(&go_on)
+    );
+    desktop.reach_by("laptop", &["sh", "-c", &script]);
+    let update = spawned(&desktop, &["update"], Stdio::null());
+    line_in(&begun);
+    is_free(&desktop);
+    is_free(&laptop);
+    fs::write(&go_on, "").unwrap();
+    let (status, said) = ended(update);
+    assert!(status.success(), "{said}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn two_machines_that_update_each_other_at_once_both_get_through() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.reach(&laptop);
+    laptop.reach(&desktop);
+    for round in 0..3 {
+        desktop.put("INBOX", &format!("cur/d{round}:2,"), noise(10 + round), 1_600_000_000);
+        laptop.put("INBOX", &format!("cur/l{round}:2,"), noise(20 + round), 1_600_000_000);
+        let updates = [&desktop, &laptop].map(|machine| spawned(machine, &["update"], Stdio::null()));
+        for update in updates {
+            let (status, said) = ended(update);
+            assert!(status.success(), "{said}");
+        }
+    }
+    desktop.ok(&["update"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox().len(), 6);
+}
+
+#[test]
+fn a_peer_that_is_silent_for_too_long_is_given_up() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("mail");
+    desktop.reach_by("laptop", &["sh", "-c", "cat > /dev/null; echo begun; exec sleep 1000"]);
+    desktop.configure("timeout = \"300ms\"");
+    let ran = desktop.run(&["update"]);
+    complains(&ran, 1, &["updating laptop", "300ms", "[peer.laptop]", "nothing is lost"]);
+    is_free(&desktop);
+    // What it has heard is no bundle, and was not taken for one.
+    assert_eq!(laptop.mailbox().len(), 0);
+    for timeout in ["0s", "soon"] {
+        let config = desktop.home.join("config.toml");
+        let wrong = fs::read_to_string(&config).unwrap().replace("300ms", timeout);
+        fs::write(dir.path().join("wrong"), &wrong).unwrap();
+        let other = Machine::replica(dir.path(), &format!("other-{timeout}"));
+        other.configure(&format!("[peer.laptop]\ncall = [\"true\"]\ntimeout = {timeout:?}"));
+        complains(&other.run(&["update"]), 2, &["laptop", timeout]);
+    }
+}
+
+#[test]
+fn told_to_stop_an_update_ends_what_it_has_started() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = scratch();
+        let (desktop, _laptop) = pair(dir.path());
+        let other = Machine::replica(dir.path(), "other");
+        crate::support::machine::make_peers(&desktop, &other);
+        desktop.deliver("mail");
+        let started = dir.path().join("started");
+        desktop.reach_by("laptop", &["sh", "-c", &format!("echo $$ > {}; exec sleep 1000", text(&started))]);
+        desktop.reach(&other);
+        let update = spawned(&desktop, &["update", "laptop", "other"], Stdio::null());
+        let pid = line_in(&started);
+        kill_process(Pid::from_child(&update), signal).unwrap();
+        let (status, said) = ended(update);
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(said.contains("updating laptop: mailsync was told to stop"), "{said}");
+        // It was waited for, so its number is free again.
+        assert!(!Path::new("/proc").join(&pid).exists(), "{pid} runs on");
+        assert_eq!(other.mailbox().len(), 0, "nothing new is begun");
+        is_free(&desktop);
+    }
+}
+
+#[test]
+fn mail_that_is_removed_while_one_peer_is_called_does_not_fail_the_next() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let other = Machine::replica(dir.path(), "other");
+    crate::support::machine::make_peers(&desktop, &other);
+    desktop.deliver("stays");
+    desktop.deliver("goes");
+    let mail = desktop.dir("INBOX").join("cur/goes:2,S");
+    let call = format!("rm {}; {}", text(&mail), laptop.line("--quiet import --reply"));
+    desktop.reach_by("laptop", &["sh", "-c", &call]);
+    desktop.reach(&other);
+    let ran = desktop.ok(&["update", "laptop", "other"]);
+    assert!(ran.stderr.contains("other: sent"), "{ran:?}");
+    assert!(other.has("stays") && !other.has("goes"));
+}
+
+#[test]
+fn mail_that_is_removed_at_any_moment_does_not_fail_an_update() {
+    let dir = scratch();
+    let layout = mailsync::maildir::LayoutKind::Fs;
+    let desktop = Party::new(dir.path(), "desktop", layout, &["INBOX stays -"]);
+    let laptop = Party::new(dir.path(), "laptop", layout, &[]);
+    party::make_peers(&desktop, &laptop);
+    let call = [MAILSYNC, "--quiet", "--home", text(laptop.home.state_dir()), "import", "--reply"];
+    let config = desktop.home.config_file();
+    let configured = format!("{}\n[peer.laptop]\ncall = {call:?}\n", fs::read_to_string(&config).unwrap());
+    fs::write(&config, configured).unwrap();
+    let watch = Watch::new(&dir.path().join("keep"));
+    let mut moments = 0_u64;
+    loop {
+        moments += 1;
+        let goes = format!("goes{moments}");
+        desktop.act(&format!("deliver INBOX {goes} -"));
+        let file = desktop.find("INBOX", &goes);
+        let replica = desktop.open(watch.disk()).unwrap();
+        let (mut calls, doomed) = (0, file.clone());
+        watch.observe(move || {
+            calls += 1;
+            if calls == moments {
+                fs::remove_file(&doomed).unwrap();
+            }
+            calls
+        });
+        let mut outcomes = Vec::new();
+        let called = replica.call("laptop", &ImportOptions::default(), |imported| outcomes.push(imported.outcome));
+        watch.observe(|| 0);
+        called.unwrap_or_else(|error| panic!("removed before call {moments}: {error}"));
+        assert!(outcomes.iter().all(|outcome| outcome.error().is_none()), "call {moments}: {outcomes:?}");
+        if file.exists() {
+            break;
+        }
+    }
+    assert!(moments > 10, "an update touches the disk more often than {moments} times");
+}
+
+#[test]
+fn a_bundle_of_a_stranger_goes_by_and_is_not_kept() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let stranger = Machine::replica(dir.path(), "stranger");
+    stranger.put("INBOX", "cur/large:2,S", noise(7), 1_600_000_000);
+    stranger.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
+    stranger.ok(&["scan"]);
+    let strange = stranger.ok(&["export"]).stdout;
+    assert!(strange.len() > 300_000);
+    desktop.deliver("hello");
+    let known = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    let kept = |stream: &[u8]| {
+        let (home, mut source) = (Home::at(&laptop.home), stream);
+        let mut arrived = Replica::receive_bundles(&home, World::real(), "a test", &mut source).unwrap();
+        let mut kept = Vec::new();
+        arrived.read_to_end(&mut kept).unwrap();
+        kept
+    };
+    let all = [&strange[..], &known, &strange, &known].concat();
+    assert!(kept(&all) == [&known[..], &known].concat());
+    assert!(kept(&strange).is_empty());
+    assert!(kept(&strange[..strange.len() - 9]).is_empty(), "cut off");
+    for stream in [&strange[..], &strange[..strange.len() - 9]] {
+        laptop.refuses(&["import"], stream, 4, &["standard input", "from an unknown sender", "stranger"]);
+    }
+    let ran = laptop.run_with(&["import"], &all);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("unknown sender").count(), 2, "{}", ran.stderr);
+    assert!(laptop.has("hello"));
+    let nothing = laptop.run_with(&["import"], b"");
+    complains(&nothing, 4, &["standard input"]);
+}
