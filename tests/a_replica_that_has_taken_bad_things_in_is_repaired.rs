@@ -1,6 +1,7 @@
-//! A state may hold what the gate of an import refuses: it was taken in before the gate knew better, or by a fault, or by a person who
-//! had allowed it. Each such thing is put into a state by hand here, shows its damage, and ends with the removal of the culprit and a
-//! repair: all replicas are equal, they hear of each other's mail again, and none is lost.
+//! A state may hold what the gate of an import refuses: it was taken in before the gate knew better, or by a fault, or
+//! by a person who had allowed it. Each such thing is put into a state by hand here, shows its damage, and ends with
+//! the removal of the culprit and a repair: all replicas are equal, they hear of each other's mail again, and none is
+//! lost.
 
 use std::fs;
 use std::path::Path;
@@ -83,8 +84,8 @@ impl Hurt {
         Self::change(machine, |tx| tx.learn(&told, &self.evil.public_key().id()).unwrap());
     }
 
-    /// The culprit is removed, and the others are repaired, those which are in order as well. A dry run tells the same and does nothing,
-    /// and a second time there is nothing to do. Returns what was repaired at the victim.
+    /// The culprit is removed, and the others are repaired, those which are in order as well. A dry run tells the same
+    /// and does nothing, and a second time there is nothing to do. Returns what was repaired at the victim.
     fn repair(&self) -> serde_json::Value {
         let mut repaired = [&self.victim, &self.good].map(|machine| {
             machine.ok(&["peer", "remove", "evil"]);
@@ -401,8 +402,8 @@ fn each_item_is_told_and_a_dry_run_changes_nothing() {
     assert!(log.text().contains("repair: 3 messages"), "{}", log.text());
 }
 
-/// The culprit has told the good one that the victim has changed something in the future. The victim can't know whether its own state was
-/// put back, and takes nothing from it.
+/// The culprit has told the good one that the victim has changed something in the future. The victim can't know whether
+/// its own state was put back, and takes nothing from it.
 fn good_is_told_of_the_victim(hurt: &Hurt) {
     let (own, victim) = (clock(now(), 0), Hurt::incarnation(&hurt.victim));
     let mut forge = Forge::new(&hurt.evil, &own);

@@ -1,5 +1,5 @@
-//! One replica among honest ones lies, in bundles that can be true and in others. Once it is found out and no peer any more, and the
-//! others were repaired, all of them hold the same, and no mail is lost that isn't in somebody's trash.
+//! One replica among honest ones lies, in bundles that can be true and in others. Once it is found out and no peer any
+//! more, and the others were repaired, all of them hold the same, and no mail is lost that isn't in somebody's trash.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -85,8 +85,8 @@ pub struct Entry {
 
 impl Entry {
     /// Makes the entry of a message that came into `folder` with these flags. `past` is the entry of an earlier life
-    /// with the same id, if there was one: its flags that are not set any more are cleared. Whatever that past says, the
-    /// entry is alive, in `folder`, with exactly these flags.
+    /// with the same id, if there was one: its flags that are not set any more are cleared. Whatever that past says,
+    /// the entry is alive, in `folder`, with exactly these flags.
     pub fn delivered(
         past: Option<&Self>,
         origin: Origin,
@@ -111,8 +111,8 @@ impl Entry {
         match past {
             // Whoever delivers it has read the message: what was said of its size counts for nothing.
             Some(past) if past.is_before(stamp) => Self { size, ..past.merge(&new) },
-            // A stamp is above all that is known when it is issued. A past that says to be later, such as a removal that has seen the end
-            // of clocks, can't be true, and would keep the message from ever living again.
+            // A stamp is above all that is known when it is issued. A past that says to be later, such as a removal
+            // that has seen the end of clocks, can't be true, and would keep the message from ever living again.
             _ => new,
         }
     }

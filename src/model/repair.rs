@@ -1,9 +1,9 @@
-//! Repair: what a state holds that can't be true, and what takes its place. For a replica that has taken such things in: from a peer
-//! that lies, by a fault, or before they were refused.
+//! Repair: what a state holds that can't be true, and what takes its place. For a replica that has taken such things
+//! in: from a peer that lies, by a fault, or before they were refused.
 //!
-//! First it is decided what can be known ([`Repair::plan`]); everything else is then judged by that, one entry, folder or statement
-//! after the other. Where there is something to mend, a fresh stamp of the replica takes the place of those that can't be, so that
-//! what is seen stays as it is, and mail lives in doubt.
+//! First it is decided what can be known ([`Repair::plan`]); everything else is then judged by that, one entry, folder
+//! or statement after the other. Where there is something to mend, a fresh stamp of the replica takes the place of
+//! those that can't be, so that what is seen stays as it is, and mail lives in doubt.
 
 use std::collections::BTreeSet;
 
@@ -108,8 +108,8 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the stamps that the
-    /// replica makes after it must be possible as well.
+    /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the
+    /// stamps that the replica makes after it must be possible as well.
     pub fn last_kept(wall: WallClock) -> Clock {
         let minute = 60_000 << 16;
         Clock::from_bits(wall.last_possible().bits().saturating_sub(minute)).expect("it is below one that is in range")
@@ -117,12 +117,12 @@ impl Repair {
 
     /// Decides what can be known.
     ///
-    /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds, as far as that
-    ///   can be: nobody knows what its owner has issued beyond that.
-    /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of its owner
-    ///   among them. Where no peer has shown anything there is none to disagree.
-    /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has told more than
-    ///   that, it goes on as a new incarnation.
+    /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds,
+    ///   as far as that can be: nobody knows what its owner has issued beyond that.
+    /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of
+    ///   its owner among them. Where no peer has shown anything there is none to disagree.
+    /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has
+    ///   told more than that, it goes on as a new incarnation.
     /// - Nothing is forgotten that isn't known.
     pub fn plan(from: &Standpoint) -> Self {
         let (last, last_own) = (Self::last_kept(from.wall), from.wall.last_possible());
@@ -188,9 +188,9 @@ impl Repair {
 
     /// What takes the place of an entry that is damaged. `fresh` is a stamp of the replica's, above all that is known.
     ///
-    /// It lives if it did, or if its file is in its place. A removal that says to have seen a later location than there is takes
-    /// nothing away as long as the contents are on this machine; nor does one that is older than the location, which its remover
-    /// can't have seen.
+    /// It lives if it did, or if its file is in its place. A removal that says to have seen a later location than there
+    /// is takes nothing away as long as the contents are on this machine; nor does one that is older than the location,
+    /// which its remover can't have seen.
     #[must_use]
     pub fn mended(&self, entry: &Entry, contents: Contents, fresh: Stamp) -> Entry {
         let lives = contents == Contents::InPlace
@@ -207,8 +207,9 @@ impl Repair {
         mended
     }
 
-    /// Whether its flags stay as they are if stamps that can't be become fresh ones: not if one of them is the floor, below which no
-    /// flag counts, or that of a flag below the floor. An entry without a location or a birth is written anew as well.
+    /// Whether its flags stay as they are if stamps that can't be become fresh ones: not if one of them is the floor,
+    /// below which no flag counts, or that of a flag below the floor. An entry without a location or a birth is written
+    /// anew as well.
     fn keeps_its_flags(&self, entry: &Entry) -> bool {
         let flags = || entry.flags.iter().map(|(_, stamp, _)| *stamp);
         (entry.floor == Stamp::ZERO || self.is_known(entry.floor))
@@ -217,7 +218,8 @@ impl Repair {
             && entry.removal.is_none_or(|Removal { seen, stamp }| seen.clock.min(stamp.clock) != Clock::ZERO)
     }
 
-    /// The entry as if it had been delivered just now, or just now delivered and removed: nothing in it depends on its past.
+    /// The entry as if it had been delivered just now, or just now delivered and removed: nothing in it depends on its
+    /// past.
     fn rewritten(entry: &Entry, lives: bool, fresh: Stamp) -> Entry {
         let flags: FlagSet = entry.flags_on().cloned().collect();
         let folder = entry.location.1.clone();

@@ -93,8 +93,8 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Opens the replica to repair it, and waits so long for its lock. Nothing is stamped by that: what is known may have no stamp
-    /// above it.
+    /// Opens the replica to repair it, and waits so long for its lock. Nothing is stamped by that: what is known may
+    /// have no stamp above it.
     ///
     /// # Errors
     /// As for [`Replica::open`].

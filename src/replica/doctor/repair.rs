@@ -1,5 +1,5 @@
-//! The repair of a replica that has taken in what can't be true: from a peer, by a fault, or before it was refused. What is to be done
-//! is decided by the model; here it is carried out, in one transaction.
+//! The repair of a replica that has taken in what can't be true: from a peer, by a fault, or before it was refused.
+//! What is to be done is decided by the model; here it is carried out, in one transaction.
 
 use std::path::Path;
 
@@ -24,8 +24,9 @@ pub struct RepairOptions {
 }
 
 impl Replica {
-    /// Mends what can't be true in the state of this replica, and reads all its files: see [`Repair`]. `each` is told of every single
-    /// thing. What is mended becomes a change of this replica's, which its next bundles carry. Repeated, it finds nothing to do.
+    /// Mends what can't be true in the state of this replica, and reads all its files: see [`Repair`]. `each` is told
+    /// of every single thing. What is mended becomes a change of this replica's, which its next bundles carry.
+    /// Repeated, it finds nothing to do.
     ///
     /// # Errors
     /// As for [`Replica::scan`]; then nothing was changed.

@@ -45,7 +45,8 @@ impl Replica {
         tx.commit()
     }
 
-    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it good.
+    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it
+    /// good.
     pub(super) fn record_disowned(&self, peer: &Peer, options: &ImportOptions) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());

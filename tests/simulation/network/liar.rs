@@ -81,8 +81,8 @@ impl Network {
         refused
     }
 
-    /// Reads a bundle where nobody can be trusted: that replicas which know the same hold different mail, or that somebody seems to have
-    /// been rolled back, may come of lies.
+    /// Reads a bundle where nobody can be trusted: that replicas which know the same hold different mail, or that
+    /// somebody seems to have been rolled back, may come of lies.
     pub(super) fn import_beside_a_liar(&mut self, to: usize, bundle: &Bundle) {
         let found: BTreeSet<EntryId> = self.replicas[to].found().cloned().collect();
         let now = self.clock_of(to);
@@ -117,8 +117,8 @@ impl Network {
         honest
     }
 
-    /// The liar is found out: nobody takes anything of it any more, everybody looks at what is claimed, and is repaired. Then all that
-    /// are honest hold the same, and no mail is lost that isn't in the trash.
+    /// The liar is found out: nobody takes anything of it any more, everybody looks at what is claimed, and is
+    /// repaired. Then all that are honest hold the same, and no mail is lost that isn't in the trash.
     pub fn end_with_the_liar_found_out(mut self) -> Result<super::Tally, String> {
         let liar = self.liar.as_mut().expect("there is one");
         liar.gate = Gate::Shut;
@@ -238,7 +238,8 @@ impl Liar {
             8 => (now + some % (DAY / 2)) << 16,
             9 => (now + 2 * DAY) << 16,
             10 => Clock::LAST.bits(),
-            // Where it is believed, nobody could stamp anything after the last clock there is, and the history would end.
+            // Where it is believed, nobody could stamp anything after the last clock there is, and the history would
+            // end.
             _ if self.gate == Gate::Open => Clock::MAX.bits() - (1 << 32),
             _ => Clock::MAX.bits(),
         };
@@ -328,8 +329,8 @@ impl Liar {
     }
 }
 
-/// What is seen but for the delivery dates: two different ones under the same stamp are told to two replicas by a liar alone, and no
-/// state digest has them.
+/// What is seen but for the delivery dates: two different ones under the same stamp are told to two replicas by a liar
+/// alone, and no state digest has them.
 fn undated(mut view: View) -> View {
     view.entries.values_mut().for_each(|(.., mtime)| *mtime = Mtime(0));
     view

@@ -12,8 +12,8 @@ impl Replica {
         self.disowned_by.insert(peer);
     }
 
-    /// Mends what can't be true, with those of its peers that are left. `trash` is what imports have removed here, `new` the number of
-    /// an incarnation that it can begin. Returns whether there was anything to do.
+    /// Mends what can't be true, with those of its peers that are left. `trash` is what imports have removed here,
+    /// `new` the number of an incarnation that it can begin. Returns whether there was anything to do.
     pub fn repair(&mut self, now: u64, peers: &BTreeSet<usize>, trash: &BTreeSet<Digest>, new: Incarnation) -> bool {
         let before = self.clone();
         let wall = WallClock(now);
@@ -39,8 +39,8 @@ impl Replica {
         if repair.anew.is_some() {
             let old = self.incarnation;
             let plausible = self.issued.iter().rev().copied().find(|&clock| !wall.is_behind(clock)).unwrap_or_default();
-            let least = shown.iter().map(|tip| tip.get(old)).min();
-            let last = least.or(self.issued.last().copied()).unwrap_or_default().min(plausible);
+            let sure = shown.iter().map(|tip| tip.get(old)).min();
+            let last = sure.or(self.issued.last().copied()).unwrap_or_default().min(plausible);
             self.begin_anew(new, last);
             self.knowledge.set(old, last.max(self.horizon.get(old)));
             self.disowned_by.clear();
