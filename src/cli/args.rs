@@ -70,8 +70,8 @@ pub enum Command {
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
-    /// Check the state, or mend a replica whose state was put back to an earlier one in place or whose clock was far
-    /// ahead
+    /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back to
+    /// an earlier one in place
     Doctor(Doctor),
 }
 
@@ -356,10 +356,24 @@ pub struct Bundle {
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Doctor {
     /// Go on as a new incarnation, and stamp anew what may have been stamped twice, or in the future
     #[arg(long)]
     pub new_identity: bool,
+    /// Mend what can't be true in the state, from a peer that has gone bad for example, and read all files
+    #[arg(long, conflicts_with = "new_identity")]
+    pub repair: bool,
+    /// Tell what would be repaired, and change nothing
+    #[arg(long, short = 'n', requires = "repair")]
+    pub dry_run: bool,
+    /// Tell of every single thing that is mended
+    #[arg(long, short, requires = "repair")]
+    pub verbose: bool,
+    /// Let the repair find that more than half of a large folder was removed
+    #[arg(long, requires = "repair")]
+    pub allow_mass_delete: bool,
 }
 
 #[derive(Debug, clap::Args)]

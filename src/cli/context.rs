@@ -41,6 +41,13 @@ impl Context {
         self.open(Access::Write(self.lock_timeout))
     }
 
+    /// Opens the replica to repair it.
+    pub fn repair(&self) -> Result<Replica> {
+        let replica = Replica::open_to_repair(&self.home()?, self.world(), self.lock_timeout)?;
+        self.say_notes(&replica);
+        Ok(replica)
+    }
+
     /// Tells what a command found worth knowing, and keeps what is to be told at its end.
     pub fn say_notes(&self, replica: &Replica) {
         self.hindrance.replace(replica.hindrance());

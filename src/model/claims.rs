@@ -98,6 +98,11 @@ impl Claims {
         Ok(Self { tip: head.tip.clone() })
     }
 
+    /// What can be said by a replica of this knowledge, in which every clock is one that can be.
+    pub(super) fn within(knowledge: &Knowledge) -> Self {
+        Self { tip: knowledge.clone() }
+    }
+
     /// Checks what is said of a folder.
     pub fn folder(&self, state: FolderState) -> Result<(), Untrue> {
         self.stamp(state.stamp, "a folder")

@@ -85,7 +85,8 @@ pub struct Entry {
 
 impl Entry {
     /// Makes the entry of a message that came into `folder` with these flags. `past` is the entry of an earlier life
-    /// with the same id, if there was one: its flags that are not set any more are cleared.
+    /// with the same id, if there was one: its flags that are not set any more are cleared. Whatever that past says,
+    /// the entry is alive, in `folder`, with exactly these flags.
     pub fn delivered(
         past: Option<&Self>,
         origin: Origin,
@@ -109,9 +110,16 @@ impl Entry {
         let new = Self { location: (stamp, folder), born: stamp, floor, removal: None, flags: registers, size, mtime };
         match past {
             // Whoever delivers it has read the message: what was said of its size counts for nothing.
-            Some(past) => Self { size, ..past.merge(&new) },
-            None => new,
+            Some(past) if past.is_before(stamp) => Self { size, ..past.merge(&new) },
+            // A stamp is above all that is known when it is issued. A past that says to be later, such as a removal
+            // that has seen the end of clocks, can't be true, and would keep the message from ever living again.
+            _ => new,
         }
+    }
+
+    /// Whether everything that is known of the entry, what its remover had seen included, came before this stamp.
+    fn is_before(&self, stamp: Stamp) -> bool {
+        self.stamps().chain(self.removal.map(|removal| removal.seen)).all(|earlier| earlier < stamp)
     }
 
     /// Delivers a living entry once more where it is: with the same folder, flags and date, and a stamp above all that
@@ -305,6 +313,38 @@ mod tests {
             prop_assert_eq!(&all, &a.merge(&b.merge(&c)));
             prop_assert_eq!(&all.merge(&b), &all);
             prop_assert!(all.flags.iter().len() <= FlagRegisters::MOST);
+        }
+    }
+
+    /// A past of any stamps, up to the last one that there is, whether they can be true or not.
+    fn pasts() -> impl Strategy<Value = Entry> {
+        let stamp = || {
+            let clock = prop_oneof![0..60_u64, Just(Clock::LAST.bits()), Just(Clock::MAX.bits())];
+            (clock, 0..3_u64).prop_map(|(clock, incarnation)| at(clock, incarnation))
+        };
+        let flags = proptest::collection::vec((prop_oneof![Just("F"), Just("S")], stamp(), any::<bool>()), 0..4);
+        let removal = proptest::option::of((stamp(), stamp()));
+        (stamp(), stamp(), stamp(), removal, flags).prop_map(|(location, born, floor, removal, flags)| {
+            let mut past = delivered(at(1, 1));
+            (past.location.0, past.born, past.floor) = (location, born, floor);
+            past.removal = removal.map(|(seen, stamp)| Removal { seen, stamp });
+            for (flag, stamp, on) in flags {
+                past.set_flag(stamp, flag.parse().unwrap(), on);
+            }
+            past
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_delivered_lives_where_it_is_delivered_whatever_its_past_says(past in pasts(), clock in 1..60_u64, seen in any::<bool>()) {
+            let flags: FlagSet = seen.then(|| "S".parse().unwrap()).into_iter().collect();
+            let folder: FolderName = "Sent".parse().unwrap();
+            let entry = Entry::delivered(Some(&past), Origin::Delivery, at(clock, 9), folder.clone(), &flags, 7, Mtime(5));
+            prop_assert!(entry.alive(), "{entry:?}");
+            prop_assert_eq!(&entry.location.1, &folder);
+            prop_assert_eq!(entry.flags_on().cloned().collect::<FlagSet>(), flags);
+            prop_assert_eq!((entry.size, entry.born), (7, at(clock, 9)));
         }
     }
 

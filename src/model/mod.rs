@@ -15,6 +15,7 @@ mod job;
 mod job_intake;
 mod knowledge;
 mod meeting;
+mod repair;
 mod stamp;
 mod text;
 mod wall;
@@ -35,6 +36,7 @@ pub use job_intake::{
 };
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
+pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

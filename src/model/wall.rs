@@ -42,6 +42,14 @@ impl WallClock {
         self.is_set() && time > self.0.saturating_add(Self::MOST_AHEAD)
     }
 
+    /// The last clock that a stamp can have by this one, beyond which [`WallClock::is_behind`] holds. Where there is no
+    /// clock, any can be that a bundle may have.
+    pub fn last_possible(self) -> Clock {
+        let end = if self.is_set() { self.0.saturating_add(Self::MOST_AHEAD) } else { u64::MAX };
+        let counters = |millis: u64| Clock::from_bits(millis << 16 | 0xffff).expect("it is below the last one");
+        if end < Clock::LAST.millis() { counters(end) } else { Clock::LAST }
+    }
+
     /// Whether something that was done here and dated by this clock can have been done then: not before there was this
     /// program, and not after now.
     pub fn can_date(self, done: u64) -> bool {
@@ -95,6 +103,17 @@ mod tests {
             assert_eq!(now.is_before(time), before, "{now:?} {time}");
         }
         assert!(NOW.is_behind(Clock::LAST));
+    }
+
+    #[test]
+    fn the_last_clock_that_can_be_is_the_last_that_is_not_ahead() {
+        for wall in [NOW, WallClock::PROGRAM] {
+            let last = wall.last_possible();
+            assert!(!wall.is_behind(last) && wall.is_behind(Clock::from_bits(last.bits() + 1).unwrap()), "{wall:?}");
+        }
+        for wall in [WallClock(0), WallClock(WallClock::PROGRAM.0 - 1), WallClock(u64::MAX)] {
+            assert_eq!(wall.last_possible(), Clock::LAST, "{wall:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,16 @@ impl Replica {
     /// Finds out whether the state was copied, moved or restored since the last command. If so, it may have forgotten
     /// stamps that it had issued. A new incarnation makes sure that none of them is issued again.
     pub(super) fn recognise_home(&self) -> Result<()> {
+        if self.state.home()?.as_ref() == Some(&self.identity()?) {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        self.recognise_home_within(&tx)?;
+        tx.commit()
+    }
+
+    /// The same, as a part of more.
+    pub(super) fn recognise_home_within(&self, tx: &Transaction<'_>) -> Result<()> {
         let here = self.identity()?;
         let recorded = self.state.home()?;
         // An earlier version of mailsync may not have recorded this value: its absence tells nothing.
@@ -22,16 +32,14 @@ impl Replica {
         if recorded.as_ref() == Some(&here) {
             return Ok(());
         }
-        let tx = self.begin()?;
         if recorded.is_some_and(|recorded| !same(&recorded)) {
             tx.set_incarnation(Incarnation((self.world.random)()))?;
-            self.forget_what_was_run(&tx)?;
+            self.forget_what_was_run(tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             tx.record(self.now(), Action::Open, None, text)?;
             self.note(format!("{text}; {APART}"));
         }
-        tx.set_home(&here)?;
-        tx.commit()
+        tx.set_home(&here)
     }
 
     pub(super) fn identity(&self) -> Result<Identity> {

@@ -29,7 +29,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use doctor::NewIdentity;
+pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, To};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
@@ -84,6 +84,27 @@ impl Replica {
     /// # Errors
     /// There is no replica, or another command keeps the lock for longer than this one waits.
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
+        let replica = Self::open_complete(home, world, access)?;
+        if let Access::Write(_) = access {
+            replica.recognise_home()?;
+            replica.roll_on()?;
+            replica.absorb_outbox()?;
+        }
+        Ok(replica)
+    }
+
+    /// Opens the replica to repair it, and waits so long for its lock. Nothing is stamped by that: what is known may
+    /// have no stamp above it.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_to_repair(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
+        let replica = Self::open_complete(home, world, Access::Write(lock_timeout))?;
+        replica.roll_on()?;
+        Ok(replica)
+    }
+
+    fn open_complete(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_at_rest(home, world, access)?;
         if replica.state.joining()?.is_some() {
             let what =
@@ -91,11 +112,6 @@ impl Replica {
             return Err(
                 Error::failed(what).advise("repeat `mailsync join` with the same bundle, or a newer invitation")
             );
-        }
-        if let Access::Write(_) = access {
-            replica.recognise_home()?;
-            replica.roll_on()?;
-            replica.absorb_outbox()?;
         }
         Ok(replica)
     }

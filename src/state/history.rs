@@ -7,7 +7,7 @@ use crate::error::Result;
 /// An action that the history names. Each is stored as its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// `doctor --new-identity` began a new incarnation.
+    /// `doctor` began a new incarnation, or repaired the state.
     Doctor,
     /// A bundle was written for a peer.
     Export,

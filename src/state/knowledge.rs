@@ -44,6 +44,37 @@ impl State {
         told.flatten().map(|id| id.parse().map_err(|_| damaged("who has told of an incarnation"))).transpose()
     }
 
+    /// Whose bundles have last raised what is known, for each incarnation of which that was recorded.
+    pub fn tellers(&self) -> Result<Vec<(Incarnation, ReplicaId)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation, told_by FROM knowledge WHERE told_by IS NOT NULL ORDER BY incarnation",
+        )?;
+        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        rows.map(|row| {
+            let (incarnation, id) = row?;
+            let id = id.parse().map_err(|_| damaged("who has told of an incarnation"))?;
+            Ok((Incarnation(incarnation.cast_unsigned()), id))
+        })
+        .collect()
+    }
+
+    /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about jobs.
+    pub fn newest_held(&self, last: Clock) -> Result<Knowledge> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation, MAX(clock) FROM (
+                 SELECT incarnation, clock FROM change WHERE clock <= ?1
+                 UNION ALL SELECT incarnation, clock FROM folder WHERE clock <= ?1
+                 UNION ALL SELECT incarnation, clock FROM statement WHERE clock <= ?1
+             ) GROUP BY incarnation",
+        )?;
+        let rows = query.query_map([last.bits().cast_signed()], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+        rows.map(|row| {
+            let (incarnation, clock) = row?;
+            Ok((Incarnation(incarnation.cast_unsigned()), clock_from(clock)?))
+        })
+        .collect()
+    }
+
     /// The newest `limit` clocks of the stamps that the present incarnation has issued after `base`, ascending.
     pub fn newest_issued_after(&self, base: Clock, limit: usize) -> Result<Vec<Clock>> {
         let mut query =
@@ -93,6 +124,7 @@ impl Transaction<'_> {
 
     /// Records the horizon.
     pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
+        self.conn.execute("UPDATE knowledge SET horizon = 0", [])?;
         let mut statement = self.conn.prepare_cached(
             "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, 0, ?)
              ON CONFLICT (incarnation) DO UPDATE SET horizon = excluded.horizon",
@@ -111,7 +143,10 @@ impl Transaction<'_> {
         let mut knowledge = self.knowledge()?;
         let clock = Clock::next(now, knowledge.newest()).ok_or_else(|| {
             Error::failed("making a stamp: the clock that the peers have shown is at its end, thousands of years ahead")
-                .advise("find the machine whose clock is wrong and make a new replica there")
+                .advise(
+                    "set the clock of the machine that has it, or remove that peer, then run `mailsync doctor --repair` here and \
+                     on the others",
+                )
         })?;
         let stamp = Stamp { clock, incarnation: self.incarnation()? };
         knowledge.learn(stamp);

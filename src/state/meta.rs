@@ -92,6 +92,7 @@ impl Transaction<'_> {
     /// Starts a new incarnation, which has issued no stamp yet.
     pub fn set_incarnation(&self, incarnation: Incarnation) -> Result<()> {
         self.conn.execute("DELETE FROM issued", [])?;
+        self.conn.execute("UPDATE peer SET disowns = 0", [])?;
         self.set_meta(name::INCARNATION, incarnation.0.cast_signed())
     }
 

@@ -182,6 +182,23 @@ impl State {
         self.digest.get()
     }
 
+    /// The hash of everything that is alive, computed from all of it.
+    pub fn digest_from_scratch(&self) -> Result<StateDigest> {
+        let mut digest = StateDigest::default();
+        self.each_entry(|row| {
+            if row.entry.alive() {
+                digest.add(&row.entry.canonical(&row.id));
+            }
+            Ok(())
+        })?;
+        for folder in self.all_folders() {
+            if folder.state.is_some_and(|state| state.present) {
+                digest.add(format!("folder\0{}", folder.name).as_bytes());
+            }
+        }
+        Ok(digest)
+    }
+
     /// Runs a query that gives digests in its first column.
     fn digests(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<Digest>> {
         let mut query = self.conn.prepare_cached(query)?;
@@ -215,6 +232,11 @@ impl Transaction<'_> {
         self.state.digest_stored.set(digest);
         self.open = false;
         Ok(())
+    }
+
+    /// Records the hash of everything that is alive, where it was found to be another one.
+    pub fn set_digest(&self, digest: StateDigest) {
+        self.digest.set(digest);
     }
 
     fn digest_add(&self, canonical: &[u8]) {

@@ -45,10 +45,12 @@ pub struct Peer {
     pub distant: bool,
     /// How its clock differed from this machine's, as far as its last bundle shows.
     pub skew: Option<Skew>,
+    /// Whether its last bundle knew of stamps that this replica's incarnation has never issued.
+    pub disowns: bool,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew";
+     sent_number, token, distant, skew, disowns";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -77,6 +79,7 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
             ahead @ 1.. => Some(Skew::Ahead(ahead.unsigned_abs())),
             behind => Some(Skew::Behind(behind.unsigned_abs())),
         },
+        disowns: row.get(16)?,
     })
 }
 
@@ -185,6 +188,12 @@ impl Transaction<'_> {
             Some(Skew::Behind(millis)) => i64::try_from(millis).map_or(i64::MIN, |millis| -millis),
         };
         self.conn.prepare_cached("UPDATE peer SET skew = ? WHERE key = ?")?.execute((ahead, key.0))?;
+        Ok(())
+    }
+
+    /// Records whether a peer knows of stamps that this replica's incarnation has never issued.
+    pub fn set_disowns(&self, key: PeerKey, disowns: bool) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET disowns = ? WHERE key = ?")?.execute((disowns, key.0))?;
         Ok(())
     }
 

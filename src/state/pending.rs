@@ -105,6 +105,15 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
+    /// Entries that are alive and whose contents are nowhere on this machine, in the order of their numbers.
+    pub fn missing_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT m.entry FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive AND m.entry > ? ORDER BY m.entry LIMIT ?",
+        )?;
+        let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
+        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
+    }
+
     /// How large all messages are together whose contents are nowhere on this machine, by what their entries tell.
     pub fn missing_bytes(&self) -> Result<u64> {
         let mut query = self.conn.prepare_cached(

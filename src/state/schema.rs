@@ -12,7 +12,8 @@ pub const VERSION: i64 = 3;
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 /// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
-/// far as its last bundle shows.
+/// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
+/// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
 /// no old bundle is taken for a new one if the peer is made known again.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
@@ -60,7 +61,7 @@ CREATE TABLE peer (
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
-    skew INTEGER NOT NULL DEFAULT 0
+    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
     peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)

@@ -17,7 +17,7 @@ mod workers;
 
 pub use exhaustive::{Explored, every_history};
 pub use history::{Beginning, Events, History, OldMail, Op, Setup, Step};
-pub use network::{Network, Restores, Tally};
+pub use network::{Gate, Network, Restores, Tally};
 pub use replica::{Bundle, Outcome, Replica, View};
 pub use rng::Rng;
 pub use seeds::{Failure, asked_for, number_asked_for, run_all, run_all_well, run_and_check_each_step};

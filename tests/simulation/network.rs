@@ -9,6 +9,11 @@ use mailsync::model::{
     Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Mtime, Origin, RolledBack, Stamp,
 };
 
+mod liar;
+
+pub use liar::Gate;
+use liar::Liar;
+
 use super::history::{Beginning, OldMail};
 use super::truth::Truth;
 use super::{Bundle, History, Op, Outcome, Replica, Rng, Setup, Step};
@@ -43,6 +48,12 @@ pub struct Tally {
     pub joined: usize,
     pub met: usize,
     pub parted: usize,
+    /// Bundles of a liar.
+    pub lies: usize,
+    /// Bundles that were refused for what they claim.
+    pub refused: usize,
+    /// Repairs that found something to do.
+    pub repaired: usize,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -58,6 +69,9 @@ impl std::ops::AddAssign for Tally {
         self.joined += other.joined;
         self.met += other.met;
         self.parted += other.parted;
+        self.lies += other.lies;
+        self.refused += other.refused;
+        self.repaired += other.repaired;
     }
 }
 
@@ -88,6 +102,8 @@ pub struct Network {
     heals: bool,
     /// Whether it is checked after each step that a replica holds exactly what it knows, and not in the end alone.
     pub checks_each_step: bool,
+    /// One of the replicas lies.
+    liar: Option<Liar>,
 }
 
 /// Looks at bundles.
@@ -118,6 +134,7 @@ impl Network {
             watch: None,
             heals: restores == Restores::Unnoticed,
             checks_each_step: false,
+            liar: None,
         };
         for &(a, b) in setup.edges.iter().filter(|&&(a, b)| a < late && b < late) {
             network.make_neighbours(a, b);
@@ -359,6 +376,10 @@ impl Network {
 
     fn export(&mut self, from: usize, to: usize, since_last: bool) -> Bundle {
         let bundle = self.at(from).export(to, since_last);
+        if self.liar.as_ref().is_none_or(|liar| liar.holds_to_the_rules(from)) {
+            bundle.says_what_can_be_true();
+        }
+        let bundle = self.twist(bundle);
         if let Some(watch) = &self.watch {
             watch.borrow_mut()(&bundle);
         }
@@ -369,6 +390,13 @@ impl Network {
         // Nobody reads bundles of a stranger, and who is nothing yet begins with everything.
         let joins = self.joining.contains(&to);
         if !self.neighbours[to].contains(&bundle.from) || (joins && !bundle.head.full) {
+            return Ok(());
+        }
+        if self.is_refused(to, bundle) {
+            return Ok(());
+        }
+        if self.liar.is_some() {
+            self.import_beside_a_liar(to, bundle);
             return Ok(());
         }
         let now = self.clock_of(to);
@@ -476,13 +504,17 @@ impl Network {
         let id = self.at(at).deliver(stamp, origin, digest, into, flags, mtime);
         self.record(at, stamp, &id);
         self.record_folder(at, stamp, into);
-        self.delivered.insert(id);
+        if self.is_delivered_honestly(at, digest) {
+            self.delivered.insert(id);
+        }
     }
 
     fn remove(&mut self, at: usize, stamp: Stamp, id: &EntryId) {
         self.at(at).remove(stamp, id);
         self.record(at, stamp, id);
-        self.removed.insert(id.clone());
+        if self.liar.as_ref().is_none_or(|liar| liar.at != at) {
+            self.removed.insert(id.clone());
+        }
     }
 
     fn remove_folder(&mut self, at: usize, name: &FolderName) {

@@ -12,6 +12,8 @@ use mailsync::model::{
 
 use super::truth::feed_entry;
 
+mod repair;
+
 /// What a bundle file carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
@@ -101,6 +103,10 @@ pub struct Replica {
     state: StateDigest,
     peers: BTreeMap<usize, Peer>,
     bundles: u64,
+    /// Whose bundle has last raised what is known of an incarnation.
+    told_by: BTreeMap<Incarnation, usize>,
+    /// The peers that know of stamps that it has never issued.
+    disowned_by: BTreeSet<usize>,
 }
 
 impl Replica {
@@ -122,6 +128,8 @@ impl Replica {
             state: StateDigest::default(),
             peers: BTreeMap::new(),
             bundles: 0,
+            told_by: BTreeMap::new(),
+            disowned_by: BTreeSet::new(),
         }
     }
 
@@ -307,7 +315,7 @@ impl Replica {
         let needed = entries.iter().filter(|(_, entry)| entry.alive() && !base.covers(entry.born));
         let contents = needed.map(|(id, _)| id.digest).chain(wants);
         let last = base.get(self.incarnation);
-        let bundle = Bundle {
+        Bundle {
             from: self.name,
             state: self.state,
             folders: folders.collect(),
@@ -323,9 +331,7 @@ impl Replica {
                 issued: self.issued.iter().copied().filter(|&clock| clock > last).collect(),
             },
             entries,
-        };
-        bundle.says_what_can_be_true();
-        bundle
+        }
     }
 
     /// Reads a bundle at `now` (milliseconds by this replica's own clock). With an error nothing has changed.
@@ -341,6 +347,7 @@ impl Replica {
             &peer.standing,
             head,
         )?;
+        self.disowned_by.remove(&bundle.from);
         if is_newest(&peer.standing, head) {
             peer.standing.newest = Some((head.incarnation, head.number));
             peer.standing.shown = Some(head.tip.clone());
@@ -350,6 +357,7 @@ impl Replica {
             return Ok(Outcome::Waits);
         }
         let meeting = Meeting::new(&self.knowledge, &self.horizon, head);
+        self.told_by.extend(self.knowledge.missing(&head.tip).map(|(incarnation, _)| (incarnation, bundle.from)));
         self.knowledge.join(&head.tip);
         if head.full {
             self.horizon.join(&head.horizon);
@@ -502,7 +510,7 @@ impl Replica {
 
 impl Bundle {
     /// Whatever an honest replica has gone through, nothing in its bundles breaks a rule of the format.
-    fn says_what_can_be_true(&self) {
+    pub fn says_what_can_be_true(&self) {
         let claims = Claims::of(&self.head).unwrap_or_else(|untrue| panic!("{}: {untrue}: {:?}", self.from, self.head));
         for (id, entry) in &self.entries {
             claims.entry(entry).unwrap_or_else(|untrue| panic!("{}: {id}: {untrue}: {entry:?}", self.from));

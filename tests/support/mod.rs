@@ -76,3 +76,18 @@ pub fn caught<T>(action: impl FnOnce() -> T) -> Result<T, String> {
         text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
     })
 }
+
+/// Prints a table, and checks that `docs/reliability.md` has it.
+#[track_caller]
+pub fn reliability_says<const COLUMNS: usize>(head: &[&str; COLUMNS], rows: &[[String; COLUMNS]]) {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head = head.map(str::to_owned);
+    let rule = "|---".repeat(COLUMNS) + "|\n";
+    let table: String = [line(&head), rule].into_iter().chain(rows.iter().map(|row| line(row))).collect();
+    println!("{table}");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    assert!(
+        fs::read_to_string(&document).unwrap().contains(&table),
+        "docs/reliability.md should have this table:\n{table}"
+    );
+}

@@ -56,7 +56,9 @@ pub(super) fn writing(error: &WriteError) -> Error {
     }
     let advice = match error {
         WriteError::Changed { .. } => "export again; if that fails too, run `mailsync scan --deep` first",
-        WriteError::Inconsistent { .. } => "nothing is lost, and nobody would have taken it; run `mailsync doctor`",
+        WriteError::Inconsistent { .. } => {
+            "nothing is lost, and nobody would have taken it; run `mailsync doctor --repair`, then export again"
+        }
         WriteError::TooLarge { .. } => "see bundle-format.md for the limits",
         _ => "export again",
     };

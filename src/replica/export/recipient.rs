@@ -162,6 +162,7 @@ mod tests {
             suspect: false,
             token: None,
             distant: false,
+            disowns: false,
             skew: None,
         }
     }

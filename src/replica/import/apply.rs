@@ -10,7 +10,7 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::Knowledge;
+use crate::model::{Knowledge, RolledBack};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
@@ -85,8 +85,11 @@ impl Replica {
             records.skip()?;
             return Ok(ImportOutcome::refused(refusal));
         }
-        // Then nothing is written, and no invitation is accepted.
-        if let Reception::RolledBack(_, error) = reception {
+        // Then nothing of it is written, and no invitation is accepted.
+        if let Reception::RolledBack(who, error) = reception {
+            if let (RolledBack::Me, Sender::Known(peer)) = (who, &sender) {
+                self.record_disowned(peer, options)?;
+            }
             return Err(error.into());
         }
         if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {

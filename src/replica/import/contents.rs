@@ -422,3 +422,36 @@ impl<'i> IncomingMessages<'i> {
         }
     }
 }
+
+impl Replica {
+    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files come
+    /// to their places when the transaction is carried out. Returns how many there are; in a dry run they are counted.
+    pub(in crate::replica) fn recover_missing(&self, tx: &Transaction<'_>, dry_run: DryRun) -> Result<u64> {
+        let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
+        let (mut after, mut found) = (None, 0);
+        loop {
+            let batch = self.state.missing_batch(after, 256)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.key);
+            for row in batch {
+                let source = match self.find_contents(&row.id.digest, Path::new("")) {
+                    // A file here may have it, and can't be read.
+                    Err(error) if error.is_about_a_place() => continue,
+                    source => source?,
+                };
+                let Some((source, size)) = source else { continue };
+                let key = row.key;
+                if incoming.settle_from(row, &source, size)? {
+                    tx.set_pending(key, &Pending::Deliver)?;
+                    tx.remove_missing(key)?;
+                    found += 1;
+                } else {
+                    tx.set_place(key, None)?;
+                }
+            }
+        }
+        incoming.make_durable()?;
+        incoming.record_folders()?;
+        Ok(found)
+    }
+}

@@ -120,6 +120,13 @@ pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
 
 /// The sender knows less of itself than is known here, though what is known here could come from nobody else.
 pub(super) fn told_more(name: &str, told: Clock, manifest: &Manifest, by: Option<&str>) -> Error {
+    let advice = format!("run `mailsync doctor --new-identity` on {name}, then export there again");
+    let advice = match by {
+        Some(by) => format!(
+            "{advice}; if {by} is not to be trusted, remove it with `mailsync peer remove`, and run `mailsync doctor --repair` here"
+        ),
+        None => advice,
+    };
     let by = by.map_or_else(String::new, |by| format!(", as {by} has told"));
     Error::refused(format!(
         "{name} knows of its own changes up to {} only, and here they are known up to {}{by}: the state of {name} was put back to an \
@@ -127,7 +134,7 @@ pub(super) fn told_more(name: &str, told: Clock, manifest: &Manifest, by: Option
         date(manifest.tip.get(manifest.sender.incarnation).millis()),
         date(told.millis()),
     ))
-    .advise(format!("run `mailsync doctor --new-identity` on {name}, then export there again"))
+    .advise(advice)
 }
 
 /// A bundle has stamps of a time that has not come yet by this machine's clock.

@@ -45,6 +45,17 @@ impl Replica {
         tx.commit()
     }
 
+    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it
+    /// good.
+    pub(super) fn record_disowned(&self, peer: &Peer, options: &ImportOptions) -> Result<()> {
+        if options.dry_run == DryRun::Yes {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        tx.set_disowns(peer.key, true)?;
+        tx.commit()
+    }
+
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
     /// once.
     pub(super) fn compare_clocks(&self) -> Result<()> {
@@ -68,6 +79,7 @@ impl Replica {
 
     pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         tx.set_heard(peer.key, self.now())?;
+        tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
         if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
             tx.set_peer_token(peer.key, None)?;

@@ -121,11 +121,12 @@ impl Scan<'_> {
     }
 
     /// An entry's contents were read: they have this size, whatever anybody has said. It is a change of nobody's.
-    pub(super) fn measured(&self, mut row: EntryRow, size: u64) -> Result<EntryRow> {
+    pub(super) fn measured(&mut self, mut row: EntryRow, size: u64) -> Result<EntryRow> {
         if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
+            self.report.sizes += 1;
         }
         Ok(row)
     }

@@ -43,6 +43,8 @@ pub struct ScanReport {
     pub removed: u64,
     /// Files that were found for entries that had none.
     pub adopted: u64,
+    /// Entries of which another size was recorded than their messages have.
+    pub sizes: u64,
     /// Folders that were made.
     pub folders_made: u64,
     /// Folders that were removed.

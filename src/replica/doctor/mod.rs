@@ -1,5 +1,11 @@
-//! Checks and repair: whether the state is whole, and a new identity for a replica whose state was put back to an
-//! earlier one in place.
+//! What a person has done to a replica when something is wrong with it: a check whether the state is whole, a new
+//! identity where the state was put back to an earlier one in place, and the repair of what can't be true.
+
+mod repair;
+mod report;
+
+pub use repair::RepairOptions;
+pub use report::{Mending, MendingKind, Repaired};
 
 use super::Replica;
 use super::transaction::Transaction;
@@ -47,6 +53,15 @@ impl Replica {
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
         let tx = self.begin()?;
+        let changed = self.new_identity_within(&tx)?;
+        let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
+        tx.record(self.now(), Action::Doctor, None, &text)?;
+        tx.commit()?;
+        Ok(changed)
+    }
+
+    /// The same, as a part of more.
+    fn new_identity_within(&self, tx: &Transaction<'_>) -> Result<NewIdentity> {
         let old = self.state.incarnation()?;
         let new = Incarnation((self.world.random)());
         let mut knowledge = self.state.knowledge()?;
@@ -60,7 +75,7 @@ impl Replica {
         knowledge.set(old, last.max(self.state.horizon()?.get(old)));
         let plan = Restamping::plan(old, new, issued.into_iter(), last, wall.0, &knowledge).ok_or_else(|| {
             Error::failed("making new stamps: the clock that the peers have shown is at its end")
-                .advise("find the machine whose clock is wrong and make a new replica there")
+                .advise("run `mailsync doctor --repair`, which takes that clock back")
         })?;
         let mut changed = NewIdentity::default();
         let mut after = None;
@@ -69,7 +84,7 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                changed.entries += u64::from(Self::restamp(&tx, &row, &plan)?);
+                changed.entries += u64::from(Self::restamp(tx, &row, &plan)?);
             }
         }
         for row in self.state.all_folders() {
@@ -80,17 +95,14 @@ impl Replica {
                 changed.folders += 1;
             }
         }
-        Self::restamp_jobs(&tx, old, |stamp| plan.anew(stamp))?;
+        Self::restamp_jobs(tx, old, |stamp| plan.anew(stamp))?;
         tx.set_incarnation(new)?;
         for clock in plan.issued() {
             knowledge.set(new, clock);
             tx.record_issued(clock)?;
         }
         tx.set_knowledge(&knowledge)?;
-        self.forget_what_was_run(&tx)?;
-        let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
-        tx.record(self.now(), Action::Doctor, None, &text)?;
-        tx.commit()?;
+        self.forget_what_was_run(tx)?;
         Ok(changed)
     }
 

@@ -1,0 +1,491 @@
+//! Repair: what a state holds that can't be true, and what takes its place. For a replica that has taken such things
+//! in: from a peer that lies, by a fault, or before they were refused.
+//!
+//! First it is decided what can be known ([`Repair::plan`]); everything else is then judged by that, one entry, folder
+//! or statement after the other. Where there is something to mend, a fresh stamp of the replica takes the place of
+//! those that can't be, so that what is seen stays as it is, and mail lives in doubt.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Claims, Clock, Entry, FlagSet, FolderState, Incarnation, Knowledge, Origin, Removal, Stamp, Untrue, WallClock,
+};
+
+/// What a replica says that it knows, and who vouches for it.
+#[derive(Clone, Debug)]
+pub struct Standpoint {
+    /// The replica's incarnation.
+    pub me: Incarnation,
+    /// The newest clock that it has issued; zero if none.
+    pub issued: Clock,
+    /// Whether a peer knows of stamps of it that it has never issued.
+    pub disowned: bool,
+    /// This machine's clock.
+    pub wall: WallClock,
+    /// What it knows.
+    pub knowledge: Knowledge,
+    /// What it has forgotten.
+    pub horizon: Knowledge,
+    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_kept`].
+    pub held: Knowledge,
+    /// The tips of the newest bundles of all peers.
+    pub shown: Vec<Knowledge>,
+    /// The incarnations of which a replica that is no peer any more was the last to tell.
+    pub told_by_nobody: BTreeSet<Incarnation>,
+}
+
+/// Something that was known, and isn't known any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Of whom.
+    pub incarnation: Incarnation,
+    /// Up to where it was known.
+    pub from: Clock,
+    /// Up to where it is; zero if nothing is.
+    pub to: Clock,
+    /// Why.
+    pub why: CutWhy,
+}
+
+/// Why knowledge is cut back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutWhy {
+    /// It is more than a day ahead of this machine's clock, or beyond the last clock.
+    Ahead,
+    /// Only a replica that is no peer any more has told it, and no bundle of a peer shows it.
+    OnlyTold,
+    /// More is known than the replica itself has issued, or less.
+    NotIssued,
+    /// More is forgotten than is known.
+    ForgottenUnknown,
+}
+
+/// Why a replica goes on as a new incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// Its own stamps are more than a day ahead of its clock.
+    Ahead,
+    /// It doesn't know the same of itself as it has issued.
+    NotIssued,
+    /// Somebody has told peers of stamps that it has never issued, and they wait for changes that come after those.
+    Disowned,
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// It says what can't be true.
+    Untrue(Untrue),
+    /// It is removed, and its file is in its place.
+    DeadInPlace,
+}
+
+/// Where the contents of an entry are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// In the entry's own file.
+    InPlace,
+    /// Elsewhere on this machine, in the trash for example.
+    Here,
+    /// Nowhere on this machine.
+    Nowhere,
+}
+
+/// What can be known, and by that what can be held.
+#[derive(Clone, Debug)]
+pub struct Repair {
+    /// What the replica knows from here on.
+    pub knowledge: Knowledge,
+    /// What it has forgotten.
+    pub horizon: Knowledge,
+    /// What was taken off the knowledge, by incarnation.
+    pub known: Vec<Cut>,
+    /// What was taken off the horizon, by incarnation.
+    pub forgotten: Vec<Cut>,
+    /// Why it goes on as a new incarnation, if it does.
+    pub anew: Option<Anew>,
+    claims: Claims,
+}
+
+impl Repair {
+    /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the
+    /// stamps that the replica makes after it must be possible as well.
+    pub fn last_kept(wall: WallClock) -> Clock {
+        let minute = 60_000 << 16;
+        Clock::from_bits(wall.last_possible().bits().saturating_sub(minute)).expect("it is below one that is in range")
+    }
+
+    /// Decides what can be known.
+    ///
+    /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds,
+    ///   as far as that can be: nobody knows what its owner has issued beyond that.
+    /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of
+    ///   its owner among them. Where no peer has shown anything there is none to disagree.
+    /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has
+    ///   told more than that, it goes on as a new incarnation.
+    /// - Nothing is forgotten that isn't known.
+    pub fn plan(from: &Standpoint) -> Self {
+        let (last, last_own) = (Self::last_kept(from.wall), from.wall.last_possible());
+        let (mut knowledge, mut known) = (Knowledge::new(), Vec::new());
+        let shown = |incarnation| {
+            let all = from.shown.iter().map(|tip| tip.get(incarnation)).filter(|clock| *clock <= last);
+            all.max().unwrap_or_default()
+        };
+        for (incarnation, clock) in from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me) {
+            let held = from.held.get(incarnation);
+            let is_doubted = from.told_by_nobody.contains(&incarnation) && !from.shown.is_empty();
+            let vouched = match (is_doubted, clock > last) {
+                (true, _) => shown(incarnation),
+                (false, true) => shown(incarnation).max(held),
+                (false, false) => clock,
+            };
+            let to = clock.min(vouched);
+            knowledge.set(incarnation, to);
+            if to < clock {
+                let why = if clock > last { CutWhy::Ahead } else { CutWhy::OnlyTold };
+                known.push(Cut { incarnation, from: clock, to, why });
+            }
+        }
+        let mine = from.knowledge.get(from.me);
+        knowledge.set(from.me, from.issued.min(last_own));
+        if mine != from.issued {
+            known.push(Cut { incarnation: from.me, from: mine, to: from.issued, why: CutWhy::NotIssued });
+        }
+        let anew = match () {
+            () if from.issued > last_own => Some(Anew::Ahead),
+            () if mine != from.issued => Some(Anew::NotIssued),
+            () => from.disowned.then_some(Anew::Disowned),
+        };
+        let (horizon, forgotten) = Self::cut_horizon(&from.horizon, &knowledge);
+        let claims = Claims::within(&knowledge);
+        Self { knowledge, horizon, known, forgotten, anew, claims }
+    }
+
+    fn cut_horizon(horizon: &Knowledge, knowledge: &Knowledge) -> (Knowledge, Vec<Cut>) {
+        let cut = knowledge.missing(horizon).map(|(incarnation, from)| Cut {
+            incarnation,
+            from,
+            to: knowledge.get(incarnation),
+            why: CutWhy::ForgottenUnknown,
+        });
+        (horizon.meet(knowledge), cut.collect())
+    }
+
+    /// The same, judged by what is known after a new incarnation was drawn.
+    #[must_use]
+    pub fn with_knowledge(self, knowledge: &Knowledge) -> Self {
+        Self { claims: Claims::within(knowledge), knowledge: knowledge.clone(), ..self }
+    }
+
+    /// What is wrong with an entry; `in_place` says whether its file is where it should be.
+    pub fn damage(&self, entry: &Entry, in_place: bool) -> Option<Damage> {
+        match self.claims.entry(entry) {
+            Err(untrue) => Some(Damage::Untrue(untrue)),
+            Ok(()) if in_place && !entry.alive() => Some(Damage::DeadInPlace),
+            Ok(()) => None,
+        }
+    }
+
+    /// What takes the place of an entry that is damaged. `fresh` is a stamp of the replica's, above all that is known.
+    ///
+    /// It lives if it did, or if its file is in its place. A removal that says to have seen a later location than there
+    /// is takes nothing away as long as the contents are on this machine; nor does one that is older than the location,
+    /// which its remover can't have seen.
+    #[must_use]
+    pub fn mended(&self, entry: &Entry, contents: Contents, fresh: Stamp) -> Entry {
+        let lives = contents == Contents::InPlace
+            || entry.removal.is_none_or(|Removal { seen, stamp }| {
+                let can_be = seen <= entry.location.0;
+                let was_elsewhere = if can_be { seen < entry.location.0 } else { stamp < entry.location.0 };
+                was_elsewhere || (!can_be && contents == Contents::Here)
+            });
+        if entry.alive() != lives || !self.keeps_its_flags(entry) {
+            return Self::rewritten(entry, lives, fresh);
+        }
+        let mut mended = entry.clone();
+        mended.restamp(|stamp| if stamp == Stamp::ZERO || self.is_known(stamp) { stamp } else { fresh });
+        mended
+    }
+
+    /// Whether its flags stay as they are if stamps that can't be become fresh ones: not if one of them is the floor,
+    /// below which no flag counts, or that of a flag below the floor. An entry without a location or a birth is written
+    /// anew as well.
+    fn keeps_its_flags(&self, entry: &Entry) -> bool {
+        let flags = || entry.flags.iter().map(|(_, stamp, _)| *stamp);
+        (entry.floor == Stamp::ZERO || self.is_known(entry.floor))
+            && flags().all(|stamp| stamp >= entry.floor || self.is_known(stamp))
+            && [entry.location.0, entry.born].into_iter().chain(flags()).all(|stamp| stamp.clock != Clock::ZERO)
+            && entry.removal.is_none_or(|Removal { seen, stamp }| seen.clock.min(stamp.clock) != Clock::ZERO)
+    }
+
+    /// The entry as if it had been delivered just now, or just now delivered and removed: nothing in it depends on its
+    /// past.
+    fn rewritten(entry: &Entry, lives: bool, fresh: Stamp) -> Entry {
+        let flags: FlagSet = entry.flags_on().cloned().collect();
+        let folder = entry.location.1.clone();
+        let mut new = Entry::delivered(None, Origin::Delivery, fresh, folder, &flags, entry.size, entry.mtime);
+        if !lives {
+            new.remove(fresh);
+        }
+        new
+    }
+
+    /// What is wrong with a folder's register. One with a fresh stamp that says the same takes its place.
+    pub fn folder(&self, state: FolderState) -> Option<Untrue> {
+        self.claims.folder(state).err()
+    }
+
+    /// What is wrong with the stamp beside a statement about a job.
+    pub fn statement(&self, stamp: Stamp) -> Option<Untrue> {
+        self.claims.statement(stamp).err()
+    }
+
+    fn is_known(&self, stamp: Stamp) -> bool {
+        stamp.clock != Clock::ZERO && self.knowledge.covers(stamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{FolderName, Mtime};
+    use super::*;
+
+    const ME: Incarnation = Incarnation(1);
+    const OTHER: Incarnation = Incarnation(2);
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    const NOW: WallClock = WallClock(1_800_000_000_000);
+
+    fn clock(bits: u64) -> Clock {
+        Clock::from_bits(bits).unwrap()
+    }
+
+    fn at(bits: u64, incarnation: Incarnation) -> Stamp {
+        Stamp { clock: clock(bits), incarnation }
+    }
+
+    fn knows(stamps: &[Stamp]) -> Knowledge {
+        stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+    }
+
+    /// A replica in good order that has a peer: it has issued up to 9, and knows of another one up to 5.
+    fn healthy() -> Standpoint {
+        Standpoint {
+            me: ME,
+            issued: clock(9),
+            disowned: false,
+            wall: NOW,
+            knowledge: knows(&[at(9, ME), at(5, OTHER)]),
+            horizon: knows(&[at(2, ME), at(5, OTHER)]),
+            held: knows(&[at(8, ME), at(4, OTHER)]),
+            shown: vec![knows(&[at(3, OTHER)]), knows(&[at(7, ME)])],
+            told_by_nobody: BTreeSet::new(),
+        }
+    }
+
+    type Case<'c> = (&'c str, fn(&mut Standpoint), &'c [Cut], &'c [Cut], Option<Anew>);
+
+    #[test]
+    #[allow(clippy::too_many_lines)]
+    fn what_nobody_vouches_for_is_not_known() {
+        let (ahead, end) = (clock((NOW.0 + 2 * DAY) << 16), Clock::MAX);
+        let cut = |from, to, why| Cut { incarnation: OTHER, from, to: clock(to), why };
+        let unknown = |from, to| cut(clock(from), to, CutWhy::ForgottenUnknown);
+        let cases: &[Case<'_>] = &[
+            ("nothing", |_| (), &[], &[], None),
+            (
+                "a clock ahead",
+                |s| s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16)),
+                &[cut(ahead, 4, CutWhy::Ahead)],
+                &[unknown(5, 4)],
+                None,
+            ),
+            (
+                "the last clock, which a peer shows as well",
+                |s| {
+                    s.knowledge.set(OTHER, Clock::MAX);
+                    s.shown.push(knows(&[Stamp { clock: Clock::MAX, incarnation: OTHER }]));
+                    s.held = Knowledge::new();
+                },
+                &[cut(end, 3, CutWhy::Ahead)],
+                &[unknown(5, 3)],
+                None,
+            ),
+            (
+                "a clock ahead where there is no clock to tell by",
+                |s| {
+                    s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
+                    s.wall = WallClock(0);
+                },
+                &[],
+                &[],
+                None,
+            ),
+            (
+                "told by one who is no peer any more",
+                |s| s.told_by_nobody = [OTHER].into(),
+                &[cut(clock(5), 3, CutWhy::OnlyTold)],
+                &[unknown(5, 3)],
+                None,
+            ),
+            (
+                "told by one who is no peer any more, and shown by others",
+                |s| {
+                    s.told_by_nobody.insert(OTHER);
+                    s.shown.push(knows(&[at(6, OTHER)]));
+                },
+                &[],
+                &[],
+                None,
+            ),
+            (
+                "told by one who is no peer any more, and there is no other",
+                |s| {
+                    s.told_by_nobody.insert(OTHER);
+                    s.shown.clear();
+                },
+                &[],
+                &[],
+                None,
+            ),
+            ("forgotten, not known", |s| s.horizon.set(OTHER, clock(7)), &[], &[unknown(7, 5)], None),
+            (
+                "own stamps ahead",
+                |s| {
+                    s.issued = clock((NOW.0 + 2 * DAY) << 16);
+                    s.knowledge.set(ME, s.issued);
+                },
+                &[],
+                &[],
+                Some(Anew::Ahead),
+            ),
+            (
+                "more of itself than it has issued",
+                |s| s.knowledge.set(ME, clock(11)),
+                &[Cut { incarnation: ME, from: clock(11), to: clock(9), why: CutWhy::NotIssued }],
+                &[],
+                Some(Anew::NotIssued),
+            ),
+            ("peers know more of it than it has issued", |s| s.disowned = true, &[], &[], Some(Anew::Disowned)),
+        ];
+        for (what, change, known, forgotten, anew) in cases {
+            let mut standpoint = healthy();
+            change(&mut standpoint);
+            let repair = Repair::plan(&standpoint);
+            assert_eq!((&repair.known[..], &repair.forgotten[..], repair.anew), (*known, *forgotten, *anew), "{what}");
+            assert!(repair.knowledge.includes(&repair.horizon), "{what}");
+            assert!(repair.knowledge.newest() <= standpoint.wall.last_possible(), "{what}");
+            if anew.is_none() {
+                let after = Standpoint { knowledge: repair.knowledge, horizon: repair.horizon, ..standpoint };
+                let again = Repair::plan(&after);
+                assert!(again.known.is_empty() && again.forgotten.is_empty(), "{what}: {again:?}");
+            }
+        }
+    }
+
+    const FRESH: Stamp = Stamp { clock: Clock::LAST, incarnation: Incarnation(9) };
+
+    fn repair() -> Repair {
+        Repair::plan(&healthy())
+    }
+
+    /// A message that came at 3 and was marked at 5.
+    fn entry() -> Entry {
+        let flags = ["S".parse().unwrap()].into();
+        Entry::delivered(None, Origin::Delivery, at(3, ME), FolderName::inbox(), &flags, 1, Mtime(1))
+    }
+
+    fn removed(seen: Stamp, stamp: Stamp) -> Entry {
+        Entry { removal: Some(Removal { seen, stamp }), ..entry() }
+    }
+
+    #[test]
+    fn mail_lives_in_doubt_and_what_was_removed_stays_removed() {
+        use Contents::{Here, InPlace, Nowhere};
+        let end = Stamp { clock: Clock::MAX, incarnation: OTHER };
+        let moved_later = |mut entry: Entry| {
+            entry.move_to(at(8, ME), "Sent".parse().unwrap());
+            entry
+        };
+        for (what, entry, contents, lives) in [
+            (
+                "a flag of an unknown stamp",
+                {
+                    let mut e = entry();
+                    e.set_flag(end, "F".parse().unwrap(), true);
+                    e
+                },
+                InPlace,
+                true,
+            ),
+            (
+                "a location of an unknown stamp",
+                Entry { location: (end, FolderName::inbox()), ..entry() },
+                InPlace,
+                true,
+            ),
+            ("a birth after the location", Entry { born: at(7, ME), ..entry() }, InPlace, true),
+            ("a floor of an unknown stamp", Entry { floor: end, ..entry() }, Nowhere, true),
+            ("a removal of an unknown stamp", removed(at(3, ME), end), Nowhere, false),
+            ("the same, and the message is in the trash", removed(at(3, ME), end), Here, false),
+            ("a removal that has seen the end", removed(end, at(5, OTHER)), Here, true),
+            ("the same, and the message is nowhere", removed(end, at(5, OTHER)), Nowhere, false),
+            ("the same, and the message came back since", moved_later(removed(end, at(5, OTHER))), Nowhere, true),
+            ("a removal, and the file is there", removed(at(3, ME), at(5, OTHER)), InPlace, true),
+            ("a removal of an earlier location, of an unknown stamp", removed(at(2, ME), end), Nowhere, true),
+            ("no location", Entry { location: (Stamp::ZERO, FolderName::inbox()), ..entry() }, InPlace, true),
+            ("a removal that has seen nothing", removed(Stamp::ZERO, at(5, OTHER)), Nowhere, true),
+        ] {
+            let repair = repair();
+            assert!(repair.damage(&entry, contents == InPlace).is_some(), "{what}");
+            let mended = repair.mended(&entry, contents, FRESH);
+            assert_eq!(mended.alive(), lives, "{what}: {mended:?}");
+            assert_eq!(mended.location.1, entry.location.1, "{what}");
+        }
+        for healthy in [entry(), removed(at(3, ME), at(5, OTHER)), moved_later(removed(at(3, ME), at(5, OTHER)))] {
+            let in_place = healthy.alive();
+            assert_eq!(repair().damage(&healthy, in_place), None, "{healthy:?}");
+        }
+    }
+
+    fn any_entries() -> impl Strategy<Value = Entry> {
+        let stamp = || {
+            let clock = prop_oneof![8 => 0..12_u64, 1 => Just(Clock::LAST.bits()), 1 => Just(Clock::MAX.bits())];
+            (clock, 0..3_u64).prop_map(|(clock, incarnation)| at(clock, Incarnation(incarnation)))
+        };
+        let flags = proptest::collection::vec((prop_oneof![Just("F"), Just("S")], stamp(), any::<bool>()), 0..3);
+        let removal = proptest::option::of((stamp(), stamp()));
+        (stamp(), stamp(), stamp(), removal, flags).prop_map(|(location, born, floor, removal, flags)| {
+            let mut made = entry();
+            (made.location.0, made.born, made.floor) = (location, born, floor);
+            made.removal = removal.map(|(seen, stamp)| Removal { seen, stamp });
+            for (flag, stamp, on) in flags {
+                made.set_flag(stamp, flag.parse().unwrap(), on);
+            }
+            made
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_mended_can_be_true_shows_the_same_and_needs_no_more(
+            entry in any_entries(), contents in prop_oneof![Just(Contents::InPlace), Just(Contents::Here), Just(Contents::Nowhere)],
+        ) {
+            let repair = repair();
+            let in_place = contents == Contents::InPlace;
+            let mended = repair.mended(&entry, contents, FRESH);
+            if repair.damage(&entry, in_place).is_none() {
+                prop_assert_eq!(&mended, &entry, "what is in order stays as it is");
+            }
+            let mut after = repair.knowledge.clone();
+            after.learn(FRESH);
+            prop_assert_eq!(repair.with_knowledge(&after).damage(&mended, in_place), None, "{:?}", mended);
+            prop_assert!(mended.alive() || !entry.alive(), "nothing is removed");
+            if mended.alive() {
+                prop_assert_eq!(mended.flags_on().collect::<Vec<_>>(), entry.flags_on().collect::<Vec<_>>());
+                prop_assert_eq!(&mended.location.1, &entry.location.1);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The repair of a replica in memory, by the plan of the model.
+
+use std::collections::BTreeSet;
+
+use mailsync::model::{Clock, Contents, Digest, FolderState, Incarnation, Knowledge, Repair, Standpoint, WallClock};
+
+use super::{Replica, Stamp};
+
+impl Replica {
+    /// Notes that a peer knows of stamps that this replica has never issued.
+    pub fn disowned_by(&mut self, peer: usize) {
+        self.disowned_by.insert(peer);
+    }
+
+    /// Mends what can't be true, with those of its peers that are left. `trash` is what imports have removed here,
+    /// `new` the number of an incarnation that it can begin. Returns whether there was anything to do.
+    pub fn repair(&mut self, now: u64, peers: &BTreeSet<usize>, trash: &BTreeSet<Digest>, new: Incarnation) -> bool {
+        let before = self.clone();
+        let wall = WallClock(now);
+        let shown: Vec<Knowledge> = peers
+            .iter()
+            .filter_map(|peer| self.peers.get(peer))
+            .filter_map(|peer| peer.standing.shown.clone())
+            .collect();
+        let told = self.told_by.iter().filter(|(_, teller)| !peers.contains(teller));
+        let repair = Repair::plan(&Standpoint {
+            me: self.incarnation,
+            issued: self.issued.last().copied().unwrap_or_default(),
+            disowned: self.disowned_by.iter().any(|peer| peers.contains(peer)),
+            wall,
+            knowledge: self.knowledge.clone(),
+            horizon: self.horizon.clone(),
+            held: self.held(Repair::last_kept(wall)),
+            told_by_nobody: told.map(|(incarnation, _)| *incarnation).collect(),
+            shown: shown.clone(),
+        });
+        self.knowledge = repair.knowledge.clone();
+        self.horizon = repair.horizon.clone();
+        if repair.anew.is_some() {
+            let old = self.incarnation;
+            let plausible = self.issued.iter().rev().copied().find(|&clock| !wall.is_behind(clock)).unwrap_or_default();
+            let sure = shown.iter().map(|tip| tip.get(old)).min();
+            let last = sure.or(self.issued.last().copied()).unwrap_or_default().min(plausible);
+            self.begin_anew(new, last);
+            self.knowledge.set(old, last.max(self.horizon.get(old)));
+            self.disowned_by.clear();
+        }
+        let repair = repair.with_knowledge(&self.knowledge.clone());
+        self.mend(&repair, now, trash);
+        let changed = before != *self;
+        if changed {
+            self.state = self.state_from_scratch();
+        }
+        changed
+    }
+
+    fn mend(&mut self, repair: &Repair, now: u64, trash: &BTreeSet<Digest>) {
+        let mut fresh: Option<Stamp> = None;
+        for (id, entry) in self.entries.clone() {
+            if repair.damage(&entry, self.found.contains(&id)).is_none() {
+                continue;
+            }
+            let contents = if self.found.contains(&id) {
+                Contents::InPlace
+            } else if self.have.contains(&id.digest) || trash.contains(&id.digest) {
+                Contents::Here
+            } else {
+                Contents::Nowhere
+            };
+            let stamp = *fresh.get_or_insert_with(|| self.stamp(now));
+            let mended = repair.mended(&entry, contents, stamp);
+            if contents == Contents::Here {
+                self.have.insert(id.digest);
+            }
+            self.put(&id, Some(mended));
+        }
+        for (name, state) in self.folders.clone() {
+            if repair.folder(state).is_some() {
+                let stamp = *fresh.get_or_insert_with(|| self.stamp(now));
+                self.put_folder(&name, FolderState { stamp, ..state });
+            }
+        }
+        self.recover(trash);
+    }
+
+    /// What is missing and in the trash is found.
+    fn recover(&mut self, trash: &BTreeSet<Digest>) {
+        let found: BTreeSet<Digest> = self.wants().intersection(trash).copied().collect();
+        self.have.extend(&found);
+        self.sort_out_contents(&found);
+    }
+
+    fn held(&self, last: Clock) -> Knowledge {
+        let entries = self.entries.values().flat_map(|entry| entry.stamps().collect::<Vec<_>>());
+        let folders = self.folders.values().map(|state| state.stamp);
+        let held = entries.chain(folders).filter(|stamp| *stamp != Stamp::ZERO && stamp.clock <= last);
+        held.map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+    }
+}
