@@ -147,7 +147,9 @@ impl Repair {
             }
         }
         let mine = from.knowledge.get(from.me);
-        knowledge.set(from.me, from.issued.min(last_own));
+        // Its own stamps that are ahead are made anew by a new incarnation, which is to have room above all that is known.
+        let own = if from.issued > last_own { from.held.get(from.me) } else { from.issued };
+        knowledge.set(from.me, own);
         if mine != from.issued {
             known.push(Cut { incarnation: from.me, from: mine, to: from.issued, why: CutWhy::NotIssued });
         }
