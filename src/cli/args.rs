@@ -70,8 +70,8 @@ pub enum Command {
     Verify(Bundle),
     /// List or restore what imports have removed
     Trash(Trash),
-    /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back to
-    /// an earlier one in place
+    /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
+    /// to an earlier one in place
     Doctor(Doctor),
 }
 

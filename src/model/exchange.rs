@@ -157,8 +157,8 @@ impl Restamping {
         Some(Self { old, last, anew, rest })
     }
 
-    /// The stamp that replaces this one. Most stamps stay as they are. One that the replica issued in the past that it has
-    /// forgotten, and heard of again by way of others, is not among those that it knows to have issued.
+    /// The stamp that replaces this one. Most stamps stay as they are. One that the replica issued in the past that it
+    /// has forgotten, and heard of again by way of others, is not among those that it knows to have issued.
     pub fn anew(&self, stamp: Stamp) -> Stamp {
         if stamp.incarnation != self.old || stamp.clock <= self.last {
             return stamp;

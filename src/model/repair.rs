@@ -147,7 +147,8 @@ impl Repair {
             }
         }
         let mine = from.knowledge.get(from.me);
-        // Its own stamps that are ahead are made anew by a new incarnation, which is to have room above all that is known.
+        // Its own stamps that are ahead are made anew by a new incarnation, which is to have room above all that is
+        // known.
         let own = if from.issued > last_own { from.held.get(from.me) } else { from.issued };
         knowledge.set(from.me, own);
         if mine != from.issued {

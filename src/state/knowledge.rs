@@ -58,7 +58,8 @@ impl State {
         .collect()
     }
 
-    /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about jobs.
+    /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about
+    /// jobs.
     pub fn newest_held(&self, last: Clock) -> Result<Knowledge> {
         let mut query = self.conn.prepare_cached(
             "SELECT incarnation, MAX(clock) FROM (

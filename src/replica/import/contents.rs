@@ -424,8 +424,9 @@ impl<'i> IncomingMessages<'i> {
 }
 
 impl Replica {
-    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files come
-    /// to their places when the transaction is carried out. Returns how many there are; in a dry run they are counted.
+    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
+    /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
+    /// counted.
     pub(in crate::replica) fn recover_missing(&self, tx: &Transaction<'_>, dry_run: DryRun) -> Result<u64> {
         let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
         let (mut after, mut found) = (None, 0);
