@@ -41,15 +41,15 @@ fn keeps(machine: &Machine, from: &str, file: &Path) {
     machine.allow("keep", &["/bin/sh", "-c", &format!("cat >> '{}'", file.display())], &[], from);
 }
 
-/// Sets keys of the configuration that are in it already.
-fn set(machine: &Machine, keys: &[(&str, &str)]) {
-    let file = machine.home.join("config.toml");
-    let mut text = fs::read_to_string(&file).unwrap();
-    for (key, value) in keys {
-        let line = text.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().to_owned();
-        text = text.replace(&line, &format!("{key} = {value}"));
+/// A server that lets a laptop and a phone have their input kept.
+fn server_of_two(dir: &Path, kept: &Path) -> [Machine; 3] {
+    let machines = ["server", "laptop", "phone"].map(|name| Machine::replica(dir, name));
+    let [server, others @ ..] = &machines;
+    for machine in others {
+        make_peers(server, machine);
+        keeps(server, &machine.name, kept);
     }
-    fs::write(&file, text).unwrap();
+    machines
 }
 
 fn request(requester: &PrivateKey, target: ReplicaId, made: u64, body: AttachmentRef) -> JobLine {
@@ -99,7 +99,11 @@ fn a_replica_passes_on_only_the_jobs_of_those_whom_it_knows_unless_its_configura
                 make_distant_peers(one, server);
                 make_distant_peers(two, laptop);
             }
-            "says so" => [one, two].map(|machine| set(machine, &[("relay_jobs", "\"any\"")])).into_iter().collect(),
+            "says so" => {
+                for machine in [one, two] {
+                    machine.reconfigure(&[("relay_jobs", "\"any\"")]);
+                }
+            }
             _ => {}
         }
         let id = ask(laptop, "server", &["keep"], b"x");
@@ -144,7 +148,7 @@ fn jobs_of_strangers_for_others_are_not_stored_and_those_for_this_replica_share_
     let dir = scratch();
     let [home, evil] = ["home", "evil"].map(|name| Machine::replica(dir.path(), name));
     make_peers(&home, &evil);
-    set(&home, &[("jobs_open", "2")]);
+    home.reconfigure(&[("jobs_open", "2")]);
     let strangers: Vec<PrivateKey> = (0..25).map(|_| PrivateKey::generate("nobody").unwrap()).collect();
     let by = evil.private_key();
     // For one another, for a peer, and by a peer for one of them.
@@ -171,13 +175,9 @@ fn jobs_of_strangers_for_others_are_not_stored_and_those_for_this_replica_share_
 #[test]
 fn a_requester_that_asks_for_too_much_is_told_and_the_others_are_not_held_up() {
     let dir = scratch();
-    let [server, laptop, phone] = ["server", "laptop", "phone"].map(|name| Machine::replica(dir.path(), name));
     let kept = dir.path().join("kept");
-    for machine in [&laptop, &phone] {
-        make_peers(&server, machine);
-        keeps(&server, &machine.name, &kept);
-    }
-    set(&server, &[("jobs_open", "3"), ("jobs_input_mib", "1")]);
+    let [server, laptop, phone] = server_of_two(dir.path(), &kept);
+    server.reconfigure(&[("jobs_open", "3"), ("jobs_input_mib", "1")]);
     let fit = ask(&laptop, "server", &["keep"], b"fits\n");
     let large = ask(&laptop, "server", &["keep"], &vec![b'x'; 2 << 20]);
     let more = [(), (), ()].map(|()| ask(&laptop, "server", &["keep"], b"fits\n"));
@@ -205,7 +205,7 @@ fn a_requester_that_asks_for_too_much_is_told_and_the_others_are_not_held_up() {
     assert!(why.contains("jobs_open") && why.contains("jobs_input_mib"), "{why}");
     assert_eq!(fs::read_to_string(&kept).unwrap().matches("fits\n").count(), done);
     // There is room again, and so it can be asked for anew.
-    set(&server, &[("jobs_input_mib", "10")]);
+    server.reconfigure(&[("jobs_input_mib", "10")]);
     laptop.ok(&["jobs", "retry", &large]);
     pass(&laptop, &server);
     assert!(fs::metadata(&kept).unwrap().len() > 2 << 20);
@@ -218,7 +218,7 @@ fn who_passes_jobs_on_takes_in_no_more_of_one_requester_than_its_quota() {
     let [laptop, home, server] = &machines[..] else { panic!("three") };
     let kept = dir.path().join("kept");
     keeps(server, "laptop", &kept);
-    set(home, &[("jobs_open", "2")]);
+    home.reconfigure(&[("jobs_open", "2")]);
     let ids = [(), (), ()].map(|()| ask(laptop, "server", &["keep"], b"x"));
     let ran = pass(laptop, home);
     assert!(ran.stderr.contains("1 job of laptop is not taken in") && ran.stderr.contains("purge"), "{}", ran.stderr);
@@ -242,7 +242,7 @@ fn output_beyond_the_quota_is_left_out_and_how_the_job_ended_is_told_all_the_sam
     let machines = row(dir.path(), &["laptop", "home", "server"]);
     let [laptop, home, server] = &machines[..] else { panic!("three") };
     server.allow("talk", &["/bin/sh", "-c", "echo much; echo more >&2; exit 3"], &[], "laptop");
-    set(server, &[("jobs_output_mib", "0")]);
+    server.reconfigure(&[("jobs_output_mib", "0")]);
     let id = ask(laptop, "server", &["talk"], b"");
     pass(laptop, home);
     let ran = pass(home, server);
@@ -258,8 +258,8 @@ fn output_beyond_the_quota_is_left_out_and_how_the_job_ended_is_told_all_the_sam
     );
     assert_eq!(result["reason"], "it ended with status 3");
     // Who passes it on keeps none of it then, and what it passes on says how the job ended.
-    set(server, &[("jobs_output_mib", "1")]);
-    set(home, &[("jobs_output_mib", "0")]);
+    server.reconfigure(&[("jobs_output_mib", "1")]);
+    home.reconfigure(&[("jobs_output_mib", "0")]);
     let id = ask(laptop, "server", &["talk"], b"");
     for (from, to) in [(laptop, home), (home, server), (server, home), (home, laptop)] {
         pass(from, to);
@@ -334,12 +334,8 @@ fn a_statement_with_a_number_that_can_not_be_is_ignored_with_the_reason() {
 #[test]
 fn a_body_that_never_comes_holds_up_the_jobs_of_nobody_else() {
     let dir = scratch();
-    let [server, laptop, phone] = ["server", "laptop", "phone"].map(|name| Machine::replica(dir.path(), name));
     let kept = dir.path().join("kept");
-    for machine in [&laptop, &phone] {
-        make_peers(&server, machine);
-        keeps(&server, &machine.name, &kept);
-    }
+    let [server, laptop, phone] = server_of_two(dir.path(), &kept);
     let by = laptop.private_key();
     let waits = request(&by, server.public_key().id(), NOW, some_body());
     tell(&server, &by, std::slice::from_ref(&waits));

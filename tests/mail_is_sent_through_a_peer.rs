@@ -141,10 +141,7 @@ impl Chain {
         let exec = [text(&msmtp), "-C", text(&msmtprc)];
         // Those in between know their neighbours alone, not the two whom the jobs concern.
         for between in &chain.machines[1..names.len() - 1] {
-            let file = between.home.join("config.toml");
-            let text = fs::read_to_string(&file).unwrap();
-            assert_eq!(text.matches("relay_jobs = \"peers\"").count(), 1, "{text}");
-            fs::write(&file, text.replace("relay_jobs = \"peers\"", "relay_jobs = \"any\"")).unwrap();
+            between.reconfigure(&[("relay_jobs", "\"any\"")]);
         }
         chain.server().allow("sendmail", &exec, &["-i", "-oi", "-t", "-f", "--", "@address"], names[0]);
         Some(chain)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
+use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp, WallClock};
 
 /// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +157,13 @@ impl Restamping {
         Some(Self { old, last, anew, rest })
     }
 
+    /// The last clock that the replica is sure to have issued once: what all its peers have shown of its incarnation, or
+    /// without peers the last of `issued`, ascending; and none that this machine's clock says to lie ahead.
+    pub fn last_sure(shown: impl Iterator<Item = Clock>, issued: &[Clock], wall: WallClock) -> Clock {
+        let plausible = issued.iter().rev().copied().find(|&clock| !wall.is_behind(clock)).unwrap_or_default();
+        shown.min().or(issued.last().copied()).unwrap_or_default().min(plausible)
+    }
+
     /// The stamp that replaces this one. Most stamps stay as they are. One that the replica issued in the past that it
     /// has forgotten, and heard of again by way of others, is not among those that it knows to have issued.
     pub fn anew(&self, stamp: Stamp) -> Stamp {
@@ -175,6 +182,22 @@ impl Restamping {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_stamp_that_is_sure_is_what_all_peers_have_shown_and_no_clock_ahead() {
+        let now = WallClock::PROGRAM;
+        let at = |days: u64| Clock::from_bits((now.0 + days * WallClock::MOST_AHEAD) << 16).unwrap();
+        for (shown, issued, last) in [
+            (&[at(0), at(1)][..], &[at(0), at(1)][..], at(0)),
+            (&[], &[at(0), at(1)], at(1)),
+            (&[], &[at(0), at(3)], at(0)),
+            (&[at(3)], &[at(1), at(3)], at(1)),
+            (&[at(0)], &[], Clock::ZERO),
+            (&[], &[], Clock::ZERO),
+        ] {
+            assert_eq!(Restamping::last_sure(shown.iter().copied(), issued, now), last, "{shown:?} {issued:?}");
+        }
+    }
 
     #[test]
     fn every_stamp_after_the_last_that_others_have_seen_is_replaced() {

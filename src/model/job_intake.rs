@@ -116,10 +116,10 @@ pub struct Forgettable {
     pub role: JobRole,
     /// How it stands.
     pub state: JobState,
-    /// Whether its requester has taken it back.
-    pub withdrawn: bool,
+    /// Whether its requester has cancelled it.
+    pub cancelled: bool,
     /// Whether every peer that may have the request has shown that it knows of that.
-    pub withdrawal_known: bool,
+    pub cancel_known: bool,
 }
 
 /// Why a job can't be forgotten yet.
@@ -129,8 +129,8 @@ pub enum NotForgotten {
     Queued,
     /// It runs.
     Running,
-    /// It was taken back, and would be run where that isn't known.
-    WithdrawalUnknown,
+    /// It was cancelled, and would be run where that isn't known.
+    CancelUnknown,
 }
 
 /// Whether a job may be forgotten, whatever others know of it.
@@ -141,8 +141,8 @@ pub fn may_forget(job: Forgettable) -> Result<(), NotForgotten> {
     match (job.role, job.state) {
         (JobRole::Relay, _) => Ok(()),
         (_, state) if state.is_final() => Ok(()),
-        (JobRole::Requester, _) if job.withdrawn && job.withdrawal_known => Ok(()),
-        (JobRole::Requester, _) if job.withdrawn => Err(NotForgotten::WithdrawalUnknown),
+        (JobRole::Requester, _) if job.cancelled && job.cancel_known => Ok(()),
+        (JobRole::Requester, _) if job.cancelled => Err(NotForgotten::CancelUnknown),
         (_, JobState::Running) => Err(NotForgotten::Running),
         _ => Err(NotForgotten::Queued),
     }
@@ -216,16 +216,15 @@ mod tests {
     fn what_waits_to_be_run_is_not_forgotten_by_those_whom_it_concerns() {
         use JobRole::{Relay, Requester, Target};
         use JobState::{Cancelled, Done, Failed, Interrupted, Queued, Rejected, Running};
-        let case = |role, state, withdrawn, withdrawal_known| {
-            may_forget(Forgettable { role, state, withdrawn, withdrawal_known })
-        };
+        let case =
+            |role, state, cancelled, cancel_known| may_forget(Forgettable { role, state, cancelled, cancel_known });
         for state in [Done, Failed, Rejected, Interrupted, Cancelled] {
             for role in [Target, Requester, Relay] {
                 assert_eq!(case(role, state, false, false), Ok(()), "{role:?}, {state}");
                 assert_eq!(case(role, state, true, false), Ok(()), "{role:?}, {state}");
             }
         }
-        for (role, state, withdrawn, known, answer) in [
+        for (role, state, cancelled, known, answer) in [
             (Relay, Queued, false, false, Ok(())),
             (Relay, Running, false, false, Ok(())),
             (Target, Queued, false, false, Err(NotForgotten::Queued)),
@@ -233,11 +232,11 @@ mod tests {
             (Target, Running, true, true, Err(NotForgotten::Running)),
             (Requester, Queued, false, false, Err(NotForgotten::Queued)),
             (Requester, Running, false, false, Err(NotForgotten::Running)),
-            (Requester, Queued, true, false, Err(NotForgotten::WithdrawalUnknown)),
+            (Requester, Queued, true, false, Err(NotForgotten::CancelUnknown)),
             (Requester, Queued, true, true, Ok(())),
             (Requester, Running, true, true, Ok(())),
         ] {
-            assert_eq!(case(role, state, withdrawn, known), answer, "{role:?}, {state}, {withdrawn}, {known}");
+            assert_eq!(case(role, state, cancelled, known), answer, "{role:?}, {state}, {cancelled}, {known}");
         }
     }
 }

@@ -131,6 +131,17 @@ impl Machine {
         std::io::Write::write_all(&mut file, format!("\n{lines}\n").as_bytes()).unwrap();
     }
 
+    /// Sets keys of `config.toml` that are in it already.
+    pub fn reconfigure(&self, keys: &[(&str, &str)]) {
+        let file = self.home.join("config.toml");
+        let mut text = fs::read_to_string(&file).unwrap();
+        for (key, value) in keys {
+            let line = text.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().to_owned();
+            text = text.replace(&line, &format!("{key} = {value}"));
+        }
+        fs::write(&file, text).unwrap();
+    }
+
     /// Lets a peer have this command run, as this program, with arguments of these kinds. What is configured next is of
     /// the same rule.
     pub fn allow(&self, command: &str, exec: &[&str], args: &[&str], from: &str) {

@@ -69,8 +69,7 @@ impl Replica {
         let shown = peers.iter().filter_map(|peer| peer.standing.shown.as_ref()).map(|shown| shown.get(old));
         let issued = self.state.issued_after(Clock::ZERO)?;
         let wall = self.wall_clock();
-        let plausible = issued.iter().copied().filter(|&clock| !wall.is_behind(clock)).max().unwrap_or_default();
-        let last = shown.min().or(issued.last().copied()).unwrap_or_default().min(plausible);
+        let last = Restamping::last_sure(shown, &issued, wall);
         // What was forgotten is known: else nobody would believe this replica.
         knowledge.set(old, last.max(self.state.horizon()?.get(old)));
         let plan = Restamping::plan(old, new, issued.into_iter(), last, wall.0, &knowledge).ok_or_else(|| {

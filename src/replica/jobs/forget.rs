@@ -48,8 +48,8 @@ impl Replica {
         let case = Forgettable {
             role: self.role_in(&job.requester, &job.target),
             state: job.state,
-            withdrawn: cancel.is_some(),
-            withdrawal_known: match &cancel {
+            cancelled: cancel.is_some(),
+            cancel_known: match &cancel {
                 Some(cancel) => self.is_known_where_sent(self.request_of(job)?.0.stamp, cancel.stamp)?,
                 None => false,
             },
@@ -61,7 +61,7 @@ impl Replica {
                 .advise(format!("take it back first with `mailsync jobs cancel {id}`, so that the other side hears of it")),
             NotForgotten::Running => Error::failed(format!("forgetting job {id}: it is running"))
                 .advise("wait for its end, which the other side is to hear of"),
-            NotForgotten::WithdrawalUnknown => Error::failed(format!(
+            NotForgotten::CancelUnknown => Error::failed(format!(
                 "forgetting job {id}: not every peer to which it was sent has shown that it knows that the job is cancelled, and it \
                  may still be run"
             ))

@@ -35,21 +35,21 @@ pub(in crate::replica) struct JobNews {
     /// How many statements were not signed by whom they concern.
     bad: u64,
     /// How many were none, or say what can't be true; and what is wrong with the first.
-    untrue: Tally,
+    untrue: Counted,
     /// How many requests were more than their requester's quota, and whose the first was.
-    over: Tally,
+    over: Counted,
     /// How many requests are as old as some of which nothing is remembered, and whose the first was.
-    old: Tally,
+    old: Counted,
 }
 
 /// How often something happened, with an example.
 #[derive(Debug, Default)]
-struct Tally {
+struct Counted {
     count: u64,
     first: Option<String>,
 }
 
-impl Tally {
+impl Counted {
     fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         self.first.get_or_insert_with(example);
@@ -158,7 +158,7 @@ impl Replica {
 
     fn tell_refused(&self, news: &JobNews) {
         let is_are = |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
-        if let Tally { count, first: Some(why) } = &news.untrue {
+        if let Counted { count, first: Some(why) } = &news.untrue {
             self.note(format!(
                 "{} about jobs {} what can't be, and {} ignored: {why}",
                 plural(*count, "statement"),
@@ -166,7 +166,7 @@ impl Replica {
                 is_are(*count, "is", "are")
             ));
         }
-        if let Tally { count, first: Some(requester) } = &news.over {
+        if let Counted { count, first: Some(requester) } = &news.over {
             self.note(format!(
                 "{} of {requester} {} not taken in: as many of its jobs are here as jobs_open, or as much input as jobs_input_mib \
                  in config.toml lets in; `mailsync jobs list` shows them, `mailsync purge` and `mailsync jobs forget ID` make \
@@ -175,7 +175,7 @@ impl Replica {
                 is_are(*count, "is", "are")
             ));
         }
-        if let Tally { count, first: Some(requester) } = &news.old {
+        if let Counted { count, first: Some(requester) } = &news.old {
             self.note(format!(
                 "{} of {requester} {} not taken in: {} as old as jobs of which nothing is remembered here, and may have been \
                  run; if not, ask for {} anew",

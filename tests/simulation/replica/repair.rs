@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mailsync::model::{Clock, Contents, Digest, FolderState, Incarnation, Knowledge, Repair, Standpoint, WallClock};
+use mailsync::model::{
+    Clock, Contents, Digest, FolderState, Incarnation, Knowledge, Repair, Restamping, Standpoint, WallClock,
+};
 
 use super::{Replica, Stamp};
 
@@ -38,11 +40,8 @@ impl Replica {
         self.horizon = repair.horizon.clone();
         if repair.anew.is_some() {
             let old = self.incarnation;
-            let plausible = self.issued.iter().rev().copied().find(|&clock| !wall.is_behind(clock)).unwrap_or_default();
-            let sure = shown.iter().map(|tip| tip.get(old)).min();
-            let last = sure.or(self.issued.last().copied()).unwrap_or_default().min(plausible);
+            let last = Restamping::last_sure(shown.iter().map(|tip| tip.get(old)), &self.issued, wall);
             self.begin_anew(new, last);
-            self.knowledge.set(old, last.max(self.horizon.get(old)));
             self.disowned_by.clear();
         }
         let repair = repair.with_knowledge(&self.knowledge.clone());
