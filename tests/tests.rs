@@ -37,6 +37,7 @@ mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
+mod mail_programs_move_mail_while_it_is_scanned;
 mod mbsync_renames_are_no_new_mail;
 mod mutt_and_notmuch_find_what_was_imported;
 mod no_bytes_at_all_do_harm;

@@ -205,6 +205,15 @@ impl State {
         Ok(query.exists([folder.0])?)
     }
 
+    /// Whether files were last seen in a folder.
+    pub fn folder_has_seen_files(&self, folder: FolderKey) -> Result<bool> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM entry e INDEXED BY entry_at WHERE at_folder = ?
+             AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.entry = e.key AND p.kind IN (0, 1, 4)) LIMIT 1",
+        )?;
+        Ok(query.exists([folder.0])?)
+    }
+
     /// Every entry, dead ones included, in no particular order.
     pub fn each_entry(&self, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
         self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)

@@ -48,10 +48,14 @@ impl Scan<'_> {
         }
         let mut vanished = Vec::new();
         for row in state.all_folders() {
-            if !row.on_disk || discovery.folders.contains_key(&row.name) {
+            if discovery.folders.contains_key(&row.name) || discovery.hides(&self.replica.relative_dir(&row.name)) {
                 continue;
             }
-            if discovery.hides(&self.replica.relative_dir(&row.name)) {
+            // An earlier scan may have left it to the next one what became of the files.
+            if state.folder_has_seen_files(row.key)? {
+                vanished.push(row.key);
+            }
+            if !row.on_disk {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;
@@ -60,9 +64,6 @@ impl Scan<'_> {
                 let stamp = self.stamp()?;
                 self.tx.set_folder_state(row.key, FolderState { stamp, present: false })?;
                 self.report.folders_removed += 1;
-            }
-            if state.folder_has_files(row.key)? {
-                vanished.push(row.key);
             }
         }
         let folders = Loss { gone: self.report.folders_removed, held };

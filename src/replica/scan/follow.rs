@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
-use crate::disk::{Hashed, hash_file};
+use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base, visible};
@@ -21,6 +21,19 @@ use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 pub(super) struct Gone {
     row: EntryRow,
     from: Place,
+    /// What was to be done for it, and is again if it turns out that it may not be gone.
+    pending: Option<Pending>,
+}
+
+/// Whose a found file is, if no vanished file has its message.
+#[derive(Debug)]
+enum Owner {
+    /// It is a new message, or another copy.
+    Nobody,
+    /// It is the file of this entry, which was last seen there.
+    Entry(EntryRow, Place),
+    /// That can't be told at this moment.
+    Unclear,
 }
 
 impl Scan<'_> {
@@ -38,10 +51,11 @@ impl Scan<'_> {
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
                 let Some(row) = state.entry(key)? else { continue };
+                let pending = state.pending(key)?;
                 self.tx.set_place(key, None)?;
                 self.tx.clear_pending(key)?;
                 let Some(from) = row.at.clone() else { continue };
-                gone.entry(row.id.digest).or_default().push(Gone { row, from });
+                gone.entry(row.id.digest).or_default().push(Gone { row, from, pending });
             }
         }
         Ok(gone)
@@ -177,7 +191,7 @@ impl Scan<'_> {
                     Err(error) => {
                         self.unread.insert(at.folder);
                         if error.kind() == io::ErrorKind::NotFound {
-                            self.overtaken = true;
+                            self.unsettled = true;
                         } else {
                             self.problem("reading", path, &error);
                         }
@@ -196,6 +210,18 @@ impl Scan<'_> {
             let found = candidates.swap_remove(here.unwrap_or(0));
             let row = self.measured(found.row, hashed.size)?;
             return self.follow_file(row, &found.from, at);
+        }
+        match self.owner(&hashed.digest, &at)? {
+            Owner::Nobody => {}
+            Owner::Entry(row, from) => {
+                let row = self.measured(row, hashed.size)?;
+                return self.follow_file(row, &from, at);
+            }
+            Owner::Unclear => {
+                self.unread.insert(at.folder);
+                self.report.undecided += 1;
+                return Ok(());
+            }
         }
         let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
@@ -217,6 +243,36 @@ impl Scan<'_> {
         self.replica.deliver(self.tx, delivery, &at).map(drop)
     }
 
+    /// Whose a found file is, if it is nobody's who is known to have vanished. An entry's file may have been moved after
+    /// its folder was listed, or its folder was not listed: then two places seem to have it, and the older one has not.
+    fn owner(&mut self, digest: &Digest, at: &Place) -> Result<Owner> {
+        let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
+        let (mut is_anywhere, mut moved) = (false, None);
+        // What this scan has delivered was read after all folders were listed, so it can't be what was found here.
+        for row in state.entries_of(digest)?.into_iter().filter(|row| row.key <= self.last_before) {
+            let Some(from) = row.at.clone() else { continue };
+            if !matches!(state.pending(row.key)?, None | Some(Pending::Reconsider)) {
+                continue;
+            }
+            let path = self.replica.path(&from)?;
+            match disk.metadata(&path) {
+                Ok(_) => is_anywhere = true,
+                Err(error) if is_absent(&error) && from.folder == at.folder => return Ok(Owner::Entry(row, from)),
+                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row, from))),
+                Err(error) => {
+                    self.problem("looking at", path, &error);
+                    return Ok(Owner::Unclear);
+                }
+            }
+        }
+        match moved {
+            Some(owner) => Ok(owner),
+            // It is another copy if it is still here, too.
+            None if is_anywhere && !is_there(disk, &self.replica.path(at)?)? => Ok(Owner::Unclear),
+            None => Ok(Owner::Nobody),
+        }
+    }
+
     /// Whether a file was left by an interrupted join into an empty mail root.
     fn is_leftover(&self, at: &Place) -> bool {
         is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
@@ -233,7 +289,7 @@ impl Scan<'_> {
     }
 
     /// Records the removal of entries whose files vanished and were not found elsewhere. The guard refuses too many at
-    /// once. If a file may just have been renamed, the next scan decides.
+    /// once. If a file may just have been renamed or moved, the next scan decides.
     pub(super) fn remove_unmatched(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
@@ -246,12 +302,17 @@ impl Scan<'_> {
             if !gone.row.entry.alive() {
                 continue;
             }
-            if !self.overtaken || state.entry_at(&from)?.is_some() {
+            // A file that was edited in place is gone for certain: another one has its name.
+            if !self.unsettled || state.entry_at(&from)?.is_some() {
                 removed.push((gone.row, from.folder));
-            } else {
-                self.tx.set_place(gone.row.key, Some(&from))?;
-                self.unread.insert(from.folder);
+                continue;
             }
+            self.tx.set_place(gone.row.key, Some(&from))?;
+            if let Some(pending) = gone.pending {
+                self.tx.set_pending(gone.row.key, &pending)?;
+            }
+            self.unread.insert(from.folder);
+            self.report.undecided += 1;
         }
         if removed.is_empty() {
             return Ok(());

@@ -58,7 +58,8 @@ impl Replica {
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
-            overtaken: false,
+            unsettled: false,
+            last_before: self.state.last_entry()?,
             held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, RootBefore};
+use crate::state::{EntryKey, FolderKey, RootBefore};
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
@@ -25,12 +25,15 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
+    /// The newest entry before the scan.
+    pub(super) last_before: EntryKey,
     /// How many files were known before, if any of them vanished.
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
-    /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
-    pub(super) overtaken: bool,
+    /// Whether a file that vanished may still be somewhere: folders kept changing while they were listed, or a found
+    /// file was renamed before it could be read.
+    pub(super) unsettled: bool,
 }
 
 impl Scan<'_> {

@@ -41,6 +41,9 @@ pub struct ScanReport {
     pub flagged: u64,
     /// Entries that are gone.
     pub removed: u64,
+    /// Entries whose files were not where they were last seen, and may have been on their way elsewhere, or that could
+    /// not be told from others: the next scan decides.
+    pub undecided: u64,
     /// Files that were found for entries that had none.
     pub adopted: u64,
     /// Entries of which another size was recorded than their messages have.
@@ -70,6 +73,9 @@ impl std::fmt::Display for ScanReport {
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
         if self.adopted > 0 {
             write!(f, ", {} found again", self.adopted)?;
+        }
+        if self.undecided > 0 {
+            write!(f, ", {} left to the next scan", self.undecided)?;
         }
         if self.folders_made + self.folders_removed > 0 {
             let (made, removed) = (plural(self.folders_made, "folder"), plural(self.folders_removed, "folder"));
