@@ -16,6 +16,9 @@ use crate::simulation::Rng;
 /// How many names of a listing an agent uses before it lists a directory again.
 const PER_LISTING: usize = 12;
 
+/// An agent delivers so many messages, and goes on with them.
+const MOST: usize = 1500;
+
 /// An agent.
 pub struct Agent {
     name: String,
@@ -55,13 +58,13 @@ impl Agent {
     /// Does one thing.
     pub fn step(&mut self) {
         match self.rng.below(10) {
-            0 | 1 => self.deliver(),
+            0 | 1 if self.delivered.len() < MOST => self.deliver(),
             2..=5 => self.flag(),
             _ => self.move_one(),
         }
     }
 
-    /// Delivers a new message, as RFC-less as every Maildir: written in `tmp/`, renamed into `new/`.
+    /// Delivers a new message, as every delivery agent does: written in `tmp/`, renamed into `new/`.
     pub fn deliver(&mut self) {
         let number = self.delivered.len();
         let text = format!("Subject: {} {number}\n\nThis is message {number} of {}.\n", self.name, self.name);
