@@ -345,6 +345,14 @@ mod tests {
         writer.message_bytes(Digest::of(one), Mtime::default(), one).unwrap();
         assert!(inconsistent(writer.message_bytes(Digest::of(two), Mtime::default(), two)), "one message more");
 
+        let mut writer = start(&sample, &sample.manifest).unwrap();
+        writer.leave_out(Digest::of(one), one.len() as u64).unwrap();
+        assert!(inconsistent(writer.leave_out(Digest::of(one), 0)), "a message is missing twice");
+        assert!(inconsistent(writer.leave_out(Digest::of(two), u64::MAX / 2)), "more bytes are missing than promised");
+        let mut writer = start(&sample, &sample.manifest).unwrap();
+        writer.leave_out(Digest::of(one), one.len() as u64).unwrap();
+        assert!(inconsistent(writer.finish().map(drop)), "neither brought nor missing");
+
         let lies: [fn(&mut Manifest); 7] = [
             |m| m.counts.entries += 1,
             |m| m.counts.folders += 1,
