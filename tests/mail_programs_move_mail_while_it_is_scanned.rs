@@ -6,13 +6,20 @@
 //! begin with.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mailsync::error::Error;
+use mailsync::maildir::LayoutKind;
 use mailsync::model::Digest;
+use mailsync::replica::{ExportOptions, Replica, ScanOptions};
 
 use crate::simulation::number_asked_for;
 use crate::support::agent::Agent;
-use crate::support::machine::{Machine, assert_same, make_peers};
+use crate::support::disk::Watch;
+use crate::support::machine::{self, Machine, assert_same};
+use crate::support::party::{Party, contents, exchange, export, import, make_peers};
 use crate::support::{names, rest, scratch};
 
 const FOLDERS: [&str; 4] = ["INBOX", "Archive", "Lists", "Work"];
@@ -45,7 +52,7 @@ fn race(rounds: u64, a_second: u32, seed: u64) -> (Harm, u64) {
     let mut agents = [0, 1].map(|i| {
         let machine: &Machine = &machines[i];
         for sub in ["new", "cur", "tmp"] {
-            std::fs::create_dir(machine.mail.join(sub)).unwrap();
+            fs::create_dir(machine.mail.join(sub)).unwrap();
         }
         machine.init();
         let folders = FOLDERS.iter().map(|folder| machine.dir(folder)).collect();
@@ -53,7 +60,7 @@ fn race(rounds: u64, a_second: u32, seed: u64) -> (Harm, u64) {
         (0..100).for_each(|_| agent.deliver());
         agent
     });
-    make_peers(&machines[0], &machines[1]);
+    machine::make_peers(&machines[0], &machines[1]);
     let mut harm = Harm::default();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -118,5 +125,120 @@ fn nothing_is_removed_doubled_or_lost_while_mail_programs_work() {
         assert!(done > rounds, "{a_second} a second: the mail programs have done nothing");
         let wrong = [harm.removed, harm.doubled, harm.trashed, harm.lost, harm.exports, harm.imports];
         assert_eq!(wrong, [0; 6], "{a_second} a second, in {rounds} rounds: {harm:?}");
+    }
+}
+
+/// Finds the file of a message in any folder, and gives it another folder or other flags.
+fn touch(party: &Party, message: &str, to: &str, flags: &str) {
+    let bytes = contents(message);
+    let file = FOLDERS.iter().flat_map(|folder| ["new", "cur"].map(|sub| party.dir(folder).join(sub))).find_map(|dir| {
+        let files = fs::read_dir(dir).ok()?.map(|item| item.unwrap().path());
+        files.into_iter().find(|path| fs::read(path).unwrap() == bytes)
+    });
+    // At this moment it may be on its way from `tmp/`.
+    let Some(file) = file else { return };
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let base = name.split(":2,").next().unwrap();
+    fs::rename(&file, party.dir(to).join("cur").join(format!("{base}:2,{flags}"))).unwrap();
+}
+
+/// Two replicas that hold the same, and of which each has done something since.
+fn at_work(dir: &Path) -> [Party; 2] {
+    let mail = ["INBOX alpha S", "INBOX beta -", "Archive gamma S", "Work delta new", "Lists"];
+    let here = Party::new(dir, "here", LayoutKind::MaildirPlusPlus, &mail);
+    let there = Party::new(dir, "there", LayoutKind::Fs, &[]);
+    make_peers(&here, &there);
+    exchange(&here, &there, &dir.join("bundle"));
+    for what in ["deliver INBOX epsilon new", "deliver Work zeta S", "move Archive gamma Lists"] {
+        here.act(what);
+    }
+    for what in ["flag INBOX alpha FS", "move INBOX beta Archive", "deliver Lists eta new"] {
+        there.act(what);
+    }
+    there.export(&here, &dir.join("from there"));
+    rest();
+    [here, there]
+}
+
+/// Runs a command again and again. Each time a mail program does the same thing at a later call of the command, until
+/// there are no more calls.
+fn at_each_call(
+    dir: &Path,
+    command: impl Fn(&Replica) -> Result<u64, Error>,
+    message: &'static str,
+    to: &'static str,
+    flags: &'static str,
+) {
+    let [here, there] = at_work(dir);
+    let before = [&here, &there].map(Party::snapshot);
+    let bundle = dir.join("bundle");
+    let mut n = 0;
+    loop {
+        n += 1;
+        here.put_back(&before[0]);
+        there.put_back(&before[1]);
+        let watch = Watch::new(&dir.join("keep"));
+        let (mut calls, party) = (0, here.clone());
+        let replica = here.open(watch.disk()).unwrap();
+        watch.observe(move || {
+            calls += 1;
+            if calls == n {
+                touch(&party, message, to, flags);
+            }
+            calls
+        });
+        let case = format!("{message} goes to {to} with {flags}, at call {n}");
+        let mut removed = command(&replica).unwrap_or_else(|error| panic!("{case}: {error}"));
+        drop(replica);
+        let ended = watch.take().last().is_none_or(|call| call.seen < n);
+        rest();
+        for (from, to) in [(&here, &there), (&there, &here), (&here, &there), (&there, &here)] {
+            let replica = from.opened();
+            removed += replica.scan(&ScanOptions::default()).unwrap().removed;
+            export(&replica, to, &bundle);
+            removed += import(&to.opened(), &bundle).unwrap_or_else(|error| panic!("{case}: {error}")).0.removed;
+        }
+        let mailbox = here.mailbox();
+        assert_eq!(mailbox, there.mailbox(), "{case}");
+        let names: Vec<&str> = mailbox.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["alpha", "beta", "delta", "epsilon", "eta", "gamma", "zeta"], "{case}: {mailbox:?}");
+        assert_eq!((removed, here.trash().len() + there.trash().len()), (0, 0), "{case}");
+        if ended {
+            assert!(n > 10, "{n} calls");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_moved_at_any_call_of_a_scan_is_neither_removed_nor_doubled() {
+    let scan = |replica: &Replica| replica.scan(&ScanOptions::default()).map(|report| report.removed);
+    for (message, to, flags) in [("alpha", "Work", "S"), ("gamma", "INBOX", "F"), ("epsilon", "Archive", "")] {
+        at_each_call(scratch().path(), scan, message, to, flags);
+    }
+}
+
+#[test]
+fn a_message_that_is_moved_at_any_call_of_an_export_is_in_the_bundle() {
+    let export = |replica: &Replica| {
+        let removed = replica.scan(&ScanOptions::default())?.removed;
+        let mut bundle = Vec::new();
+        let exported = replica.export(&ExportOptions::to_peer("there"), &mut bundle)?;
+        assert!(exported.missing.is_empty() && replica.drain_problems().is_empty(), "{exported}");
+        Ok(removed)
+    };
+    for (message, to, flags) in [("epsilon", "Archive", "S"), ("zeta", "Work", "FS"), ("zeta", "INBOX", "")] {
+        at_each_call(scratch().path(), export, message, to, flags);
+    }
+}
+
+#[test]
+fn a_message_that_is_moved_at_any_call_of_an_import_is_neither_removed_nor_doubled() {
+    for (message, to, flags) in [("alpha", "Lists", "S"), ("beta", "INBOX", "RS"), ("eta", "Work", "S")] {
+        let dir = scratch();
+        let bundle = dir.path().join("from there");
+        at_each_call(dir.path(), |replica| import(replica, &bundle).map(|(report, _)| report.removed), message, to, flags);
     }
 }
