@@ -131,10 +131,11 @@ fn nothing_is_removed_doubled_or_lost_while_mail_programs_work() {
 /// Finds the file of a message in any folder, and gives it another folder or other flags.
 fn touch(party: &Party, message: &str, to: &str, flags: &str) {
     let bytes = contents(message);
-    let file = FOLDERS.iter().flat_map(|folder| ["new", "cur"].map(|sub| party.dir(folder).join(sub))).find_map(|dir| {
-        let files = fs::read_dir(dir).ok()?.map(|item| item.unwrap().path());
-        files.into_iter().find(|path| fs::read(path).unwrap() == bytes)
-    });
+    let file =
+        FOLDERS.iter().flat_map(|folder| ["new", "cur"].map(|sub| party.dir(folder).join(sub))).find_map(|dir| {
+            let files = fs::read_dir(dir).ok()?.map(|item| item.unwrap().path());
+            files.into_iter().find(|path| fs::read(path).unwrap() == bytes)
+        });
     // At this moment it may be on its way from `tmp/`.
     let Some(file) = file else { return };
     let name = file.file_name().unwrap().to_str().unwrap();
@@ -149,7 +150,8 @@ fn at_work(dir: &Path) -> [Party; 2] {
     let there = Party::new(dir, "there", LayoutKind::Fs, &[]);
     make_peers(&here, &there);
     exchange(&here, &there, &dir.join("bundle"));
-    for what in ["deliver INBOX epsilon new", "deliver Work zeta S", "move Archive gamma Lists"] {
+    // Nothing vanishes here by itself: that alone would have a scan look more than once.
+    for what in ["deliver INBOX epsilon new", "deliver Work zeta S"] {
         here.act(what);
     }
     for what in ["flag INBOX alpha FS", "move INBOX beta Archive", "deliver Lists eta new"] {
@@ -239,6 +241,12 @@ fn a_message_that_is_moved_at_any_call_of_an_import_is_neither_removed_nor_doubl
     for (message, to, flags) in [("alpha", "Lists", "S"), ("beta", "INBOX", "RS"), ("eta", "Work", "S")] {
         let dir = scratch();
         let bundle = dir.path().join("from there");
-        at_each_call(dir.path(), |replica| import(replica, &bundle).map(|(report, _)| report.removed), message, to, flags);
+        at_each_call(
+            dir.path(),
+            |replica| import(replica, &bundle).map(|(report, _)| report.removed),
+            message,
+            to,
+            flags,
+        );
     }
 }

@@ -16,6 +16,9 @@ use crate::pool;
 use crate::replica::safety::{self, Loss, Losses, guard_losses};
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
+/// The lines that a file has besides its message take fewer bytes.
+const LINES: u64 = 4096;
+
 /// An entry whose file vanished.
 #[derive(Debug)]
 pub(super) struct Gone {
@@ -193,6 +196,11 @@ impl Scan<'_> {
                         if error.kind() == io::ErrorKind::NotFound {
                             self.unsettled = true;
                         } else {
+                            // It may be a file that vanished elsewhere. Its size can be told.
+                            match disk.metadata(&path) {
+                                Ok(meta) => drop(self.unread_sizes.insert(meta.size)),
+                                Err(_) => self.unsettled = true,
+                            }
                             self.problem("reading", path, &error);
                         }
                     }
@@ -303,7 +311,8 @@ impl Scan<'_> {
                 continue;
             }
             // A file that was edited in place is gone for certain: another one has its name.
-            if !self.unsettled || state.entry_at(&from)?.is_some() {
+            let may_be_there = self.unsettled || self.may_be_unread(gone.row.entry.size);
+            if !may_be_there || state.entry_at(&from)?.is_some() {
                 removed.push((gone.row, from.folder));
                 continue;
             }
@@ -336,6 +345,12 @@ impl Scan<'_> {
             self.report.removed += 1;
         }
         Ok(())
+    }
+
+    /// Whether a message of this size may be in a file that was found and can't be read. A file may have more than its
+    /// message: lines that synchronisers write.
+    fn may_be_unread(&self, size: u64) -> bool {
+        self.unread_sizes.range(size..=size.saturating_add(LINES)).next().is_some()
     }
 
     /// Decides anew about entries whose file somebody changed just before it was to be changed from here. This scan has

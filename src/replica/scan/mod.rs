@@ -59,6 +59,7 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             unsettled: false,
+            unread_sizes: BTreeSet::new(),
             last_before: self.state.last_entry()?,
             held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not

@@ -34,6 +34,8 @@ pub(super) struct Scan<'r> {
     /// Whether a file that vanished may still be somewhere: folders kept changing while they were listed, or a found
     /// file was renamed before it could be read.
     pub(super) unsettled: bool,
+    /// The sizes of files that were found and can't be read: bytes.
+    pub(super) unread_sizes: BTreeSet<u64>,
 }
 
 impl Scan<'_> {
