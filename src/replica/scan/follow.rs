@@ -16,6 +16,9 @@ use crate::pool;
 use crate::replica::safety::{self, Loss, Losses, guard_losses};
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
+/// Among so many copies of one message that a scan delivers, it looks for one that was moved while it did.
+const MOST_COPIES: usize = 64;
+
 /// The lines that a file has besides its message take fewer bytes.
 const LINES: u64 = 4096;
 
@@ -223,6 +226,8 @@ impl Scan<'_> {
             Owner::Nobody => {}
             Owner::Entry(row, from) => {
                 let row = self.measured(row, hashed.size)?;
+                // What is to be done with it is decided anew.
+                self.tx.clear_pending(row.key)?;
                 return self.follow_file(row, &from, at);
             }
             Owner::Unclear => {
@@ -255,11 +260,16 @@ impl Scan<'_> {
     /// its folder was listed, or its folder was not listed: then two places seem to have it, and the older one has not.
     fn owner(&mut self, digest: &Digest, at: &Place) -> Result<Owner> {
         let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
-        let (mut is_anywhere, mut moved) = (false, None);
-        // What this scan has delivered was read after all folders were listed, so it can't be what was found here.
-        for row in state.entries_of(digest)?.into_iter().filter(|row| row.key <= self.last_before) {
-            let Some(from) = row.at.clone() else { continue };
-            if !matches!(state.pending(row.key)?, None | Some(Pending::Reconsider)) {
+        let (mut is_anywhere, mut moved, mut new) = (false, None, 0);
+        for row in state.entries_of(digest)? {
+            let from = match (state.pending(row.key)?, row.at.clone()) {
+                (None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _) => from,
+                // It has no file yet.
+                _ => continue,
+            };
+            // A first scan may find any number of copies.
+            new += usize::from(row.key > self.last_before);
+            if row.key > self.last_before && new > MOST_COPIES {
                 continue;
             }
             let path = self.replica.path(&from)?;
