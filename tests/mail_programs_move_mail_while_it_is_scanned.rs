@@ -41,8 +41,8 @@ fn removals(machine: &Machine) -> u64 {
     let log = machine.ok(&["log", "--json", "--limit", "100000"]).json();
     let events = log["events"].as_array().unwrap().iter().filter(|event| event["command"] == "scan");
     let removed = events.filter_map(|event| {
-        let parts = event["text"].as_str().unwrap().split(", ");
-        parts.filter_map(|part| part.strip_suffix(" removed")?.parse::<u64>().ok()).next()
+        let mut parts = event["text"].as_str().unwrap().split(", ");
+        parts.find_map(|part| part.strip_suffix(" removed")?.parse::<u64>().ok())
     });
     removed.sum()
 }
@@ -168,13 +168,12 @@ fn at_work(dir: &Path) -> [Party; 2] {
 /// there are no more calls.
 fn at_each_call(
     dir: &Path,
-    parties: [Party; 2],
+    [here, there]: &[Party; 2],
     command: impl Fn(&Replica) -> Result<u64, Error>,
     message: &'static str,
     to: &'static str,
     flags: &'static str,
 ) {
-    let [here, there] = &parties;
     let before = [here, there].map(Party::snapshot);
     let bundle = dir.join("bundle");
     let mut n = 0;
@@ -222,7 +221,7 @@ fn a_message_that_is_moved_at_any_call_of_a_scan_is_neither_removed_nor_doubled(
     let scan = |replica: &Replica| replica.scan(&ScanOptions::default()).map(|report| report.removed);
     for (message, to, flags) in [("alpha", "Work", "S"), ("gamma", "INBOX", "F"), ("epsilon", "Archive", "")] {
         let dir = scratch();
-        at_each_call(dir.path(), at_work(dir.path()), scan, message, to, flags);
+        at_each_call(dir.path(), &at_work(dir.path()), scan, message, to, flags);
     }
 }
 
@@ -246,7 +245,7 @@ fn a_message_that_waits_to_be_moved_and_is_moved_at_any_call_of_a_scan_is_neithe
     assert!(stayed, "the message was never moved");
     here.act("flag INBOX beta FS");
     rest();
-    at_each_call(dir.path(), [here, there], scan, "beta", "Work", "FS");
+    at_each_call(dir.path(), &[here, there], scan, "beta", "Work", "FS");
 }
 
 #[test]
@@ -260,7 +259,7 @@ fn a_message_that_is_moved_at_any_call_of_an_export_is_in_the_bundle() {
     };
     for (message, to, flags) in [("epsilon", "Archive", "S"), ("zeta", "Work", "FS"), ("zeta", "INBOX", "")] {
         let dir = scratch();
-        at_each_call(dir.path(), at_work(dir.path()), export, message, to, flags);
+        at_each_call(dir.path(), &at_work(dir.path()), export, message, to, flags);
     }
 }
 
@@ -270,6 +269,6 @@ fn a_message_that_is_moved_at_any_call_of_an_import_is_neither_removed_nor_doubl
         let dir = scratch();
         let bundle = dir.path().join("from there");
         let import = |replica: &Replica| import(replica, &bundle).map(|(report, _)| report.removed);
-        at_each_call(dir.path(), at_work(dir.path()), import, message, to, flags);
+        at_each_call(dir.path(), &at_work(dir.path()), import, message, to, flags);
     }
 }

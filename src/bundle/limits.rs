@@ -97,7 +97,7 @@ mod tests {
         const LISTED: u64 = 4 + 2 + 2;
         let clocks = (ISSUED as u64) * (16 + LISTED);
         let wants = (WANTS as u64) * (64 + LISTED);
-        assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES);
+        const { assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES) };
         let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
         assert!(clocks + wants + knowledge + (64 << 10) < MANIFEST_BYTES);
     }

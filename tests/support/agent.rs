@@ -40,18 +40,18 @@ impl Agent {
         for folder in &folders {
             make_folder(folder);
         }
-        let (delivered, seen) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), folders, rng: Rng::new(seed), delivered, flagged: 0, moved: 0, seen }
+        let (name, rng) = (name.to_owned(), Rng::new(seed));
+        Self { name, folders, rng, delivered: Vec::new(), flagged: 0, moved: 0, seen: Vec::new() }
     }
 
     /// Works until it is told to stop, so many times a second if this machine can.
     pub fn work(&mut self, a_second: u32, stop: &AtomicBool) {
-        let (started, step) = (Instant::now(), Duration::from_secs(1) / a_second);
+        let (started, pause) = (Instant::now(), Duration::from_secs(1) / a_second);
         let mut done = 0;
         while !stop.load(Ordering::Relaxed) {
             self.step();
             done += 1;
-            std::thread::sleep((step * done).saturating_sub(started.elapsed()));
+            std::thread::sleep((pause * done).saturating_sub(started.elapsed()));
         }
     }
 

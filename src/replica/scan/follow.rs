@@ -37,7 +37,7 @@ enum Owner {
     /// It is a new message, or another copy.
     Nobody,
     /// It is the file of this entry, which was last seen there.
-    Entry(EntryRow, Place),
+    Entry(Box<EntryRow>, Place),
     /// That can't be told at this moment.
     Unclear,
 }
@@ -225,7 +225,7 @@ impl Scan<'_> {
         match self.owner(&hashed.digest, &at)? {
             Owner::Nobody => {}
             Owner::Entry(row, from) => {
-                let row = self.measured(row, hashed.size)?;
+                let row = self.measured(*row, hashed.size)?;
                 // What is to be done with it is decided anew.
                 self.tx.clear_pending(row.key)?;
                 return self.follow_file(row, &from, at);
@@ -262,10 +262,11 @@ impl Scan<'_> {
         let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
         let (mut is_anywhere, mut moved, mut new) = (false, None, 0);
         for row in state.entries_of(digest)? {
-            let from = match (state.pending(row.key)?, row.at.clone()) {
-                (None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _) => from,
+            let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
+                (state.pending(row.key)?, row.at.clone())
+            else {
                 // It has no file yet.
-                _ => continue,
+                continue;
             };
             // A first scan may find any number of copies.
             new += usize::from(row.key > self.last_before);
@@ -275,8 +276,10 @@ impl Scan<'_> {
             let path = self.replica.path(&from)?;
             match disk.metadata(&path) {
                 Ok(_) => is_anywhere = true,
-                Err(error) if is_absent(&error) && from.folder == at.folder => return Ok(Owner::Entry(row, from)),
-                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row, from))),
+                Err(error) if is_absent(&error) && from.folder == at.folder => {
+                    return Ok(Owner::Entry(row.into(), from));
+                }
+                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row.into(), from))),
                 Err(error) => {
                     self.problem("looking at", path, &error);
                     return Ok(Owner::Unclear);
