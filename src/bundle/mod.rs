@@ -50,5 +50,5 @@ pub use record::Record;
 pub use replica_id::ReplicaId;
 pub use seal::{Sealer, unseal};
 pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
-pub use spool::{JobSpool, RecordSpool, SpooledJobs, SpooledRecords};
+pub use spool::{SPOOL_IN_MEMORY, JobSpool, RecordSpool, SpooledJobs, SpooledRecords};
 pub use writer::{Options, Writer};

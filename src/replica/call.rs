@@ -29,7 +29,7 @@ impl Replica {
         let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
         let (program, about) = (&config.call[0], format!("the answer from {}", printable(peer)));
         let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
-        let mut answer = Receiver::new(&self.home, &*self.world.meter);
+        let mut answer = Receiver::new(self);
         let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
@@ -52,7 +52,7 @@ impl Replica {
                 )));
             }
         };
-        let mut answer = answer.received().map_err(|error| keeping(&self.home, &about, &error))?;
+        let mut answer = answer.received(&about).map_err(|error| keeping(&self.home, &about, &error))?;
         let is_silent = answer.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?.is_empty();
         if !is_silent {
             self.import_answer(&about, answer, options, each)?;

@@ -17,6 +17,7 @@ mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod room;
 mod safety;
 mod scan;
 mod status;

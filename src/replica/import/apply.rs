@@ -1,6 +1,7 @@
 //! The order of an import.
 
 use std::io::{self, BufRead, Seek};
+use std::path::Path;
 
 use super::contents::IncomingMessages;
 use super::gate::{Reception, Sender};
@@ -10,7 +11,7 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, RolledBack};
+use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
@@ -85,12 +86,12 @@ impl Replica {
             records.skip()?;
             return Ok(ImportOutcome::refused(refusal));
         }
-        // Then nothing of it is written, and no invitation is accepted.
+        // Then nothing of what it says is stored, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
-            if let (RolledBack::Me, Sender::Known(peer)) = (who, &sender) {
-                self.record_disowned(peer, options)?;
+            if let Sender::Known(peer) = &sender {
+                self.record_rolled_back(peer, who, manifest.number, options)?;
             }
-            return Err(error.into());
+            return Err(Fault::RolledBack(error));
         }
         if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
             records.skip()?;
@@ -269,17 +270,29 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room. What it brings for entries of which an earlier one told is
-    /// more than the records say.
+    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for entries
+    /// of which an earlier one told is more than the records say. All together are no more than it holds; of what goes
+    /// to several places the copies find room when they come.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
-        let told_before = if tells_more { self.state.missing_bytes()?.min(manifest.bytes) } else { 0 };
-        let needed = merged.added.bytes.saturating_add(told_before);
-        if needed == 0 {
-            return Ok(());
+        let told_before = if tells_more { self.state.missing_bytes()? } else { 0 };
+        let mail = merged.added.bytes.saturating_add(told_before).min(manifest.bytes);
+        let attached = self.state.missing_attachment_bytes()?.min(manifest.bytes);
+        let (root, state) = (self.mail_root(), self.home.state_dir());
+        let disk = &*self.world.disk;
+        let device = |dir: &Path| disk.metadata(dir).ok().map(|meta| meta.device);
+        if mail > 0 && attached > 0 && device(root) == device(state) {
+            return self.check_room("mail and jobs", (mail + attached).min(manifest.bytes), root);
         }
-        // A file system that doesn't tell is no reason to refuse anything.
-        check_room(needed, self.world.disk.free_space(self.mail_root()).unwrap_or_default(), self.mail_root())
+        self.check_room("mail", mail, root)?;
+        self.check_room("what is attached to jobs", attached, state)
+    }
+
+    /// So much of something must find room below a directory. A file system that doesn't tell is no reason to refuse
+    /// anything.
+    pub(super) fn check_room(&self, what: &str, needed: u64, dir: &Path) -> Result<()> {
+        let free = || self.world.disk.free_space(dir).unwrap_or_default();
+        if needed == 0 { Ok(()) } else { check_room(what, needed, free(), dir) }
     }
 
     /// Reads and hears a bundle's statements about jobs. They can be trusted only when all of them were read, so they
@@ -291,6 +304,10 @@ impl Replica {
         application: &Application<'_>,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
+        let bytes = application.manifest.jobs.map_or(0, |jobs| jobs.bytes);
+        if bytes > JOBS_IN_MEMORY as u64 {
+            self.check_room("statements about jobs", bytes, self.home.state_dir())?;
+        }
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;

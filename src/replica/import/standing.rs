@@ -5,11 +5,11 @@ use super::outcome::ImportOptions;
 use super::refusal;
 use crate::bundle::Manifest;
 use crate::error::Result;
-use crate::model::{Knowledge, Skew, is_fresh, shows_standing};
+use crate::model::{Knowledge, RolledBack, Skew, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
-use crate::state::Peer;
+use crate::state::{Action, Peer};
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
@@ -45,14 +45,29 @@ impl Replica {
         tx.commit()
     }
 
-    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it
-    /// good.
-    pub(super) fn record_disowned(&self, peer: &Peer, options: &ImportOptions) -> Result<()> {
+    /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
+    /// peer knows of stamps which this replica has never issued, which a repair makes good. Of what the bundle says
+    /// nothing else is stored.
+    pub(super) fn record_rolled_back(
+        &self,
+        peer: &Peer,
+        who: RolledBack,
+        number: u64,
+        options: &ImportOptions,
+    ) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
         }
+        let whose = if who == RolledBack::Me { "this replica" } else { &*peer.name };
+        let text = format!("bundle {number} was not applied: it shows that the state of {whose} was put back");
         let tx = self.begin()?;
-        tx.set_disowns(peer.key, true)?;
+        if who == RolledBack::Me {
+            tx.set_disowns(peer.key, true)?;
+        }
+        // The same bundle may come again and again.
+        if !self.state.is_recorded(Action::Import, &peer.name, &text)? {
+            tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
+        }
         tx.commit()
     }
 
