@@ -160,12 +160,7 @@ fn check_said(vector: &Vector, ran: &Ran) -> Result<(), String> {
     let held = said.iter().take_while(|(outcome, _)| taken(outcome)).count();
     match vector.verdict.says() {
         None if held == said.len() && held > 0 => Ok(()),
-        // When somebody's state was put back, that is an error of the command, and not the outcome of a bundle.
-        Some(says)
-            if held == vector.held && said.len() == held + usize::from(code != 6) && ran.stderr.contains(says) =>
-        {
-            Ok(())
-        }
+        Some(says) if held == vector.held && said.len() == held + 1 && ran.stderr.contains(says) => Ok(()),
         _ => Err(format!("{said:?} {}", ran.stderr)),
     }
 }
@@ -228,14 +223,23 @@ fn what_is_refused_is_so_by_the_rule_in_the_index_and_changes_nothing() {
     let dir = scratch();
     let machine = receiver_in(dir.path());
     machine.run_with(&["import"], b"nothing");
-    let (left, state) = (machine.left(), dump(&machine));
+    let (left, mut state) = (machine.left(), dump(&machine));
     assert_eq!(digest(&machine), base().after.digest());
     each(all().into_iter().filter(is_refused_whole), |vector| {
         let ran = machine.run_with(&["import", "--json"], &vector.bytes);
         check_said(vector, &ran)?;
-        if dump(&machine) == state { Ok(()) } else { Err("the state was changed".into()) }
+        let before = std::mem::replace(&mut state, dump(&machine));
+        let mut new: Vec<_> = state.iter().filter(|row| !before.contains(row)).collect();
+        // That somebody's state was put back is noted for people, once.
+        new.retain(|row| !(ran.code == 6 && row.starts_with("history ") && row.contains("was not applied")));
+        if new.is_empty() && before.iter().all(|row| state.contains(row)) {
+            Ok(())
+        } else {
+            Err(format!("the state was changed: {new:?}"))
+        }
     });
-    assert_eq!(machine.left(), left);
+    let after = machine.left();
+    assert_eq!((after.mail, after.status), (left.mail, left.status));
 }
 
 /// Whether a rule can be judged without a replica: then the reader alone refuses what breaks it.

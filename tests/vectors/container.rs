@@ -5,7 +5,7 @@ use std::io::Write as _;
 use mailsync::model::Digest;
 use serde_json::json;
 
-use super::{Bad, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
+use super::{Bad, DATE, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
 use crate::support::forge::{Member, frame};
 
 const BLOCK: usize = 512;
@@ -356,10 +356,10 @@ fn bytes(draft: &mut Draft, contents: &[u8]) {
     let digest = Digest::of(contents).to_string();
     let stamp = super::s(12);
     draft.put(&json!({ "entry": {
-        "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": 0,
+        "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": DATE,
     } }));
     draft.forge.messages.push(contents.to_vec());
-    draft.after.0.insert(["entry", &digest, "INBOX", "0", "INBOX", ""].map(String::from).to_vec());
+    draft.after.0.insert(["entry", &digest, "INBOX", "0", "INBOX", "", &format!("{DATE}000000000")].map(String::from).to_vec());
 }
 
 /// Messages that have a line which a synchroniser has written into its copy.

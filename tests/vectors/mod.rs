@@ -87,7 +87,7 @@ fn record(name: &str, birth: &str, stamp: &str, more: &Value) -> Value {
     let contents = message(name);
     let mut entry = json!({
         "digest": Digest::of(&contents).to_string(), "birth": birth, "location": stamp, "floor": stamp,
-        "size": contents.len(), "mtime": 1_700_000_000,
+        "size": contents.len(), "mtime": DATE,
     });
     for (member, value) in more.as_object().unwrap() {
         entry[member] = value.clone();
@@ -100,8 +100,11 @@ fn folder(name: &str, stamp: &str, present: bool) -> Value {
 }
 
 /// A member of the state, as the state digest takes it: `["folder", NAME]` or
-/// `["entry", DIGEST, BIRTH, ORDINAL, FOLDER, FLAGS]`.
+/// `["entry", DIGEST, BIRTH, ORDINAL, FOLDER, FLAGS, DATE]`.
 pub type Member = Vec<String>;
+
+/// When a message was delivered, if nothing else is said: in seconds since 1970 UTC.
+const DATE: i64 = 1_700_000_000;
 
 /// What is alive at a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,9 +121,18 @@ impl Mailbox {
 
     /// There is an entry with these flags: the only one of this message, birth folder and ordinal.
     fn has(&mut self, name: &str, birth: &str, ordinal: u32, folder: &str, flags: &str) {
-        let id = Self::id(name, birth, ordinal);
+        let (id, date) = (Self::id(name, birth, ordinal), format!("{DATE}000000000"));
         self.0.retain(|member| !member.starts_with(&id));
-        self.0.insert([id, vec![folder.to_owned(), flags.to_owned()]].concat());
+        self.0.insert([id, vec![folder.to_owned(), flags.to_owned(), date]].concat());
+    }
+
+    /// An entry that is there was delivered then, in nanoseconds since 1970 UTC.
+    fn dated(&mut self, name: &str, birth: &str, date: i64) {
+        let id = Self::id(name, birth, 0);
+        let mut member = self.0.iter().find(|member| member.starts_with(&id)).unwrap().clone();
+        self.0.remove(&member);
+        *member.last_mut().unwrap() = date.to_string();
+        self.0.insert(member);
     }
 
     fn lacks(&mut self, name: &str, birth: &str, ordinal: u32) {
