@@ -13,6 +13,9 @@ use super::view::complain_of;
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let replica = if args.repair { context.repair()? } else { context.write()? };
     replica.check_state()?;
+    if !args.repair {
+        replica.check_entries()?;
+    }
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;

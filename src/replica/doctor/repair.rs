@@ -12,6 +12,7 @@ use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
+use crate::text::plural;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
 
 /// How to repair.
@@ -37,8 +38,15 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
+        // What follows is found by it.
+        let derived = tx.mend_derived()?.count();
         let repair = Repair::plan(&self.standpoint()?);
-        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done: Repaired::default() };
+        let done = Repaired { derived, ..Repaired::default() };
+        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done };
+        if derived > 0 {
+            let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
+            mender.tell(MendingKind::Derived, what);
+        }
         mender.mend_knowledge()?;
         mender.mend_entries()?;
         mender.mend_folders()?;

@@ -1,5 +1,6 @@
 //! The order of an import.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Seek};
 use std::path::Path;
 
@@ -17,17 +18,26 @@ use crate::replica::jobs::JobNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
 use crate::replica::scan::{ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, Peer};
+use crate::state::{Action, Invited, Peer};
 
 /// A bundle's statements about jobs are kept in memory up to this size, in bytes; larger ones go into a file.
 const JOBS_IN_MEMORY: usize = 1 << 20;
+
+/// Whom a bundle comes from that is to be taken.
+#[derive(Clone, Copy)]
+pub(in crate::replica) enum FromWhom<'i> {
+    /// A peer.
+    Peer(&'i Peer),
+    /// A replica that was invited: it becomes a peer with its bundle, and not before all of that was checked.
+    Invited(&'i Invited, &'i PublicKey),
+}
 
 /// A bundle that is to be applied.
 pub(in crate::replica) struct Application<'i> {
     /// The options.
     pub options: &'i ImportOptions,
     /// Its sender.
-    pub peer: &'i Peer,
+    pub from: FromWhom<'i>,
     /// Its manifest.
     pub manifest: &'i Manifest,
     /// This replica's knowledge before the import.
@@ -93,23 +103,20 @@ impl Replica {
             }
             return Err(Fault::RolledBack(error));
         }
-        if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
-            records.skip()?;
-            imported.clock_ahead = true;
-            return Ok(ImportOutcome::NotYet(error.clone()));
-        }
-        let peer = match self.meet(&manifest, sender, &key, options)? {
-            Ok(peer) => peer,
-            Err(why) => {
+        let from = match &sender {
+            Sender::Known(peer) => FromWhom::Peer(peer),
+            Sender::Invited(invited) if options.dry_run == DryRun::Yes => {
                 records.skip()?;
                 return Ok(match reception {
-                    Reception::NotYet(error) => ImportOutcome::NotYet(error),
-                    _ => ImportOutcome::Rejected(why),
+                    Reception::NotYet(error) | Reception::ClockAhead(error) => ImportOutcome::NotYet(error),
+                    _ => ImportOutcome::Rejected(first_of_invited(&invited.name)),
                 });
             }
+            Sender::Invited(invited) => FromWhom::Invited(invited, &key),
+            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
         };
-        imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
-        let outcome = self.take_bundle(reception, &peer, &manifest, records, options, imported)?;
+        imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
+        let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
     }
@@ -118,7 +125,7 @@ impl Replica {
     fn take_bundle<R: BufRead>(
         &self,
         reception: Reception,
-        peer: &Peer,
+        from: FromWhom<'_>,
         manifest: &Manifest,
         records: RecordsPart<'_, R>,
         options: &ImportOptions,
@@ -128,56 +135,80 @@ impl Replica {
             Reception::Apply => {
                 let knowledge = self.state.knowledge()?;
                 let landing = Landing::ThroughTmp;
-                let application = Application { options, peer, manifest, knowledge, landing };
+                let application = Application { options, from, manifest, knowledge, landing };
                 let applied = self.apply(&application, records)?;
                 imported.changes = applied.changes;
                 Ok(applied.outcome)
             }
             Reception::NothingNew => {
                 records.drain_verified()?;
+                let peer = &self.meet_checked(from)?;
                 self.check_digest_at_rest(peer, manifest, &self.state.knowledge()?, options)?;
                 self.record_heard(peer, manifest, options)?;
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::Outlived => {
-                records.skip()?;
+                let peer = self.meet_without_applying(from, records)?;
                 let (number, name) = (manifest.number, &peer.name);
                 self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
-                records.skip()?;
-                self.record_heard(peer, manifest, options)?;
+                let peer = self.meet_without_applying(from, records)?;
+                self.record_heard(&peer, manifest, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::ClockAhead(error) => {
                 records.skip()?;
                 imported.clock_ahead = true;
-                self.record_skew(peer, manifest, options)?;
+                if let FromWhom::Peer(peer) = from {
+                    self.record_skew(peer, manifest, options)?;
+                }
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::Refused(_) | Reception::RolledBack(..) => unreachable!("it goes no further"),
         }
     }
 
-    /// The peer that sent a bundle. An invited replica becomes a peer here, but not in a dry run.
-    fn meet(
+    /// The peer that sent a bundle: an invited replica becomes one here. Its bundle has been checked, or else the
+    /// transaction is undone.
+    fn meet<'i>(&self, tx: &Transaction<'_>, from: FromWhom<'i>) -> Result<Cow<'i, Peer>> {
+        match from {
+            FromWhom::Peer(peer) => Ok(Cow::Borrowed(peer)),
+            FromWhom::Invited(invited, key) => Ok(Cow::Owned(self.accept_invited(tx, invited, key)?)),
+        }
+    }
+
+    /// The same for a bundle of which no more is taken. All of an invited replica's is checked first.
+    fn meet_without_applying<'i, R: BufRead>(
         &self,
-        manifest: &Manifest,
-        sender: Sender,
-        key: &PublicKey,
-        options: &ImportOptions,
-    ) -> Result<std::result::Result<Peer, Error>> {
-        match sender {
-            Sender::Known(peer) => Ok(Ok(*peer)),
-            Sender::Invited(invited) if options.dry_run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
-            Sender::Invited(invited) => {
-                let tx = self.begin()?;
-                let peer = self.accept_invited(&tx, &invited, manifest.sender.id, key)?;
-                tx.commit()?;
-                Ok(Ok(peer))
-            }
-            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
+        from: FromWhom<'i>,
+        records: RecordsPart<'_, R>,
+    ) -> std::result::Result<Cow<'i, Peer>, Fault> {
+        match from {
+            FromWhom::Peer(_) => records.skip()?,
+            FromWhom::Invited(..) => records.drain_verified()?,
+        }
+        Ok(self.meet_checked(from)?)
+    }
+
+    /// The same when all of the bundle was checked.
+    fn meet_checked<'i>(&self, from: FromWhom<'i>) -> Result<Cow<'i, Peer>> {
+        if let FromWhom::Peer(peer) = from {
+            return Ok(Cow::Borrowed(peer));
+        }
+        let tx = self.begin()?;
+        let peer = self.meet(&tx, from)?;
+        tx.commit()?;
+        self.greet(from);
+        Ok(peer)
+    }
+
+    /// Tells that an invited replica is a peer.
+    fn greet(&self, from: FromWhom<'_>) {
+        if let FromWhom::Invited(invited, key) = from {
+            let (name, id) = (&invited.name, key.id());
+            self.note(format!("{name} has accepted its invitation, and is known from now on as {id}"));
         }
     }
 
@@ -195,7 +226,8 @@ impl Replica {
         }
         let tx = self.begin()?;
         let mut news = JobNews::default();
-        match self.apply_within(&tx, application, records, &mut news) {
+        let peer = self.meet(&tx, application.from)?;
+        match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.
                 if self.state.is_rehearsing() {
@@ -207,6 +239,7 @@ impl Replica {
             Ok((applied, added)) => {
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
+                self.greet(application.from);
                 self.materialise()?;
                 self.tell_job_news(&news)?;
                 Ok(applied)
@@ -228,10 +261,11 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         application: &Application<'_>,
+        peer: &Peer,
         records: RecordsPart<'_, R>,
         news: &mut JobNews,
     ) -> std::result::Result<(Applied, Amount), Fault> {
-        let Application { options, peer, manifest, knowledge: before, landing } = application;
+        let Application { options, manifest, knowledge: before, landing, .. } = application;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;

@@ -3,9 +3,9 @@
 use super::gate::Reception;
 use super::outcome::ImportOptions;
 use super::refusal;
-use crate::bundle::Manifest;
+use crate::bundle::{Manifest, limits};
 use crate::error::Result;
-use crate::model::{Knowledge, RolledBack, Skew, is_fresh, shows_standing};
+use crate::model::{Knowledge, RolledBack, Skew, Standing, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
@@ -13,9 +13,9 @@ use crate::state::{Action, Peer};
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
-    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest, reception: &Reception) -> Result<bool> {
-        let highest = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
-        Ok(!matches!(reception, Reception::Outlived) && is_fresh(&peer.standing, highest, &manifest.head()))
+    pub(super) fn is_fresh(&self, standing: &Standing, manifest: &Manifest, reception: &Reception) -> Result<bool> {
+        let highest = self.state.heard_number(&manifest.sender.id, manifest.sender.incarnation)?;
+        Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
     /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
@@ -101,7 +101,7 @@ impl Replica {
         }
         let head = manifest.head();
         let highest = self.state.heard_number(&peer.id, head.incarnation)?;
-        tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
+        tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
