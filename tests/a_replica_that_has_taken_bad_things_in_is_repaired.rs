@@ -141,7 +141,8 @@ fn rows(tx: &Transaction<'_>) -> Vec<EntryRow> {
 
 /// Whether a repair had nothing to do.
 fn is_nothing(repaired: &serde_json::Value) -> bool {
-    let numbers = ["knowledge", "horizon", "entries", "revived", "folders", "statements", "jobs", "contents", "derived"];
+    let numbers =
+        ["knowledge", "horizon", "entries", "revived", "folders", "statements", "jobs", "contents", "derived"];
     let found = ["new", "moved", "flagged", "removed", "sizes", "adopted"];
     numbers.iter().all(|name| repaired[name] == 0)
         && found.iter().all(|name| repaired["scan"][name] == 0)

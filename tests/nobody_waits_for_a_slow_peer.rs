@@ -86,14 +86,8 @@ fn the_lock_is_free_while_a_bundle_comes_through_a_pipe_with_a_name() {
     let stick = dir.path().join("later.zst");
     desktop.ok(&["export", "--since-last", "-o", text(&stick)]);
     let pipe = dir.path().join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
     // What is consumed is a file, and never the pipe.
     let import = spawned(&laptop, &["import", "--consume", text(&pipe), text(&stick)], Stdio::null());
     let mut into = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
@@ -145,10 +139,13 @@ fn what_comes_is_kept_only_as_far_as_there_is_room_for_more() {
     watch.leave_free((1 << 20) - 1);
     let call = [MAILSYNC, "--quiet", "--home", text(desktop.home.state_dir()), "import", "--reply"];
     let config = laptop.home.config_file();
-    let configured = format!("{}
+    let configured = format!(
+        "{}
 [peer.desktop]
 call = {call:?}
-", fs::read_to_string(&config).unwrap());
+",
+        fs::read_to_string(&config).unwrap()
+    );
     fs::write(&config, configured).unwrap();
     let called = |disk| laptop.open(disk).unwrap().call("desktop", &ImportOptions::default(), |_| {});
     let error = called(watch.disk()).unwrap_err().to_string();

@@ -103,11 +103,8 @@ mod tests {
         let stamp = |n: u64| Stamp { clock: Clock::from_bits(n).unwrap(), incarnation: Incarnation(n % 2) };
         let tx = state.begin().unwrap();
         for n in 1..=5_u64 {
-            let id = EntryId {
-                digest: crate::model::Digest::of(&n.to_be_bytes()),
-                birth: FolderName::inbox(),
-                ordinal: 0,
-            };
+            let id =
+                EntryId { digest: crate::model::Digest::of(&n.to_be_bytes()), birth: FolderName::inbox(), ordinal: 0 };
             let mut entry =
                 Entry::delivered(None, Origin::Delivery, stamp(n), FolderName::inbox(), &FlagSet::new(), 1, Mtime(1));
             if n > 3 {

@@ -380,22 +380,14 @@ impl Transaction<'_> {
     /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known. Those
     /// that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are remembered
     /// by their ids as long as that has not come: all that are asked for until then would count as forgotten with them.
-    pub fn remember_forgotten(
-        &self,
-        job: &Job,
-        requester: Option<&ReplicaId>,
-        most: u64,
-        last: u64,
-    ) -> Result<()> {
+    pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64, last: u64) -> Result<()> {
         let holder = holder(requester);
         self.conn
             .prepare_cached("INSERT OR IGNORE INTO forgotten_job (id, requester, made) VALUES (?, ?, ?)")?
             .execute((job.id.0, &holder, job.made.cast_signed()))?;
-        let mut query = self
-            .conn
-            .prepare_cached(
-                "SELECT made FROM forgotten_job WHERE requester = ? AND made <= ? ORDER BY made DESC LIMIT 1 OFFSET ?",
-            )?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT made FROM forgotten_job WHERE requester = ? AND made <= ? ORDER BY made DESC LIMIT 1 OFFSET ?",
+        )?;
         let last = i64::try_from(last).unwrap_or(i64::MAX);
         let too_old: Option<i64> = query.query_row((&holder, last, most.cast_signed()), |row| row.get(0)).optional()?;
         let Some(made) = too_old else { return Ok(()) };

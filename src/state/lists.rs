@@ -234,7 +234,9 @@ impl Transaction<'_> {
     /// Adds an entry that gets a file and had none, unless it is on the list already.
     pub fn add_arrived(&self, entry: EntryKey) -> Result<()> {
         self.conn
-            .prepare_cached("INSERT OR IGNORE INTO temp.departed (entry, folder, target, size) VALUES (?, NULL, NULL, 0)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO temp.departed (entry, folder, target, size) VALUES (?, NULL, NULL, 0)",
+            )?
             .execute([entry.0])?;
         Ok(())
     }

@@ -3,15 +3,19 @@
 //! mailbox that a vector leads to is written down beside it and not taken from what this crate makes of it.
 
 mod container;
+mod invitations;
 mod jobs;
+mod limits;
 mod manifest;
 mod merge;
 mod receiver;
 mod records;
+pub mod sealed;
 mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
@@ -47,6 +51,14 @@ pub fn receiver() -> PrivateKey {
 fn stranger() -> PrivateKey {
     key(0x44)
 }
+
+/// A replica that the receiver has invited, and that hasn't answered.
+pub fn invited() -> PrivateKey {
+    key(0x55)
+}
+
+/// The token of that invitation.
+pub const TOKEN: [u8; 32] = [0x77; 32];
 
 fn key(seed: u8) -> PrivateKey {
     let key = ssh_key::PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]));
@@ -196,6 +208,7 @@ impl Verdict {
 }
 
 /// One file, and what becomes of it.
+#[derive(Clone)]
 pub struct Vector {
     pub group: &'static str,
     pub about: String,
@@ -465,6 +478,11 @@ pub fn base() -> Vector {
 
 /// All vectors but the base.
 pub fn all() -> Vec<Vector> {
+    static ALL: LazyLock<Vec<Vector>> = LazyLock::new(make);
+    ALL.clone()
+}
+
+fn make() -> Vec<Vector> {
     [
         container::vectors(),
         manifest::vectors(),
@@ -473,6 +491,9 @@ pub fn all() -> Vec<Vector> {
         merge::vectors(),
         receiver::vectors(),
         jobs::vectors(),
+        invitations::vectors(),
+        sealed::vectors(),
+        limits::vectors(),
     ]
     .into_iter()
     .flatten()
@@ -494,8 +515,10 @@ pub fn files() -> BTreeMap<String, Vec<u8>> {
     files.insert("base.zst".into(), base.bytes);
     let index = index.iter().map(|line| format!("{line}\n").into_bytes()).collect::<Vec<_>>().concat();
     files.insert("index.jsonl".into(), index);
+    let token: String = TOKEN.iter().map(|byte| format!("{byte:02x}")).collect();
+    files.insert("invited.token".into(), format!("{token}\n").into_bytes());
     files.insert("receiver.key".into(), receiver().to_openssh().into_bytes());
-    for (name, key) in [("signer", signer()), ("other", other()), ("receiver", receiver())] {
+    for (name, key) in [("signer", signer()), ("other", other()), ("receiver", receiver()), ("invited", invited())] {
         files.insert(format!("{name}.pub"), format!("{}\n", key.public_key().to_openssh()).into_bytes());
     }
     files

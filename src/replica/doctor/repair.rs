@@ -12,8 +12,8 @@ use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
-use crate::text::plural;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
+use crate::text::plural;
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::error::writing;
 use super::options::MessageContents;
 use super::recipient::Recipient;
-use crate::bundle::{AttachmentRef, Counts, SPOOL_IN_MEMORY, RecordSpool, SpooledJobs, SpooledRecords};
+use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;

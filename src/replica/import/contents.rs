@@ -345,13 +345,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
-    fn copy_to_others(
-        &self,
-        digest: &Digest,
-        file: &Path,
-        others: &[Goal],
-        mut is_held: bool,
-    ) -> Result<()> {
+    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Goal], mut is_held: bool) -> Result<()> {
         let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
         for Goal { path, mtime, in_place } in others {
             let copied =

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::said;
-use crate::bundle::{AttachmentRef, SPOOL_IN_MEMORY, JobSpool, SpooledJobs, Statement, WriteError};
+use crate::bundle::{AttachmentRef, JobSpool, SPOOL_IN_MEMORY, SpooledJobs, Statement, WriteError};
 use crate::error::{Error, Result};
 use crate::model::{Claims, Digest, Knowledge};
 use crate::replica::Replica;
