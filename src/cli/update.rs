@@ -78,7 +78,7 @@ fn summarise(context: &Context, one: &Updated) {
         match &imported.outcome {
             // It is the error with which the update of this peer has ended.
             ImportOutcome::RolledBack(_) => {}
-            outcome => outcome.error().into_iter().for_each(|error| Output::complain(error)),
+            outcome => outcome.error().into_iter().for_each(Output::complain),
         }
     }
     if let Some(error) = &one.error {

@@ -202,7 +202,10 @@ mod tests {
         // A folder that is only called otherwise has lost nothing.
         let held = |_| panic!("nothing is counted");
         assert!(
-            losses(&[left(1, 101, 0, 1)], &limits, |_| false, held, |_| Ok("".into())).unwrap().by_folder.is_empty()
+            losses(&[left(1, 101, 0, 1)], &limits, |_| false, held, |_| Ok(String::new()))
+                .unwrap()
+                .by_folder
+                .is_empty()
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, Mac as _};
 use mailsync::bundle::PrivateKey;
+use mailsync::model::Digest;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -18,7 +19,7 @@ fn proof(token: &[u8], inviter: &PrivateKey, newcomer: &PrivateKey) -> Value {
     for key in [inviter, newcomer] {
         mac.update(&key.public_key().id().to_bytes());
     }
-    json!(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    json!(Digest(mac.finalize().into_bytes().into()).to_string())
 }
 
 /// The first bundle of the invited replica: it has received a message.
@@ -98,7 +99,7 @@ pub fn vectors() -> Vec<Vector> {
             forge.manifest["proof"] = json!(text);
         }),
         changed("a good proof signed by another", Verdict::Rejected("9.10", "not from"), |forge| {
-            forge.key = stranger()
+            forge.key = stranger();
         }),
         changed(
             "a good proof and a stamp that the tip doesn't cover",

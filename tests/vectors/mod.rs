@@ -515,8 +515,7 @@ pub fn files() -> BTreeMap<String, Vec<u8>> {
     files.insert("base.zst".into(), base.bytes);
     let index = index.iter().map(|line| format!("{line}\n").into_bytes()).collect::<Vec<_>>().concat();
     files.insert("index.jsonl".into(), index);
-    let token: String = TOKEN.iter().map(|byte| format!("{byte:02x}")).collect();
-    files.insert("invited.token".into(), format!("{token}\n").into_bytes());
+    files.insert("invited.token".into(), format!("{}\n", Digest(TOKEN)).into_bytes());
     files.insert("receiver.key".into(), receiver().to_openssh().into_bytes());
     for (name, key) in [("signer", signer()), ("other", other()), ("receiver", receiver()), ("invited", invited())] {
         files.insert(format!("{name}.pub"), format!("{}\n", key.public_key().to_openssh()).into_bytes());
