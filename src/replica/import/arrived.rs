@@ -18,11 +18,18 @@ const IN_MEMORY: usize = 1 << 20;
 /// Bundles that have come, all of them: reading them waits for nobody.
 #[derive(Debug)]
 pub struct Arrived {
-    /// What it is called.
+    /// Whence they came, for people.
     about: String,
     bundles: BufReader<tempfile::SpooledTempFile>,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
+}
+
+impl Arrived {
+    /// Whether nothing at all has come.
+    pub(in crate::replica) fn is_silent(&mut self) -> io::Result<bool> {
+        Ok(self.refused.is_empty() && self.fill_buf()?.is_empty())
+    }
 }
 
 impl Read for Arrived {
@@ -42,7 +49,7 @@ impl BufRead for Arrived {
 }
 
 /// Keeps what comes, as it comes.
-pub(in crate::replica) struct Receiver<'d> {
+struct Receiver<'d> {
     file: Roomy<'d, tempfile::SpooledTempFile>,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
@@ -51,18 +58,17 @@ pub(in crate::replica) struct Receiver<'d> {
 
 impl<'d> Receiver<'d> {
     /// Begins. What comes is kept in the replica's state directory, in a file without a name.
-    pub fn new(replica: &'d Replica) -> Self {
+    fn new(replica: &'d Replica) -> Self {
         let file = tempfile::spooled_tempfile_in(IN_MEMORY, replica.home.state_dir());
         let file = Roomy::new(file, replica.room_for_spool(IN_MEMORY));
         Self { file, gauge: replica.world.meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
-    pub fn received(self, about: &str) -> io::Result<Arrived> {
+    fn received(self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
         let mut file = self.file.into_inner();
         file.rewind()?;
-        let bundles = BufReader::with_capacity(BUFFER, file);
-        Ok(Arrived { about: about.to_owned(), bundles, refused: Vec::new() })
+        Ok(BufReader::with_capacity(BUFFER, file))
     }
 
     /// Forgets what came after the first `kept` bytes.
@@ -186,9 +192,14 @@ impl Replica {
     /// # Errors
     /// No replica lives there; `source` can't be read; or there is no room.
     pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
-        let replica = Self::open(home, world, Access::Read)?;
+        Self::open(home, world, Access::Read)?.keep_bundles(about, source)
+    }
+
+    /// The same, for a replica that is open. What is behind the last bundle that can be read is not asked for.
+    pub(in crate::replica) fn keep_bundles(&self, about: &str, source: impl Read) -> Result<Arrived> {
+        let home = &self.home;
         let keeper = Keeper {
-            receiver: RefCell::new(Receiver::new(&replica)),
+            receiver: RefCell::new(Receiver::new(self)),
             keeps: Cell::new(true),
             kept: Cell::new(0),
             reading: RefCell::default(),
@@ -202,7 +213,7 @@ impl Replica {
             let before = keeper.kept.get();
             let read = match stream.next_bundle() {
                 Ok(None) => break Ok(()),
-                Ok(Some(reader)) => replica.receive_bundle(reader, &keeper, before),
+                Ok(Some(reader)) => self.receive_bundle(reader, &keeper, before),
                 Err(error) => Err(error.into()),
             };
             match read {
@@ -226,8 +237,8 @@ impl Replica {
             return Err(Error::failed(format!("reading {about}: {error}")).advise("run this again"));
         }
         end?;
-        let arrived = keeper.receiver.into_inner().received(about).map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived { refused, ..arrived })
+        let bundles = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
+        Ok(Arrived { about: about.to_owned(), bundles, refused })
     }
 
     /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.
