@@ -32,6 +32,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
+pub use folders::Directory;
 pub use history::{Action, Event};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};

@@ -262,6 +262,14 @@ impl Disk for Watch {
         self.call(Op::Metadata, path, None, |_| RealDisk.metadata(path))
     }
 
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.is_link(path))
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.canonical(path))
+    }
+
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         // What is done with each name may be a call, too.
         let mut names = Vec::new();

@@ -10,7 +10,7 @@ use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Depth;
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
-use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
+use crate::maildir::listing::{CleanListing, CleanTimes, Devices, Listing, path_in, stat_folder, wall_clock};
 use crate::maildir::{FileName, Sub};
 use crate::message::FileKind;
 use crate::pool::{self, chunks};
@@ -31,6 +31,7 @@ pub(super) struct FolderScan {
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
+    pub(super) devices: Devices,
 }
 
 #[derive(Debug)]
@@ -150,7 +151,7 @@ impl Scan<'_> {
             };
             if is_due {
                 due.push(key);
-                let unsettled = times.new.iter().chain(&times.cur).filter_map(|&time| unsettled_for(time, now));
+                let unsettled = times.new.iter().chain(&times.cur).filter_map(|times| times.unsettled_for(now));
                 wait = wait.max(unsettled.max().filter(|rest| {
                     // A first listing waits for the fine clock only. The scan waits for the coarse one only if
                     // something vanished.
@@ -186,10 +187,20 @@ impl Scan<'_> {
     ) -> std::result::Result<FolderScan, ListError> {
         let state = &self.replica.state;
         state.remove_found(key)?;
-        let listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
+        let mut listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
+        listing.devices.folder = self.devices.get(dir).copied();
+        if let Some(sub) = listing.unmounted(state.folder_row(key)?.devices) {
+            let why = format!("its {} is empty, and something else was mounted there before", sub.as_str());
+            return Err(ListError::Disk(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         self.report.folders_read += 1;
-        let mut folder =
-            FolderScan { dir: dir.to_owned(), times: listing.times, quiet: listing.quiet, ..FolderScan::default() };
+        let mut folder = FolderScan {
+            dir: dir.to_owned(),
+            times: listing.times,
+            quiet: listing.quiet,
+            devices: listing.devices,
+            ..FolderScan::default()
+        };
         let mut vanished: HashMap<Vec<u8>, Vec<EntryKey>> = HashMap::new();
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
@@ -283,6 +294,9 @@ impl Scan<'_> {
 
     pub(super) fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
         let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
+        if folder.times.found.is_some() {
+            self.tx.set_devices(key, folder.devices)?;
+        }
         self.tx.set_clean_listing(key, clean)
     }
 }

@@ -1,15 +1,15 @@
 //! A scan under way: the values that all its steps share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use super::report::{ScanOptions, ScanReport};
+use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, RootBefore};
+use crate::state::FolderKey;
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
@@ -21,7 +21,7 @@ pub(super) struct Scan<'r> {
     pub(super) replica: &'r Replica,
     pub(super) tx: &'r Transaction<'r>,
     pub(super) options: &'r ScanOptions,
-    pub(super) join: Option<RootBefore>,
+    pub(super) purpose: Purpose<'r>,
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
@@ -29,6 +29,12 @@ pub(super) struct Scan<'r> {
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
+    /// The file systems of the folders' directories.
+    pub(super) devices: BTreeMap<PathBuf, u64>,
+    /// Whether something could not be looked at: what vanished may be there.
+    pub(super) blind: bool,
+    /// Whether the mail root may be another one than the last scan saw.
+    pub(super) elsewhere: bool,
     /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
     pub(super) overtaken: bool,
 }
@@ -44,10 +50,12 @@ impl Scan<'_> {
         Ok(stamp)
     }
 
-    /// Notes that something could not be looked at. The scan goes on.
+    /// Notes that something could not be looked at. The scan goes on, and takes nothing for removed.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
+        self.blind = true;
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
+            io::ErrorKind::InvalidData => "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again",
             _ => "scan again; if it stays, check the disk",
         };
         self.report.problems.push(Error::io(doing, &path.into(), error).advise(advice));
