@@ -81,7 +81,8 @@ impl Folders {
                 }))
             };
             let clean = times(6)?.zip(times(8)?).map(|(new, cur)| CleanListing { new, cur });
-            let device = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+            let device =
+                |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
             let devices = Devices { folder: device(10)?, new: device(11)?, cur: device(12)? };
             let (key, on_disk) = (FolderKey(row.get(0)?), row.get(5)?);
             folders.put(FolderRow { key, name, state, on_disk, clean, devices });

@@ -67,8 +67,8 @@ impl State {
             let number = |column: usize| row.get::<_, Option<i64>>(column);
             let pair = |first| Ok::<_, rusqlite::Error>(number(first)?.zip(number(first + 1)?));
             let times = pair(1)?.map(|(mtime, ctime)| Times { modified: Mtime(mtime), changed: Mtime(ctime) });
-            let mount = pair(5)?
-                .map(|(device, above)| Mount { device: device.cast_unsigned(), above: above.cast_unsigned() });
+            let mount =
+                pair(5)?.map(|(device, above)| Mount { device: device.cast_unsigned(), above: above.cast_unsigned() });
             Ok((path, Directory { times, mount, is_folder: row.get(3)?, is_link: row.get(4)? }))
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -93,7 +93,14 @@ impl Transaction<'_> {
         }
         self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
         let key = FolderKey(self.conn.last_insert_rowid());
-        let row = FolderRow { key, name: name.clone(), state: None, on_disk: false, clean: None, devices: Devices::default() };
+        let row = FolderRow {
+            key,
+            name: name.clone(),
+            state: None,
+            on_disk: false,
+            clean: None,
+            devices: Devices::default(),
+        };
         self.folders.borrow_mut().put(row);
         Ok(key)
     }

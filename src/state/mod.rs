@@ -37,7 +37,7 @@ pub use history::{Action, Event};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::{Departed, Outgoing};
-pub use meta::{Identity, RootBefore};
+pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;

@@ -313,6 +313,7 @@ impl Replica {
         };
         tx.set_joining(None)?;
         tx.initial_scan_done()?;
+        self.record_root(tx)?;
         Ok(found)
     }
 }

@@ -234,8 +234,7 @@ impl Search<'_> {
         let (disk, dir) = (&*self.replica.world.disk, &candidate.dir);
         match disk.metadata(path) {
             Ok(meta) if meta.is_dir => {
-                let canonical =
-                    if candidate.is_link { disk.canonical(path)? } else { candidate.canonical.clone() };
+                let canonical = if candidate.is_link { disk.canonical(path)? } else { candidate.canonical.clone() };
                 Ok(Some((meta, canonical)))
             }
             Ok(_) if self.held_folders(dir) => Err(unusable(NO_DIRECTORY)),

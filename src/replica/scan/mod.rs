@@ -117,6 +117,9 @@ impl Scan<'_> {
         if self.options.folders.is_empty() && self.origin == Origin::Init {
             self.tx.initial_scan_done()?;
         }
+        if replica.state.mail_root()?.is_none() {
+            replica.record_root(self.tx)?;
+        }
         Ok(())
     }
 }

@@ -55,7 +55,9 @@ impl Scan<'_> {
         self.blind = true;
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
-            io::ErrorKind::InvalidData => "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again",
+            io::ErrorKind::InvalidData => {
+                "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again"
+            }
             _ => "scan again; if it stays, check the disk",
         };
         self.report.problems.push(Error::io(doing, &path.into(), error).advise(advice));

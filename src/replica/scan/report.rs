@@ -61,10 +61,14 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// This folder, with those below it.
+    pub fn of_folder(name: &FolderName) -> Self {
+        Self::These { folders: vec![name.clone()], messages: Vec::new() }
+    }
+
     /// Whether a message of this folder is wanted.
     pub fn has(&self, folder: &FolderName, message: &Digest) -> bool {
-        self.has_folder(folder)
-            || matches!(self, Self::These { messages, .. } if messages.contains(message))
+        self.has_folder(folder) || matches!(self, Self::These { messages, .. } if messages.contains(message))
     }
 
     /// Whether all of this folder is wanted.

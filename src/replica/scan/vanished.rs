@@ -184,7 +184,12 @@ impl Scan<'_> {
         let mut lost = 0;
         for row in vanished {
             let outcome = outcomes.get(&row.key).copied().unwrap_or_default();
-            if self.blind || outcome.unknown > 0 {
+            let mut is_left = self.blind;
+            self.replica.state.files_in(row.key, |_, _, _, undelivered| {
+                is_left |= !undelivered;
+                Ok(())
+            })?;
+            if is_left {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;
