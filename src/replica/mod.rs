@@ -22,6 +22,7 @@ mod root;
 mod safety;
 mod scan;
 mod status;
+mod survey;
 mod tally;
 mod transaction;
 mod trash;

@@ -117,7 +117,7 @@ impl By {
 
     fn leave(self) -> &'static str {
         match self {
-            Self::Import => "would be removed or moved elsewhere",
+            Self::Import | Self::MovedRoot => "would be removed or moved elsewhere",
             _ => "would be removed",
         }
     }
@@ -184,7 +184,8 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     let what = if let Some((name, Loss { gone, held })) = large {
         format!("{gone} of the {held} messages in {name} {}", by.leave())
     } else if much || everything {
-        format!("{} of all {} messages would be removed", all.gone, all.held)
+        let leave = if by == By::MovedRoot { by.leave() } else { "would be removed" };
+        format!("{} of all {} messages {leave}", all.gone, all.held)
     } else if folders.held > limits.folders && most_folders {
         format!("{} of the {} folders would be removed", folders.gone, folders.held)
     } else {

@@ -103,7 +103,6 @@ impl Replica {
     /// Finds the folders, and records the directories.
     pub(super) fn discover(&self, tx: &Transaction<'_>) -> Result<Discovery> {
         let root = self.mail_root();
-        let device = |path: &Path| self.world.disk.metadata(path).ok().map(|meta| meta.device);
         let mut search = Search {
             replica: self,
             tx,
@@ -116,9 +115,16 @@ impl Replica {
             todo: Vec::new(),
             links: Vec::new(),
         };
-        // The mail root may be a symbolic link itself.
-        let above = root.parent().and_then(device).unwrap_or_default();
-        search.todo.push(Candidate { dir: PathBuf::new(), canonical: PathBuf::new(), is_link: true, above });
+        match self.world.disk.metadata(root.parent().unwrap_or(root)) {
+            // The mail root may be a symbolic link itself.
+            Ok(above) => search.todo.push(Candidate {
+                dir: PathBuf::new(),
+                canonical: PathBuf::new(),
+                is_link: true,
+                above: above.device,
+            }),
+            Err(error) => search.unreadable(PathBuf::new(), true, error)?,
+        }
         while let Some(candidate) = search.todo.pop().or_else(|| search.links.pop()) {
             search.visit(candidate)?;
         }

@@ -208,6 +208,11 @@ impl Scan<'_> {
         if leftover {
             return self.discard_leftover(&at, hashed);
         }
+        if self.may_come_from_unlooked(&hashed.digest)? {
+            self.left += 1;
+            self.unread.insert(at.folder);
+            return Ok(());
+        }
         let stamp = self.stamp()?;
         self.report.new += 1;
         let folder = self.replica.state.folder_row(at.folder)?;
@@ -217,6 +222,15 @@ impl Scan<'_> {
         }
         let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
         self.replica.deliver(self.tx, delivery, &at).map(drop)
+    }
+
+    /// Whether a message that was found may have been moved from a folder that could not be looked at.
+    fn may_come_from_unlooked(&self, digest: &Digest) -> Result<bool> {
+        if self.unlooked.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.replica.state.entries_of(digest)?;
+        Ok(rows.iter().any(|row| row.at.as_ref().is_some_and(|at| self.unlooked.contains(&at.folder))))
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.

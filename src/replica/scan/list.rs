@@ -93,6 +93,7 @@ impl Scan<'_> {
                     }
                     Err(ListError::Disk(error)) => {
                         self.problem("listing", &dirs[&key], &error);
+                        self.unlooked.insert(key);
                         folders.remove(&key);
                         dirs.remove(&key);
                     }
@@ -137,6 +138,7 @@ impl Scan<'_> {
                 Ok(times) => times,
                 Err(error) => {
                     self.problem("looking at", dir, &error);
+                    self.unlooked.insert(key);
                     hidden.push(key);
                     continue;
                 }

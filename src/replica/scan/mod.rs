@@ -62,6 +62,8 @@ impl Replica {
             unread: BTreeSet::new(),
             devices: BTreeMap::new(),
             blind: false,
+            unlooked: BTreeSet::new(),
+            left: 0,
             elsewhere: purpose == Purpose::MovedRoot,
             overtaken: false,
             held: 0,
@@ -87,6 +89,9 @@ impl Scan<'_> {
         for (dir, error) in &discovery.unreadable {
             self.problem("searching for folders in", replica.mail_root().join(dir), error);
         }
+        if let Purpose::Join(_) = self.purpose {
+            self.check_join(&discovery)?;
+        }
         for dir in &discovery.nameless {
             let advice = if dir.as_os_str().is_empty() {
                 "is a Maildir itself, which config.toml denies: set inbox_at_root there, or move that mail"
@@ -99,6 +104,9 @@ impl Scan<'_> {
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
         let vanished = self.vanished_folders(&discovery);
+        let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
+        let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
+        self.unlooked.extend(hidden.map(|row| row.key));
         let mut with_files = Vec::new();
         for row in &vanished {
             if replica.state.folder_has_files(row.key)? {
@@ -110,6 +118,9 @@ impl Scan<'_> {
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.settle_vanished(&folders, gone, &vanished)?;
+        if let Purpose::Join(_) = self.purpose {
+            self.check_join(&discovery)?;
+        }
         for (key, folder) in &folders {
             self.record_listing(*key, folder)?;
         }

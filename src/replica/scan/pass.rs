@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::model::{Origin, Stamp};
@@ -33,6 +34,10 @@ pub(super) struct Scan<'r> {
     pub(super) devices: BTreeMap<PathBuf, u64>,
     /// Whether something could not be looked at: what vanished may be there.
     pub(super) blind: bool,
+    /// Folders that could not be looked at: what was found elsewhere may come from there.
+    pub(super) unlooked: BTreeSet<FolderKey>,
+    /// How many messages are left to the next scan for that.
+    pub(super) left: u64,
     /// Whether the mail root may be another one than the last scan saw.
     pub(super) elsewhere: bool,
     /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
@@ -48,6 +53,24 @@ impl Scan<'_> {
         let stamp = self.tx.issue(self.replica.now())?;
         self.stamp = Some(stamp);
         Ok(stamp)
+    }
+
+    /// A join recognises what is there already. What it can't look at would be there twice.
+    pub(super) fn check_join(&self, discovery: &Discovery) -> Result<()> {
+        const ADVICE: &str = "then join again; no mail was written";
+        if let Some(problem) = self.report.problems.first() {
+            return Err(problem.clone().about("joining"));
+        }
+        if let Some(dir) = discovery.nameless.first() {
+            let what =
+                format!("joining: {} can't be the name of a folder", self.replica.mail_root().join(dir).display());
+            return Err(Error::failed(what).advise(format!("rename it, or move it away, {ADVICE}")));
+        }
+        if self.overtaken {
+            let what = format!("joining: a program is moving mail in {}", self.replica.mail_root().display());
+            return Err(Error::failed(what).advise(format!("let it end, {ADVICE}")));
+        }
+        Ok(())
     }
 
     /// Notes that something could not be looked at. The scan goes on, and takes nothing for removed.

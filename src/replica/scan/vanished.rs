@@ -114,16 +114,14 @@ impl Scan<'_> {
                 }
             }
         }
-        let unknown: u64 = outcomes.values().map(|outcome| outcome.unknown).sum();
-        if unknown > 0 && self.blind {
-            self.replica.note(format!(
-                "{} vanished, and may be where this scan could not look: nothing is taken for removed until it can",
-                plural(unknown, "message")
-            ));
+        if self.blind {
+            self.tell_what_is_left(outcomes.values().map(|outcome| outcome.unknown).sum());
         }
         let gone_folders = self.settle_folders(vanished, &outcomes, folders)?;
+        // In another mail root, mail that seems to be moved shows that the layout is wrong.
+        let moved = if self.purpose == Purpose::MovedRoot { self.report.moved } else { 0 };
         let mut losses = Losses {
-            all: Loss { gone: removed.len() as u64, held: self.held },
+            all: Loss { gone: removed.len() as u64 + moved, held: self.held },
             folders: Loss { gone: gone_folders, held: held_folders },
             ..Losses::default()
         };
@@ -144,6 +142,21 @@ impl Scan<'_> {
             self.report.removed += 1;
         }
         Ok(())
+    }
+
+    fn tell_what_is_left(&self, vanished: u64) {
+        if vanished > 0 {
+            self.replica.note(format!(
+                "{} vanished, and may be where this scan could not look: nothing is taken for removed until it can",
+                plural(vanished, "message")
+            ));
+        }
+        if self.left > 0 {
+            self.replica.note(format!(
+                "{} may come from where this scan could not look: what came is recorded when it can",
+                plural(self.left, "message")
+            ));
+        }
     }
 
     /// From how much on the guard refuses. If this may be another mail root, no loss is small.
