@@ -162,6 +162,33 @@ fn what_takes_the_place_of_a_directory_empties_no_folder() {
 }
 
 #[test]
+fn a_message_behind_a_link_stays_when_the_link_leads_nowhere() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    let outside = dir.path().join("outside");
+    fs::write(&outside, "outside").unwrap();
+    let cur = desktop.dir("INBOX").join("cur");
+    symlink(&outside, cur.join("1:2,S")).unwrap();
+    symlink("/nowhere", cur.join("never was:2,S")).unwrap();
+    desktop.ok(&["scan"]);
+    fs::rename(&outside, dir.path().join("aside")).unwrap();
+    // Also under another name.
+    for name in ["1:2,S", "1:2,FS"] {
+        let path = cur.join(name);
+        if !path.is_symlink() {
+            fs::rename(cur.join("1:2,S"), &path).unwrap();
+        }
+        desktop.deliver(&format!("beside {name}"));
+        let ran = desktop.run(&["scan", "--json"]);
+        assert!(ran.code == 1 && ran.stderr.contains("leads nowhere"), "{ran:?}");
+        assert_eq!(counts(&ran.json()), [1, 0, 0, 0], "{ran:?}");
+    }
+    fs::rename(dir.path().join("aside"), &outside).unwrap();
+    assert_eq!(counts(&desktop.ok(&["scan", "--json"]).json()), [0, 0, 1, 0]);
+    desktop.is_at_rest("with its message again");
+}
+
+#[test]
 fn a_move_into_what_cannot_be_looked_at_is_no_removal() {
     for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE] {
         for layout in [MaildirPlusPlus, Fs] {
@@ -252,7 +279,6 @@ fn an_empty_mount_point_is_unknown_and_not_empty() {
         let script = format!(
             r#"
             say() {{ rc=0; "$MS" --quiet --home home "$@" >out 2>err || rc=$?; echo "$1 $rc $(tr '\n' ' ' <err)"; }}
-            mkdir -p mail/cur mail/new mail/tmp
             P="mail/{place}"
             mkdir -p "$P"; mount -t tmpfs none "$P"
             mkdir -p mail/cur mail/new mail/tmp mail/.Archive/cur mail/.Archive/new mail/.Archive/tmp
@@ -262,8 +288,10 @@ fn an_empty_mount_point_is_unknown_and_not_empty() {
             umount "$P"
             test -n "{place}" && rm "mail/cur/1:2,S"
             say scan; say scan
-            say status --json; grep entries out
-            test -n "{place}" || {{ say restore --all; say scan --dry-run --allow-mass-delete; exit 0; }}
+            say status --json; grep '^  "entries"' out
+            test -n "{place}" || {{ say restore --all; say scan --dry-run --allow-mass-delete; }}
+            # A mail program makes a Maildir there.
+            test -n "{place}" || {{ mkdir -p mail/new; echo x >mail/new/x; say scan; say restore --all; exit 0; }}
             # The next one would get the number of the one that is gone.
             mkdir other; mount -t tmpfs none other; mount -t tmpfs none "$P"
             say scan
@@ -284,6 +312,8 @@ fn an_empty_mount_point_is_unknown_and_not_empty() {
         } else {
             assert!(lines[6].starts_with("restore 6 ") && lines[6].contains("mount the disk"), "{said}");
             assert!(lines[7].starts_with("scan 0 "), "{said}");
+            assert!(lines[8].starts_with("scan 6 ") && lines[8].contains("6 of all 6 messages"), "{said}");
+            assert!(lines[9].starts_with("restore 6 ") && lines[9].contains("mount the disk"), "{said}");
         }
     }
 }

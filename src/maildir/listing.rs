@@ -8,6 +8,7 @@
 //!
 //! What can't be looked at is unknown, not empty: a `cur` that is there and is no directory is an error.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -136,6 +137,9 @@ pub struct Listing {
     pub devices: Devices,
     /// Of `new/` and `cur/`, those that hold nothing at all.
     pub empty: Vec<Sub>,
+    /// The bases of names that are symbolic links and lead nowhere: there may be messages behind them, and nobody can
+    /// tell.
+    pub dangling: BTreeSet<Vec<u8>>,
 }
 
 /// The times that were found, and the moment at which they were found.
@@ -189,6 +193,10 @@ impl Listing {
             match is_file(disk, dir, name, kind) {
                 Ok(true) => {}
                 Ok(false) => return,
+                Err(error) if leads_nowhere(&error) => {
+                    self.dangling.insert(FileName::parse(bytes).base().to_vec());
+                    return;
+                }
                 // A file that can't be looked at must not count as gone.
                 Err(error) => {
                     unclear = Err(error);
@@ -230,9 +238,7 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Res
         FileType::File => Ok(true),
         FileType::Directory | FileType::Other => Ok(false),
         FileType::Unclear => match disk.metadata(&dir.join(name)) {
-            Ok(meta) => Ok(meta.is_file),
-            Err(error) if leads_nowhere(&error) => Ok(false),
-            Err(error) => Err(error),
+            looked => looked.map(|meta| meta.is_file),
         },
     }
 }

@@ -207,7 +207,7 @@ impl Scan<'_> {
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
         let deep = self.options.depth == Depth::Contents;
-        let mut to_verify = Vec::new();
+        let (mut to_verify, mut dangling) = (Vec::new(), Vec::new());
         state.files_in(key, |entry, sub, name, undelivered| {
             folder.known += u64::from(!undelivered);
             while let Some(found) = present.next_if(|&found| found < (name, sub)) {
@@ -216,6 +216,8 @@ impl Scan<'_> {
             let is_there = present.next_if(|&found| found == (name, sub)).is_some();
             if undelivered {
                 // It was not there, and is nobody's removal. If it is there, an interrupted command has delivered it.
+            } else if !is_there && listing.dangling.contains(FileName::parse(name).base()) {
+                dangling.push(path_in(dir, sub, name));
             } else if !is_there {
                 vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
             } else if deep {
@@ -240,6 +242,11 @@ impl Scan<'_> {
         }
         folder.gone = vanished.into_values().flatten().collect();
         folder.gone.sort_unstable();
+        for path in dangling {
+            self.unread.insert(key);
+            let error = io::Error::new(io::ErrorKind::InvalidData, "it is a symbolic link that leads nowhere");
+            self.problem("reading", path, &error);
+        }
         if deep {
             self.verify(key, dir, to_verify, &mut folder)?;
         }

@@ -39,26 +39,27 @@ impl Scan<'_> {
     /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
     /// wish.
     pub(super) fn check_root_is_not_empty(&self, discovery: &Discovery) -> Result<()> {
+        let root = self.replica.mail_root().display();
+        let mount = "mount the disk that holds your mail";
+        if let Purpose::Restore(_) = self.purpose {
+            if !discovery.remounted {
+                return Ok(());
+            }
+            let what = format!("restoring mail to {root}: something else was mounted there before");
+            return Err(Error::refused(what).advise(format!(
+                "{mount}; if it is lost, begin anew in an empty mail root, with `mailsync join` and an invitation by a peer"
+            )));
+        }
         let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty();
         if !empty || self.options.mass_delete == MassDelete::Allow || !self.replica.state.has_files()? {
             return Ok(());
         }
-        let root = self.replica.mail_root().display();
-        let restoring = matches!(self.purpose, Purpose::Restore(_));
-        if restoring && !discovery.remounted {
-            return Ok(());
-        }
         let why = if discovery.remounted { ", and something else was mounted there before" } else { "" };
-        let mount = "mount the disk that holds your mail";
-        let advice = if restoring {
-            format!("{mount}; if it is gone for good, run `mailsync doctor --moved-root --allow-mass-delete`")
-        } else {
-            format!(
-                "{mount}, or put the layout in config.toml right; `{RESTORE} --all` gets the mail back if it was removed by \
+        let advice = format!(
+            "{mount}, or put the layout in config.toml right; `{RESTORE} --all` gets the mail back if it was removed by \
                  mistake; if it is really to be gone, run `{}`",
-                self.by().confirmation()
-            )
-        };
+            self.by().confirmation()
+        );
         Err(Error::refused(format!("scanning {root}: no Maildir is left in it{why}")).advise(advice))
     }
 
