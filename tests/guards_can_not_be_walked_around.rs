@@ -288,14 +288,24 @@ fn the_limits_are_those_of_the_configuration() {
     desktop.configure("[guard]\nfolder = 9\nall = 10\nfolders = 2");
     desktop.refuses(&["scan"], &[], 6, &["6 of the 10 messages in A"]);
     desktop.ok(&["scan", "--allow-mass-delete"]);
-    ["A", "B", "C"].into_iter().for_each(|folder| (6..10).for_each(|number| gone(folder, number)));
+    for folder in ["A", "B", "C"] {
+        (6..10).for_each(|number| gone(folder, number));
+    }
     desktop.refuses(&["scan"], &[], 6, &["12 of all 34 messages"]);
     desktop.ok(&["scan", "--allow-mass-delete"]);
-    ["A", "B", "C"].into_iter().for_each(|folder| {
-        (0..6).filter(|_| folder != "A").for_each(|number| gone(folder, number));
+    for folder in ["A", "B", "C"] {
         fs::remove_dir_all(desktop.dir(folder)).unwrap();
-    });
-    desktop.refuses(&["scan"], &[], 6, &["mailsync restore --all"]);
+    }
+    desktop.refuses(&["scan"], &[], 6, &["12 of all 22 messages", "mailsync restore --all"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["E", "F", "G"] {
+        crate::support::make_folder(&desktop.dir(folder));
+    }
+    desktop.ok(&["scan"]);
+    for folder in ["E", "F", "G"] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    desktop.refuses(&["scan"], &[], 6, &["3 of the 5 folders would be removed"]);
 }
 
 #[test]

@@ -368,7 +368,7 @@ pub struct Doctor {
     /// Mend what can't be true in the state, from a peer that has gone bad for example, and read all files
     #[arg(long, conflicts_with = "new_identity")]
     pub repair: bool,
-    /// The mail was moved, or its folders were renamed: believe the mail_root and the layout in config.toml
+    /// The mail was moved, or its folders were renamed: believe what config.toml says about both
     #[arg(long, conflicts_with = "new_identity")]
     pub moved_root: bool,
     /// Tell what would be done, and change nothing

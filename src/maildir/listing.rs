@@ -237,9 +237,7 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Res
     match kind {
         FileType::File => Ok(true),
         FileType::Directory | FileType::Other => Ok(false),
-        FileType::Unclear => match disk.metadata(&dir.join(name)) {
-            looked => looked.map(|meta| meta.is_file),
-        },
+        FileType::Unclear => disk.metadata(&dir.join(name)).map(|meta| meta.is_file),
     }
 }
 

@@ -98,6 +98,10 @@ impl Replica {
             if !selection.has(folder, &row.id.digest) {
                 return Ok(());
             }
+            let here = here.unwrap_or_else(|error| {
+                done.scan.problems.push(error);
+                false
+            });
             *(if here { &mut done.restored } else { &mut done.wanted }) += 1;
             each(&RestoredItem { digest: row.id.digest, folder: folder.clone(), bytes: row.entry.size, here })
         })?;
@@ -128,7 +132,7 @@ impl Replica {
         let hashed = Hashed { digest: *digest, size: row.entry.size, mtime: row.entry.mtime };
         let folder = tx.folder(&name)?;
         let delivery = self.delivery(stamp, Origin::Delivery, name, &flags, &hashed)?;
-        self.deliver_without_contents(tx, delivery)?;
+        Self::deliver_without_contents(tx, delivery)?;
         if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
             tx.set_folder_state(folder, FolderState { stamp, present: true })?;
         }

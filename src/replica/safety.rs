@@ -93,7 +93,7 @@ pub(super) const RESTORE: &str = "mailsync restore";
 /// What a loss is by, and so with which command a person says that it is meant. What vanished here and what other
 /// replicas say are confirmed apart: who has seen the one has not seen the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::replica) enum By {
+pub(super) enum By {
     /// Files that are gone.
     #[default]
     Scan,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(OsString, FileType)>> {
 }
 
 /// What is behind a symbolic link.
-fn kind_of(disk: &dyn Disk, path: &PathBuf, name: &OsStr) -> Result<FileType> {
+fn kind_of(disk: &dyn Disk, path: &Path, name: &OsStr) -> Result<FileType> {
     match disk.metadata(path) {
         Ok(meta) if meta.is_dir => Ok(FileType::Directory),
         Ok(meta) if meta.is_file => Ok(FileType::File),

@@ -78,7 +78,7 @@ impl Replica {
     }
 
     /// Records a delivery whose contents are missing.
-    pub(in crate::replica) fn deliver_without_contents(&self, tx: &Transaction<'_>, delivery: Delivery) -> Result<()> {
+    pub(in crate::replica) fn deliver_without_contents(tx: &Transaction<'_>, delivery: Delivery) -> Result<()> {
         let Delivery { id, past, entry } = delivery;
         let key = match past {
             None => tx.insert_entry(&id, &entry, None)?,
