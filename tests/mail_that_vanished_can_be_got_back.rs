@@ -161,6 +161,49 @@ fn one_message_comes_back_and_what_else_vanished_is_left_to_the_next_scan() {
 }
 
 #[test]
+fn one_folder_comes_back_and_others_that_vanished_are_left_as_they_are() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path());
+    for number in 0..12 {
+        make_folder(&desktop.dir(&format!("Empty{number}")));
+    }
+    exchange(&desktop, &laptop);
+    let (mailbox, folders) = (desktop.mailbox(), desktop.folders());
+    for folder in folders.iter().filter(|name| *name != "INBOX") {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    let report = desktop.ok(&["restore", "Lists", "--json"]).json();
+    assert_eq!((&report["wanted"], &report["folders"]), (&122.into(), &2.into()), "{report}");
+    let said = desktop.fails(&["scan"], 6);
+    assert!(said.contains("125 of all 128 messages") && said.contains("mailsync restore --all"), "{said}");
+    desktop.ok(&["restore", "--all"]);
+    exchange(&desktop, &laptop);
+    both_have(&[&desktop, &laptop], &mailbox, &folders);
+}
+
+#[test]
+fn what_can_not_be_looked_at_is_not_got_back_a_second_time() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path());
+    let mailbox = desktop.mailbox();
+    // It may have been moved where nobody can look.
+    fs::rename(desktop.dir("Work").join("cur"), dir.path().join("aside")).unwrap();
+    fs::write(desktop.dir("Work").join("cur"), "a file").unwrap();
+    fs::rename(desktop.dir("Lists/Old").join("cur/Lists-Old-1:2,FS"), dir.path().join("aside/Lists-Old-1:2,FS"))
+        .unwrap();
+    let ran = desktop.run(&["restore", "--all"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("its cur is not a directory") && !ran.stderr.contains("nothing of that"), "{ran:?}");
+    assert_eq!(desktop.pending(), 0);
+    fs::remove_file(desktop.dir("Work").join("cur")).unwrap();
+    fs::rename(dir.path().join("aside"), desktop.dir("Work").join("cur")).unwrap();
+    assert_eq!(counts(&desktop.ok(&["scan", "--json"]).json()), [0, 1, 0, 0]);
+    exchange(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox().len(), mailbox.len());
+}
+
+#[test]
 fn a_message_whose_removal_was_recorded_comes_back_everywhere() {
     let dir = scratch();
     let (desktop, laptop) = with_mail(dir.path());

@@ -24,11 +24,12 @@ pub fn run(context: &Context, args: Restore) -> CommandResult {
         Ok(())
     })?;
     context.say_notes(&replica);
-    if done.restored + done.wanted + done.folders == 0 {
+    let something = done.restored + done.wanted + done.folders > 0;
+    if !something && done.scan.problems.is_empty() {
         context.out.say(
             "nothing of that has vanished; `mailsync trash list`, here and on other machines, shows what was removed before",
         );
-    } else {
+    } else if something {
         let would = if args.dry_run { "would be " } else { "" };
         context.out.say(format_args!(
             "{would}back from this machine: {}; {would}asked for from peers, by the next bundles from here: {}; {would}made \

@@ -104,9 +104,11 @@ impl Scan<'_> {
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
         let vanished = self.vanished_folders(&discovery);
-        let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
-        let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
-        self.unlooked.extend(hidden.map(|row| row.key));
+        if !discovery.unreadable.is_empty() {
+            let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
+            let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
+            self.unlooked.extend(hidden.map(|row| row.key));
+        }
         let mut with_files = Vec::new();
         for row in &vanished {
             if replica.state.folder_has_files(row.key)? {

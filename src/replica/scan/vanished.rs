@@ -206,17 +206,20 @@ impl Scan<'_> {
             if is_left {
                 continue;
             }
-            self.tx.set_folder_on_disk(row.key, false)?;
-            self.tx.set_clean_listing(row.key, None)?;
-            if !is_present(row) || row.name.is_inbox() {
-                continue;
-            }
             let held = folders.get(&row.key).map_or(0, |folder| folder.known);
             let was_renamed = held > 0 && outcome.removed + outcome.missing == 0;
             let is_wanted = match self.purpose {
                 Purpose::Restore(selection) => outcome.missing > 0 || selection.has_folder(&row.name),
                 _ => false,
             };
+            if matches!(self.purpose, Purpose::Restore(_)) && !is_wanted && !was_renamed {
+                continue;
+            }
+            self.tx.set_folder_on_disk(row.key, false)?;
+            self.tx.set_clean_listing(row.key, None)?;
+            if !is_present(row) || row.name.is_inbox() {
+                continue;
+            }
             if is_wanted && !was_renamed {
                 self.report.folders_missing += 1;
                 continue;
