@@ -17,6 +17,8 @@ pub const VERSION: i64 = 3;
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
 /// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
 /// again.
+/// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
+/// last listed, and so are a directory's `device` and that of the one above it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -27,9 +29,13 @@ CREATE TABLE folder (
     name TEXT NOT NULL UNIQUE,
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
-    new_mtime INTEGER, cur_mtime INTEGER
+    new_mtime INTEGER, new_ctime INTEGER, cur_mtime INTEGER, cur_ctime INTEGER,
+    device INTEGER, new_device INTEGER, cur_device INTEGER
 ) STRICT;
-CREATE TABLE directory (path BLOB PRIMARY KEY, mtime INTEGER, is_folder INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE directory (
+    path BLOB PRIMARY KEY, mtime INTEGER, ctime INTEGER, is_folder INTEGER NOT NULL, is_link INTEGER NOT NULL,
+    device INTEGER, device_above INTEGER
+) STRICT, WITHOUT ROWID;
 CREATE TABLE entry (
     key INTEGER PRIMARY KEY,
     digest BLOB NOT NULL, birth INTEGER NOT NULL, ordinal INTEGER NOT NULL,
