@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
+use super::report::Purpose;
 use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
@@ -13,22 +14,17 @@ use crate::maildir::{FileName, is_delivered_base, visible};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
-use crate::replica::safety::{self, Loss, Losses, guard_losses};
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
 /// Among so many copies of one message that a scan delivers, it looks for one that was moved while it did.
 const MOST_COPIES: usize = 64;
 
-/// The lines that a file has besides its message take fewer bytes.
-const LINES: u64 = 4096;
-
 /// An entry whose file vanished.
 #[derive(Debug)]
 pub(super) struct Gone {
-    row: EntryRow,
-    from: Place,
-    /// What was to be done for it, and is again if it turns out that it may not be gone.
-    pending: Option<Pending>,
+    pub(super) row: EntryRow,
+    pub(super) from: Place,
+    pub(super) pending: Option<Pending>,
 }
 
 /// Whose a found file is, if no vanished file has its message.
@@ -199,11 +195,6 @@ impl Scan<'_> {
                         if error.kind() == io::ErrorKind::NotFound {
                             self.unsettled = true;
                         } else {
-                            // It may be a file that vanished elsewhere. Its size can be told.
-                            match disk.metadata(&path) {
-                                Ok(meta) => drop(self.unread_sizes.insert(meta.size)),
-                                Err(_) => self.unsettled = true,
-                            }
                             self.problem("reading", path, &error);
                         }
                     }
@@ -236,7 +227,7 @@ impl Scan<'_> {
                 return Ok(());
             }
         }
-        let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
+        let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
             let row = self.measured(row, hashed.size)?;
@@ -244,6 +235,12 @@ impl Scan<'_> {
         }
         if leftover {
             return self.discard_leftover(&at, hashed);
+        }
+        if self.may_come_from_unlooked(&hashed.digest)? {
+            self.left += 1;
+            self.report.undecided += 1;
+            self.unread.insert(at.folder);
+            return Ok(());
         }
         let stamp = self.stamp()?;
         self.report.new += 1;
@@ -268,6 +265,10 @@ impl Scan<'_> {
                 // It has no file yet.
                 continue;
             };
+            // What could not be looked at is not absent.
+            if self.unlooked.contains(&from.folder) {
+                continue;
+            }
             // A first scan may find any number of copies.
             new += usize::from(row.key > self.last_before);
             if row.key > self.last_before && new > MOST_COPIES {
@@ -294,6 +295,15 @@ impl Scan<'_> {
         }
     }
 
+    /// Whether a message that was found may have been moved from a folder that could not be looked at.
+    fn may_come_from_unlooked(&self, digest: &Digest) -> Result<bool> {
+        if self.unlooked.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.replica.state.entries_of(digest)?;
+        Ok(rows.iter().any(|row| row.at.as_ref().is_some_and(|at| self.unlooked.contains(&at.folder))))
+    }
+
     /// Whether a file was left by an interrupted join into an empty mail root.
     fn is_leftover(&self, at: &Place) -> bool {
         is_delivered_base(FileName::parse(&at.name).base(), &self.replica.config.name)
@@ -307,63 +317,6 @@ impl Scan<'_> {
         let (origin, flags) = (Origin::Init, at.flags());
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
-    }
-
-    /// Records the removal of entries whose files vanished and were not found elsewhere. The guard refuses too many at
-    /// once. If a file may just have been renamed or moved, the next scan decides.
-    pub(super) fn remove_unmatched(
-        &mut self,
-        folders: &BTreeMap<FolderKey, FolderScan>,
-        gone: HashMap<Digest, Vec<Gone>>,
-    ) -> Result<()> {
-        let state = &self.replica.state;
-        let mut removed: Vec<(EntryRow, FolderKey)> = Vec::new();
-        for gone in gone.into_values().flatten() {
-            let from = gone.from;
-            if !gone.row.entry.alive() {
-                continue;
-            }
-            // A file that was edited in place is gone for certain: another one has its name.
-            let may_be_there = self.unsettled || self.may_be_unread(gone.row.entry.size);
-            if !may_be_there || state.entry_at(&from)?.is_some() {
-                removed.push((gone.row, from.folder));
-                continue;
-            }
-            self.tx.set_place(gone.row.key, Some(&from))?;
-            if let Some(pending) = gone.pending {
-                self.tx.set_pending(gone.row.key, &pending)?;
-            }
-            self.unread.insert(from.folder);
-            self.report.undecided += 1;
-        }
-        if removed.is_empty() {
-            return Ok(());
-        }
-        let mut counts: BTreeMap<FolderKey, u64> = BTreeMap::new();
-        for (_, folder) in &removed {
-            *counts.entry(*folder).or_default() += 1;
-        }
-        let mut losses = Losses { all: Loss { gone: removed.len() as u64, held: self.held }, ..Losses::default() };
-        for (folder, gone) in counts {
-            let name = state.folder_row(folder)?.name.to_string();
-            losses.by_folder.push((name, Loss { gone, held: folders[&folder].known }));
-        }
-        guard_losses(self.options.mass_delete, &self.replica.config.guard, safety::By::Scan, &losses)?;
-        let stamp = self.stamp()?;
-        removed.sort_by_key(|(row, _)| row.key);
-        for (row, _) in removed {
-            let mut entry: Entry = row.entry.clone();
-            entry.remove(stamp);
-            self.tx.update_entry(&row, &entry)?;
-            self.report.removed += 1;
-        }
-        Ok(())
-    }
-
-    /// Whether a message of this size may be in a file that was found and can't be read. A file may have more than its
-    /// message: lines that synchronisers write.
-    fn may_be_unread(&self, size: u64) -> bool {
-        self.unread_sizes.range(size..=size.saturating_add(LINES)).next().is_some()
     }
 
     /// Decides anew about entries whose file somebody changed just before it was to be changed from here. This scan has
