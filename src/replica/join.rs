@@ -10,7 +10,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
+use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::survey::survey;
 use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
@@ -94,7 +94,7 @@ impl Replica {
         let mut first = Imported::of(file, &manifest, &inviter);
         let application = Application {
             options: &import_options,
-            peer: &inviter,
+            from: FromWhom::Peer(&inviter),
             manifest: &manifest,
             knowledge: replica.state.knowledge()?,
             landing,

@@ -18,6 +18,7 @@ mod peers;
 mod private;
 mod purge;
 mod restore;
+mod room;
 mod root;
 mod safety;
 mod scan;
@@ -95,6 +96,7 @@ impl Replica {
             replica.recognise_home()?;
             replica.roll_on()?;
             replica.absorb_outbox()?;
+            replica.settle_left_jobs()?;
         } else if let Err(error) = replica.check_root_is_known() {
             replica.note(error.to_string());
         }

@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod codec;
+mod derived;
 mod entries;
 mod folder_rows;
 mod folders;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
