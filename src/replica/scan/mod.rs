@@ -60,12 +60,13 @@ impl Replica {
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
+            unsettled: false,
+            last_before: self.state.last_entry()?,
             devices: BTreeMap::new(),
             blind: false,
             unlooked: BTreeSet::new(),
             left: 0,
             elsewhere: purpose == Purpose::MovedRoot,
-            overtaken: false,
             held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.

@@ -183,7 +183,7 @@ impl Scan<'_> {
     fn fate(&self, gone: &Gone) -> Result<Fate> {
         // If another file has its place, nobody will find it there.
         let is_taken = || Ok::<_, Error>(self.replica.state.entry_at(&gone.from)?.is_some());
-        if (self.overtaken || self.blind) && !is_taken()? {
+        if (self.unsettled || self.blind) && !is_taken()? {
             return Ok(Fate::Unknown);
         }
         let Purpose::Restore(selection) = self.purpose else { return Ok(Fate::Removed) };
@@ -199,6 +199,7 @@ impl Scan<'_> {
             self.tx.set_pending(gone.row.key, pending)?;
         }
         self.unread.insert(gone.from.folder);
+        self.report.undecided += 1;
         Ok(())
     }
 
