@@ -104,7 +104,7 @@ impl Scan<'_> {
         self.devices.clone_from(&discovery.devices);
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
-        let vanished = self.vanished_folders(&discovery);
+        let vanished = self.vanished_folders(&discovery)?;
         if !discovery.unreadable.is_empty() {
             let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
             let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
