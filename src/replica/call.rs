@@ -29,8 +29,8 @@ impl Replica {
         let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
         let (program, about) = (&config.call[0], format!("the answer from {}", printable(peer)));
         let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
-        let mut answer = Receiver::new(&self.home, &*self.world.meter);
-        let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
+        let mut answer = Receiver::new(&self.home, &self.world);
+        let heard = self.while_others_work(|| converse(&conversation, &mut *packed.file, &mut answer))?;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
                 if all_was_read && status.success() {

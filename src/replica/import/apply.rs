@@ -291,7 +291,7 @@ impl Replica {
         application: &Application<'_>,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
-        let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
+        let mut said = self.world.disk.scratch(self.home.state_dir(), JOBS_IN_MEMORY);
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let heard = self.hear_jobs(

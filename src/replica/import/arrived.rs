@@ -5,8 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::outcome::{ImportOptions, Imported};
 use crate::bundle::{self, Reader, Stream};
+use crate::disk::Scratch;
 use crate::error::{Error, Result};
-use crate::meter::{Gauge, Meter};
+use crate::meter::Gauge;
 use crate::replica::{Access, Home, Replica, World};
 
 /// The size of one read or write, in bytes.
@@ -17,7 +18,7 @@ const IN_MEMORY: usize = 1 << 20;
 /// Bundles that have come, all of them: reading them waits for nobody.
 #[derive(Debug)]
 pub struct Arrived {
-    bundles: BufReader<tempfile::SpooledTempFile>,
+    bundles: BufReader<Box<dyn Scratch>>,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
 }
@@ -40,7 +41,7 @@ impl BufRead for Arrived {
 
 /// Keeps what comes, as it comes.
 pub(in crate::replica) struct Receiver {
-    file: tempfile::SpooledTempFile,
+    file: Box<dyn Scratch>,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
     untold: usize,
@@ -48,9 +49,9 @@ pub(in crate::replica) struct Receiver {
 
 impl Receiver {
     /// Begins. What comes is kept in the state directory, in a file without a name.
-    pub fn new(home: &Home, meter: &dyn Meter) -> Self {
-        let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
-        Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
+    pub fn new(home: &Home, world: &World) -> Self {
+        let file = world.disk.scratch(home.state_dir(), IN_MEMORY);
+        Self { file, gauge: world.meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
@@ -180,7 +181,7 @@ impl Replica {
     pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
         let replica = Self::open(home, world, Access::Read)?;
         let keeper = Keeper {
-            receiver: RefCell::new(Receiver::new(home, &*replica.world.meter)),
+            receiver: RefCell::new(Receiver::new(home, &replica.world)),
             keeps: Cell::new(true),
             kept: Cell::new(0),
             reading: RefCell::default(),

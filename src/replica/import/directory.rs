@@ -284,7 +284,7 @@ impl Replica {
         // A newer bundle may have replaced the file meanwhile, or have been added to it.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
         if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(path)?;
+            remove(&*self.world.disk, path)?;
         }
         Ok(())
     }

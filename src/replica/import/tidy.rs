@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Manifest, ReplicaId, each_manifest};
-use crate::disk::remove_if_there;
+use crate::disk::{Disk, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Knowledge};
 use crate::replica::Replica;
@@ -60,7 +60,7 @@ impl Replica {
                 Ok(later && !readers.wanting)
             })?;
             if unneeded {
-                remove(path)?;
+                remove(&*self.world.disk, path)?;
                 removed += 1;
             }
         }
@@ -126,8 +126,8 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Removes a bundle that is not needed any more.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    remove_if_there(std::fs::remove_file(path)).map_err(|error| {
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    remove_if_there(disk.unlink(path)).map_err(|error| {
         Error::io("removing the bundle", path, error)
             .advise("see that files can be removed there, or import without --consume")
     })

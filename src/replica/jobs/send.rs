@@ -22,7 +22,7 @@ impl Replica {
         mut list: impl FnMut(&AttachmentRef, u64) -> Result<()>,
     ) -> Result<(Option<SpooledJobs>, HashSet<Digest>)> {
         let mut listed = HashSet::new();
-        let mut spool = JobSpool::new(self.home.state_dir());
+        let mut spool = JobSpool::new(&*self.world.disk, self.home.state_dir());
         self.state.said_since(base, |StoredStatement { job: key, kind, line }| {
             let Some(job) = self.state.job(key)? else { return Ok(()) };
             if !self.concerns(&job.requester, &job.target)? {
