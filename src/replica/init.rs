@@ -137,7 +137,7 @@ fn is_unfinished(disk: &dyn Disk, home: &Home) -> Result<bool> {
 }
 
 pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
-    let detected = detect_layout(mail_root, wanted);
+    let detected = detect_layout(mail_root, wanted)?;
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));

@@ -17,7 +17,7 @@ use super::init::{check_mail_root, detect, make_key, make_state, write_file};
 use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
-use crate::disk::{Disk, is_absent, is_there};
+use crate::disk::{Disk, is_absent, is_there, leads_nowhere};
 use crate::error::{Error, Result};
 use crate::maildir::{LayoutKind, detect_layout};
 use crate::model::{Incarnation, WallClock};
@@ -142,7 +142,7 @@ impl Replica {
         let mail_root = check_mail_root(disk, &options.mail_root)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(disk, home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout),
+            Some(_) => detect_layout(&mail_root, options.layout)?,
             None => detect(&mail_root, options.layout)?,
         };
         home.make(disk, &mail_root)?;
@@ -150,7 +150,7 @@ impl Replica {
         // Another join may have ended while this one waited for the lock.
         let repeated = interrupted_join(disk, home, &mail_root, &name)?;
         make_key(disk, home, &name)?;
-        let holds_mail = holds_messages(&mail_root);
+        let holds_mail = holds_messages(&mail_root)?;
         let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
         make_state(disk, home, Incarnation((world.random)()), Some(root))?;
         if repeated.is_none() {
@@ -275,10 +275,34 @@ fn interrupted_join(disk: &dyn Disk, home: &Home, mail_root: &Path, name: &str) 
 }
 
 /// Whether there is any message below a mail root.
-fn holds_messages(mail_root: &Path) -> bool {
+///
+/// # Errors
+/// A part of it can't be read: who knows what is there? Mail that isn't matched with the bundle would be there twice.
+fn holds_messages(mail_root: &Path) -> Result<bool> {
     let in_folder =
         |item: &walkdir::DirEntry| item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"));
-    let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_map(std::result::Result::ok);
-    let mut messages = files.filter(|item| !item.file_type().is_dir() && in_folder(item));
-    messages.any(|item| !item.file_name().to_string_lossy().starts_with('.'))
+    for item in WalkDir::new(mail_root).follow_links(true) {
+        let item = match item {
+            Ok(item) => item,
+            Err(error) => {
+                let (path, circle) = (error.path().unwrap_or(mail_root).to_owned(), error.loop_ancestor().is_some());
+                match error.into_io_error() {
+                    // A link that leads nowhere, or in a circle.
+                    _ if circle => continue,
+                    Some(error) if leads_nowhere(&error) => continue,
+                    error => {
+                        let error = error.unwrap_or_else(|| std::io::ErrorKind::Other.into());
+                        return Err(Error::io("looking for mail in", &path, error).advise(
+                            "see that it can be read, then run this again: mail there would be doubled if it was not seen",
+                        ));
+                    }
+                }
+            }
+        };
+        let is_hidden = item.file_name().to_string_lossy().starts_with('.');
+        if !item.file_type().is_dir() && in_folder(&item) && !is_hidden {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

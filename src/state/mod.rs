@@ -18,6 +18,7 @@ mod lists;
 mod meta;
 mod name;
 mod obstacles;
+mod passed_over;
 mod peers;
 mod pending;
 mod schema;

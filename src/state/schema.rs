@@ -16,6 +16,7 @@ pub const VERSION: i64 = 3;
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
 /// no old bundle is taken for a new one if the peer is made known again.
+/// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -71,6 +72,7 @@ CREATE TABLE invitation (
     sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL

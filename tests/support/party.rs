@@ -89,7 +89,7 @@ impl Party {
     }
 
     fn layout(&self) -> Layout {
-        mailsync::config::Config::read(&self.home.config_file()).map_or_else(
+        mailsync::config::Config::read(&mailsync::disk::RealDisk, &self.home.config_file()).map_or_else(
             |_| Layout {
                 kind: self.layout,
                 encoding: mailsync::maildir::NameEncoding::Utf8,

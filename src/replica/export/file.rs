@@ -103,15 +103,14 @@ impl Replica {
         let disk = &*self.world.disk;
         if look(disk, &path)?.is_some_and(|meta| !meta.is_file) {
             let out = io::BufWriter::with_capacity(BUFFER, open_special(disk, &path)?);
-            let exported = self.write_and_flush(part, plan, out).map_err(|error| error.about(path.display()))?;
+            let exported = self.write_and_flush(part, plan, out).map_err(|error| error.at(&path))?;
             return Ok((path, exported));
         }
         sweep_parts(disk, &dir)?;
         let draft = dir.join(format!("{}{:016x}{}", PART.0, (self.world.random)(), PART.1));
         let mut draft = Draft::create(disk, draft).map_err(fail)?;
         let out = io::BufWriter::with_capacity(BUFFER, &mut draft);
-        let (mut out, exported) =
-            self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.about(path.display()))?;
+        let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.at(&path))?;
         out.flush().map_err(fail)?;
         drop(out);
         draft.sync().map_err(fail)?;

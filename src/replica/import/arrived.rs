@@ -283,6 +283,5 @@ impl From<Error> for Unreadable {
 
 /// What is said where nothing can be kept.
 pub(in crate::replica) fn keeping(home: &Home, about: &str, error: &io::Error) -> Error {
-    Error::failed(format!("keeping {about} in {}: {error}", home.state_dir().display()))
-        .advise("make room there, then run this again")
+    Error::io(&format!("keeping {about} in"), home.state_dir(), error).advise("make room there, then run this again")
 }

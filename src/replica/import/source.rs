@@ -82,7 +82,7 @@ impl Replica {
             imported.outcome = match result {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),
-                Err(Fault::Here(error)) => return Err(error.about(about)),
+                Err(Fault::Here(error)) => return Err(error.at(self.mail_root()).about(about)),
             };
             imported.outcome.about(about);
             each(imported);

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{AttachmentRef, JobId, Report, Statement};
+use crate::bundle::{AttachmentRef, JobId, Report, Statement, limits};
 use crate::disk::{Source, is_about_contents, is_absent};
 use crate::error::{Error, Result, Scope};
 use crate::model::{Digest, JobState};
@@ -50,8 +50,8 @@ enum Dealt {
     Settled(JobRun),
     /// It has to wait.
     Waits,
-    /// It has to wait, since something can't be read at this time.
-    Unreadable(Error),
+    /// It has to wait for what fails at this time.
+    NotNow(Error),
 }
 
 /// A job that is to be run.
@@ -81,11 +81,11 @@ impl Replica {
         };
         self.interrupt_running(&mut each)?;
         let mut taken = Instant::now();
-        let mut unreadable: Option<Error>;
+        let mut hindered: Option<Error>;
         loop {
             let mut progress = false;
             let mut after = None;
-            unreadable = None;
+            hindered = None;
             // The jobs of one requester run in their order: if one has to wait, those behind it wait, too.
             let mut waiting = BTreeSet::new();
             while let Some(job) = self.state.next_job_for(&me, JobState::Queued, after)? {
@@ -108,14 +108,14 @@ impl Replica {
                         }
                     }
                     Dealt::Waits => drop(waiting.insert(job.requester)),
-                    Dealt::Unreadable(error) => {
-                        unreadable.get_or_insert(error);
+                    Dealt::NotNow(error) => {
+                        hindered.get_or_insert(error);
                         waiting.insert(job.requester);
                     }
                 }
             }
             if !progress {
-                return unreadable.map_or(Ok(()), Err);
+                return hindered.map_or(Ok(()), Err);
             }
         }
     }
@@ -215,12 +215,12 @@ impl Replica {
         // All that can fail for a while only comes before the job counts as run.
         let launch = match self.launch(job, &asked, rule, &peer.name)? {
             Ok(launch) => launch,
-            Err(error) => return Ok(Dealt::Unreadable(error)),
+            Err(error) => return Ok(Dealt::NotNow(error)),
         };
         match open_body(&*self.world.disk, &self.key, &path) {
             Ok((_, mut input)) => {
                 let run = Run { job, asked: &asked, rule, attempt, peer: &peer.name };
-                self.run_job(&run, &launch, &mut input).map(Dealt::Settled)
+                self.run_job(&run, &launch, &mut input)
             }
             Err(error) => Ok(unreadable(job, &path, error)),
         }
@@ -269,7 +269,19 @@ impl Replica {
         Ok(Ok(Launch { program, args: args.collect(), env, dir, timeout }))
     }
 
-    fn run_job(&self, run: &Run<'_>, launch: &Launch, input: &mut (dyn Read + Send)) -> Result<JobRun> {
+    /// Puts a job back whose program was not started for what the machine lacks at this time: it has not run.
+    fn queue_again(&self, run: &Run<'_>, why: &str) -> Result<Dealt> {
+        let &Run { job, attempt, .. } = run;
+        let tx = self.begin()?;
+        let (at, state) = (self.moment(), JobState::Queued);
+        let report = Report { job: job.id, attempt: attempt + 1, at, state, status: None, result: None };
+        self.say(&tx, job, &Statement::Report(report))?;
+        tx.commit()?;
+        let what = format!("job {}: its program could not be started: {why}", job.id.short());
+        Ok(Dealt::NotNow(Error::failed(what).advise("see why, then run `mailsync jobs run`; the job waits")))
+    }
+
+    fn run_job(&self, run: &Run<'_>, launch: &Launch, input: &mut (dyn Read + Send)) -> Result<Dealt> {
         let &Run { job, asked, rule, attempt, peer } = run;
         let started = self.now();
         let tx = self.begin()?;
@@ -279,6 +291,11 @@ impl Replica {
         // From here on the job counts as run.
         tx.commit()?;
         let finished = self.while_others_work(|| self.world.launcher.run(launch, input))?;
+        if let Ended::NotNow(why) = &finished.ended
+            && attempt < limits::JOB_ATTEMPTS
+        {
+            return self.queue_again(run, why);
+        }
         let stopped = finished.ended == Ended::Stopped;
         let (state, status) = match finished.ended {
             Ended::Stopped => (JobState::Interrupted, None),
@@ -320,12 +337,12 @@ impl Replica {
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         tx.record(self.now(), Action::JobsRun, Some(peer), &text)?;
         tx.commit()?;
-        Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
+        Ok(Dealt::Settled(JobRun { stopped, ..self.job_run(job, state, reason)? }))
     }
 }
 
 /// The job is as it was: whatever keeps its input from being read may pass.
 fn unreadable(job: &Job, path: &Path, error: io::Error) -> Dealt {
     let error = Error::io("reading the input", path, error).about(format_args!("job {}", job.id.short()));
-    Dealt::Unreadable(error.advise("see why, then run `mailsync jobs run`; the job waits"))
+    Dealt::NotNow(error.advise("see why, then run `mailsync jobs run`; the job waits"))
 }

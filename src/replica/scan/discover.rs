@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{FileType, leads_nowhere};
-use crate::error::Result;
+use crate::error::{Result, Scope};
 use crate::maildir::LayoutKind;
 use crate::maildir::listing::{settled, wall_clock};
 use crate::model::{FolderName, Mtime};
@@ -183,8 +183,11 @@ impl Replica {
             // Programs keep their own things in such directories. One counts only if it is a Maildir or was made for
             // folders.
             LayoutKind::Fs if dotted => {
-                let is_dir =
-                    |sub: &&str| self.world.disk.metadata(&path.join(name).join(sub)).is_ok_and(|meta| meta.is_dir);
+                // One that can't be looked at is searched, so that it is reported.
+                let is_dir = |sub: &&str| match self.world.disk.metadata(&path.join(name).join(sub)) {
+                    Ok(meta) => meta.is_dir,
+                    Err(error) => Scope::of(&error) == Scope::Disk,
+                };
                 expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(is_dir)
             }
             LayoutKind::Fs => true,
