@@ -184,13 +184,17 @@ impl Replica {
             {
                 continue;
             }
-            let old = older_than(disk, &path, ORPHAN_AGE).map_err(|error| Error::io("looking at", &path, error))?;
-            if old {
+            if is_orphan(disk, &path)? {
                 remove_if_there(disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a file for which nothing is recorded is old enough to be swept.
+pub(super) fn is_orphan(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    older_than(disk, path, ORPHAN_AGE).map_err(|error| Error::io("looking at", path, error).advise(LOOK))
 }
 
 /// Whether a file was last changed longer ago than this, by the clocks of the file system and of this machine. One that

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::attachments::{files_in, make_private};
+use super::attachments::{files_in, is_orphan, make_private};
 use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
 use crate::disk::{Disk, Durability, is_about_contents, is_absent, is_there, read_whole, remove_if_there, write_new};
@@ -124,6 +124,18 @@ impl Replica {
         files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         Ok(files)
+    }
+
+    /// Removes what commands that did not end have left beside the jobs in the outbox.
+    pub(in crate::replica) fn sweep_outbox(&self) -> Result<()> {
+        let disk = &*self.world.disk;
+        for path in files_in(disk, &self.home.outbox())? {
+            if path.extension().is_some_and(|extension| extension == "part") && is_orphan(disk, &path)? {
+                remove_if_there(disk.unlink(&path))
+                    .map_err(|error| Error::io("removing", &path, error).advise("run this again"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The number of jobs in the outbox.
