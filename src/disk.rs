@@ -248,24 +248,26 @@ pub fn leads_nowhere(error: &io::Error) -> bool {
 /// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
 /// [`Durability::Now`].
 pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut file = disk.create(path)?;
-    disk.write(path, &mut file, bytes)?;
-    disk.set_mtime(path, &file, mtime)?;
+    let mut draft = Draft::create(disk, path.to_owned())?;
+    draft.write_all(bytes)?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(path, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
 }
 
 /// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
 pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
     let mut source = Source::open(disk, from)?;
-    let mut file = disk.create(to)?;
-    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| disk.write(to, &mut file, bytes))?;
-    disk.set_mtime(to, &file, mtime)?;
+    let mut draft = Draft::create(disk, to.to_owned())?;
+    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(to, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
 }
 

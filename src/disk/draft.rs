@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Disk, remove_if_there};
+use crate::model::Mtime;
 
 /// A file that doesn't have its name yet. Dropped, it is removed.
 pub struct Draft<'d> {
@@ -22,6 +23,11 @@ impl<'d> Draft<'d> {
     /// Where it lies meanwhile.
     pub fn path(&self) -> &Path {
         &self.sink.path
+    }
+
+    /// Sets its modification time.
+    pub fn set_mtime(&self, mtime: Mtime) -> io::Result<()> {
+        self.sink.disk.set_mtime(&self.sink.path, &self.sink.file, mtime)
     }
 
     /// Makes its contents durable.

@@ -51,13 +51,13 @@ impl Lack {
         );
         let free = match room {
             Some(Room { files: 0, bytes: free }) if free > 0 => {
-                format!(", where no more files can be made though {} are free,", bytes(free))
+                format!(", where no more files can be made though {} are free", bytes(free))
             }
-            Some(Room { bytes: free, .. }) => format!(", where {} are free,", bytes(free)),
+            Some(Room { bytes: free, .. }) => format!(", where {} are free", bytes(free)),
             None => String::new(),
         };
         match (self, limit) {
-            (Self::Room, _) => format!("make room on {there}{free} then run this again"),
+            (Self::Room, _) => format!("make room on {there}{free}, then run this again"),
             (Self::Quota, _) => {
                 format!(
                     "your quota on {there} is used up (see `quota`): remove something there, or have it raised, then run this again"
@@ -118,7 +118,7 @@ mod tests {
             ),
             (Errno::NOSPC, place, Some(small), None, "where 3.0 MiB are free"),
             (Errno::NOSPC, place, Some(no_files), None, "where no more files can be made though 1.0 KiB are free"),
-            (Errno::NOSPC, None, None, None, "make room on the file system that it is written to then"),
+            (Errno::NOSPC, None, None, None, "make room on the file system that it is written to, then"),
             (Errno::DQUOT, place, Some(small), None, "your quota on the file system of /mnt/stick/x is used up"),
             (
                 Errno::FBIG,

@@ -104,7 +104,9 @@ impl Replica {
             knowledge: replica.state.knowledge()?,
             landing,
         };
-        let applied = replica.apply(&application, records).map_err(|fault| fault.into_error().about(&about))?;
+        let applied = replica
+            .apply(&application, records)
+            .map_err(|fault| fault.into_error().at(replica.mail_root()).about(&about))?;
         (first.outcome, first.changes) = (applied.outcome, applied.changes);
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;

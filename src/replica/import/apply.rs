@@ -308,7 +308,15 @@ impl Replica {
     /// From then on the replica is like any other.
     fn begin_life(&self, tx: &Transaction<'_>, landing: Landing) -> Result<ScanReport> {
         let found = match landing {
-            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Some(before))?,
+            Landing::AfterScan(before) => {
+                let found = self.scan_within(tx, &ScanOptions::default(), Some(before))?;
+                if let Some(unseen) = found.problems.first() {
+                    return Err(unseen.clone().about("looking for mail that is there already").advise(
+                        "see that it can be read, then repeat the join: mail there would be doubled if it was not seen",
+                    ));
+                }
+                found
+            }
             Landing::InPlace | Landing::ThroughTmp => ScanReport::default(),
         };
         tx.set_joining(None)?;
