@@ -220,7 +220,11 @@ impl Scene {
         let replica = match self.command {
             // Whoever was interrupted looks whether there is a replica.
             Command::Init if is_complete(&self.here)? => Replica::open(&self.here.home, world, Access::Write(TIMEOUT))?,
-            Command::Init => Replica::init(&self.here.home, world, &options)?.0,
+            Command::Init => {
+                let (replica, report) = Replica::init(&self.here.home, world, &options)?;
+                problems = report.problems;
+                replica
+            }
             Command::JoinEmptyRoot | Command::JoinWithMail => {
                 let file = self.bundle();
                 let options = JoinOptions {
@@ -255,8 +259,9 @@ impl Scene {
         let to_there = ExportOptions { level: 1, ..ExportOptions::to_peer("there") };
         let mut problems = Vec::new();
         match self.command {
-            Command::Init | Command::JoinEmptyRoot | Command::JoinWithMail | Command::Uux => {}
-            Command::Scan => problems = scan()?.problems,
+            Command::JoinEmptyRoot | Command::JoinWithMail | Command::Uux => {}
+            // What the first scan could not look at is found by the next one.
+            Command::Init | Command::Scan => problems = scan()?.problems,
             Command::ExportToFile | Command::ExportToDirectory => {
                 problems = scan()?.problems;
                 let name = if self.command == Command::ExportToFile { "written.zst" } else { "" };
