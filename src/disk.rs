@@ -1,4 +1,4 @@
-//! The one layer through which the file system is changed, but for what SQLite does to the state database. A test can
+//! The one layer through which the file system is changed, but for what `SQLite` does to the state database. A test can
 //! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The small
 //! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
 //! file means.

@@ -302,6 +302,7 @@ fn a_program_that_the_machine_cannot_start_at_this_time_is_started_later() {
     let replica = open();
     replica.run_jobs(|_| {}).unwrap();
     assert_eq!(states(&replica), [JobState::Done, JobState::Done]);
+    drop(replica);
     assert_eq!(*times.lock().unwrap(), 3);
     stage.server.export(&stage.laptop, &stage.back);
     stage.laptop.import(&stage.back);

@@ -4,7 +4,7 @@
 //! By default only some calls of each command are the last one, spread over all of it, each with a stop and one kind of
 //! failure. `MAILSYNC_FAULTS=all` tries all kinds at all calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,9 @@ fn newcomer(dir: &Path, name: &str, mail: &[&str]) -> Party {
     if !mail.is_empty() {
         make_folder(&party.mail);
     }
-    mail.iter().for_each(|line| party.act(&format!("deliver {line}")));
+    for line in mail {
+        party.act(&format!("deliver {line}"));
+    }
     party
 }
 
@@ -149,10 +151,10 @@ impl Scene {
             Command::Init | Command::Uux => {}
             Command::Scan | Command::ExportToFile | Command::ExportToDirectory | Command::Invite => {
                 let changes = ["deliver INBOX epsilon new", "flag INBOX beta F", "remove Archive gamma"];
-                changes.iter().for_each(|what| here.act(what));
+                here.act_all(&changes);
             }
             Command::Import | Command::ImportConsume => {
-                changes.iter().for_each(|what| there.act(what));
+                there.act_all(&changes);
                 here.act("deliver INBOX zeta new");
                 there.export(here, &self.bundle());
             }
@@ -162,7 +164,7 @@ impl Scene {
                 replica.invite(&invite("here"), std::io::BufWriter::new(file)).unwrap();
             }
             Command::Purge | Command::TrashRestore => {
-                changes.iter().for_each(|what| there.act(what));
+                there.act_all(&changes);
                 there.export(here, &self.bundle());
                 here.import(&self.bundle());
                 exchange(there, here, &self.bundle());
@@ -396,7 +398,9 @@ impl Scene {
             for item in walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().map(std::result::Result::unwrap) {
                 let name = item.path().strip_prefix(dir).unwrap().to_string_lossy().into_owned();
                 // The output of a job that has run may be lost, and that is told.
-                let output = self.command == Command::JobsRun && name.starts_with("jobs/") && !name.ends_with(".part");
+                let output = self.command == Command::JobsRun
+                    && name.starts_with("jobs/")
+                    && Path::new(&name).extension().is_none();
                 let half = self.is_a_join() && name.starts_with("trash/");
                 if !output && !half && !name.starts_with("state.db-") {
                     files.push(format!("file {}", without_numbers(&name)));
@@ -463,8 +467,11 @@ fn count_jobs(party: &Party) -> Result<usize> {
     Ok(count)
 }
 
+/// What goes wrong at a call.
+type FaultAt = fn(usize) -> Fault;
+
 /// What goes wrong, by its name.
-const FAULTS: [(&str, fn(usize) -> Fault); 7] = [
+const FAULTS: [(&str, FaultAt); 7] = [
     ("killed", Fault::Stop),
     ("EIO", |n| Fault::Fail(n, Errno::IO)),
     ("ENOSPC", |n| Fault::Fail(n, Errno::NOSPC)),
@@ -500,11 +507,15 @@ fn hold(command: Command, all: bool, rows: &Mutex<BTreeMap<usize, Row>>, problem
     let end = scene.end();
     assert_eq!(twice, end, "{command:?}, twice");
     let step = if all { 1 } else { calls.len().div_ceil(PLACES) };
-    for (place, n) in (1..=calls.len()).step_by(step).enumerate() {
+    let is_write = |n: usize| matches!(calls[n - 1].op, Op::Write | Op::Scratch);
+    let some: Vec<usize> = (1..=calls.len()).step_by(step).collect();
+    // Writes are few, and all the same.
+    let writes = (1..=calls.len()).filter(|&n| is_write(n)).take(if all { usize::MAX } else { 3 });
+    let places: BTreeSet<usize> = some.iter().copied().chain(writes).collect();
+    for (place, n) in places.into_iter().enumerate() {
         for (at, (name, fault)) in FAULTS.iter().enumerate() {
-            let is_write = matches!(calls[n - 1].op, Op::Write | Op::Scratch);
-            let is_chosen = at == 0 || at == 1 + place % 5 || at == 6;
-            if (at == 6 && !is_write) || (!all && !is_chosen) {
+            let is_chosen = all || (some.contains(&n) && (at == 0 || at == 1 + place % 5));
+            if !(if at == 6 { is_write(n) } else { is_chosen }) {
                 continue;
             }
             let what = format!("{command:?}, {name} at {n} of {}", calls.len());

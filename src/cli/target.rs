@@ -41,7 +41,7 @@ pub fn check_stdout() -> Result<()> {
 /// as well, so that no file that the program opens is taken for it. A shell that is told to write there opens it for
 /// writing only.
 fn was_closed(out: &impl AsFd) -> Result<bool> {
-    let fail = |error: rustix::io::Errno| Error::os("looking at standard output", &io::Error::from(error));
+    let fail = |error: rustix::io::Errno| Error::os("looking at standard output", io::Error::from(error));
     let meta = rustix::fs::fstat(out).map_err(fail)?;
     let is_device = rustix::fs::FileType::from_raw_mode(meta.st_mode) == rustix::fs::FileType::CharacterDevice;
     let is_null = is_device && (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev)) == (1, 3);

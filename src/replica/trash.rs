@@ -43,9 +43,12 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| match is_absent(&error) {
-            true => fail(&error),
-            false => Error::io("restoring", &file, error).advise("see why it can't be read, then run this again"),
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| {
+            if is_absent(&error) {
+                fail(&error)
+            } else {
+                Error::io("restoring", &file, error).advise("see why it can't be read, then run this again")
+            }
         })?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));

@@ -1,4 +1,4 @@
-//! What SQLite can't do, in words for people. A full disk, one that fails, one that lets nothing be written and a damaged
+//! What `SQLite` can't do, in words for people. A full disk, one that fails, one that lets nothing be written and a damaged
 //! file want different things to be done; only of a damaged one a backup is the answer, since mail that was removed since
 //! then comes back with it.
 
@@ -10,11 +10,11 @@ use crate::disk::{Disk as _, RealDisk, is_absent};
 use crate::error::{Error, Scope};
 use crate::text::bytes;
 
-/// What is to be done about an error of SQLite.
+/// What is to be done about an error of `SQLite`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     Room,
-    /// The file system said why, and SQLite keeps that to itself.
+    /// The file system said why, and `SQLite` keeps that to itself.
     FailingDisk,
     WritableDisk,
     /// It, or what lies beside it, can't be opened or made.
@@ -79,7 +79,6 @@ impl From<rusqlite::Error> for Error {
 
 /// The error for a state database that can't be opened.
 pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    use std::io::ErrorKind::NotFound;
     let told = |why: &dyn std::fmt::Display| Error::io("opening the state database", path, why);
     let missing = "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
                    that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
@@ -88,7 +87,7 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
     let there = RealDisk.metadata(path);
     match (&there, remedy) {
         (_, Remedy::Backup) => return told(&error.to_string()).advise(missing),
-        (Err(why), _) if why.kind() == NotFound || is_absent(why) => return told(&error.to_string()).advise(missing),
+        (Err(why), _) if is_absent(why) => return told(&error.to_string()).advise(missing),
         (Err(why), _) if Scope::of(why) == Scope::Disk => return told(why).advise(Remedy::FailingDisk.words()),
         _ => {}
     }
@@ -102,7 +101,7 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
     }
 }
 
-/// A disk is full when fewer bytes are free than SQLite needs beside a database.
+/// A disk is full when fewer bytes are free than `SQLite` needs beside a database.
 const FULL: u64 = 64 << 10;
 
 #[cfg(test)]

@@ -155,6 +155,13 @@ impl Party {
         }
     }
 
+    /// Does all of this, one after the other.
+    pub fn act_all(&self, all: &[&str]) {
+        for what in all {
+            self.act(what);
+        }
+    }
+
     /// The mailbox as lines, with a line of its name alone for an empty folder, sorted.
     pub fn mailbox(&self) -> Vec<String> {
         let layout = self.layout();

@@ -89,30 +89,7 @@ impl Replica {
     /// no error: its outcome tells.
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
-        if !found.foreign.is_empty() && options.dry_run == DryRun::No {
-            let tx = self.begin()?;
-            found.foreign.iter().try_for_each(|file| tx.pass_over(file))?;
-            tx.commit()?;
-        }
-        if found.passed_over > 0 {
-            self.note(format!(
-                "{} in {} {} passed over: no bundles, as was said before; move them away, and this is not said again",
-                plural(found.passed_over as u64, "file"),
-                dir.display(),
-                if found.passed_over == 1 { "is" } else { "are" }
-            ));
-        }
-        if found.here.is_empty() && found.unreadable == 0 {
-            let mut others = match found.elsewhere {
-                0 => String::new(),
-                1 => String::from("; 1 file there is for others"),
-                n => format!("; {n} files there are for others"),
-            };
-            if found.strange {
-                others += ", or from replicas that are not known here";
-            }
-            self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
-        }
+        self.tell_found(dir, &found, options)?;
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
@@ -165,6 +142,35 @@ impl Replica {
             None if options.consume && options.dry_run == DryRun::No => self.remove_unneeded(&found.own),
             None => Ok(()),
         }
+    }
+
+    /// Tells what there is besides bundles for this replica, and remembers what is no bundle.
+    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions) -> Result<()> {
+        if !found.foreign.is_empty() && options.dry_run == DryRun::No {
+            let tx = self.begin()?;
+            found.foreign.iter().try_for_each(|file| tx.pass_over(file))?;
+            tx.commit()?;
+        }
+        if found.passed_over > 0 {
+            self.note(format!(
+                "{} in {} {} passed over: no bundles, as was said before; move them away, and this is not said again",
+                plural(found.passed_over as u64, "file"),
+                dir.display(),
+                if found.passed_over == 1 { "is" } else { "are" }
+            ));
+        }
+        if found.here.is_empty() && found.unreadable == 0 {
+            let mut others = match found.elsewhere {
+                0 => String::new(),
+                1 => String::from("; 1 file there is for others"),
+                n => format!("; {n} files there are for others"),
+            };
+            if found.strange {
+                others += ", or from replicas that are not known here";
+            }
+            self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
+        }
+        Ok(())
     }
 
     /// Looks at the manifests in all files of a directory whose names say that they are bundles. Reports files that

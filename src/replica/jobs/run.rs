@@ -212,17 +212,19 @@ impl Replica {
             Err(reason) => return settle(JobState::Rejected, reason),
         };
         let attempt = report.as_ref().map_or(1, |report| report.attempt);
-        // All that can fail for a while only comes before the job counts as run.
-        let launch = match self.launch(job, &asked, rule, &peer.name)? {
+        let run = Run { job, asked: &asked, rule, attempt, peer: &peer.name };
+        self.begin_job(&run, &path)
+    }
+
+    /// Runs a job, unless something fails that may pass: all that can comes before the job counts as run.
+    fn begin_job(&self, run: &Run<'_>, body: &Path) -> Result<Dealt> {
+        let launch = match self.launch(run)? {
             Ok(launch) => launch,
             Err(error) => return Ok(Dealt::NotNow(error)),
         };
-        match open_body(&*self.world.disk, &self.key, &path) {
-            Ok((_, mut input)) => {
-                let run = Run { job, asked: &asked, rule, attempt, peer: &peer.name };
-                self.run_job(&run, &launch, &mut input)
-            }
-            Err(error) => Ok(unreadable(job, &path, error)),
+        match open_body(&*self.world.disk, &self.key, body) {
+            Ok((_, mut input)) => self.run_job(run, &launch, &mut input),
+            Err(error) => Ok(unreadable(run.job, body, error)),
         }
     }
 
@@ -240,13 +242,8 @@ impl Replica {
     }
 
     /// How a job's program is started, or why that can't be said at this time.
-    fn launch(
-        &self,
-        job: &Job,
-        asked: &JobBody,
-        rule: &Rule,
-        peer: &str,
-    ) -> Result<std::result::Result<Launch, Error>> {
+    fn launch(&self, run: &Run<'_>) -> Result<std::result::Result<Launch, Error>> {
+        let &Run { job, asked, rule, peer, .. } = run;
         let timeout = rule.timeout().map_err(Error::usage)?;
         let mut env = clean_environment();
         let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
