@@ -10,16 +10,15 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use walkdir::WalkDir;
-
-use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
+use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, make_key, make_state, write_file};
+use super::survey::survey;
 use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
-use crate::disk::{Disk, is_absent, is_there, leads_nowhere};
+use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, Result};
-use crate::maildir::{LayoutKind, detect_layout};
+use crate::maildir::{Detected, LayoutKind, detect_layout};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -99,7 +98,7 @@ impl Replica {
         let mut first = Imported::of(file, &manifest, &inviter);
         let application = Application {
             options: &import_options,
-            peer: &inviter,
+            from: FromWhom::Peer(&inviter),
             manifest: &manifest,
             knowledge: replica.state.knowledge()?,
             landing,
@@ -142,17 +141,20 @@ impl Replica {
         let disk = &*world.disk;
         make_mail_root(disk, &options.mail_root)?;
         let mail_root = check_mail_root(disk, &options.mail_root)?;
+        let holds_mail = survey(disk, &mail_root)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(disk, home, &mail_root, &name)? {
             Some(_) => detect_layout(&mail_root, options.layout)?,
             None => detect(&mail_root, options.layout)?,
         };
+        if options.layout.is_none() {
+            check_nothing_is_left_out(&detected)?;
+        }
         home.make(disk, &mail_root)?;
         let lock = home.lock(disk, options.lock_timeout)?;
         // Another join may have ended while this one waited for the lock.
         let repeated = interrupted_join(disk, home, &mail_root, &name)?;
         make_key(disk, home, &name)?;
-        let holds_mail = holds_messages(&mail_root)?;
         let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
         make_state(disk, home, Incarnation((world.random)()), Some(root))?;
         if repeated.is_none() {
@@ -252,6 +254,15 @@ fn make_mail_root(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
+/// Mail that a layout passes over would be there twice, unless a person has chosen that layout.
+fn check_nothing_is_left_out(detected: &Detected) -> Result<()> {
+    if detected.left_out == 0 {
+        return Ok(());
+    }
+    let what = format!("joining: {}", detected.notes.join("; "));
+    Err(Error::failed(what).advise("say which layout it has with --layout; what that leaves out is not looked at"))
+}
+
 /// The contents of the mail root before an interrupted join that is now repeated. `None` if there was no such join.
 fn interrupted_join(disk: &dyn Disk, home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
     if !home.exists(disk)? {
@@ -274,37 +285,4 @@ fn interrupted_join(disk: &dyn Disk, home: &Home, mail_root: &Path, name: &str) 
         return Err(Error::failed(what).advise("repeat that one"));
     }
     Ok(Some(before))
-}
-
-/// Whether there is any message below a mail root.
-///
-/// # Errors
-/// A part of it can't be read: who knows what is there? Mail that isn't matched with the bundle would be there twice.
-fn holds_messages(mail_root: &Path) -> Result<bool> {
-    let in_folder =
-        |item: &walkdir::DirEntry| item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"));
-    for item in WalkDir::new(mail_root).follow_links(true) {
-        let item = match item {
-            Ok(item) => item,
-            Err(error) => {
-                let (path, circle) = (error.path().unwrap_or(mail_root).to_owned(), error.loop_ancestor().is_some());
-                match error.into_io_error() {
-                    // A link that leads nowhere, or in a circle.
-                    _ if circle => continue,
-                    Some(error) if leads_nowhere(&error) => continue,
-                    error => {
-                        let error = error.unwrap_or_else(|| std::io::ErrorKind::Other.into());
-                        return Err(Error::io("looking for mail in", &path, error).advise(
-                            "see that it can be read, then run this again: mail there would be doubled if it was not seen",
-                        ));
-                    }
-                }
-            }
-        };
-        let is_hidden = item.file_name().to_string_lossy().starts_with('.');
-        if !item.file_type().is_dir() && in_folder(&item) && !is_hidden {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -113,6 +113,7 @@ struct Inner {
     torn: bool,
     other_device: Option<PathBuf>,
     free: Option<u64>,
+    one_inode: bool,
     at_stop: Option<Box<dyn FnOnce() + Send>>,
     observer: Option<Observer>,
     /// Changes of names that are not durable, in the order in which they were made.
@@ -163,6 +164,11 @@ impl Watch {
     /// So many bytes are free, as far as the file system tells.
     pub fn leave_free(&self, bytes: u64) {
         self.inner().free = Some(bytes);
+    }
+
+    /// Every file and directory has the same number, as far as the file system tells.
+    pub fn give_one_inode_to_all(&self) {
+        self.inner().one_inode = true;
     }
 
     /// What is done at the moment of a stop.
@@ -285,7 +291,18 @@ fn parent(path: &Path) -> &Path {
 
 impl Disk for Watch {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
-        self.call(Op::Metadata, path, None, |_| RealDisk.metadata(path))
+        self.call(Op::Metadata, path, None, |inner| {
+            let meta = RealDisk.metadata(path)?;
+            Ok(if inner.one_inode { Meta { inode: 1, ..meta } } else { meta })
+        })
+    }
+
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.is_link(path))
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.canonical(path))
     }
 
     fn link_metadata(&self, path: &Path) -> io::Result<Meta> {
