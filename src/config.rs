@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
+use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::{Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
+
+/// A configuration is not larger than this, in bytes.
+const MOST: u64 = 16 << 20;
 
 /// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,10 +181,13 @@ impl Config {
     ///
     /// # Errors
     /// It can't be read, or says something that makes no sense.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::io("reading the configuration", path, error).advise("correct it there, or put it back from a backup")
+    pub fn read(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let told = |error: &dyn std::fmt::Display| Error::io("reading the configuration", path, error);
+        let text = read_whole(disk, path, MOST).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => told(&error).advise("put it back from a backup"),
+            _ => told(&error).advise("see why it can't be read, then run this again"),
         })?;
+        let text = String::from_utf8(text).map_err(|error| told(&error).advise("correct it there"))?;
         Self::parse(&text, path)
     }
 

@@ -1,11 +1,18 @@
-//! The one layer through which a scan and a materialisation touch the file system. A test can put its own in its place,
-//! to count the steps, see their order, make any one fail, or stop everything there. The small operations that are made
-//! of these steps are here, too: hashing, reading and copying files. Nothing here knows what a file means.
+//! The one layer through which the file system is changed, but for what `SQLite` does to the state database. A test can
+//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The small
+//! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
+//! file means.
+
+mod draft;
+mod scratch;
+
+pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
+pub use scratch::Scratch;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
@@ -33,6 +40,12 @@ pub struct Meta {
     pub is_dir: bool,
     /// Whether it is a regular file.
     pub is_file: bool,
+    /// Whether it is a symbolic link, as only [`Disk::link_metadata`] tells.
+    pub is_link: bool,
+    /// Its owner's number.
+    pub owner: u32,
+    /// Its permissions.
+    pub mode: u32,
 }
 
 /// The answer of a directory listing about a name.
@@ -48,10 +61,12 @@ pub enum FileType {
     Other,
 }
 
-/// The file operations that scan and materialise use. All paths are absolute, or relative to the working directory.
+/// The file operations of mailsync. All paths are absolute, or relative to the working directory.
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
+    /// `lstat`: of a symbolic link, it tells about the link.
+    fn link_metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Whether a symbolic link has this name.
     fn is_link(&self, path: &Path) -> io::Result<bool>;
     /// The path without any symbolic link.
@@ -60,12 +75,22 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
+    /// Reads what comes next in a file that [`Disk::open`] has opened; 0 bytes at its end. Signals don't interrupt it.
+    fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Opens what is there for writing: a pipe, which it waits for, or a device.
+    fn open_to_write(&self, path: &Path) -> io::Result<File>;
+    /// Opens a file that is to be locked. It is made, for its owner only, if it isn't there.
+    fn open_lock(&self, path: &Path) -> io::Result<File>;
+    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this directory.
+    fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch>;
     /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
-    /// Appends to a file that [`Disk::create`] made.
+    /// Appends to a file that [`Disk::create`] or [`Disk::open_to_write`] has opened.
     fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()>;
     /// Sets the modification time of an open file.
     fn set_mtime(&self, path: &Path, file: &File, mtime: Mtime) -> io::Result<()>;
+    /// Sets the permissions of a file or a directory.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Makes a file's contents durable.
     fn sync_file(&self, path: &Path, file: &File) -> io::Result<()>;
     /// Makes a directory's names durable.
@@ -74,6 +99,8 @@ pub trait Disk: Send + Sync {
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name. Fails with [`io::ErrorKind::AlreadyExists`] if something has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name, in the place of whatever file has that.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory, for its owner only.
@@ -100,6 +127,9 @@ impl From<&fs::Metadata> for Meta {
             inode: meta.ino(),
             is_dir: meta.is_dir(),
             is_file: meta.is_file(),
+            is_link: meta.is_symlink(),
+            owner: meta.uid(),
+            mode: meta.mode() & 0o7777,
         }
     }
 }
@@ -107,6 +137,10 @@ impl From<&fs::Metadata> for Meta {
 impl Disk for RealDisk {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
         fs::metadata(path).map(|meta| Meta::from(&meta))
+    }
+
+    fn link_metadata(&self, path: &Path) -> io::Result<Meta> {
+        fs::symlink_metadata(path).map(|meta| Meta::from(&meta))
     }
 
     fn is_link(&self, path: &Path) -> io::Result<bool> {
@@ -136,6 +170,22 @@ impl Disk for RealDisk {
         fs::OpenOptions::new().read(true).custom_flags(without_waiting).open(path)
     }
 
+    fn read(&self, _: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+        read_some(file, buffer)
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        fs::OpenOptions::new().write(true).open(path)
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    }
+
+    fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch> {
+        Box::new(tempfile::spooled_tempfile_in(in_memory, dir))
+    }
+
     fn create(&self, path: &Path) -> io::Result<File> {
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
@@ -147,6 +197,10 @@ impl Disk for RealDisk {
     fn set_mtime(&self, _: &Path, file: &File, mtime: Mtime) -> io::Result<()> {
         let time = Timespec { tv_sec: mtime.seconds(), tv_nsec: mtime.subsec_nanos().into() };
         Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
     fn sync_file(&self, _: &Path, file: &File) -> io::Result<()> {
@@ -177,6 +231,10 @@ impl Disk for RealDisk {
         }
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -205,24 +263,26 @@ pub fn leads_nowhere(error: &io::Error) -> bool {
 /// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
 /// [`Durability::Now`].
 pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut file = disk.create(path)?;
-    disk.write(path, &mut file, bytes)?;
-    disk.set_mtime(path, &file, mtime)?;
+    let mut draft = Draft::create(disk, path.to_owned())?;
+    draft.write_all(bytes)?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(path, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
 }
 
 /// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
 pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut source = disk.open(from)?;
-    let mut file = disk.create(to)?;
-    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| disk.write(to, &mut file, bytes))?;
-    disk.set_mtime(to, &file, mtime)?;
+    let mut source = Source::open(disk, from)?;
+    let mut draft = Draft::create(disk, to.to_owned())?;
+    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(to, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
 }
 
@@ -251,12 +311,12 @@ pub struct Hashed {
 
 /// Reads a file and computes the digest of what it holds.
 pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    hash_open(&mut disk.open(path)?, kind)
+    hash_open(&mut Source::open(disk, path)?, kind)
 }
 
 /// Reads an open file from where it stands, and computes the digest of what it holds.
-pub fn hash_open(file: &mut File, kind: FileKind) -> io::Result<Hashed> {
-    let meta = Meta::from(&file.metadata()?);
+pub fn hash_open(file: &mut Source<'_>, kind: FileKind) -> io::Result<Hashed> {
+    let meta = file.meta()?;
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
     }
@@ -273,14 +333,14 @@ pub fn hash_open(file: &mut File, kind: FileKind) -> io::Result<Hashed> {
 
 /// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.
 fn read_through(
-    file: &mut File,
+    file: &mut Source<'_>,
     kind: FileKind,
     buffer: usize,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let (mut filter, mut buffer) = (Filter::new(kind), vec![0; buffer]);
     loop {
-        let n = read_some(file, &mut buffer)?;
+        let n = file.read(&mut buffer)?;
         if n == 0 {
             return filter.end(each);
         }
@@ -291,8 +351,9 @@ fn read_through(
 /// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
 /// holds.
 pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
-    let file = disk.open(path)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    let file = Source::open(disk, path)?;
+    // What is expected is only a hint.
+    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(SMALL)).expect("at most 1 MiB") + 1);
     file.take(SMALL + 1).read_to_end(&mut bytes)?;
     if kind == FileKind::Message {
         bytes = message_of(bytes);
@@ -309,12 +370,45 @@ pub fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(too_long)
 }
 
+/// Whether an operation failed because of what a file holds: that was found out by whoever understands it. What the
+/// operating system says, such as that too many files are open or that a disk fails, tells nothing about that.
+pub fn is_about_contents(error: &io::Error) -> bool {
+    let kind = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+    kind && error.raw_os_error().is_none()
+}
+
 /// Whether something has this name.
 pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Whether something has this name, be it a link that leads nowhere.
+pub fn has_name(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.link_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Whether there is a directory, to which a symbolic link may lead.
+pub fn is_dir(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.metadata(path) {
+        Ok(meta) => Ok(meta.is_dir),
+        Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Where a path leads in the end; the path itself if nothing is there.
+pub fn real_path(path: &Path) -> Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(path.to_owned()),
+        result => result.map_err(|error| Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }
 

@@ -232,12 +232,12 @@ fn a_frame_without_end_is_not_passed_over_without_end() {
 fn something_else_is_not_a_bundle() {
     for other in [b"From: me".as_slice(), b"\0", b"PK\x03\x04 a zip", &compress(b"Subject: hi\n\nA compressed mail.\n")]
     {
-        assert!(matches!(read(other), Err(Error::NotABundle)));
+        assert!(matches!(read(other), Err(Error::NotABundle { .. })));
     }
     let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
-    assert!(matches!(read(&skippable), Err(Error::NotABundle)));
+    assert!(matches!(read(&skippable), Err(Error::NotABundle { .. })));
     let elsewhere = with_manifest_text(|json| json.replace("mailsync-bundle", "other-bundle"));
-    assert!(matches!(read(&elsewhere), Err(Error::NotABundle)));
+    assert!(matches!(read(&elsewhere), Err(Error::NotABundle { .. })));
 }
 
 #[test]
@@ -310,13 +310,13 @@ fn members_out_of_order_are_refused() {
     assert_corrupt(&tampered(|m| m.swap(2, 3)), "where entries.jsonl was expected");
     assert_corrupt(&tampered(|m| m.swap(3, 4)), "where jobs.jsonl was expected");
     for other in 1..4 {
-        assert!(matches!(read(&tampered(|m| m.swap(0, other))), Err(Error::NotABundle)), "member {other}");
+        assert!(matches!(read(&tampered(|m| m.swap(0, other))), Err(Error::NotABundle { .. })), "member {other}");
     }
 }
 
 #[test]
 fn members_that_are_missing_are_missed() {
-    assert!(matches!(read(&tampered(|m| drop(m.remove(0)))), Err(Error::NotABundle)));
+    assert!(matches!(read(&tampered(|m| drop(m.remove(0)))), Err(Error::NotABundle { .. })));
     assert_corrupt(&tampered(|m| drop(m.remove(1))), "where manifest.json.sig was expected");
     assert_corrupt(&tampered(|m| drop(m.remove(2))), "where entries.jsonl was expected");
     assert_corrupt(&tampered(|m| drop(m.remove(3))), "where jobs.jsonl was expected");
@@ -333,7 +333,7 @@ fn members_that_come_twice_or_that_nothing_announced_are_refused() {
     assert_corrupt(&tampered(|m| m.push(m[4].clone())), "more than the manifest says");
     assert_corrupt(&tampered(|m| m.push(RawMember::new("README", b"hi"))), "\"README\" where a message or the end");
     let first = tampered(|m| m.insert(0, RawMember::new("manifest.json.bak", b"hi")));
-    assert!(matches!(read(&first), Err(Error::NotABundle)));
+    assert!(matches!(read(&first), Err(Error::NotABundle { .. })));
     let mut sample = Sample::new();
     sample.jobs = None;
     let mut members = sample.counted().members();

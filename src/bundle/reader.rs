@@ -57,7 +57,7 @@ impl<R: BufRead> Stream<R> {
             Ok(true) => {}
             Ok(false) if self.any => return Ok(None),
             Ok(false) => return Err(Error::Empty),
-            Err(Error::NotABundle) if self.any => {
+            Err(Error::NotABundle { .. }) if self.any => {
                 return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
             }
             Err(other) => return Err(other),
@@ -116,7 +116,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
     fn open(frame: Frame<'s, R>, within: &'s mut bool) -> Result<Self, Error> {
         let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
         if !archive.may_begin_with("manifest.json")? {
-            return Err(Error::NotABundle);
+            return Err(Error::NotABundle { begins: None });
         }
         let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
         let manifest = Manifest::from_json(&signed)?;

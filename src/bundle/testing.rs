@@ -104,7 +104,7 @@ impl Sample {
     }
 
     pub(super) fn spool(&self) -> SpooledRecords {
-        let mut spool = RecordSpool::new(Path::new("/nonexistent: the sample stays in memory"));
+        let mut spool = RecordSpool::new(&crate::disk::RealDisk, Path::new("/nonexistent: the sample stays in memory"));
         for record in &self.records {
             spool.push(record).unwrap();
         }
@@ -112,7 +112,7 @@ impl Sample {
     }
 
     pub(super) fn spool_jobs(&self) -> Option<SpooledJobs> {
-        let mut spool = JobSpool::new(Path::new("/nonexistent: the sample stays in memory"));
+        let mut spool = JobSpool::new(&crate::disk::RealDisk, Path::new("/nonexistent: the sample stays in memory"));
         for line in self.jobs.as_deref()?.split_inclusive(|&byte| byte == b'\n') {
             spool.push(line.trim_ascii_end()).unwrap();
         }

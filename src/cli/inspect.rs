@@ -17,7 +17,7 @@ use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
 pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
-    let replica = context.home()?.exists().then(|| context.read()).transpose()?;
+    let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     each_bundle(&args.bundle, |reader, source| {

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use mailsync::error::ErrorKind;
+use mailsync::process::outlive_large_files;
 
 use args::{Args, Command};
 use context::Context;
@@ -51,6 +52,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // If the system doesn't let it, the signal does what it always does.
+    let _ = outlive_large_files();
     let context = Context {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),

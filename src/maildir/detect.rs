@@ -1,13 +1,16 @@
 //! Detection: which layout a mail root has.
 
-use crate::text::plural;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use super::{Layout, LayoutKind, NameEncoding, utf7};
+use crate::disk::{is_absent, leads_nowhere};
+use crate::error::{Error, Result, Scope};
+use crate::text::plural;
 
 /// The findings about a mail root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +27,15 @@ pub struct Detected {
     pub notes: Vec<String>,
 }
 
-/// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that can't
-/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
-    let at_root = is_maildir(root);
+/// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that this
+/// user can't read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
+///
+/// # Errors
+/// The disk or the machine fails: then what was not seen tells nothing.
+pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
+    let at_root = is_maildir(root)?;
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
-    for dir in maildirs(root) {
+    for dir in maildirs(root)? {
         let first = dir.iter().next().unwrap_or_default();
         if dir.iter().count() == 1 && first.as_bytes().starts_with(b".") { dotted.push(dir) } else { plain.push(dir) }
     }
@@ -50,7 +56,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
         }
         LayoutKind::Fs => [dotted, plain].concat(),
     };
-    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root) {
+    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root)? {
         NameEncoding::ModifiedUtf7
     } else {
         NameEncoding::Utf8
@@ -65,12 +71,27 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
             one.display()
         ));
     }
-    Detected {
+    Ok(Detected {
         layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
         folders: seen.len() + usize::from(at_root),
         left_out,
-        empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
+        empty: names_in(root)?.is_some_and(|names| names.is_empty()),
         notes,
+    })
+}
+
+/// The names in a directory. `None` if it may not be read.
+fn names_in(dir: &Path) -> Result<Option<Vec<OsString>>> {
+    let names = std::fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.file_name())).collect());
+    passing_over_places(dir, names)
+}
+
+/// Leaves out what is hindered at this place alone.
+fn passing_over_places<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if Scope::of(&error) == Scope::Place => Ok(None),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }
 
@@ -87,12 +108,11 @@ fn encoding(dirs: &[PathBuf]) -> Option<NameEncoding> {
 }
 
 /// Whether Dovecot keeps files of its own in the mail root, such as `dovecot-uidvalidity` and `dovecot.list.index.log`.
-fn is_dovecots(root: &Path) -> bool {
-    let items = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
-    items.map(|item| item.file_name()).any(|name| {
+fn is_dovecots(root: &Path) -> Result<bool> {
+    Ok(names_in(root)?.unwrap_or_default().iter().any(|name| {
         let name = name.as_bytes();
         name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")
-    })
+    }))
 }
 
 fn is_utf7(dir: &Path) -> bool {
@@ -100,29 +120,62 @@ fn is_utf7(dir: &Path) -> bool {
 }
 
 /// The Maildirs below the mail root, relative to it.
-fn maildirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    directories(root).filter(|dir| is_maildir(dir)).filter_map(move |dir| Some(dir.strip_prefix(root).ok()?.to_owned()))
+fn maildirs(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut maildirs = Vec::new();
+    for dir in directories(root) {
+        let (path, dir) = match dir {
+            Ok(dir) => (dir.clone(), Ok(dir)),
+            Err((path, error)) => (path, Err(error)),
+        };
+        if let Some(dir) = passing_over_places(&path, dir)?
+            && is_maildir(&dir)?
+        {
+            maildirs.extend(dir.strip_prefix(root).map(Path::to_owned));
+        }
+    }
+    Ok(maildirs)
 }
 
-fn is_maildir(dir: &Path) -> bool {
-    dir.join("cur").is_dir() || dir.join("new").is_dir()
+fn is_maildir(dir: &Path) -> Result<bool> {
+    for sub in ["cur", "new"] {
+        let path = dir.join(sub);
+        if passing_over_places(&path, std::fs::metadata(&path))?.is_some_and(|meta| meta.is_dir()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_sub(name: &OsStr) -> bool {
     name == "cur" || name == "new" || name == "tmp"
 }
 
-/// All directories below the mail root except those in which messages lie.
-fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+/// All directories below the mail root except those in which messages lie; and what can't be looked at, with the reason.
+fn directories(root: &Path) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
     let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
     let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));
-    walk.filter_map(Result::ok).map(walkdir::DirEntry::into_path)
+    walk.map(|item| item.map(walkdir::DirEntry::into_path).map_err(|error| unseen(root, error)))
 }
 
-/// The `tmp/` of the mail root and of every directory below it.
-pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let dirs = std::iter::once(root.to_owned()).chain(directories(root));
-    dirs.map(|dir| dir.join("tmp")).filter(|tmp| tmp.is_dir())
+/// The path that can't be looked at, and why. A link in a circle is one of a place.
+fn unseen(root: &Path, error: walkdir::Error) -> (PathBuf, io::Error) {
+    let path = error.path().unwrap_or(root).to_owned();
+    (path, error.into_io_error().unwrap_or_else(|| rustix::io::Errno::LOOP.into()))
+}
+
+/// The `tmp/` of the mail root and of every directory below it; and what can't be looked at, with the reason.
+pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
+    std::iter::once(Ok(root.to_owned())).chain(directories(root)).filter_map(|dir| {
+        let tmp = match dir {
+            Ok(dir) => dir.join("tmp"),
+            Err(unseen) => return Some(Err(unseen)),
+        };
+        match std::fs::metadata(&tmp) {
+            Ok(meta) => meta.is_dir().then_some(Ok(tmp)),
+            Err(error) if is_absent(&error) || leads_nowhere(&error) => None,
+            Err(error) => Some(Err((tmp, error))),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +193,7 @@ mod tests {
     }
 
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None);
+        let found = detect_layout(root(dirs).path(), None).unwrap();
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -162,7 +215,7 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding
+            detect_layout(root.path(), Some(LayoutKind::Fs)).unwrap().layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
@@ -170,24 +223,25 @@ mod tests {
 
     #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None).unwrap();
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs)).unwrap();
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None);
+        let found = detect_layout(root(&[]).path(), None).unwrap();
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None);
+        let found = detect_layout(root(&["notes/tmp"]).path(), None).unwrap();
         assert!(!found.empty && found.folders == 0);
     }
 
     #[test]
     fn every_tmp_is_found_without_looking_among_the_messages() {
         let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur"]);
-        let found: Vec<_> = tmp_dirs(root.path()).map(|dir| dir.strip_prefix(&root).unwrap().to_owned()).collect();
+        let found: Vec<_> =
+            tmp_dirs(root.path()).map(|dir| dir.unwrap().strip_prefix(&root).unwrap().to_owned()).collect();
         assert_eq!(found, ["tmp", ".a/tmp", "b/c/tmp"].map(PathBuf::from));
     }
 }

@@ -52,11 +52,14 @@ pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trash
 
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
+use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
+/// A file with a key is not larger than this, in bytes.
+const KEY_BYTES: u64 = 64 << 10;
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -154,16 +157,17 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        home.check_lived_in()?;
-        home.check_private()?;
+        let disk = &*world.disk;
+        home.check_lived_in(disk)?;
+        home.check_private(disk)?;
         let lock = match access {
             Access::Read => None,
-            Access::Write(timeout) => Some(home.lock(timeout)?),
+            Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
-        let config = Config::read(&home.config_file())?;
-        let key = read_key(&home.key_file())?;
+        let config = Config::read(disk, &home.config_file())?;
+        let key = read_key(disk, &home.key_file())?;
         let state = State::open(&home.database())?;
-        let mended = if lock.is_some() { home.mend_modes(&config.mail_root)? } else { Vec::new() };
+        let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
         let layout = config.layout();
         Ok(Self {
             home: home.clone(),
@@ -199,7 +203,7 @@ impl Replica {
         let held = self.lock.take().is_some();
         let done = work();
         if held {
-            self.lock.replace(Some(self.home.lock(PATIENCE)?));
+            self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
             self.roll_on()?;
             if self.tally.borrow().has_begun() {
                 let tx = self.begin()?;
@@ -315,11 +319,20 @@ impl Replica {
     }
 }
 
-fn read_key(path: &Path) -> Result<PrivateKey> {
+fn read_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKey> {
     let fail = |error: &dyn std::fmt::Display| {
         Error::io("reading the key", path, error)
             .advise("put it back from a backup; without it peers don't know this replica")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let text = match read_whole(disk, path, KEY_BYTES) {
+        Ok(text) => String::from_utf8(text).map_err(|error| fail(&error))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(fail(&error)),
+        // It is there, and may well be whole.
+        Err(error) => {
+            return Err(
+                Error::io("reading the key", path, error).advise("see why it can't be read, then run this again")
+            );
+        }
+    };
     PrivateKey::from_openssh(&text).map_err(|error| fail(&error))
 }

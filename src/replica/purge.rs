@@ -112,6 +112,7 @@ impl Replica {
             }
             tx.commit()?;
         }
+        self.sweep_outbox()?;
         self.sweep_attachments()
     }
 

@@ -98,7 +98,7 @@ mod tests {
         replica.absorb_outbox().unwrap();
         let [one, two] = ids.map(|id| replica.state.job_by_id(&id).unwrap().unwrap());
         let body = replica.request_of(&one).unwrap().1.body;
-        let is_there = || replica.has_attachment(&body);
+        let is_there = || replica.has_attachment(&body).unwrap();
 
         let undone = replica.begin().unwrap();
         undone.drop_attachment(one.key, StatementKind::Request, &body.digest).unwrap();

@@ -1,7 +1,7 @@
 //! The trash: messages that imports have removed can be brought back.
 
 use super::Replica;
-use crate::disk::{Durability, Hashed, copy_message, hash_file, remove_if_there};
+use crate::disk::{Durability, Hashed, copy_message, hash_file, is_absent, remove_if_there};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{FolderState, Mtime, Origin};
@@ -51,7 +51,13 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| {
+            if is_absent(&error) {
+                fail(&error)
+            } else {
+                Error::io("restoring", &file, error).advise("see why it can't be read, then run this again")
+            }
+        })?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }

@@ -8,6 +8,7 @@
 mod codec;
 mod derived;
 mod entries;
+mod fault;
 mod folder_rows;
 mod folders;
 mod history;
@@ -18,6 +19,7 @@ mod lists;
 mod meta;
 mod name;
 mod obstacles;
+mod passed_over;
 mod peers;
 mod pending;
 mod schema;
@@ -25,7 +27,6 @@ mod trash;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,8 +46,10 @@ pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use fault::opening;
 use folder_rows::Folders;
 
 /// An open state database.
@@ -79,20 +82,26 @@ pub struct Transaction<'s> {
 impl State {
     /// Makes a new state database, which must not exist yet. `joining` is given at the beginning of a join. The
     /// database is closed again, so that all of it is in one file.
-    pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+    pub fn create(disk: &dyn Disk, path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+        let fail = |error| Error::io("making the state database", path, error).advise("see that you may write there");
         // SQLite gives the files beside it the mode of this one.
-        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600))).map_err(|error| {
-            Error::io("making the state database", path, error).advise("see that you may write there")
-        })?;
+        disk.create(path).map_err(fail)?;
+        disk.set_mode(path, 0o600).map_err(fail)?;
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
-        configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
+        // With a write-ahead log, what can't be brought into the file at its end would be told by nobody.
+        conn.pragma_update(None, "journal_mode", "DELETE")
+            .and_then(|()| conn.pragma_update(None, "synchronous", "FULL"))
+            .and_then(|()| schema::create(&conn))
+            .map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
         let transaction = state.begin()?;
         transaction.set_meta(name::INCARNATION, incarnation.0.cast_signed())?;
         transaction.set_meta(name::INITIAL, 1)?;
         transaction.set_joining(joining)?;
-        transaction.commit()
+        transaction.commit()?;
+        state.conn.close().map_err(|(_, error)| opening(path, &error))?;
+        let whole = disk.open(path).and_then(|file| disk.sync_file(path, &file));
+        whole.map_err(fail)
     }
 
     /// Opens an existing state database.
@@ -126,7 +135,9 @@ impl State {
         }
         if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
-            return Err(Error::failed(what).advise("put the state directory back from a backup"));
+            return Err(Error::failed(what).advise(
+                "keep a copy of it, then put the state directory back from a backup, and run `mailsync doctor --new-identity`",
+            ));
         }
         Self::with(conn, path)
     }
@@ -277,37 +288,10 @@ impl Drop for Rehearsal<'_> {
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
-        let advice = match error.sqlite_error_code() {
-            Some(DiskFull) => "make room on the disk that holds the state, then run this again",
-            Some(DatabaseCorrupt | NotADatabase) => {
-                "put the state directory back from a backup; your mail itself was not touched"
-            }
-            _ => "your mail and the last committed state are as they were; run this again",
-        };
-        Self::failed(format!("the state database: {error}")).advise(advice)
-    }
-}
-
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(10))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -16384)?;
     conn.pragma_update(None, "temp_store", "FILE")
-}
-
-fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
-    let advice = match error.sqlite_error_code() {
-        Some(CannotOpen | PermissionDenied | ReadOnly) if path.is_file() => "see that you may read and write it",
-        _ => {
-            "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
-             that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
-             doesn't"
-        }
-    };
-    Error::io("opening the state database", path, &*error.to_string()).advise(advice)
 }

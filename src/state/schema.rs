@@ -19,6 +19,7 @@ pub const VERSION: i64 = 3;
 /// again.
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
+/// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -79,6 +80,7 @@ CREATE TABLE invitation (
     sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL

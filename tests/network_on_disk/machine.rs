@@ -94,7 +94,7 @@ impl Machine {
             now: Box::new(move || now),
             random: Box::new(move || random.lock().unwrap().number()),
             launcher: Box::new(Account(Arc::clone(&self.started))),
-            machine: format!("{} {}", self.name, self.restored),
+            machine: Ok(format!("{} {}", self.name, self.restored)),
             meter: Box::new(Silent),
         }
     }
@@ -111,7 +111,7 @@ impl Machine {
     /// Now that it is a replica: how its folders become directories, what is run for others, and whose jobs it passes
     /// on. Messages in the trash are kept for no day longer than they must on every other machine.
     pub fn begun(&mut self, keeps_trash: bool, relay_jobs: RelayJobs, requesters: &[String]) {
-        let config = Config::read(&self.home.config_file()).unwrap();
+        let config = Config::read(&RealDisk, &self.home.config_file()).unwrap();
         self.layout = Some(config.layout());
         let trash_days = if keeps_trash { config.trash_days } else { 0 };
         fs::write(self.home.config_file(), Config { trash_days, relay_jobs, ..config }.to_text()).unwrap();

@@ -122,7 +122,7 @@ impl Machine {
     }
 
     pub fn config(&self) -> Config {
-        Config::read(&self.home.join("config.toml")).unwrap()
+        Config::read(&mailsync::disk::RealDisk, &self.home.join("config.toml")).unwrap()
     }
 
     /// Adds lines to the end of `config.toml`.

@@ -89,7 +89,7 @@ impl Party {
     }
 
     fn layout(&self) -> Layout {
-        mailsync::config::Config::read(&self.home.config_file()).map_or_else(
+        mailsync::config::Config::read(&mailsync::disk::RealDisk, &self.home.config_file()).map_or_else(
             |_| Layout {
                 kind: self.layout,
                 encoding: mailsync::maildir::NameEncoding::Utf8,
@@ -152,6 +152,13 @@ impl Party {
             ["rmdir", folder] => fs::remove_dir_all(self.dir(folder)).unwrap(),
             ["mvdir", from, to] => fs::rename(self.dir(from), self.dir(to)).unwrap(),
             _ => panic!("what is {what:?}?"),
+        }
+    }
+
+    /// Does all of this, one after the other.
+    pub fn act_all(&self, all: &[&str]) {
+        for what in all {
+            self.act(what);
         }
     }
 

@@ -8,6 +8,7 @@ use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use crate::bundle::{PublicKey, Token};
 use crate::config::check_name;
+use crate::disk::is_dir;
 use crate::error::Result;
 use crate::model::Knowledge;
 use crate::replica::Replica;
@@ -48,7 +49,7 @@ impl Replica {
     /// Does the same, into a file or a directory; see [`Replica::export_to_file`].
     pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_invitation(options, path.is_dir().then_some(path))?;
+        let plan = self.plan_invitation(options, is_dir(&*self.world.disk, path)?.then_some(path))?;
         self.write_plan_to_file(plan, path)
     }
 

@@ -20,6 +20,7 @@ pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, To};
 
 use super::Replica;
+use crate::disk::is_dir;
 use crate::error::Result;
 
 impl Replica {
@@ -40,7 +41,7 @@ impl Replica {
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_export(options, path.is_dir().then_some(path))?;
+        let plan = self.plan_export(options, is_dir(&*self.world.disk, path)?.then_some(path))?;
         self.write_plan_to_file(plan, path)
     }
 }

@@ -9,6 +9,7 @@ use super::spool::Spool;
 use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
 };
+use crate::disk::has_name;
 use crate::error::{Error, Result};
 use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
@@ -176,7 +177,8 @@ impl Replica {
     fn free_number(&self, tx: &Transaction<'_>, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
         loop {
             let number = tx.next_number()?;
-            let taken = dir.is_some_and(|dir| dir.join(self.bundle_name(to, number)).symlink_metadata().is_ok());
+            let name = |dir: &Path| dir.join(self.bundle_name(to, number));
+            let taken = dir.map(|dir| has_name(&*self.world.disk, &name(dir))).transpose()?.unwrap_or(false);
             if !taken {
                 return Ok(number);
             }
@@ -219,7 +221,8 @@ impl Replica {
             jobs: None,
             ..first.clone()
         };
-        let empty = || RecordSpool::new(self.home.state_dir()).finish().map_err(|error| writing(&error));
+        let empty =
+            || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
         let mut parts = vec![PlannedPart { manifest: first, records, jobs, after: 0 }];
         let mut left = room - used;

@@ -1,13 +1,12 @@
 //! The search for a message's file while a bundle is written: mail programs rename and move files, and one that can't be
 //! read must not keep the others back.
 
-use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::disk::{hash_open, is_absent};
+use crate::disk::{Source, hash_open, is_absent};
 use crate::error::{Error, Result, Scope};
 use crate::message::FileKind;
 use crate::model::Digest;
@@ -15,9 +14,9 @@ use crate::replica::Replica;
 use crate::state::Outgoing;
 
 /// What is found of a message that is to go into a bundle.
-pub(super) enum Sought {
+pub(super) enum Sought<'d> {
     /// This file holds it, of this kind. It stands at its beginning.
-    Here(PathBuf, File, FileKind),
+    Here(PathBuf, Source<'d>, FileKind),
     /// It can't be read.
     Unreadable(Error),
     /// No file that should hold it does. A scan may find out why.
@@ -31,7 +30,7 @@ impl Replica {
     ///
     /// # Errors
     /// Something other than this message fails.
-    pub(super) fn seek(&self, message: &Outgoing) -> Result<Sought> {
+    pub(super) fn seek(&self, message: &Outgoing) -> Result<Sought<'_>> {
         let mut unreadable = None;
         let first = message.at.as_ref().map(|at| self.path(at)).transpose()?;
         let attachment = (self.attachment_path(&message.digest), FileKind::Attachment);
@@ -68,14 +67,14 @@ impl Replica {
     }
 
     /// Opens a file if it holds this message. The open file keeps it, whatever becomes of its name.
-    fn open_if_it_holds(
-        &self,
+    fn open_if_it_holds<'d>(
+        &'d self,
         path: &Path,
         kind: FileKind,
         digest: &Digest,
         unreadable: &mut Option<Error>,
-    ) -> Result<Option<File>> {
-        let opened = self.world.disk.open(path).and_then(|mut file| {
+    ) -> Result<Option<Source<'d>>> {
+        let opened = Source::open(&*self.world.disk, path).and_then(|mut file| {
             let found = hash_open(&mut file, kind)?;
             file.rewind()?;
             Ok((found.digest == *digest).then_some(file))

@@ -34,7 +34,7 @@ impl Replica {
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
-        let mut spool = RecordSpool::within(self.home.state_dir(), claims.clone());
+        let mut spool = RecordSpool::within(&*self.world.disk, self.home.state_dir(), claims.clone());
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         for (name, folder) in state.folders_changed_since(base) {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;

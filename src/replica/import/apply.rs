@@ -342,7 +342,7 @@ impl Replica {
         if bytes > JOBS_IN_MEMORY as u64 {
             self.check_room("statements about jobs", bytes, self.home.state_dir())?;
         }
-        let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
+        let mut said = self.world.disk.scratch(self.home.state_dir(), JOBS_IN_MEMORY);
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let heard = self.hear_jobs(

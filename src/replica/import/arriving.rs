@@ -87,24 +87,6 @@ pub(super) fn marked(digest: &Digest) -> Fault {
     Fault::Bundle(bundle::Error::Corrupt { what: what.into() })
 }
 
-/// A file that is being written through the layer of file operations.
-pub(super) struct DiskFile<'d> {
-    pub disk: &'d dyn Disk,
-    pub path: &'d Path,
-    pub file: std::fs::File,
-}
-
-impl io::Write for DiskFile<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(self.path, &mut self.file, bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Removes what was written of a message that is held instead: in `tmp/` a name alone tells that a message has come.
 pub(super) fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.unlink(path) {

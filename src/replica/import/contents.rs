@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, DiskFile, Goal, marked, remove_part, write_batch};
+use super::arriving::{Arriving, Destination, Goal, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Durability, SMALL, copy_message};
+use crate::disk::{Draft, Durability, SMALL, copy_message};
 use crate::error::{Error, Result};
 use crate::message::Checked;
 use crate::model::{Digest, Entry};
@@ -330,25 +330,25 @@ impl<'i> IncomingMessages<'i> {
             return self.hold_large(message);
         };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+        let draft = match leftovers.clear(disk, first).and_then(|()| Draft::create(disk, first.clone())) {
             // None of them is written then: they are delivered from what is held.
             Err(error) if leftovers.lets_wait(&error) => {
                 let waiting = destination.to.iter().filter_map(|goal| goal.in_place);
                 waiting.into_iter().try_for_each(|key| self.tx.set_pending(key, &Pending::Deliver))?;
                 return self.hold_large(message);
             }
-            file => file.map_err(fail)?,
+            draft => draft.map_err(fail)?,
         };
-        let mut sink = Checked::new(DiskFile { disk, path: first, file });
+        let mut sink = Checked::new(draft);
         message.copy_verified(&mut sink)?;
         if sink.leaves_out() {
             return Err(marked(&digest));
         }
-        let file = sink.to.file;
-        disk.set_mtime(first, &file, *mtime).map_err(fail)?;
+        sink.to.set_mtime(*mtime).map_err(fail)?;
         if durability == Durability::Now {
-            disk.sync_file(first, &file).map_err(fail)?;
+            sink.to.sync().map_err(fail)?;
         }
+        sink.to.leave();
         Ok(self.copy_to_others(&digest, first, others, destination.held)?)
     }
 
@@ -380,13 +380,13 @@ impl<'i> IncomingMessages<'i> {
         let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
         let part = held.begin(&digest)?;
         let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
-        let file = disk.create(&part).map_err(fail)?;
-        let mut sink = Checked::new(DiskFile { disk, path: &part, file });
+        let mut sink = Checked::new(Draft::create(disk, part.clone()).map_err(fail)?);
         message.copy_verified(&mut sink)?;
         if sink.leaves_out() {
             return Err(marked(&digest));
         }
-        disk.sync_file(&part, &sink.to.file).map_err(fail)?;
+        sink.to.sync().map_err(fail)?;
+        sink.to.leave();
         Ok(held.keep(&digest, &part)?)
     }
 

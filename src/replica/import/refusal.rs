@@ -242,7 +242,7 @@ impl From<bundle::Error> for Fault {
             // The bundle may be good.
             bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
-                Self::Here(Error::failed(format!("writing the contents of the bundle: {error}")).advise(WRITING))
+                Self::Here(Error::os("writing the contents of the bundle", error).advise(WRITING))
             }
             other => Self::Bundle(other),
         }
@@ -262,11 +262,14 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
-            return Error::failed(format!("reading the bundle: {source}"))
+            return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }
         bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
-        bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
+        bundle::Error::NotABundle { begins: Some(_) } => {
+            "give a file that `mailsync export` wrote; if it comes through ssh, see that a login prints nothing for commands"
+        }
+        bundle::Error::NotABundle { begins: None } => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"

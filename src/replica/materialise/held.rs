@@ -75,7 +75,7 @@ impl Held<'_> {
 
     /// The state directory is not a place among others: without it nothing can be done.
     fn error(&self, error: &io::Error) -> Error {
-        Error::failed(format!("holding a message in {}: {error}", self.dir.display())).advise(MAKE_ROOM)
+        Error::io("holding a message in", &self.dir, error).without_scope().advise(MAKE_ROOM)
     }
 }
 

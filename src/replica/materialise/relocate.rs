@@ -18,7 +18,9 @@ impl Replica {
     pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut DiskWork) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // What is missing is the file itself, or the directory. An error here says that nobody knows.
+                disk.metadata(from)?;
                 let dir = to.parent().expect("a file lies in a directory");
                 self.make_dirs(dir)?;
                 progress.touch(dir);
