@@ -68,6 +68,8 @@ pub trait Disk: Send + Sync {
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name. Fails with [`io::ErrorKind::AlreadyExists`] if something has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file the name of another one, which then has none any more. Nobody sees that name without a file.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory, for its owner only.
@@ -160,6 +162,10 @@ impl Disk for RealDisk {
             }
             result => Ok(result?),
         }
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {

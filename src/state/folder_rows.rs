@@ -7,8 +7,10 @@ use rusqlite::Connection;
 
 use super::codec::{clock_from, damaged};
 use crate::error::Result;
+use crate::maildir::keywords::Letters;
 use crate::maildir::listing::CleanListing;
-use crate::model::{FolderName, FolderState, Incarnation, Mtime, Stamp};
+use crate::maildir::names::NamesSeen;
+use crate::model::{FolderName, FolderState, Incarnation, Keyword, Mtime, Stamp};
 
 /// A folder's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,20 @@ pub struct FolderRow {
     pub on_disk: bool,
     /// The last clean listing.
     pub clean: Option<CleanListing>,
+    /// The keywords of its letters, as far as is known.
+    pub letters: Arc<Letters>,
+    /// What was last seen of the file that names them.
+    pub names: NamesSeen,
+    /// Whether that has no letter left, when last a keyword was to have one.
+    pub full: bool,
+}
+
+impl FolderRow {
+    /// The record of a folder of which nothing is known yet.
+    pub(super) fn new(key: FolderKey, name: FolderName) -> Self {
+        let (letters, names) = (Arc::default(), NamesSeen::Unknown);
+        Self { key, name, state: None, on_disk: false, clean: None, letters, names, full: false }
+    }
 }
 
 /// All folders, in memory: a mailbox has few.
@@ -50,7 +66,8 @@ pub(super) const ABSENT: i64 = i64::MIN;
 impl Folders {
     pub fn load(conn: &Connection) -> Result<Self> {
         let mut query = conn.prepare_cached(
-            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime FROM folder",
+            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime, names_mtime, names_size, names_inode,
+                 names_full FROM folder",
         )?;
         let mut rows = query.query([])?;
         let mut folders = Self::default();
@@ -77,9 +94,31 @@ impl Folders {
                 }
                 _ => None,
             };
-            folders.put(FolderRow { key: FolderKey(row.get(0)?), name, state, on_disk: row.get(5)?, clean });
+            let number = |at| row.get::<_, Option<i64>>(at).map(|n| n.unwrap_or_default().cast_unsigned());
+            let names = match row.get::<_, Option<i64>>(8)? {
+                None => NamesSeen::Unknown,
+                Some(ABSENT) => NamesSeen::Absent,
+                Some(mtime) => NamesSeen::File { mtime: Mtime(mtime), size: number(9)?, inode: number(10)? },
+            };
+            let (key, letters, full) = (FolderKey(row.get(0)?), Arc::default(), row.get(11)?);
+            folders.put(FolderRow { key, name, state, on_disk: row.get(5)?, clean, letters, names, full });
         }
+        folders.load_letters(conn)?;
         Ok(folders)
+    }
+
+    fn load_letters(&mut self, conn: &Connection) -> Result<()> {
+        let mut query = conn.prepare_cached("SELECT folder, letter, keyword, lost FROM letter")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let folder = self.by_key.get_mut(&FolderKey(row.get(0)?)).ok_or_else(|| damaged("a letter's folder"))?;
+            let letter = row.get::<_, u8>(1).ok().filter(u8::is_ascii_lowercase);
+            let keyword = row.get_ref(2)?.as_str().ok().and_then(Keyword::new);
+            let (letter, keyword) = letter.zip(keyword).ok_or_else(|| damaged("a letter's keyword"))?;
+            let letters = &mut Arc::make_mut(folder).letters;
+            Arc::make_mut(letters).set(letter, keyword, row.get(3)?);
+        }
+        Ok(())
     }
 
     pub fn put(&mut self, row: FolderRow) {

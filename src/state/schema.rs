@@ -16,6 +16,9 @@ pub const VERSION: i64 = 3;
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
 /// no old bundle is taken for a new one if the peer is made known again.
+/// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
+/// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
+/// letter in the folder where their entries are.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -26,8 +29,16 @@ CREATE TABLE folder (
     name TEXT NOT NULL UNIQUE,
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
-    new_mtime INTEGER, cur_mtime INTEGER
+    new_mtime INTEGER, cur_mtime INTEGER,
+    names_mtime INTEGER, names_size INTEGER, names_inode INTEGER, names_full INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE letter (
+    folder INTEGER, letter INTEGER, keyword TEXT NOT NULL, lost INTEGER NOT NULL, PRIMARY KEY (folder, letter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE letterless (
+    folder INTEGER, keyword TEXT COLLATE NOCASE, entry INTEGER, PRIMARY KEY (folder, keyword, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letterless_entry ON letterless (entry);
 CREATE TABLE directory (path BLOB PRIMARY KEY, mtime INTEGER, is_folder INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE entry (
     key INTEGER PRIMARY KEY,

@@ -36,6 +36,7 @@ pub enum Op {
     SyncDir,
     SyncFileSystem,
     Rename,
+    Replace,
     Unlink,
     MakeDir,
     RemoveDir,
@@ -330,6 +331,19 @@ impl Disk for Watch {
                 return Err(Errno::XDEV.into());
             }
             RealDisk.rename(from, to)?;
+            inner.pending.push(Change::Renamed(from.to_owned(), to.to_owned()));
+            Ok(())
+        })
+    }
+
+    /// Durable, as every file system with a journal sees to: no power cut leaves the name without either file.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Op::Replace, from, Some(to), |inner| {
+            if to.exists() {
+                inner.pending.retain(|change| !matches!(change, Change::Made(path) if path == from));
+                return RealDisk.replace(from, to);
+            }
+            RealDisk.replace(from, to)?;
             inner.pending.push(Change::Renamed(from.to_owned(), to.to_owned()));
             Ok(())
         })

@@ -220,6 +220,7 @@ impl<'i> Merge<'i> {
         self.count_arrival(entry);
         let at = self.replica.place_for(self.tx, id, entry)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
+        self.replica.note_letterless(self.tx, key, entry, at.folder)?;
         self.tx.set_pending(key, &Pending::Await)?;
         Ok(key)
     }

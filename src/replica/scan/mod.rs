@@ -7,6 +7,7 @@
 mod discover;
 mod folders;
 mod follow;
+mod keywords;
 mod list;
 mod pass;
 mod report;
@@ -19,6 +20,7 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
 use crate::state::{Action, RootBefore};
+use keywords::Names;
 use pass::Scan;
 pub use report::{Depth, ScanOptions, ScanReport};
 
@@ -60,6 +62,7 @@ impl Replica {
             unread: BTreeSet::new(),
             overtaken: false,
             held: 0,
+            names: Names::default(),
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
@@ -91,11 +94,13 @@ impl Scan<'_> {
             replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
         }
         let vanished = self.follow_folders(&discovery)?;
+        self.read_names(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
         let mut gone = self.collect_gone(&mut folders)?;
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.remove_unmatched(&folders, gone)?;
+        self.follow_names()?;
         for (key, folder) in &folders {
             self.record_listing(*key, folder)?;
         }

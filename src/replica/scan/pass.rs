@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
+use super::keywords::Names;
 use super::report::{ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::model::{Origin, Stamp};
@@ -29,6 +30,8 @@ pub(super) struct Scan<'r> {
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
+    /// What was found out about letters.
+    pub(super) names: Names,
     /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
     pub(super) overtaken: bool,
 }
