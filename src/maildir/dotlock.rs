@@ -18,7 +18,7 @@ use crate::disk::{Disk, Meta, remove_if_there};
 use crate::model::Mtime;
 
 /// A lock that nobody has touched for so long was left behind.
-const STALE: Duration = Duration::from_mins(2);
+const STALE: Duration = Duration::from_secs(120);
 /// In a lock that is younger, its maker may not have written yet who it is.
 const YOUNG: Duration = Duration::from_secs(2);
 /// How long to wait between two looks at the lock.
@@ -29,9 +29,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 enum Holder {
     /// A process of this machine that lives.
     Living,
-    /// A process of this machine that is gone; or this one, which holds no other lock and so was given the number of
-    /// one that is gone.
+    /// A process of this machine that is gone.
     Gone,
+    /// This one, which holds no other lock: it was given the number of one that is gone.
+    Own,
     /// Nobody knows: it is on another machine, or doesn't say.
     Unknown,
 }
@@ -40,6 +41,7 @@ enum Holder {
 fn is_left_behind(holder: Holder, age: Duration) -> bool {
     match holder {
         Holder::Living => false,
+        Holder::Own => true,
         Holder::Gone => age > YOUNG,
         Holder::Unknown => age > STALE,
     }
@@ -62,22 +64,34 @@ pub fn while_locked<T>(
     act: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
     let path = path_of(dir);
+    // It says whose it is from its first moment on: nobody could know of an empty one that it was left behind.
+    let new = dir.join("dovecot-mailsync.lock");
+    remove_if_there(disk.unlink(&new))?;
+    let mut file = make(&new)?;
+    let taken = disk.write(&new, &mut file, this_process().as_bytes()).and_then(|()| take(disk, &new, &path, patience));
+    if let Err(error) = taken {
+        return remove_if_there(disk.unlink(&new)).and(Err(error));
+    }
+    let done = act();
+    let released = remove_if_there(disk.unlink(&path));
+    let done = done?;
+    released.map(|()| done)
+}
+
+/// Gives the lock its name, as soon as nobody else has it.
+fn take(disk: &dyn Disk, new: &Path, path: &Path, patience: Duration) -> io::Result<()> {
     let until = Instant::now() + patience;
-    let mut file = loop {
-        match make(&path) {
+    loop {
+        match disk.rename(new, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => break made?,
+            renamed => return renamed,
         }
-        remove_if_left_behind(disk, &path)?;
+        remove_if_left_behind(disk, path)?;
         if Instant::now() >= until {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program has it locked"));
         }
         std::thread::sleep(PAUSE);
-    };
-    let done = disk.write(&path, &mut file, this_process().as_bytes()).and_then(|()| act());
-    let released = remove_if_there(disk.unlink(&path));
-    let done = done?;
-    released.map(|()| done)
+    }
 }
 
 /// Waits until nobody has this folder locked, but no longer than this. Whoever has changed it before is done then.
@@ -134,8 +148,13 @@ fn holder(disk: &dyn Disk, path: &Path) -> io::Result<Holder> {
     let text = String::from_utf8_lossy(&text);
     let said = text.trim_end_matches('\n').split_once(':').filter(|(_, host)| *host == this_host());
     Ok(said.and_then(|(pid, _)| Pid::from_raw(pid.parse().ok()?)).map_or(Holder::Unknown, |pid| {
-        let gone = rustix::process::test_kill_process(pid) == Err(Errno::SRCH);
-        if gone || pid == rustix::process::getpid() { Holder::Gone } else { Holder::Living }
+        if pid == rustix::process::getpid() {
+            Holder::Own
+        } else if rustix::process::test_kill_process(pid) == Err(Errno::SRCH) {
+            Holder::Gone
+        } else {
+            Holder::Living
+        }
     }))
 }
 
@@ -151,6 +170,7 @@ mod tests {
             (Holder::Gone, 0, false),
             (Holder::Gone, 2, false),
             (Holder::Gone, 3, true),
+            (Holder::Own, 0, true),
             (Holder::Unknown, 3, false),
             (Holder::Unknown, 120, false),
             (Holder::Unknown, 121, true),
@@ -182,7 +202,7 @@ mod tests {
             (format!("{gone}:elsewhere"), 500, false),
             (String::new(), 5, true),
             (String::from("nonsense"), 500, false),
-            (format!("{}:{host}", std::process::id()), 5, false),
+            (format!("{}:{host}", std::process::id()), 0, false),
         ] {
             lock(dir.path(), &text, seconds);
             let make = |path: &Path| RealDisk.create(path);
@@ -192,6 +212,7 @@ mod tests {
             });
             assert_eq!(done.map_err(|error| error.kind()), if held { Err(io::ErrorKind::ResourceBusy) } else { Ok(7) }, "{text}");
             assert_eq!(path_of(dir.path()).exists(), held, "{text}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), usize::from(held), "{text}");
         }
     }
 
