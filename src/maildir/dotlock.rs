@@ -68,7 +68,8 @@ pub fn while_locked<T>(
     let new = dir.join("dovecot-mailsync.lock");
     remove_if_there(disk.unlink(&new))?;
     let mut file = make(&new)?;
-    let taken = disk.write(&new, &mut file, this_process().as_bytes()).and_then(|()| take(disk, &new, &path, patience));
+    let taken = disk.write(&new, &mut file, this_process().as_bytes());
+    let taken = taken.and_then(|()| disk.sync_file(&new, &file)).and_then(|()| take(disk, &new, &path, patience));
     if let Err(error) = taken {
         return remove_if_there(disk.unlink(&new)).and(Err(error));
     }

@@ -119,6 +119,11 @@ impl Letters {
         self.iter().filter(|(.., lost)| *lost).map(|(letter, ..)| letter).collect()
     }
 
+    /// The letters whose keywords have a better one: a file that has such a letter is to have that instead.
+    pub fn outdated(&self) -> LetterSet {
+        self.iter().filter(|(letter, keyword, _)| self.letter(keyword) != Some(*letter)).map(|(letter, ..)| letter).collect()
+    }
+
     /// The letters that stand for something else than in `other`, or for nothing there or here.
     pub fn differing(&self, other: &Self) -> LetterSet {
         letters().filter(|&letter| self.keyword(letter) != other.keyword(letter)).collect()
@@ -127,8 +132,7 @@ impl Letters {
     /// These letters after the file was read anew. `used` are the letters of the folder's files as last seen.
     ///
     /// A name that is gone from the file is kept as lost while the letter is used, so that what its files mean isn't
-    /// forgotten with it: Dovecot gives such a letter a name that means nothing. But if the file gives the keyword
-    /// another letter, that is its letter.
+    /// forgotten with it: Dovecot gives such a letter a name that means nothing.
     #[must_use]
     pub fn read_anew(&self, file: &KeywordsFile, used: LetterSet) -> Self {
         let mut read = Self::default();
@@ -138,7 +142,6 @@ impl Letters {
             } else if let Some(keyword) = self.keyword(letter)
                 && used.contains(letter)
                 && file.is_open(letter)
-                && file.letter(keyword).is_none()
             {
                 read.set(letter, keyword.clone(), true);
             }
@@ -195,8 +198,11 @@ impl KeywordsFile {
 
     /// Gives a letter its name again, unless it has another one or the keyword another letter. Returns whether the file
     /// says now that the letter stands for the keyword.
+    ///
+    /// A name that Dovecot has made up stays: it has given the message that keyword, and takes it away again only if
+    /// the file loses the letter.
     pub fn put_back(&mut self, letter: u8, keyword: &Keyword) -> bool {
-        if self.is_open(letter) && self.letter(keyword).is_none() {
+        if self.name(letter).is_none() && self.letter(keyword).is_none() {
             self.write(letter, keyword);
         }
         self.letter(keyword) == Some(letter)
@@ -295,13 +301,16 @@ mod tests {
             ("", "", "", "nobody uses them"),
             ("", "ac", "[a=work] [c=$Junk]", "the file is gone"),
             ("0 unknown-0\n1 new\n", "ab", "[a=work] b=new", "Dovecot has made a name up, and another letter has another name"),
-            ("0 unknown-0\n3 work\n", "a", "d=work", "the keyword has another letter"),
+            ("0 unknown-0\n3 work\n", "a", "[a=work] d=work", "the keyword has another letter"),
             ("0 é\n", "a", "", "somebody has given it a name that no keyword can have"),
             ("0 WORK\n1 play\n2 $Junk\n", "abc", "a=WORK b=play c=$Junk", "nothing but the case has changed"),
         ] {
             assert_eq!(shown(&before.read_anew(&file(text), set(used))), expected, "{case}");
         }
+        let moved = before.read_anew(&file("3 work\n"), set("a"));
+        assert_eq!((moved.letter(&keyword("work")), moved.outdated()), (Some(b'd'), set("a")));
         let lost = before.read_anew(&file("3 other\n"), set("a"));
+        assert_eq!(lost.outdated(), set(""));
         assert_eq!((lost.lost(), lost.named()), (set("a"), set("ad")));
         assert_eq!((lost.letter(&keyword("work")), lost.keyword(b'a')), (Some(b'a'), Some(&keyword("work"))));
         // A lost name is lost for good when nothing has its letter any more.
@@ -325,7 +334,7 @@ mod tests {
         }
         for (text, put, expected) in [
             ("", true, "2 c\n"),
-            ("0 a\n2 unknown-2\n", true, "0 a\n2 c\n"),
+            ("0 a\n2 unknown-2\n", false, "0 a\n2 unknown-2\n"),
             ("2 C\n", true, "2 C\n"),
             ("2 other\n", false, "2 other\n"),
             ("4 c\n", false, "4 c\n"),

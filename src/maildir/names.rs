@@ -100,17 +100,15 @@ fn replace(
     contents: &[u8],
 ) -> io::Result<()> {
     let (path, new) = (dir.join(FILE), dir.join("dovecot-keywords.lock"));
-    let before = match disk.metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        looked => Some(looked?.mtime),
+    let after = match disk.metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Mtime::default(),
+        looked => Mtime::new(looked?.mtime.seconds().saturating_add(1), 0),
     };
     remove_if_there(disk.unlink(&new))?;
     let mut file = make(&new)?;
     let write = |file: &mut File| {
         disk.write(&new, file, contents)?;
-        if let Some(before) = before.filter(|before| before.seconds() >= wall_clock().seconds()) {
-            disk.set_mtime(&new, file, Mtime::new(before.seconds() + 1, 0))?;
-        }
+        disk.set_mtime(&new, file, wall_clock().max(after))?;
         disk.sync_file(&new, file)?;
         disk.replace(&new, &path)
     };

@@ -150,7 +150,8 @@ fn decide(
         Naming { id, entry, flags, letters, local, replica }
     };
     let Some(at) = &row.at else { return Ok(Intent::Await(place(&naming(Vec::new()), folder, taken)?)) };
-    if at.folder == folder && at.flags(&named) == flags {
+    let is_current = at.keyword_letters().and(named.outdated()).is_empty();
+    if at.folder == folder && at.flags(&named) == flags && is_current {
         return Ok(Intent::Nothing);
     }
     let renamed = (at.folder == folder).then(|| {

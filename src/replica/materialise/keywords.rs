@@ -19,7 +19,7 @@ use crate::maildir::names::{self, NamesSeen};
 use crate::model::Keyword;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{By, FolderKey, FolderRow, Hindered, Pending};
+use crate::state::{By, EntryKey, FolderKey, FolderRow, Hindered, Pending};
 
 /// So long Dovecot is waited for. It has a folder locked for moments.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Replica {
             let wanted = waiting.get(&row.key).map(Vec::as_slice).unwrap_or_default();
             let nameless = wanted.iter().any(|keyword| row.letters.letter(keyword).is_none());
             let is_there = row.on_disk || progress.folders_made.contains(&row.key);
-            if !is_there || (row.letters.lost().is_empty() && (!nameless || row.full)) {
+            if !is_there || row.full || (unwritten(&row.letters).next().is_none() && !nameless) {
                 continue;
             }
             match self.name_letters(&row, wanted) {
@@ -66,8 +66,10 @@ impl Replica {
         let tx = self.begin()?;
         for (row, Given { letters, full, to_read }) in given {
             let names = if to_read { NamesSeen::Unknown } else { row.names };
+            let outdated = letters.outdated();
             tx.set_letters(row.key, Arc::new(letters), names)?;
             tx.set_letters_full(row.key, full)?;
+            self.decide_outdated(&tx, row.key, outdated)?;
         }
         for (folder, keywords) in waiting {
             for keyword in keywords {
@@ -102,6 +104,21 @@ impl Replica {
         Ok(given)
     }
 
+    /// Decides anew about files that have one of these letters, in whose place there is another one.
+    fn decide_outdated(&self, tx: &Transaction<'_>, folder: FolderKey, outdated: LetterSet) -> Result<()> {
+        if outdated.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        self.state.files_in(folder, |key, _, name, _| {
+            if !FileName::parse(name).keyword_letters().and(outdated).is_empty() {
+                keys.push(key);
+            }
+            Ok(())
+        })?;
+        keys.into_iter().try_for_each(|key| self.decide_waiting_entry(tx, key))
+    }
+
     /// Decides anew about the files of entries for which this keyword had no letter.
     fn decide_waiting(&self, tx: &Transaction<'_>, folder: FolderKey, keyword: &Keyword) -> Result<()> {
         let mut after = None;
@@ -109,29 +126,41 @@ impl Replica {
             let batch = self.state.letterless_batch(folder, keyword, after, BATCH)?;
             let Some(&last) = batch.last() else { return Ok(()) };
             after = Some(last);
-            for key in batch {
-                let Some(row) = self.state.entry(key)? else { continue };
-                // What has no file gets its letters with it, and what somebody has just changed is decided about after
-                // the next scan.
-                if row.at.is_some() && self.state.pending(key)? != Some(Pending::Reconsider) {
-                    self.decide_move(tx, &row, &By::Here)?;
-                }
-            }
+            batch.into_iter().try_for_each(|key| self.decide_waiting_entry(tx, key))?;
         }
     }
+
+    fn decide_waiting_entry(&self, tx: &Transaction<'_>, key: EntryKey) -> Result<()> {
+        let Some(row) = self.state.entry(key)? else { return Ok(()) };
+        // What has no file gets its letters with it, and what somebody has just changed is decided about after the next
+        // scan.
+        if row.at.is_none() || self.state.pending(key)? == Some(Pending::Reconsider) {
+            return Ok(());
+        }
+        self.decide_move(tx, &row, &By::Here)
+    }
+}
+
+/// The letters with their keywords that a folder's file is to say again: it has lost them, and names no other letter.
+fn unwritten(letters: &Letters) -> impl Iterator<Item = (u8, &Keyword)> {
+    let lost = letters.lost();
+    letters.iter().filter_map(move |(letter, keyword, _)| {
+        (lost.contains(letter) && letters.letter(keyword) == Some(letter)).then_some((letter, keyword))
+    })
 }
 
 /// Adds to a folder's file what it lacks. `letters` are those that were known, `used` those in the names of its files.
 fn fill(file: &mut KeywordsFile, letters: &Letters, wanted: &[Keyword], used: LetterSet) -> Given {
     let mut given = Given { letters: letters.clone(), full: false, to_read: false };
-    for (letter, keyword, _) in letters.iter().filter(|(.., lost)| *lost) {
+    let mut wanted: Vec<&Keyword> = wanted.iter().filter(|keyword| letters.letter(keyword).is_none()).collect();
+    for (letter, keyword) in unwritten(letters) {
         if file.put_back(letter, keyword) {
             given.letters.set(letter, keyword.clone(), false);
         } else {
-            given.to_read = true;
+            wanted.push(keyword);
         }
     }
-    for keyword in wanted.iter().filter(|keyword| letters.letter(keyword).is_none()) {
+    for keyword in wanted {
         if file.letter(keyword).is_some() {
             // Dovecot has just named it. What else follows from that the next scan finds out.
             given.to_read = true;
@@ -159,12 +188,12 @@ mod tests {
         for (text, wanted, used, after, letters, flags) in [
             // What was lost comes back, what is wanted gets the next letter.
             ("1 play\n", vec!["$Junk"], vec![], "0 work\n1 play\n2 $Junk\n", vec![(b'a', false), (b'c', false)], (false, false)),
-            ("0 unknown-0\n1 play\n", vec![], vec![b'a'], "0 work\n1 play\n", vec![(b'a', false)], (false, false)),
+            ("0 unknown-0\n1 play\n", vec![], vec![b'a'], "0 unknown-0\n1 play\n2 work\n", vec![(b'a', true), (b'c', false)], (false, false)),
             // Letters in use that have no name are not given away.
             ("1 play\n", vec!["$Junk"], vec![b'c', b'd'], "0 work\n1 play\n4 $Junk\n", vec![(b'e', false)], (false, false)),
             // Dovecot was faster: with that keyword, or with another one for the letter.
             ("0 work\n1 play\n2 $junk\n", vec!["$Junk"], vec![], "0 work\n1 play\n2 $junk\n", vec![], (false, true)),
-            ("0 other\n1 play\n", vec![], vec![], "0 other\n1 play\n", vec![(b'a', true)], (false, true)),
+            ("0 other\n1 play\n", vec![], vec![], "0 other\n1 play\n2 work\n", vec![(b'a', true), (b'c', false)], (false, false)),
             // No letter is left.
             ("0 work\n1 play\n", vec!["$Junk"], alphabet().collect(), "0 work\n1 play\n", vec![(b'a', false)], (true, false)),
             (&full, vec!["new"], vec![], &(String::from("0 work\n") + &full), vec![], (true, false)),
