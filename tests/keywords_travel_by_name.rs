@@ -260,6 +260,12 @@ fn names_that_are_lost_are_put_back_and_nothing_is_taken_for_cleared() {
             "ad",
             "Dovecot has made names up",
         ),
+        (
+            Some("0 unknown-0\n3 unknown-3\n5 $Junk\n7 work\n"),
+            "0 unknown-0\n3 unknown-3\n5 $Junk\n7 work\n",
+            "fh",
+            "Dovecot has named other letters, too",
+        ),
     ] {
         match left {
             None => fs::remove_file(one.dir("INBOX").join("dovecot-keywords")).unwrap(),

@@ -114,7 +114,7 @@ impl Scan<'_> {
         let state = &self.replica.state;
         for (folder, before) in std::mem::take(&mut self.names.before) {
             let now = state.letters(folder)?;
-            let differing = now.differing(&before);
+            let differing = now.differing(&before).or(now.outdated());
             if differing.is_empty() {
                 continue;
             }
