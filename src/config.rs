@@ -27,6 +27,10 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
+    /// names are written there.
+    #[serde(default = "default_keywords")]
+    pub keywords: bool,
     /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
@@ -125,6 +129,10 @@ impl Default for Limits {
     }
 }
 
+fn default_keywords() -> bool {
+    true
+}
+
 fn default_trash_days() -> u32 {
     30
 }
@@ -160,6 +168,7 @@ impl Config {
             layout: layout.kind,
             folder_names: layout.encoding,
             inbox_at_root: layout.inbox_at_root,
+            keywords: default_keywords(),
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
@@ -238,6 +247,10 @@ impl Config {
              # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
              inbox_at_root = {}\n\
              \n\
+             # Whether letters in file names stand for the keywords that each folder's dovecot-keywords names, and new names are\n\
+             # written there. Say false if Dovecot's control files are elsewhere: letters then stay here.\n\
+             keywords = {}\n\
+             \n\
              # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
              trash_days = {}\n\
              \n\
@@ -276,6 +289,7 @@ impl Config {
             value(self.layout),
             value(self.folder_names),
             self.inbox_at_root,
+            self.keywords,
             self.trash_days,
             self.history_days,
             self.jobs_days,
@@ -339,6 +353,7 @@ mod tests {
             layout: LayoutKind::Fs,
             folder_names: NameEncoding::Utf8,
             inbox_at_root: true,
+            keywords: false,
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,

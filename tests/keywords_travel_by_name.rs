@@ -302,10 +302,16 @@ fn what_no_letter_is_left_for_waits_and_is_not_taken_for_cleared() {
     assert_eq!((letters(&other, "INBOX", "m"), flags(&other, "m")), ("Fd".into(), all.clone()));
     assert_eq!(names(&other, "INBOX"), full);
     other.is_at_rest("no letter is left");
+    assert!(other.ok(&["status"]).text().contains("1 keyword in INBOX without a letter: work"));
+    let letterless = other.ok(&["status", "--json"]).json()["letterless"].clone();
+    assert_eq!(letterless, serde_json::json!([{ "folder": "INBOX", "keywords": ["work"] }]));
     // It travels on, and a change of other flags leaves it.
     flag(&other, "INBOX", "m", "Sd");
     pass(&other, &one);
-    assert_eq!((letters(&one, "INBOX", "m"), flags(&other, "m")), ("Sab".into(), set(["S", "keyword:work", "keyword:k3"])));
+    assert_eq!(
+        (letters(&one, "INBOX", "m"), flags(&other, "m")),
+        ("Sab".into(), set(["S", "keyword:work", "keyword:k3"]))
+    );
     let third = Machine::replica(dir.path(), "third");
     make_peers(&other, &third);
     pass(&other, &third);
@@ -316,6 +322,7 @@ fn what_no_letter_is_left_for_waits_and_is_not_taken_for_cleared() {
     assert_eq!(letters(&other, "INBOX", "m"), "Sdh");
     assert!(names(&other, "INBOX").contains("\n7 work\n"));
     other.is_at_rest("it has a letter");
+    assert_eq!(other.ok(&["status", "--json"]).json()["letterless"], serde_json::json!([]));
     // Cleared while it waits.
     name(&other, "INBOX", &full);
     flag(&one, "INBOX", "m", "S");
@@ -381,6 +388,56 @@ fn names_that_cannot_be_read_are_what_they_were() {
     fs::remove_dir(&path).unwrap();
     one.ok(&["scan"]);
     assert_eq!((flags(&one, "m"), names(&one, "INBOX")), (set(["keyword:work"]), "0 work\n".into()));
+}
+
+#[test]
+fn a_scan_waits_for_dovecot_to_name_the_letters_that_it_has_used() {
+    let dir = scratch();
+    let (one, _) = two(dir.path(), "m");
+    name(&one, "INBOX", "0 other\n1 work\n");
+    make_folder(&one.dir("Work"));
+    flag(&one, "INBOX", "m", "Sb");
+    one.ok(&["scan"]);
+    // Dovecot moves the message under its lock, and writes the new letter's name at the end.
+    let lock = one.dir("Work").join("dovecot-uidlist.lock");
+    fs::write(&lock, "").unwrap();
+    fs::rename(file(&one, "INBOX", "m"), one.dir("Work").join("cur/m.moved:2,Sa")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            name(&one, "Work", "0 work\n");
+            fs::remove_file(&lock).unwrap();
+        });
+        let report = one.ok(&["scan", "--json"]).json();
+        assert_eq!((&report["moved"], &report["flagged"]), (&1.into(), &0.into()), "{report}");
+    });
+    assert_eq!(flags(&one, "m"), set(["S", "keyword:work"]));
+    one.is_at_rest("Dovecot is done");
+}
+
+#[test]
+fn who_has_dovecot_s_files_elsewhere_keeps_letters_as_they_are() {
+    let dir = scratch();
+    let (one, other) = two(dir.path(), "m");
+    name(&one, "INBOX", "0 work\n");
+    name(&other, "INBOX", "0 play\n");
+    flag(&one, "INBOX", "m", "a");
+    other.reconfigure(&[("keywords", "false")]);
+    pass(&one, &other);
+    assert_eq!((letters(&other, "INBOX", "m"), flags(&other, "m")), (String::new(), set(["keyword:work"])));
+    flag(&other, "INBOX", "m", "Sac");
+    pass(&other, &one);
+    assert_eq!((letters(&one, "INBOX", "m"), names(&other, "INBOX")), ("Sa".into(), "0 play\n".into()));
+    other.is_at_rest("letters stay");
+    // Whoever changes their mind has what was meant.
+    flag(&other, "INBOX", "m", "Sc");
+    other.reconfigure(&[("keywords", "true")]);
+    other.ok(&["scan"]);
+    assert_eq!((letters(&other, "INBOX", "m"), names(&other, "INBOX")), ("Sbc".into(), "0 play\n1 work\n".into()));
+    one.reconfigure(&[("keywords", "false")]);
+    one.ok(&["scan"]);
+    one.is_at_rest("its letters mean nothing any more");
+    assert_eq!((letters(&one, "INBOX", "m"), flags(&one, "m")), ("Sa".into(), set(["S", "keyword:work"])));
 }
 
 #[test]

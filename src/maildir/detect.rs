@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::keywords::FILE;
 use super::{Layout, LayoutKind, NameEncoding, utf7};
 
 /// The findings about a mail root.
@@ -86,7 +87,8 @@ fn is_dovecots(root: &Path) -> bool {
     let items = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
     items.map(|item| item.file_name()).any(|name| {
         let name = name.as_bytes();
-        name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")
+        // One of them mailsync writes, too.
+        (name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")) && name != FILE.as_bytes()
     })
 }
 
@@ -161,6 +163,10 @@ mod tests {
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
+        // The names of keywords may be mailsync's.
+        let root = root(&["cur", "Sent/cur"]);
+        fs::write(root.path().join("dovecot-keywords"), "0 work\n").unwrap();
+        assert_eq!(detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding, NameEncoding::Utf8);
     }
 
     #[test]

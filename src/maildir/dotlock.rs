@@ -211,7 +211,11 @@ mod tests {
                 assert_eq!(std::fs::read_to_string(path_of(dir.path())).unwrap(), this_process());
                 Ok(7)
             });
-            assert_eq!(done.map_err(|error| error.kind()), if held { Err(io::ErrorKind::ResourceBusy) } else { Ok(7) }, "{text}");
+            assert_eq!(
+                done.map_err(|error| error.kind()),
+                if held { Err(io::ErrorKind::ResourceBusy) } else { Ok(7) },
+                "{text}"
+            );
             assert_eq!(path_of(dir.path()).exists(), held, "{text}");
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), usize::from(held), "{text}");
         }

@@ -121,7 +121,10 @@ impl Letters {
 
     /// The letters whose keywords have a better one: a file that has such a letter is to have that instead.
     pub fn outdated(&self) -> LetterSet {
-        self.iter().filter(|(letter, keyword, _)| self.letter(keyword) != Some(*letter)).map(|(letter, ..)| letter).collect()
+        self.iter()
+            .filter(|(letter, keyword, _)| self.letter(keyword) != Some(*letter))
+            .map(|(letter, ..)| letter)
+            .collect()
     }
 
     /// The letters that stand for something else than in `other`, or for nothing there or here.
@@ -213,7 +216,10 @@ impl KeywordsFile {
     ///
     /// A line that Dovecot has made up is no free one: files have its letter.
     pub fn add(&mut self, keyword: &Keyword, used: LetterSet) -> Option<u8> {
-        let free = letters().find(|&letter| self.name(letter).is_none() && !used.contains(letter))?;
+        let name = keyword.as_str().as_bytes();
+        let is_free =
+            |&letter: &u8| self.name(letter).is_none() && !used.contains(letter) && !is_placeholder(letter, name);
+        let free = letters().find(is_free)?;
         self.write(free, keyword);
         Some(free)
     }
@@ -286,7 +292,10 @@ mod tests {
             ("2 c\n26 no\n0 a\n0 b\n-1 x\n100 y\n", "a=b c=c"),
             ("# 0 a\nx\n\n 1 b\n1  \n3 \n4 two words\n5 é\n6 \\Seen\n7 ok\n", "h=ok"),
             // What Dovecot makes up says nothing; but these names somebody has given.
-            ("0 unknown-0\n1 unknown-1??\n2 unknown-1\n3 unknown-3x\n4 Unknown-4\n", "c=unknown-1 d=unknown-3x e=Unknown-4"),
+            (
+                "0 unknown-0\n1 unknown-1??\n2 unknown-1\n3 unknown-3x\n4 Unknown-4\n",
+                "c=unknown-1 d=unknown-3x e=Unknown-4",
+            ),
         ] {
             assert_eq!(shown(&read(text)), expected, "{text:?}");
         }
@@ -300,7 +309,12 @@ mod tests {
         for (text, used, expected, case) in [
             ("", "", "", "nobody uses them"),
             ("", "ac", "[a=work] [c=$Junk]", "the file is gone"),
-            ("0 unknown-0\n1 new\n", "ab", "[a=work] b=new", "Dovecot has made a name up, and another letter has another name"),
+            (
+                "0 unknown-0\n1 new\n",
+                "ab",
+                "[a=work] b=new",
+                "Dovecot has made a name up, and another letter has another name",
+            ),
             ("0 unknown-0\n3 work\n", "a", "[a=work] d=work", "the keyword has another letter"),
             ("0 é\n", "a", "", "somebody has given it a name that no keyword can have"),
             ("0 WORK\n1 play\n2 $Junk\n", "abc", "a=WORK b=play c=$Junk", "nothing but the case has changed"),
@@ -332,6 +346,8 @@ mod tests {
             assert_eq!(file.add(&keyword("new"), set(used)), added, "{text:?}");
             assert_eq!(String::from_utf8(file.format()).unwrap(), expected, "{text:?}");
         }
+        // Of this letter the name would mean nothing.
+        assert_eq!(file("").add(&keyword("unknown-0"), set("")), Some(b'b'));
         for (text, put, expected) in [
             ("", true, "2 c\n"),
             ("0 a\n2 unknown-2\n", false, "0 a\n2 unknown-2\n"),

@@ -93,12 +93,7 @@ pub fn change<T>(
 
 /// Puts these contents in place of the file's, durably but for the name. Dovecot writes it under the same other name
 /// first, and removes what it finds there: nobody else has it while the folder is locked.
-fn replace(
-    disk: &dyn Disk,
-    dir: &Path,
-    make: impl Fn(&Path) -> io::Result<File>,
-    contents: &[u8],
-) -> io::Result<()> {
+fn replace(disk: &dyn Disk, dir: &Path, make: impl Fn(&Path) -> io::Result<File>, contents: &[u8]) -> io::Result<()> {
     let (path, new) = (dir.join(FILE), dir.join("dovecot-keywords.lock"));
     let after = match disk.metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Mtime::default(),
@@ -124,7 +119,9 @@ mod tests {
 
     fn add(dir: &Path, name: &str) -> io::Result<(Option<u8>, bool)> {
         let make = |path: &Path| RealDisk.create(path);
-        change(&RealDisk, dir, Duration::ZERO, make, |file| Ok(file.add(&Keyword::new(name).unwrap(), LetterSet::default())))
+        change(&RealDisk, dir, Duration::ZERO, make, |file| {
+            Ok(file.add(&Keyword::new(name).unwrap(), LetterSet::default()))
+        })
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::keyword::Keyword;
 use super::Stamp;
+use super::keyword::Keyword;
 use super::text::{ParseError, serde_as_text};
 
 /// Something that is on or off for an entry.
@@ -145,7 +145,9 @@ mod tests {
         for text in ["S", "Z", "7", "recent", "keyword:$Forwarded"] {
             assert_eq!(text.parse::<Flag>().unwrap().to_string(), text);
         }
-        for wrong in ["", ",", "/", "SS", "é", "a", "z", "keyword:", "keyword:a b", "keyword:é", "keyword:\\Seen", "Recent"] {
+        for wrong in
+            ["", ",", "/", "SS", "é", "a", "z", "keyword:", "keyword:a b", "keyword:é", "keyword:\\Seen", "Recent"]
+        {
             assert!(wrong.parse::<Flag>().is_err(), "{wrong}");
         }
     }
@@ -163,7 +165,11 @@ mod tests {
         let mut registers = FlagRegisters::default();
         registers.set(Flag::keyword("$Junk").unwrap(), stamp(1), true);
         registers.set(Flag::keyword("$JUNK").unwrap(), stamp(2), false);
-        assert_eq!(texts(&registers), [format!("keyword:$Junk {} false", stamp(2))], "whoever named it first has named it");
+        assert_eq!(
+            texts(&registers),
+            [format!("keyword:$Junk {} false", stamp(2))],
+            "whoever named it first has named it"
+        );
         // Somebody else has named it otherwise, and written later.
         registers.write(Flag::keyword("$junk").unwrap(), stamp(3), true);
         assert_eq!(texts(&registers), [format!("keyword:$junk {} true", stamp(3))]);

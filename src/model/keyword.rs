@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_keyword_is_an_atom() {
-        for name in ["$Forwarded", "$MDNSent", "$Junk", "NonJunk", "work", "a", "7", "unknown-0?", "x}", "a.b/c:d,e=[1"] {
+        for name in ["$Forwarded", "$MDNSent", "$Junk", "NonJunk", "work", "a", "7", "unknown-0?", "x}", "a.b/c:d,e=[1"]
+        {
             assert_eq!(Keyword::new(name).map(|keyword| keyword.to_string()).as_deref(), Some(name));
         }
         for wrong in ["", "a b", "a\tb", "é", "(", "a)", "{1", "100%", "*", "a\"", "\\Seen", "x]", "\x7f", "a\n"] {

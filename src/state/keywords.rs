@@ -105,9 +105,11 @@ impl Transaction<'_> {
     pub fn set_letterless(&self, entry: EntryKey, folder: FolderKey, keywords: &[Keyword]) -> Result<()> {
         self.clear_letterless(entry)?;
         for keyword in keywords {
-            self.conn
-                .prepare_cached("INSERT INTO letterless (folder, keyword, entry) VALUES (?, ?, ?)")?
-                .execute((folder.0, keyword.as_str(), entry.0))?;
+            self.conn.prepare_cached("INSERT INTO letterless (folder, keyword, entry) VALUES (?, ?, ?)")?.execute((
+                folder.0,
+                keyword.as_str(),
+                entry.0,
+            ))?;
         }
         Ok(())
     }

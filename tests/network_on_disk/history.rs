@@ -149,9 +149,7 @@ impl Step {
             }
             14..17 => Op::Redeliver { removed: some, folder },
             17..20 => Op::Copy { file: some, folder },
-            20..29 => {
-                Op::Flag { file: some, flag: rng.one_of(&["F", "R", "S", "T", "keyword:$Junk", "keyword:work"]) }
-            }
+            20..29 => Op::Flag { file: some, flag: rng.one_of(&["F", "R", "S", "T", "keyword:$Junk", "keyword:work"]) },
             29..31 => Op::See { folder },
             31..40 => Op::Move { file: some, folder },
             40..49 => Op::Remove { file: some },

@@ -107,7 +107,8 @@ impl Replica {
         let folder = tx.folder(&entry.location.1)?;
         let letters = self.state.letters(folder)?;
         let (flags, _) = visible(entry, &letters);
-        let name = Naming { id, entry, flags: &flags, letters: &letters, local: Vec::new(), replica: &self.config.name };
+        let name =
+            Naming { id, entry, flags: &flags, letters: &letters, local: Vec::new(), replica: &self.config.name };
         place(&name, folder, |place| self.is_anothers(place, id))
     }
 

@@ -40,6 +40,9 @@ impl Replica {
     /// Sees to it that the keywords that wait for letters have them, where there are some left, and that what waited is
     /// done with the other work on disk.
     pub(super) fn give_letters(&self, progress: &mut DiskWork) -> Result<()> {
+        if !self.config.keywords {
+            return Ok(());
+        }
         let mut waiting: BTreeMap<FolderKey, Vec<Keyword>> = BTreeMap::new();
         for (folder, keyword) in self.state.letterless()? {
             waiting.entry(folder).or_default().push(keyword);
@@ -187,15 +190,50 @@ mod tests {
         let full: String = (1..26).map(|n| format!("{n} k{n}\n")).collect();
         for (text, wanted, used, after, letters, flags) in [
             // What was lost comes back, what is wanted gets the next letter.
-            ("1 play\n", vec!["$Junk"], vec![], "0 work\n1 play\n2 $Junk\n", vec![(b'a', false), (b'c', false)], (false, false)),
-            ("0 unknown-0\n1 play\n", vec![], vec![b'a'], "0 unknown-0\n1 play\n2 work\n", vec![(b'a', true), (b'c', false)], (false, false)),
+            (
+                "1 play\n",
+                vec!["$Junk"],
+                vec![],
+                "0 work\n1 play\n2 $Junk\n",
+                vec![(b'a', false), (b'c', false)],
+                (false, false),
+            ),
+            (
+                "0 unknown-0\n1 play\n",
+                vec![],
+                vec![b'a'],
+                "0 unknown-0\n1 play\n2 work\n",
+                vec![(b'a', true), (b'c', false)],
+                (false, false),
+            ),
             // Letters in use that have no name are not given away.
-            ("1 play\n", vec!["$Junk"], vec![b'c', b'd'], "0 work\n1 play\n4 $Junk\n", vec![(b'e', false)], (false, false)),
+            (
+                "1 play\n",
+                vec!["$Junk"],
+                vec![b'c', b'd'],
+                "0 work\n1 play\n4 $Junk\n",
+                vec![(b'e', false)],
+                (false, false),
+            ),
             // Dovecot was faster: with that keyword, or with another one for the letter.
             ("0 work\n1 play\n2 $junk\n", vec!["$Junk"], vec![], "0 work\n1 play\n2 $junk\n", vec![], (false, true)),
-            ("0 other\n1 play\n", vec![], vec![], "0 other\n1 play\n2 work\n", vec![(b'a', true), (b'c', false)], (false, false)),
+            (
+                "0 other\n1 play\n",
+                vec![],
+                vec![],
+                "0 other\n1 play\n2 work\n",
+                vec![(b'a', true), (b'c', false)],
+                (false, false),
+            ),
             // No letter is left.
-            ("0 work\n1 play\n", vec!["$Junk"], alphabet().collect(), "0 work\n1 play\n", vec![(b'a', false)], (true, false)),
+            (
+                "0 work\n1 play\n",
+                vec!["$Junk"],
+                alphabet().collect(),
+                "0 work\n1 play\n",
+                vec![(b'a', false)],
+                (true, false),
+            ),
             (&full, vec!["new"], vec![], &(String::from("0 work\n") + &full), vec![], (true, false)),
         ] {
             let mut file = KeywordsFile::parse(text.as_bytes());

@@ -37,13 +37,14 @@ impl Scan<'_> {
     /// Finds out the letters of all folders. A file that hasn't changed isn't read.
     pub(super) fn read_names(&mut self, discovery: &Discovery) -> Result<()> {
         let state = &self.replica.state;
-        for (name, dir) in &discovery.folders {
+        let has_names = self.replica.config.keywords;
+        for (name, dir) in discovery.folders.iter().filter(|_| has_names) {
             let key = self.tx.folder(name)?;
             self.read_names_in(key, dir.clone())?;
         }
         // A folder that is gone has taken its names along.
         for row in state.all_folders() {
-            if !row.on_disk && !row.letters.is_empty() {
+            if !(row.on_disk && has_names) && !row.letters.is_empty() {
                 self.letters_are(row.key, Arc::default(), NamesSeen::Unknown)?;
             }
         }
@@ -66,7 +67,8 @@ impl Scan<'_> {
                 return Ok(());
             }
         };
-        let used = if row.letters.is_empty() { LetterSet::default() } else { self.replica.state.letters_in_use(key)? };
+        let used =
+            if row.letters.is_empty() { LetterSet::default() } else { self.replica.state.letters_in_use(key)? };
         self.letters_are(key, Arc::new(row.letters.read_anew(&file, used)), seen)
     }
 
@@ -83,7 +85,7 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let letters = state.letters(at.folder)?;
         let nameless = at.keyword_letters().iter().any(|letter| letters.keyword(letter).is_none());
-        if nameless && self.names.settled.insert(at.folder) {
+        if nameless && self.replica.config.keywords && self.names.settled.insert(at.folder) {
             let dir = self.replica.dir(&state.folder_row(at.folder)?.name);
             // Dovecot may have renamed the file just now, and be about to write the letter's name.
             if let Err(error) = wait_for(&*self.replica.world.disk, &dir, PATIENCE) {
