@@ -293,7 +293,7 @@ fn names_that_are_lost_are_put_back_and_nothing_is_taken_for_cleared() {
 fn what_no_letter_is_left_for_waits_and_is_not_taken_for_cleared() {
     let dir = scratch();
     let (one, other) = two(dir.path(), "m");
-    let full: String = (0..26).map(|n| format!("{n} k{n}\n")).collect();
+    let full = (0..26).map(|n| format!("{n} k{n}\n")).collect::<Vec<_>>().concat();
     name(&other, "INBOX", &full);
     name(&one, "INBOX", "0 work\n1 k3\n");
     flag(&one, "INBOX", "m", "Fab");
@@ -376,7 +376,7 @@ fn names_that_cannot_be_read_are_what_they_were() {
     pass(&one, &other);
     let path = one.dir("INBOX").join("dovecot-keywords");
     fs::write(&path, "0 play\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     let ran = one.run(&["scan"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("dovecot-keywords") && ran.stderr.contains("ermission"), "{}", ran.stderr);

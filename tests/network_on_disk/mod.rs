@@ -493,12 +493,11 @@ impl Network {
         let with = |flags: &FlagSet| {
             format!("{}:2,{}", name.split(":2,").next().unwrap(), self.machines[at].letters(folder, flags))
         };
-        let to = match flags {
-            Some(flags) => dir.join("cur").join(with(&flags)),
-            None => {
-                let name = if name.contains(":2,") { with(&without_recent(mail)) } else { name.to_owned() };
-                dir.join(mail.path.parent().unwrap().file_name().unwrap()).join(name)
-            }
+        let to = if let Some(flags) = flags {
+            dir.join("cur").join(with(&flags))
+        } else {
+            let name = if name.contains(":2,") { with(&without_recent(mail)) } else { name.to_owned() };
+            dir.join(mail.path.parent().unwrap().file_name().unwrap()).join(name)
         };
         if !to.exists() {
             fs::rename(&mail.path, to).unwrap();

@@ -152,8 +152,8 @@ impl Party {
             // What the letters stand for, in their order.
             ["names", folder, ref names @ ..] => {
                 self.make_folder(folder);
-                let lines: String = names.iter().enumerate().map(|(n, name)| format!("{n} {name}\n")).collect();
-                fs::write(self.dir(folder).join("dovecot-keywords"), lines).unwrap();
+                let lines: Vec<String> = names.iter().enumerate().map(|(n, name)| format!("{n} {name}\n")).collect();
+                fs::write(self.dir(folder).join("dovecot-keywords"), lines.concat()).unwrap();
             }
             ["mkdir", folder] => self.make_folder(folder),
             ["rmdir", folder] => fs::remove_dir_all(self.dir(folder)).unwrap(),

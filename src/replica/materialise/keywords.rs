@@ -187,7 +187,7 @@ mod tests {
         known.set(b'a', keyword("work"), true);
         known.set(b'b', keyword("play"), false);
         let alphabet = || b'c'..=b'z';
-        let full: String = (1..26).map(|n| format!("{n} k{n}\n")).collect();
+        let full = (1..26).map(|n| format!("{n} k{n}\n")).collect::<Vec<_>>().concat();
         for (text, wanted, used, after, letters, flags) in [
             // What was lost comes back, what is wanted gets the next letter.
             (

@@ -6,7 +6,7 @@
 //! then writes the names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::discover::Discovery;
 use super::pass::Scan;
 use crate::error::Result;
 use crate::maildir::dotlock::wait_for;
-use crate::maildir::keywords::{LetterSet, Letters};
+use crate::maildir::keywords::{FILE, LetterSet, Letters};
 use crate::maildir::names::{self, NamesSeen};
 use crate::model::{Flag, FlagSet};
 use crate::state::{By, EntryKey, FolderKey, Place};
@@ -40,30 +40,31 @@ impl Scan<'_> {
         let has_names = self.replica.config.keywords;
         for (name, dir) in discovery.folders.iter().filter(|_| has_names) {
             let key = self.tx.folder(name)?;
-            self.read_names_in(key, dir.clone())?;
+            self.read_names_in(key, dir)?;
         }
         // A folder that is gone has taken its names along.
         for row in state.all_folders() {
-            if !(row.on_disk && has_names) && !row.letters.is_empty() {
+            let may_have_names = row.on_disk && has_names;
+            if !may_have_names && !row.letters.is_empty() {
                 self.letters_are(row.key, Arc::default(), NamesSeen::Unknown)?;
             }
         }
         Ok(())
     }
 
-    fn read_names_in(&mut self, key: FolderKey, dir: PathBuf) -> Result<()> {
+    fn read_names_in(&mut self, key: FolderKey, dir: &Path) -> Result<()> {
         let disk = &*self.replica.world.disk;
         let row = self.replica.state.folder_row(key)?;
-        let read = match names::look(disk, &dir) {
+        let read = match names::look(disk, dir) {
             Ok(seen) if seen == row.names => return Ok(()),
-            Ok(_) => names::read(disk, &dir),
+            Ok(_) => names::read(disk, dir),
             Err(error) => Err(error),
         };
         let (seen, file) = match read {
             Ok(read) => read,
             Err(error) => {
                 // What it said last holds.
-                self.problem("reading", dir.join(crate::maildir::keywords::FILE), &error);
+                self.problem("reading", dir.join(FILE), &error);
                 return Ok(());
             }
         };
@@ -89,9 +90,9 @@ impl Scan<'_> {
             let dir = self.replica.dir(&state.folder_row(at.folder)?.name);
             // Dovecot may have renamed the file just now, and be about to write the letter's name.
             if let Err(error) = wait_for(&*self.replica.world.disk, &dir, PATIENCE) {
-                self.problem("looking for a lock in", dir.clone(), &error);
+                self.problem("looking for a lock in", &dir, &error);
             }
-            self.read_names_in(at.folder, dir)?;
+            self.read_names_in(at.folder, &dir)?;
         }
         state.flags_at(at)
     }
