@@ -405,6 +405,73 @@ fn keywords_are_the_same_through_both_dovecots_whatever_letters_they_have() {
     }
 }
 
+/// A session that stays open. It ends with the test.
+struct Session {
+    child: programs::Server,
+    answers: std::io::BufReader<std::process::ChildStdout>,
+    commands: usize,
+}
+
+impl Session {
+    fn new(served: &Served) -> Self {
+        let mut imap = served.dovecot(&served.imap);
+        let piped = std::process::Stdio::piped;
+        let mut child =
+            imap.arg("-c").arg(&served.conf).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+        let answers = std::io::BufReader::new(child.stdout.take().unwrap());
+        Self { child: programs::Server(child), answers, commands: 0 }
+    }
+
+    /// One command, which must succeed, and what is answered.
+    fn imap(&mut self, command: &str) -> String {
+        let tag = format!("s{}", self.commands);
+        self.commands += 1;
+        let stdin = self.child.0.stdin.as_mut().unwrap();
+        std::io::Write::write_all(stdin, format!("{tag} {command}\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(std::io::BufRead::read_line(&mut self.answers, &mut line).unwrap(), 0, "{command}: {answer}");
+            if let Some(rest) = line.strip_prefix(&format!("{tag} ")) {
+                assert!(rest.starts_with("OK"), "{command}: {line}");
+                return answer;
+            }
+            answer += &line;
+        }
+    }
+}
+
+#[test]
+fn a_session_that_is_open_while_keywords_come_sees_them_by_their_names() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    let dir = scratch();
+    let Some((one, other)) = two(dir.path(), "maildir++", "maildir++") else { return };
+    one.append("INBOX", "", "05-Jan-2020 10:00:00 +0000", "Subject: m\r\n\r\n\r\n");
+    one.append("INBOX", "", "05-Jan-2020 10:00:00 +0000", "Subject: n\r\n\r\n\r\n");
+    pass(&one.machine, &other.machine);
+    let mut open = Session::new(&other);
+    open.imap("SELECT INBOX");
+    open.imap("STORE 1 +FLAGS (theirs)");
+    let mut there = vec![String::from("theirs")];
+    for n in 0..4 {
+        // Names come while the session has the earlier ones in its memory, and it adds one of its own.
+        one.imap(&["SELECT INBOX", &format!("STORE 1 +FLAGS (ours{n})")]);
+        pass(&one.machine, &other.machine);
+        open.imap("NOOP");
+        let seen = open.imap("FETCH 1 (FLAGS)");
+        there.push(format!("ours{n}"));
+        assert!(there.iter().all(|keyword| seen.contains(keyword)) && !seen.contains("unknown"), "{seen}");
+        open.imap(&format!("STORE 1 +FLAGS (theirs{n})"));
+        there.push(format!("theirs{n}"));
+        pass(&other.machine, &one.machine);
+    }
+    assert_eq!(one.mail(), other.mail());
+    assert_eq!(subject(&one.mail(), "m").flags, there.into_iter().collect());
+    assert_eq!(subject(&one.mail(), "n").flags, flags(&[]));
+}
+
 #[test]
 fn keywords_that_dovecot_has_lost_the_names_of_come_back() {
     if !programs::become_an_ordinary_user() {

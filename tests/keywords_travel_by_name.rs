@@ -256,8 +256,8 @@ fn names_that_are_lost_are_put_back_and_nothing_is_taken_for_cleared() {
         // These names stay, and mean nothing: Dovecot finds that the message has them no more.
         (
             Some("1 unknown-1\n2 unknown-2\n"),
-            "0 work\n1 unknown-1\n2 unknown-2\n3 $Junk\n",
-            "ad",
+            "1 unknown-1\n2 unknown-2\n3 work\n4 $Junk\n",
+            "de",
             "Dovecot has made names up",
         ),
         (

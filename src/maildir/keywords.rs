@@ -211,15 +211,19 @@ impl KeywordsFile {
         self.letter(keyword) == Some(letter)
     }
 
-    /// Gives the keyword a letter that has no line and is not `used` in the names of files. `None` if there is no such
-    /// letter.
+    /// Gives the keyword a letter that has no line and is not `used` in the names of files: the next one, or if there is
+    /// none, one that was left out. `None` if there is no such letter.
     ///
-    /// A line that Dovecot has made up is no free one: files have its letter.
+    /// A line that Dovecot has made up is no free one: files have its letter. And a Dovecot that has read the file looks
+    /// for a letter behind the last one that it knows by reading the file again, but for one that was left out it makes
+    /// a name up at once.
     pub fn add(&mut self, keyword: &Keyword, used: LetterSet) -> Option<u8> {
         let name = keyword.as_str().as_bytes();
         let is_free =
             |&letter: &u8| self.name(letter).is_none() && !used.contains(letter) && !is_placeholder(letter, name);
-        let free = letters().find(is_free)?;
+        let last = letters().filter(|&letter| self.name(letter).is_some()).last();
+        let next = letters().filter(is_free).find(|&letter| Some(letter) > last);
+        let free = next.or_else(|| letters().find(is_free))?;
         self.write(free, keyword);
         Some(free)
     }
@@ -338,7 +342,8 @@ mod tests {
             ("", "", Some(b'a'), "0 new\n"),
             ("", "ab", Some(b'c'), "2 new\n"),
             ("0 a\n1 b", "", Some(b'c'), "0 a\n1 b\n2 new\n"),
-            ("0 a\n2 c\n# mine\n", "", Some(b'b'), "0 a\n1 new\n2 c\n# mine\n"),
+            ("0 a\n2 c\n# mine\n", "", Some(b'd'), "0 a\n2 c\n# mine\n3 new\n"),
+            ("0 a\n2 c\n25 z\n", "", Some(b'b'), "0 a\n1 new\n2 c\n25 z\n"),
             ("0 unknown-0\n1 é\n", "", Some(b'c'), "0 unknown-0\n1 é\n2 new\n"),
             ("", "abcdefghijklmnopqrstuvwxyz", None, ""),
         ] {

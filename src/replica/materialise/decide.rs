@@ -221,6 +221,10 @@ fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Res
             let pending = if lies_there { Pending::Deliver } else { Pending::DeliverFrom(from.clone()) };
             tx.set_pending(row.key, &pending)
         }
+        Intent::Move { from, to } if from == to => {
+            tx.set_place(row.key, Some(to))?;
+            tx.clear_pending(row.key)
+        }
         Intent::Move { from, to } => {
             tx.set_place(row.key, Some(to))?;
             tx.set_pending(row.key, &Pending::Move(from.clone()))

@@ -38,13 +38,10 @@ impl Replica {
     ) -> io::Result<()> {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
-        match disk.metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.rename(to, from)?;
-                Err(io::ErrorKind::CrossesDevices.into())
-            }
-            looked => looked.map(drop),
-        }
+        let Err(error) = disk.metadata(to) else { return Ok(()) };
+        // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
+        disk.rename(to, from)?;
+        Err(if error.kind() == io::ErrorKind::NotFound { io::ErrorKind::CrossesDevices.into() } else { error })
     }
 
     /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
