@@ -5,7 +5,6 @@
 //! Only a letter that had no name before, and has one now, says something new: Dovecot renames the files first, and
 //! then writes the names.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +20,6 @@ use crate::state::{By, EntryKey, FolderKey, Place};
 
 /// So long a scan waits for a Dovecot that is about to name letters.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a scan has found out about letters.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    /// The letters, as they were before this scan, of folders whose letters have changed.
-    before: BTreeMap<FolderKey, Arc<Letters>>,
-    /// Folders of which Dovecot has had time to name the letters that it uses.
-    settled: BTreeSet<FolderKey>,
-    /// Entries whose files have other names than before, in folders whose letters have changed.
-    followed: BTreeSet<EntryKey>,
-}
 
 impl Scan<'_> {
     /// Finds out the letters of all folders. A file that hasn't changed isn't read.

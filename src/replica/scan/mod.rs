@@ -20,8 +20,7 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
 use crate::state::{Action, RootBefore};
-use keywords::Names;
-use pass::Scan;
+use pass::{Names, Scan};
 pub use report::{Depth, ScanOptions, ScanReport};
 
 impl Replica {

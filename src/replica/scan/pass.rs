@@ -1,21 +1,33 @@
 //! A scan under way: the values that all its steps share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::keywords::Names;
 use super::report::{ScanOptions, ScanReport};
 use crate::error::{Error, Result};
+use crate::maildir::keywords::Letters;
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, RootBefore};
+use crate::state::{EntryKey, FolderKey, RootBefore};
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
 /// This many of these batches are under way.
 pub(super) const AHEAD: u64 = 64;
+
+/// What a scan has found out about letters.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The letters, as they were before this scan, of folders whose letters have changed.
+    pub(super) before: BTreeMap<FolderKey, Arc<Letters>>,
+    /// Folders of which Dovecot has had time to name the letters that it uses.
+    pub(super) settled: BTreeSet<FolderKey>,
+    /// Entries whose files have other names than before, in folders whose letters have changed.
+    pub(super) followed: BTreeSet<EntryKey>,
+}
 
 /// A scan under way.
 pub(super) struct Scan<'r> {
