@@ -32,7 +32,7 @@ pub struct Mail {
     pub folder: String,
     /// Whether it lies in `new/`.
     pub recent: bool,
-    /// The letters of its info, sorted, and the keywords that others of its letters stand for.
+    /// The letters of its info that are flags, sorted; then, behind a space each, the keywords that others stand for.
     pub flags: String,
     /// The file's modification time.
     pub mtime: SystemTime,
@@ -209,7 +209,7 @@ impl Machine {
             let mail = Mail {
                 folder: folder.to_string(),
                 recent,
-                flags: flags.iter().map(ToString::to_string).collect(),
+                flags: flags.iter().map(|flag| flag.to_string().replace("keyword:", " ")).collect(),
                 mtime: file.metadata().unwrap().modified().unwrap(),
             };
             all.push((Digest::of(&fs::read(path).unwrap()), mail, path.to_owned()));
