@@ -55,6 +55,7 @@ mod update_calls_the_peers;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
+mod what_is_kept_of_jobs_and_peers_is_bounded;
 mod what_is_said_is_what_is_done;
 mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_was_missing_comes_once;

@@ -13,9 +13,13 @@ use super::view::complain_of;
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let replica = if args.repair { context.repair()? } else { context.write()? };
     replica.check_state()?;
+    if !args.repair {
+        replica.check_entries()?;
+    }
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;
+        context.say_notes(&replica);
         context.out.say(format_args!(
             "this replica goes on as a new incarnation; {} and {} were stamped anew",
             plural(changed.entries, "entry"),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use walkdir::WalkDir;
 
-use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
+use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
 use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
@@ -95,7 +95,7 @@ impl Replica {
         let mut first = Imported::of(file, &manifest, &inviter);
         let application = Application {
             options: &import_options,
-            peer: &inviter,
+            from: FromWhom::Peer(&inviter),
             manifest: &manifest,
             knowledge: replica.state.knowledge()?,
             landing,

@@ -17,6 +17,7 @@ mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod room;
 mod safety;
 mod scan;
 mod status;
@@ -89,6 +90,7 @@ impl Replica {
             replica.recognise_home()?;
             replica.roll_on()?;
             replica.absorb_outbox()?;
+            replica.settle_left_jobs()?;
         }
         Ok(replica)
     }

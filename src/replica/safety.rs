@@ -161,15 +161,15 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount,
     Err(Error::refused(format!("importing: {what}")).advise(By::Import.allow("--allow-mass-add")))
 }
 
-/// What is to be written must find room: a disk that fills up in the middle leaves none for anybody else. `free` is
-/// what the file system tells, if it does.
+/// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
+/// else. `free` is what the file system tells, if it does.
 ///
 /// # Errors
 /// There is too little; both figures are told.
-pub(super) fn check_room(needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
+pub(super) fn check_room(what: &str, needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
     match free {
         Some(free) if needed > free => Err(Error::failed(format!(
-            "importing: {} of mail are to be written below {}, and {} are free there",
+            "importing: {} of {what} are to be written below {}, and {} are free there",
             bytes(needed),
             dir.display(),
             bytes(free)
@@ -275,10 +275,10 @@ mod tests {
     fn too_little_room_is_told_with_both_figures() {
         let dir = std::path::Path::new("/mail");
         for (needed, free) in [(0, Some(0)), (5, Some(5)), (u64::MAX, None)] {
-            assert!(check_room(needed, free, dir).is_ok(), "{needed} of {free:?}");
+            assert!(check_room("mail", needed, free, dir).is_ok(), "{needed} of {free:?}");
         }
-        let error = check_room(2048, Some(1024), dir).unwrap_err().to_string();
-        for words in ["2.0 KiB", "1.0 KiB", "/mail", "nothing was changed"] {
+        let error = check_room("mail", 2048, Some(1024), dir).unwrap_err().to_string();
+        for words in ["2.0 KiB of mail", "1.0 KiB", "/mail", "nothing was changed"] {
             assert!(error.contains(words), "{error}");
         }
     }

@@ -386,7 +386,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+    pub(super) fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
         self.conn
             .prepare_cached("INSERT OR IGNORE INTO change (incarnation, clock, entry) VALUES (?, ?, ?)")?
             .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
@@ -435,7 +435,7 @@ fn registers(entry: &Entry) -> Registers {
 }
 
 /// The newest of an entry's stamps from each incarnation.
-fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
+pub(super) fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
     let mut newest: Vec<(Incarnation, Clock)> = Vec::with_capacity(2);
     for stamp in entry.stamps().filter(|&stamp| stamp != Stamp::ZERO) {
         match newest.iter_mut().find(|(incarnation, _)| *incarnation == stamp.incarnation) {

@@ -102,6 +102,13 @@ pub struct Event {
 }
 
 impl State {
+    /// Whether the history has this action with this peer and these words.
+    pub fn is_recorded(&self, action: Action, peer: &str, text: &str) -> Result<bool> {
+        let mut query =
+            self.conn.prepare_cached("SELECT 1 FROM history WHERE command = ? AND peer = ? AND text = ? LIMIT 1")?;
+        Ok(query.exists((action.word(), peer, text))?)
+    }
+
     /// The last `limit` events at most, the oldest of them first.
     ///
     /// # Errors

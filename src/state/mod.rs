@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod codec;
+mod derived;
 mod entries;
 mod folder_rows;
 mod folders;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use history::{Action, Event};

@@ -14,8 +14,9 @@ pub const VERSION: i64 = 3;
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
-/// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
-/// no old bundle is taken for a new one if the peer is made known again.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
+/// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
+/// again.
 /// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
 /// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
 /// letter in the folder where their entries are.
@@ -75,8 +76,9 @@ CREATE TABLE peer (
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
-    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)
-) STRICT, WITHOUT ROWID;
+    key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
+    UNIQUE (peer, incarnation)
+) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
     sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0

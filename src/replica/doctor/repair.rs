@@ -13,6 +13,7 @@ use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
+use crate::text::plural;
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,14 +32,22 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::scan`]; then nothing was changed.
     pub fn repair(&self, options: &RepairOptions, each: &mut dyn FnMut(&Mending)) -> Result<Repaired> {
+        self.compare_clocks()?;
         if options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
         }
         let tx = self.begin()?;
+        // What follows is found by it.
+        let derived = tx.mend_derived()?.count();
         let repair = Repair::plan(&self.standpoint()?);
-        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done: Repaired::default() };
+        let done = Repaired { derived, ..Repaired::default() };
+        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done };
+        if derived > 0 {
+            let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
+            mender.tell(MendingKind::Derived, what);
+        }
         mender.mend_knowledge()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
