@@ -191,7 +191,7 @@ fn copied(dir: &Path, laptop: &Machine) -> (Machine, String) {
     let file = twin.home.join("config.toml");
     let config = fs::read_to_string(&file).unwrap();
     fs::write(&file, config.replace(laptop.mail.to_str().unwrap(), twin.mail.to_str().unwrap())).unwrap();
-    let said = twin.ok(&["scan"]).stderr;
+    let said = twin.ok(&["doctor", "--moved-root"]).stderr;
     (twin, said)
 }
 

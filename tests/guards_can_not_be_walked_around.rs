@@ -204,6 +204,117 @@ fn most_folders_do_not_go_at_once_unseen() {
 }
 
 #[test]
+fn all_mail_and_most_folders_do_not_go_unseen_however_few_they_are() {
+    // A disk that isn't mounted, and a program that has made a Maildir in its place.
+    for layout in ["maildir++", "fs"] {
+        let dir = scratch();
+        let desktop = Machine::new(dir.path(), "desktop");
+        crate::support::make_folder(&desktop.mail);
+        desktop.init_as(layout);
+        for folder in ["INBOX", "A", "B"] {
+            fill(&desktop, folder, 2);
+        }
+        desktop.ok(&["scan"]);
+        fs::remove_dir_all(&desktop.mail).unwrap();
+        fs::create_dir(&desktop.mail).unwrap();
+        desktop.put("INBOX", "new/fresh", "fresh", 1);
+        let words = ["6 of all 6 messages", "mailsync restore --all", "mailsync scan --allow-mass-delete"];
+        desktop.refuses(&["scan"], &[], 6, &words);
+        desktop.ok(&["scan", "--allow-mass-delete"]);
+        assert_eq!(desktop.mailbox().len(), 1);
+    }
+}
+
+#[test]
+fn folders_that_are_called_otherwise_are_no_loss() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let folders: Vec<String> = (0..14).map(|number| format!("F{number}")).collect();
+    for folder in &folders {
+        fill(&desktop, folder, 1);
+    }
+    exchange(&desktop, &laptop);
+    for folder in &folders[..13] {
+        fs::rename(desktop.dir(folder), desktop.dir(&format!("New{folder}"))).unwrap();
+    }
+    let report = desktop.ok(&["scan", "--json"]).json();
+    assert_eq!((counts(&report), &report["folders_removed"]), ([0, 13, 0, 0], &13.into()));
+}
+
+#[test]
+fn what_vanished_here_is_not_confirmed_by_who_allows_what_others_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    fill(&desktop, "Mine", 120);
+    exchange(&desktop, &laptop);
+    laptop.reach(&desktop);
+    remove(&desktop, "Lists", 0..120);
+    let bundle = next_bundle(&desktop);
+    fs::remove_dir_all(laptop.dir("Mine")).unwrap();
+    let here = ["120 of the 120 messages in Mine", "mailsync restore Mine", "mailsync scan --allow-mass-delete"];
+    for args in [&["import", "--allow-mass-delete"][..], &["import", "--allow-mass-delete", "--dry-run"]] {
+        laptop.refuses(args, &bundle, 6, &here);
+    }
+    laptop.refuses(&["update", "--allow-mass-delete"], &[], 6, &here);
+    laptop.ok(&["scan", "--allow-mass-delete"]);
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &["120 of the 120 messages in Lists"]);
+    assert_eq!(laptop.mailbox().len(), 0);
+}
+
+#[test]
+fn a_refusal_of_a_deep_scan_or_a_repair_names_that_command() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    fill(&desktop, "Lists", 120);
+    desktop.ok(&["scan"]);
+    for number in 0..70 {
+        // Edited in place.
+        let path = desktop.dir("Lists").join(format!("cur/Lists-{number}:2,S"));
+        fs::write(path, format!("another {number}")).unwrap();
+    }
+    desktop.refuses(&["scan", "--deep"], &[], 6, &["mailsync scan --deep --allow-mass-delete"]);
+    let repair = ["--quiet", "doctor", "--repair"];
+    desktop.refuses(&repair, &[], 6, &["mailsync doctor --repair --allow-mass-delete"]);
+    desktop.ok(&["doctor", "--repair", "--allow-mass-delete"]);
+    desktop.ok(&["scan", "--deep"]);
+}
+
+#[test]
+fn the_limits_are_those_of_the_configuration() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    for folder in ["A", "B", "C", "D"] {
+        fill(&desktop, folder, 10);
+    }
+    desktop.ok(&["scan"]);
+    let gone = |folder: &str, number: u64| {
+        fs::remove_file(desktop.dir(folder).join(format!("cur/{folder}-{number}:2,S"))).unwrap();
+    };
+    (0..6).for_each(|number| gone("A", number));
+    desktop.configure("[guard]\nfolder = 9\nall = 10\nfolders = 2");
+    desktop.refuses(&["scan"], &[], 6, &["6 of the 10 messages in A"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["A", "B", "C"] {
+        (6..10).for_each(|number| gone(folder, number));
+    }
+    desktop.refuses(&["scan"], &[], 6, &["12 of all 34 messages"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["A", "B", "C"] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    desktop.refuses(&["scan"], &[], 6, &["12 of all 22 messages", "mailsync restore --all"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["E", "F", "G"] {
+        crate::support::make_folder(&desktop.dir(folder));
+    }
+    desktop.ok(&["scan"]);
+    for folder in ["E", "F", "G"] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    desktop.refuses(&["scan"], &[], 6, &["3 of the 5 folders would be removed"]);
+}
+
+#[test]
 fn much_that_is_new_is_taken_only_if_it_is_meant() {
     let few = "[guard]\nadd_messages = 10\nadd_bytes = 100_000\nadd_folders = 3\nadd_tombstones = 5";
     let large = "x".repeat(50_000);

@@ -31,8 +31,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
             )
             .into());
     }
-    let report = replica
-        .scan(&ScanOptions { mass_delete: mass_delete(args.allowed.allow_mass_delete), ..ScanOptions::default() })?;
+    let report = replica.scan(&ScanOptions::default())?;
     let options = ImportOptions {
         mass_delete: mass_delete(args.allowed.allow_mass_delete),
         mass_add: mass_add(args.allowed.allow_mass_add),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dotlock::while_locked;
 use super::keywords::{FILE, KeywordsFile};
-use super::listing::{settled, wall_clock};
+use super::listing::{Times, wall_clock};
 use crate::disk::{Disk, Meta, remove_if_there};
 use crate::model::Mtime;
 
@@ -24,8 +24,8 @@ pub enum NamesSeen {
     Absent,
     /// It was this one.
     File {
-        /// Its modification time.
-        mtime: Mtime,
+        /// Its times.
+        times: Times,
         /// Bytes.
         size: u64,
         /// The file within its file system.
@@ -35,7 +35,7 @@ pub enum NamesSeen {
 
 impl NamesSeen {
     fn of(meta: &Meta) -> Self {
-        Self::File { mtime: meta.mtime, size: meta.size, inode: meta.inode }
+        Self::File { times: Times::of(meta), size: meta.size, inode: meta.inode }
     }
 }
 
@@ -65,7 +65,7 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<(NamesSeen, KeywordsFile)
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a list of keywords"));
     }
     // Within the same tick it may change without a trace.
-    let seen = if settled(meta.mtime, now) { NamesSeen::of(&meta) } else { NamesSeen::Unknown };
+    let seen = if Times::of(&meta).settled(now) { NamesSeen::of(&meta) } else { NamesSeen::Unknown };
     Ok((seen, KeywordsFile::parse(&contents)))
 }
 
@@ -156,7 +156,10 @@ mod tests {
             File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
             read(&RealDisk, dir.path()).unwrap().0
         };
-        assert_eq!(age(5), look(&RealDisk, dir.path()).unwrap());
+        // It was changed just now, whatever its modification time says.
+        assert_eq!(age(5), NamesSeen::Unknown);
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(read(&RealDisk, dir.path()).unwrap().0, look(&RealDisk, dir.path()).unwrap());
         assert_eq!(age(0), NamesSeen::Unknown);
     }
 

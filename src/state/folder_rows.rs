@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::codec::{clock_from, damaged};
 use crate::error::Result;
 use crate::maildir::keywords::Letters;
-use crate::maildir::listing::CleanListing;
+use crate::maildir::listing::{CleanListing, Devices, Times};
 use crate::maildir::names::NamesSeen;
 use crate::model::{FolderName, FolderState, Incarnation, Keyword, Mtime, Stamp};
 
@@ -37,6 +37,8 @@ pub struct FolderRow {
     pub on_disk: bool,
     /// The last clean listing.
     pub clean: Option<CleanListing>,
+    /// The file systems on which it was at the last listing.
+    pub devices: Devices,
     /// The keywords of its letters, as far as is known.
     pub letters: Arc<Letters>,
     /// What was last seen of the file that names them.
@@ -48,8 +50,8 @@ pub struct FolderRow {
 impl FolderRow {
     /// The record of a folder of which nothing is known yet.
     pub(super) fn new(key: FolderKey, name: FolderName) -> Self {
-        let (letters, names) = (Arc::default(), NamesSeen::Unknown);
-        Self { key, name, state: None, on_disk: false, clean: None, letters, names, full: false }
+        let (devices, letters, names) = (Devices::default(), Arc::default(), NamesSeen::Unknown);
+        Self { key, name, state: None, on_disk: false, clean: None, devices, letters, names, full: false }
     }
 }
 
@@ -66,8 +68,8 @@ pub(super) const ABSENT: i64 = i64::MIN;
 impl Folders {
     pub fn load(conn: &Connection) -> Result<Self> {
         let mut query = conn.prepare_cached(
-            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime, names_mtime, names_size, names_inode,
-                 names_full FROM folder",
+            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, new_ctime, cur_mtime, cur_ctime,
+             device, new_device, cur_device, names_mtime, names_ctime, names_size, names_inode, names_full FROM folder",
         )?;
         let mut rows = query.query([])?;
         let mut folders = Self::default();
@@ -87,21 +89,25 @@ impl Folders {
                     }
                     _ => None,
                 };
-            let clean = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?) {
-                (Some(new), Some(cur)) => {
-                    let mtime = |stored| (stored != ABSENT).then_some(Mtime(stored));
-                    Some(CleanListing { new: mtime(new), cur: mtime(cur) })
-                }
-                _ => None,
+            let times = |first: usize| {
+                let both = row.get::<_, Option<i64>>(first)?.zip(row.get::<_, Option<i64>>(first + 1)?);
+                Ok::<_, rusqlite::Error>(both.map(|(modified, changed)| {
+                    let times = Times { modified: Mtime(modified), changed: Mtime(changed) };
+                    (modified != ABSENT).then_some(times)
+                }))
             };
             let number = |at| row.get::<_, Option<i64>>(at).map(|n| n.unwrap_or_default().cast_unsigned());
-            let names = match row.get::<_, Option<i64>>(8)? {
+            let names = match times(13)? {
                 None => NamesSeen::Unknown,
-                Some(ABSENT) => NamesSeen::Absent,
-                Some(mtime) => NamesSeen::File { mtime: Mtime(mtime), size: number(9)?, inode: number(10)? },
+                Some(None) => NamesSeen::Absent,
+                Some(Some(times)) => NamesSeen::File { times, size: number(15)?, inode: number(16)? },
             };
-            let (key, letters, full) = (FolderKey(row.get(0)?), Arc::default(), row.get(11)?);
-            folders.put(FolderRow { key, name, state, on_disk: row.get(5)?, clean, letters, names, full });
+            let clean = times(6)?.zip(times(8)?).map(|(new, cur)| CleanListing { new, cur });
+            let device =
+                |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+            let devices = Devices { folder: device(10)?, new: device(11)?, cur: device(12)? };
+            let (key, on_disk, letters) = (FolderKey(row.get(0)?), row.get(5)?, Arc::default());
+            folders.put(FolderRow { key, name, state, on_disk, clean, devices, letters, names, full: row.get(17)? });
         }
         folders.load_letters(conn)?;
         Ok(folders)

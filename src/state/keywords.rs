@@ -7,6 +7,7 @@ use super::folder_rows::ABSENT;
 use super::{EntryKey, FolderKey, FolderRow, Place, State, Transaction};
 use crate::error::Result;
 use crate::maildir::keywords::{LetterSet, Letters};
+use crate::maildir::listing::Times;
 use crate::maildir::names::NamesSeen;
 use crate::model::{FlagSet, Keyword};
 
@@ -66,16 +67,18 @@ impl Transaction<'_> {
     pub fn set_letters(&self, folder: FolderKey, letters: Arc<Letters>, names: NamesSeen) -> Result<()> {
         let row = self.folder_row(folder)?;
         if row.names != names {
-            let (mtime, size, inode) = match names {
-                NamesSeen::Unknown => (None, None, None),
-                NamesSeen::Absent => (Some(ABSENT), None, None),
-                NamesSeen::File { mtime, size, inode } => {
-                    (Some(mtime.0), Some(size.cast_signed()), Some(inode.cast_signed()))
+            let (mtime, ctime, size, inode) = match names {
+                NamesSeen::Unknown => (None, None, None, None),
+                NamesSeen::Absent => (Some(ABSENT), Some(ABSENT), None, None),
+                NamesSeen::File { times: Times { modified, changed }, size, inode } => {
+                    (Some(modified.0), Some(changed.0), Some(size.cast_signed()), Some(inode.cast_signed()))
                 }
             };
             self.conn
-                .prepare_cached("UPDATE folder SET names_mtime = ?, names_size = ?, names_inode = ? WHERE key = ?")?
-                .execute((mtime, size, inode, folder.0))?;
+                .prepare_cached(
+                    "UPDATE folder SET names_mtime = ?, names_ctime = ?, names_size = ?, names_inode = ? WHERE key = ?",
+                )?
+                .execute((mtime, ctime, size, inode, folder.0))?;
         }
         if row.letters != letters {
             self.conn.prepare_cached("DELETE FROM letter WHERE folder = ?")?.execute([folder.0])?;

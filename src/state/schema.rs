@@ -20,6 +20,8 @@ pub const VERSION: i64 = 3;
 /// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
 /// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
 /// letter in the folder where their entries are.
+/// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
+/// last listed, and so are a directory's `device` and that of the one above it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -30,8 +32,9 @@ CREATE TABLE folder (
     name TEXT NOT NULL UNIQUE,
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
-    new_mtime INTEGER, cur_mtime INTEGER,
-    names_mtime INTEGER, names_size INTEGER, names_inode INTEGER, names_full INTEGER NOT NULL DEFAULT 0
+    new_mtime INTEGER, new_ctime INTEGER, cur_mtime INTEGER, cur_ctime INTEGER,
+    device INTEGER, new_device INTEGER, cur_device INTEGER,
+    names_mtime INTEGER, names_ctime INTEGER, names_size INTEGER, names_inode INTEGER, names_full INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE letter (
     folder INTEGER, letter INTEGER, keyword TEXT NOT NULL, lost INTEGER NOT NULL, PRIMARY KEY (folder, letter)
@@ -40,7 +43,10 @@ CREATE TABLE letterless (
     folder INTEGER, keyword TEXT COLLATE NOCASE, entry INTEGER, PRIMARY KEY (folder, keyword, entry)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX letterless_entry ON letterless (entry);
-CREATE TABLE directory (path BLOB PRIMARY KEY, mtime INTEGER, is_folder INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE directory (
+    path BLOB PRIMARY KEY, mtime INTEGER, ctime INTEGER, is_folder INTEGER NOT NULL, is_link INTEGER NOT NULL,
+    device INTEGER, device_above INTEGER
+) STRICT, WITHOUT ROWID;
 CREATE TABLE entry (
     key INTEGER PRIMARY KEY,
     digest BLOB NOT NULL, birth INTEGER NOT NULL, ordinal INTEGER NOT NULL,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::{Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
-use crate::replica::scan::{Depth, ScanOptions};
+use crate::replica::scan::{Depth, Purpose, ScanOptions};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
 use crate::text::plural;
@@ -53,8 +53,8 @@ impl Replica {
         mender.mend_folders()?;
         mender.mend_jobs()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
-        mender.done.scan = self.scan_within(&tx, &scan, None)?;
-        mender.done.contents = self.recover_missing(&tx, options.dry_run)?;
+        mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
+        mender.done.contents = self.recover_missing(&tx, options.dry_run, &mut |_, _| Ok(()))?;
         mender.mend_digest()?;
         let done = mender.done;
         if options.dry_run == DryRun::No {

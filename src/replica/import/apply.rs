@@ -16,7 +16,7 @@ use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
-use crate::replica::scan::{ScanOptions, ScanReport};
+use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Peer};
 
@@ -60,8 +60,8 @@ pub(in crate::replica) struct Applied {
 impl Replica {
     /// Scans, so that local changes come before those of others.
     pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
-        let scan = ScanOptions { dry_run: options.dry_run, mass_delete: options.mass_delete, ..ScanOptions::default() };
-        self.scan(&scan)
+        // What vanished here is confirmed by a scan of its own: who allows what bundles remove has not seen it.
+        self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })
     }
 
     /// Imports one bundle, or finds out why not.
@@ -359,11 +359,12 @@ impl Replica {
     /// From then on the replica is like any other.
     fn begin_life(&self, tx: &Transaction<'_>, landing: Landing) -> Result<ScanReport> {
         let found = match landing {
-            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Some(before))?,
+            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Purpose::Join(before))?,
             Landing::InPlace | Landing::ThroughTmp => ScanReport::default(),
         };
         tx.set_joining(None)?;
         tx.initial_scan_done()?;
+        self.record_root(tx)?;
         Ok(found)
     }
 }
