@@ -38,10 +38,15 @@ impl Replica {
     ) -> io::Result<()> {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
-        let Err(error) = disk.metadata(to) else { return Ok(()) };
+        let Err(looked) = disk.metadata(to) else { return Ok(()) };
         // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
-        disk.rename(to, from)?;
-        Err(if error.kind() == io::ErrorKind::NotFound { io::ErrorKind::CrossesDevices.into() } else { error })
+        match disk.rename(to, from) {
+            // It was moved, and a mail program has moved it on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) if looked.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::CrossesDevices.into()),
+            Ok(()) => Err(looked),
+        }
     }
 
     /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
@@ -55,7 +60,8 @@ impl Replica {
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name. `fail` says what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
+    /// what was being done.
     pub(super) fn copy_across(
         &self,
         digest: &Digest,
@@ -92,6 +98,8 @@ impl Replica {
                 })?;
                 Err(fail(error))
             }
+            // A mail program has given the original another name meanwhile, and its change counts.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.unlink(to).map(|()| false).map_err(fail),
             done => done.map(|()| true).map_err(fail),
         }
     }
