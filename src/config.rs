@@ -247,8 +247,7 @@ impl Config {
              # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
              inbox_at_root = {}\n\
              \n\
-             # Whether letters in file names stand for the keywords that each folder's dovecot-keywords names, and new names are\n\
-             # written there. Say false if Dovecot's control files are elsewhere: letters then stay here.\n\
+             # Whether letters in file names are the keywords of each dovecot-keywords; false if Dovecot keeps that elsewhere.\n\
              keywords = {}\n\
              \n\
              # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
