@@ -31,6 +31,10 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
+    /// names are written there.
+    #[serde(default = "default_keywords")]
+    pub keywords: bool,
     /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
@@ -129,6 +133,10 @@ impl Default for Limits {
     }
 }
 
+fn default_keywords() -> bool {
+    true
+}
+
 fn default_trash_days() -> u32 {
     30
 }
@@ -164,6 +172,7 @@ impl Config {
             layout: layout.kind,
             folder_names: layout.encoding,
             inbox_at_root: layout.inbox_at_root,
+            keywords: default_keywords(),
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
@@ -245,6 +254,9 @@ impl Config {
              # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
              inbox_at_root = {}\n\
              \n\
+             # Whether letters in file names are the keywords of each dovecot-keywords; false if Dovecot keeps that elsewhere.\n\
+             keywords = {}\n\
+             \n\
              # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
              trash_days = {}\n\
              \n\
@@ -285,6 +297,7 @@ impl Config {
             value(self.layout),
             value(self.folder_names),
             self.inbox_at_root,
+            self.keywords,
             self.trash_days,
             self.history_days,
             self.jobs_days,
@@ -348,6 +361,7 @@ mod tests {
             layout: LayoutKind::Fs,
             folder_names: NameEncoding::Utf8,
             inbox_at_root: true,
+            keywords: false,
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,

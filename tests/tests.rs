@@ -37,6 +37,7 @@ mod forgetting_removals_is_safe_in_every_history;
 mod guards_can_not_be_walked_around;
 mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
+mod keywords_travel_by_name;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
 mod mail_programs_move_mail_while_it_is_scanned;

@@ -39,7 +39,7 @@ pub const JSON_DEPTH: usize = 32;
 pub const SIGNATURE_BYTES: u64 = 16 << 10;
 
 /// The length of a line of `entries.jsonl`, in bytes, without its newline. The longest entry that the model and
-/// [`FLAGS`] permit fits: two folder names and [`FLAGS`] keywords of the greatest length, every character escaped.
+/// [`FLAGS`] permit fits: two folder names, every character escaped, and [`FLAGS`] keywords of the greatest length.
 pub const LINE_BYTES: u64 = 256 << 10;
 
 /// The number of flag registers that one entry has.

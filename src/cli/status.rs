@@ -1,5 +1,6 @@
 //! `mailsync status`
 
+use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
 use mailsync::state::Waiting;
 use mailsync::text::{bytes, plural, printable};
@@ -32,6 +33,7 @@ pub fn run(context: &Context) -> CommandResult {
             "folders": folders,
             "pending": status.pending,
             "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
+            "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
@@ -56,6 +58,7 @@ pub fn run(context: &Context) -> CommandResult {
     for waiting in &status.waiting {
         lines.push(waiting_line(waiting));
     }
+    lines.extend(status.letterless.iter().map(letterless_line));
     lines.extend(jobs_line(&status.jobs));
     let rows = status
         .folders
@@ -89,6 +92,16 @@ fn waiting_line(waiting: &Waiting) -> String {
         changes => format!("{} in {folder}", plural(changes, "change")),
     };
     format!("waiting    {what}: {}", waiting.why)
+}
+
+fn letterless_json((folder, keywords): &(FolderName, Vec<Keyword>)) -> Value {
+    json!({ "folder": folder, "keywords": keywords.iter().map(Keyword::as_str).collect::<Vec<_>>() })
+}
+
+fn letterless_line((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
+    let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
+    let count = plural(keywords.len() as u64, "keyword");
+    format!("waiting    {count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
 }
 
 fn jobs_line(jobs: &JobCounts) -> Option<String> {

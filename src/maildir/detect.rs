@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::keywords::FILE;
 use super::{Layout, LayoutKind, NameEncoding, utf7};
 use crate::disk::{is_absent, leads_nowhere};
 use crate::error::{Error, Result, Scope};
@@ -111,7 +112,8 @@ fn encoding(dirs: &[PathBuf]) -> Option<NameEncoding> {
 fn is_dovecots(root: &Path) -> Result<bool> {
     Ok(names_in(root)?.unwrap_or_default().iter().any(|name| {
         let name = name.as_bytes();
-        name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")
+        // One of them mailsync writes, too.
+        (name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")) && name != FILE.as_bytes()
     }))
 }
 
@@ -219,6 +221,10 @@ mod tests {
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
+        // The names of keywords may be mailsync's.
+        let root = root(&["cur", "Sent/cur"]);
+        fs::write(root.path().join("dovecot-keywords"), "0 work\n").unwrap();
+        assert_eq!(detect_layout(root.path(), Some(LayoutKind::Fs)).unwrap().layout.encoding, NameEncoding::Utf8);
     }
 
     #[test]

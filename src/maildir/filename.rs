@@ -4,8 +4,10 @@
 //! (<https://cr.yp.to/proto/maildir.html>). Practice goes further: programs add fields such as `,S=<size>`, `,W=<size>`
 //! and `,U=<uid>` to the base, Dovecot lets further fields follow the letters after a comma, and some put an info into
 //! `new/`. When a file gets other flags, the parts of its name that mailsync doesn't understand are kept as they stand.
+//! So are letters from `a` to `z` to which their folder gives no name: nobody knows what they mean.
 
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Mtime};
+use super::keywords::{LetterSet, Letters};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Keyword, Mtime};
 
 /// The part of a folder in which a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,22 +53,37 @@ impl<'a> FileName<'a> {
         Self { base: &name[..at], letters: &info[..end], rest: &info[end..] }
     }
 
+    /// The name with this base and, besides what else it gets, these letters for keywords that nobody knows.
+    pub fn new(base: &'a [u8], letters: &'a [u8]) -> Self {
+        Self { base, letters, rest: b"" }
+    }
+
     /// The unique part, which stays the same when flags change.
     pub fn base(&self) -> &'a [u8] {
         self.base
     }
 
-    /// The flags that a file of this name has in this place.
-    pub fn flags(&self, sub: Sub) -> FlagSet {
-        let letters = self.letters.iter().filter_map(|&letter| Flag::info(letter));
+    /// The letters from `a` to `z`, which stand for keywords.
+    pub fn keyword_letters(&self) -> LetterSet {
+        self.letters.iter().copied().collect()
+    }
+
+    /// The flags that a file of this name has in this place, in a folder with these names of letters.
+    pub fn flags(&self, sub: Sub, named: &Letters) -> FlagSet {
+        let letters = self.letters.iter().filter_map(|&letter| flag(letter, named));
         letters.chain((sub == Sub::New).then_some(Flag::Recent)).collect()
     }
 
-    /// The name that the file gets in `sub` with these flags. In `new/` a file without flags has no info, unless a part
-    /// of its base would be taken for one.
-    pub fn with_flags(&self, sub: Sub, flags: &FlagSet) -> Vec<u8> {
-        let letters = flags.iter().filter_map(|flag| if let Flag::Info(letter) = flag { Some(*letter) } else { None });
-        let unknown = self.letters.iter().copied().filter(|&letter| Flag::info(letter).is_none());
+    /// The name that the file gets in `sub` with these flags, in a folder with these names of letters. A keyword that
+    /// has no letter there is not in it. In `new/` a file without flags has no info, unless a part of its base would be
+    /// taken for one.
+    pub fn with_flags(&self, sub: Sub, flags: &FlagSet, named: &Letters) -> Vec<u8> {
+        let letters = flags.iter().filter_map(|flag| match flag {
+            Flag::Info(letter) => Some(*letter),
+            Flag::Keyword(keyword) => named.letter(keyword),
+            Flag::Recent => None,
+        });
+        let unknown = self.letters.iter().copied().filter(|&letter| flag(letter, named).is_none());
         let mut letters: Vec<u8> = letters.chain(unknown).collect();
         letters.sort_unstable();
         letters.dedup();
@@ -86,9 +103,23 @@ impl<'a> FileName<'a> {
     }
 }
 
-/// The flags that the name and place of a file can show.
-pub fn visible(entry: &Entry) -> FlagSet {
-    entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect()
+/// What a letter in a name says in a folder with these names of letters.
+fn flag(letter: u8, named: &Letters) -> Option<Flag> {
+    Flag::info(letter).or_else(|| named.keyword(letter).cloned().map(Flag::Keyword))
+}
+
+/// The flags that the name and place of a file can show in a folder with these names of letters, and the keywords that
+/// have no letter there.
+pub fn visible(entry: &Entry, named: &Letters) -> (FlagSet, Vec<Keyword>) {
+    let mut without = Vec::new();
+    let shown = entry.flags_on().filter(|flag| match flag {
+        Flag::Keyword(keyword) if named.letter(keyword).is_none() => {
+            without.push(keyword.clone());
+            false
+        }
+        _ => true,
+    });
+    (shown.cloned().collect(), without)
 }
 
 /// Where a file with these flags lies.
@@ -126,10 +157,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::FolderName;
+    use crate::model::{Clock, FolderName, Incarnation, Origin, Stamp};
+
+    /// `a` is `work`, `b` is `$Junk`; the other letters have no names.
+    fn named() -> Letters {
+        let mut named = Letters::default();
+        named.set(b'a', Keyword::new("work").unwrap(), false);
+        named.set(b'b', Keyword::new("$Junk").unwrap(), false);
+        named
+    }
 
     fn flags(letters: &str) -> FlagSet {
-        letters.bytes().filter_map(Flag::info).collect()
+        letters.bytes().filter_map(|letter| flag(letter, &named())).collect()
     }
 
     /// Name, base, letters, whether it has an info at all.
@@ -154,27 +193,54 @@ mod tests {
         for (name, base, letters) in NAMES {
             let parsed = FileName::parse(name.as_bytes());
             assert_eq!(parsed.base(), base.as_bytes(), "{name}");
-            assert_eq!(parsed.flags(Sub::Cur), flags(letters), "{name}");
+            assert_eq!(parsed.flags(Sub::Cur, &named()), flags(letters), "{name}");
         }
     }
 
     #[test]
     fn a_file_in_new_is_recent_and_its_info_counts() {
-        let both = FileName::parse(b"1.2.host:2,FS").flags(Sub::New);
+        let both = FileName::parse(b"1.2.host:2,FS").flags(Sub::New, &named());
         assert_eq!(both, flags("FS").into_iter().chain([Flag::Recent]).collect());
-        assert_eq!(FileName::parse(b"1.2.host").flags(Sub::New), [Flag::Recent].into());
+        assert_eq!(FileName::parse(b"1.2.host").flags(Sub::New, &named()), [Flag::Recent].into());
+    }
+
+    #[test]
+    fn a_letter_is_the_keyword_that_its_folder_names_and_else_no_flag() {
+        let name = FileName::parse(b"1.h:2,Sabc");
+        let keyword = |name: &str| Flag::keyword(name).unwrap();
+        assert_eq!(name.flags(Sub::Cur, &named()), [Flag::Info(b'S'), keyword("work"), keyword("$junk")].into());
+        assert_eq!(name.flags(Sub::Cur, &Letters::default()), [Flag::Info(b'S')].into());
+        let with = |flags: &[Flag], named: &Letters| {
+            String::from_utf8(name.with_flags(Sub::Cur, &flags.iter().cloned().collect(), named)).unwrap()
+        };
+        // Of `c` nobody knows what it means.
+        assert_eq!(with(&[], &named()), "1.h:2,c");
+        assert_eq!(with(&[keyword("$JUNK"), keyword("other"), Flag::Info(b'F')], &named()), "1.h:2,Fbc");
+        assert_eq!(with(&[keyword("work")], &Letters::default()), "1.h:2,abc");
+    }
+
+    #[test]
+    fn what_has_a_letter_is_visible_and_what_has_none_is_told_apart() {
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        let flags: FlagSet = ["S", "recent", "keyword:WORK", "keyword:other"].map(|flag| flag.parse().unwrap()).into();
+        let inbox = FolderName::inbox();
+        let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox, &flags, 1, Mtime(1));
+        let (shown, without) = visible(&entry, &named());
+        assert_eq!(shown, ["S", "recent", "keyword:work"].map(|flag| flag.parse().unwrap()).into());
+        assert_eq!(without, [Keyword::new("other").unwrap()]);
     }
 
     #[test]
     fn other_flags_keep_what_is_not_understood() {
         let renamed = |name: &str, sub, letters| {
-            String::from_utf8(FileName::parse(name.as_bytes()).with_flags(sub, &flags(letters))).unwrap()
+            String::from_utf8(FileName::parse(name.as_bytes()).with_flags(sub, &flags(letters), &named())).unwrap()
         };
         assert_eq!(renamed("1.h", Sub::Cur, ""), "1.h:2,");
         assert_eq!(renamed("1.h:2,S", Sub::New, ""), "1.h");
         assert_eq!(renamed("1.h", Sub::New, "F"), "1.h:2,F");
         assert_eq!(renamed("1.h:2,S,x=1", Sub::Cur, "SF"), "1.h:2,FS,x=1");
         assert_eq!(renamed("1.h:2,S$", Sub::Cur, "Fa"), "1.h:2,$Fa");
+        assert_eq!(renamed("1.h:2,Szb", Sub::Cur, "Fa"), "1.h:2,Faz");
         assert_eq!(renamed("1.h,U=3:2,S", Sub::Cur, "T"), "1.h,U=3:2,T");
         // Without an info the name would have another base, and a flag.
         assert_eq!(renamed("1.h:2,F:2,S", Sub::New, ""), "1.h:2,F:2,");
@@ -198,17 +264,17 @@ mod tests {
         #[test]
         fn a_name_with_flags_reads_back_with_these_flags(
             name in proptest::collection::vec(proptest::sample::select(b"a1:2,S.F=$".to_vec()), 0..12),
-            letters in "[A-Za-z0-9]{0,5}",
+            letters in "[A-Z0-9ab]{0,5}",
             recent: bool,
         ) {
             let sub = if recent { Sub::New } else { Sub::Cur };
             let wanted: FlagSet = flags(&letters).into_iter().chain(recent.then_some(Flag::Recent)).collect();
             let parsed = FileName::parse(&name);
-            let renamed = parsed.with_flags(sub, &wanted);
+            let renamed = parsed.with_flags(sub, &wanted, &named());
             let again = FileName::parse(&renamed);
-            prop_assert_eq!(again.flags(sub), wanted.clone());
+            prop_assert_eq!(again.flags(sub, &named()), wanted.clone());
             prop_assert_eq!(again.base(), parsed.base());
-            prop_assert_eq!(again.with_flags(sub, &wanted), renamed);
+            prop_assert_eq!(again.with_flags(sub, &wanted, &named()), renamed);
         }
     }
 }

@@ -2,9 +2,12 @@
 //! the replica's state.
 
 mod detect;
+pub mod dotlock;
 mod filename;
+pub mod keywords;
 mod layout;
 pub mod listing;
+pub mod names;
 #[doc(hidden)]
 pub mod utf7;
 

@@ -13,6 +13,7 @@ mod folder;
 mod head;
 mod job;
 mod job_intake;
+mod keyword;
 mod knowledge;
 mod meeting;
 mod repair;
@@ -34,6 +35,7 @@ pub use job_intake::{
     Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_taken_in, keeps_input,
     may_forget,
 };
+pub use keyword::Keyword;
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};

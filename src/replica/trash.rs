@@ -79,7 +79,9 @@ impl Replica {
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
+        let delivered = delivery.entry.clone();
         let entry = self.deliver(&tx, delivery, &at)?;
+        self.note_letterless(&tx, entry, &delivered, at.folder)?;
         tx.set_pending(entry, &Pending::Deliver)?;
         if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
             tx.set_folder_state(folder, FolderState { stamp, present: true })?;

@@ -6,8 +6,9 @@ use super::codec::damaged;
 use super::codec::{self, Registers};
 use super::{FolderKey, State, Transaction};
 use crate::error::Result;
+use crate::maildir::keywords::{LetterSet, Letters};
 use crate::maildir::{FileName, Sub};
-use crate::model::{Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
+use crate::model::{Clock, Digest, Entry, EntryId, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
 
 /// An entry's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +39,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// The flags that the file's name and subdirectory show.
-    pub fn flags(&self) -> FlagSet {
-        FileName::parse(&self.name)
-            .flags(self.sub)
-            .into_iter()
-            .filter(|flag| !matches!(flag, Flag::Keyword(_)))
-            .collect()
+    /// The flags that the file's name and subdirectory show, if its folder gives letters these names.
+    pub fn flags(&self, named: &Letters) -> FlagSet {
+        FileName::parse(&self.name).flags(self.sub, named)
+    }
+
+    /// The letters for keywords in the file's name.
+    pub fn keyword_letters(&self) -> LetterSet {
+        FileName::parse(&self.name).keyword_letters()
     }
 }
 
@@ -386,7 +388,7 @@ impl Transaction<'_> {
         for (incarnation, clock) in newest_stamps(&row.entry) {
             self.remove_change(row.key, incarnation, clock)?;
         }
-        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry"] {
+        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry", "letterless WHERE entry"] {
             self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
         }
         if row.entry.alive() {

@@ -93,14 +93,7 @@ impl Transaction<'_> {
         }
         self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
         let key = FolderKey(self.conn.last_insert_rowid());
-        let row = FolderRow {
-            key,
-            name: name.clone(),
-            state: None,
-            on_disk: false,
-            clean: None,
-            devices: Devices::default(),
-        };
+        let row = FolderRow::new(key, name.clone());
         self.folders.borrow_mut().put(row);
         Ok(key)
     }

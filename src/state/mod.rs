@@ -14,6 +14,7 @@ mod folders;
 mod history;
 mod invitations;
 mod jobs;
+mod keywords;
 mod knowledge;
 mod lists;
 mod meta;

@@ -17,6 +17,9 @@ pub const VERSION: i64 = 3;
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
 /// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
 /// again.
+/// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
+/// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
+/// letter in the folder where their entries are.
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
 /// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
@@ -31,8 +34,16 @@ CREATE TABLE folder (
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
     new_mtime INTEGER, new_ctime INTEGER, cur_mtime INTEGER, cur_ctime INTEGER,
-    device INTEGER, new_device INTEGER, cur_device INTEGER
+    device INTEGER, new_device INTEGER, cur_device INTEGER,
+    names_mtime INTEGER, names_ctime INTEGER, names_size INTEGER, names_inode INTEGER, names_full INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE letter (
+    folder INTEGER, letter INTEGER, keyword TEXT NOT NULL, lost INTEGER NOT NULL, PRIMARY KEY (folder, letter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE letterless (
+    folder INTEGER, keyword TEXT COLLATE NOCASE, entry INTEGER, PRIMARY KEY (folder, keyword, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letterless_entry ON letterless (entry);
 CREATE TABLE directory (
     path BLOB PRIMARY KEY, mtime INTEGER, ctime INTEGER, is_folder INTEGER NOT NULL, is_link INTEGER NOT NULL,
     device INTEGER, device_above INTEGER

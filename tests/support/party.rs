@@ -14,6 +14,7 @@ use mailsync::replica::{
     Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
+use super::machine::letters;
 use super::{leftovers, make_folder, rest};
 
 /// A replica: where it lives and where its mail is.
@@ -148,6 +149,12 @@ impl Party {
                 fs::rename(&path, self.dir(to).join(sub).join(path.file_name().unwrap())).unwrap();
             }
             ["remove", folder, message] => fs::remove_file(self.find(folder, message)).unwrap(),
+            // What the letters stand for, in their order.
+            ["names", folder, ref names @ ..] => {
+                self.make_folder(folder);
+                let lines: Vec<String> = names.iter().enumerate().map(|(n, name)| format!("{n} {name}\n")).collect();
+                fs::write(self.dir(folder).join("dovecot-keywords"), lines.concat()).unwrap();
+            }
             ["mkdir", folder] => self.make_folder(folder),
             ["rmdir", folder] => fs::remove_dir_all(self.dir(folder)).unwrap(),
             ["mvdir", from, to] => fs::rename(self.dir(from), self.dir(to)).unwrap(),
@@ -181,7 +188,8 @@ impl Party {
             }
             for file in fs::read_dir(sub).unwrap() {
                 let path = file.unwrap().path();
-                let name = FileName::parse(path.file_name().unwrap().as_encoded_bytes()).flags(Sub::Cur);
+                let named = letters(sub.parent().unwrap());
+                let name = FileName::parse(path.file_name().unwrap().as_encoded_bytes()).flags(Sub::Cur, &named);
                 let mut flags: String = name.iter().map(ToString::to_string).collect();
                 if sub.ends_with("new") {
                     flags = String::from("new");

@@ -256,6 +256,7 @@ impl<'i> IncomingMessages<'i> {
         }
         let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
         self.tx.set_place(row.key, Some(&at))?;
+        self.replica.note_letterless(self.tx, row.key, &row.entry, at.folder)?;
         Ok((row, at))
     }
 

@@ -219,6 +219,7 @@ impl<'i> Merge<'i> {
         self.changes.new += 1;
         let at = self.replica.place_for(self.tx, id, entry)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
+        self.replica.note_letterless(self.tx, key, entry, at.folder)?;
         self.count_arrival(key, entry)?;
         self.tx.set_pending(key, &Pending::Await)?;
         Ok(key)

@@ -77,7 +77,9 @@ impl Replica {
             }
             id = other_id(&id);
             let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
-            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry));
+            let letters = self.state.letters(at.folder)?;
+            let (flags, _) = visible(&row.entry, &letters);
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &flags, &letters);
         }
         progress.touch(from);
         progress.touch(&self.path(&at)?);

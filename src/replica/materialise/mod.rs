@@ -10,6 +10,7 @@ mod durable;
 mod files;
 mod folders;
 mod held;
+mod keywords;
 mod leftovers;
 mod relocate;
 mod work;
@@ -38,6 +39,7 @@ impl Replica {
         self.make_folders(&mut progress)?;
         // New folders become durable first: a power cut could otherwise lose a folder with the mail just moved into it.
         self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+        self.give_letters(&mut progress)?;
         let mut after = None;
         loop {
             let batch = self.state.pending_batch(after, BATCH)?;

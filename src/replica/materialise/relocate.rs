@@ -40,13 +40,14 @@ impl Replica {
     ) -> io::Result<()> {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
-        match disk.metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.rename(to, from) {
-                // It was moved, and a mail program has moved it on.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                moved_back => moved_back.and(Err(io::ErrorKind::CrossesDevices.into())),
-            },
-            looked => looked.map(drop),
+        let Err(looked) = disk.metadata(to) else { return Ok(()) };
+        // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
+        match disk.rename(to, from) {
+            // It was moved, and a mail program has moved it on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) if looked.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::CrossesDevices.into()),
+            Ok(()) => Err(looked),
         }
     }
 

@@ -10,7 +10,7 @@ use super::report::Purpose;
 use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
-use crate::maildir::{FileName, is_delivered_base, visible};
+use crate::maildir::{FileName, is_delivered_base};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
@@ -90,7 +90,9 @@ impl Scan<'_> {
             entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
             self.report.moved += 1;
         }
-        let (before, after) = (from.flags(), at.flags());
+        let after = self.flags_found(&at)?;
+        let before = self.flags_before(from)?;
+        self.followed(row.key, &at);
         if before != after {
             let stamp = self.stamp()?;
             for flag in before.symmetric_difference(&after) {
@@ -110,7 +112,8 @@ impl Scan<'_> {
     /// Gives a found file to an entry that has none. Two old copies of a message meet here, and their flags unite.
     fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
-        let changes = uniting(&visible(&entry), &at.flags());
+        let changes = uniting(&entry.flags_on().cloned().collect(), &self.flags_found(&at)?);
+        self.followed(row.key, &at);
         if !changes.is_empty() {
             let stamp = self.stamp()?;
             for (flag, on) in changes {
@@ -249,8 +252,11 @@ impl Scan<'_> {
         if folder.state.is_some_and(|state| !state.present) {
             self.tx.set_folder_state(at.folder, FolderState { stamp, present: true })?;
         }
-        let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
-        self.replica.deliver(self.tx, delivery, &at).map(drop)
+        let flags = self.flags_found(&at)?;
+        let delivery = self.replica.delivery(stamp, self.origin, name, &flags, hashed)?;
+        let key = self.replica.deliver(self.tx, delivery, &at)?;
+        self.followed(key, &at);
+        Ok(())
     }
 
     /// Whose a found file is, if it is nobody's who is known to have vanished. An entry's file may have been moved after
@@ -314,7 +320,7 @@ impl Scan<'_> {
     fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
         let folder = self.replica.state.folder_row(at.folder)?.name.clone();
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
-        let (origin, flags) = (Origin::Init, at.flags());
+        let (origin, flags) = (Origin::Init, self.replica.state.flags_at(at)?);
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }

@@ -7,6 +7,7 @@
 mod discover;
 mod folders;
 mod follow;
+mod keywords;
 mod list;
 mod pass;
 mod report;
@@ -20,7 +21,7 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
 use crate::state::Action;
-use pass::Scan;
+use pass::{Names, Scan};
 pub(super) use report::Purpose;
 pub use report::{Depth, ScanOptions, ScanReport, Selection};
 
@@ -68,6 +69,7 @@ impl Replica {
             left: 0,
             elsewhere: purpose == Purpose::MovedRoot,
             held: 0,
+            names: Names::default(),
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
@@ -116,11 +118,13 @@ impl Scan<'_> {
                 with_files.push(row.key);
             }
         }
+        self.read_names(&discovery)?;
         let mut folders = self.list(&discovery, with_files)?;
         let mut gone = self.collect_gone(&mut folders)?;
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.settle_vanished(&folders, gone, &vanished)?;
+        self.follow_names()?;
         if let Purpose::Join(_) = self.purpose {
             self.check_join(&discovery)?;
         }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
+use crate::maildir::keywords::Letters;
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -16,6 +18,17 @@ use crate::state::{EntryKey, FolderKey};
 pub(super) const BATCH: u32 = 32;
 /// This many of these batches are under way.
 pub(super) const AHEAD: u64 = 64;
+
+/// What a scan has found out about letters.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The letters, as they were before this scan, of folders whose letters have changed.
+    pub(super) before: BTreeMap<FolderKey, Arc<Letters>>,
+    /// Folders of which Dovecot has had time to name the letters that it uses.
+    pub(super) settled: BTreeSet<FolderKey>,
+    /// Entries whose files have other names than before, in folders whose letters have changed.
+    pub(super) followed: BTreeSet<EntryKey>,
+}
 
 /// A scan under way.
 pub(super) struct Scan<'r> {
@@ -32,6 +45,8 @@ pub(super) struct Scan<'r> {
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
+    /// What was found out about letters.
+    pub(super) names: Names,
     /// Whether a file that vanished may still be somewhere: folders kept changing while they were listed, or a found
     /// file was renamed before it could be read.
     pub(super) unsettled: bool,
