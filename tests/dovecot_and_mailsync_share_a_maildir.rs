@@ -42,7 +42,7 @@ impl Served {
         let imap = programs::find("imap").filter(|imap| imap.to_string_lossy().contains("dovecot"))?;
         let version = run(Command::new(programs::find("dovecot")?).arg("--version"));
         if !version.text().starts_with("2.3.") {
-            println!("left out, since Dovecot {} is configured otherwise than 2.3", version.text().trim());
+            programs::leave_out(&format!("Dovecot {} is configured otherwise than 2.3", version.text().trim()));
             return None;
         }
         let machine = Machine::new(dir, name);

@@ -46,6 +46,7 @@ mod odd_files_do_no_harm;
 mod peers_run_what_they_are_asked;
 mod removals_are_forgotten_when_everybody_knows;
 mod replicas_that_exchange_bundles_converge;
+mod shared_folders_stay_shared;
 mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_layers_hold;

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::BufRead;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -226,8 +227,9 @@ fn check_clocks(wall: WallClock, manifest: &Manifest, clock_ahead: ClockAhead) -
     Ok(())
 }
 
+/// Makes the mail root, for its owner only: what is made in it will be like it.
 fn make_mail_root(path: &Path) -> Result<()> {
-    match fs::create_dir(path) {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(Error::io("making the mail root", path, error)
                 .advise("make the directory above it first, or correct the name"))

@@ -13,6 +13,7 @@ mod import;
 mod init;
 mod jobs;
 mod join;
+mod likeness;
 mod materialise;
 mod peers;
 mod private;
@@ -46,6 +47,7 @@ pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trash
 
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
+use crate::disk::Denied;
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::{FolderName, WallClock};
@@ -67,6 +69,7 @@ pub struct Replica {
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     tally: std::cell::RefCell<tally::Tally>,
+    denied: Denied,
 }
 
 /// Whether a command changes the replica.
@@ -139,6 +142,7 @@ impl Replica {
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
+            denied: Denied::default(),
         })
     }
 
@@ -190,6 +194,7 @@ impl Replica {
 
     /// Gives the notes that were made since the last call: things that the person should know.
     pub fn drain_notes(&self) -> Vec<String> {
+        self.note_denied();
         self.notes.take()
     }
 

@@ -6,29 +6,36 @@ use std::path::{Path, PathBuf};
 use super::landing::Leftovers;
 use super::refusal::{Fault, WRITING};
 use crate::bundle;
-use crate::disk::{Disk, Durability, is_absent, write_new};
+use crate::disk::{Disk, Durability, Like, is_absent, write_new};
 use crate::error::{Error, Result};
 use crate::message::leaves_out;
 use crate::model::{Digest, Mtime};
 use crate::replica::materialise::Held;
 
 /// A message on its way to the disk.
-pub(super) struct Arriving {
+pub(super) struct Arriving<'d> {
     pub digest: Digest,
     pub bytes: Vec<u8>,
-    pub to: Destination,
+    pub to: Destination<'d>,
+}
+
+/// A file that is to hold a message.
+pub(super) struct Target<'d> {
+    pub path: PathBuf,
+    pub mtime: Mtime,
+    pub like: Like<'d>,
 }
 
 /// Where a message goes.
 #[derive(Default)]
-pub(super) struct Destination {
+pub(super) struct Destination<'d> {
     /// The files that are to hold it.
-    pub to: Vec<(PathBuf, Mtime)>,
+    pub to: Vec<Target<'d>>,
     /// Whether there is a folder that can't take it, so that it is held until that can.
     pub held: bool,
 }
 
-impl Destination {
+impl Destination<'_> {
     pub fn is_none(&self) -> bool {
         self.to.is_empty() && !self.held
     }
@@ -38,7 +45,7 @@ impl Destination {
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
-    batch: Vec<Arriving>,
+    batch: Vec<Arriving<'_>>,
     durability: Durability,
     leftovers: Leftovers,
 ) -> std::result::Result<(), Fault> {
@@ -51,10 +58,10 @@ pub(super) fn write_batch(
             return Err(marked(&digest));
         }
         let mut is_held = to.held;
-        for (path, mtime) in &to.to {
-            match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
+        for target in &to.to {
+            match write_message(disk, target, &bytes, durability, leftovers) {
                 Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
-                    remove_part(disk, path)?;
+                    remove_part(disk, &target.path)?;
                     is_held = true;
                 }
                 written => written?,
@@ -103,17 +110,17 @@ pub(super) fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
 
 fn write_message(
     disk: &dyn Disk,
-    path: &Path,
+    target: &Target<'_>,
     bytes: &[u8],
-    mtime: Mtime,
     durability: Durability,
     leftovers: Leftovers,
 ) -> Result<()> {
+    let Target { path, mtime, like } = target;
     let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-    match write_new(disk, path, bytes, mtime, durability) {
+    match write_new(disk, path, bytes, *mtime, like, durability) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
             leftovers.clear(disk, path).map_err(fail)?;
-            write_new(disk, path, bytes, mtime, durability).map_err(fail)
+            write_new(disk, path, bytes, *mtime, like, durability).map_err(fail)
         }
         result => result.map_err(fail),
     }

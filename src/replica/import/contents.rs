@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, DiskFile, marked, remove_part, write_batch};
+use super::arriving::{Arriving, Destination, DiskFile, Target, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Durability, SMALL, copy_message};
+use crate::disk::{Durability, Like, SMALL, copy_message, create_like};
 use crate::error::{Error, Result, Scope};
 use crate::message::Checked;
-use crate::model::{Digest, Entry, Mtime};
+use crate::model::{Digest, Entry};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
@@ -35,8 +35,8 @@ pub(super) struct IncomingMessages<'i> {
     dry_run: DryRun,
     landing: Landing,
     durability: Durability,
-    /// Folders whose `tmp/` is there.
-    prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Folders whose `tmp/` is there, and what is made in it is like.
+    prepared: BTreeMap<FolderKey, (PathBuf, Like<'i>)>,
     /// Folders whose `tmp/` can't be made.
     closed: BTreeSet<FolderKey>,
     /// The work on disk for messages that go straight to their places.
@@ -106,7 +106,7 @@ impl<'i> IncomingMessages<'i> {
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let held = replica.held();
-        let write = |batch: Vec<Arriving>| write_batch(disk, &held, batch, durability, leftovers);
+        let write = |batch: Vec<Arriving<'_>>| write_batch(disk, &held, batch, durability, leftovers);
         let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
@@ -158,8 +158,11 @@ impl<'i> IncomingMessages<'i> {
         }
         self.replica.keep_attachments(&self.attachments)?;
         match self.durability {
-            Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
-            Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
+            Durability::Later => self.replica.sync_file_systems(self.prepared.values().map(|(dir, _)| dir)),
+            Durability::Now => {
+                let prepared = self.prepared.values().map(|(dir, _)| dir);
+                self.replica.sync_dirs(&prepared.chain(&self.made).cloned().collect())
+            },
         }
     }
 
@@ -172,7 +175,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination> {
+    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination<'i>> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
@@ -182,17 +185,18 @@ impl<'i> IncomingMessages<'i> {
             {
                 at = self.mend_size(row, size)?.1;
             }
-            let is_open = self.prepare(&at)?;
-            if self.landing == Landing::InPlace && is_open {
+            let like = self.prepare(&at)?;
+            if self.landing == Landing::InPlace
+                && let Some(like) = like
+            {
                 self.tx.clear_pending(key)?;
-                to.push((self.replica.path(&at)?, mtime));
+                to.push(Target { path: self.replica.path(&at)?, mtime, like });
                 continue;
             }
             self.tx.contents_arrived(key)?;
-            if is_open {
-                to.push((self.replica.tmp_path(&at)?, mtime));
-            } else {
-                *held = true;
+            match like {
+                Some(like) => to.push(Target { path: self.replica.tmp_path(&at)?, mtime, like }),
+                None => *held = true,
             }
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
@@ -202,10 +206,9 @@ impl<'i> IncomingMessages<'i> {
             self.tx.remove_missing(row.key)?;
             self.changed = true;
             self.came += 1;
-            if self.prepare(&at)? {
-                to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
-            } else {
-                *held = true;
+            match self.prepare(&at)? {
+                Some(like) => to.push(Target { path: self.replica.tmp_path(&at)?, mtime: row.entry.mtime, like }),
+                None => *held = true,
             }
         }
         Ok(destination)
@@ -232,13 +235,17 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction. Returns
-    /// whether it can be: if that folder alone can't, its messages are held, and materialising tells why.
-    fn prepare(&mut self, at: &Place) -> Result<bool> {
-        if self.dry_run == DryRun::Yes || self.prepared.contains_key(&at.folder) {
-            return Ok(true);
+    /// what is made in it is like, or `None` if it can't be there: if that folder alone can't, its messages are held,
+    /// and materialising tells why.
+    fn prepare(&mut self, at: &Place) -> Result<Option<Like<'i>>> {
+        if self.dry_run == DryRun::Yes {
+            return Ok(Some(Like::PRIVATE));
+        }
+        if let Some((_, like)) = self.prepared.get(&at.folder) {
+            return Ok(Some(*like));
         }
         if self.closed.contains(&at.folder) {
-            return Ok(false);
+            return Ok(None);
         }
         let folder = self.replica.state.folder_row(at.folder)?;
         let dir = self.replica.dir(&folder.name).join("tmp");
@@ -249,25 +256,25 @@ impl<'i> IncomingMessages<'i> {
         if self.landing == Landing::InPlace && made.is_ok() {
             made = self.replica.make_folder(at.folder, &mut self.straight);
         }
-        match made {
+        let like = match made.and_then(|()| self.replica.look_at_folder_of(&dir.join("message"))) {
             Err(error) if error.is_about_a_place() => {
                 self.closed.insert(at.folder);
-                return Ok(false);
+                return Ok(None);
             }
-            made => made?,
-        }
+            like => like?,
+        };
         if !folder.on_disk {
             self.made.extend(self.replica.upwards(&dir));
         }
-        self.prepared.insert(at.folder, dir);
-        Ok(true)
+        self.prepared.insert(at.folder, (dir, like));
+        Ok(Some(like))
     }
 
     /// Stores the attachment of a job, and what is a message as well in that one's places, too.
     fn store_attachment<R: BufRead>(
         &mut self,
         message: bundle::Message<'_, '_, R>,
-        destination: &Destination,
+        destination: &Destination<'_>,
     ) -> std::result::Result<(), Fault> {
         let (replica, digest) = (self.replica, message.digest());
         let mut sink = Checked::new(replica.new_attachment()?);
@@ -293,16 +300,16 @@ impl<'i> IncomingMessages<'i> {
     fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
-        destination: &Destination,
+        destination: &Destination<'_>,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
         let (disk, digest) = (&*self.replica.world.disk, message.digest());
-        let Some(((first, mtime), others)) = destination.to.split_first() else {
+        let Some((Target { path: first, mtime, like }, others)) = destination.to.split_first() else {
             return self.hold_large(message);
         };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+        let file = match leftovers.clear(disk, first).and_then(|()| create_like(disk, first, like)) {
             // None of them is written then: they are delivered from what is held.
             Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
                 return self.hold_large(message);
@@ -327,13 +334,14 @@ impl<'i> IncomingMessages<'i> {
         &self,
         digest: &Digest,
         file: &Path,
-        others: &[(PathBuf, Mtime)],
+        others: &[Target<'_>],
         mut is_held: bool,
     ) -> Result<()> {
         let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
-        for (path, mtime) in others {
-            let copied =
-                leftovers.clear(disk, path).and_then(|()| copy_message(disk, file, path, *mtime, self.durability));
+        for Target { path, mtime, like } in others {
+            let copied = leftovers
+                .clear(disk, path)
+                .and_then(|()| copy_message(disk, file, path, *mtime, like, self.durability));
             match copied {
                 Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
                     remove_part(disk, path)?;
@@ -378,7 +386,7 @@ impl<'i> IncomingMessages<'i> {
     /// has them.
     fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
         let (row, at) = self.mend_size(row, size)?;
-        let is_open = self.prepare(&at)?;
+        let is_open = self.prepare(&at)?.is_some();
         if self.dry_run == DryRun::Yes {
             return Ok(true);
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::attachments::{files_in, make_private};
 use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
-use crate::disk::{Durability, remove_if_there, write_new};
+use crate::disk::{Durability, Like, remove_if_there, write_new};
 use crate::error::{Error, Result};
 use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
@@ -96,7 +96,7 @@ impl Replica {
             Error::io("queueing the job in", &path, error).advise("make room on the disk that holds the state")
         };
         let disk = &*self.world.disk;
-        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
+        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), &Like::PRIVATE, Durability::Now)
             .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::decide::other_id;
+use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, Sub, delivered_base, visible};
@@ -90,8 +91,7 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if self.needs_a_copy(row, from, at, &source) {
-            // A rename would give it a name that tells another size.
+        let renamed = if self.needs_a_copy(row, from, at, &source, &to) {
             Err(io::ErrorKind::CrossesDevices.into())
         } else if from.folder == at.folder {
             self.rename(&source, &to, progress)
@@ -124,12 +124,25 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a move gives a file a name of our own, which tells the message's size, and the file holds more than
-    /// that: then the message is copied out of it. A file that can't be looked at is left to the move, which finds out
-    /// why.
-    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path) -> bool {
-        FileName::parse(&from.name).base() != FileName::parse(&at.name).base()
-            && self.world.disk.metadata(source).is_ok_and(|meta| meta.size != row.entry.size)
+    /// Whether a message is copied out of its file, which a rename would leave wrong: the file gets a name of our own,
+    /// which tells the message's size, and holds more than that; or it goes to a folder that others share, or not, and
+    /// would keep the rights of the folder in which it was. What can't be looked at is left to the move, which finds
+    /// out why.
+    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path, to: &Path) -> bool {
+        let renamed = FileName::parse(&from.name).base() != FileName::parse(&at.name).base();
+        let moved = from.folder != at.folder;
+        let Some(meta) = (renamed || moved).then(|| self.world.disk.metadata(source).ok()).flatten() else {
+            return false;
+        };
+        if renamed && meta.size != row.entry.size {
+            return true;
+        }
+        let rights = |file: &Path| self.like_message(file).map(|like| like.file());
+        moved
+            && rights(to).is_ok_and(|wanted| {
+                let has_them = meta.mode & 0o7777 == wanted.mode && wanted.group.is_none_or(|it| it == meta.group);
+                !has_them && rights(source).is_ok_and(|before| before != wanted)
+            })
     }
 
     /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
@@ -176,7 +189,8 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
+                    let copy = Copying { digest: &discard.id.digest, mtime: discard.mtime, like: Like::PRIVATE };
+                    if self.copy_across(&copy, &source, &tmp, &to, fail)? {
                         break;
                     }
                     return Ok(Some(file));
@@ -210,7 +224,7 @@ impl Replica {
             }
             let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
             remove_if_there(disk.unlink(&part)).map_err(fail)?;
-            copy_message(disk, &source, &part, discard.mtime, Durability::Now).map_err(fail)?;
+            copy_message(disk, &source, &part, discard.mtime, &Like::PRIVATE, Durability::Now).map_err(fail)?;
             disk.rename(&part, to).map_err(fail)?;
             progress.touch(to);
             return Ok(Some(file));

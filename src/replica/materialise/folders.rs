@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{FileType, remove_if_empty, remove_if_there};
+use crate::disk::{FileType, Like, create_like, make_like, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
@@ -66,13 +66,16 @@ impl Replica {
             Error::io("making the folder", &dir, error)
                 .advise("make room for it, then run this again; its mail is not lost")
         };
-        self.make_dirs(&dir.join("tmp")).map_err(fail)?;
+        let tmp = dir.join("tmp");
+        self.make_dirs(&tmp).map_err(fail)?;
+        self.finish_dirs(&dir, &tmp).map_err(fail)?;
+        let like = self.like_folder(&dir).map_err(fail)?;
         for sub in [Sub::New, Sub::Cur] {
-            self.make_dirs(&dir.join(sub.as_str())).map_err(fail)?;
+            self.make_sub(&dir, sub, &like).map_err(fail)?;
         }
         // With this file Courier and Dovecot mark a folder that is not the top of a Maildir.
         if self.layout.kind == LayoutKind::MaildirPlusPlus && !row.name.is_inbox() {
-            match self.world.disk.create(&dir.join("maildirfolder")) {
+            match create_like(&*self.world.disk, &dir.join("maildirfolder"), &like) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(fail(error)),
@@ -82,6 +85,39 @@ impl Replica {
         Ok(())
     }
 
+    /// An interrupted command may have made these directories without giving them their rights. It can have left
+    /// nothing else there.
+    fn finish_dirs(&self, dir: &Path, tmp: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let mut alone = dir != self.mail_root();
+        disk.list(dir, &mut |name, _| alone &= name == "tmp")?;
+        if !alone {
+            return Ok(());
+        }
+        for dir in [dir, tmp] {
+            if disk.metadata(dir)?.is_as_made() {
+                make_like(disk, dir, &self.like_for(dir)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory in which messages lie. It has its rights before it has its name, which shows a folder.
+    fn make_sub(&self, dir: &Path, sub: Sub, like: &Like<'_>) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let (made, to) = (dir.join("tmp").join(sub.as_str()), dir.join(sub.as_str()));
+        if like.dir().come_by_themselves() || disk.metadata(&to).is_ok() {
+            return self.make_dirs(&to);
+        }
+        self.make_dirs(&made)?;
+        make_like(disk, &made, like)?;
+        match disk.rename(&made, &to) {
+            // Another program was faster; or the file system can't rename a directory without replacing one.
+            Err(_) => self.make_dirs(&to).and_then(|()| disk.remove_dir(&made)),
+            renamed => renamed,
+        }
+    }
+
     /// A directory below the mail root and the directories above it, up to the mail root. Their names must be durable
     /// before something in the directory is. An interrupted command may have made any of them.
     pub(in crate::replica) fn upwards(&self, dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -89,20 +125,24 @@ impl Replica {
         dir.ancestors().take_while(move |above| above.starts_with(root)).map(Path::to_owned)
     }
 
-    /// Makes a directory below the mail root, and the directories above it.
+    /// Makes a directory below the mail root, and the directories above it, each like the one above it.
     pub(in crate::replica) fn make_dirs(&self, dir: &Path) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        match disk.make_dir(dir) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        match self.make_dir_like(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir != self.mail_root() => {
                 self.make_dirs(dir.parent().ok_or(error)?)?;
-                match disk.make_dir(dir) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => Ok(()),
-                }
+                self.make_dir_like(dir)
             }
-            Err(error) => Err(error),
+            made => made,
+        }
+    }
+
+    /// Makes a directory, unless it is there.
+    fn make_dir_like(&self, dir: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.make_dir(dir) {
+            Ok(()) => make_like(disk, dir, &self.like_for(dir)?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
         }
     }
 
