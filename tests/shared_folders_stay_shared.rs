@@ -134,7 +134,7 @@ fn what_a_join_or_a_restore_makes_is_like_the_mail_root() {
     pass(&shared, &desktop);
     fs::remove_file(&desktop.files()[0].2).unwrap();
     pass(&desktop, &shared);
-    let number = shared.ok(&["trash", "list", "--json"]).json()["messages"][0]["number"].to_string();
+    let number = shared.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
     for item in fs::read_dir(shared.home.join("trash")).unwrap() {
         set_mode(&item.unwrap().path(), 0o600);
     }
@@ -277,7 +277,7 @@ fn two_users_share_a_mailbox_and_each_can_do_everything_with_what_the_other_has_
     assert_eq!(team.mailbox(), desktop.mailbox());
     // And back from the trash, for both.
     let listed = ANN.mailsync(&team, &["trash", "list", "--json"], b"").json();
-    let number = listed["messages"][0]["number"].to_string();
+    let number = listed["trash"][0]["id"].to_string();
     ANN.mailsync(&team, &["trash", "restore", &number], b"");
     for file in team.files() {
         BEN.ok("cat", &[text(&file.2)], b"");
@@ -337,7 +337,7 @@ fn what_root_makes_in_a_users_mail_is_that_users() {
         fs::rename(desktop.dir("Own").join("cur/1.h:2,"), desktop.dir("Team/2020").join("cur/2.h:2,F")).unwrap();
         pass(&desktop, &laptop);
         of_user("a move");
-        let number = laptop.ok(&["trash", "list", "--json"]).json()["messages"][0]["number"].to_string();
+        let number = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
         laptop.ok(&["trash", "restore", &number]);
         of_user("a restore");
         // What the replica keeps for itself stays root's.

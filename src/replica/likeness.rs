@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
-use crate::disk::Like;
+use crate::disk::{Like, is_absent};
 use crate::error::{Error, Result};
 use crate::maildir::LayoutKind;
 use crate::model::FolderName;
@@ -33,11 +33,11 @@ impl Replica {
         if !dir.starts_with(self.mail_root()) || dir.starts_with(self.home.trash()) {
             return Ok(Like::PRIVATE);
         }
-        self.like_folder(&self.above(dir))
+        self.like_folder(&self.above(dir)?)
     }
 
     /// The directory after which another one is made: the one that holds it, or the folder that it is below by its name.
-    fn above(&self, dir: &Path) -> PathBuf {
+    fn above(&self, dir: &Path) -> io::Result<PathBuf> {
         let parent = dir.parent().unwrap_or(dir);
         let in_root = self.layout.kind == LayoutKind::MaildirPlusPlus && parent == self.mail_root();
         let name = dir.strip_prefix(self.mail_root()).ok().filter(|_| in_root);
@@ -45,12 +45,13 @@ impl Replica {
         let parent_of = |name: FolderName| name.as_str().rsplit_once('/')?.0.parse::<FolderName>().ok();
         while let Some(above) = name.and_then(parent_of) {
             let dir = self.dir(&above);
-            if self.world.disk.metadata(&dir).is_ok_and(|meta| meta.is_dir) {
-                return dir;
+            match self.world.disk.metadata(&dir) {
+                Ok(meta) if meta.is_dir => return Ok(dir),
+                Err(error) if !is_absent(&error) => return Err(error),
+                _ => name = Some(above),
             }
-            name = Some(above);
         }
-        parent.to_owned()
+        Ok(parent.to_owned())
     }
 
     /// To whom belongs what root makes: to whoever has the mail root.

@@ -251,7 +251,7 @@ impl<'i> IncomingMessages<'i> {
         let dir = self.replica.dir(&folder.name).join("tmp");
         let mut made = self
             .replica
-            .make_dirs(&dir)
+            .make_tmp(&folder)
             .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
         if self.landing == Landing::InPlace && made.is_ok() {
             made = self.replica.make_folder(at.folder, &mut self.straight);

@@ -91,12 +91,11 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if self.needs_a_copy(row, from, at, &source, &to) {
-            Err(io::ErrorKind::CrossesDevices.into())
-        } else if from.folder == at.folder {
-            self.rename(&source, &to, progress)
-        } else {
-            self.rename_to_another_directory(&source, &to, progress)
+        let renamed = match self.needs_a_copy(row, (from, &source), (at, &to)) {
+            Ok(true) => Err(io::ErrorKind::CrossesDevices.into()),
+            Err(error) if !is_absent(&error) => Err(error),
+            _ if from.folder == at.folder => self.rename(&source, &to, progress),
+            _ => self.rename_to_another_directory(&source, &to, progress),
         };
         match renamed {
             Ok(()) => {}
@@ -126,23 +125,28 @@ impl Replica {
 
     /// Whether a message is copied out of its file, which a rename would leave wrong: the file gets a name of our own,
     /// which tells the message's size, and holds more than that; or it goes to a folder that others share, or not, and
-    /// would keep the rights of the folder in which it was. What can't be looked at is left to the move, which finds
-    /// out why.
-    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path, to: &Path) -> bool {
+    /// would keep the rights of the folder in which it was.
+    fn needs_a_copy(
+        &self,
+        row: &EntryRow,
+        (from, source): (&Place, &Path),
+        (at, to): (&Place, &Path),
+    ) -> io::Result<bool> {
         let renamed = FileName::parse(&from.name).base() != FileName::parse(&at.name).base();
         let moved = from.folder != at.folder;
-        let Some(meta) = (renamed || moved).then(|| self.world.disk.metadata(source).ok()).flatten() else {
-            return false;
-        };
-        if renamed && meta.size != row.entry.size {
-            return true;
+        if !renamed && !moved {
+            return Ok(false);
         }
-        let rights = |file: &Path| self.like_message(file).map(|like| like.file());
-        moved
-            && rights(to).is_ok_and(|wanted| {
-                let has_them = meta.mode & 0o7777 == wanted.mode && wanted.group.is_none_or(|it| it == meta.group);
-                !has_them && rights(source).is_ok_and(|before| before != wanted)
-            })
+        let meta = self.world.disk.metadata(source)?;
+        if renamed && meta.size != row.entry.size {
+            return Ok(true);
+        }
+        if !moved {
+            return Ok(false);
+        }
+        let wanted = self.like_message(to)?.file();
+        let has_them = meta.mode & 0o7777 == wanted.mode && wanted.group.is_none_or(|group| group == meta.group);
+        Ok(!has_them && self.like_message(source)?.file() != wanted)
     }
 
     /// Moves a file to the trash. Returns its name there; `None` if the file was not found.

@@ -66,9 +66,7 @@ impl Replica {
             Error::io("making the folder", &dir, error)
                 .advise("make room for it, then run this again; its mail is not lost")
         };
-        let tmp = dir.join("tmp");
-        self.make_dirs(&tmp).map_err(fail)?;
-        self.finish_dirs(&dir, &tmp).map_err(fail)?;
+        self.make_tmp(row).map_err(fail)?;
         let like = self.like_folder(&dir).map_err(fail)?;
         for sub in [Sub::New, Sub::Cur] {
             self.make_sub(&dir, sub, &like).map_err(fail)?;
@@ -85,17 +83,23 @@ impl Replica {
         Ok(())
     }
 
-    /// An interrupted command may have made these directories without giving them their rights. It can have left
-    /// nothing else there.
-    fn finish_dirs(&self, dir: &Path, tmp: &Path) -> io::Result<()> {
+    /// Makes the `tmp/` of a folder, and the directories above it. An interrupted command may have made any of them
+    /// without giving it its rights; nothing else can be in it then.
+    pub(in crate::replica) fn make_tmp(&self, row: &FolderRow) -> io::Result<()> {
         let disk = &*self.world.disk;
-        let mut alone = dir != self.mail_root();
-        disk.list(dir, &mut |name, _| alone &= name == "tmp")?;
-        if !alone {
+        let tmp = self.dir(&row.name).join("tmp");
+        self.make_dirs(&tmp)?;
+        if row.on_disk {
             return Ok(());
         }
-        for dir in [dir, tmp] {
-            if disk.metadata(dir)?.is_as_made() {
+        let dirs: Vec<PathBuf> = self.upwards(&tmp).take_while(|dir| dir != self.mail_root()).collect();
+        for (n, dir) in dirs.iter().enumerate().rev() {
+            let below = n.checked_sub(1).and_then(|n| dirs[n].file_name());
+            let mut alone = disk.metadata(dir)?.is_as_made();
+            if alone {
+                disk.list(dir, &mut |name, _| alone &= Some(name) == below)?;
+            }
+            if alone {
                 make_like(disk, dir, &self.like_for(dir)?)?;
             }
         }
@@ -105,15 +109,23 @@ impl Replica {
     /// Makes the directory in which messages lie. It has its rights before it has its name, which shows a folder.
     fn make_sub(&self, dir: &Path, sub: Sub, like: &Like<'_>) -> io::Result<()> {
         let disk = &*self.world.disk;
-        let (made, to) = (dir.join("tmp").join(sub.as_str()), dir.join(sub.as_str()));
-        if like.dir().come_by_themselves() || disk.metadata(&to).is_ok() {
+        let (made, to) = (dir.join("tmp").join(format!("mailsync-{}", sub.as_str())), dir.join(sub.as_str()));
+        if like.dir().come_by_themselves() {
             return self.make_dirs(&to);
         }
-        self.make_dirs(&made)?;
-        make_like(disk, &made, like)?;
+        match disk.metadata(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            looked => return looked.map(drop),
+        }
+        match disk.make_dir(&made) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => make_like(disk, &made, like)?,
+        }
         match disk.rename(&made, &to) {
             // Another program was faster; or the file system can't rename a directory without replacing one.
-            Err(_) => self.make_dirs(&to).and_then(|()| disk.remove_dir(&made)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::PermissionDenied) => {
+                self.make_dirs(&to).and_then(|()| disk.remove_dir(&made))
+            }
             renamed => renamed,
         }
     }
