@@ -299,12 +299,7 @@ pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()>
 
 /// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
 /// that is noted.
-fn hand_over(
-    path: &Path,
-    like: &Like<'_>,
-    rights: Rights,
-    give: impl Fn(&Rights) -> io::Result<()>,
-) -> io::Result<()> {
+fn hand_over(path: &Path, like: &Like<'_>, rights: Rights, give: impl Fn(&Rights) -> io::Result<()>) -> io::Result<()> {
     if rights.come_by_themselves() {
         return Ok(());
     }

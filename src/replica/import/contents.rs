@@ -162,7 +162,7 @@ impl<'i> IncomingMessages<'i> {
             Durability::Now => {
                 let prepared = self.prepared.values().map(|(dir, _)| dir);
                 self.replica.sync_dirs(&prepared.chain(&self.made).cloned().collect())
-            },
+            }
         }
     }
 
@@ -330,13 +330,7 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
-    fn copy_to_others(
-        &self,
-        digest: &Digest,
-        file: &Path,
-        others: &[Target<'_>],
-        mut is_held: bool,
-    ) -> Result<()> {
+    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Target<'_>], mut is_held: bool) -> Result<()> {
         let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
         for Target { path, mtime, like } in others {
             let copied = leftovers

@@ -96,8 +96,15 @@ impl Replica {
             Error::io("queueing the job in", &path, error).advise("make room on the disk that holds the state")
         };
         let disk = &*self.world.disk;
-        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), &Like::PRIVATE, Durability::Now)
-            .map_err(fail)?;
+        write_new(
+            disk,
+            &tmp,
+            &bytes,
+            Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0),
+            &Like::PRIVATE,
+            Durability::Now,
+        )
+        .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
             // A person who hears about a failure asks again. The job must not be in the outbox twice then.

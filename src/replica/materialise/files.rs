@@ -19,6 +19,7 @@ impl Replica {
     /// Moves a message to its place from the `tmp/` in which it lies under the name of the place `first`.
     pub(super) fn deliver_file(&self, row: &EntryRow, first: &Place, at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         self.ensure_folder(at.folder, progress)?;
         let (mut from, to) = (self.tmp_path(first)?, self.path(&at)?);
         let tmp = self.tmp_path(&at)?;
@@ -91,6 +92,7 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
+        progress.mail_came_or_went |= from.folder != at.folder;
         let renamed = match self.needs_a_copy(row, (from, &source), (at, &to)) {
             Ok(true) => Err(io::ErrorKind::CrossesDevices.into()),
             Err(error) if !is_absent(&error) => Err(error),
@@ -152,6 +154,7 @@ impl Replica {
     /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         let trash = self.home.trash();
         let file = format!("{}-{}", discard.key, &discard.id.digest.to_string()[..16]);
         let to = trash.join(&file);

@@ -195,7 +195,7 @@ impl Replica {
                 _ => {}
             }
         }
-        if !empty {
+        if !empty || self.is_mbsyncs(dir)? {
             return Ok(false);
         }
         for sub in [Sub::New, Sub::Cur] {
@@ -227,6 +227,19 @@ impl Replica {
             progress.touched.insert(parent.to_owned());
         }
         Ok(true)
+    }
+
+    /// Whether mbsync keeps its own files in a folder. It must find the folder there, and emptied, to remove the mail at
+    /// its other side: where there is no folder it stops at an error, and where it finds that it knows nothing of one it
+    /// brings all the mail back.
+    fn is_mbsyncs(&self, dir: &Path) -> Result<bool> {
+        let mut found = false;
+        let listed = self.world.disk.list(dir, &mut |name, _| {
+            let files = [".mbsyncstate", ".uidvalidity", ".isyncuidmap.db"].map(str::as_bytes);
+            found |= files.iter().any(|file| name.as_bytes().starts_with(file));
+        });
+        remove_if_there(listed).map_err(|error| Error::io("listing", dir, error))?;
+        Ok(found)
     }
 
     /// Removes the files in which an IMAP server remembers a folder that is gone. If they stayed, Dovecot would list a

@@ -41,7 +41,8 @@ impl Held<'_> {
             _ => return Ok(false),
         }
         let date = Mtime::new(0, 0);
-        self.hold_by(digest, |part| copy_message(self.disk, file, part, date, &Like::PRIVATE, Durability::Now)).map(|()| true)
+        self.hold_by(digest, |part| copy_message(self.disk, file, part, date, &Like::PRIVATE, Durability::Now))
+            .map(|()| true)
     }
 
     /// Where a message is to be written that is then [kept](Self::keep).
