@@ -945,6 +945,7 @@ fn a_join_stopped_at_any_step_is_repeated_without_harm() {
             mail_root: laptop.mail.clone(),
             name: None,
             layout: Some(mailsync::maildir::LayoutKind::Fs),
+            server: None,
             expect: None,
             lock_timeout: Duration::from_secs(10),
             clock_ahead: mailsync::replica::ClockAhead::Refuse,

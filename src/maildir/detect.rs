@@ -22,9 +22,17 @@ pub struct Detected {
     pub notes: Vec<String>,
 }
 
+/// A program that serves the mail to others, and has its own way of laying it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Dovecot: under both layouts the mail root itself is the INBOX, and names are written in modified UTF-7.
+    Dovecot,
+}
+
 /// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that can't
-/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed; where nothing
+/// tells, it is as `server` would lay it out.
+pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, server: Option<Server>) -> Detected {
     let at_root = is_maildir(root);
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
     for dir in maildirs(root) {
@@ -46,7 +54,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
         }
         LayoutKind::Fs => [dotted, plain].concat(),
     };
-    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root) {
+    let by_default = if kind == LayoutKind::MaildirPlusPlus || server == Some(Server::Dovecot) || is_dovecots(root) {
         NameEncoding::ModifiedUtf7
     } else {
         NameEncoding::Utf8
@@ -61,8 +69,9 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
             one.display()
         ));
     }
+    let for_server = server == Some(Server::Dovecot) && !seen.iter().any(|dir| dir == Path::new("INBOX"));
     Detected {
-        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
+        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus || for_server },
         folders: seen.len() + usize::from(at_root),
         empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
         notes,
@@ -135,7 +144,7 @@ mod tests {
     }
 
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None);
+        let found = detect_layout(root(dirs).path(), None, None);
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -157,25 +166,47 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding
+            detect_layout(root.path(), Some(LayoutKind::Fs), None).layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
     }
 
     #[test]
+    fn where_nothing_tells_it_is_as_the_server_lays_it_out() {
+        use NameEncoding::{ModifiedUtf7, Utf8};
+        let table: [(&[&str], _, _); 5] = [
+            (&[], Utf8, false),
+            (&["a/cur"], Utf8, false),
+            (&["INBOX/cur"], Utf8, false),
+            (&["cur", "a/cur"], Utf8, true),
+            (&["cur", "Entw\u{fc}rfe/cur"], Utf8, true),
+        ];
+        let with_dovecot =
+            [(ModifiedUtf7, true), (ModifiedUtf7, true), (ModifiedUtf7, false), (ModifiedUtf7, true), (Utf8, true)];
+        for ((dirs, encoding, at_root), with_dovecot) in table.into_iter().zip(with_dovecot) {
+            let laid_out = |server| {
+                let layout = detect_layout(root(dirs).path(), Some(LayoutKind::Fs), server).layout;
+                (layout.encoding, layout.inbox_at_root)
+            };
+            assert_eq!(laid_out(None), (encoding, at_root), "{dirs:?}");
+            assert_eq!(laid_out(Some(Server::Dovecot)), with_dovecot, "{dirs:?}, with Dovecot");
+        }
+    }
+
+    #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None, None);
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs), None);
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None);
+        let found = detect_layout(root(&[]).path(), None, None);
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None);
+        let found = detect_layout(root(&["notes/tmp"]).path(), None, None);
         assert!(!found.empty && found.folders == 0);
     }
 

@@ -19,7 +19,7 @@ use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
-use crate::maildir::{LayoutKind, detect_layout};
+use crate::maildir::{LayoutKind, Server, detect_layout};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -32,6 +32,8 @@ pub struct JoinOptions {
     pub name: Option<String>,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
+    pub server: Option<Server>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
     /// Whether it takes stamps from far ahead.
@@ -134,8 +136,8 @@ impl Replica {
         let mail_root = check_mail_root(&options.mail_root)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout),
-            None => detect(&mail_root, options.layout)?,
+            Some(_) => detect_layout(&mail_root, options.layout, options.server),
+            None => detect(&mail_root, options.layout, options.server)?,
         };
         home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
