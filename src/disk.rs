@@ -341,6 +341,8 @@ pub struct Hashed {
     pub size: u64,
     /// The file's modification time.
     pub mtime: Mtime,
+    /// Whether the file has bytes that the digest leaves out: a synchroniser has marked its copy.
+    pub marked: bool,
 }
 
 /// Reads a file and computes the digest of what it holds.
@@ -358,7 +360,7 @@ pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Has
         size += bytes.len() as u64;
         Ok(())
     })?;
-    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
+    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime, marked: size < meta.size })
 }
 
 /// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.

@@ -40,6 +40,7 @@ mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
 mod mbsync_renames_are_no_new_mail;
+mod mbsync_runs_on_both_sides_of_an_account;
 mod mutt_and_notmuch_find_what_was_imported;
 mod no_bytes_at_all_do_harm;
 mod nobody_else_reads_or_writes_what_is_kept;

@@ -92,7 +92,7 @@ impl Scan<'_> {
     }
 
     /// Gives a found file to an entry that has none. Two old copies of a message meet here, and their flags unite.
-    fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+    pub(super) fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
         let changes = uniting(&visible(&entry), &at.flags());
         if !changes.is_empty() {
@@ -205,6 +205,9 @@ impl Scan<'_> {
         }
         if leftover {
             return self.discard_leftover(&at, hashed);
+        }
+        if self.came_by_both_ways(&at, hashed)? {
+            return Ok(());
         }
         let stamp = self.stamp()?;
         self.report.new += 1;
