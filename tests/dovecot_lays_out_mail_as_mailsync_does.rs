@@ -125,19 +125,19 @@ fn dovecot_counts_the_mail_anew_after_an_import_and_keeps_the_quota_that_is_in_i
             desktop.put(if n < 4 { "INBOX" } else { "Team" }, &format!("cur/{n}.h:2,"), &body, 1_500_000_000 + n);
         }
         pass(&desktop, laptop);
-        assert_eq!(quota(&served), "STORAGE 11 98 MESSAGE 6 1000", "{layout}: after an import");
+        assert_eq!(quota(&served), "STORAGE 12 98 MESSAGE 6 1000", "{layout}: after an import");
         let counted = fs::read_to_string(&file).unwrap();
         assert!(counted.starts_with("100000S,1000C\n") && counted.len() < 100, "{counted}");
         // What Dovecot itself adds is added to a number that is right.
         let appended = body.replace('\n', "\r\n");
         served.append("INBOX", "", "05-Jan-2020 10:00:00 +0000", &appended);
-        assert_eq!(quota(&served), "STORAGE 13 98 MESSAGE 7 1000", "{layout}: after an append");
+        assert_eq!(quota(&served), "STORAGE 14 98 MESSAGE 7 1000", "{layout}: after an append");
         fs::remove_file(desktop.dir("Team").join("cur/4.h:2,")).unwrap();
         fs::remove_file(desktop.dir("INBOX").join("cur/0.h:2,")).unwrap();
         pass(&desktop, laptop);
-        assert_eq!(quota(&served), "STORAGE 9 98 MESSAGE 5 1000", "{layout}: after removals");
+        assert_eq!(quota(&served), "STORAGE 10 98 MESSAGE 5 1000", "{layout}: after removals");
         laptop.ok(&["trash", "restore", "1"]);
-        assert_eq!(quota(&served), "STORAGE 11 98 MESSAGE 6 1000", "{layout}: after a restore");
+        assert_eq!(quota(&served), "STORAGE 12 98 MESSAGE 6 1000", "{layout}: after a restore");
         // Where nothing came or went, nothing is written.
         let before = fs::read(&file).unwrap();
         laptop.ok(&["scan"]);

@@ -103,10 +103,10 @@ fn with_mbsync_on_both_sides_of_one_account_nothing_is_doubled_or_lost() {
     }
     let dir = scratch();
     let Some(sides) = Sides::new(dir.path()) else { return };
-    // The order of the guide: mbsync on each machine, then bundles, then mbsync.
+    // The order of the guide: mbsync on each machine, and on the first once more, then bundles.
     let round = |subjects: &[&str], when: &str| {
         for _ in 0..2 {
-            for n in [0, 1] {
+            for n in [0, 1, 0] {
                 sides.sync(n);
             }
             for n in [0, 1] {

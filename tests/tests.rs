@@ -32,6 +32,7 @@ mod delivery_agents_deliver_where_mailsync_works;
 mod dovecot_and_mailsync_share_a_maildir;
 mod dovecot_lays_out_mail_as_mailsync_does;
 mod each_claim_of_the_threat_model_has_a_test;
+mod each_line_about_a_mail_program_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
 mod guards_can_not_be_walked_around;
