@@ -36,6 +36,7 @@ impl Rights {
     }
 
     /// What is left of them if owner and group can't be given: another group doesn't get what was meant for this one.
+    #[must_use]
     pub fn for_this_user(&self) -> Self {
         Self { mode: self.mode & !(GROUP | SETGID), owner: None, group: None }
     }
