@@ -86,7 +86,9 @@ fn what_an_import_makes_has_the_modes_of_the_folder_whatever_the_umask_is() {
             }
             // Nothing of it is left in `tmp/`, and what mailsync keeps for itself stays closed.
             assert_eq!(crate::support::leftovers(&laptop.mail), Vec::<PathBuf>::new());
-            assert!(below(&laptop.home).iter().all(|path| path.ends_with("key.pub") || mode(path).trailing_zeros() >= 6));
+            assert!(
+                below(&laptop.home).iter().all(|path| path.ends_with("key.pub") || mode(path).trailing_zeros() >= 6)
+            );
         }
     }
 }
