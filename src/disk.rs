@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use likeness::{Denial, Denied, Like, Rights};
 use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
@@ -22,8 +22,10 @@ use crate::read::read_some;
 /// The answer of `stat` about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// When its contents were last changed. For a directory: when a name in it was last changed.
+    /// When its contents were last changed. For a directory: when a name in it was last changed. Programs set it.
     pub mtime: Mtime,
+    /// When anything of it was last changed: contents, names, or its other times. Only the file system sets it.
+    pub ctime: Mtime,
     /// Bytes.
     pub size: u64,
     /// The file system.
@@ -59,6 +61,10 @@ pub enum FileType {
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
+    /// Whether a symbolic link has this name.
+    fn is_link(&self, path: &Path) -> io::Result<bool>;
+    /// The path without any symbolic link.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
@@ -109,9 +115,10 @@ impl Meta {
 
 impl From<&fs::Metadata> for Meta {
     fn from(meta: &fs::Metadata) -> Self {
-        let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+        let time = |seconds, nanoseconds: i64| Mtime::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
         Self {
-            mtime: Mtime::new(meta.mtime(), nanoseconds),
+            mtime: time(meta.mtime(), meta.mtime_nsec()),
+            ctime: time(meta.ctime(), meta.ctime_nsec()),
             size: meta.len(),
             device: meta.dev(),
             inode: meta.ino(),
@@ -127,6 +134,14 @@ impl From<&fs::Metadata> for Meta {
 impl Disk for RealDisk {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
         fs::metadata(path).map(|meta| Meta::from(&meta))
+    }
+
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        fs::symlink_metadata(path).map(|meta| meta.is_symlink())
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
     }
 
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
@@ -166,11 +181,11 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        self.open(dir)?.sync_all()
     }
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+        Ok(rustix::fs::syncfs(self.open(path)?)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -347,7 +362,11 @@ pub struct Hashed {
 
 /// Reads a file and computes the digest of what it holds.
 pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    let mut file = disk.open(path)?;
+    hash_open(&mut disk.open(path)?, kind)
+}
+
+/// Reads an open file from where it stands, and computes the digest of what it holds.
+pub fn hash_open(file: &mut File, kind: FileKind) -> io::Result<Hashed> {
     let meta = Meta::from(&file.metadata()?);
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
@@ -355,7 +374,7 @@ pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Has
     let mut hasher = Sha256::new();
     let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
     let mut size = 0;
-    read_through(&mut file, kind, buffer, |bytes| {
+    read_through(file, kind, buffer, |bytes| {
         hasher.update(bytes);
         size += bytes.len() as u64;
         Ok(())

@@ -18,9 +18,13 @@ mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod restore;
+mod room;
+mod root;
 mod safety;
 mod scan;
 mod status;
+mod survey;
 mod tally;
 mod transaction;
 mod trash;
@@ -38,8 +42,10 @@ pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use purge::Purged;
+pub use restore::{RestoreOptions, Restored, RestoredItem};
+pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
-pub use scan::{Depth, ScanOptions, ScanReport};
+pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
@@ -68,8 +74,23 @@ pub struct Replica {
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
+    problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
     denied: Denied,
+}
+
+/// What could not be looked at, though everything else was done.
+#[derive(Debug, Default)]
+struct Problems {
+    /// The first ones.
+    told: Vec<Error>,
+    /// How many there are besides.
+    more: u64,
+}
+
+impl Problems {
+    /// At most so many are told one by one.
+    const TOLD: usize = 20;
 }
 
 /// Whether a command changes the replica.
@@ -89,11 +110,25 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
+            replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
+        } else if let Err(error) = replica.check_root_is_known() {
+            replica.note(error.to_string());
         }
+        Ok(replica)
+    }
+
+    /// Opens the replica to take another mail root, with what an interrupted command has left to do: nothing is done
+    /// there before it is sure that it is the right one. It waits so long for its lock.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_moved(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
+        let replica = Self::open_complete(home, world, Access::Write(lock_timeout))?;
+        replica.recognise_home()?;
         Ok(replica)
     }
 
@@ -104,6 +139,7 @@ impl Replica {
     /// As for [`Replica::open`].
     pub fn open_to_repair(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
         let replica = Self::open_complete(home, world, Access::Write(lock_timeout))?;
+        replica.check_root_is_known()?;
         replica.roll_on()?;
         Ok(replica)
     }
@@ -142,6 +178,7 @@ impl Replica {
             notes: std::cell::RefCell::new(mended),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
+            problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
             denied: Denied::default(),
         })
@@ -191,6 +228,25 @@ impl Replica {
         if !notes.contains(&text) {
             notes.push(text);
         }
+    }
+
+    /// Notes that something could not be looked at. Everything else is done; but the command has failed.
+    fn complain(&self, problem: Error) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.told.len() < Problems::TOLD {
+            problems.told.push(problem);
+        } else {
+            problems.more += 1;
+        }
+    }
+
+    /// Gives what could not be looked at since the last call, though everything else was done.
+    pub fn drain_problems(&self) -> Vec<Error> {
+        let Problems { mut told, more } = self.problems.take();
+        if more > 0 {
+            told.push(Error::failed(format!("and {more} more like these")));
+        }
+        told
     }
 
     /// Gives the notes that were made since the last call: things that the person should know.

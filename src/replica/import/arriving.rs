@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::message::leaves_out;
 use crate::model::{Digest, Mtime};
 use crate::replica::materialise::Held;
+use crate::state::EntryKey;
 
 /// A message on its way to the disk.
 pub(super) struct Arriving<'d> {
@@ -20,17 +21,20 @@ pub(super) struct Arriving<'d> {
 }
 
 /// A file that is to hold a message.
-pub(super) struct Target<'d> {
+pub(super) struct Goal<'d> {
     pub path: PathBuf,
+    /// The delivery date.
     pub mtime: Mtime,
     pub like: Like<'d>,
+    /// The entry whose file is in its place with that; `None` if it is delivered from there later.
+    pub in_place: Option<EntryKey>,
 }
 
 /// Where a message goes.
 #[derive(Default)]
 pub(super) struct Destination<'d> {
     /// The files that are to hold it.
-    pub to: Vec<Target<'d>>,
+    pub to: Vec<Goal<'d>>,
     /// Whether there is a folder that can't take it, so that it is held until that can.
     pub held: bool,
 }
@@ -41,14 +45,16 @@ impl Destination<'_> {
     }
 }
 
-/// Checks and writes messages that are kept in memory.
+/// Checks and writes messages that are kept in memory. Returns the entries that don't get their files in their places:
+/// their messages are held.
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
     batch: Vec<Arriving<'_>>,
     durability: Durability,
     leftovers: Leftovers,
-) -> std::result::Result<(), Fault> {
+) -> std::result::Result<Vec<EntryKey>, Fault> {
+    let mut waiting = Vec::new();
     for Arriving { digest, bytes, to } in batch {
         if Digest::of(&bytes) != digest {
             let what = format!("message {digest} has other contents");
@@ -58,20 +64,22 @@ pub(super) fn write_batch(
             return Err(marked(&digest));
         }
         let mut is_held = to.held;
-        for target in &to.to {
-            match write_message(disk, target, &bytes, durability, leftovers) {
-                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
-                    remove_part(disk, &target.path)?;
+        for goal in &to.to {
+            let fail = |error: io::Error| Error::io("writing", &goal.path, error).advise(WRITING);
+            match write_message(disk, goal, &bytes, durability, leftovers) {
+                Err(error) if leftovers.lets_wait(&error) => {
+                    remove_part(disk, &goal.path)?;
                     is_held = true;
+                    waiting.extend(goal.in_place);
                 }
-                written => written?,
+                written => written.map_err(fail)?,
             }
         }
         if is_held {
             held.hold(&digest, &bytes)?;
         }
     }
-    Ok(())
+    Ok(waiting)
 }
 
 /// A message has a line that its digest should have left out. Here a scan would take it for another one.
@@ -110,18 +118,17 @@ pub(super) fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
 
 fn write_message(
     disk: &dyn Disk,
-    target: &Target<'_>,
+    goal: &Goal<'_>,
     bytes: &[u8],
     durability: Durability,
     leftovers: Leftovers,
-) -> Result<()> {
-    let Target { path, mtime, like } = target;
-    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+) -> io::Result<()> {
+    let Goal { path, mtime, like, .. } = goal;
     match write_new(disk, path, bytes, *mtime, like, durability) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
-            leftovers.clear(disk, path).map_err(fail)?;
-            write_new(disk, path, bytes, *mtime, like, durability).map_err(fail)
+            leftovers.clear(disk, path)?;
+            write_new(disk, path, bytes, *mtime, like, durability)
         }
-        result => result.map_err(fail),
+        result => result,
     }
 }
