@@ -4,10 +4,8 @@
 //! file means.
 
 mod draft;
+mod likeness;
 mod scratch;
-
-pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
-pub use scratch::Scratch;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,7 +13,10 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
+pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
+pub use likeness::{Denial, Denied, Like, Rights};
+use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
+pub use scratch::Scratch;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
@@ -42,10 +43,12 @@ pub struct Meta {
     pub is_file: bool,
     /// Whether it is a symbolic link, as only [`Disk::link_metadata`] tells.
     pub is_link: bool,
-    /// Its owner's number.
-    pub owner: u32,
     /// Its permissions.
     pub mode: u32,
+    /// The number of its owner.
+    pub owner: u32,
+    /// The number of its group.
+    pub group: u32,
 }
 
 /// The answer of a directory listing about a name.
@@ -105,6 +108,14 @@ pub trait Disk: Send + Sync {
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory, for its owner only.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file that [`Disk::create`] made its owner, its group and its mode, in this order.
+    fn give(&self, path: &Path, file: &File, rights: &Rights) -> io::Result<()>;
+    /// The same for a directory that [`Disk::make_dir`] made. What has taken its place, such as a symbolic link, is not
+    /// followed.
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()>;
+    /// Appends to a file that another program keeps, in one write. Returns whether that file still has the name
+    /// afterwards. Fails with [`io::ErrorKind::NotFound`] if there is none.
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
@@ -115,6 +126,13 @@ pub trait Disk: Send + Sync {
 /// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+impl Meta {
+    /// Whether a directory is as [`Disk::make_dir`] has left it, for this user.
+    pub fn is_as_made(&self) -> bool {
+        self.is_dir && self.mode & 0o777 == 0o700 && self.owner == rustix::process::geteuid().as_raw()
+    }
+}
 
 impl From<&fs::Metadata> for Meta {
     fn from(meta: &fs::Metadata) -> Self {
@@ -128,8 +146,9 @@ impl From<&fs::Metadata> for Meta {
             is_dir: meta.is_dir(),
             is_file: meta.is_file(),
             is_link: meta.is_symlink(),
-            owner: meta.uid(),
             mode: meta.mode() & 0o7777,
+            owner: meta.uid(),
+            group: meta.gid(),
         }
     }
 }
@@ -243,6 +262,38 @@ impl Disk for RealDisk {
         fs::DirBuilder::new().mode(0o700).create(dir)
     }
 
+    fn give(&self, _: &Path, file: &File, rights: &Rights) -> io::Result<()> {
+        let meta = file.metadata()?;
+        let owner = rights.owner.filter(|&owner| owner != meta.uid()).map(Uid::from_raw);
+        let group = rights.group.filter(|&group| group != meta.gid()).map(Gid::from_raw);
+        if owner.is_some() || group.is_some() {
+            rustix::fs::fchown(file, owner, group)?;
+        }
+        // Only then: a group gets nothing that is meant for another one.
+        if meta.mode() & 0o7777 != rights.mode {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(rights.mode))?;
+        }
+        Ok(())
+    }
+
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = File::from(rustix::fs::openat(CWD, dir, flags, Mode::empty())?);
+        self.give(dir, &opened, rights)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        let mut file = fs::OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+        let opened = Meta::from(&file.metadata()?);
+        if !opened.is_file {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        file.write_all(bytes)?;
+        let now = self.metadata(path)?;
+        Ok((now.device, now.inode) == (opened.device, opened.inode))
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir(dir)
     }
@@ -262,8 +313,15 @@ pub fn leads_nowhere(error: &io::Error) -> bool {
 
 /// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
 /// [`Durability::Now`].
-pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut draft = Draft::create(disk, path.to_owned())?;
+pub fn write_new(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    mtime: Mtime,
+    like: &Like<'_>,
+    durability: Durability,
+) -> io::Result<()> {
+    let mut draft = Draft::create_like(disk, path.to_owned(), like)?;
     draft.write_all(bytes)?;
     draft.set_mtime(mtime)?;
     if durability == Durability::Now {
@@ -274,9 +332,16 @@ pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durab
 }
 
 /// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
-pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
+pub fn copy_message(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    mtime: Mtime,
+    like: &Like<'_>,
+    durability: Durability,
+) -> io::Result<()> {
     let mut source = Source::open(disk, from)?;
-    let mut draft = Draft::create(disk, to.to_owned())?;
+    let mut draft = Draft::create_like(disk, to.to_owned(), like)?;
     read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
     draft.set_mtime(mtime)?;
     if durability == Durability::Now {
@@ -284,6 +349,42 @@ pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durab
     }
     draft.leave();
     Ok(())
+}
+
+/// Makes a file that is like a directory. Nothing is in it before whoever may not read it is kept from that. The file
+/// must not exist yet.
+pub fn create_like(disk: &dyn Disk, path: &Path, like: &Like<'_>) -> io::Result<File> {
+    let file = disk.create(path)?;
+    hand_over(path, like, like.file(), |rights| disk.give(path, &file, rights))?;
+    Ok(file)
+}
+
+/// Makes a directory that was just made like another one.
+pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()> {
+    hand_over(dir, like, like.dir(), |rights| disk.give_dir(dir, rights))
+}
+
+/// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
+/// that is noted.
+fn hand_over(path: &Path, like: &Like<'_>, rights: Rights, give: impl Fn(&Rights) -> io::Result<()>) -> io::Result<()> {
+    if rights.come_by_themselves() {
+        return Ok(());
+    }
+    match give(&rights) {
+        Err(error) if is_not_for_this_user(&error) => like.deny(path, &rights, &error),
+        given => return given,
+    }
+    match give(&rights.for_this_user()) {
+        Err(error) if !is_not_for_this_user(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether owners, groups or modes can't be set: not by this user, or not on this file system.
+fn is_not_for_this_user(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errors = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// When the contents of a new file are made durable.
@@ -307,6 +408,8 @@ pub struct Hashed {
     pub size: u64,
     /// The file's modification time.
     pub mtime: Mtime,
+    /// Whether the file has bytes that the digest leaves out: a synchroniser has marked its copy.
+    pub marked: bool,
 }
 
 /// Reads a file and computes the digest of what it holds.
@@ -328,7 +431,7 @@ pub fn hash_open(file: &mut Source<'_>, kind: FileKind) -> io::Result<Hashed> {
         size += bytes.len() as u64;
         Ok(())
     })?;
-    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
+    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime, marked: size < meta.size })
 }
 
 /// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use mailsync::maildir::LayoutKind;
+use mailsync::maildir::{LayoutKind, Server};
 use mailsync::replica::{ClockAhead, DryRun, MassAdd, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
@@ -87,6 +87,9 @@ pub struct Init {
     /// How folders become directories; found out if not given
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Lay out what isn't there yet as this server does
+    #[arg(long = "for", value_enum, value_name = "SERVER")]
+    pub server: Option<MailServer>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,6 +99,21 @@ pub enum Layout {
     MaildirPlusPlus,
     /// Archive/2019
     Fs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum MailServer {
+    /// The mail root is the INBOX under fs, too, and names are written in modified UTF-7
+    Dovecot,
+}
+
+impl MailServer {
+    /// The server that it stands for.
+    pub fn server(self) -> Server {
+        match self {
+            Self::Dovecot => Server::Dovecot,
+        }
+    }
 }
 
 impl Layout {
@@ -146,6 +164,9 @@ pub struct Join {
     /// How folders become directories; found out if not given
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Lay out what isn't there yet as this server does
+    #[arg(long = "for", value_enum, value_name = "SERVER")]
+    pub server: Option<MailServer>,
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,

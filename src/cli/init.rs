@@ -4,7 +4,7 @@ use mailsync::replica::{InitOptions, Replica, host_name};
 use mailsync::text::plural;
 use serde_json::json;
 
-use super::args::{Init, Layout};
+use super::args::{Init, Layout, MailServer};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::Output;
@@ -15,6 +15,7 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
         layout: args.layout.map(Layout::kind),
+        server: args.server.map(MailServer::server),
         lock_timeout: context.lock_timeout,
     };
     let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Disk, Meta, remove_if_there};
+use super::{Disk, Like, Meta, hand_over, remove_if_there};
 use crate::model::Mtime;
 
 /// A file that doesn't have its name yet. Dropped, it is removed.
@@ -18,6 +18,14 @@ impl<'d> Draft<'d> {
     pub fn create(disk: &'d dyn Disk, path: PathBuf) -> io::Result<Self> {
         let file = disk.create(&path)?;
         Ok(Self { sink: Sink { disk, path, file }, kept: false })
+    }
+
+    /// Makes the file like a directory. Nothing is in it before whoever may not read it is kept from that.
+    pub fn create_like(disk: &'d dyn Disk, path: PathBuf, like: &Like<'_>) -> io::Result<Self> {
+        let draft = Self::create(disk, path)?;
+        let Sink { path, file, .. } = &draft.sink;
+        hand_over(path, like, like.file(), |rights| disk.give(path, file, rights))?;
+        Ok(draft)
     }
 
     /// Where it lies meanwhile.

@@ -28,12 +28,20 @@ pub struct Detected {
     pub notes: Vec<String>,
 }
 
+/// A program that serves the mail to others, and has its own way of laying it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Dovecot: under both layouts the mail root itself is the INBOX, and names are written in modified UTF-7.
+    Dovecot,
+}
+
 /// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that this
-/// user can't read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
+/// user can't read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed; where
+/// nothing tells, it is as `server` would lay it out.
 ///
 /// # Errors
 /// The disk or the machine fails: then what was not seen tells nothing.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
+pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, server: Option<Server>) -> Result<Detected> {
     let at_root = is_maildir(root)?;
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
     for dir in maildirs(root)? {
@@ -57,7 +65,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Result<Detected
         }
         LayoutKind::Fs => [dotted, plain].concat(),
     };
-    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root)? {
+    let by_default = if kind == LayoutKind::MaildirPlusPlus || server == Some(Server::Dovecot) || is_dovecots(root)? {
         NameEncoding::ModifiedUtf7
     } else {
         NameEncoding::Utf8
@@ -72,8 +80,9 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Result<Detected
             one.display()
         ));
     }
+    let for_server = server == Some(Server::Dovecot) && !seen.iter().any(|dir| dir == Path::new("INBOX"));
     Ok(Detected {
-        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
+        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus || for_server },
         folders: seen.len() + usize::from(at_root),
         left_out,
         empty: names_in(root)?.is_some_and(|names| names.is_empty()),
@@ -195,7 +204,7 @@ mod tests {
     }
 
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None).unwrap();
+        let found = detect_layout(root(dirs).path(), None, None).unwrap();
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -217,29 +226,52 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs)).unwrap().layout.encoding
+            detect_layout(root.path(), Some(LayoutKind::Fs), None).unwrap().layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
         // The names of keywords may be mailsync's.
         let root = root(&["cur", "Sent/cur"]);
         fs::write(root.path().join("dovecot-keywords"), "0 work\n").unwrap();
-        assert_eq!(detect_layout(root.path(), Some(LayoutKind::Fs)).unwrap().layout.encoding, NameEncoding::Utf8);
+        assert_eq!(detect_layout(root.path(), Some(LayoutKind::Fs), None).unwrap().layout.encoding, NameEncoding::Utf8);
+    }
+
+    #[test]
+    fn where_nothing_tells_it_is_as_the_server_lays_it_out() {
+        use NameEncoding::{ModifiedUtf7, Utf8};
+        let table: [(&[&str], _, _); 5] = [
+            (&[], Utf8, false),
+            (&["a/cur"], Utf8, false),
+            (&["INBOX/cur"], Utf8, false),
+            (&["cur", "a/cur"], Utf8, true),
+            (&["cur", "Entw\u{fc}rfe/cur"], Utf8, true),
+        ];
+        let with_dovecot =
+            [(ModifiedUtf7, true), (ModifiedUtf7, true), (ModifiedUtf7, false), (ModifiedUtf7, true), (Utf8, true)];
+        for ((dirs, encoding, at_root), with_dovecot) in table.into_iter().zip(with_dovecot) {
+            let laid_out = |server| {
+                let layout = detect_layout(root(dirs).path(), Some(LayoutKind::Fs), server).unwrap().layout;
+                (layout.encoding, layout.inbox_at_root)
+            };
+            assert_eq!(laid_out(None), (encoding, at_root), "{dirs:?}");
+            assert_eq!(laid_out(Some(Server::Dovecot)), with_dovecot, "{dirs:?}, with Dovecot");
+        }
     }
 
     #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None).unwrap();
+        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None, None).unwrap();
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs)).unwrap();
+        let dirs = root(&["cur", ".a/cur", ".b/cur", "c/cur"]);
+        let found = detect_layout(dirs.path(), Some(LayoutKind::Fs), None).unwrap();
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None).unwrap();
+        let found = detect_layout(root(&[]).path(), None, None).unwrap();
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None).unwrap();
+        let found = detect_layout(root(&["notes/tmp"]).path(), None, None).unwrap();
         assert!(!found.empty && found.folders == 0);
     }
 

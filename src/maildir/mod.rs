@@ -11,6 +11,6 @@ pub mod names;
 #[doc(hidden)]
 pub mod utf7;
 
-pub use detect::{Detected, detect_layout, tmp_dirs};
+pub use detect::{Detected, Server, detect_layout, tmp_dirs};
 pub use filename::{FileName, Sub, delivered_base, is_delivered_base, sub_of, visible};
 pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding};

@@ -9,7 +9,7 @@ use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::maildir::{Detected, LayoutKind, Server, detect_layout};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State};
 
@@ -22,6 +22,8 @@ pub struct InitOptions {
     pub name: String,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
+    pub server: Option<Server>,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
 }
@@ -53,7 +55,7 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
-        let detected = detect(&mail_root, options.layout)?;
+        let detected = detect(&mail_root, options.layout, options.server)?;
         home.make(disk, &mail_root)?;
         let lock = home.lock(disk, options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
@@ -136,8 +138,8 @@ fn is_unfinished(disk: &dyn Disk, home: &Home) -> Result<bool> {
     Ok(state.initial_scan_due()? && state.joining()?.is_none() && state.peers()?.is_empty())
 }
 
-pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
-    let detected = detect_layout(mail_root, wanted)?;
+pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>, server: Option<Server>) -> Result<Detected> {
+    let detected = detect_layout(mail_root, wanted, server)?;
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));

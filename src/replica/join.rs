@@ -18,7 +18,7 @@ use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::maildir::{Detected, LayoutKind, Server, detect_layout};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -33,6 +33,8 @@ pub struct JoinOptions {
     pub name: Option<String>,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
+    pub server: Option<Server>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
     /// Whether it takes stamps from far ahead.
@@ -144,8 +146,8 @@ impl Replica {
         let holds_mail = survey(disk, &mail_root)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(disk, home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout)?,
-            None => detect(&mail_root, options.layout)?,
+            Some(_) => detect_layout(&mail_root, options.layout, options.server)?,
+            None => detect(&mail_root, options.layout, options.server)?,
         };
         if options.layout.is_none() {
             check_nothing_is_left_out(&detected)?;
@@ -244,6 +246,7 @@ fn check_clocks(wall: WallClock, manifest: &Manifest, clock_ahead: ClockAhead) -
     Ok(())
 }
 
+/// Makes the mail root, for its owner only: what is made in it will be like it.
 fn make_mail_root(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.make_dir(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

@@ -13,6 +13,7 @@ mod import;
 mod init;
 mod jobs;
 mod join;
+mod likeness;
 mod materialise;
 mod peers;
 mod private;
@@ -52,7 +53,7 @@ pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trash
 
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
-use crate::disk::{Disk, read_whole};
+use crate::disk::{Denied, Disk, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::Layout;
 use crate::model::{FolderName, WallClock};
@@ -77,6 +78,7 @@ pub struct Replica {
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
+    denied: Denied,
 }
 
 /// What could not be looked at, though everything else was done.
@@ -181,6 +183,7 @@ impl Replica {
             hindrance: std::cell::RefCell::default(),
             problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
+            denied: Denied::default(),
         })
     }
 
@@ -251,6 +254,7 @@ impl Replica {
 
     /// Gives the notes that were made since the last call: things that the person should know.
     pub fn drain_notes(&self) -> Vec<String> {
+        self.note_denied();
         self.notes.take()
     }
 

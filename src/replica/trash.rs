@@ -77,7 +77,8 @@ impl Replica {
         let dir = tmp.parent().expect("a message lies in a directory");
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        let like = self.look_at_folder_of(&tmp)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), &like, Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
         let delivered = delivery.entry.clone();
         let entry = self.deliver(&tx, delivery, &at)?;

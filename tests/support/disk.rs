@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mailsync::disk::{Disk, FileType, Meta, RealDisk, Scratch};
+use mailsync::disk::{Disk, FileType, Meta, RealDisk, Rights, Scratch};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 
@@ -46,6 +46,8 @@ pub enum Op {
     Replace,
     Unlink,
     MakeDir,
+    Give,
+    Append,
     RemoveDir,
 }
 
@@ -434,6 +436,19 @@ impl Disk for Watch {
             inner.pending.push(Change::MadeDir(dir.to_owned()));
             Ok(())
         })
+    }
+
+    /// Of rights nothing is lost in a power cut: they go with the file.
+    fn give(&self, path: &Path, file: &File, rights: &Rights) -> io::Result<()> {
+        self.call(Op::Give, path, None, |_| RealDisk.give(path, file, rights))
+    }
+
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()> {
+        self.call(Op::Give, dir, None, |_| RealDisk.give_dir(dir, rights))
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        self.call(Op::Append, path, None, |_| RealDisk.append(path, bytes))
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {

@@ -65,6 +65,7 @@ impl Party {
             mail_root: party.mail.clone(),
             name: name.into(),
             layout: Some(layout),
+            server: None,
             lock_timeout: TIMEOUT,
         };
         drop(Replica::init(&party.home, World::real(), &options).unwrap());

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::attachments::{files_in, is_orphan, make_private};
 use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
-use crate::disk::{Disk, Durability, is_about_contents, is_absent, is_there, read_whole, remove_if_there, write_new};
+use crate::disk::{
+    Disk, Durability, Like, is_about_contents, is_absent, is_there, read_whole, remove_if_there, write_new,
+};
 use crate::error::{Error, Result};
 use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
@@ -108,8 +110,15 @@ impl Replica {
             Error::io("queueing the job in", &path, error).advise("make room on the disk that holds the state")
         };
         let disk = &*self.world.disk;
-        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
-            .map_err(fail)?;
+        write_new(
+            disk,
+            &tmp,
+            &bytes,
+            Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0),
+            &Like::PRIVATE,
+            Durability::Now,
+        )
+        .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
             // A person who hears about a failure asks again. The job must not be in the outbox twice then.

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::decide::other_id;
+use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, Sub, delivered_base, visible};
@@ -18,6 +19,7 @@ impl Replica {
     /// Moves a message to its place from the `tmp/` in which it lies under the name of the place `first`.
     pub(super) fn deliver_file(&self, row: &EntryRow, first: &Place, at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         self.ensure_folder(at.folder, progress)?;
         let (mut from, to) = (self.tmp_path(first)?, self.path(&at)?);
         let tmp = self.tmp_path(&at)?;
@@ -92,13 +94,12 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if self.needs_a_copy(row, from, at, &source) {
-            // A rename would give it a name that tells another size.
-            Err(io::ErrorKind::CrossesDevices.into())
-        } else if from.folder == at.folder {
-            self.rename(&source, &to, progress)
-        } else {
-            self.rename_to_another_directory(&source, &to, progress)
+        progress.mail_came_or_went |= from.folder != at.folder;
+        let renamed = match self.needs_a_copy(row, (from, &source), (at, &to)) {
+            Ok(true) => Err(io::ErrorKind::CrossesDevices.into()),
+            Err(error) if !is_absent(&error) => Err(error),
+            _ if from.folder == at.folder => self.rename(&source, &to, progress),
+            _ => self.rename_to_another_directory(&source, &to, progress),
         };
         match renamed {
             Ok(()) => {}
@@ -126,17 +127,36 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a move gives a file a name of our own, which tells the message's size, and the file holds more than
-    /// that: then the message is copied out of it. A file that can't be looked at is left to the move, which finds out
-    /// why.
-    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path) -> bool {
-        FileName::parse(&from.name).base() != FileName::parse(&at.name).base()
-            && self.world.disk.metadata(source).is_ok_and(|meta| meta.size != row.entry.size)
+    /// Whether a message is copied out of its file, which a rename would leave wrong: the file gets a name of our own,
+    /// which tells the message's size, and holds more than that; or it goes to a folder that others share, or not, and
+    /// would keep the rights of the folder in which it was.
+    fn needs_a_copy(
+        &self,
+        row: &EntryRow,
+        (from, source): (&Place, &Path),
+        (at, to): (&Place, &Path),
+    ) -> io::Result<bool> {
+        let renamed = FileName::parse(&from.name).base() != FileName::parse(&at.name).base();
+        let moved = from.folder != at.folder;
+        if !renamed && !moved {
+            return Ok(false);
+        }
+        let meta = self.world.disk.metadata(source)?;
+        if renamed && meta.size != row.entry.size {
+            return Ok(true);
+        }
+        if !moved {
+            return Ok(false);
+        }
+        let wanted = self.like_message(to)?.file();
+        let has_them = meta.mode & 0o7777 == wanted.mode && wanted.group.is_none_or(|group| group == meta.group);
+        Ok(!has_them && self.like_message(source)?.file() != wanted)
     }
 
     /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         let trash = self.home.trash();
         let file = format!("{}-{}", discard.key, &discard.id.digest.to_string()[..16]);
         let to = trash.join(&file);
@@ -178,7 +198,8 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
+                    let copy = Copying { digest: &discard.id.digest, mtime: discard.mtime, like: Like::PRIVATE };
+                    if self.copy_across(&copy, &source, &tmp, &to, fail)? {
                         break;
                     }
                     return Ok(is_there(disk, &to)?.then_some(file));
@@ -212,7 +233,7 @@ impl Replica {
             }
             let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
             remove_if_there(disk.unlink(&part)).map_err(fail)?;
-            copy_message(disk, &source, &part, discard.mtime, Durability::Now).map_err(fail)?;
+            copy_message(disk, &source, &part, discard.mtime, &Like::PRIVATE, Durability::Now).map_err(fail)?;
             disk.rename(&part, to).map_err(fail)?;
             progress.touch(to);
             return Ok(Some(file));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::work::DiskWork;
+use crate::disk::create_like;
 use crate::error::{Error, Result};
 use crate::maildir::FileName;
 use crate::maildir::keywords::{FILE, KeywordsFile, LetterSet, Letters};
@@ -87,7 +88,7 @@ impl Replica {
     /// Writes the names that a folder's file lacks: those that it has lost, and those that are wanted.
     fn name_letters(&self, row: &FolderRow, wanted: &[Keyword]) -> Result<Given> {
         let (disk, dir) = (&*self.world.disk, self.dir(&row.name));
-        let make = |path: &Path| disk.create(path);
+        let make = |path: &Path| create_like(disk, path, &self.like_folder(&dir)?);
         let change = |file: &mut KeywordsFile| {
             let mut used = LetterSet::default();
             for (name, _) in Listing::read(disk, &dir, None)?.iter() {

@@ -12,6 +12,7 @@ mod folders;
 mod held;
 mod keywords;
 mod leftovers;
+mod quota;
 mod relocate;
 mod work;
 
@@ -65,6 +66,10 @@ impl Replica {
         }
         self.remove_folders(&mut progress)?;
         self.sync_dirs(&progress.touched)?;
+        // Before it is recorded: an interruption has it done again.
+        if progress.mail_came_or_went {
+            self.recount_quota();
+        }
         let failure = progress.failure();
         self.hindrance.replace(progress.hindrance());
         let may_hold = self.state.leftovers()? || self.state.is_hindered()?;

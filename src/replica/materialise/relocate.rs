@@ -6,12 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result, Scope};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
+
+/// A copy of a message, as it is to be.
+pub(super) struct Copying<'c> {
+    pub digest: &'c Digest,
+    pub mtime: Mtime,
+    pub like: Like<'c>,
+}
 
 impl Replica {
     /// Renames a file. If the `new/` or `cur/` isn't there, it is made: some programs remove an empty one.
@@ -58,7 +65,9 @@ impl Replica {
             return is_there(&*self.world.disk, to);
         }
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to, fail)
+        let like = self.look_at_folder_of(to)?;
+        let copy = Copying { digest: &row.id.digest, mtime: row.entry.mtime, like };
+        self.copy_across(&copy, source, &self.tmp_path(at)?, to, fail)
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
@@ -66,8 +75,7 @@ impl Replica {
     /// what was being done.
     pub(super) fn copy_across(
         &self,
-        digest: &Digest,
-        mtime: Mtime,
+        copy: &Copying<'_>,
         source: &Path,
         tmp: &Path,
         to: &Path,
@@ -78,13 +86,13 @@ impl Replica {
             self.make_dirs(file.parent().expect("a file lies in a directory")).map_err(&fail)?;
         }
         remove_if_there(disk.unlink(tmp)).map_err(&fail)?;
-        copy_message(disk, source, tmp, mtime, Durability::Now).map_err(&fail)?;
+        copy_message(disk, source, tmp, copy.mtime, &copy.like, Durability::Now).map_err(&fail)?;
         match disk.rename(tmp, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.unlink(tmp).map_err(&fail)?;
                 // An interruption may have come after the new name was given and before the old one was removed.
-                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *digest {
+                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *copy.digest {
                     return Ok(false);
                 }
             }
@@ -124,7 +132,8 @@ impl Replica {
         name.push(tmp.file_name().expect("a message has a name"));
         let part = tmp.with_file_name(name);
         remove_if_there(disk.unlink(&part)).map_err(fail)?;
-        let copied = copy_message(disk, source, &part, row.entry.mtime, Durability::Now)
+        let like = self.look_at_folder_of(tmp)?;
+        let copied = copy_message(disk, source, &part, row.entry.mtime, &like, Durability::Now)
             .and_then(|()| remove_if_there(disk.unlink(tmp)))
             .and_then(|()| disk.rename(&part, tmp));
         if let Err(error) = copied {

@@ -110,7 +110,7 @@ impl Scan<'_> {
     }
 
     /// Gives a found file to an entry that has none. Two old copies of a message meet here, and their flags unite.
-    fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+    pub(super) fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
         let changes = uniting(&entry.flags_on().cloned().collect(), &self.flags_found(&at)?);
         self.followed(row.key, &at);
@@ -243,6 +243,9 @@ impl Scan<'_> {
             self.left += 1;
             self.report.undecided += 1;
             self.unread.insert(at.folder);
+            return Ok(());
+        }
+        if self.came_by_both_ways(&at, hashed)? {
             return Ok(());
         }
         let stamp = self.stamp()?;

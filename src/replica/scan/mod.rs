@@ -4,6 +4,7 @@
 //! the registers are written with a new stamp. The steps: find the folders; list those that changed; make sure which
 //! files vanished; hash the new files; match the two; write. All of it is one transaction.
 
+mod both_ways;
 mod discover;
 mod folders;
 mod follow;
