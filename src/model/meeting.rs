@@ -1,6 +1,6 @@
 //! The fate of each entry when two replicas meet in a bundle.
 
-use super::{Entry, Head, Knowledge};
+use super::{Entry, FolderState, Head, Incarnation, Knowledge};
 
 /// An import's decision about one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub enum Decision {
     Drop,
 }
 
+/// An import's decision about the register of one folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderDecision {
+    /// It stays as it is here, or stays absent.
+    Keep,
+    /// It becomes this, which differs from what is here.
+    Store(FolderState),
+    /// The folder exists, and gets a fresh stamp of the importing replica, above everything that both replicas know.
+    MakeAnew,
+}
+
 /// The importing replica and the sender of a bundle, as both were before the import.
 ///
 /// A full bundle speaks about every entry; a delta speaks about the entries that it holds. The decisions of a meeting
@@ -26,6 +37,10 @@ pub struct Meeting {
     full: bool,
     here: Side,
     there: Side,
+    /// Whose incarnation has made the bundle.
+    sender: Incarnation,
+    /// What the importing replica has of each incarnation by bundles of that incarnation itself.
+    proven: Knowledge,
 }
 
 /// One of the two replicas of a [`Meeting`].
@@ -33,6 +48,8 @@ pub struct Meeting {
 struct Side {
     /// Its knowledge.
     knowledge: Knowledge,
+    /// What it says to have forgotten.
+    horizon: Knowledge,
     /// If this covers the location of an entry that this replica lacks, then this replica has removed and forgotten the
     /// entry.
     forgotten: Knowledge,
@@ -51,17 +68,22 @@ impl Side {
 }
 
 impl Meeting {
-    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle that has this head.
+    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle that has this head. `proven` is
+    /// what the replica has got of each incarnation from that incarnation itself; its own is all that it has issued.
     ///
     /// If one side lacks an entry and its knowledge covers the entry's location, then that side has removed it. The
     /// horizon alone doesn't show this, since a forgotten removal may have replaced stamps that no horizon names. If
     /// both sides know exactly the same, they must hold the same entries. Then the rule would count every entry that
     /// only one side has as removed, so the horizon alone decides: an entry that no horizon covers was lost by the side
     /// that lacks it, and comes back.
-    pub fn new(knowledge: &Knowledge, horizon: &Knowledge, head: &Head) -> Self {
+    ///
+    /// Knowledge of an incarnation can be hearsay, and then it can be a lie, or the echo of one. Where mail would go, or
+    /// not be taken, on the strength of nothing else, it is delivered anew.
+    pub fn new(knowledge: &Knowledge, horizon: &Knowledge, proven: Knowledge, head: &Head) -> Self {
         let healing = head.full && *knowledge == head.tip;
         let side = |knowledge: &Knowledge, horizon: &Knowledge, horizon_of_the_other: &Knowledge| Side {
             knowledge: knowledge.clone(),
+            horizon: horizon.clone(),
             forgotten: if healing { horizon } else { knowledge }.clone(),
             behind: head.full && !knowledge.includes(horizon_of_the_other),
         };
@@ -69,7 +91,25 @@ impl Meeting {
             full: head.full,
             here: side(knowledge, horizon, &head.horizon),
             there: side(&head.tip, &head.horizon, horizon),
+            sender: head.incarnation,
+            proven,
         }
+    }
+
+    /// Whether only hearsay says that the sender, which lacks this entry, has forgotten it: no horizon names it, and the
+    /// sender knows more of who has put it where it is than came from there.
+    fn is_hearsay_there(&self, entry: &Entry) -> bool {
+        let incarnation = entry.location.0.incarnation;
+        incarnation != self.sender
+            && self.there.knowledge.get(incarnation) > self.proven.get(incarnation)
+            && !self.there.horizon.covers(entry.location.0)
+    }
+
+    /// Whether only hearsay says that an entry of the sender's own, which is lacking here, was forgotten here: no
+    /// horizon names it, and nothing that the sender's incarnation has said itself reached that far.
+    fn is_hearsay_here(&self, entry: &Entry) -> bool {
+        let stamp = entry.location.0;
+        stamp.incarnation == self.sender && !self.proven.covers(stamp) && !self.here.horizon.covers(stamp)
     }
 
     /// Decides on an entry: `mine` is its state at the importing replica, `theirs` that in the bundle.
@@ -94,7 +134,9 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
+                Some(_) if unheard_of && self.is_hearsay_here(&merged) => Decision::StoreAnew(merged),
                 Some(_) if unheard_of => Decision::Keep,
+                None if self.is_hearsay_there(&merged) => Decision::StoreAnew(merged),
                 None if lacking.knows_all_of(&merged) => Decision::Drop,
                 // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
                 // names that.
@@ -105,6 +147,38 @@ impl Meeting {
             Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
             _ if mine == Some(&merged) => Decision::Keep,
             _ => Decision::Store(merged),
+        }
+    }
+
+    /// Decides on the register of a folder, by the same rules: `mine` is that of the importing replica, `theirs` that in
+    /// the bundle. A folder is an entry that has a location alone.
+    pub fn decide_folder(&self, mine: Option<FolderState>, theirs: Option<FolderState>) -> FolderDecision {
+        let merged = match (mine, theirs) {
+            (None, None) => return FolderDecision::Keep,
+            (Some(_), None) if !self.full => return FolderDecision::Keep,
+            (None, Some(theirs)) if !theirs.present && self.here.knowledge.covers(theirs.stamp) => {
+                return FolderDecision::Keep;
+            }
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+        };
+        let present = |state: Option<FolderState>| state.is_some_and(|state| state.present);
+        let one_sided = match (present(mine), present(theirs)) {
+            (true, false) => Some((&self.here, &self.there)),
+            (false, true) => Some((&self.there, &self.here)),
+            _ => None,
+        };
+        match one_sided {
+            Some((_, lacking)) if merged.present && lacking.forgotten.covers(merged.stamp) => {
+                if present(theirs) {
+                    return FolderDecision::Keep;
+                }
+                // The record of an earlier removal, if they have one, or else this one: as absent until all know it.
+                FolderDecision::Store(theirs.unwrap_or(FolderState { present: false, ..merged }))
+            }
+            Some((side, _)) if side.behind && merged.present => FolderDecision::MakeAnew,
+            _ if mine == Some(merged) => FolderDecision::Keep,
+            _ => FolderDecision::Store(merged),
         }
     }
 }
@@ -123,6 +197,11 @@ mod tests {
 
     fn knows(stamps: &[Stamp]) -> Knowledge {
         stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+    }
+
+    /// Everything came from who has made it.
+    fn all() -> Knowledge {
+        knows(&[at(99, A), at(99, B)])
     }
 
     fn delivered(stamp: Stamp) -> Entry {
@@ -353,7 +432,7 @@ mod tests {
             },
         ];
         for Case { what, here, bundle: (full, tip, horizon), mine, theirs, becomes } in cases {
-            let meeting = Meeting::new(&knows(here.0), &knows(here.1), &head(full, tip, horizon));
+            let meeting = Meeting::new(&knows(here.0), &knows(here.1), all(), &head(full, tip, horizon));
             assert_eq!(meeting.decide(mine.as_ref(), theirs.as_ref()), becomes, "{what}");
         }
     }
@@ -367,7 +446,7 @@ mod tests {
         let mut past = delivered(at(20, A));
         past.set_flag(at(23, A), "F".parse().unwrap(), true);
         let theirs = delivered(at(21, B));
-        let meeting = Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), &head(true, &[at(21, B)], &[]));
+        let meeting = Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), all(), &head(true, &[at(21, B)], &[]));
         let Decision::StoreAnew(mut stored) = meeting.decide(None, Some(&theirs)) else {
             panic!("B doesn't know what A has forgotten")
         };

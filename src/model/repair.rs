@@ -5,7 +5,7 @@
 //! or statement after the other. Where there is something to mend, a fresh stamp of the replica takes the place of
 //! those that can't be, so that what is seen stays as it is, and mail lives in doubt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Claims, Clock, Entry, FlagSet, FolderState, Incarnation, Knowledge, Origin, Removal, Stamp, Untrue, WallClock,
@@ -26,12 +26,17 @@ pub struct Standpoint {
     pub knowledge: Knowledge,
     /// What it has forgotten.
     pub horizon: Knowledge,
-    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_kept`].
+    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_needed`].
     pub held: Knowledge,
-    /// The tips of the newest bundles of all peers.
-    pub shown: Vec<Knowledge>,
-    /// The incarnations of which a replica that is no peer any more was the last to tell.
-    pub told_by_nobody: BTreeSet<Incarnation>,
+    /// For each incarnation what came from a peer in bundles of that incarnation itself. Of an earlier incarnation of
+    /// this replica, what it had issued.
+    pub proven: Knowledge,
+    /// The incarnations whose own bundles have denied what is known of them here.
+    pub denied: BTreeSet<Incarnation>,
+    /// For each incarnation that has delivered or moved a [ghost](Repair::is_ghost) the earliest clock of that.
+    pub ghosts: BTreeMap<Incarnation, Clock>,
+    /// The most incarnations that can be known: [`Knowledge::MOST_INCARNATIONS`], but in simulations.
+    pub most: usize,
 }
 
 /// Something that was known, and isn't known any more.
@@ -52,8 +57,8 @@ pub struct Cut {
 pub enum CutWhy {
     /// It is more than a day ahead of this machine's clock, or beyond the last clock.
     Ahead,
-    /// Only a replica that is no peer any more has told it, and no bundle of a peer shows it.
-    OnlyTold,
+    /// No bundle of that incarnation itself shows it.
+    Unproven,
     /// More is known than the replica itself has issued, or less.
     NotIssued,
     /// More is forgotten than is known.
@@ -107,6 +112,26 @@ pub struct Repair {
     claims: Claims,
 }
 
+impl Standpoint {
+    fn is_proven(&self, incarnation: Incarnation, last: Clock) -> bool {
+        let proven = self.proven.get(incarnation);
+        proven > Clock::ZERO && proven <= last
+    }
+
+    /// Up to where what is known of another incarnation can stay.
+    fn vouched(&self, incarnation: Incarnation, last: Clock) -> Clock {
+        if self.is_proven(incarnation, last) {
+            return self.proven.get(incarnation);
+        }
+        if self.denied.contains(&incarnation) {
+            return Clock::ZERO;
+        }
+        let held = self.held.get(incarnation);
+        let before = |ghost: &Clock| Clock::from_bits(ghost.bits().saturating_sub(1)).unwrap_or_default();
+        self.ghosts.get(&incarnation).map_or(held, |ghost| before(ghost).min(held))
+    }
+}
+
 impl Repair {
     /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the
     /// stamps that the replica makes after it must be possible as well.
@@ -115,37 +140,56 @@ impl Repair {
         Clock::from_bits(wall.last_possible().bits().saturating_sub(minute)).expect("it is below one that is in range")
     }
 
+    /// The last clock of others for which a register is kept as it is where nothing else proves it: what is dated after
+    /// now by this machine's clock nobody needs. Where there is no clock to tell by, [`Repair::last_kept`].
+    pub fn last_needed(wall: WallClock) -> Clock {
+        let now = Clock::from_bits(wall.0.min(Clock::LAST.millis()) << 16 | 0xffff).unwrap_or(Clock::LAST);
+        if wall.is_set() { now.min(Self::last_kept(wall)) } else { Self::last_kept(wall) }
+    }
+
+    /// Whether an entry whose contents are nowhere here is nothing but a claim: neither who has delivered it nor who has
+    /// moved it last has told of that in bundles of its own.
+    ///
+    /// It is forgotten without a tombstone, and so is that it was ever known. Whoever has the message sends it again,
+    /// with its contents.
+    pub fn is_ghost(entry: &Entry, me: Incarnation, proven: &Knowledge) -> bool {
+        let by_nobody = |stamp: Stamp| stamp.incarnation != me && !proven.covers(stamp);
+        entry.alive() && by_nobody(entry.born) && by_nobody(entry.location.0)
+    }
+
     /// Decides what can be known.
     ///
-    /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds,
-    ///   as far as that can be: nobody knows what its owner has issued beyond that.
-    /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of
-    ///   its owner among them. Where no peer has shown anything there is none to disagree.
+    /// - What is known of another incarnation is cut back to what its own bundles have shown here. That others say the
+    ///   same proves nothing: a lie has an echo. What lies too far ahead is proven by nobody.
+    /// - Of an incarnation that no peer has proven at all, what the replica holds stays known, if it isn't dated after
+    ///   now; and of one whose own bundles have denied it, nothing.
+    /// - No ghost stays known.
+    /// - If then more than half of all incarnations are known that can be, those go that nobody has proven.
     /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has
     ///   told more than that, it goes on as a new incarnation.
     /// - Nothing is forgotten that isn't known.
+    ///
+    /// To cut off too much does no harm but that it comes again.
     pub fn plan(from: &Standpoint) -> Self {
         let (last, last_own) = (Self::last_kept(from.wall), from.wall.last_possible());
-        let (mut knowledge, mut known) = (Knowledge::new(), Vec::new());
-        let shown = |incarnation| {
-            let all = from.shown.iter().map(|tip| tip.get(incarnation)).filter(|clock| *clock <= last);
-            all.max().unwrap_or_default()
-        };
-        for (incarnation, clock) in from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me) {
-            let held = from.held.get(incarnation);
-            let is_doubted = from.told_by_nobody.contains(&incarnation) && !from.shown.is_empty();
-            let vouched = match (is_doubted, clock > last) {
-                (true, _) => shown(incarnation),
-                (false, true) => shown(incarnation).max(held),
-                (false, false) => clock,
-            };
-            let to = clock.min(vouched);
-            knowledge.set(incarnation, to);
-            if to < clock {
-                let why = if clock > last { CutWhy::Ahead } else { CutWhy::OnlyTold };
-                known.push(Cut { incarnation, from: clock, to, why });
-            }
+        let mut knowledge = Knowledge::new();
+        let others = || from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me);
+        for (incarnation, clock) in others() {
+            knowledge.set(incarnation, clock.min(from.vouched(incarnation, last)));
         }
+        if knowledge.len() > from.most / 2 {
+            let proven = |(incarnation, _): &(Incarnation, Clock)| from.is_proven(*incarnation, last);
+            knowledge = knowledge.iter().filter(proven).collect();
+        }
+        let mut known: Vec<Cut> = others()
+            .map(|(incarnation, from)| Cut {
+                incarnation,
+                from,
+                to: knowledge.get(incarnation),
+                why: if from > last { CutWhy::Ahead } else { CutWhy::Unproven },
+            })
+            .filter(|cut| cut.to < cut.from)
+            .collect();
         let mine = from.knowledge.get(from.me);
         // Its own stamps that are ahead are made anew by a new incarnation, which is to have room above all that is
         // known.

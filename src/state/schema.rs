@@ -14,12 +14,15 @@ pub const VERSION: i64 = 3;
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
-/// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
-/// no old bundle is taken for a new one if the peer is made known again.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
+/// bundles were taken in; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made
+/// known again. What is known of an incarnation is `denied` if a bundle of its own has shown that it has never made such
+/// a change.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
+CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT,
+    denied INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE issued (clock INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE folder (
     key INTEGER PRIMARY KEY,
@@ -64,7 +67,7 @@ CREATE TABLE peer (
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
-    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)
+    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, own INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (peer, incarnation)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,

@@ -1,13 +1,16 @@
 //! The repair of a replica that has taken in what can't be true: from a peer, by a fault, or before it was refused.
 //! What is to be done is decided by the model; here it is carried out, in one transaction.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
 use crate::bundle::JobLine;
 use crate::error::Result;
-use crate::model::{Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
+use crate::model::{
+    Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Incarnation, Knowledge, Repair, Stamp, Standpoint,
+};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
@@ -37,9 +40,11 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
-        let repair = Repair::plan(&self.standpoint()?);
-        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done: Repaired::default() };
+        let standpoint = self.standpoint()?;
+        let repair = Repair::plan(&standpoint);
+        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done: Repaired::default() };
         mender.mend_knowledge()?;
+        mender.forget_ghosts()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
@@ -61,19 +66,44 @@ impl Replica {
     /// What this replica says that it knows, and who vouches for it.
     fn standpoint(&self) -> Result<Standpoint> {
         let (state, wall, peers) = (&self.state, self.wall_clock(), self.state.neighbours()?);
-        let is_peer = |id| peers.iter().any(|peer| peer.id == id);
-        let tellers = state.tellers()?.into_iter().filter(|(_, id)| !is_peer(*id));
+        let (me, proven) = (state.incarnation()?, state.proven()?);
         Ok(Standpoint {
-            me: state.incarnation()?,
+            me,
             issued: state.newest_issued_after(Clock::ZERO, 1)?.pop().unwrap_or_default(),
             disowned: peers.iter().any(|peer| peer.disowns),
             wall,
             knowledge: state.knowledge()?,
             horizon: state.horizon()?,
-            held: state.newest_held(Repair::last_kept(wall))?,
-            told_by_nobody: tellers.map(|(incarnation, _)| incarnation).collect(),
-            shown: peers.into_iter().filter_map(|peer| peer.standing.shown).collect(),
+            held: state.newest_held(Repair::last_needed(wall))?,
+            ghosts: self.ghosts(me, &proven)?,
+            proven,
+            denied: state.denied()?.into_iter().collect(),
+            most: Knowledge::MOST_INCARNATIONS,
         })
+    }
+
+    fn is_ghost(&self, row: &EntryRow, me: Incarnation, proven: &Knowledge) -> Result<bool> {
+        Ok(Repair::is_ghost(&row.entry, me, proven) && self.find_contents(&row.id.digest, Path::new(""))?.is_none())
+    }
+
+    /// When each incarnation has first delivered or moved a ghost.
+    fn ghosts(&self, me: Incarnation, proven: &Knowledge) -> Result<BTreeMap<Incarnation, Clock>> {
+        let mut ghosts: BTreeMap<Incarnation, Clock> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let batch = self.state.missing_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(ghosts) };
+            after = Some(last.key);
+            for row in batch {
+                if !self.is_ghost(&row, me, proven)? {
+                    continue;
+                }
+                for Stamp { clock, incarnation } in [row.entry.born, row.entry.location.0] {
+                    let first = ghosts.entry(incarnation).or_insert(clock);
+                    *first = clock.min(*first);
+                }
+            }
+        }
     }
 }
 
@@ -81,6 +111,7 @@ impl Replica {
 struct Mender<'r> {
     replica: &'r Replica,
     tx: &'r Transaction<'r>,
+    standpoint: Standpoint,
     repair: Repair,
     /// The one stamp of all that is stamped anew.
     stamp: Option<Stamp>,
@@ -112,6 +143,7 @@ impl Mender<'_> {
         }
         self.tx.set_knowledge(&self.repair.knowledge)?;
         self.tx.set_horizon(&self.repair.horizon)?;
+        self.tx.forget_unknown_incarnations()?;
         if let Some(why) = self.repair.anew {
             let changed = self.replica.new_identity_within(self.tx)?;
             self.done.new_identity = true;
@@ -128,6 +160,24 @@ impl Mender<'_> {
         let knowledge = self.replica.state.knowledge()?;
         self.repair = self.repair.clone().with_knowledge(&knowledge);
         Ok(())
+    }
+
+    /// What is nothing but a claim goes without a tombstone.
+    fn forget_ghosts(&mut self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let batch = self.replica.state.missing_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(last.key);
+            for row in batch {
+                if self.replica.is_ghost(&row, self.standpoint.me, &self.standpoint.proven)? {
+                    self.tx.delete_entry(&row)?;
+                    self.done.forgotten += 1;
+                    let what = "its contents are not here, and only others have told of it";
+                    self.tell(MendingKind::Forgotten, format!("message {}: {what}", row.id.digest));
+                }
+            }
+        }
     }
 
     fn mend_entries(&mut self) -> Result<()> {
@@ -237,7 +287,7 @@ impl Mender<'_> {
 fn known(cut: &Cut) -> String {
     let why = match cut.why {
         CutWhy::Ahead => "is more than a day ahead of this machine's clock, or beyond the last one",
-        CutWhy::OnlyTold => "was told by a replica that is no peer any more, and no peer has shown it",
+        CutWhy::Unproven => "was only told by others: no bundle of that incarnation itself has shown it here",
         CutWhy::NotIssued => "is not what this replica has issued",
         CutWhy::ForgottenUnknown => "is more than is known",
     };

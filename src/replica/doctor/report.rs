@@ -14,6 +14,8 @@ pub enum MendingKind {
     Horizon,
     /// The replica goes on as a new incarnation.
     Identity,
+    /// An entry was forgotten whose contents nobody has.
+    Forgotten,
     /// An entry was stamped anew.
     Entry,
     /// A message that could not live any more lives again.
@@ -35,6 +37,7 @@ impl MendingKind {
             Self::Knowledge => "knowledge",
             Self::Horizon => "horizon",
             Self::Identity => "identity",
+            Self::Forgotten => "forgotten",
             Self::Entry => "entry",
             Self::Revived => "revived",
             Self::Folder => "folder",
@@ -63,6 +66,8 @@ pub struct Repaired {
     pub horizon: u64,
     /// Whether the replica goes on as a new incarnation.
     pub new_identity: bool,
+    /// Messages that were only told of, and are forgotten.
+    pub forgotten: u64,
     /// Entries that were stamped anew, those of a new identity included.
     pub entries: u64,
     /// Messages that live again.
@@ -87,6 +92,7 @@ impl Repaired {
         let counts = [
             self.knowledge,
             self.horizon,
+            self.forgotten,
             self.entries,
             self.revived,
             self.folders,
@@ -104,6 +110,7 @@ impl std::fmt::Display for Repaired {
         let counted = [
             (self.knowledge, "incarnation", "of which less is known"),
             (self.horizon, "incarnation", "of which less is forgotten"),
+            (self.forgotten, "message", "forgotten that others have only told of"),
             (self.entries, "entry", "stamped anew"),
             (self.revived, "message", "that could not live and lives again"),
             (self.folders, "folder", "stamped anew"),

@@ -90,6 +90,9 @@ impl Replica {
             if let (RolledBack::Me, Sender::Known(peer)) = (who, &sender) {
                 self.record_disowned(peer, options)?;
             }
+            if matches!(who, RolledBack::SenderOrTold(_)) {
+                self.record_denied(&manifest, options)?;
+            }
             return Err(error.into());
         }
         if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
@@ -108,6 +111,9 @@ impl Replica {
             }
         };
         imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
+        if imported.fresh {
+            self.note_hearsay(&peer, &manifest)?;
+        }
         let outcome = self.take_bundle(reception, &peer, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
@@ -260,6 +266,7 @@ impl Replica {
             self.compare_digests(tx, peer, manifest)?;
         }
         self.record_heard_within(tx, peer, manifest)?;
+        self.record_proven(tx, peer, manifest)?;
         let Merged { changes, changed, added, .. } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);

@@ -89,7 +89,7 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
-            meeting: Meeting::new(knowledge, &horizon, &manifest.head()),
+            meeting: Meeting::new(knowledge, &horizon, replica.state.proven()?, &manifest.head()),
             horizon,
             stamp: None,
             held: Held::default(),

@@ -93,6 +93,43 @@ impl Replica {
         Ok(())
     }
 
+    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings messages
+    /// may be a later part of one that never came.
+    pub(super) fn record_proven(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        let incarnation = manifest.sender.incarnation;
+        let own = manifest.tip.get(incarnation);
+        if manifest.base.get(incarnation) < own || manifest.counts.messages == 0 {
+            tx.set_proven(&peer.id, incarnation, own)?;
+        }
+        if own >= self.state.knowledge()?.get(incarnation) {
+            tx.set_denied(incarnation, false)?;
+        }
+        Ok(())
+    }
+
+    /// A bundle of an incarnation has denied what is known of it here: the next repair takes that back.
+    pub(super) fn record_denied(&self, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
+        if options.dry_run == DryRun::Yes {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        tx.set_denied(manifest.sender.incarnation, true)?;
+        tx.commit()
+    }
+
+    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was long
+    /// on its way; else somebody has told what isn't so, and hides the sender's mail by that.
+    pub(super) fn note_hearsay(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        let incarnation = manifest.sender.incarnation;
+        let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
+        let teller = self.state.told_by(incarnation)?.filter(|id| *id != peer.id);
+        if let (true, Some(teller)) = (own < known, teller) {
+            let teller = self.known_as(&teller)?.unwrap_or_else(|| teller.to_string());
+            self.note(refusal::hearsay(&peer.name, own, known, &teller));
+        }
+        Ok(())
+    }
+
     pub(super) fn check_digest_at_rest(
         &self,
         peer: &Peer,
