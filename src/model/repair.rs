@@ -26,7 +26,8 @@ pub struct Standpoint {
     pub knowledge: Knowledge,
     /// What it has forgotten.
     pub horizon: Knowledge,
-    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_needed`].
+    /// For each incarnation the newest clock of what the replica holds and of what removals have seen, up to
+    /// [`Repair::last_needed`].
     pub held: Knowledge,
     /// For each incarnation what came from a peer in bundles of that incarnation itself. Of an earlier incarnation of
     /// this replica, what it had issued.
@@ -216,6 +217,26 @@ impl Repair {
             why: CutWhy::ForgottenUnknown,
         });
         (horizon.meet(knowledge), cut.collect())
+    }
+
+    /// What is known and forgotten in the end, of what was known and forgotten when all was mended: what was stamped
+    /// anew needs less of incarnations that nobody has proven. `me` is the replica's incarnation, and `held` the newest
+    /// clock of what it holds, as in [`Standpoint`].
+    pub fn trimmed(
+        from: &Standpoint,
+        me: Incarnation,
+        (knowledge, horizon): (&Knowledge, &Knowledge),
+        held: &Knowledge,
+    ) -> (Knowledge, Knowledge) {
+        let last = Self::last_kept(from.wall);
+        let needed = |(incarnation, clock): (Incarnation, Clock)| {
+            // What it has just left was stamped anew as far as that was needed.
+            let stays = incarnation == me || incarnation == from.me || from.is_proven(incarnation, last);
+            (incarnation, if stays { clock } else { clock.min(held.get(incarnation)) })
+        };
+        let known: Knowledge = knowledge.iter().map(needed).filter(|(_, clock)| *clock > Clock::ZERO).collect();
+        let forgotten = horizon.meet(&known);
+        (known, forgotten)
     }
 
     /// The same, judged by what is known after a new incarnation was drawn.

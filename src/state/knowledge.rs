@@ -44,13 +44,13 @@ impl State {
         told.flatten().map(|id| id.parse().map_err(|_| damaged("who has told of an incarnation"))).transpose()
     }
 
-    /// What came of each incarnation in bundles of its own, from replicas that are peers; of this replica's own, all that
-    /// is known.
-    pub fn proven(&self) -> Result<Knowledge> {
+    /// What came of each incarnation in bundles of its own, from replicas that are peers; of those that this replica, which
+    /// has this id, has left by a new identity, what it had issued, and of its present one all that is known.
+    pub fn proven(&self, me: &ReplicaId) -> Result<Knowledge> {
         let mut query = self.conn.prepare_cached(
-            "SELECT incarnation, own FROM heard WHERE own > 0 AND peer IN (SELECT id FROM peer)",
+            "SELECT incarnation, own FROM heard WHERE own > 0 AND (peer = ? OR peer IN (SELECT id FROM peer))",
         )?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let rows = query.query_map([me.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         let proven: Result<Knowledge> = rows
             .map(|row| {
                 let (incarnation, clock) = row?;

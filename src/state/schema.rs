@@ -16,7 +16,7 @@ pub const VERSION: i64 = 3;
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
 /// bundles were taken in; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made
-/// known again. What is known of an incarnation is `denied` if a bundle of its own has shown that it has never made such
+/// known again. This replica has a row for each incarnation that it was told to leave. What is known of an incarnation is `denied` if a bundle of its own has shown that it has never made such
 /// a change.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "

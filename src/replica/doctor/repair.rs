@@ -10,6 +10,7 @@ use crate::bundle::JobLine;
 use crate::error::Result;
 use crate::model::{
     Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Incarnation, Knowledge, Repair, Stamp, Standpoint,
+    WallClock,
 };
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
@@ -48,6 +49,7 @@ impl Replica {
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
+        mender.trim_knowledge()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, None)?;
         mender.done.contents = self.recover_missing(&tx, options.dry_run)?;
@@ -66,7 +68,7 @@ impl Replica {
     /// What this replica says that it knows, and who vouches for it.
     fn standpoint(&self) -> Result<Standpoint> {
         let (state, wall, peers) = (&self.state, self.wall_clock(), self.state.neighbours()?);
-        let (me, proven) = (state.incarnation()?, state.proven()?);
+        let (me, proven) = (state.incarnation()?, state.proven(&self.public_key().id())?);
         Ok(Standpoint {
             me,
             issued: state.newest_issued_after(Clock::ZERO, 1)?.pop().unwrap_or_default(),
@@ -74,12 +76,24 @@ impl Replica {
             wall,
             knowledge: state.knowledge()?,
             horizon: state.horizon()?,
-            held: state.newest_held(Repair::last_needed(wall))?,
+            held: self.needed(wall)?,
             ghosts: self.ghosts(me, &proven)?,
             proven,
             denied: state.denied()?.into_iter().collect(),
             most: Knowledge::MOST_INCARNATIONS,
         })
+    }
+
+    /// For each incarnation the newest clock of what is here and of what removals have seen, as far as that is to be
+    /// kept.
+    fn needed(&self, wall: WallClock) -> Result<Knowledge> {
+        let last = Repair::last_needed(wall);
+        let mut held = self.state.newest_held(last)?;
+        self.state.each_entry(|row| {
+            held.extend(row.entry.removal.map(|removal| removal.seen).filter(|seen| seen.clock <= last));
+            Ok(())
+        })?;
+        Ok(held)
     }
 
     fn is_ghost(&self, row: &EntryRow, me: Incarnation, proven: &Knowledge) -> Result<bool> {
@@ -271,6 +285,16 @@ impl Mender<'_> {
             }
         }
         Ok(())
+    }
+
+    fn trim_knowledge(&mut self) -> Result<()> {
+        let state = &self.replica.state;
+        let held = self.replica.needed(self.standpoint.wall)?;
+        let now = (&state.knowledge()?, &state.horizon()?);
+        let (knowledge, horizon) = Repair::trimmed(&self.standpoint, state.incarnation()?, now, &held);
+        self.tx.set_knowledge(&knowledge)?;
+        self.tx.set_horizon(&horizon)?;
+        self.tx.forget_unknown_incarnations()
     }
 
     fn mend_digest(&mut self) -> Result<()> {

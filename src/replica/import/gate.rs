@@ -198,7 +198,7 @@ impl Replica {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
             && knowledge.includes(&manifest.tip)
-            && self.state.proven()?.get(incarnation) >= manifest.tip.get(incarnation)
+            && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }

@@ -89,7 +89,7 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
-            meeting: Meeting::new(knowledge, &horizon, replica.state.proven()?, &manifest.head()),
+            meeting: Meeting::new(knowledge, &horizon, replica.state.proven(&replica.public_key().id())?, &manifest.head()),
             horizon,
             stamp: None,
             held: Held::default(),
