@@ -470,7 +470,8 @@ fn a_lie_that_has_come_by_way_of_an_honest_replica_ends_there_as_well() {
     }
     far.ok(&["doctor", "--repair"]);
     hurt.repair();
-    exchange(&hurt.victim, &far);
+    // It doesn't know any more what it has only heard of the good one, and says so first.
+    exchange(&far, &hurt.victim);
     hurt.is_well("by way of the victim");
     exchange(&hurt.victim, &far);
     assert_same(&far.mailbox(), &hurt.victim.mailbox(), "by way of the victim");

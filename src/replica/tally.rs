@@ -78,11 +78,14 @@ impl Tally {
         if guard_additions(allowed, limits, &added, &Amount::default()).is_ok() {
             return Ok(());
         }
+        let (flags, keyword_bytes) = Amount::flags_for(state.count_living()?);
         let held = Amount {
             messages: before.files.values().sum(),
             bytes: state.totals()?.bytes.saturating_sub(added.bytes),
             folders: before.folders.len() as u64,
-            tombstones: 0,
+            flags,
+            keyword_bytes,
+            ..Amount::default()
         };
         guard_additions(allowed, limits, &added, &held)
     }

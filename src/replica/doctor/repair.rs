@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
-use crate::bundle::JobLine;
+use crate::bundle::{JobLine, limits};
 use crate::error::Result;
 use crate::model::{
     Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Incarnation, Knowledge, Repair, Stamp, Standpoint,
@@ -17,6 +17,7 @@ use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, ScanOptions};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
+use crate::text::plural;
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +47,7 @@ impl Replica {
         let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done: Repaired::default() };
         mender.mend_knowledge()?;
         mender.forget_ghosts()?;
+        mender.forget_folders()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
@@ -192,6 +194,29 @@ impl Mender<'_> {
                 }
             }
         }
+    }
+
+    /// Where folders take up more than half of the room for them, those go that were removed as others tell only.
+    fn forget_folders(&mut self) -> Result<()> {
+        if self.replica.state.count_folders() <= limits::FOLDERS / 2 {
+            return Ok(());
+        }
+        let Standpoint { me, ref proven, .. } = self.standpoint;
+        let only_told = |state: &FolderState| {
+            !state.present && state.stamp.incarnation != me && !proven.covers(state.stamp)
+        };
+        for row in self.replica.state.all_folders() {
+            if row.state.as_ref().is_some_and(only_told) {
+                self.tx.forget_folder_state(row.key)?;
+                self.done.folders_forgotten += 1;
+            }
+        }
+        self.tx.forget_unused_folders()?;
+        let count = self.done.folders_forgotten;
+        if count > 0 {
+            self.tell(MendingKind::Forgotten, format!("{} of which only others have told", plural(count, "removed folder")));
+        }
+        Ok(())
     }
 
     fn mend_entries(&mut self) -> Result<()> {

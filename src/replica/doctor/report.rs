@@ -74,6 +74,8 @@ pub struct Repaired {
     pub revived: u64,
     /// Folders that were stamped anew, those of a new identity included.
     pub folders: u64,
+    /// Registers of removed folders that were only told of, and are forgotten.
+    pub folders_forgotten: u64,
     /// Statements about jobs that were stamped anew.
     pub statements: u64,
     /// Jobs that were forgotten.
@@ -96,6 +98,7 @@ impl Repaired {
             self.entries,
             self.revived,
             self.folders,
+            self.folders_forgotten,
             self.statements,
             self.jobs,
             self.contents,
@@ -114,6 +117,7 @@ impl std::fmt::Display for Repaired {
             (self.entries, "entry", "stamped anew"),
             (self.revived, "message", "that could not live and lives again"),
             (self.folders, "folder", "stamped anew"),
+            (self.folders_forgotten, "removed folder", "forgotten of which others have only told"),
             (self.statements, "statement", "about jobs stamped anew"),
             (self.jobs, "job", "of others forgotten"),
             (self.contents, "message", "found again on this machine"),

@@ -63,7 +63,10 @@ impl Refusal {
                 "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
                 limits::INCARNATIONS
             ))
-            .advise("find out which peer draws so many, and remove it"),
+            .advise(
+                "find out which peer draws so many, and remove it; then run `mailsync doctor --repair` here and on the others, \
+                 which forgets those that nobody has",
+            ),
         }
     }
 }

@@ -55,7 +55,9 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut dirs = BTreeMap::new();
         for (name, dir) in &discovery.folders {
-            dirs.insert(self.tx.folder(name)?, dir.clone());
+            if let Some(key) = self.replica.state.find_folder(name) {
+                dirs.insert(key, dir.clone());
+            }
         }
         let mut wanted = BTreeSet::new();
         for name in &self.options.folders {
