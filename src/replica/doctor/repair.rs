@@ -160,6 +160,10 @@ impl Mender<'_> {
         self.tx.set_knowledge(&self.repair.knowledge)?;
         self.tx.set_horizon(&self.repair.horizon)?;
         self.tx.forget_unknown_incarnations()?;
+        let cut: Vec<_> = self.repair.known.iter().map(|cut| (cut.incarnation, cut.to)).collect();
+        for peer in self.replica.state.neighbours()? {
+            self.tx.cut_shown(&peer, &cut)?;
+        }
         if let Some(why) = self.repair.anew {
             let changed = self.replica.new_identity_within(self.tx)?;
             self.done.new_identity = true;

@@ -92,7 +92,7 @@ impl<'i> Merge<'i> {
             replica.tally.borrow_mut().begin(tx)?;
         }
         let proven = replica.state.proven(&replica.public_key().id())?;
-        let is_first = landing.is_a_join() || from.standing.newest.is_none();
+        let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
             tx,

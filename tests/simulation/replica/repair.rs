@@ -6,7 +6,7 @@ use mailsync::model::{
     Clock, Contents, Digest, EntryId, FolderState, Incarnation, Knowledge, Repair, Restamping, Standpoint, WallClock,
 };
 
-use super::{Replica, Stamp};
+use super::{Peer, Replica, Stamp};
 
 /// The most incarnations of which anything can be known. It is small, so that liars reach it.
 pub const MOST_INCARNATIONS: usize = 48;
@@ -56,6 +56,22 @@ impl Replica {
         }
         self.knowledge = repair.knowledge.clone();
         self.horizon = repair.horizon.clone();
+        for Peer { standing, sent, .. } in self.peers.values_mut() {
+            let lower = |knowledge: &mut Option<Knowledge>| {
+                let before = knowledge.clone();
+                let lowered = knowledge.as_mut().into_iter();
+                lowered.for_each(|lowered| {
+                    repair.known.iter().for_each(|cut| {
+                        lowered.set(cut.incarnation, cut.to.min(lowered.get(cut.incarnation)));
+                    });
+                });
+                *knowledge != before
+            };
+            if lower(&mut standing.shown) {
+                standing.newest = None;
+            }
+            lower(sent);
+        }
         if repair.anew.is_some() {
             let old = self.incarnation;
             let last = Restamping::last_sure(shown.iter().map(|tip| tip.get(old)), &self.issued, wall);
