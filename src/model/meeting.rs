@@ -437,6 +437,154 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_only_others_have_told_takes_no_mail_away_and_hides_none() {
+        const C: Incarnation = Incarnation(0xc);
+        let (c1, c9) = (at(1, C), at(9, C));
+        let (mine, theirs) = (delivered(c1), delivered(at(1, B)));
+        let nothing: &[Stamp] = &[];
+        // What is proven of C or B, the horizon here, the tip and the horizon there, who has it, and what becomes of it.
+        for (what, proven, here, tip, there, has_it, anew) in [
+            ("the sender knows more of C than C has told", nothing, nothing, &[c9][..], nothing, true, true),
+            ("C has told as much", &[c9][..], nothing, &[c9][..], nothing, true, false),
+            ("the sender's horizon names it", nothing, nothing, &[c9][..], &[c1][..], true, false),
+            (
+                "the sender brings its own, which it never told of",
+                nothing,
+                nothing,
+                &[at(2, B)][..],
+                nothing,
+                false,
+                true,
+            ),
+            ("it has told of it before", &[at(2, B)][..], nothing, &[at(2, B)][..], nothing, false, false),
+            ("the horizon here names it", nothing, &[at(1, B)][..], &[at(2, B)][..], nothing, false, false),
+        ] {
+            let known = knows(&[c1, at(5, B)]);
+            let meeting = Meeting::new(&known, &knows(here), knows(proven), &head(true, tip, there));
+            let decision = if has_it { meeting.decide(Some(&mine), None) } else { meeting.decide(None, Some(&theirs)) };
+            assert_eq!(matches!(decision, Decision::StoreAnew(_)), anew, "{what}: {decision:?}");
+            assert!(anew || matches!(decision, Decision::Drop | Decision::Keep), "{what}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn each_state_of_a_folder_on_the_two_sides_has_its_decision() {
+        use FolderDecision::{Keep, MakeAnew, Store};
+        let state = |stamp, present| Some(FolderState { stamp, present });
+        let (a1, a2, a3, b1, b2) = (at(1, A), at(2, A), at(3, A), at(1, B), at(2, B));
+        let nothing: &[Stamp] = &[];
+        for (what, here, full, tip, horizons, mine, theirs, becomes) in [
+            (
+                "it is new here",
+                &[a1][..],
+                false,
+                &[b1][..],
+                [nothing; 2],
+                None,
+                state(b1, true),
+                Store(state(b1, true).unwrap()),
+            ),
+            (
+                "it was removed there",
+                &[a1],
+                false,
+                &[a1, b1],
+                [nothing; 2],
+                state(a1, true),
+                state(b2, false),
+                Store(state(b2, false).unwrap()),
+            ),
+            (
+                "it was made again there",
+                &[a1],
+                false,
+                &[a1, b2],
+                [nothing; 2],
+                state(a1, false),
+                state(b2, true),
+                Store(state(b2, true).unwrap()),
+            ),
+            ("it is older there", &[a2], false, &[a1], [nothing; 2], state(a2, true), state(a1, false), Keep),
+            ("a delta doesn't speak of it", &[a1], false, &[a1, b1], [nothing; 2], state(a1, true), None, Keep),
+            (
+                "its removal was forgotten there",
+                &[a1],
+                true,
+                &[a1, b1],
+                [nothing, &[b1]],
+                state(a1, true),
+                None,
+                Store(state(a1, false).unwrap()),
+            ),
+            ("they never heard of it", &[a1], true, &[b1], [nothing; 2], state(a1, true), None, Keep),
+            (
+                "they never heard of it, and have forgotten what is not known here",
+                &[a1],
+                true,
+                &[b1],
+                [nothing, &[b1]],
+                state(a1, true),
+                None,
+                MakeAnew,
+            ),
+            (
+                "they know less than was forgotten here",
+                &[a1],
+                true,
+                &[b1],
+                [&[a1], nothing],
+                None,
+                state(b1, true),
+                MakeAnew,
+            ),
+            (
+                "its removal was forgotten here, and it comes late",
+                &[b2],
+                true,
+                &[b1],
+                [&[b2], nothing],
+                None,
+                state(b1, true),
+                Keep,
+            ),
+            ("its removal comes again", &[b2], false, &[b2], [&[b2], nothing], None, state(b2, false), Keep),
+            (
+                "another removal is remembered here than was forgotten",
+                &[a1, b2],
+                true,
+                &[b1],
+                [&[b2], nothing],
+                state(a1, false),
+                state(b1, true),
+                Keep,
+            ),
+            (
+                "another removal is remembered there than was forgotten",
+                &[a2],
+                true,
+                &[a3, b2],
+                [nothing, &[a3]],
+                state(a2, true),
+                state(a1, false),
+                Store(state(a1, false).unwrap()),
+            ),
+            (
+                "both know the same, and it was lost there",
+                &[a1, b1],
+                true,
+                &[a1, b1],
+                [nothing; 2],
+                state(a1, true),
+                None,
+                Keep,
+            ),
+        ] {
+            let meeting = Meeting::new(&knows(here), &knows(horizons[0]), all(), &head(full, tip, horizons[1]));
+            assert_eq!(meeting.decide_folder(mine, theirs), becomes, "{what}");
+        }
+    }
+
     /// A full bundle from a past that the receiver has forgotten brings a delivery back, without a flag register that
     /// the sender still has.
     #[test]

@@ -347,8 +347,10 @@ mod tests {
             knowledge: knows(&[at(9, ME), at(5, OTHER)]),
             horizon: knows(&[at(2, ME), at(5, OTHER)]),
             held: knows(&[at(8, ME), at(4, OTHER)]),
-            shown: vec![knows(&[at(3, OTHER)]), knows(&[at(7, ME)])],
-            told_by_nobody: BTreeSet::new(),
+            proven: knows(&[at(5, OTHER)]),
+            denied: BTreeSet::new(),
+            ghosts: BTreeMap::new(),
+            most: 8,
         }
     }
 
@@ -365,25 +367,25 @@ mod tests {
             (
                 "a clock ahead",
                 |s| s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16)),
-                &[cut(ahead, 4, CutWhy::Ahead)],
-                &[unknown(5, 4)],
+                &[cut(ahead, 5, CutWhy::Ahead)],
+                &[],
                 None,
             ),
             (
-                "the last clock, which a peer shows as well",
+                "the last clock, which its own bundle has shown as well",
                 |s| {
                     s.knowledge.set(OTHER, Clock::MAX);
-                    s.shown.push(knows(&[Stamp { clock: Clock::MAX, incarnation: OTHER }]));
-                    s.held = Knowledge::new();
+                    s.proven.set(OTHER, Clock::MAX);
                 },
-                &[cut(end, 3, CutWhy::Ahead)],
-                &[unknown(5, 3)],
+                &[cut(end, 4, CutWhy::Ahead)],
+                &[unknown(5, 4)],
                 None,
             ),
             (
                 "a clock ahead where there is no clock to tell by",
                 |s| {
                     s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
+                    s.proven.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
                     s.wall = WallClock(0);
                 },
                 &[],
@@ -391,32 +393,52 @@ mod tests {
                 None,
             ),
             (
-                "told by one who is no peer any more",
-                |s| s.told_by_nobody = [OTHER].into(),
-                &[cut(clock(5), 3, CutWhy::OnlyTold)],
+                "more than its own bundles have shown, though it is held",
+                |s| {
+                    s.proven.set(OTHER, clock(3));
+                },
+                &[cut(clock(5), 3, CutWhy::Unproven)],
                 &[unknown(5, 3)],
                 None,
             ),
             (
-                "told by one who is no peer any more, and shown by others",
-                |s| {
-                    s.told_by_nobody.insert(OTHER);
-                    s.shown.push(knows(&[at(6, OTHER)]));
-                },
-                &[],
-                &[],
+                "of one that is no peer, what is held stays",
+                |s| s.proven = Knowledge::new(),
+                &[cut(clock(5), 4, CutWhy::Unproven)],
+                &[unknown(5, 4)],
                 None,
             ),
             (
-                "told by one who is no peer any more, and there is no other",
+                "of one that has denied it, nothing",
                 |s| {
-                    s.told_by_nobody.insert(OTHER);
-                    s.shown.clear();
+                    s.proven = Knowledge::new();
+                    s.denied.insert(OTHER);
                 },
-                &[],
-                &[],
+                &[cut(clock(5), 0, CutWhy::Unproven)],
+                &[unknown(5, 0)],
                 None,
             ),
+            (
+                "a ghost goes with what it needs",
+                |s| {
+                    s.proven = Knowledge::new();
+                    s.ghosts.insert(OTHER, clock(3));
+                },
+                &[cut(clock(5), 2, CutWhy::Unproven)],
+                &[unknown(5, 2)],
+                None,
+            ),
+            (
+                "where room gets scarce, what is held of others goes as well",
+                |s| {
+                    s.proven = Knowledge::new();
+                    s.most = 1;
+                },
+                &[cut(clock(5), 0, CutWhy::Unproven)],
+                &[unknown(5, 0)],
+                None,
+            ),
+            ("what is proven needs no room to be left", |s| s.most = 1, &[], &[], None),
             ("forgotten, not known", |s| s.horizon.set(OTHER, clock(7)), &[], &[unknown(7, 5)], None),
             (
                 "own stamps ahead",
@@ -456,6 +478,44 @@ mod tests {
 
     fn repair() -> Repair {
         Repair::plan(&healthy())
+    }
+
+    #[test]
+    fn only_what_nobody_who_could_have_it_has_told_of_is_a_ghost() {
+        let (proven, third) = (knows(&[at(5, OTHER)]), Incarnation(3));
+        let delivered =
+            |stamp| Entry::delivered(None, Origin::Delivery, stamp, FolderName::inbox(), &FlagSet::new(), 1, Mtime(1));
+        let moved = |mut entry: Entry, stamp| {
+            entry.move_to(stamp, FolderName::inbox());
+            entry
+        };
+        for (what, entry, ghost) in [
+            ("one of a stranger", delivered(at(3, third)), true),
+            ("one that its deliverer has told of", delivered(at(5, OTHER)), false),
+            ("one that its deliverer has not told of yet", delivered(at(6, OTHER)), true),
+            ("one delivered here", delivered(at(3, ME)), false),
+            ("one moved here", moved(delivered(at(3, third)), at(4, ME)), false),
+            ("one that its mover has told of", moved(delivered(at(3, third)), at(5, OTHER)), false),
+            ("one moved by a stranger", moved(delivered(at(3, third)), at(4, third)), true),
+            ("one that was delivered here and moved by a stranger", moved(delivered(at(3, ME)), at(4, third)), false),
+            (
+                "one that was removed",
+                Entry { removal: Some(Removal { seen: at(3, third), stamp: at(4, third) }), ..delivered(at(3, third)) },
+                false,
+            ),
+        ] {
+            assert_eq!(Repair::is_ghost(&entry, ME, &proven), ghost, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_stamped_anew_needs_less_of_others() {
+        let third = Incarnation(3);
+        let knowledge = knows(&[at(9, ME), at(5, OTHER), at(7, third), at(4, Incarnation(4))]);
+        let held = knows(&[at(6, third)]);
+        let (known, forgotten) = Repair::trimmed(&healthy(), ME, (&knowledge, &knows(&[at(7, third)])), &held);
+        assert_eq!(known, knows(&[at(9, ME), at(5, OTHER), at(6, third)]));
+        assert_eq!(forgotten, knows(&[at(6, third)]));
     }
 
     /// A message that came at 3 and was marked at 5.

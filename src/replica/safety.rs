@@ -85,7 +85,13 @@ impl Amount {
     /// What the first bundle of a peer may not bring as much of as it likes: what no honest one has much of, such as
     /// folders that were removed.
     pub fn beside_mail(self, folders: u64) -> Self {
-        Self { folders, incarnations: self.incarnations, flags: self.flags, keyword_bytes: self.keyword_bytes, ..Self::default() }
+        Self {
+            folders,
+            incarnations: self.incarnations,
+            flags: self.flags,
+            keyword_bytes: self.keyword_bytes,
+            ..Self::default()
+        }
     }
 
     /// How many flags, and how many bytes of keywords, are in proportion to so many messages.
@@ -275,18 +281,30 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_more_than_double_a_mailbox_by_much() {
-        let limits =
-            Limits {
-                add_messages: 10, add_bytes: 1000, add_folders: 3, add_tombstones: 20, add_incarnations: 5, add_flags: 100,
-                add_keyword_bytes: 500, ..Limits::default()
-            };
-        let held = Amount { messages: 30, bytes: 5000, folders: 4, flags: 240, keyword_bytes: 1920, ..Amount::default() };
+        let limits = Limits {
+            add_messages: 10,
+            add_bytes: 1000,
+            add_folders: 3,
+            add_tombstones: 20,
+            add_incarnations: 5,
+            add_flags: 100,
+            add_keyword_bytes: 500,
+            ..Limits::default()
+        };
+        let held =
+            Amount { messages: 30, bytes: 5000, folders: 4, flags: 240, keyword_bytes: 1920, ..Amount::default() };
         let none = Amount::default();
         let table = [
             (none, held, None),
             (
                 Amount {
-                    messages: 10, bytes: 1000, folders: 3, tombstones: 20, incarnations: 5, flags: 100, keyword_bytes: 500,
+                    messages: 10,
+                    bytes: 1000,
+                    folders: 3,
+                    tombstones: 20,
+                    incarnations: 5,
+                    flags: 100,
+                    keyword_bytes: 500,
                 },
                 none,
                 None,
@@ -294,7 +312,13 @@ mod tests {
             (Amount { messages: 11, ..none }, none, Some("11 messages would be added to 0")),
             (
                 Amount {
-                    messages: 30, bytes: 5000, folders: 4, tombstones: 30, incarnations: 5, flags: 240, keyword_bytes: 1920,
+                    messages: 30,
+                    bytes: 5000,
+                    folders: 4,
+                    tombstones: 30,
+                    incarnations: 5,
+                    flags: 240,
+                    keyword_bytes: 1920,
                 },
                 held,
                 None,

@@ -237,7 +237,9 @@ impl Transaction<'_> {
         };
         if let Some(shown) = lowered(&peer.standing.shown) {
             self.conn
-                .prepare_cached("UPDATE peer SET shown = ?, newest_incarnation = NULL, newest_number = NULL WHERE key = ?")?
+                .prepare_cached(
+                    "UPDATE peer SET shown = ?, newest_incarnation = NULL, newest_number = NULL WHERE key = ?",
+                )?
                 .execute((json(&shown), peer.key.0))?;
         }
         if let Some(sent) = lowered(&peer.sent) {

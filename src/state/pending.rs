@@ -124,17 +124,16 @@ impl State {
 
     /// How many entries are alive and lack their contents.
     pub fn count_missing(&self) -> Result<u64> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT COUNT(*) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT COUNT(*) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive")?;
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// How many messages are missing.
     pub fn count_missing_digests(&self) -> Result<u64> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT COUNT(DISTINCT e.digest) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(DISTINCT e.digest) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive",
+        )?;
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 

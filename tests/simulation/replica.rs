@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation,
-    FolderDecision, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest,
+    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState, Head,
+    Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest,
     export_base, is_newest, judge, purgeable, purgeable_folder,
 };
 

@@ -44,7 +44,8 @@ impl Replica {
         let tx = self.begin()?;
         let standpoint = self.standpoint()?;
         let repair = Repair::plan(&standpoint);
-        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done: Repaired::default() };
+        let mut mender =
+            Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done: Repaired::default() };
         mender.mend_knowledge()?;
         mender.forget_ghosts()?;
         mender.forget_folders()?;
@@ -206,9 +207,8 @@ impl Mender<'_> {
             return Ok(());
         }
         let Standpoint { me, ref proven, .. } = self.standpoint;
-        let only_told = |state: &FolderState| {
-            !state.present && state.stamp.incarnation != me && !proven.covers(state.stamp)
-        };
+        let only_told =
+            |state: &FolderState| !state.present && state.stamp.incarnation != me && !proven.covers(state.stamp);
         for row in self.replica.state.all_folders() {
             if row.state.as_ref().is_some_and(only_told) {
                 self.tx.forget_folder_state(row.key)?;
@@ -218,7 +218,10 @@ impl Mender<'_> {
         self.tx.forget_unused_folders()?;
         let count = self.done.folders_forgotten;
         if count > 0 {
-            self.tell(MendingKind::Forgotten, format!("{} of which only others have told", plural(count, "removed folder")));
+            self.tell(
+                MendingKind::Forgotten,
+                format!("{} of which only others have told", plural(count, "removed folder")),
+            );
         }
         Ok(())
     }

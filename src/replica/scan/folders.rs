@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::discover::Discovery;
 use super::pass::Scan;
-use crate::error::{Error, Result};
 use crate::bundle::limits;
+use crate::error::{Error, Result};
 use crate::model::{FolderName, FolderState};
 use crate::replica::safety::{By, Loss, Losses, MassDelete, guard_losses};
 use crate::state::{FolderKey, FolderRow, RootBefore};
