@@ -16,6 +16,8 @@ pub struct Detected {
     pub layout: Layout,
     /// How many Maildirs there are.
     pub folders: usize,
+    /// How many Maildirs the layout leaves out.
+    pub left_out: usize,
     /// Whether the mail root holds nothing at all.
     pub empty: bool,
     /// Remarks that the user should read.
@@ -33,8 +35,10 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     }
     let kind = wanted.unwrap_or(if plain.len() > dotted.len() { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus });
     let mut notes = Vec::new();
+    let mut left_out = 0;
     let seen = match kind {
         LayoutKind::MaildirPlusPlus => {
+            left_out = plain.len();
             if let Some(one) = plain.first() {
                 notes.push(format!(
                     "the layout maildir++ leaves out {} below the mail root, such as {}; --layout fs takes in all",
@@ -64,6 +68,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     Detected {
         layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
         folders: seen.len() + usize::from(at_root),
+        left_out,
         empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
         notes,
     }

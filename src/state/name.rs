@@ -10,4 +10,6 @@ pub(super) const INODE: &str = "inode";
 pub(super) const MACHINE: &str = "machine";
 pub(super) const JOINING: &str = "joining";
 pub(super) const RESTORED_STATE: &str = "state-was-restored";
+pub(super) const ROOT: &str = "mail-root";
+pub(super) const LAYOUT: &str = "layout";
 pub(super) const BORN: &str = "born";

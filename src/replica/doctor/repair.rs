@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
-use crate::replica::scan::{Depth, ScanOptions};
+use crate::replica::scan::{Depth, Purpose, ScanOptions};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
 use crate::text::plural;
@@ -36,16 +36,23 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::scan`]; then nothing was changed.
     pub fn repair(&self, options: &RepairOptions, each: &mut dyn FnMut(&Mending)) -> Result<Repaired> {
+        self.compare_clocks()?;
         if options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
         }
         let tx = self.begin()?;
+        // What follows is found by it.
+        let derived = tx.mend_derived()?.count();
         let standpoint = self.standpoint()?;
         let repair = Repair::plan(&standpoint);
-        let mut mender =
-            Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done: Repaired::default() };
+        let done = Repaired { derived, ..Repaired::default() };
+        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done };
+        if derived > 0 {
+            let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
+            mender.tell(MendingKind::Derived, what);
+        }
         mender.mend_knowledge()?;
         mender.forget_ghosts()?;
         mender.forget_folders()?;
@@ -54,8 +61,8 @@ impl Replica {
         mender.mend_jobs()?;
         mender.trim_knowledge()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
-        mender.done.scan = self.scan_within(&tx, &scan, None)?;
-        mender.done.contents = self.recover_missing(&tx, options.dry_run)?;
+        mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
+        mender.done.contents = self.recover_missing(&tx, options.dry_run, &mut |_, _| Ok(()))?;
         mender.mend_digest()?;
         let done = mender.done;
         if options.dry_run == DryRun::No {

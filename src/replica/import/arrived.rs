@@ -6,7 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use super::outcome::{ImportOptions, Imported};
 use crate::bundle::{self, Reader, Stream};
 use crate::error::{Error, Result};
-use crate::meter::{Gauge, Meter};
+use crate::meter::Gauge;
+use crate::replica::room::Roomy;
 use crate::replica::{Access, Home, Replica, World};
 
 /// The size of one read or write, in bytes.
@@ -17,9 +18,18 @@ const IN_MEMORY: usize = 1 << 20;
 /// Bundles that have come, all of them: reading them waits for nobody.
 #[derive(Debug)]
 pub struct Arrived {
+    /// Whence they came, for people.
+    about: String,
     bundles: BufReader<tempfile::SpooledTempFile>,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
+}
+
+impl Arrived {
+    /// Whether nothing at all has come.
+    pub(in crate::replica) fn is_silent(&mut self) -> io::Result<bool> {
+        Ok(self.refused.is_empty() && self.fill_buf()?.is_empty())
+    }
 }
 
 impl Read for Arrived {
@@ -39,30 +49,33 @@ impl BufRead for Arrived {
 }
 
 /// Keeps what comes, as it comes.
-pub(in crate::replica) struct Receiver {
-    file: tempfile::SpooledTempFile,
+struct Receiver<'d> {
+    file: Roomy<'d, tempfile::SpooledTempFile>,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
     untold: usize,
 }
 
-impl Receiver {
-    /// Begins. What comes is kept in the state directory, in a file without a name.
-    pub fn new(home: &Home, meter: &dyn Meter) -> Self {
-        let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
-        Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
+impl<'d> Receiver<'d> {
+    /// Begins. What comes is kept in the replica's state directory, in a file without a name.
+    fn new(replica: &'d Replica) -> Self {
+        let file = tempfile::spooled_tempfile_in(IN_MEMORY, replica.home.state_dir());
+        let file = Roomy::new(file, replica.room_for_spool(IN_MEMORY));
+        Self { file, gauge: replica.world.meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
-    pub fn received(mut self) -> io::Result<Arrived> {
-        self.file.rewind()?;
-        Ok(Arrived { bundles: BufReader::with_capacity(BUFFER, self.file), refused: Vec::new() })
+    fn received(self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
+        let mut file = self.file.into_inner();
+        file.rewind()?;
+        Ok(BufReader::with_capacity(BUFFER, file))
     }
 
     /// Forgets what came after the first `kept` bytes.
     fn cut(&mut self, kept: u64) -> io::Result<()> {
-        self.file.set_len(kept)?;
-        self.file.seek(SeekFrom::Start(kept)).map(drop)
+        let file = self.file.inner();
+        file.set_len(kept)?;
+        file.seek(SeekFrom::Start(kept)).map(drop)
     }
 
     fn tell(&mut self, bytes: usize) {
@@ -72,7 +85,7 @@ impl Receiver {
     }
 }
 
-impl Write for Receiver {
+impl Write for Receiver<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.tell(n);
@@ -85,8 +98,8 @@ impl Write for Receiver {
 }
 
 /// What a [`Kept`] source shares with whoever watches it.
-struct Keeper {
-    receiver: RefCell<Receiver>,
+struct Keeper<'d> {
+    receiver: RefCell<Receiver<'d>>,
     /// Whether what is read is kept.
     keeps: Cell<bool>,
     kept: Cell<u64>,
@@ -96,12 +109,12 @@ struct Keeper {
 }
 
 /// A source of which what was read is kept.
-struct Kept<'k, R> {
+struct Kept<'k, 'd, R> {
     source: BufReader<R>,
-    keeper: &'k Keeper,
+    keeper: &'k Keeper<'d>,
 }
 
-impl<R: Read> Kept<'_, R> {
+impl<R: Read> Kept<'_, '_, R> {
     /// Keeps what was read ahead.
     fn keep_rest(&mut self) {
         let ahead = self.source.buffer().len();
@@ -109,7 +122,7 @@ impl<R: Read> Kept<'_, R> {
     }
 }
 
-impl<R: Read> Read for Kept<'_, R> {
+impl<R: Read> Read for Kept<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(buffer)?;
         self.consume(n);
@@ -117,7 +130,7 @@ impl<R: Read> Read for Kept<'_, R> {
     }
 }
 
-impl<R: Read> BufRead for Kept<'_, R> {
+impl<R: Read> BufRead for Kept<'_, '_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.keeper.keeping.borrow().is_some() {
             return Err(io::Error::other("it can't be kept"));
@@ -162,11 +175,12 @@ impl Replica {
         let refused = std::mem::take(&mut arrived.refused);
         let any = !refused.is_empty();
         refused.into_iter().for_each(&mut each);
-        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, "standard input", &error))?;
+        let about = arrived.about.clone();
+        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?;
         if any && rest.is_empty() {
             return Ok(());
         }
-        self.import_stream(None, arrived, options, each)
+        self.import_all(&mut Stream::new(arrived), None, &about, options, &mut each)
     }
 
     /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody
@@ -178,9 +192,14 @@ impl Replica {
     /// # Errors
     /// No replica lives there; `source` can't be read; or there is no room.
     pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
-        let replica = Self::open(home, world, Access::Read)?;
+        Self::open(home, world, Access::Read)?.keep_bundles(about, source)
+    }
+
+    /// The same, for a replica that is open. What is behind the last bundle that can be read is not asked for.
+    pub(in crate::replica) fn keep_bundles(&self, about: &str, source: impl Read) -> Result<Arrived> {
+        let home = &self.home;
         let keeper = Keeper {
-            receiver: RefCell::new(Receiver::new(home, &*replica.world.meter)),
+            receiver: RefCell::new(Receiver::new(self)),
             keeps: Cell::new(true),
             kept: Cell::new(0),
             reading: RefCell::default(),
@@ -194,7 +213,7 @@ impl Replica {
             let before = keeper.kept.get();
             let read = match stream.next_bundle() {
                 Ok(None) => break Ok(()),
-                Ok(Some(reader)) => replica.receive_bundle(reader, &keeper, before),
+                Ok(Some(reader)) => self.receive_bundle(reader, &keeper, before),
                 Err(error) => Err(error.into()),
             };
             match read {
@@ -218,15 +237,15 @@ impl Replica {
             return Err(Error::failed(format!("reading {about}: {error}")).advise("run this again"));
         }
         end?;
-        let arrived = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived { refused, ..arrived })
+        let bundles = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
+        Ok(Arrived { about: about.to_owned(), bundles, refused })
     }
 
     /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.
     fn receive_bundle<R: BufRead>(
         &self,
         reader: Reader<'_, R>,
-        keeper: &Keeper,
+        keeper: &Keeper<'_>,
         before: u64,
     ) -> std::result::Result<Received, Unreadable> {
         let manifest = reader.manifest();

@@ -86,7 +86,7 @@ impl Sender {
     }
 
     /// The sender's standing. An invited replica that answers has everything that its invitation held.
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         match self {
             Self::Known(peer) => peer.standing.clone(),
             Self::Invited(Invited { shown, .. }) if !shown.is_empty() => {
@@ -132,7 +132,12 @@ impl Replica {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger => return Ok(Reception::Refused(stranger(manifest))),
             Sender::Late { why } => {
-                return Ok(Reception::Refused(Refusal::InvitationSpent { sender: manifest.sender.id, why: *why }));
+                let user = match why {
+                    Spent::UsedBy(user) => self.known_as(user)?,
+                    _ => None,
+                };
+                let (sender, why) = (manifest.sender.id, *why);
+                return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
             }
             Sender::Known(_) | Sender::Invited(_) => {}
         }

@@ -23,9 +23,9 @@ mod source;
 mod standing;
 mod tidy;
 
-pub(super) use apply::Application;
+pub(super) use apply::{Application, FromWhom};
 pub use arrived::Arrived;
-pub(super) use arrived::{Receiver, keeping};
+pub(super) use arrived::keeping;
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};

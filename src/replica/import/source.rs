@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::outcome::{Cut, ImportOptions, Imported};
+use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, reading};
 use crate::bundle::{self, Stream};
 use crate::error::{Error, Result};
@@ -24,17 +24,6 @@ impl Replica {
     ) -> Result<()> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
-    }
-
-    /// Does the same for a program's answer; `about` says whose answer it is.
-    pub(in crate::replica) fn import_answer(
-        &self,
-        about: &str,
-        source: impl BufRead,
-        options: &ImportOptions,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        self.import_all(&mut Stream::new(source), None, about, options, &mut each)
     }
 
     /// Imports all bundles of a file that was opened already.
@@ -83,6 +72,11 @@ impl Replica {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),
                 Err(Fault::Here(error)) => return Err(error.about(about)),
+                Err(Fault::RolledBack(error)) => {
+                    let error = error.about(about);
+                    each(Imported { outcome: ImportOutcome::RolledBack(error.clone()), ..imported });
+                    return Err(error);
+                }
             };
             imported.outcome.about(about);
             each(imported);

@@ -3,19 +3,19 @@
 use super::gate::Reception;
 use super::outcome::ImportOptions;
 use super::refusal;
-use crate::bundle::Manifest;
+use crate::bundle::{Manifest, limits};
 use crate::error::Result;
-use crate::model::{Knowledge, Skew, is_fresh, shows_standing};
+use crate::model::{Knowledge, RolledBack, Skew, Standing, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
-use crate::state::Peer;
+use crate::state::{Action, Peer};
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
-    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest, reception: &Reception) -> Result<bool> {
-        let highest = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
-        Ok(!matches!(reception, Reception::Outlived) && is_fresh(&peer.standing, highest, &manifest.head()))
+    pub(super) fn is_fresh(&self, standing: &Standing, manifest: &Manifest, reception: &Reception) -> Result<bool> {
+        let highest = self.state.heard_number(&manifest.sender.id, manifest.sender.incarnation)?;
+        Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
     /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
@@ -45,24 +45,40 @@ impl Replica {
         tx.commit()
     }
 
-    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it
-    /// good.
-    pub(super) fn record_disowned(&self, peer: &Peer, options: &ImportOptions) -> Result<()> {
+    /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
+    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it here;
+    /// a repair makes either good. Of what the bundle says
+    /// nothing else is stored.
+    pub(super) fn record_rolled_back(
+        &self,
+        peer: &Peer,
+        who: RolledBack,
+        manifest: &Manifest,
+        options: &ImportOptions,
+    ) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
         }
+        let whose = if who == RolledBack::Me { "this replica" } else { &*peer.name };
+        let number = manifest.number;
+        let text = format!("bundle {number} was not applied: it shows that the state of {whose} was put back");
         let tx = self.begin()?;
-        tx.set_disowns(peer.key, true)?;
+        if who == RolledBack::Me {
+            tx.set_disowns(peer.key, true)?;
+        }
+        if matches!(who, RolledBack::SenderOrTold(_)) {
+            tx.set_denied(manifest.sender.incarnation, true)?;
+        }
+        // The same bundle may come again and again.
+        if !self.state.is_recorded(Action::Import, &peer.name, &text)? {
+            tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
+        }
         tx.commit()
     }
 
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
-    /// once.
-    pub(super) fn compare_clocks(&self) -> Result<()> {
-        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
-        if self.wall_clock().is_behind(mine) {
-            self.note(refusal::own_stamps(mine));
-        }
+    /// once. Whoever stamps changes anew by this clock should know it first.
+    pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
         let mut heard = self.state.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
@@ -73,6 +89,11 @@ impl Replica {
         if let Some(skew) = all.flatten() {
             let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
             self.note(refusal::own_clock(skew, &names.join(", ")));
+        }
+        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
+        // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
+        if self.wall_clock().is_behind(mine) && !matches!(all.flatten(), Some(Skew::Ahead(_))) {
+            self.note(refusal::own_stamps(mine));
         }
         Ok(())
     }
@@ -86,7 +107,7 @@ impl Replica {
         }
         let head = manifest.head();
         let highest = self.state.heard_number(&peer.id, head.incarnation)?;
-        tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
+        tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }
@@ -107,25 +128,15 @@ impl Replica {
         Ok(())
     }
 
-    /// A bundle of an incarnation has denied what is known of it here: the next repair takes that back.
-    pub(super) fn record_denied(&self, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
-        if options.dry_run == DryRun::Yes {
-            return Ok(());
-        }
-        let tx = self.begin()?;
-        tx.set_denied(manifest.sender.incarnation, true)?;
-        tx.commit()
-    }
-
     /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was long
     /// on its way; else somebody has told what isn't so, and hides the sender's mail by that.
-    pub(super) fn note_hearsay(&self, peer: &Peer, manifest: &Manifest) -> Result<()> {
+    pub(super) fn note_hearsay(&self, name: &str, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
-        let teller = self.state.told_by(incarnation)?.filter(|id| *id != peer.id);
+        let teller = self.state.told_by(incarnation)?.filter(|id| *id != manifest.sender.id);
         if let (true, Some(teller)) = (own < known, teller) {
             let teller = self.known_as(&teller)?.unwrap_or_else(|| teller.to_string());
-            self.note(refusal::hearsay(&peer.name, own, known, &teller));
+            self.note(refusal::hearsay(name, own, known, &teller));
         }
         Ok(())
     }
