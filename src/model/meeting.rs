@@ -469,6 +469,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines)]
     fn each_state_of_a_folder_on_the_two_sides_has_its_decision() {
         use FolderDecision::{Keep, MakeAnew, Store};
         let state = |stamp, present| Some(FolderState { stamp, present });

@@ -152,7 +152,9 @@ impl Transaction<'_> {
         )?;
         let forgotten = query.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         let mut folders = self.folders.borrow_mut();
-        forgotten.into_iter().for_each(|key| folders.remove(FolderKey(key)));
+        for key in forgotten {
+            folders.remove(FolderKey(key));
+        }
         Ok(())
     }
 

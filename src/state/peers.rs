@@ -240,7 +240,9 @@ impl Transaction<'_> {
     pub fn cut_shown(&self, peer: &Peer, cut: &[(Incarnation, Clock)]) -> Result<()> {
         let lowered = |knowledge: &Option<Knowledge>| {
             let mut lower = knowledge.clone()?;
-            cut.iter().for_each(|&(incarnation, to)| lower.set(incarnation, to.min(lower.get(incarnation))));
+            for &(incarnation, to) in cut {
+                lower.set(incarnation, to.min(lower.get(incarnation)));
+            }
             (Some(&lower) != knowledge.as_ref()).then_some(lower)
         };
         if let Some(shown) = lowered(&peer.standing.shown) {

@@ -417,12 +417,7 @@ impl Replica {
                 }
             }
         }
-        let own = head.tip.get(head.incarnation);
-        if own >= self.knowledge.get(head.incarnation) {
-            self.denied.remove(&head.incarnation);
-        }
-        let proven = &mut self.peers.entry(bundle.from).or_default().proven;
-        proven.set(head.incarnation, own.max(proven.get(head.incarnation)));
+        self.has_proven(bundle.from, head);
         self.sort_out_contents(&bundle.contents);
         let mut differs = false;
         if self.knowledge == head.tip {
@@ -466,6 +461,16 @@ impl Replica {
         proven.join(&self.left);
         proven.set(self.incarnation, self.knowledge.get(self.incarnation));
         proven
+    }
+
+    /// The head of a bundle that was taken in tells of its sender's incarnation.
+    fn has_proven(&mut self, from: usize, head: &Head) {
+        let own = head.tip.get(head.incarnation);
+        if own >= self.knowledge.get(head.incarnation) {
+            self.denied.remove(&head.incarnation);
+        }
+        let proven = &mut self.peers.entry(from).or_default().proven;
+        proven.set(head.incarnation, own.max(proven.get(head.incarnation)));
     }
 
     fn anew(&mut self, now: u64) -> Anew {

@@ -1,6 +1,5 @@
 //! The plan for the next bundle, or for the parts of one, as a value. Nothing is written yet.
 
-use std::ops::Range;
 use std::path::Path;
 
 use super::error::writing;
@@ -251,8 +250,8 @@ impl Replica {
     fn wants(&self) -> Result<Vec<Digest>> {
         let mut wants = self.state.missing_attachments(MOST_WANTS / 2)?;
         let (all, room) = (self.state.count_missing_digests()?, limits::WANTS - wants.len());
-        for Range { start, end } in turn(all, room as u64, || (self.world.random)()) {
-            wants.extend(self.state.missing_digests_after(start, end - start)?);
+        for (skip, count) in turn(all, room as u64, || (self.world.random)()) {
+            wants.extend(self.state.missing_digests_after(skip, count)?);
         }
         wants.sort_unstable();
         wants.dedup();
@@ -262,14 +261,14 @@ impl Replica {
 }
 
 /// Which of so many things have their turn where there is room for some: all, or those from one that is drawn at random
-/// on, and if these are too few, the first ones.
-fn turn(all: u64, room: u64, random: impl Fn() -> u64) -> Vec<Range<u64>> {
+/// on, and if these are too few, the first ones. Each part is where it begins, and how many they are.
+fn turn(all: u64, room: u64, random: impl Fn() -> u64) -> Vec<(u64, u64)> {
     if all <= room {
-        return vec![Range { start: 0, end: all }];
+        return vec![(0, all)];
     }
     let start = random() % all;
-    let end = start.saturating_add(room);
-    [start..end.min(all), 0..end.saturating_sub(all)].into_iter().filter(|part| !part.is_empty()).collect()
+    let last = room.min(all - start);
+    [(start, last), (0, room - last)].into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(test)]
@@ -279,12 +278,12 @@ mod tests {
     #[test]
     fn everything_has_its_turn() {
         for (all, room, start, parts) in [
-            (0, 3, 7, vec![0..0]),
-            (3, 3, 7, vec![0..3]),
-            (5, 3, 0, vec![0..3]),
-            (5, 3, 7, vec![2..5]),
-            (5, 3, 8, vec![3..5, 0..1]),
-            (5, 3, 9, vec![4..5, 0..2]),
+            (0, 3, 7, vec![(0, 0)]),
+            (3, 3, 7, vec![(0, 3)]),
+            (5, 3, 0, vec![(0, 3)]),
+            (5, 3, 7, vec![(2, 3)]),
+            (5, 3, 8, vec![(3, 2), (0, 1)]),
+            (5, 3, 9, vec![(4, 1), (0, 2)]),
             (5, 0, 9, vec![]),
         ] {
             assert_eq!(turn(all, room, || start), parts, "{all} {room} {start}");
