@@ -202,7 +202,7 @@ fn each_that_may_change_something(half: usize) {
         let is_run = vector.group == "sealed";
         let machine = if is_run { receiver_in(dir.path()) } else { copied(&machine, dir.path()) };
         let before = machine.mailbox();
-        let ran = machine.run_with(&["import", "--json", "--no-jobs"], &vector.bytes);
+        let ran = machine.run_with(&["import", "--json", "--no-jobs", "--allow-mass-add"], &vector.bytes);
         if is_run {
             machine.run(&["jobs", "run"]);
         }

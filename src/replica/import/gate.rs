@@ -164,7 +164,11 @@ impl Replica {
                 Reception::Outlived
             }
             Err(who @ RolledBack::SenderOrTold(told)) => {
-                let by = self.state.told_by(manifest.sender.incarnation)?.filter(|id| *id != manifest.sender.id);
+                let by = self.state.told_by(manifest.sender.incarnation)?;
+                if by == Some(manifest.sender.id) {
+                    let who = RolledBack::Sender;
+                    return Ok(Reception::RolledBack(who, refusal::rolled_back(who, name)));
+                }
                 let by =
                     by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
                 Reception::RolledBack(who, refusal::told_more(name, told, manifest, by.as_deref()))
