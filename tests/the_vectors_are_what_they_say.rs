@@ -152,7 +152,7 @@ fn copied(machine: &Machine, dir: &Path) -> Machine {
 /// What was said of the bundles: the outcomes, and the errors.
 fn outcomes(ran: &Ran) -> Vec<(String, String)> {
     let document = ran.json();
-    let bundles = document["bundles"].as_array().unwrap();
+    let bundles = document["bundles"].as_array().unwrap_or_else(|| panic!("{document} {}", ran.stderr));
     let of = |bundle: &Value| (bundle["outcome"].as_str().unwrap().to_owned(), bundle["error"].to_string());
     bundles.iter().map(of).collect()
 }

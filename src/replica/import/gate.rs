@@ -165,10 +165,12 @@ impl Replica {
             }
             Err(who @ RolledBack::SenderOrTold(told)) => {
                 let by = self.state.told_by(manifest.sender.incarnation)?;
-                if by == Some(manifest.sender.id) {
+                let told_itself = by == Some(manifest.sender.id);
+                if told_itself && manifest.tip.get(manifest.sender.incarnation) > told {
                     let who = RolledBack::Sender;
                     return Ok(Reception::RolledBack(who, refusal::rolled_back(who, name)));
                 }
+                let by = by.filter(|_| !told_itself);
                 let by =
                     by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
                 Reception::RolledBack(who, refusal::told_more(name, told, manifest, by.as_deref()))
