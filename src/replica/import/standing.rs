@@ -66,8 +66,10 @@ impl Replica {
         if who == RolledBack::Me {
             tx.set_disowns(peer.key, true)?;
         }
-        if matches!(who, RolledBack::SenderOrTold(_)) {
-            tx.set_denied(manifest.sender.incarnation, true)?;
+        // What the sender has told itself isn't hearsay.
+        let incarnation = manifest.sender.incarnation;
+        if matches!(who, RolledBack::SenderOrTold(_)) && self.state.told_by(incarnation)? != Some(peer.id) {
+            tx.set_denied(incarnation, true)?;
         }
         // The same bundle may come again and again.
         if !self.state.is_recorded(Action::Import, &peer.name, &text)? {
