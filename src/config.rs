@@ -114,6 +114,13 @@ pub struct Limits {
     /// More removed messages that were never here than this may not be added, if they are also more than the messages
     /// that were here. Each of them takes room in the state until a purge.
     pub add_tombstones: u64,
+    /// More incarnations than this may not become known that have told nothing here themselves. All that are known go
+    /// into every bundle, and a bundle can't name many.
+    pub add_incarnations: u64,
+    /// More flags than this may not be set for the first time, if they are also more than eight for each message.
+    pub add_flags: u64,
+    /// More bytes of keywords than this may not be added, if they are also more than 64 for each message.
+    pub add_keyword_bytes: u64,
 }
 
 impl Default for Limits {
@@ -129,6 +136,9 @@ impl Default for Limits {
             add_bytes: 1 << 30,
             add_folders: 100,
             add_tombstones: 100_000,
+            add_incarnations: 256,
+            add_flags: 100_000,
+            add_keyword_bytes: 16 << 20,
         }
     }
 }

@@ -214,6 +214,7 @@ impl Scene {
     fn run(&self, disk: Box<dyn Disk>) -> Result<bool> {
         let world = Self::world(disk);
         let options = InitOptions {
+            server: None,
             mail_root: self.here.mail.clone(),
             name: String::from("here"),
             layout: None,
@@ -231,6 +232,7 @@ impl Scene {
             Command::JoinEmptyRoot | Command::JoinWithMail => {
                 let file = self.bundle();
                 let options = JoinOptions {
+                    server: None,
                     mail_root: options.mail_root,
                     name: None,
                     layout: None,

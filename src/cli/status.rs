@@ -31,6 +31,7 @@ pub fn run(context: &Context) -> CommandResult {
             "messages": status.totals.messages,
             "bytes": status.totals.bytes,
             "folders": folders,
+            "missing": status.missing,
             "pending": status.pending,
             "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
             "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
@@ -51,6 +52,9 @@ pub fn run(context: &Context) -> CommandResult {
             bytes(status.totals.bytes)
         ),
     ];
+    if status.missing > 0 {
+        lines.push(format!("missing    {} more, whose contents are not here yet", plural(status.missing, "entry")));
+    }
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
         lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));

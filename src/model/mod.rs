@@ -25,7 +25,8 @@ pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
-    Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, shows_standing,
+    Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, purgeable_folder,
+    shows_standing,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
@@ -37,7 +38,7 @@ pub use job_intake::{
 };
 pub use keyword::Keyword;
 pub use knowledge::Knowledge;
-pub use meeting::{Decision, Meeting};
+pub use meeting::{Decision, FolderDecision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;

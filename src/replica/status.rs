@@ -12,8 +12,10 @@ use crate::state::{Invited, Peer, Totals, Waiting};
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// The totals of what is alive.
+    /// The totals of what is alive and here.
     pub totals: Totals,
+    /// How many entries are alive and wait for their contents, which are nowhere on this machine.
+    pub missing: u64,
     /// The number of living entries in each folder that exists.
     pub folders: Vec<(FolderName, u64)>,
     /// Entries and files for which something is to be done on disk, or whose contents are missing.
@@ -99,6 +101,7 @@ impl Replica {
         let folders = folders.into_iter().collect();
         Ok(Status {
             totals: self.state.totals()?,
+            missing: self.state.count_missing()?,
             folders,
             pending: self.state.count_pending()?,
             waiting: self.state.waiting()?,

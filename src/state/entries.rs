@@ -290,10 +290,18 @@ impl State {
         Ok((entries, bytes))
     }
 
-    /// The totals over all living entries.
+    /// How many entries are alive, whether their contents are here or not.
+    pub fn count_living(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE alive")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The totals over all living entries whose contents are not missing.
     pub fn totals(&self) -> Result<Totals> {
-        let mut query =
-            self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry
+             WHERE alive AND key NOT IN (SELECT entry FROM missing)",
+        )?;
         Ok(query.query_row([], |row| {
             let count = |i| row.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0).cast_unsigned());
             Ok(Totals { entries: count(0)?, messages: count(1)?, bytes: count(2)? })

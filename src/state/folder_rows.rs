@@ -132,6 +132,12 @@ impl Folders {
         self.by_key.insert(row.key, Arc::new(row));
     }
 
+    pub fn remove(&mut self, key: FolderKey) {
+        if let Some(row) = self.by_key.remove(&key) {
+            self.by_name.remove(&row.name);
+        }
+    }
+
     pub fn name(&self, key: i64) -> Result<FolderName> {
         self.by_key.get(&FolderKey(key)).map(|row| row.name.clone()).ok_or_else(|| damaged("a folder's number"))
     }

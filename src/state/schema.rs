@@ -14,9 +14,11 @@ pub const VERSION: i64 = 3;
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
-/// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
-/// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
-/// again.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
+/// bundles were taken in; those that were heard last with the highest keys. It outlives the peer's removal, so that no old
+/// bundle is taken for a new one if the peer is made known again. This replica has a row for each incarnation that it was
+/// told to leave. What is known of an incarnation is `denied` if a bundle of its own has shown that it has never made such
+/// a change.
 /// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
 /// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
 /// letter in the folder where their entries are.
@@ -26,7 +28,8 @@ pub const VERSION: i64 = 3;
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
+CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT,
+    denied INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE issued (clock INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE folder (
     key INTEGER PRIMARY KEY,
@@ -84,6 +87,7 @@ CREATE TABLE peer (
 ) STRICT;
 CREATE TABLE heard (
     key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
+    own INTEGER NOT NULL DEFAULT 0,
     UNIQUE (peer, incarnation)
 ) STRICT;
 CREATE TABLE invitation (

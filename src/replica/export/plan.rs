@@ -255,13 +255,48 @@ impl Replica {
         }
     }
 
-    /// The messages and attachments that this replica knows about and lacks.
+    /// The messages and attachments that this replica knows about and lacks. Of more than a bundle asks for, those from
+    /// some place on, so that what never comes doesn't keep others from being asked for.
     fn wants(&self) -> Result<Vec<Digest>> {
-        let mut wants = self.state.missing_digests(MOST_WANTS)?;
-        wants.extend(self.state.missing_attachments(MOST_WANTS)?);
+        let mut wants = self.state.missing_attachments(MOST_WANTS / 2)?;
+        let (all, room) = (self.state.count_missing_digests()?, limits::WANTS - wants.len());
+        for (skip, count) in turn(all, room as u64, || (self.world.random)()) {
+            wants.extend(self.state.missing_digests_after(skip, count)?);
+        }
         wants.sort_unstable();
         wants.dedup();
         wants.truncate(MOST_WANTS as usize);
         Ok(wants)
+    }
+}
+
+/// Which of so many things have their turn where there is room for some: all, or those from one that is drawn at random
+/// on, and if these are too few, the first ones. Each part is where it begins, and how many they are.
+fn turn(all: u64, room: u64, random: impl Fn() -> u64) -> Vec<(u64, u64)> {
+    if all <= room {
+        return vec![(0, all)];
+    }
+    let start = random() % all;
+    let last = room.min(all - start);
+    [(start, last), (0, room - last)].into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_its_turn() {
+        for (all, room, start, parts) in [
+            (0, 3, 7, vec![(0, 0)]),
+            (3, 3, 7, vec![(0, 3)]),
+            (5, 3, 0, vec![(0, 3)]),
+            (5, 3, 7, vec![(2, 3)]),
+            (5, 3, 8, vec![(3, 2), (0, 1)]),
+            (5, 3, 9, vec![(4, 1), (0, 2)]),
+            (5, 0, 9, vec![]),
+        ] {
+            assert_eq!(turn(all, room, || start), parts, "{all} {room} {start}");
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Replica {
         // Then nothing of what it says is stored, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
             if let Sender::Known(peer) = &sender {
-                self.record_rolled_back(peer, who, manifest.number, options)?;
+                self.record_rolled_back(peer, who, &manifest, options)?;
             }
             return Err(Fault::RolledBack(error));
         }
@@ -116,6 +116,9 @@ impl Replica {
             Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
         };
         imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
+        if imported.fresh {
+            self.note_hearsay(sender.name(&manifest), &manifest)?;
+        }
         let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
@@ -295,6 +298,7 @@ impl Replica {
             self.compare_digests(tx, peer, manifest)?;
         }
         self.record_heard_within(tx, peer, manifest)?;
+        self.record_proven(tx, peer, manifest)?;
         let Merged { changes, changed, added, .. } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);

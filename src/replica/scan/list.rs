@@ -57,7 +57,9 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut dirs = BTreeMap::new();
         for (name, dir) in &discovery.folders {
-            dirs.insert(self.tx.folder(name)?, dir.clone());
+            if let Some(key) = self.replica.state.find_folder(name) {
+                dirs.insert(key, dir.clone());
+            }
         }
         let wanted = self.wanted(|key| dirs.contains_key(&key) || vanished.contains(&key))?;
         let mut folders: BTreeMap<FolderKey, FolderScan> = BTreeMap::new();
