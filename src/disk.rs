@@ -282,6 +282,13 @@ pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -
     Ok((bytes, digest))
 }
 
+/// The first bytes of a file, this many at most.
+pub fn beginning_of(disk: &dyn Disk, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    disk.open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
 /// file, or no file can have it.
 pub fn is_absent(error: &io::Error) -> bool {

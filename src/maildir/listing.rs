@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{FileName, Sub};
+use super::{FileName, Separator, Sub};
 use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::model::Mtime;
 
@@ -109,6 +109,18 @@ impl Listing {
             self.bytes.extend_from_slice(bytes);
         })?;
         unclear
+    }
+
+    /// What the info begins with in most names that have one; `None` if none has.
+    pub fn separator(&self) -> Option<Separator> {
+        let mut counts = Separator::ALL.map(|separator| (0_u64, separator));
+        for separator in self.iter().filter_map(|(name, _)| FileName::parse(name).separator()) {
+            let (count, _) = counts.iter_mut().find(|(_, one)| *one == separator).expect("all are there");
+            *count += 1;
+        }
+        // Of two that are equally frequent the more usual one.
+        let most = counts.into_iter().rev().max_by_key(|(count, _)| *count);
+        most.filter(|(count, _)| *count > 0).map(|(_, separator)| separator)
     }
 
     /// The names, sorted.

@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod codec;
+mod disk_names;
 mod entries;
 mod folder_rows;
 mod folders;
@@ -44,6 +45,7 @@ pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use disk_names::DiskNames;
 use folder_rows::Folders;
 
 /// An open state database.
@@ -52,6 +54,7 @@ pub struct State {
     conn: Connection,
     path: PathBuf,
     folders: RefCell<Folders>,
+    disk_names: RefCell<DiskNames>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -134,6 +137,7 @@ impl State {
             conn,
             path: path.to_owned(),
             folders: RefCell::default(),
+            disk_names: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -170,6 +174,7 @@ impl State {
 
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
+        *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);

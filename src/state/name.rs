@@ -11,3 +11,4 @@ pub(super) const MACHINE: &str = "machine";
 pub(super) const JOINING: &str = "joining";
 pub(super) const RESTORED_STATE: &str = "state-was-restored";
 pub(super) const BORN: &str = "born";
+pub(super) const SEPARATOR: &str = "separator-of-flags";

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use mailsync::allow::{ARG_KINDS, decide};
 use mailsync::bundle::{Error, JobLine, Manifest, Record, Stream, each_manifest};
 use mailsync::config::Config;
-use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Sub, utf7};
+use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Separator, Sub, utf7};
 use mailsync::model::FolderName;
 
 /// The name of a target in `fuzz/`, and what must hold of any bytes.
@@ -193,12 +193,12 @@ fn file(bytes: &[u8]) {
     let name = FileName::parse(bytes);
     for sub in [Sub::New, Sub::Cur] {
         let flags = name.flags(sub);
-        let renamed = name.with_flags(sub, &flags);
+        let renamed = name.with_flags(sub, &flags, Separator::Colon);
         let again = FileName::parse(&renamed);
         assert_eq!((again.base(), again.flags(sub)), (name.base(), flags.clone()));
-        assert_eq!(again.with_flags(sub, &flags), renamed, "a name has two forms");
+        assert_eq!(again.with_flags(sub, &flags, Separator::Colon), renamed, "a name has two forms");
         assert!(bytes.contains(&b'/') || !renamed.contains(&b'/'), "it leaves its directory");
-        let bare = FileName::parse(&renamed).with_flags(sub, &[].into());
+        let bare = FileName::parse(&renamed).with_flags(sub, &[].into(), Separator::Colon);
         assert!(FileName::parse(&bare).flags(Sub::Cur).is_empty());
         assert_eq!(FileName::parse(&bare).base(), name.base());
     }

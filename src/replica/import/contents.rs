@@ -11,6 +11,7 @@ use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Durability, SMALL, copy_message};
 use crate::error::{Error, Result, Scope};
+use crate::maildir::SizeField;
 use crate::message::Checked;
 use crate::model::{Digest, Entry, Mtime};
 use crate::pool;
@@ -113,7 +114,7 @@ impl<'i> IncomingMessages<'i> {
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let destination = self.awaited(&digest, message.size())?;
+                let destination = self.awaited(&digest, message.size(), SizeField::of(message.beginning()))?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
@@ -171,16 +172,17 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination> {
+    /// The files that are to hold this message of this size: in `tmp/`, or in their final places. `field` says whether
+    /// their names tell it.
+    fn awaited(&mut self, digest: &Digest, size: u64, field: SizeField) -> Result<Destination> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
         for (key, mut at, mtime, told) in state.awaiting(digest)? {
-            if told != size
+            if (told != size || field == SizeField::Left)
                 && let Some(row) = state.entry(key)?
             {
-                at = self.mend_size(row, size)?.1;
+                at = self.mend_size(row, size, field)?.1;
             }
             let is_open = self.prepare(&at)?;
             if self.landing == Landing::InPlace && is_open {
@@ -197,7 +199,7 @@ impl<'i> IncomingMessages<'i> {
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
         for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
-            let (row, at) = self.mend_size(row, size)?;
+            let (row, at) = self.mend_size(row, size, field)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
             self.changed = true;
@@ -213,7 +215,7 @@ impl<'i> IncomingMessages<'i> {
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
     /// follows from it. The guard looks at what is more than the records say.
-    fn mend_size(&mut self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+    fn mend_size(&mut self, mut row: EntryRow, size: u64, field: SizeField) -> Result<(EntryRow, Place)> {
         let told = row.entry.size;
         if told != size {
             let mended = Entry { size, ..row.entry.clone() };
@@ -226,7 +228,7 @@ impl<'i> IncomingMessages<'i> {
             let (state, limits) = (&self.replica.state, &self.replica.config.guard);
             self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
         }
-        let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
+        let at = self.replica.place_for(self.tx, &row.id, &row.entry, field)?;
         self.tx.set_place(row.key, Some(&at))?;
         Ok((row, at))
     }
@@ -377,7 +379,8 @@ impl<'i> IncomingMessages<'i> {
     /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
     /// has them.
     fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
-        let (row, at) = self.mend_size(row, size)?;
+        let field = self.replica.size_field(source)?;
+        let (row, at) = self.mend_size(row, size, field)?;
         let is_open = self.prepare(&at)?;
         if self.dry_run == DryRun::Yes {
             return Ok(true);

@@ -7,6 +7,7 @@ use super::outcome::{Changes, ImportOptions};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
+use crate::maildir::SizeField;
 use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
@@ -218,7 +219,7 @@ impl<'i> Merge<'i> {
         }
         self.changes.new += 1;
         self.count_arrival(entry);
-        let at = self.replica.place_for(self.tx, id, entry)?;
+        let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
         self.tx.set_pending(key, &Pending::Await)?;
         Ok(key)

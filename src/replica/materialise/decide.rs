@@ -1,9 +1,11 @@
 //! Decisions about the work on disk, and about the places of messages. They are recorded here, and carried out
 //! elsewhere.
 
-use crate::disk::Hashed;
-use crate::error::Result;
-use crate::maildir::{FileName, NAME_MAX, delivered_base, sub_of, visible};
+use std::path::Path;
+
+use crate::disk::{Hashed, beginning_of};
+use crate::error::{Error, Result};
+use crate::maildir::{FileName, NAME_MAX, Separator, SizeField, delivered_base, sub_of, visible};
 use crate::model::{Entry, EntryId, FlagSet, FolderName, Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -81,7 +83,9 @@ impl Replica {
     /// recorded now. `by` says who removed it, if it was removed.
     pub(in crate::replica) fn decide_move(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {
         let folder = if row.entry.alive() { Some(tx.folder(&row.entry.location.1)?) } else { None };
-        let intent = decide(row, folder, &self.config.name, |place| self.is_anothers(place, &row.id))?;
+        let separator = folder.map_or_else(Separator::default, |folder| self.state.separator(folder));
+        let naming = Naming { replica: &self.config.name, separator };
+        let intent = decide(row, folder, naming, |place| self.is_anothers(place, &row.id))?;
         let intent = match (intent, self.state.pending(row.key)?) {
             // Nothing lies there yet that could be moved.
             (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from)))
@@ -93,9 +97,23 @@ impl Replica {
     }
 
     /// The place for an entry's file. The name derives from the entry's id, so a repeated delivery has the same name.
-    pub(in crate::replica) fn place_for(&self, tx: &Transaction<'_>, id: &EntryId, entry: &Entry) -> Result<Place> {
+    pub(in crate::replica) fn place_for(
+        &self,
+        tx: &Transaction<'_>,
+        id: &EntryId,
+        entry: &Entry,
+        size: SizeField,
+    ) -> Result<Place> {
         let folder = tx.folder(&entry.location.1)?;
-        place(id, entry, folder, &self.config.name, |place| self.is_anothers(place, id))
+        let naming = Naming { replica: &self.config.name, separator: self.state.separator(folder) };
+        place(id, entry, folder, naming, size, |place| self.is_anothers(place, id))
+    }
+
+    /// Whether a new name for the message in this file tells its size.
+    pub(in crate::replica) fn size_field(&self, file: &Path) -> Result<SizeField> {
+        let beginning = beginning_of(&*self.world.disk, file, SizeField::LOOKS_AT);
+        let fail = |error| Error::io("reading", file, error).advise("see why, then run this again");
+        Ok(SizeField::of(&beginning.map_err(fail)?))
     }
 
     /// Whether another entry has its file there, or is to have it there.
@@ -104,17 +122,26 @@ impl Replica {
     }
 }
 
+/// How files are named in one folder of this replica.
+#[derive(Clone, Copy, Debug)]
+struct Naming<'r> {
+    /// The name of this replica.
+    replica: &'r str,
+    /// What the info begins with in the names that the folder has.
+    separator: Separator,
+}
+
 /// Decides how an entry's file becomes what its registers say. `folder` is the folder into which a living entry
-/// belongs, `replica` the name of this replica, and `taken` says whether another entry has a place.
+/// belongs, `naming` how files are named there, and `taken` says whether another entry has a place.
 fn decide(
     row: &EntryRow,
     folder: Option<FolderKey>,
-    replica: &str,
+    naming: Naming<'_>,
     taken: impl Fn(&Place) -> Result<bool>,
 ) -> Result<Intent> {
     match (&row.at, folder) {
         (None, None) => Ok(Intent::Forget),
-        (None, Some(folder)) => Ok(Intent::Await(place(&row.id, &row.entry, folder, replica, taken)?)),
+        (None, Some(folder)) => Ok(Intent::Await(place(&row.id, &row.entry, folder, naming, SizeField::Told, taken)?)),
         (Some(at), None) => Ok(Intent::Discard { from: at.clone() }),
         (Some(at), Some(folder)) => {
             let flags = visible(&row.entry);
@@ -123,13 +150,17 @@ fn decide(
             }
             let renamed = (at.folder == folder).then(|| {
                 let sub = sub_of(&flags);
-                Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags) }
+                Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags, naming.separator) }
             });
             let to = match renamed {
                 // If some program has made two files with one base, this one gets a name of our own. So does a file
                 // whose name has no room for its flags.
                 Some(to) if to.name.len() <= NAME_MAX && !taken(&to)? => to,
-                _ => place(&row.id, &row.entry, folder, replica, taken)?,
+                _ => {
+                    let base = FileName::parse(&at.name).base();
+                    let size = SizeField::of_base(base, row.entry.size, naming.replica);
+                    place(&row.id, &row.entry, folder, naming, size, taken)?
+                }
             };
             Ok(Intent::Move { from: at.clone(), to })
         }
@@ -141,15 +172,17 @@ fn place(
     id: &EntryId,
     entry: &Entry,
     folder: FolderKey,
-    replica: &str,
+    naming: Naming<'_>,
+    size: SizeField,
     taken: impl Fn(&Place) -> Result<bool>,
 ) -> Result<Place> {
     let flags = visible(entry);
     let sub = sub_of(&flags);
     let mut named = id.clone();
     loop {
-        let base = delivered_base(&named, entry.mtime, entry.size, replica);
-        let place = Place { folder, sub, name: FileName::parse(base.as_bytes()).with_flags(sub, &flags) };
+        let base = delivered_base(&named, entry.mtime, entry.size, size, naming.replica);
+        let name = FileName::parse(base.as_bytes()).with_flags(sub, &flags, naming.separator);
+        let place = Place { folder, sub, name };
         if !taken(&place)? {
             return Ok(place);
         }
@@ -202,6 +235,8 @@ mod tests {
     const SEEN: Flag = Flag::Info(b'S');
     const FLAGGED: Flag = Flag::Info(b'F');
 
+    const COLON: Naming<'static> = Naming { replica: "laptop", separator: Separator::Colon };
+
     fn folder(number: i64) -> FolderKey {
         FolderKey::example(number)
     }
@@ -224,11 +259,11 @@ mod tests {
     /// The name that derives from the entry's id, or the one that comes so many after it.
     fn own_name(row: &EntryRow, after: usize) -> String {
         let id = (0..after).fold(row.id.clone(), |id, _| other_id(&id));
-        delivered_base(&id, row.entry.mtime, row.entry.size, "laptop")
+        delivered_base(&id, row.entry.mtime, row.entry.size, SizeField::Told, "laptop")
     }
 
     fn decided(row: &EntryRow, folder: Option<FolderKey>, taken: &[Place]) -> Intent {
-        decide(row, folder, "laptop", |place| Ok(taken.contains(place))).unwrap()
+        decide(row, folder, COLON, |place| Ok(taken.contains(place))).unwrap()
     }
 
     #[test]
@@ -256,6 +291,33 @@ mod tests {
     }
 
     #[test]
+    fn a_name_follows_the_separators_of_its_folder_and_tells_no_size_that_a_server_has_contradicted() {
+        let (inbox, work) = (folder(1), folder(2));
+        let to = |name: &str, wanted: FolderKey, separator: Separator| {
+            let from = Place { folder: inbox, sub: Sub::Cur, name: name.as_bytes().to_vec() };
+            let naming = Naming { separator, ..COLON };
+            match decide(&row(&[SEEN], Some(from)), Some(wanted), naming, |_| Ok(false)).unwrap() {
+                Intent::Move { to, .. } => String::from_utf8(to.name).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let own = own_name(&row(&[], None), 0);
+        let sizeless = own.split_once(',').unwrap().0;
+        for (name, wanted, separator, expected) in [
+            ("a", inbox, Separator::Semicolon, String::from("a;2,S")),
+            ("a!2,", inbox, Separator::Semicolon, String::from("a!2,S")),
+            ("a:2,S.gz", inbox, Separator::Colon, String::from("a:2,S.gz:2,S")),
+            ("a:2,", work, Separator::Exclamation, format!("{own}!2,S")),
+            ("a,S=4:2,", work, Separator::Colon, format!("{own}:2,S")),
+            ("a,S=99,W=102:2,", work, Separator::Colon, format!("{sizeless}:2,S")),
+            // It was left out here before.
+            (&format!("{sizeless}:2,"), work, Separator::Colon, format!("{sizeless}:2,S")),
+        ] {
+            assert_eq!(to(name, wanted, separator), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn what_has_no_file_awaits_its_contents_and_what_was_removed_goes_to_the_trash() {
         let inbox = folder(1);
         let there = at(inbox, "a:2,S");
@@ -279,7 +341,8 @@ mod tests {
             (vec![name(0)], name(1)),
             (vec![name(0), name(1), name(2)], name(3)),
         ] {
-            let put = place(&row.id, &row.entry, inbox, "laptop", |place| Ok(taken.contains(place))).unwrap();
+            let put = place(&row.id, &row.entry, inbox, COLON, SizeField::Told, |place| Ok(taken.contains(place)));
+            let put = put.unwrap();
             assert_eq!(put, expected);
         }
     }

@@ -9,7 +9,7 @@ use super::work::DiskWork;
 use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
-use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::maildir::{FileName, SizeField, Sub, delivered_base, visible};
 use crate::message::FileKind;
 use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
@@ -76,8 +76,11 @@ impl Replica {
                 Err(error) => return Err(Error::io("reading", &to, error)),
             }
             id = other_id(&id);
-            let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
-            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry));
+            let before = FileName::parse(&at.name);
+            let size = SizeField::of_base(before.base(), row.entry.size, &self.config.name);
+            let separator = before.separator().unwrap_or_else(|| self.state.separator(at.folder));
+            let base = delivered_base(&id, row.entry.mtime, row.entry.size, size, &self.config.name);
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry), separator);
         }
         progress.touch(from);
         progress.touch(&self.path(&at)?);

@@ -75,7 +75,8 @@ impl Scan<'_> {
             self.report.moved += 1;
         }
         let (before, after) = (from.flags(), at.flags());
-        if before != after {
+        // A name that says nothing about flags takes none away: the file may be a copy that some program has set aside.
+        if before != after && !FileName::parse(&at.name).hides_flags() {
             let stamp = self.stamp()?;
             for flag in before.symmetric_difference(&after) {
                 entry.set_flag(stamp, flag.clone(), after.contains(flag));

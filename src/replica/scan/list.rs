@@ -11,7 +11,7 @@ use super::report::Depth;
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
-use crate::maildir::{FileName, Sub};
+use crate::maildir::{FileName, Separator, Sub};
 use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
@@ -31,6 +31,8 @@ pub(super) struct FolderScan {
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
+    /// What the flags begin with in the names of its files.
+    pub(super) separator: Option<Separator>,
 }
 
 #[derive(Debug)]
@@ -188,8 +190,14 @@ impl Scan<'_> {
         state.remove_found(key)?;
         let listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
         self.report.folders_read += 1;
-        let mut folder =
-            FolderScan { dir: dir.to_owned(), times: listing.times, quiet: listing.quiet, ..FolderScan::default() };
+        let separator = listing.separator();
+        let mut folder = FolderScan {
+            dir: dir.to_owned(),
+            times: listing.times,
+            quiet: listing.quiet,
+            separator,
+            ..FolderScan::default()
+        };
         let mut vanished: HashMap<Vec<u8>, Vec<EntryKey>> = HashMap::new();
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
@@ -284,5 +292,10 @@ impl Scan<'_> {
     pub(super) fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
         let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
         self.tx.set_clean_listing(key, clean)
+    }
+
+    /// What gets a name in this scan gets one as the others in its folder have it.
+    pub(super) fn record_separator(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
+        folder.separator.map_or(Ok(()), |separator| self.tx.set_separator(key, separator))
     }
 }

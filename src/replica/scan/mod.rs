@@ -93,6 +93,9 @@ impl Scan<'_> {
         let vanished = self.follow_folders(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
         let mut gone = self.collect_gone(&mut folders)?;
+        for (key, folder) in &folders {
+            self.record_separator(*key, folder)?;
+        }
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.remove_unmatched(&folders, gone)?;
