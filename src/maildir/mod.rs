@@ -10,4 +10,4 @@ pub mod utf7;
 
 pub use detect::{Detected, detect_layout, tmp_dirs};
 pub use filename::{FileName, Separator, SizeField, Sub, delivered_base, is_delivered_base, sub_of, visible};
-pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding};
+pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding, Spelling};
