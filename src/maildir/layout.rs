@@ -112,8 +112,9 @@ impl Layout {
         }
     }
 
-    /// The directory of a folder whose parent has this one, relative to the mail root; the parent may be no folder.
-    /// `None` for the parent if there is none above. Its last component is written like this.
+    /// The directory of a folder whose parent has the directory `above`, relative to the mail root; the parent may be no
+    /// folder. `above` is `None` for a name of one component, and empty for the first of several. The last component is
+    /// written like this.
     pub fn dir_below(&self, above: Option<&Path>, folder: &FolderName, spelling: Spelling) -> PathBuf {
         let component = folder.components().next_back().expect("a name has a component");
         let part = match spelling {

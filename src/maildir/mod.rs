@@ -3,6 +3,7 @@
 
 mod detect;
 mod filename;
+mod ignored;
 mod layout;
 pub mod listing;
 #[doc(hidden)]
@@ -10,4 +11,5 @@ pub mod utf7;
 
 pub use detect::{Detected, detect_layout, tmp_dirs};
 pub use filename::{FileName, Separator, SizeField, Sub, delivered_base, is_delivered_base, sub_of, visible};
+pub use ignored::Ignored;
 pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding, Spelling};

@@ -5,6 +5,7 @@
 //! state knows how everything is stored.
 
 mod call;
+mod disk_names;
 mod doctor;
 mod export;
 mod home;
@@ -25,6 +26,7 @@ mod transaction;
 mod trash;
 mod world;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,7 +49,7 @@ pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trash
 use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::maildir::Layout;
+use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
@@ -60,6 +62,7 @@ pub struct Replica {
     home: Home,
     config: Config,
     layout: Layout,
+    ignored: Ignored,
     key: PrivateKey,
     state: State,
     world: World,
@@ -67,6 +70,8 @@ pub struct Replica {
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     tally: std::cell::RefCell<tally::Tally>,
+    /// Folders and directories of which this command has found out that they are called so on disk.
+    verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
 }
 
 /// Whether a command changes the replica.
@@ -127,11 +132,12 @@ impl Replica {
         let key = read_key(&home.key_file())?;
         let state = State::open(&home.database())?;
         let mended = if lock.is_some() { home.mend_modes(&config.mail_root)? } else { Vec::new() };
-        let layout = config.layout();
+        let (layout, ignored) = (config.layout(), config.ignored());
         Ok(Self {
             home: home.clone(),
             config,
             layout,
+            ignored,
             key,
             state,
             world,
@@ -139,6 +145,7 @@ impl Replica {
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
+            verified: std::cell::RefCell::default(),
         })
     }
 
@@ -228,17 +235,6 @@ impl Replica {
     /// The machine's clock.
     fn wall_clock(&self) -> WallClock {
         WallClock(self.now())
-    }
-
-    /// A folder's directory, relative to the mail root.
-    fn relative_dir(&self, name: &FolderName) -> PathBuf {
-        self.layout.dir_of(name)
-    }
-
-    /// A folder's directory.
-    fn dir(&self, name: &FolderName) -> PathBuf {
-        let relative = self.relative_dir(name);
-        if relative.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(relative) }
     }
 
     /// Checks that the mail root is there: an unmounted disk is not a wish to remove everything.

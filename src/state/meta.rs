@@ -66,6 +66,11 @@ impl State {
         Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
     }
 
+    /// The patterns of directories that were ignored when folders were last looked for.
+    pub fn ignored(&self) -> Result<Option<String>> {
+        self.meta(name::IGNORED)
+    }
+
     /// Whether an interrupted import may have left files in a `tmp/`.
     pub fn leftovers(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
@@ -122,6 +127,11 @@ impl Transaction<'_> {
             Some(before) => self.set_meta(name::JOINING, i64::from(before == RootBefore::Empty)),
             None => self.clear_meta(name::JOINING),
         }
+    }
+
+    /// Records the patterns of directories that are ignored.
+    pub fn set_ignored(&self, patterns: &str) -> Result<()> {
+        self.set_meta(name::IGNORED, patterns)
     }
 
     /// Records whether an import may have left files in a `tmp/`.

@@ -11,4 +11,5 @@ pub(super) const MACHINE: &str = "machine";
 pub(super) const JOINING: &str = "joining";
 pub(super) const RESTORED_STATE: &str = "state-was-restored";
 pub(super) const BORN: &str = "born";
+pub(super) const IGNORED: &str = "ignored-directories";
 pub(super) const SEPARATOR: &str = "separator-of-flags";

@@ -242,6 +242,7 @@ impl<'i> IncomingMessages<'i> {
         if self.closed.contains(&at.folder) {
             return Ok(false);
         }
+        self.replica.choose_dir(Some(self.tx), at.folder)?;
         let folder = self.replica.state.folder_row(at.folder)?;
         let dir = self.replica.dir(&folder.name).join("tmp");
         let mut made = self
@@ -249,7 +250,7 @@ impl<'i> IncomingMessages<'i> {
             .make_dirs(&dir)
             .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
         if self.landing == Landing::InPlace && made.is_ok() {
-            made = self.replica.make_folder(at.folder, &mut self.straight);
+            made = self.replica.make_folder(Some(self.tx), at.folder, &mut self.straight);
         }
         match made {
             Err(error) if error.is_about_a_place() => {
@@ -259,6 +260,8 @@ impl<'i> IncomingMessages<'i> {
             made => made?,
         }
         if !folder.on_disk {
+            self.replica.read_dir_back(Some(self.tx), at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
             self.made.extend(self.replica.upwards(&dir));
         }
         self.prepared.insert(at.folder, dir);

@@ -23,6 +23,8 @@ pub struct Discovery {
     pub unreadable: Vec<(PathBuf, io::Error)>,
     /// Maildirs, relative to the mail root, with names that no folder can have under this layout.
     pub nameless: Vec<PathBuf>,
+    /// Maildirs, relative to the mail root, of folders that have another directory.
+    pub doubles: Vec<(PathBuf, FolderName)>,
     /// Directories that were read.
     pub listed: u64,
 }
@@ -55,14 +57,19 @@ impl Replica {
     pub(super) fn discover(&self, tx: &Transaction<'_>) -> Result<Discovery> {
         let known: Known =
             self.state.directories()?.into_iter().map(|(path, mtime, folder)| (path, (mtime, folder))).collect();
+        let known = self.unless_ignored_otherwise(tx, known)?;
         let expected = self.expected_dirs();
         let mut found = Discovery::default();
+        let mut maildirs: BTreeMap<FolderName, BTreeSet<PathBuf>> = BTreeMap::new();
         let mut visited = BTreeSet::new();
         let mut identities = HashSet::new();
         let mut todo = vec![PathBuf::new()];
         // A directory goes by its own name, not by the name of a symbolic link to it. So links are followed last.
         let mut links = Vec::new();
         while let Some(dir) = todo.pop().or_else(|| links.pop()) {
+            if self.ignores(&dir) {
+                continue;
+            }
             let path = self.mail_root().join(&dir);
             let meta = match self.world.disk.metadata(&path) {
                 Ok(meta) if meta.is_dir => meta,
@@ -96,10 +103,8 @@ impl Replica {
                 }
             };
             if is_folder {
-                match self.layout.folder_of(&dir).or_else(|| expected.get(&dir).cloned().flatten()) {
-                    Some(name) => {
-                        found.folders.insert(name, path);
-                    }
+                match self.folder_at(&dir)?.or_else(|| expected.get(&dir).cloned().flatten()) {
+                    Some(name) => drop(maildirs.entry(name).or_default().insert(dir.clone())),
                     None => found.nameless.push(dir.clone()),
                 }
             }
@@ -113,7 +118,50 @@ impl Replica {
         for gone in known.keys().filter(|dir| !visited.contains(*dir) && !found.hides(dir)) {
             tx.remove_directory(gone)?;
         }
+        self.assign_dirs(tx, maildirs, &mut found)?;
         Ok(found)
+    }
+
+    /// What is known of the directories; if other ones were ignored when they were read, they are read again.
+    fn unless_ignored_otherwise(&self, tx: &Transaction<'_>, mut known: Known) -> Result<Known> {
+        let patterns = self.config.ignore.join("\n");
+        if self.state.ignored()?.as_deref() != Some(&patterns) {
+            known.values_mut().for_each(|(mtime, _)| *mtime = None);
+            tx.set_ignored(&patterns)?;
+        }
+        Ok(known)
+    }
+
+    /// Gives each folder its directory. It may have two, whose names lead to it: as the layout has it, and spelled out.
+    /// Then it keeps the one that it had; if that is gone, somebody has renamed it.
+    fn assign_dirs(
+        &self,
+        tx: &Transaction<'_>,
+        maildirs: BTreeMap<FolderName, BTreeSet<PathBuf>>,
+        found: &mut Discovery,
+    ) -> Result<()> {
+        for (name, dirs) in maildirs {
+            let (before, usual) = (self.relative_dir(&name), self.layout.dir_of(&name));
+            let is_known = self.state.find_folder(&name).map(|key| self.state.folder_row(key)).transpose()?;
+            let was_here = is_known.is_some_and(|row| row.on_disk);
+            let Some(dir) = (match dirs.first() {
+                _ if dirs.contains(&before) => Some(&before),
+                _ if was_here && (found.hides(&before) || self.ignores(&before)) => None,
+                _ if dirs.contains(&usual) => Some(&usual),
+                first => first,
+            }) else {
+                found.doubles.extend(dirs.into_iter().map(|dir| (dir, name.clone())));
+                continue;
+            };
+            if *dir != before {
+                let row = self.state.folder_row(tx.folder(&name)?)?;
+                self.record_dir(Some(tx), &row, dir)?;
+            }
+            let path = if dir.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(dir) };
+            found.doubles.extend(dirs.iter().filter(|other| *other != dir).map(|other| (other.clone(), name.clone())));
+            found.folders.insert(name, path);
+        }
+        Ok(())
     }
 
     /// The directories of known folders, and the directories above them, whose names alone don't show a folder: names

@@ -13,7 +13,7 @@ impl Scan<'_> {
     /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
     /// wish.
     pub(super) fn check_root_is_not_empty(&self, discovery: &Discovery) -> Result<()> {
-        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty();
+        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty() && discovery.doubles.is_empty();
         if empty && self.options.mass_delete == MassDelete::Refuse && self.replica.state.has_files()? {
             let what = format!("scanning {}: no Maildir is left in it", self.replica.mail_root().display());
             return Err(Error::refused(what)
@@ -51,7 +51,8 @@ impl Scan<'_> {
             if !row.on_disk || discovery.folders.contains_key(&row.name) {
                 continue;
             }
-            if discovery.hides(&self.replica.relative_dir(&row.name)) {
+            let dir = self.replica.relative_dir(&row.name);
+            if discovery.hides(&dir) || self.replica.ignores(&dir) {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;

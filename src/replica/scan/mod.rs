@@ -90,6 +90,13 @@ impl Scan<'_> {
             };
             replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
         }
+        for (dir, name) in &discovery.doubles {
+            replica.note(format!(
+                "{} is a second directory of the folder {name}, and the mail in it stays here: move that to {}, then scan again",
+                replica.mail_root().join(dir).display(),
+                replica.dir(name).display()
+            ));
+        }
         let vanished = self.follow_folders(&discovery)?;
         let mut folders = self.list(&discovery, vanished)?;
         let mut gone = self.collect_gone(&mut folders)?;
