@@ -219,9 +219,8 @@ impl Config {
                     .advise("correct it there")
             })?;
         }
-        Ignored::new(&config.ignore).map_err(|why| {
-            Error::usage(format!("{}: ignore: {why}", path.display())).advise("correct it there")
-        })?;
+        Ignored::new(&config.ignore)
+            .map_err(|why| Error::usage(format!("{}: ignore: {why}", path.display())).advise("correct it there"))?;
         if !config.mail_root.is_absolute() {
             let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
             return Err(Error::usage(what).advise("give it as an absolute path"));

@@ -41,8 +41,10 @@ impl Ignored {
     /// Whether a directory, relative to the mail root, is ignored, or one above it: by its own name, by its path, or by
     /// the name of the folder, or one above it, that it is.
     pub fn has(&self, dir: &Path, folder: Option<&FolderName>) -> bool {
-        let folders = folder.into_iter().flat_map(|name| (1..=name.components().count()).map(|depth| name.first(depth)));
-        dir.ancestors().any(|dir| self.matches(dir.as_os_str()) || dir.file_name().is_some_and(|name| self.matches(name)))
+        let folders =
+            folder.into_iter().flat_map(|name| (1..=name.components().count()).map(|depth| name.first(depth)));
+        dir.ancestors()
+            .any(|dir| self.matches(dir.as_os_str()) || dir.file_name().is_some_and(|name| self.matches(name)))
             || folders.map(|name| name.to_string()).any(|name| self.matches(OsStr::new(&name)))
     }
 

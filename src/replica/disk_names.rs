@@ -3,12 +3,13 @@
 //! is ignored; or a server would not list it. Such a folder gets a directory whose name is spelled out. What is
 //! particular is kept in the state, and only here: to other replicas a folder is its canonical name.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::transaction::Transaction;
-use crate::disk::{FileType, Meta};
+use crate::disk::{FileType, Meta, is_there};
 use crate::error::Result;
 use crate::maildir::{LayoutKind, Spelling};
 use crate::model::FolderName;
@@ -109,11 +110,59 @@ impl Replica {
         Ok(if layout.kind == LayoutKind::Fs { last } else { out })
     }
 
-    /// Whether no folder is to be made under this name: it would be ignored; or it is one of which Dovecot says that it
-    /// is the INBOX, and doesn't list it.
+    /// Whether no folder is to be made under this name: it would be ignored; or Dovecot takes it for the INBOX in another
+    /// case, doesn't list it, and looks for what is below it elsewhere.
     fn is_unfit(&self, dir: &Path, name: &FolderName) -> bool {
-        let inbox = name.as_str().eq_ignore_ascii_case("INBOX") && !name.is_inbox();
-        (inbox && self.layout.kind == LayoutKind::MaildirPlusPlus) || self.ignores(dir)
+        let first = name.first(1);
+        let inbox = first.as_str().eq_ignore_ascii_case("INBOX") && !first.is_inbox();
+        (inbox && name == &first && self.layout.kind == LayoutKind::MaildirPlusPlus) || self.ignores(dir)
+    }
+
+    /// Gives folders that were just made their usual directories, where what had those has just been removed: somebody
+    /// has renamed a folder elsewhere, and only its case. Nobody has these folders open yet. If this is interrupted, the
+    /// next scan finds them there.
+    pub(super) fn settle_names(&self, made: &[FolderKey], touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+        for &key in made {
+            let row = self.state.folder_row(key)?;
+            let (here, usual) = (self.relative_dir(&row.name), self.layout.dir_of(&row.name));
+            let Some(depth) = here.iter().zip(&usual).position(|(here, usual)| here != usual) else { continue };
+            let first = |dir: &Path| dir.iter().take(depth + 1).collect::<PathBuf>();
+            let (from, to) = (first(&here), first(&usual));
+            let name = match self.layout.kind {
+                LayoutKind::Fs => row.name.first(depth + 1),
+                LayoutKind::MaildirPlusPlus => row.name.clone(),
+            };
+            let mut moving = self.state.all_folders();
+            moving.retain(|row| self.lies_in(&self.relative_dir(&row.name), &from));
+            let (old, new) = (self.mail_root().join(&from), self.mail_root().join(&to));
+            if moving.iter().any(|row| !made.contains(&row.key))
+                || self.is_unfit(&to, &name)
+                || is_there(&*self.world.disk, &new)?
+                || self.who_has(&to, &name)? != Holder::Nobody
+            {
+                continue;
+            }
+            if let Err(error) = self.world.disk.rename(&old, &new) {
+                self.note(format!(
+                    "the folder {name} stays in {}, and could not go to {}: {error}",
+                    old.display(),
+                    new.display()
+                ));
+                continue;
+            }
+            let tx = self.begin()?;
+            for row in moving {
+                let rest = self.relative_dir(&row.name).strip_prefix(&from).expect("it lies in it").to_owned();
+                let dir = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
+                self.record_dir(Some(&tx), &row, &dir)?;
+            }
+            tx.commit()?;
+            let inside =
+                |dir: &PathBuf| dir.strip_prefix(&old).map(|rest| new.join(rest)).unwrap_or_else(|_| dir.clone());
+            *touched = touched.iter().map(inside).collect();
+            touched.extend(self.upwards(&new).skip(1));
+        }
+        Ok(())
     }
 
     /// Finds out who has a directory's name, however the file system writes it.
@@ -156,9 +205,8 @@ impl Replica {
     /// and those below that.
     fn is_anothers_dir(&self, dir: &Path, name: &FolderName) -> Result<bool> {
         for row in self.state.all_folders() {
-            let is_here = row.on_disk
-                || row.state.is_none_or(|state| state.present)
-                || self.state.folder_has_files(row.key)?;
+            let is_here =
+                row.on_disk || row.state.is_none_or(|state| state.present) || self.state.folder_has_files(row.key)?;
             if is_here && self.is_another(&row, name) && self.lies_in(&self.relative_dir(&row.name), dir) {
                 return Ok(true);
             }

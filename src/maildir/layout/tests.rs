@@ -99,7 +99,8 @@ fn folded(dir: &Path) -> Vec<u8> {
 
 #[test]
 fn names_that_a_file_system_folds_into_one_can_be_spelled_out_apart() {
-    let names = ["Work", "work", "WORK", "wOrk", "caf\u{e9}", "cafe\u{301}", "a:b", "a?b", "INBOX", "Inbox", "x.", "x "];
+    let names =
+        ["Work", "work", "WORK", "wOrk", "caf\u{e9}", "cafe\u{301}", "a:b", "a?b", "INBOX", "Inbox", "x.", "x "];
     for layout in layouts() {
         let mut all = std::collections::BTreeSet::new();
         for name in names.map(name) {

@@ -62,6 +62,9 @@ impl Replica {
             }
         }
         self.remove_folders(&mut progress)?;
+        if !progress.folders_removed.is_empty() {
+            self.settle_names(&progress.folders_made, &mut progress.touched)?;
+        }
         self.sync_dirs(&progress.touched)?;
         let failure = progress.failure();
         self.hindrance.replace(progress.hindrance());

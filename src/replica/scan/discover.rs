@@ -157,7 +157,8 @@ impl Replica {
                 let row = self.state.folder_row(tx.folder(&name)?)?;
                 self.record_dir(Some(tx), &row, dir)?;
             }
-            let path = if dir.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(dir) };
+            let path =
+                if dir.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(dir) };
             found.doubles.extend(dirs.iter().filter(|other| *other != dir).map(|other| (other.clone(), name.clone())));
             found.folders.insert(name, path);
         }
