@@ -946,6 +946,7 @@ fn a_join_stopped_at_any_step_is_repeated_without_harm() {
             name: None,
             layout: Some(mailsync::maildir::LayoutKind::Fs),
             expect: None,
+            doubts: mailsync::replica::Doubts::Heed,
             lock_timeout: Duration::from_secs(10),
             clock_ahead: mailsync::replica::ClockAhead::Refuse,
         };

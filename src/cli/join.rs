@@ -6,7 +6,7 @@ use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
 use serde_json::json;
 
-use super::args::{Join, Layout, clock_ahead};
+use super::args::{Join, Layout, clock_ahead, doubts};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::output::Output;
@@ -20,6 +20,7 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         name: args.name,
         layout: args.layout.map(Layout::kind),
         expect,
+        doubts: doubts(args.anyway),
         clock_ahead: clock_ahead(args.accept_clock),
         lock_timeout: context.lock_timeout,
     };

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Layout, LayoutKind, NameEncoding, utf7};
+use super::{Ignored, Layout, LayoutKind, NameEncoding, utf7};
+use crate::meter::Gauge;
+
+/// With this begin the names of what mailsync keeps in a mail root for itself.
+pub const OWN: &str = ".mailsync";
 
 /// The findings about a mail root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,22 +20,37 @@ pub struct Detected {
     pub layout: Layout,
     /// How many Maildirs there are.
     pub folders: usize,
-    /// Whether the mail root holds nothing at all.
+    /// Whether the mail root is a Maildir itself.
+    pub at_root: bool,
+    /// How many Maildirs below it have names as subfolders have them under `maildir++`.
+    pub dotted: u64,
+    /// How many others there are.
+    pub plain: u64,
+    /// A directory in the mail root that is a Maildir with such subfolders, relative to the mail root.
+    pub nested: Option<PathBuf>,
+    /// The directories below the mail root in which there may be folders, relative to it.
+    pub dirs: Vec<PathBuf>,
+    /// Whether the mail root holds nothing at all, but for what mailsync itself has put there.
     pub empty: bool,
     /// Remarks that the user should read.
     pub notes: Vec<String>,
 }
 
 /// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that can't
-/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+/// be read, as the scan that follows reports them, and those that are ignored. With `wanted` the kind of layout is not
+/// guessed. Each directory is a step of the `progress`.
+pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, ignored: &Ignored, progress: &dyn Gauge) -> Detected {
     let at_root = is_maildir(root);
+    let below = |dir: PathBuf| dir.strip_prefix(root).map(Path::to_owned).expect("it is below the mail root");
+    let dirs: Vec<_> = directories(root, ignored).inspect(|_| progress.advance(1)).map(below).collect();
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
-    for dir in maildirs(root) {
+    for dir in dirs.iter().filter(|dir| is_maildir(&root.join(dir))).cloned() {
         let first = dir.iter().next().unwrap_or_default();
         if dir.iter().count() == 1 && first.as_bytes().starts_with(b".") { dotted.push(dir) } else { plain.push(dir) }
     }
     let kind = wanted.unwrap_or(if plain.len() > dotted.len() { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus });
+    let counts = [&dotted, &plain].map(|dirs| dirs.len() as u64);
+    let nested = nested(&plain);
     let mut notes = Vec::new();
     let seen = match kind {
         LayoutKind::MaildirPlusPlus => {
@@ -64,7 +83,15 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
     Detected {
         layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
         folders: seen.len() + usize::from(at_root),
-        empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
+        at_root,
+        dotted: counts[0],
+        plain: counts[1],
+        nested,
+        dirs,
+        empty: std::fs::read_dir(root).is_ok_and(|items| {
+            let others = |name: std::ffi::OsString| !name.as_bytes().starts_with(OWN.as_bytes());
+            !items.filter_map(Result::ok).any(|item| others(item.file_name()))
+        }),
         notes,
     }
 }
@@ -94,9 +121,11 @@ fn is_utf7(dir: &Path) -> bool {
     dir.iter().flat_map(|part| part.as_bytes().split(|&c| c == b'.')).all(|part| utf7::decode(part).is_some())
 }
 
-/// The Maildirs below the mail root, relative to it.
-fn maildirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    directories(root).filter(|dir| is_maildir(dir)).filter_map(move |dir| Some(dir.strip_prefix(root).ok()?.to_owned()))
+/// The first of these Maildirs that has one with a dot in it.
+fn nested(plain: &[PathBuf]) -> Option<PathBuf> {
+    let dotted = |dir: &&PathBuf| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+    let above = plain.iter().filter(dotted).filter_map(|dir| dir.parent());
+    above.filter(|dir| plain.iter().any(|other| other == dir)).min().map(Path::to_owned)
 }
 
 fn is_maildir(dir: &Path) -> bool {
@@ -107,16 +136,19 @@ fn is_sub(name: &OsStr) -> bool {
     name == "cur" || name == "new" || name == "tmp"
 }
 
-/// All directories below the mail root except those in which messages lie.
-fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+/// All directories below the mail root except those in which messages lie and those that are ignored.
+fn directories(root: &Path, ignored: &Ignored) -> impl Iterator<Item = PathBuf> {
     let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
-    let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));
+    let walk = walk.into_iter().filter_entry(move |item| {
+        let is_ignored = || item.path().strip_prefix(root).is_ok_and(|dir| ignored.has(dir, None));
+        item.file_type().is_dir() && !is_sub(item.file_name()) && !is_ignored()
+    });
     walk.filter_map(Result::ok).map(walkdir::DirEntry::into_path)
 }
 
 /// The `tmp/` of the mail root and of every directory below it.
-pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let dirs = std::iter::once(root.to_owned()).chain(directories(root));
+pub fn tmp_dirs(root: &Path, ignored: &Ignored) -> impl Iterator<Item = PathBuf> {
+    let dirs = std::iter::once(root.to_owned()).chain(directories(root, ignored));
     dirs.map(|dir| dir.join("tmp")).filter(|tmp| tmp.is_dir())
 }
 
@@ -134,8 +166,12 @@ mod tests {
         root
     }
 
+    fn detect(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+        detect_layout(root, wanted, &Ignored::usual(), &crate::meter::Silent)
+    }
+
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None);
+        let found = detect(root(dirs).path(), None);
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -157,7 +193,7 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding
+            detect(root.path(), Some(LayoutKind::Fs)).layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
@@ -165,24 +201,54 @@ mod tests {
 
     #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
+    fn what_is_ignored_is_no_folder() {
+        let found = detect(
+            root(&[
+                "INBOX/cur",
+                "lost+found/cur",
+                ".stversions/INBOX/cur",
+                ".snapshots/1/INBOX/cur",
+                "a/.Trash-1000/new",
+            ])
+            .path(),
+            None,
+        );
+        assert_eq!((found.folders, found.plain, found.dotted), (1, 1, 0));
+        assert_eq!(found.dirs, ["INBOX", "a"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_maildir_with_subfolders_below_the_mail_root_is_noticed() {
+        for (dirs, nested) in [
+            (&["Maildir/cur", "Maildir/.Sent/cur", "notes"][..], Some("Maildir")),
+            (&["a/Maildir/cur", "a/Maildir/.Sent/new", "b/cur"], Some("a/Maildir")),
+            (&["cur", ".Sent/cur"], None),
+            (&["INBOX/cur", "INBOX/Sent/cur", "Maildir/.Sent/cur"], None),
+        ] {
+            assert_eq!(detect(root(dirs).path(), None).nested, nested.map(PathBuf::from), "{dirs:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None);
+        let found = detect(root(&[]).path(), None);
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None);
+        let found = detect(root(&["notes/tmp"]).path(), None);
         assert!(!found.empty && found.folders == 0);
     }
 
     #[test]
     fn every_tmp_is_found_without_looking_among_the_messages() {
-        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur"]);
-        let found: Vec<_> = tmp_dirs(root.path()).map(|dir| dir.strip_prefix(&root).unwrap().to_owned()).collect();
+        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur", ".stversions/tmp"]);
+        let found: Vec<_> =
+            tmp_dirs(root.path(), &Ignored::usual()).map(|dir| dir.strip_prefix(&root).unwrap().to_owned()).collect();
         assert_eq!(found, ["tmp", ".a/tmp", "b/c/tmp"].map(PathBuf::from));
     }
 }

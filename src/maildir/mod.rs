@@ -9,7 +9,7 @@ pub mod listing;
 #[doc(hidden)]
 pub mod utf7;
 
-pub use detect::{Detected, detect_layout, tmp_dirs};
+pub use detect::{Detected, OWN, detect_layout, tmp_dirs};
 pub use filename::{FileName, Separator, SizeField, Sub, delivered_base, is_delivered_base, sub_of, visible};
 pub use ignored::Ignored;
 pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding, Spelling};

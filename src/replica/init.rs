@@ -6,12 +6,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Access, Home, Replica, ScanOptions, ScanReport, World};
+use super::mail_root::{check_doubts, mark, probe};
+use super::{Access, Doubts, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Separator, detect_layout};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State};
 
@@ -24,6 +25,8 @@ pub struct InitOptions {
     pub name: String,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
 }
@@ -54,7 +57,9 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
-        let detected = detect(&mail_root, options.layout)?;
+        let detected = detect(&world, &mail_root, options.layout)?;
+        check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
+        let separator = probe(&world, &mail_root)?;
         home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
@@ -76,6 +81,7 @@ impl Replica {
         }
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
+        replica.take_mail_root(separator)?;
         for note in detected.notes {
             replica.note(note);
         }
@@ -90,6 +96,21 @@ impl Replica {
         }
         let report = replica.scan(&ScanOptions::default())?;
         Ok((replica, report))
+    }
+
+    /// Marks the mail root as that of this replica, and records what was found out about it.
+    pub(super) fn take_mail_root(&self, separator: Option<Separator>) -> Result<()> {
+        if let Err(error) = mark(&self.home, self.mail_root()) {
+            self.note(format!(
+                "{} could not be marked as this replica's mail root, so another `mailsync init` may take it: {error}",
+                self.mail_root().display()
+            ));
+        }
+        let tx = self.begin()?;
+        if let Some(separator) = separator {
+            tx.set_usual_separator(separator)?;
+        }
+        tx.commit()
     }
 
     /// Makes the INBOX, which always exists.
@@ -134,8 +155,15 @@ fn is_unfinished(home: &Home) -> Result<bool> {
     Ok(state.initial_scan_due()? && state.joining()?.is_none() && state.peers()?.is_empty())
 }
 
-pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
-    let detected = detect_layout(mail_root, wanted);
+/// Finds out what is below the mail root.
+pub(super) fn detect_any(world: &World, mail_root: &Path, wanted: Option<LayoutKind>) -> Detected {
+    let progress = world.meter.begin("searching for folders", 0);
+    detect_layout(mail_root, wanted, &Ignored::usual(), &*progress)
+}
+
+/// The same. It must be empty, or hold a Maildir.
+pub(super) fn detect(world: &World, mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
+    let detected = detect_any(world, mail_root, wanted);
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));

@@ -13,12 +13,13 @@ use std::time::Duration;
 use walkdir::WalkDir;
 
 use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
-use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
-use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
+use super::init::{check_mail_root, detect, detect_any, make_key, make_state, write_atomically};
+use super::mail_root::{check_doubts, probe};
+use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
-use crate::maildir::{LayoutKind, detect_layout};
+use crate::maildir::{Ignored, LayoutKind};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -33,6 +34,8 @@ pub struct JoinOptions {
     pub layout: Option<LayoutKind>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
     /// How long to wait for the lock.
@@ -133,9 +136,11 @@ impl Replica {
         let mail_root = check_mail_root(&options.mail_root)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout),
-            None => detect(&mail_root, options.layout)?,
+            Some(_) => detect_any(&world, &mail_root, options.layout),
+            None => detect(&world, &mail_root, options.layout)?,
         };
+        check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
+        let separator = probe(&world, &mail_root)?;
         home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
         // Another join may have ended while this one waited for the lock.
@@ -151,6 +156,7 @@ impl Replica {
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
         replica.recognise_home()?;
+        replica.take_mail_root(separator)?;
         if repeated.is_some() {
             replica.sweep_leftovers()?;
         }
@@ -264,7 +270,12 @@ fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<
 fn holds_messages(mail_root: &Path) -> bool {
     let in_folder =
         |item: &walkdir::DirEntry| item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"));
-    let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_map(std::result::Result::ok);
+    let ignored = Ignored::usual();
+    let looked_at = |item: &walkdir::DirEntry| {
+        item.path().strip_prefix(mail_root).is_ok_and(|path| !ignored.has(path, None)) || !item.file_type().is_dir()
+    };
+    let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_entry(looked_at);
+    let files = files.filter_map(std::result::Result::ok);
     let mut messages = files.filter(|item| !item.file_type().is_dir() && in_folder(item));
     messages.any(|item| !item.file_name().to_string_lossy().starts_with('.'))
 }

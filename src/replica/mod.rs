@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod jobs;
 mod join;
+mod mail_root;
 mod materialise;
 mod peers;
 mod private;
@@ -38,6 +39,7 @@ pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Recep
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use mail_root::Doubts;
 pub use purge::Purged;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport};

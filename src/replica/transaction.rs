@@ -79,7 +79,7 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
-    use crate::replica::{Home, InitOptions, World};
+    use crate::replica::{Doubts, Home, InitOptions, World};
     use std::time::Duration;
 
     #[test]
@@ -87,8 +87,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mail_root = dir.path().join("mail");
         std::fs::create_dir(&mail_root).unwrap();
-        let options =
-            InitOptions { mail_root, name: String::from("laptop"), layout: None, lock_timeout: Duration::ZERO };
+        let options = InitOptions {
+            mail_root,
+            name: String::from("laptop"),
+            layout: None,
+            doubts: Doubts::Heed,
+            lock_timeout: Duration::ZERO,
+        };
         let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
         let server = PrivateKey::generate("server").unwrap().public_key();
         replica.add_distant_peer("server", &server).unwrap();

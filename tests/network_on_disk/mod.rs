@@ -21,8 +21,8 @@ use mailsync::model::{
     Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
 };
 use mailsync::replica::{
-    Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
-    MessageContents, Replica, ScanOptions, ScanReport,
+    Access, ClockAhead, Doubts, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
+    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -195,13 +195,22 @@ impl Network {
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
             let clock_ahead = ClockAhead::Refuse;
-            let join = JoinOptions { mail_root, name: None, layout, expect: None, clock_ahead, lock_timeout: TIMEOUT };
+            let join = JoinOptions {
+                mail_root,
+                name: None,
+                layout,
+                expect: None,
+                doubts: Doubts::Heed,
+                clock_ahead,
+                lock_timeout: TIMEOUT,
+            };
             let source = BufReader::new(File::open(&file).unwrap());
             let joined = Replica::join(&home, world, &join, Some(&file), source);
             self.tally.invited += 1;
             joined.map_err(|error| format!("{name} can't join: {error}"))?.replica
         } else {
-            let options = InitOptions { mail_root, name: name.clone(), layout, lock_timeout: TIMEOUT };
+            let options =
+                InitOptions { mail_root, name: name.clone(), layout, doubts: Doubts::Heed, lock_timeout: TIMEOUT };
             Replica::init(&home, world, &options).map_err(|error| error.to_string())?.0
         };
         for other in (0..at).filter(|&other| Some(other) != inviter) {

@@ -20,7 +20,7 @@ impl Replica {
             waiting.insert(self.dir(&self.state.folder_row(key)?.name).join("tmp"));
         }
         let mut all = waiting.is_empty();
-        for dir in tmp_dirs(self.mail_root()).filter(|dir| !waiting.contains(dir)) {
+        for dir in tmp_dirs(self.mail_root(), &self.ignored).filter(|dir| !waiting.contains(dir)) {
             match self.sweep(&dir) {
                 Err(error) if error.is_about_a_place() => all = false,
                 swept => swept?,
