@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod codec;
+mod disk_name_rows;
 mod disk_names;
 mod entries;
 mod folder_rows;
@@ -45,7 +46,7 @@ pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
-use disk_names::DiskNames;
+use disk_name_rows::DiskNames;
 use folder_rows::Folders;
 
 /// An open state database.

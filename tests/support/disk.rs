@@ -369,17 +369,21 @@ impl Disk for Watch {
 }
 
 /// The state database at the moment of a kill.
-pub struct Frozen(Vec<u8>, Option<Vec<u8>>);
+pub struct Frozen(Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Frozen {
     /// What it is now.
     pub fn of(database: &Path) -> Self {
-        Self(fs::read(database).unwrap(), fs::read(beside(database, "-wal")).ok())
+        Self(fs::read(database).ok(), fs::read(beside(database, "-wal")).ok())
     }
 
     /// Puts it back; the database remains the same file.
     pub fn put_back(&self, database: &Path) {
-        fs::write(database, &self.0).unwrap();
+        // It may not have been there yet.
+        match &self.0 {
+            Some(bytes) => fs::write(database, bytes).unwrap(),
+            None => assert!(!database.exists(), "a stopped process has made {}", database.display()),
+        }
         let _ = fs::remove_file(beside(database, "-shm"));
         match &self.1 {
             Some(wal) => fs::write(beside(database, "-wal"), wal).unwrap(),
