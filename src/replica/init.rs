@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::mail_root::{check_doubts, mark, probe};
+use super::mail_root::{check_doubts, check_size, mark, probe};
 use super::{Access, Doubts, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
@@ -57,6 +57,7 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
+        check_size(&mail_root, options.doubts)?;
         let detected = detect(&world, &mail_root, options.layout)?;
         check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
         let separator = probe(&world, &mail_root)?;

@@ -14,7 +14,7 @@ use walkdir::WalkDir;
 
 use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_mail_root, detect, detect_any, make_key, make_state, write_atomically};
-use super::mail_root::{check_doubts, probe};
+use super::mail_root::{check_doubts, check_size, probe};
 use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
@@ -134,6 +134,7 @@ impl Replica {
         check_name(&name)?;
         make_mail_root(&options.mail_root)?;
         let mail_root = check_mail_root(&options.mail_root)?;
+        check_size(&mail_root, options.doubts)?;
         // What an interrupted join has left may be half a Maildir.
         let detected = match interrupted_join(home, &mail_root, &name)? {
             Some(_) => detect_any(&world, &mail_root, options.layout),

@@ -59,20 +59,35 @@ pub(super) fn check_doubts(
     if doubts == Doubts::Overrule {
         return Ok(());
     }
-    let user = directories::BaseDirs::new().and_then(|dirs| fs::canonicalize(dirs.home_dir()).ok());
-    let found = place_doubt(root, user.as_deref(), detected)
+    let found = place_doubt(root, detected)
         .or_else(|| anothers(home, root, detected))
         .or_else(|| asked.and_then(|asked| layout_doubt(asked, detected)));
     found.map_or(Ok(()), |doubt| Err(refusal(root, &doubt)))
 }
 
-/// What speaks against a directory by where it is, and what is in it.
-fn place_doubt(root: &Path, user_home: Option<&Path>, detected: &Detected) -> Option<Doubt> {
-    let holds_home = user_home.is_some_and(|home| home.starts_with(root) && (home != root || !detected.at_root));
-    if holds_home || root.parent().is_none() {
-        return Some(detected.nested.clone().map_or(Doubt::HoldsHome, Doubt::Around));
+/// Refuses a directory that holds all that the user has, or all that there is, without a look at all of that.
+///
+/// # Errors
+/// Refused, unless the doubts are overruled.
+pub(super) fn check_size(root: &Path, doubts: Doubts) -> Result<()> {
+    let user = directories::BaseDirs::new().and_then(|dirs| fs::canonicalize(dirs.home_dir()).ok());
+    let is_maildir = |dir: &Path| dir.join("cur").is_dir() || dir.join("new").is_dir();
+    // Where each user is a virtual one, the home directory may be the Maildir.
+    let holds_home = user.is_some_and(|home| home.starts_with(root) && (home != root || !is_maildir(root)));
+    if doubts == Doubts::Overrule || !(holds_home || root.parent().is_none()) {
+        return Ok(());
     }
-    let above = root.parent().expect("it has one");
+    let below = |dir: &Path| fs::read_dir(dir).into_iter().flatten().filter_map(|item| Some(item.ok()?.path()));
+    let dotted = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+    let has_folders = |dir: &PathBuf| is_maildir(dir) && below(dir).any(|dir| dotted(&dir) && is_maildir(&dir));
+    let meant = below(root).filter(|dir| !dotted(dir)).find(has_folders);
+    let name = meant.as_ref().and_then(|dir| dir.file_name()).map(PathBuf::from);
+    Err(refusal(root, &name.map_or(Doubt::HoldsHome, Doubt::Around)))
+}
+
+/// What speaks against a directory by where it is, and what is in it.
+fn place_doubt(root: &Path, detected: &Detected) -> Option<Doubt> {
+    let above = root.parent()?;
     let is_above = |sub: &str| above.join(sub).is_dir();
     let dotted = root.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
     let part = ["cur", "new", "tmp"].iter().any(|part| root.ends_with(part));

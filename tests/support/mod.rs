@@ -4,6 +4,7 @@
 pub mod bundles;
 pub mod corpus;
 pub mod disk;
+pub mod folding;
 pub mod forge;
 pub mod machine;
 pub mod party;

@@ -99,6 +99,7 @@ impl Replica {
         }
         for key in progress.folders_removed {
             tx.set_folder_on_disk(key, false)?;
+            tx.set_particular_dir(key, None)?;
         }
         for (key, place) in progress.renamed {
             tx.set_place(key, Some(&place))?;

@@ -56,6 +56,7 @@ impl Scan<'_> {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;
+            self.tx.set_particular_dir(row.key, None)?;
             self.tx.set_clean_listing(row.key, None)?;
             if row.state.is_some_and(|state| state.present) && !row.name.is_inbox() {
                 let stamp = self.stamp()?;
