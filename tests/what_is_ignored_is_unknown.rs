@@ -59,6 +59,7 @@ fn a_folder_of_an_ignored_name_that_comes_from_elsewhere_gets_a_directory_that_i
     let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::new(dir.path(), "laptop"));
     laptop.init_as("fs");
     make_peers(&desktop, &laptop);
+    desktop.reconfigure(&[("ignore", "[]")]);
     fs::create_dir(laptop.mail.join("lost+found")).unwrap();
     desktop.put("lost+found", "cur/1:2,S", message("one"), 1_600_000_000);
     exchange(&desktop, &laptop);

@@ -58,8 +58,9 @@ impl Replica {
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
         check_size(&mail_root, options.doubts)?;
-        let detected = detect(&world, &mail_root, options.layout)?;
+        let detected = detect(&world, &mail_root, options.layout);
         check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
+        check_for_maildirs(&mail_root, &detected)?;
         let separator = probe(&world, &mail_root)?;
         home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
@@ -157,19 +158,18 @@ fn is_unfinished(home: &Home) -> Result<bool> {
 }
 
 /// Finds out what is below the mail root.
-pub(super) fn detect_any(world: &World, mail_root: &Path, wanted: Option<LayoutKind>) -> Detected {
+pub(super) fn detect(world: &World, mail_root: &Path, wanted: Option<LayoutKind>) -> Detected {
     let progress = world.meter.begin("searching for folders", 0);
     detect_layout(mail_root, wanted, &Ignored::usual(), &*progress)
 }
 
-/// The same. It must be empty, or hold a Maildir.
-pub(super) fn detect(world: &World, mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
-    let detected = detect_any(world, mail_root, wanted);
+/// A mail root must be empty, or hold a Maildir.
+pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Result<()> {
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));
     }
-    Ok(detected)
+    Ok(())
 }
 
 /// Makes the replica's key, unless an interrupted `init` has made it.

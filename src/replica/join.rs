@@ -13,7 +13,7 @@ use std::time::Duration;
 use walkdir::WalkDir;
 
 use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
-use super::init::{check_mail_root, detect, detect_any, make_key, make_state, write_atomically};
+use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_state, write_atomically};
 use super::mail_root::{check_doubts, check_size, probe};
 use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
@@ -136,11 +136,11 @@ impl Replica {
         let mail_root = check_mail_root(&options.mail_root)?;
         check_size(&mail_root, options.doubts)?;
         // What an interrupted join has left may be half a Maildir.
-        let detected = match interrupted_join(home, &mail_root, &name)? {
-            Some(_) => detect_any(&world, &mail_root, options.layout),
-            None => detect(&world, &mail_root, options.layout)?,
-        };
+        let detected = detect(&world, &mail_root, options.layout);
         check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
+        if interrupted_join(home, &mail_root, &name)?.is_none() {
+            check_for_maildirs(&mail_root, &detected)?;
+        }
         let separator = probe(&world, &mail_root)?;
         home.make(&mail_root)?;
         let lock = home.lock(options.lock_timeout)?;
