@@ -1,9 +1,18 @@
 //! Texts for people: what came from elsewhere is made fit for a terminal, what is counted gets its plural, and bytes
 //! their unit.
 
-/// A text from elsewhere, without characters that could move a terminal's cursor or break a line.
+/// A text from elsewhere, without characters that could move a terminal's cursor, break a line, or show what stands
+/// beside them in another order than it has.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || misleads(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Whether a character isn't seen itself, and changes how others are: line and paragraph separators, the controls of
+/// the bidirectional algorithm (Unicode Standard Annex 9, section 2), marks of annotations and of byte order, and tags.
+fn misleads(c: char) -> bool {
+    matches!(c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The beginning of a text from elsewhere that may be of any length, made printable: at most this many characters, and
@@ -52,6 +61,10 @@ mod tests {
     fn a_hostile_text_neither_moves_the_cursor_nor_fills_the_screen() {
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
         assert_eq!(beginning("a\u{1b}[2Jb", 300), "a\u{fffd}[2Jb");
+        assert_eq!(printable("bob\u{202e}gpj.\u{2069}\u{200f}x\u{2028}y"), "bob\u{fffd}gpj.\u{fffd}\u{fffd}x\u{fffd}y");
+        // Joined letters and marks of other scripts stay.
+        let names = "Zoë\u{308} पक्ष\u{200d}ि 👩\u{200d}💻";
+        assert_eq!(printable(names), names);
         assert_eq!(beginning(&"x".repeat(1000), 300).chars().count(), 301);
         assert_eq!(beginning(&"ü".repeat(300), 300), "ü".repeat(300));
         assert_eq!(beginning("äöü", 2), "äö…");

@@ -205,7 +205,7 @@ fn what_a_bundles_sender_does_not_know_of_is_not_taken_from_it() {
     let second = String::from_utf8(JobLine { stamp: beyond, ..lines[0].clone() }.encode()).unwrap();
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     let bundle = bundle_with_tip(&laptop.private_key(), &[second], &contents, &[lines[0].stamp]);
-    home.refuses(&["import"], &bundle, 4, &["can't be true", "jobs.jsonl, line 1", "doesn't cover"]);
+    home.refuses(&["import"], &bundle, 4, &["can't be true", "jobs.jsonl, line 1", "not covered"]);
     assert_eq!(home.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 0);
     let ran =
         home.run_with(&["import"], &bundle_with_tip(&laptop.private_key(), &[first], &contents, &[lines[0].stamp]));

@@ -255,3 +255,27 @@ fn a_bundle_of_a_stranger_goes_by_and_is_not_kept() {
     let nothing = laptop.run_with(&["import"], b"");
     complains(&nothing, 4, &["standard input"]);
 }
+
+#[test]
+fn an_answer_without_end_that_is_no_bundle_is_not_kept_and_its_program_is_ended() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("mail");
+    let ready = laptop.ok(&["export"]).stdout;
+    let bundle = dir.path().join("bundle");
+    fs::write(&bundle, ready).unwrap();
+    let (garbage, behind) = (String::from("exec yes"), format!("cat {}; exec yes", text(&bundle)));
+    for script in [garbage, behind] {
+        desktop.reach_by("laptop", &["sh", "-c", &script]);
+        let ran = desktop.run(&["update"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        for part in ["the answer from laptop", "sh was ended", "run this again"] {
+            assert!(ran.stderr.contains(part), "{}", ran.stderr);
+        }
+        is_free(&desktop);
+        let config = desktop.home.join("config.toml");
+        let without = fs::read_to_string(&config).unwrap();
+        let (without, _) = without.split_once("[peer.laptop]").unwrap();
+        fs::write(&config, without).unwrap();
+    }
+}

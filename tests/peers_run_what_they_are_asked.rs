@@ -326,6 +326,45 @@ fn a_job_can_be_taken_back_until_it_is_known_to_have_been_started() {
 }
 
 #[test]
+fn any_command_settles_what_a_killed_runner_has_left() {
+    let (_dir, server, laptop, _) = marking();
+    fs::write(server.home.join("mark.sh"), "kill -9 $PPID; sleep 1; exit").unwrap();
+    let id = ask(&laptop, "server", &["mark"], b"");
+    let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import"], &bundle).code, -1, "it was killed");
+    assert_eq!(state(&server, &id), "running", "for whoever only looks");
+    let ran = server.ok(&["scan"]);
+    assert!(ran.stderr.contains("was interrupted") && ran.stderr.contains("it may have run"), "{}", ran.stderr);
+    assert_eq!(state(&server, &id), "interrupted");
+}
+
+#[test]
+fn a_job_that_runs_on_a_machine_that_was_lost_can_be_forgotten() {
+    let (dir, server, laptop, _) = marking();
+    let (begun, go_on) = (dir.path().join("begun"), dir.path().join("go-on"));
+    let script = format!("touch '{}'; while [ ! -e '{}' ]; do sleep 0.01; done", begun.display(), go_on.display());
+    fs::write(server.home.join("mark.sh"), script).unwrap();
+    let id = ask(&laptop, "server", &["mark"], b"");
+    let bundle = dir.path().join("bundle");
+    fs::write(&bundle, laptop.ok(&["export", "--to", "server"]).stdout).unwrap();
+    let mut runner = server.command(&["import", text(&bundle)]).spawn().unwrap();
+    let started = Instant::now();
+    while !begun.exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it was not started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    pass(&server, &laptop);
+    fs::write(&go_on, "").unwrap();
+    assert!(runner.wait().unwrap().success());
+    // The laptop never hears how it ended.
+    assert_eq!(state(&laptop, &id), "running");
+    complains(&laptop.run(&["jobs", "forget", &id]), 1, &["it is running", "mailsync peer remove"]);
+    laptop.ok(&["peer", "remove", "server"]);
+    laptop.ok(&["jobs", "forget", &id]);
+    assert_eq!(laptop.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn a_runner_killed_while_the_program_runs_leaves_the_job_interrupted_until_a_person_decides() {
     // Before, within and after what the program does, it kills the mailsync that runs it.
     for (when, script) in [

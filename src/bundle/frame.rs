@@ -124,8 +124,9 @@ impl<R: BufRead> Source<R> {
         self.inner
     }
 
-    /// Goes on to the end of the frame without decompressing it.
-    pub(super) fn pass_over(&mut self) -> Result<(), Error> {
+    /// Goes on to the end of the frame without decompressing it: over `most` bytes at most.
+    pub(super) fn pass_over(&mut self, most: u64) -> Result<(), Error> {
+        let mut passed = 0_u64;
         loop {
             if self.broken {
                 return Err(Error::corrupt("zstd: a block of a kind that is not in use"));
@@ -141,7 +142,12 @@ impl<R: BufRead> Source<R> {
             if there == 0 {
                 return Err(Error::Truncated);
             }
-            self.consume(there.min(usize::try_from(wanted).unwrap_or(usize::MAX)));
+            let now = there.min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            passed += now as u64;
+            if passed > most {
+                return Err(Error::corrupt("zstd: the frame is much longer than what it can hold by its manifest"));
+            }
+            self.consume(now);
         }
     }
 
@@ -246,9 +252,9 @@ impl<'s, R: BufRead> Frame<'s, R> {
         Ok(Self(decoder))
     }
 
-    /// Goes on to the frame's end without decompressing it.
-    pub(super) fn pass_over(self) -> Result<(), Error> {
-        self.0.finish().pass_over()
+    /// Goes on to the frame's end without decompressing it, over `most` bytes at most.
+    pub(super) fn pass_over(self, most: u64) -> Result<(), Error> {
+        self.0.finish().pass_over(most)
     }
 
     fn explain(&self, error: io::Error) -> Error {

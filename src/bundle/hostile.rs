@@ -185,6 +185,19 @@ fn a_bundle_that_is_passed_over_is_not_looked_at_but_its_end_is_found() {
 }
 
 #[test]
+fn a_frame_without_end_is_not_passed_over_without_end() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(&archive(&Sample::new().members()[..2])).unwrap();
+    encoder.flush().unwrap();
+    // Three zeros are the header of a block that holds nothing and is not the last one.
+    let endless = BufReader::new(encoder.get_ref().chain(io::repeat(0)));
+    let mut stream = Stream::new(endless);
+    let reader = stream.next_bundle().unwrap().unwrap();
+    assert!(matches!(reader.skip(), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn something_else_is_not_a_bundle() {
     for other in [b"From: me".as_slice(), b"\0", b"PK\x03\x04 a zip", &compress(b"Subject: hi\n\nA compressed mail.\n")]
     {

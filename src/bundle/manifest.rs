@@ -174,6 +174,15 @@ impl Manifest {
         Claims::of(&self.head()).map_err(|untrue| Error::untrue(format!("manifest.json: {untrue}")))
     }
 
+    /// No frame with this manifest is longer, in bytes, however badly it was compressed: twice its members and their
+    /// headers, and room for the manifest itself. Blocks that hold nothing can make a frame endless.
+    pub(super) fn most_frame_bytes(&self) -> u64 {
+        let members = [self.entries.bytes, self.jobs.map_or(0, |jobs| jobs.bytes), self.bytes];
+        let held = members.into_iter().fold(2 * limits::MANIFEST_BYTES, u64::saturating_add);
+        let headers = self.counts.messages.saturating_mul(1024);
+        held.saturating_add(headers).saturating_mul(2)
+    }
+
     /// The bytes of `manifest.json`. The signature is made over them.
     pub fn to_json(&self) -> Vec<u8> {
         let written = Written { format: FORMAT, version: VERSION, features: FEATURES, manifest: self };

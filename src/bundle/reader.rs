@@ -84,7 +84,8 @@ struct Inner<'s, R: BufRead> {
 impl<R: BufRead> Inner<'_, R> {
     /// Goes on to where the next bundle starts, without decompressing what is left of this one.
     fn skip(self) -> Result<(), Error> {
-        self.archive.into_inner().into_inner().pass_over()?;
+        let most = self.manifest.most_frame_bytes();
+        self.archive.into_inner().into_inner().pass_over(most)?;
         *self.within = false;
         Ok(())
     }

@@ -56,7 +56,7 @@ pub enum Command {
     Update(Update),
     /// Ask a peer to run a command, with standard input as its input; the peer's rules decide what it runs
     Uux(Uux),
-    /// Show, run, repeat or cancel what peers were asked to run
+    /// Show, run, repeat, cancel or forget what peers were asked to run
     Jobs(Jobs),
     /// Forget removals that every peer knows of, old trash, old jobs and old history
     Purge,
@@ -374,8 +374,8 @@ pub struct Doctor {
     /// Tell what would be repaired, and change nothing
     #[arg(long, short = 'n', requires = "repair")]
     pub dry_run: bool,
-    /// Tell of every single thing that is mended
-    #[arg(long, short, requires = "repair")]
+    /// Tell of every single thing that a repair mends
+    #[arg(long, short)]
     pub verbose: bool,
     /// Let the repair find that more than half of a large folder was removed
     #[arg(long, requires = "repair")]

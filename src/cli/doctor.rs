@@ -16,6 +16,7 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;
+        context.say_notes(&replica);
         context.out.say(format_args!(
             "this replica goes on as a new incarnation; {} and {} were stamped anew",
             plural(changed.entries, "entry"),

@@ -35,22 +35,24 @@ pub fn open(bundle: &Path) -> Result<Box<dyn BufRead>> {
 
 /// A public key as it is typed, or in a file.
 pub fn read_key(given: &str) -> Result<PublicKey> {
-    let line = if given.trim_start().starts_with("ssh-") {
-        given.to_owned()
+    let (line, from) = if given.trim_start().starts_with("ssh-") {
+        (given.to_owned(), String::new())
     } else {
         let path = Path::new(given);
-        std::fs::read_to_string(path).map_err(|error| {
+        let line = std::fs::read_to_string(path).map_err(|error| {
             Error::io("reading the public key", path, error)
                 .advise("give the line that `mailsync init` printed, in quotes, or a file that holds it")
-        })?
+        })?;
+        (line, format!(" {}", path.display()))
     };
+    let doing = format!("reading the public key{from}");
     if line.contains("PRIVATE KEY") {
-        return Err(Error::usage("reading the public key: this is a private key").advise(
+        return Err(Error::usage(format!("{doing}: this is a private key")).advise(
             "give the public one, which `mailsync init` printed and is in the file key.pub; keep this one secret",
         ));
     }
     PublicKey::from_openssh(&line).map_err(|error| {
-        Error::usage(format!("reading the public key: {error}"))
+        Error::usage(format!("{doing}: {error}"))
             .advise("give the whole line that `mailsync init` printed, in quotes; it begins with ssh-ed25519")
     })
 }

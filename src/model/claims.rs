@@ -37,7 +37,7 @@ pub enum Untrue {
     #[error("its tip knows of its sender's incarnation what \"issued\" doesn't end with")]
     IssuedIsNotTip,
     /// The sender says something that it doesn't know of.
-    #[error("{what} has the stamp {stamp}, which its tip doesn't cover")]
+    #[error("{what} has the stamp {stamp}, which is not covered by what is known beside it")]
     NotCovered {
         /// Which register.
         what: &'static str,

@@ -120,6 +120,8 @@ pub struct Forgettable {
     pub cancelled: bool,
     /// Whether every peer that may have the request has shown that it knows of that.
     pub cancel_known: bool,
+    /// Whether its target is a peer, from which its end may yet be heard.
+    pub target_known: bool,
 }
 
 /// Why a job can't be forgotten yet.
@@ -143,6 +145,8 @@ pub fn may_forget(job: Forgettable) -> Result<(), NotForgotten> {
         (_, state) if state.is_final() => Ok(()),
         (JobRole::Requester, _) if job.cancelled && job.cancel_known => Ok(()),
         (JobRole::Requester, _) if job.cancelled => Err(NotForgotten::CancelUnknown),
+        // It was begun: no second target begins it, and nobody who is known will say how it ends.
+        (JobRole::Requester, JobState::Running) if !job.target_known => Ok(()),
         (_, JobState::Running) => Err(NotForgotten::Running),
         _ => Err(NotForgotten::Queued),
     }
@@ -216,8 +220,9 @@ mod tests {
     fn what_waits_to_be_run_is_not_forgotten_by_those_whom_it_concerns() {
         use JobRole::{Relay, Requester, Target};
         use JobState::{Cancelled, Done, Failed, Interrupted, Queued, Rejected, Running};
-        let case =
-            |role, state, cancelled, cancel_known| may_forget(Forgettable { role, state, cancelled, cancel_known });
+        let case = |role, state, cancelled, cancel_known| {
+            may_forget(Forgettable { role, state, cancelled, cancel_known, target_known: true })
+        };
         for state in [Done, Failed, Rejected, Interrupted, Cancelled] {
             for role in [Target, Requester, Relay] {
                 assert_eq!(case(role, state, false, false), Ok(()), "{role:?}, {state}");
@@ -238,5 +243,16 @@ mod tests {
         ] {
             assert_eq!(case(role, state, cancelled, known), answer, "{role:?}, {state}, {cancelled}, {known}");
         }
+    }
+
+    #[test]
+    fn what_runs_on_a_machine_that_is_no_peer_any_more_may_be_forgotten() {
+        let case = |role, state| {
+            may_forget(Forgettable { role, state, cancelled: false, cancel_known: false, target_known: false })
+        };
+        assert_eq!(case(JobRole::Requester, JobState::Running), Ok(()));
+        // This one may have the request, and be a peer of a peer.
+        assert_eq!(case(JobRole::Requester, JobState::Queued), Err(NotForgotten::Queued));
+        assert_eq!(case(JobRole::Target, JobState::Running), Err(NotForgotten::Running));
     }
 }

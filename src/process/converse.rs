@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -44,9 +45,12 @@ pub enum Heard {
     Silent,
     /// Mailsync was told to stop; the program was ended.
     Stopped,
+    /// Nobody wants more of the answer; the program was ended.
+    Unwanted,
 }
 
 /// Says what is in the file to a program, and writes its answer into `answer`. Its standard error is that of mailsync.
+/// When `answer` is a pipe that nobody reads any more, that ends the conversation.
 ///
 /// # Errors
 /// The program can't be started, or the answer can't be written. It doesn't run any more.
@@ -112,9 +116,14 @@ impl Talk {
                 return Ok(Heard::Silent);
             }
             wait_for(said.to.as_ref(), from.as_ref());
-            if said.go_on(say)? | hear(&mut from, answer)? {
-                progress = Instant::now();
-                continue;
+            let spoke = said.go_on(say)?;
+            match hear(&mut from, answer)? {
+                ControlFlow::Break(()) => return Ok(Heard::Unwanted),
+                ControlFlow::Continue(heard) if spoke || heard => {
+                    progress = Instant::now();
+                    continue;
+                }
+                ControlFlow::Continue(_) => {}
             }
             if ended.is_none() {
                 ended = self.child.try_wait()?.map(|status| (status, Instant::now()));
@@ -197,17 +206,23 @@ impl Said {
     }
 }
 
-/// Takes what the program has answered until now. Returns whether there was anything.
-fn hear(from: &mut Option<ChildStdout>, answer: &mut dyn Write) -> io::Result<bool> {
-    let Some(pipe) = from else { return Ok(false) };
+/// Takes what the program has answered until now. Returns whether there was anything, if more of it is wanted.
+fn hear(from: &mut Option<ChildStdout>, answer: &mut dyn Write) -> io::Result<ControlFlow<(), bool>> {
+    let Some(pipe) = from else { return Ok(ControlFlow::Continue(false)) };
     let mut buffer = vec![0; CHUNK];
     match pipe.read(&mut buffer) {
         Ok(0) => {
             *from = None;
-            Ok(true)
+            Ok(ControlFlow::Continue(true))
         }
-        Ok(n) => answer.write_all(&buffer[..n]).map(|()| true),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+        Ok(n) => match answer.write_all(&buffer[..n]) {
+            Ok(()) => Ok(ControlFlow::Continue(true)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+            Err(error) => Err(error),
+        },
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Ok(ControlFlow::Continue(false))
+        }
         Err(error) => Err(error),
     }
 }
@@ -255,6 +270,21 @@ mod tests {
         let (heard, answer) = talk("for n in 1 2 3 4 5 6; do sleep 0.2; echo $n; done", Duration::from_secs(1), b"");
         assert!(matches!(heard, Heard::Ended(status, _) if status.success()), "{heard:?}");
         assert_eq!(answer, b"1\n2\n3\n4\n5\n6\n");
+    }
+
+    #[test]
+    fn one_whose_answer_nobody_wants_any_more_is_ended() {
+        let (mut reader, mut answer) = io::pipe().unwrap();
+        let mut say = tempfile::tempfile().unwrap();
+        let call = ["/bin/sh", "-c", "exec yes"].map(String::from);
+        let heard = std::thread::scope(|scope| {
+            let talk =
+                scope.spawn(move || converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut answer));
+            reader.read_exact(&mut [0; 10]).unwrap();
+            drop(reader);
+            talk.join().unwrap().unwrap()
+        });
+        assert!(matches!(heard, Heard::Unwanted), "{heard:?}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Calls: the configuration names a program that reaches a peer. A call is an export, a run of that program, and an
 //! import of its answer. The other end of such a call is here, too: it decides for whom the answer is.
 
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::Write;
 
-use super::import::{Receiver, keeping};
+use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, Result};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
@@ -29,15 +30,16 @@ impl Replica {
         let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
         let (program, about) = (&config.call[0], format!("the answer from {}", printable(peer)));
         let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
-        let mut answer = Receiver::new(&self.home, &*self.world.meter);
-        let heard = self.while_others_work(|| converse(&conversation, &mut packed.file, &mut answer))?;
+        let (heard, answer) = self.while_others_work(|| self.converse(&about, &conversation, &mut packed.file))??;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
                 if all_was_read && status.success() {
                     self.record_handed_over(&packed)?;
                 }
-                status
+                Some(status)
             }
+            // Its import tells what is wrong with it.
+            Ok(Heard::Unwanted) => None,
             Ok(Heard::Stopped) => return Err(stopped()),
             Ok(Heard::Silent) => {
                 let what = format!("{program} was ended: for {} nothing went to it or came from it", config.timeout);
@@ -52,16 +54,39 @@ impl Replica {
                 )));
             }
         };
-        let mut answer = answer.received().map_err(|error| keeping(&self.home, &about, &error))?;
-        let is_silent = answer.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?.is_empty();
-        if !is_silent {
-            self.import_answer(&about, answer, options, each)?;
+        let mut answer = answer?;
+        if !answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))? {
+            self.import_arrived(&mut answer, options, each)?;
         }
-        if status.success() {
-            return Ok(());
-        }
-        let what = format!("{program} has ended with {status}");
+        let what = match status {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => format!("{program} has ended with {status}"),
+            None => format!("{program} was ended: its answer is no bundle from there on"),
+        };
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
+    }
+
+    /// Has a conversation, and keeps the answer as far as bundles can be read in it.
+    ///
+    /// # Errors
+    /// The conversation can't begin.
+    fn converse(
+        &self,
+        about: &str,
+        conversation: &Conversation<'_>,
+        say: &mut File,
+    ) -> Result<(std::io::Result<Heard>, Result<Arrived>)> {
+        let fail = |error: std::io::Error| {
+            Error::failed(format!("running {}: {error}", conversation.call[0]))
+                .advise("see how many files and processes a user may have here, then run this again")
+        };
+        let (from, mut to) = std::io::pipe().map_err(fail)?;
+        std::thread::scope(|scope| {
+            let talk = std::thread::Builder::new().spawn_scoped(scope, move || converse(conversation, say, &mut to));
+            let talk = talk.map_err(fail)?;
+            let answer = self.keep_bundles(about, from);
+            Ok((talk.join().expect("a conversation does not panic"), answer))
+        })
     }
 
     /// Writes the answer to bundles that were imported, for whoever sent the last one that was accepted, if only as not

@@ -96,6 +96,7 @@ impl Replica {
             replica.recognise_home()?;
             replica.roll_on()?;
             replica.absorb_outbox()?;
+            replica.settle_left_jobs()?;
         }
         Ok(replica)
     }

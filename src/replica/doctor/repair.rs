@@ -31,6 +31,7 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::scan`]; then nothing was changed.
     pub fn repair(&self, options: &RepairOptions, each: &mut dyn FnMut(&Mending)) -> Result<Repaired> {
+        self.compare_clocks()?;
         if options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;

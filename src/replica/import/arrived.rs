@@ -17,9 +17,18 @@ const IN_MEMORY: usize = 1 << 20;
 /// Bundles that have come, all of them: reading them waits for nobody.
 #[derive(Debug)]
 pub struct Arrived {
+    /// Whence they came, for people.
+    about: String,
     bundles: BufReader<tempfile::SpooledTempFile>,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
+}
+
+impl Arrived {
+    /// Whether nothing at all has come.
+    pub(in crate::replica) fn is_silent(&mut self) -> io::Result<bool> {
+        Ok(self.refused.is_empty() && self.fill_buf()?.is_empty())
+    }
 }
 
 impl Read for Arrived {
@@ -39,7 +48,7 @@ impl BufRead for Arrived {
 }
 
 /// Keeps what comes, as it comes.
-pub(in crate::replica) struct Receiver {
+struct Receiver {
     file: tempfile::SpooledTempFile,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
@@ -48,15 +57,15 @@ pub(in crate::replica) struct Receiver {
 
 impl Receiver {
     /// Begins. What comes is kept in the state directory, in a file without a name.
-    pub fn new(home: &Home, meter: &dyn Meter) -> Self {
+    fn new(home: &Home, meter: &dyn Meter) -> Self {
         let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
         Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
-    pub fn received(mut self) -> io::Result<Arrived> {
+    fn received(mut self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
         self.file.rewind()?;
-        Ok(Arrived { bundles: BufReader::with_capacity(BUFFER, self.file), refused: Vec::new() })
+        Ok(BufReader::with_capacity(BUFFER, self.file))
     }
 
     /// Forgets what came after the first `kept` bytes.
@@ -162,11 +171,12 @@ impl Replica {
         let refused = std::mem::take(&mut arrived.refused);
         let any = !refused.is_empty();
         refused.into_iter().for_each(&mut each);
-        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, "standard input", &error))?;
+        let about = arrived.about.clone();
+        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?;
         if any && rest.is_empty() {
             return Ok(());
         }
-        self.import_stream(None, arrived, options, each)
+        self.import_all(&mut Stream::new(arrived), None, &about, options, &mut each)
     }
 
     /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody
@@ -178,9 +188,14 @@ impl Replica {
     /// # Errors
     /// No replica lives there; `source` can't be read; or there is no room.
     pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
-        let replica = Self::open(home, world, Access::Read)?;
+        Self::open(home, world, Access::Read)?.keep_bundles(about, source)
+    }
+
+    /// The same, for a replica that is open. What is behind the last bundle that can be read is not asked for.
+    pub(in crate::replica) fn keep_bundles(&self, about: &str, source: impl Read) -> Result<Arrived> {
+        let home = &self.home;
         let keeper = Keeper {
-            receiver: RefCell::new(Receiver::new(home, &*replica.world.meter)),
+            receiver: RefCell::new(Receiver::new(home, &*self.world.meter)),
             keeps: Cell::new(true),
             kept: Cell::new(0),
             reading: RefCell::default(),
@@ -194,7 +209,7 @@ impl Replica {
             let before = keeper.kept.get();
             let read = match stream.next_bundle() {
                 Ok(None) => break Ok(()),
-                Ok(Some(reader)) => replica.receive_bundle(reader, &keeper, before),
+                Ok(Some(reader)) => self.receive_bundle(reader, &keeper, before),
                 Err(error) => Err(error.into()),
             };
             match read {
@@ -218,8 +233,8 @@ impl Replica {
             return Err(Error::failed(format!("reading {about}: {error}")).advise("run this again"));
         }
         end?;
-        let arrived = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived { refused, ..arrived })
+        let bundles = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
+        Ok(Arrived { about: about.to_owned(), bundles, refused })
     }
 
     /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.

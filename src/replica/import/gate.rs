@@ -132,7 +132,12 @@ impl Replica {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger => return Ok(Reception::Refused(stranger(manifest))),
             Sender::Late { why } => {
-                return Ok(Reception::Refused(Refusal::InvitationSpent { sender: manifest.sender.id, why: *why }));
+                let user = match why {
+                    Spent::UsedBy(user) => self.known_as(user)?,
+                    _ => None,
+                };
+                let (sender, why) = (manifest.sender.id, *why);
+                return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
             }
             Sender::Known(_) | Sender::Invited(_) => {}
         }

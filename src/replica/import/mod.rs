@@ -25,7 +25,7 @@ mod tidy;
 
 pub(super) use apply::Application;
 pub use arrived::Arrived;
-pub(super) use arrived::{Receiver, keeping};
+pub(super) use arrived::keeping;
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};

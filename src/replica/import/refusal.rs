@@ -26,6 +26,8 @@ pub enum Refusal {
         sender: ReplicaId,
         /// Why not.
         why: Spent,
+        /// The peer that has used it, by its name here.
+        user: Option<String>,
     },
     /// It is for another replica. The value is that replica's name here, or its id.
     ForSomeoneElse(String),
@@ -50,7 +52,7 @@ impl Refusal {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
             }
-            Self::InvitationSpent { sender, why } => invitation_spent(sender, *why),
+            Self::InvitationSpent { sender, why, user } => invitation_spent(sender, *why, user.as_deref()),
             Self::ForSomeoneElse(whom) => {
                 Error::rejected(format!("this bundle is for {whom}")).advise("import it there")
             }
@@ -69,12 +71,17 @@ impl Refusal {
 }
 
 /// An invitation that nobody can use any more: somebody has carried it too long, or to a second machine, or found it.
-fn invitation_spent(sender: &ReplicaId, why: Spent) -> Error {
+fn invitation_spent(sender: &ReplicaId, why: Spent, user: Option<&str>) -> Error {
     let yours = "if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`";
     let (what, advice) = match why {
         Spent::UsedBy(by) => (
             format!("was used before by {by}; one invitation is good for one replica"),
-            format!("{yours}; if the one that has used it is none, forget that with `mailsync peer remove NAME`"),
+            match user {
+                Some(user) => format!(
+                    "{yours}; if {user}, which has used it, is none, forget that with `mailsync peer remove {user}`"
+                ),
+                None => yours.to_owned(),
+            },
         ),
         Spent::Withdrawn => (String::from("was withdrawn"), yours.to_owned()),
         Spent::Expired => {
@@ -167,7 +174,8 @@ pub(super) fn own_clock(skew: Skew, peers: &str) -> String {
     };
     let days = crate::text::plural(millis / (24 * 60 * 60 * 1000), "day");
     format!(
-        "the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): see that it is right"
+        "the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): set it if it is wrong, before \
+         anything else"
     )
 }
 

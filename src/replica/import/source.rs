@@ -26,17 +26,6 @@ impl Replica {
         self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
     }
 
-    /// Does the same for a program's answer; `about` says whose answer it is.
-    pub(in crate::replica) fn import_answer(
-        &self,
-        about: &str,
-        source: impl BufRead,
-        options: &ImportOptions,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        self.import_all(&mut Stream::new(source), None, about, options, &mut each)
-    }
-
     /// Imports all bundles of a file that was opened already.
     pub(super) fn import_from(
         &self,

@@ -57,12 +57,8 @@ impl Replica {
     }
 
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
-    /// once.
-    pub(super) fn compare_clocks(&self) -> Result<()> {
-        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
-        if self.wall_clock().is_behind(mine) {
-            self.note(refusal::own_stamps(mine));
-        }
+    /// once. Whoever stamps changes anew by this clock should know it first.
+    pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
         let mut heard = self.state.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
@@ -73,6 +69,11 @@ impl Replica {
         if let Some(skew) = all.flatten() {
             let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
             self.note(refusal::own_clock(skew, &names.join(", ")));
+        }
+        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
+        // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
+        if self.wall_clock().is_behind(mine) && !matches!(all.flatten(), Some(Skew::Ahead(_))) {
+            self.note(refusal::own_stamps(mine));
         }
         Ok(())
     }

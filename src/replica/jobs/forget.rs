@@ -53,6 +53,7 @@ impl Replica {
                 Some(cancel) => self.is_known_where_sent(self.request_of(job)?.0.stamp, cancel.stamp)?,
                 None => false,
             },
+            target_known: self.state.peer_by_id(&job.target)?.is_some(),
         };
         let id = job.id.short();
         let Err(why) = may_forget(case) else { return Ok(()) };
@@ -60,7 +61,7 @@ impl Replica {
             NotForgotten::Queued => Error::failed(format!("forgetting job {id}: it is queued"))
                 .advise(format!("take it back first with `mailsync jobs cancel {id}`, so that the other side hears of it")),
             NotForgotten::Running => Error::failed(format!("forgetting job {id}: it is running"))
-                .advise("wait for its end, which the other side is to hear of"),
+                .advise("wait for its end, which the other side is to hear of; if its target is gone for good, remove that with `mailsync peer remove` first"),
             NotForgotten::CancelUnknown => Error::failed(format!(
                 "forgetting job {id}: not every peer to which it was sent has shown that it knows that the job is cancelled, and it \
                  may still be run"

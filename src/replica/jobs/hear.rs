@@ -240,7 +240,7 @@ impl Hearer<'_> {
                 return None;
             }
             Err(error) => {
-                self.news.untrue.add(|| error.to_string());
+                self.news.untrue.add(|| what_is_wrong(error));
                 return None;
             }
         };
@@ -351,4 +351,13 @@ impl Hearer<'_> {
 /// The known report of a job, in the form in which it is compared with a new one.
 fn ranked(known: &JobLine) -> Result<Ranked<'_>> {
     Ok(Ranked { rank: report_in(known)?.rank(), signed: &known.signed })
+}
+
+/// What is wrong with a line. The bundle around it is none the worse for it.
+fn what_is_wrong(error: bundle::Error) -> String {
+    match error {
+        bundle::Error::Corrupt { what } => what.into_owned(),
+        bundle::Error::TooLarge { what, limit } => format!("{what} is above {limit}"),
+        other => other.to_string(),
+    }
 }

@@ -16,6 +16,7 @@ use crate::model::{Digest, JobState};
 use crate::process::{Ended, Finished, Launch, Output, clean_environment};
 use crate::replica::Replica;
 use crate::state::{Action, Job, StatementKind};
+use crate::text::printable;
 
 /// How long to wait for the lock when another command is known to give it back soon.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -92,6 +93,18 @@ impl Replica {
                 return Ok(());
             }
         }
+    }
+
+    /// Settles what a process has left that died while it ran jobs, unless another one runs jobs at this moment.
+    pub(in crate::replica) fn settle_left_jobs(&self) -> Result<()> {
+        if self.state.next_job_for(&self.public_key().id(), JobState::Running, None)?.is_none() {
+            return Ok(());
+        }
+        let Some(_lock) = self.home.lock_jobs(Duration::ZERO)? else { return Ok(()) };
+        self.interrupt_running(&mut |run| {
+            let why = run.reason.as_deref().unwrap_or_default();
+            self.note(format!("job {} for {} was interrupted: {why}", run.id.short(), printable(&run.requester)));
+        })
     }
 
     /// Settles the jobs that a dead process has left. Only the holder of the jobs lock runs jobs, and this process
