@@ -31,7 +31,9 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     ));
     let folders = replica.status()?.folders;
     let rows = folders.iter().map(|(name, count)| vec![format!("  {}", printable(name.as_str())), count.to_string()]);
-    table(&rows.collect::<Vec<_>>()).into_iter().for_each(|line| context.out.say(line));
+    for line in table(&rows.collect::<Vec<_>>()) {
+        context.out.say(line);
+    }
     context.out.say("its public key follows; on the other machine, run");
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");

@@ -157,8 +157,7 @@ impl Replica {
                 self.record_dir(Some(&tx), &row, &dir)?;
             }
             tx.commit()?;
-            let inside =
-                |dir: &PathBuf| dir.strip_prefix(&old).map(|rest| new.join(rest)).unwrap_or_else(|_| dir.clone());
+            let inside = |dir: &PathBuf| dir.strip_prefix(&old).map_or_else(|_| dir.clone(), |rest| new.join(rest));
             *touched = touched.iter().map(inside).collect();
             touched.extend(self.upwards(&new).skip(1));
         }
@@ -173,7 +172,7 @@ impl Replica {
         }
         let particular = self.state.particular_dirs();
         for key in particular.into_iter().filter(|(taken, _)| self.lies_in(taken, dir)).map(|(_, key)| key) {
-            if self.is_another(&*self.state.folder_row(key)?, name) {
+            if is_another(&*self.state.folder_row(key)?, name) {
                 return Ok(Holder::Other);
             }
         }
@@ -196,18 +195,13 @@ impl Replica {
         if self.layout.kind == LayoutKind::Fs { dir.starts_with(above) } else { dir == above }
     }
 
-    /// Whether a folder is neither this one nor below it.
-    fn is_another(&self, row: &FolderRow, name: &FolderName) -> bool {
-        row.name.first(name.components().count()) != *name
-    }
-
     /// Whether some folder that is here, or is to be, has this directory, or one below it, other than the folder `name`
     /// and those below that.
     fn is_anothers_dir(&self, dir: &Path, name: &FolderName) -> Result<bool> {
         for row in self.state.all_folders() {
             let is_here =
                 row.on_disk || row.state.is_none_or(|state| state.present) || self.state.folder_has_files(row.key)?;
-            if is_here && self.is_another(&row, name) && self.lies_in(&self.relative_dir(&row.name), dir) {
+            if is_here && is_another(&row, name) && self.lies_in(&self.relative_dir(&row.name), dir) {
                 return Ok(true);
             }
         }
@@ -248,11 +242,11 @@ impl Replica {
         let row = self.state.folder_row(key)?;
         let mut actual = PathBuf::new();
         for part in &self.relative_dir(&row.name) {
-            let dir = actual.join(part);
-            actual = dir.clone();
+            actual.push(part);
             if is_plain(part) {
                 continue;
             }
+            let dir = actual.clone();
             if let Ok(meta) = self.world.disk.metadata(&self.mail_root().join(&dir))
                 && let NameOnDisk::As(other) = self.name_on_disk(&dir, &meta)
             {
@@ -268,15 +262,18 @@ impl Replica {
         if self.state.particular_dir(row.key).as_deref() == particular {
             return Ok(());
         }
-        match tx {
-            Some(tx) => tx.set_particular_dir(row.key, particular),
-            None => {
-                let tx = self.begin()?;
-                tx.set_particular_dir(row.key, particular)?;
-                tx.commit()
-            }
+        if let Some(tx) = tx {
+            return tx.set_particular_dir(row.key, particular);
         }
+        let tx = self.begin()?;
+        tx.set_particular_dir(row.key, particular)?;
+        tx.commit()
     }
+}
+
+/// Whether a folder is neither this one nor below it.
+fn is_another(row: &FolderRow, name: &FolderName) -> bool {
+    row.name.first(name.components().count()) != *name
 }
 
 /// How a file system writes a name under which something was found.

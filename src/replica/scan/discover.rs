@@ -61,12 +61,14 @@ impl Replica {
         let expected = self.expected_dirs();
         let mut found = Discovery::default();
         let mut maildirs: BTreeMap<FolderName, BTreeSet<PathBuf>> = BTreeMap::new();
+        let progress = self.world.meter.begin("searching for folders", 0);
         let mut visited = BTreeSet::new();
         let mut identities = HashSet::new();
         let mut todo = vec![PathBuf::new()];
         // A directory goes by its own name, not by the name of a symbolic link to it. So links are followed last.
         let mut links = Vec::new();
         while let Some(dir) = todo.pop().or_else(|| links.pop()) {
+            progress.advance(1);
             if self.ignores(&dir) {
                 continue;
             }
@@ -126,7 +128,9 @@ impl Replica {
     fn unless_ignored_otherwise(&self, tx: &Transaction<'_>, mut known: Known) -> Result<Known> {
         let patterns = self.config.ignore.join("\n");
         if self.state.ignored()?.as_deref() != Some(&patterns) {
-            known.values_mut().for_each(|(mtime, _)| *mtime = None);
+            for (mtime, _) in known.values_mut() {
+                *mtime = None;
+            }
             tx.set_ignored(&patterns)?;
         }
         Ok(known)
