@@ -39,7 +39,10 @@ fn init_lists_the_folders_that_it_found() {
 
 #[test]
 fn a_directory_that_is_evidently_the_wrong_one_is_refused_unless_it_is_said_to_be_right() {
-    let cases: &[(&str, &[&str], &str, &[&str], &[&str])] = &[
+    type Names = &'static [&'static str];
+    /// What it is about, the folders that are there, the mail root, options, and the words.
+    type Case = (&'static str, Names, &'static str, Names, Names);
+    let cases: &[Case] = &[
         ("the home directory", &["Maildir", "Maildir/.Sent"], "", &[], &["Maildir", "give "]),
         (
             "a directory around it",

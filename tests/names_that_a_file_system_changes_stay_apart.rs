@@ -220,3 +220,43 @@ fn folders_that_become_one_on_disk_stay_apart_whenever_an_import_is_stopped() {
         assert!(step > 20, "{step}");
     }
 }
+
+#[test]
+fn an_inbox_in_another_case_is_not_made_where_dovecot_would_not_list_it() {
+    let dir = scratch();
+    let plain =
+        Party::new(dir.path(), "plain", LayoutKind::Fs, &["Inbox one S", "Inbox/below two F", "a/inbox three -"]);
+    let dotted = Party::new(dir.path(), "dotted", LayoutKind::MaildirPlusPlus, &[]);
+    make_peers(&plain, &dotted);
+    crate::support::party::exchange(&plain, &dotted, &dir.path().join("bundle"));
+    let made: Vec<_> = names(&dotted.mail).into_iter().filter(|name| name.starts_with('.')).collect();
+    assert_eq!(made, [".%49nbox~", ".%49nbox~.below", ".a.inbox", ".mailsync"]);
+    assert_eq!(folders(&plain, None), folders(&dotted, None));
+    // One that some program has made is a folder as it is.
+    dotted.act("deliver INBOX four -");
+    fs::rename(dotted.mail.join(".%49nbox~"), dotted.mail.join(".Inbox")).unwrap();
+    crate::support::party::exchange(&plain, &dotted, &dir.path().join("bundle"));
+    assert_eq!(folders(&plain, None), ["INBOX 1", "Inbox 1", "Inbox/below 1", "a/inbox 1"]);
+    assert_eq!(folders(&plain, None), folders(&dotted, None));
+}
+
+#[test]
+fn a_second_directory_of_a_folder_is_told_of_and_one_that_is_renamed_is_followed() {
+    let dir = scratch();
+    let party = Party::new(dir.path(), "one", LayoutKind::Fs, &["Work one S"]);
+    crate::support::make_folder(&party.mail.join("%57ork~"));
+    fs::write(party.mail.join("%57ork~/cur/7:2,S"), "Subject: seven\n\n").unwrap();
+    let scan = || {
+        let replica = party.opened();
+        let report = replica.scan(&ScanOptions::default()).unwrap();
+        (report.has_changes(), replica.drain_notes())
+    };
+    let (changed, notes) = scan();
+    assert!(!changed && notes.len() == 1 && notes[0].contains("%57ork~") && notes[0].contains("second"), "{notes:?}");
+    fs::remove_dir_all(party.mail.join("%57ork~")).unwrap();
+    fs::rename(party.mail.join("Work"), party.mail.join("%57ork~")).unwrap();
+    assert_eq!(scan(), (false, vec![]));
+    assert_eq!(folders(&party, None), ["INBOX 0", "Work 1"]);
+    fs::rename(party.mail.join("%57ork~"), party.mail.join("Work")).unwrap();
+    assert_eq!(scan(), (false, vec![]));
+}

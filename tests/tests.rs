@@ -38,6 +38,7 @@ mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
 mod machines_share_a_folder;
 mod mail_is_sent_through_a_peer;
+mod mail_lies_on_odd_file_systems;
 mod mbsync_renames_are_no_new_mail;
 mod mutt_and_notmuch_find_what_was_imported;
 mod names_of_files_are_understood_and_kept;
