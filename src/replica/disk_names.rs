@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::transaction::Transaction;
-use crate::disk::{FileType, Meta, is_there};
-use crate::error::Result;
+use crate::disk::{FileType, Meta, is_absent, is_there};
+use crate::error::{Error, Result, Scope};
 use crate::maildir::{LayoutKind, Spelling};
 use crate::model::FolderName;
 use crate::state::{FolderKey, FolderRow};
@@ -143,6 +143,9 @@ impl Replica {
                 continue;
             }
             if let Err(error) = self.world.disk.rename(&old, &new) {
+                if Scope::of(&error) == Scope::Disk {
+                    return Err(Error::io("renaming", &old, error).advise("check the disk, then run this again"));
+                }
                 self.note(format!(
                     "the folder {name} stays in {}, and could not go to {}: {error}",
                     old.display(),
@@ -176,9 +179,8 @@ impl Replica {
                 return Ok(Holder::Other);
             }
         }
-        // If it can't be looked at, making it tells why.
-        let Ok(meta) = self.world.disk.metadata(&self.mail_root().join(dir)) else { return Ok(Holder::Nobody) };
-        let held = match self.name_on_disk(dir, &meta) {
+        let Some(meta) = self.holder_of(dir)? else { return Ok(Holder::Nobody) };
+        let held = match self.name_on_disk(dir, &meta)? {
             NameOnDisk::Same => Holder::Nobody,
             NameOnDisk::Unclear => Holder::Other,
             NameOnDisk::As(actual) if self.is_anothers_dir(&actual, name)? => Holder::Other,
@@ -209,10 +211,10 @@ impl Replica {
     }
 
     /// How the file system itself writes the last component of this directory's name, which was found there.
-    fn name_on_disk(&self, dir: &Path, meta: &Meta) -> NameOnDisk {
+    fn name_on_disk(&self, dir: &Path, meta: &Meta) -> Result<NameOnDisk> {
         let root = self.mail_root();
         let (Some(name), above) = (dir.file_name(), dir.parent().unwrap_or(Path::new(""))) else {
-            return NameOnDisk::Same;
+            return Ok(NameOnDisk::Same);
         };
         let (mut same, mut others): (bool, Vec<OsString>) = (false, Vec::new());
         let listed = self.world.disk.list(&root.join(above), &mut |found: &OsStr, kind| {
@@ -222,17 +224,37 @@ impl Replica {
             }
         });
         // What can't be listed can still be used under the name that it has been found by.
-        if same || listed.is_err() {
-            return NameOnDisk::Same;
+        match listed {
+            Err(error) if Scope::of(&error) == Scope::Disk => {
+                return Err(
+                    Error::io("listing", &root.join(above), error).advise("check the disk, then run this again")
+                );
+            }
+            Err(_) => return Ok(NameOnDisk::Same),
+            Ok(()) if same => return Ok(NameOnDisk::Same),
+            Ok(()) => {}
         }
-        let is_it = |found: &OsString| {
-            let looked = self.world.disk.metadata(&root.join(above).join(found));
-            looked.is_ok_and(|looked| (looked.device, looked.inode) == (meta.device, meta.inode))
-        };
-        others.retain(is_it);
-        match &others[..] {
-            [one] => NameOnDisk::As(above.join(one)),
+        let mut found = Vec::new();
+        for other in others {
+            let other = above.join(other);
+            if self.holder_of(&other)?.is_some_and(|looked| (looked.device, looked.inode) == (meta.device, meta.inode))
+            {
+                found.push(other);
+            }
+        }
+        Ok(match (found.pop(), found.pop()) {
+            (Some(one), None) => NameOnDisk::As(one),
             _ => NameOnDisk::Unclear,
+        })
+    }
+
+    /// What has this name, relative to the mail root. `None` as well if it can't be looked at: making it tells why.
+    fn holder_of(&self, dir: &Path) -> Result<Option<Meta>> {
+        let path = self.mail_root().join(dir);
+        match self.world.disk.metadata(&path) {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) if is_absent(&error) || Scope::of(&error) == Scope::Place => Ok(None),
+            Err(error) => Err(Error::io("looking at", &path, error).advise("check the disk, then run this again")),
         }
     }
 
@@ -247,8 +269,8 @@ impl Replica {
                 continue;
             }
             let dir = actual.clone();
-            if let Ok(meta) = self.world.disk.metadata(&self.mail_root().join(&dir))
-                && let NameOnDisk::As(other) = self.name_on_disk(&dir, &meta)
+            if let Some(meta) = self.holder_of(&dir)?
+                && let NameOnDisk::As(other) = self.name_on_disk(&dir, &meta)?
             {
                 actual = other;
             }

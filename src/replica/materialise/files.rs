@@ -137,9 +137,13 @@ impl Replica {
         let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
         let same = |one: Meta, other: Meta| (one.device, one.inode) == (other.device, other.inode);
         let are_one = disk.metadata(source).and_then(|one| disk.metadata(to).map(|other| same(one, other)));
+        let are_one = match are_one {
+            Err(error) if !is_absent(&error) => return Err(Error::io("looking at", to, error).advise("run this again")),
+            looked => looked.unwrap_or(false),
+        };
         let mut is_listed = false;
         disk.list(dir, &mut |found, _| is_listed |= found == name).map_err(|error| Error::io("listing", dir, error))?;
-        if is_listed || source.parent() != Some(dir) || !are_one.unwrap_or(false) {
+        if is_listed || source.parent() != Some(dir) || !are_one {
             return Ok(false);
         }
         let mut third = source.as_os_str().to_owned();
