@@ -271,6 +271,8 @@ impl Config {
              # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
              # [guard]\n\
              # folder = 100                 # more than half of a folder that holds more messages than this\n\
+             # all = 100                    # more than a quarter of all messages, and more than this\n\
+             # folders = 10                 # more than half of the folders, if there are more than this\n\
              \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\

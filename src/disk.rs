@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
 use sha2::{Digest as _, Sha256};
@@ -19,8 +19,10 @@ use crate::read::read_some;
 /// The answer of `stat` about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// When its contents were last changed. For a directory: when a name in it was last changed.
+    /// When its contents were last changed. For a directory: when a name in it was last changed. Programs set it.
     pub mtime: Mtime,
+    /// When anything of it was last changed: contents, names, or its other times. Only the file system sets it.
+    pub ctime: Mtime,
     /// Bytes.
     pub size: u64,
     /// The file system.
@@ -50,6 +52,10 @@ pub enum FileType {
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
+    /// Whether a symbolic link has this name.
+    fn is_link(&self, path: &Path) -> io::Result<bool>;
+    /// The path without any symbolic link.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// Lists a directory's names, without `.` and `..`, in no particular order.
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
@@ -85,9 +91,10 @@ pub struct RealDisk;
 
 impl From<&fs::Metadata> for Meta {
     fn from(meta: &fs::Metadata) -> Self {
-        let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+        let time = |seconds, nanoseconds: i64| Mtime::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
         Self {
-            mtime: Mtime::new(meta.mtime(), nanoseconds),
+            mtime: time(meta.mtime(), meta.mtime_nsec()),
+            ctime: time(meta.ctime(), meta.ctime_nsec()),
             size: meta.len(),
             device: meta.dev(),
             inode: meta.ino(),
@@ -133,6 +140,14 @@ impl Disk for RealDisk {
         fs::metadata(path).map(|meta| Meta::from(&meta))
     }
 
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        fs::symlink_metadata(path).map(|meta| meta.is_symlink())
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         for item in fs::read_dir(dir)? {
             let item = item?;
@@ -170,11 +185,11 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        self.open(dir)?.sync_all()
     }
 
     fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+        Ok(rustix::fs::syncfs(self.open(path)?)?)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -78,8 +78,8 @@ impl Scope {
     ///
     /// A full disk, one that fails and one that lets nothing be written are the disk's, and so are limits of the
     /// machine: going on would fail over and over, or worse, succeed in part. So is whatever isn't known. About a place
-    /// are a permission, a name that is too long, not allowed or taken by something else, and a link that leads around
-    /// in a circle.
+    /// are a permission, a name that is too long, not allowed or taken by something else, a link that leads around in a
+    /// circle, and a file that is larger than one may be there.
     pub fn of(error: &io::Error) -> Self {
         use rustix::io::Errno;
         // What has no number was found out by mailsync itself, of one file.
@@ -98,6 +98,7 @@ impl Scope {
             | Errno::LOOP
             | Errno::MLINK
             | Errno::XDEV
+            | Errno::FBIG
             | Errno::BUSY
             | Errno::TXTBSY
             | Errno::OPNOTSUPP => Self::Place,
@@ -226,6 +227,7 @@ mod tests {
             (Errno::ILSEQ, Scope::Place, "a name that isn't UTF-8 where it must be"),
             (Errno::LOOP, Scope::Place, "a link to itself"),
             (Errno::NOENT, Scope::Place, "a link that leads nowhere"),
+            (Errno::FBIG, Scope::Place, "a file larger than the file system or a limit lets one be"),
             (Errno::NOSPC, Scope::Disk, "a full disk"),
             (Errno::DQUOT, Scope::Disk, "a quota"),
             (Errno::IO, Scope::Disk, "a disk that fails"),

@@ -25,6 +25,8 @@ enum Command {
     Import,
     /// `mailsync trash restore` of a message that was removed there.
     Restore(&'static str),
+    /// `mailsync restore --all` of what vanished here.
+    BringBack,
 }
 
 struct Case {
@@ -113,6 +115,10 @@ impl Stage {
     fn command(&self, replica: &Replica) -> Result<Vec<Error>> {
         match self.case.command {
             Command::Import => import(replica, &self.bundle).map(|(report, _)| report.problems),
+            Command::BringBack => {
+                let options = mailsync::replica::RestoreOptions::default();
+                replica.bring_back(&options, &mut |_| Ok(())).map(|done| done.scan.problems)
+            }
             Command::Restore(message) => {
                 let digest = Digest::of(&contents(message));
                 let mut found = None;
@@ -633,6 +639,22 @@ fn a_message_comes_back_from_the_trash_into_a_folder_that_was_gone() {
         },
         COURIER,
     );
+}
+
+#[test]
+fn what_vanished_comes_back_from_elsewhere_on_this_machine() {
+    for (layouts, gone) in [(FS, &["rmdir Archive/deep"][..]), (COURIER, &["remove Archive/deep alpha"])] {
+        hold(
+            Case {
+                start: &["Archive/deep alpha F", "INBOX alpha S", "INBOX beta new"],
+                here: gone,
+                command: Command::BringBack,
+                end: &["Archive/deep alpha F", "INBOX alpha S", "INBOX beta new"],
+                ..NOTHING
+            },
+            layouts,
+        );
+    }
 }
 
 #[test]

@@ -969,3 +969,139 @@ fn a_join_stopped_at_any_step_is_repeated_without_harm() {
     }
     assert!(step > 10, "a join touches the disk more often than {step} times");
 }
+
+/// A machine with mail that the inviter has, too, and that a mail program has brought here.
+fn with_the_same_mail(dir: &Path, desktop: &Machine, name: &str) -> Machine {
+    let laptop = Machine::new(dir, name);
+    for item in fs::read_dir(&desktop.mail).unwrap().map(Result::unwrap) {
+        copy(&item.path(), &laptop.mail.join(item.file_name()));
+    }
+    laptop
+}
+
+/// Makes a part of a mail root such that it isn't read; with what is said about it, and what puts it right.
+type Hide = (&'static str, fn(&Path), &'static str, fn(&Path));
+
+#[test]
+fn a_join_stops_before_it_doubles_what_it_can_not_read() {
+    use std::os::unix::fs::symlink;
+    let table: [Hide; 6] = [
+        (
+            "a message that leads nowhere",
+            |root| {
+                fs::rename(root.join("cur/0.host:2,S"), root.join("message")).unwrap();
+                symlink("/nowhere", root.join("cur/0.host:2,S")).unwrap();
+            },
+            "cur/0.host:2,S",
+            |root| fs::rename(root.join("message"), root.join("cur/0.host:2,S")).unwrap(),
+        ),
+        (
+            "a folder that leads nowhere",
+            |root| {
+                fs::rename(root.join(".Sent"), root.with_extension("elsewhere")).unwrap();
+                symlink("/nowhere", root.join(".Sent")).unwrap();
+            },
+            ".Sent",
+            |root| {
+                fs::remove_file(root.join(".Sent")).unwrap();
+                fs::rename(root.with_extension("elsewhere"), root.join(".Sent")).unwrap();
+            },
+        ),
+        (
+            "a folder whose cur leads nowhere",
+            |root| {
+                fs::rename(root.join(".Sent/cur"), root.with_extension("elsewhere")).unwrap();
+                symlink("/nowhere", root.join(".Sent/cur")).unwrap();
+            },
+            ".Sent/cur",
+            |root| {
+                fs::remove_file(root.join(".Sent/cur")).unwrap();
+                fs::rename(root.with_extension("elsewhere"), root.join(".Sent/cur")).unwrap();
+            },
+        ),
+        (
+            "a folder whose cur is a file",
+            |root| {
+                fs::rename(root.join(".Sent/cur"), root.with_extension("elsewhere")).unwrap();
+                fs::write(root.join(".Sent/cur"), "").unwrap();
+            },
+            ".Sent",
+            |root| {
+                fs::remove_file(root.join(".Sent/cur")).unwrap();
+                fs::rename(root.with_extension("elsewhere"), root.join(".Sent/cur")).unwrap();
+            },
+        ),
+        (
+            "a folder that the layout passes over",
+            |root| fs::rename(root.join(".Sent"), root.join("Sent")).unwrap(),
+            "leaves out 1 Maildir",
+            |root| fs::rename(root.join("Sent"), root.join(".Sent")).unwrap(),
+        ),
+        (
+            "a folder with a name that none can have",
+            |root| fs::rename(root.join(".Sent"), root.join("..Sent")).unwrap(),
+            "can't be the name of a folder",
+            |root| fs::rename(root.join("..Sent"), root.join(".Sent")).unwrap(),
+        ),
+    ];
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 12);
+    desktop.ok(&["scan"]);
+    for (number, (case, hide, words, put_right)) in table.into_iter().enumerate() {
+        let laptop = with_the_same_mail(dir.path(), &desktop, &format!("laptop{number}"));
+        let bundle = invite(&desktop, &laptop.name, &dir.path().join("invitation"), &[]);
+        hide(&laptop.mail);
+        let before = laptop.everything();
+        let ran = try_join(&laptop, &bundle);
+        complains(&ran, 1, &[words]);
+        assert_eq!(laptop.everything(), before, "{case}");
+        put_right(&laptop.mail);
+        let found = laptop.ok(&["--json", "join", text(&laptop.mail), text(&bundle)]).json();
+        assert_eq!((&found["found"]["adopted"], &found["found"]["new"]), (&12.into(), &0.into()), "{case}");
+        expect_same(&laptop, &desktop, case);
+        expect_at_rest(&laptop, case);
+    }
+}
+
+#[test]
+fn a_join_doubles_nothing_whatever_can_not_be_read_and_when() {
+    use rustix::io::Errno;
+    let dir = scratch();
+    let desktop = inviter(dir.path(), 6);
+    desktop.ok(&["scan"]);
+    let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &[]);
+    let (mut n, mut stopped) = (0, 0);
+    loop {
+        n += 1;
+        let laptop = with_the_same_mail(dir.path(), &desktop, "laptop");
+        let watch = Watch::new(&dir.path().join("keep"));
+        let options = JoinOptions {
+            mail_root: laptop.mail.clone(),
+            name: None,
+            layout: None,
+            expect: None,
+            doubts: mailsync::replica::Doubts::Heed,
+            clock_ahead: mailsync::replica::ClockAhead::Refuse,
+            lock_timeout: Duration::from_secs(10),
+        };
+        let world = World { disk: watch.disk(), ..World::real() };
+        watch.arm(Fault::Fail(n, if n % 2 == 0 { Errno::IO } else { Errno::ACCESS }));
+        let file = std::io::BufReader::new(fs::File::open(&bundle).unwrap());
+        let joined = Replica::join(&Home::at(&laptop.home), world, &options, Some(&bundle), file);
+        let (struck, failed) = (watch.struck(), joined.as_ref().err().map(ToString::to_string));
+        drop(joined);
+        if failed.is_some() {
+            stopped += 1;
+            join(&laptop, &bundle);
+        }
+        assert_same(&laptop.mailbox(), &desktop.mailbox(), &format!("{struck:?}: {failed:?}"));
+        laptop.is_at_rest(&format!("{struck:?}"));
+        for dir in [&laptop.home, &laptop.mail] {
+            fs::remove_dir_all(dir).unwrap();
+        }
+        if struck.is_none() {
+            break;
+        }
+    }
+    assert!(stopped > 20, "{stopped} of {n}");
+}

@@ -56,6 +56,27 @@ fn rolled_back(dir: &Path) -> (Machine, Machine) {
     (desktop, laptop)
 }
 
+/// A bundle shows that a state was put back: that is told as an item of the answer and noted in the history, once, and
+/// nothing else comes of it.
+#[track_caller]
+fn is_told_and_noted(machine: &Machine, bundle: &[u8], from: &str, whose: &str) {
+    let before = machine.left();
+    for _ in 0..2 {
+        let ran = machine.run_with(&["import", "--json"], bundle);
+        assert_eq!(ran.code, 6, "{ran:?}");
+        let document = ran.json();
+        let [item] = &document["bundles"].as_array().unwrap()[..] else { panic!("{document}") };
+        assert_eq!((&item["outcome"], &item["from"]), (&"rolled-back".into(), &from.into()), "{document}");
+        assert!(item["number"].as_u64().is_some() && item["error"] == document["error"], "{document}");
+        assert_eq!(ran.stderr.matches("doctor --new-identity").count(), 1, "{}", ran.stderr);
+    }
+    let after = machine.left();
+    assert_eq!((before.mail, before.status), (after.mail, after.status));
+    let words = format!("was not applied: it shows that the state of {whose} was put back");
+    let noted = |log: &str| log.matches(&*words).count();
+    assert_eq!(noted(&after.log), noted(&before.log) + 1, "{}", after.log);
+}
+
 #[test]
 fn a_state_rolled_back_in_place_is_noticed_by_itself_when_a_peer_tells_what_it_forgot() {
     let dir = scratch();
@@ -65,6 +86,7 @@ fn a_state_rolled_back_in_place_is_noticed_by_itself_when_a_peer_tells_what_it_f
     desktop.deliver("later");
     // What changed on disk meanwhile is found before every import: that is no part of it.
     desktop.ok(&["scan"]);
+    is_told_and_noted(&desktop, &told, "laptop", "this replica");
     let ran = desktop.refuses(
         &["import"],
         &told,
@@ -99,10 +121,12 @@ fn a_state_rolled_back_in_place_is_noticed_by_a_peer_when_it_tells_something_els
     laptop.ok(&["scan"]);
     let words = ["desktop has forgotten changes that it made", "mailsync doctor --new-identity` on desktop"];
     let told = desktop.ok(&["export"]).stdout;
+    is_told_and_noted(&laptop, &told, "desktop", "desktop");
     laptop.refuses(&["import"], &told, 6, &words);
     laptop.refuses(&["import", "--reply"], &told, 6, &words);
     // Neither does it help to send everything.
     let full = desktop.ok(&["export", "--full"]).stdout;
+    is_told_and_noted(&laptop, &full, "desktop", "desktop");
     laptop.refuses(&["import"], &full, 6, &words);
 
     desktop.ok(&["doctor", "--new-identity"]);
@@ -129,7 +153,7 @@ fn a_state_and_its_mail_rolled_back_in_place_get_back_what_they_forgot() {
     desktop.deliver("later");
     let told = laptop.ok(&["export"]).stdout;
     desktop.ok(&["scan"]);
-    desktop.refuses(&["import"], &told, 6, &["mailsync doctor --new-identity"]);
+    is_told_and_noted(&desktop, &told, "laptop", "this replica");
     desktop.ok(&["doctor", "--new-identity"]);
     exchange(&desktop, &laptop);
     both_hold(&desktop, &laptop, &["first", "forgotten", "later", "moved"]);
@@ -167,7 +191,7 @@ fn copied(dir: &Path, laptop: &Machine) -> (Machine, String) {
     let file = twin.home.join("config.toml");
     let config = fs::read_to_string(&file).unwrap();
     fs::write(&file, config.replace(laptop.mail.to_str().unwrap(), twin.mail.to_str().unwrap())).unwrap();
-    let said = twin.ok(&["scan"]).stderr;
+    let said = twin.ok(&["doctor", "--moved-root"]).stderr;
     (twin, said)
 }
 

@@ -699,6 +699,8 @@ fn whoever_has_told_of_changes_that_a_peer_never_made_is_named_when_the_peer_kno
     exchange(&phone, &laptop);
     laptop.deliver("two");
     let bundle = laptop.ok(&["export", "--to", "desktop"]).stdout;
+    // The first time leaves a line in the log.
+    assert_eq!(desktop.run_with(&["import"], &bundle).code, 6);
     desktop.refuses(
         &["import"],
         &bundle,

@@ -2,14 +2,20 @@
 //! before it: nothing that comes with a bundle makes a loss look small.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use mailsync::bundle::PrivateKey;
 use mailsync::replica::{DryRun, ImportOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::claims_that_can_not_be_true_are_refused::now;
 use crate::support::disk::Watch;
+use crate::support::forge::{Forge, INCARNATION, clock, entry, stamp};
 use crate::support::machine::{Machine, complains, counts, pair, pass};
 use crate::support::party::{self, Party};
+use crate::support::programs::MAILSYNC;
 use crate::support::{scratch, text};
 
 /// Puts something into a mailbox.
@@ -198,6 +204,117 @@ fn most_folders_do_not_go_at_once_unseen() {
 }
 
 #[test]
+fn all_mail_and_most_folders_do_not_go_unseen_however_few_they_are() {
+    // A disk that isn't mounted, and a program that has made a Maildir in its place.
+    for layout in ["maildir++", "fs"] {
+        let dir = scratch();
+        let desktop = Machine::new(dir.path(), "desktop");
+        crate::support::make_folder(&desktop.mail);
+        desktop.init_as(layout);
+        for folder in ["INBOX", "A", "B"] {
+            fill(&desktop, folder, 2);
+        }
+        desktop.ok(&["scan"]);
+        fs::remove_dir_all(&desktop.mail).unwrap();
+        fs::create_dir(&desktop.mail).unwrap();
+        desktop.put("INBOX", "new/fresh", "fresh", 1);
+        let words = ["6 of all 6 messages", "mailsync restore --all", "mailsync scan --allow-mass-delete"];
+        desktop.refuses(&["scan"], &[], 6, &words);
+        desktop.ok(&["scan", "--allow-mass-delete"]);
+        assert_eq!(desktop.mailbox().len(), 1);
+    }
+}
+
+#[test]
+fn folders_that_are_called_otherwise_are_no_loss() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let folders: Vec<String> = (0..14).map(|number| format!("F{number}")).collect();
+    for folder in &folders {
+        fill(&desktop, folder, 1);
+    }
+    exchange(&desktop, &laptop);
+    for folder in &folders[..13] {
+        fs::rename(desktop.dir(folder), desktop.dir(&format!("New{folder}"))).unwrap();
+    }
+    let report = desktop.ok(&["scan", "--json"]).json();
+    assert_eq!((counts(&report), &report["folders_removed"]), ([0, 13, 0, 0], &13.into()));
+}
+
+#[test]
+fn what_vanished_here_is_not_confirmed_by_who_allows_what_others_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    fill(&desktop, "Mine", 120);
+    exchange(&desktop, &laptop);
+    laptop.reach(&desktop);
+    remove(&desktop, "Lists", 0..120);
+    let bundle = next_bundle(&desktop);
+    fs::remove_dir_all(laptop.dir("Mine")).unwrap();
+    let here = ["120 of the 120 messages in Mine", "mailsync restore Mine", "mailsync scan --allow-mass-delete"];
+    for args in [&["import", "--allow-mass-delete"][..], &["import", "--allow-mass-delete", "--dry-run"]] {
+        laptop.refuses(args, &bundle, 6, &here);
+    }
+    laptop.refuses(&["update", "--allow-mass-delete"], &[], 6, &here);
+    laptop.ok(&["scan", "--allow-mass-delete"]);
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &["120 of the 120 messages in Lists"]);
+    assert_eq!(laptop.mailbox().len(), 0);
+}
+
+#[test]
+fn a_refusal_of_a_deep_scan_or_a_repair_names_that_command() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    fill(&desktop, "Lists", 120);
+    desktop.ok(&["scan"]);
+    for number in 0..70 {
+        // Edited in place.
+        let path = desktop.dir("Lists").join(format!("cur/Lists-{number}:2,S"));
+        fs::write(path, format!("another {number}")).unwrap();
+    }
+    desktop.refuses(&["scan", "--deep"], &[], 6, &["mailsync scan --deep --allow-mass-delete"]);
+    let repair = ["--quiet", "doctor", "--repair"];
+    desktop.refuses(&repair, &[], 6, &["mailsync doctor --repair --allow-mass-delete"]);
+    desktop.ok(&["doctor", "--repair", "--allow-mass-delete"]);
+    desktop.ok(&["scan", "--deep"]);
+}
+
+#[test]
+fn the_limits_are_those_of_the_configuration() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    for folder in ["A", "B", "C", "D"] {
+        fill(&desktop, folder, 10);
+    }
+    desktop.ok(&["scan"]);
+    let gone = |folder: &str, number: u64| {
+        fs::remove_file(desktop.dir(folder).join(format!("cur/{folder}-{number}:2,S"))).unwrap();
+    };
+    (0..6).for_each(|number| gone("A", number));
+    desktop.configure("[guard]\nfolder = 9\nall = 10\nfolders = 2");
+    desktop.refuses(&["scan"], &[], 6, &["6 of the 10 messages in A"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["A", "B", "C"] {
+        (6..10).for_each(|number| gone(folder, number));
+    }
+    desktop.refuses(&["scan"], &[], 6, &["12 of all 34 messages"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["A", "B", "C"] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    desktop.refuses(&["scan"], &[], 6, &["12 of all 22 messages", "mailsync restore --all"]);
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    for folder in ["E", "F", "G"] {
+        crate::support::make_folder(&desktop.dir(folder));
+    }
+    desktop.ok(&["scan"]);
+    for folder in ["E", "F", "G"] {
+        fs::remove_dir_all(desktop.dir(folder)).unwrap();
+    }
+    desktop.refuses(&["scan"], &[], 6, &["3 of the 5 folders would be removed"]);
+}
+
+#[test]
 fn much_that_is_new_is_taken_only_if_it_is_meant() {
     let few = "[guard]\nadd_messages = 10\nadd_bytes = 100_000\nadd_folders = 3\nadd_tombstones = 5";
     let large = "x".repeat(50_000);
@@ -342,4 +459,112 @@ fn without_room_for_the_contents_nothing_is_written() {
     watch.leave_free(2 << 20);
     party::import(&laptop.open(watch.disk()).unwrap(), &file).unwrap();
     assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn what_is_said_of_sizes_is_measured_before_it_is_too_much() {
+    let dir = scratch();
+    let (_, laptop) = with_mail(dir.path(), "Lists", 5);
+    laptop.configure("[guard]\nadd_bytes = 100_000");
+    let evil = PrivateKey::generate("evil").unwrap();
+    laptop.ok(&["peer", "add", "evil", "--key", &evil.public_key().to_openssh()]);
+    let at = |counter| clock(now(), counter);
+    let clocks: Vec<String> = (0..6).map(at).collect();
+    let forged = |number: usize, draw: &dyn Fn(&mut Forge, &str)| {
+        let mut forge = Forge::new(&evil, &clocks[number]);
+        forge.manifest["number"] = json!(number);
+        if let Some(base) = number.checked_sub(1).map(|before| &clocks[before]) {
+            forge.manifest["base"] = json!({ INCARNATION: base });
+        }
+        draw(&mut forge, &stamp(&clocks[number]));
+        forge.bundle()
+    };
+    // Only a peer's first bundle may bring as much as it likes.
+    assert_eq!(laptop.run_with(&["import"], &forged(0, &|_, _| {})).code, 0);
+    let claim = |forge: &mut Forge, size: u64| forge.entry(|entry| entry["size"] = json!(size));
+    // A tiny message that is said to be huge is tiny.
+    let huge = forged(1, &|forge, stamp| {
+        forge.message("Lists", b"Subject: tiny\n\n", stamp);
+        claim(forge, 8_589_934_591);
+    });
+    assert_eq!(laptop.run_with(&["import", "--dry-run"], &huge).code, 0);
+    let ran = laptop.run_with(&["import"], &huge);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // Large ones that are said to be tiny are large, and what a message is said to be doesn't make room for others.
+    let large = |n: u64| format!("Subject: large {n}\n\n{}", "x".repeat(60_000)).into_bytes();
+    let tiny = forged(2, &|forge, stamp| {
+        for n in [1, 2] {
+            forge.message("Lists", &large(n), stamp);
+            claim(forge, 1);
+        }
+        forge.message("Lists", b"Subject: another\n\n", stamp);
+        claim(forge, 8_589_934_591);
+        forge.lines.sort();
+    });
+    is_taken_only_if_meant(&laptop, &tiny, "--allow-mass-add", &["117.2 KiB of mail would be added"]);
+    // One that goes to several folders counts for each. Of one that doesn't come there is only what is said of it.
+    let twice = forged(3, &|forge, stamp| {
+        for folder in ["A", "B"] {
+            forge.line(&entry(folder, &large(3), stamp));
+        }
+        forge.messages.push(large(3));
+    });
+    let absent = forged(4, &|forge, stamp| {
+        forge.line(&entry("Lists", b"Subject: absent\n\n", stamp));
+        claim(forge, 8_589_934_591);
+    });
+    let more = |bundle| {
+        laptop.refuses(&["import"], bundle, 6, &["--allow-mass-add", "8.0 GiB of mail would be added to 234."]);
+    };
+    fill(&laptop, "Own", 1);
+    laptop.ok(&["scan"]);
+    let ran = laptop.run_with(&["import"], &twice);
+    assert_eq!(ran.code, 0, "less than there was: {ran:?}");
+    more(&absent);
+}
+
+#[test]
+fn what_comes_back_to_life_does_not_make_what_is_removed_look_small() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 240);
+    remove(&desktop, "Lists", 0..120);
+    assert_eq!(laptop.run_with(&["import", "--allow-mass-delete"], &next_bundle(&desktop)).code, 0);
+    assert_eq!(laptop.mailbox().len(), 120);
+    // The old ones come back, under their old ids, in the bundle by which the others go.
+    fill(&desktop, "Lists", 120);
+    desktop.ok(&["scan"]);
+    remove(&desktop, "Lists", 120..240);
+    let bundle = next_bundle(&desktop);
+    is_taken_only_if_meant(&laptop, &bundle, "--allow-mass-delete", &["120 of the 120 messages in Lists"]);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn without_room_for_what_is_attached_to_jobs_nothing_is_written() {
+    let dir = scratch();
+    let layout = mailsync::maildir::LayoutKind::Fs;
+    let desktop = Party::new(dir.path(), "desktop", layout, &[]);
+    let laptop = Party::new(dir.path(), "laptop", layout, &[]);
+    party::make_peers(&desktop, &laptop);
+    let asked = Command::new(MAILSYNC)
+        .args(["--home", text(desktop.home.state_dir()), "uux", "laptop", "true"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            child.stdin.take().unwrap().write_all(&vec![b'x'; 300_000])?;
+            child.wait()
+        });
+    assert!(asked.unwrap().success());
+    let file = dir.path().join("bundle");
+    desktop.export(&laptop, &file);
+    let watch = Watch::new(&dir.path().join("keep"));
+    watch.leave_free(100_000);
+    let replica = laptop.open(watch.disk()).unwrap();
+    let error = replica.import_file(&file, &ImportOptions::default(), |_| panic!("nothing is told")).unwrap_err();
+    for words in [" KiB of what is attached to jobs", "97.7 KiB are free", "make room"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    drop(replica);
+    watch.leave_free(400_000);
+    party::import(&laptop.open(watch.disk()).unwrap(), &file).unwrap();
 }

@@ -77,6 +77,85 @@ fn the_lock_is_free_while_a_bundle_is_still_coming() {
 }
 
 #[test]
+fn the_lock_is_free_while_a_bundle_comes_through_a_pipe_with_a_name() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/large:2,", noise(3), 1_600_000_000);
+    let bundle = desktop.ok(&["export"]).stdout;
+    desktop.deliver("later");
+    let stick = dir.path().join("later.zst");
+    desktop.ok(&["export", "--since-last", "-o", text(&stick)]);
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    // What is consumed is a file, and never the pipe.
+    let import = spawned(&laptop, &["import", "--consume", text(&pipe), text(&stick)], Stdio::null());
+    let mut into = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let (most, rest) = bundle.split_at(bundle.len() - 1);
+    into.write_all(most).unwrap();
+    is_free(&laptop);
+    into.write_all(rest).unwrap();
+    drop(into);
+    let (status, said) = ended(import);
+    assert!(status.success(), "{said}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert!(pipe.exists());
+    let import = spawned(&laptop, &["import", text(&pipe)], Stdio::null());
+    fs::write(&pipe, "garbage").unwrap();
+    let (status, said) = ended(import);
+    assert!(status.code() == Some(4) && said.contains(text(&pipe)), "{said}");
+}
+
+#[test]
+fn what_comes_is_kept_only_as_far_as_there_is_room_for_more() {
+    let dir = scratch();
+    let layout = mailsync::maildir::LayoutKind::Fs;
+    let noisy = |party: &Party| {
+        for n in 0..5 {
+            fs::write(party.dir("INBOX").join(format!("cur/noise{n}:2,")), noise(30 + n)).unwrap();
+        }
+    };
+    let desktop = Party::new(dir.path(), "desktop", layout, &[]);
+    let laptop = Party::new(dir.path(), "laptop", layout, &[]);
+    party::make_peers(&desktop, &laptop);
+    noisy(&desktop);
+    let file = dir.path().join("bundle");
+    desktop.export(&laptop, &file);
+    let bundle = fs::read(&file).unwrap();
+    assert!(bundle.len() > 1 << 20);
+    let watch = Watch::new(&dir.path().join("keep"));
+    let receive = || {
+        let world = World { disk: watch.disk(), ..World::real() };
+        Replica::receive_bundles(&laptop.home, world, "a test", &mut &bundle[..])
+    };
+    watch.leave_free((1 << 20) - 1);
+    let error = receive().unwrap_err().to_string();
+    for words in ["keeping a test", "1.0 MiB more are to be written", "1024.0 KiB are free", "make room"] {
+        assert!(error.contains(words), "{error}");
+    }
+    watch.leave_free(1 << 20);
+    receive().unwrap();
+    // The same holds of an answer, on both sides.
+    watch.leave_free((1 << 20) - 1);
+    let call = [MAILSYNC, "--quiet", "--home", text(desktop.home.state_dir()), "import", "--reply"];
+    let config = laptop.home.config_file();
+    let configured = format!(
+        "{}
+[peer.desktop]
+call = {call:?}
+",
+        fs::read_to_string(&config).unwrap()
+    );
+    fs::write(&config, configured).unwrap();
+    let called = |disk| laptop.open(disk).unwrap().call("desktop", &ImportOptions::default(), |_| {});
+    let error = called(watch.disk()).unwrap_err().to_string();
+    assert!(error.contains("1.0 MiB more are to be written, and 1024.0 KiB are free there"), "{error}");
+    watch.leave_free(1 << 40);
+    called(watch.disk()).unwrap();
+    assert_eq!(laptop.mailbox().len(), 5);
+}
+
+#[test]
 fn the_lock_is_free_while_an_answer_comes_and_while_it_is_taken() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

@@ -9,17 +9,18 @@ use std::path::Path;
 
 use mailsync::bundle::Stream;
 use mailsync::state::State;
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::claims_that_can_not_be_true_are_refused::dump;
 use crate::support::machine::Machine;
 use crate::support::programs::Ran;
-use crate::support::{copy, scratch, text};
-use crate::vectors::{Vector, Verdict, all, base, directory, files, other, receiver, signer};
+use crate::support::{copy, reliability_says, scratch, text};
+use crate::vectors::{TOKEN, Vector, Verdict, all, base, directory, files, invited, other, receiver, sealed, signer};
 
 /// The most bytes of one file, but for the few that are about what is large; and of all together.
 const MOST_OF_ONE: usize = 4 << 10;
-const MOST_OF_ALL: usize = 1 << 20;
+const MOST_OF_ALL: usize = 2 << 20;
 
 /// What is not made by the program.
 const WRITTEN: &[&str] = &["README.md"];
@@ -62,12 +63,18 @@ fn the_vectors_are_written_anew() {
 }
 
 #[test]
+#[ignore = "writes into the repository: age encrypts otherwise each time"]
+fn the_sealed_bodies_are_made_anew() {
+    crate::vectors::sealed::make();
+}
+
+#[test]
 fn the_vectors_are_many_and_small_and_can_be_packed_anywhere() {
     let files = files();
     assert!(files.len() > 300, "{}", files.len());
     assert!(files.values().map(Vec::len).sum::<usize>() < MOST_OF_ALL);
     let large: Vec<_> = files.iter().filter(|(name, bytes)| is_vector(name) && bytes.len() > MOST_OF_ONE).collect();
-    assert!(large.len() < 10, "{:?}", large.iter().map(|(name, bytes)| (name, bytes.len())).collect::<Vec<_>>());
+    assert!(large.len() < 16, "{:?}", large.iter().map(|(name, bytes)| (name, bytes.len())).collect::<Vec<_>>());
     for name in files.keys() {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
         assert!(name.chars().all(plain) && name.len() < 100, "{name}");
@@ -110,6 +117,11 @@ fn receiver_in(dir: &Path) -> Machine {
     for (name, key) in [("signer", signer()), ("other", other())] {
         machine.ok(&["peer", "add", name, "--key", &key.public_key().to_openssh()]);
     }
+    machine.allow(sealed::COMMAND, &["true"], &["@text"], "signer");
+    let conn = Connection::open(machine.home.join("state.db")).unwrap();
+    let never = 253_402_300_799_999_i64;
+    conn.execute("INSERT INTO invitation VALUES (?, 'new', 1, '{}', '{}', 1, ?)", (TOKEN, never)).unwrap();
+    drop(conn);
     let base = base();
     let ran = machine.run_with(&["import"], &base.bytes);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -160,12 +172,7 @@ fn check_said(vector: &Vector, ran: &Ran) -> Result<(), String> {
     let held = said.iter().take_while(|(outcome, _)| taken(outcome)).count();
     match vector.verdict.says() {
         None if held == said.len() && held > 0 => Ok(()),
-        // When somebody's state was put back, that is an error of the command, and not the outcome of a bundle.
-        Some(says)
-            if held == vector.held && said.len() == held + usize::from(code != 6) && ran.stderr.contains(says) =>
-        {
-            Ok(())
-        }
+        Some(says) if held == vector.held && said.len() == held + 1 && ran.stderr.contains(says) => Ok(()),
         _ => Err(format!("{said:?} {}", ran.stderr)),
     }
 }
@@ -191,9 +198,14 @@ fn each_that_may_change_something(half: usize) {
     let vectors = all().into_iter().filter(|vector| !is_refused_whole(vector));
     each(vectors.enumerate().filter(|(n, _)| n % 2 == half).map(|(_, vector)| vector), |vector| {
         let dir = scratch();
-        let machine = copied(&machine, dir.path());
+        // A copy doesn't know what it has run already, and runs nothing.
+        let is_run = vector.group == "sealed";
+        let machine = if is_run { receiver_in(dir.path()) } else { copied(&machine, dir.path()) };
         let before = machine.mailbox();
         let ran = machine.run_with(&["import", "--json", "--no-jobs"], &vector.bytes);
+        if is_run {
+            machine.run(&["jobs", "run"]);
+        }
         check_said(vector, &ran)?;
         if digest(&machine) != vector.after.digest() {
             return Err(format!("another state: {} {}", alive(&machine), ran.stderr));
@@ -228,14 +240,43 @@ fn what_is_refused_is_so_by_the_rule_in_the_index_and_changes_nothing() {
     let dir = scratch();
     let machine = receiver_in(dir.path());
     machine.run_with(&["import"], b"nothing");
-    let (left, state) = (machine.left(), dump(&machine));
+    let (left, mut state) = (machine.left(), dump(&machine));
     assert_eq!(digest(&machine), base().after.digest());
-    each(all().into_iter().filter(is_refused_whole), |vector| {
+    // For each rule: how many vectors there are, how many were taken, and how many have changed anything.
+    let mut rules: BTreeMap<(u32, u32), [usize; 3]> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for vector in all().into_iter().filter(is_refused_whole) {
         let ran = machine.run_with(&["import", "--json"], &vector.bytes);
-        check_said(vector, &ran)?;
-        if dump(&machine) == state { Ok(()) } else { Err("the state was changed".into()) }
-    });
-    assert_eq!(machine.left(), left);
+        let said = check_said(&vector, &ran);
+        let before = std::mem::replace(&mut state, dump(&machine));
+        let mut new: Vec<_> = state.iter().filter(|row| !before.contains(row)).collect();
+        // That somebody's state was put back is noted for people, once.
+        new.retain(|row| !(ran.code == 6 && row.starts_with("history ") && row.contains("was not applied")));
+        let is_changed = !new.is_empty() || before.iter().any(|row| !state.contains(row));
+        let rule = vector.verdict.rule().unwrap();
+        let (section, number) = rule.split_once('.').unwrap_or((rule, "0"));
+        let counts = rules.entry((section.parse().unwrap(), number.parse().unwrap())).or_default();
+        let counted = [1, usize::from(ran.code == 0), usize::from(is_changed)];
+        counts.iter_mut().zip(counted).for_each(|(count, more)| *count += more);
+        if said.is_err() || is_changed {
+            wrong.push(format!("{} ({:?}): {said:?}, {new:?}", vector.file(), vector.verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let after = machine.left();
+    assert_eq!((after.mail, after.status), (left.mail, left.status));
+    let row = |name: String, counts: [usize; 3]| {
+        let [vectors, accepted, changed] = counts.map(|count| count.to_string());
+        [name, vectors, accepted, changed]
+    };
+    let sum = |of: usize| rules.values().map(|counts| counts[of]).sum();
+    let all = row("all".into(), [sum(0), sum(1), sum(2)]);
+    let name = |(section, number): (u32, u32)| match number {
+        0 => section.to_string(),
+        _ => format!("{section}.{number}"),
+    };
+    let rows: Vec<_> = rules.iter().map(|(rule, counts)| row(name(*rule), *counts)).chain([all]).collect();
+    reliability_says(&["rule", "vectors", "accepted wrongly", "changed anything"], &rows);
 }
 
 /// Whether a rule can be judged without a replica: then the reader alone refuses what breaks it.
@@ -271,7 +312,7 @@ fn read(bytes: &[u8]) -> Result<usize, String> {
     while let Some(reader) = stream.next_bundle().map_err(|error| error.to_string())? {
         let signer = signer().public_key();
         let sender = reader.manifest().sender.id;
-        let key = [other().public_key(), receiver().public_key()]
+        let key = [other().public_key(), receiver().public_key(), invited().public_key()]
             .into_iter()
             .find(|key| key.id() == sender)
             .unwrap_or(signer);

@@ -320,3 +320,72 @@ fn a_path_that_is_too_long_for_the_system_keeps_no_machine_from_joining() {
         moved
     });
 }
+
+#[test]
+fn a_message_whose_path_would_be_too_long_keeps_no_machine_from_joining() {
+    let dir = scratch();
+    let desktop = Machine::new(dir.path(), "desktop");
+    desktop.init_as("fs");
+    desktop.put("Work", "cur/one:2,", message("one"), 1_600_000_000);
+    desktop.put("Work", "cur/large:2,", message("large") + &"a line of a long message\n".repeat(60_000), 1_600_000_000);
+    desktop.put("Work", "cur/both:2,", message("both"), 1_600_000_000);
+    desktop.put("INBOX", "cur/both:2,", message("both"), 1_600_000_000);
+    let bundle = dir.path().join("invitation");
+    desktop.ok(&["invite", "laptop", "-o", text(&bundle)]);
+    // The folder's directories can be made, and a message's file has a path of more than 4095 bytes.
+    let mut root = dir.path().to_owned();
+    while text(&root).len() < 3820 {
+        root.push("y".repeat(200));
+    }
+    root.push("y".repeat(4050 - text(&root).len() - 1));
+    let laptop = Machine { mail: root, ..Machine::new(dir.path(), "laptop") };
+    fs::create_dir_all(laptop.mail.parent().unwrap()).unwrap();
+    let ran = laptop.run(&["join", text(&laptop.mail), text(&bundle), "--quiet", "--layout", "fs"]);
+    hindered(&ran, &["4 changes", "File name too long"]);
+    hindered(&laptop.run(&["scan", "--quiet"]), &["4 changes", "File name too long"]);
+    let moved = Machine { mail: dir.path().join("short"), ..laptop.clone() };
+    fs::rename(&laptop.mail, &moved.mail).unwrap();
+    moved.reconfigure(&[("mail_root", &format!("{:?}", text(&moved.mail)))]);
+    moved.ok(&["scan"]);
+    pass(&moved, &desktop);
+    at_rest(&desktop, &moved, "when the path is short");
+}
+
+#[test]
+fn a_directory_that_may_be_written_and_not_read_keeps_nothing_else_from_being_done() {
+    use crate::support::programs::become_an_ordinary_user;
+    if !become_an_ordinary_user() {
+        return;
+    }
+    for closed in ["tmp", "new", "cur", ""] {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        for name in ["flagged", "removed", "stays"] {
+            desktop.put("Work", &format!("cur/{name}:2,"), message(name), 1_600_000_000);
+        }
+        pass(&desktop, &laptop);
+        pass(&laptop, &desktop);
+        let chmod = |mode| {
+            fs::set_permissions(laptop.dir("Work").join(closed), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        chmod(0o300);
+        let cur = desktop.dir("Work").join("cur");
+        fs::rename(cur.join("flagged:2,"), cur.join("flagged:2,F")).unwrap();
+        fs::remove_file(cur.join("removed:2,")).unwrap();
+        desktop.put("Work", "cur/new:2,", message("new"), 1_600_000_000);
+        desktop.put("Other", "cur/other:2,", message("other"), 1_600_000_000);
+        for _ in 0..2 {
+            let bundle = desktop.run(&["export", "--to", "laptop"]).stdout;
+            let ran = laptop.run_with(&["import"], &bundle);
+            // A scan can't see what is in `new` and `cur`, and says so.
+            assert!(ran.code <= 1, "{closed}: {ran:?}");
+            assert_eq!(names(&laptop.dir("Other").join("cur")).len(), 1, "{closed}: {ran:?}");
+        }
+        chmod(0o700);
+        laptop.ok(&["scan"]);
+        pass(&laptop, &desktop);
+        pass(&desktop, &laptop);
+        assert!(laptop.has("new") && !laptop.has("removed"), "{closed}");
+        at_rest(&desktop, &laptop, closed);
+    }
+}

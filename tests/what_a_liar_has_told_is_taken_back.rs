@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mailsync::bundle::PrivateKey;
-use mailsync::model::{Digest, Incarnation, Knowledge};
+use mailsync::model::{Digest, Incarnation, Knowledge, Mtime};
 use mailsync::state::{EntryRow, State};
 use serde_json::{Value, json};
 
@@ -259,4 +259,47 @@ fn replicas_on_disk_are_equal_once_the_liar_is_found_out() {
         believed += company.believed;
     }
     assert!(refused > 0 && believed > 0, "lies that test nothing: {refused} {believed}");
+}
+
+#[test]
+fn two_dates_of_one_delivery_are_found_out_and_the_earlier_one_stays() {
+    let dir = scratch();
+    let [desktop, laptop] = ["desktop", "laptop"].map(|name| Machine::replica(dir.path(), name));
+    make_peers(&desktop, &laptop);
+    desktop.deliver("first");
+    crate::support::machine::exchange(&desktop, &laptop);
+    let liar = PrivateKey::generate("liar").unwrap();
+    let told = clock(now() - HOUR, 0);
+    for (machine, date) in [(&desktop, 1_600_000_000), (&laptop, 1_700_000_000)] {
+        machine.ok(&["peer", "add", "liar", "--key", &liar.public_key().to_openssh()]);
+        let mut forge = Forge::new(&liar, &told);
+        forge.message("INBOX", message("two dates").as_bytes(), &stamp(&told));
+        forge.entry(|entry| entry["mtime"] = json!(date));
+        assert_eq!(machine.run_with(&["import"], &forge.bundle()).code, 0);
+    }
+    let dates = |machine: &Machine| {
+        let state = State::open(&machine.home.join("state.db")).unwrap();
+        let mut dates = Vec::new();
+        state
+            .each_entry(|row| {
+                dates.push(row.entry.mtime);
+                Ok(())
+            })
+            .unwrap();
+        dates.sort();
+        (dates, state.digest())
+    };
+    assert_ne!(dates(&desktop), dates(&laptop));
+    // Their knowledge becomes the same, and neither has heard of the entry by the other.
+    let mut noticed = false;
+    for _ in 0..3 {
+        for (from, to) in [(&desktop, &laptop), (&laptop, &desktop)] {
+            let ran = crate::support::machine::pass(from, to);
+            noticed |= ran.stderr.contains("know the same but hold different mail");
+        }
+    }
+    assert!(noticed);
+    assert_eq!(dates(&desktop), dates(&laptop));
+    assert!(dates(&desktop).0.contains(&Mtime::new(1_600_000_000, 0)), "{:?}", dates(&desktop));
+    assert!(!desktop.ok(&["export", "--to", "laptop"]).stderr.contains("full bundle"), "it is healed");
 }

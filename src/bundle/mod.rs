@@ -50,5 +50,6 @@ pub use record::Record;
 pub use replica_id::ReplicaId;
 pub use seal::{Sealer, unseal};
 pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
-pub use spool::{JobSpool, RecordSpool, SpooledJobs, SpooledRecords};
+pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
+pub(crate) use strict::parse as parse_strictly;
 pub use writer::{Options, Writer};

@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use tempfile::SpooledTempFile;
 
 use super::record::{Order, encode_entry, encode_folder};
-use super::{Part, Record, WriteError, limits};
+use super::{JobLine, Part, Record, WriteError, limits};
 use crate::model::{Claims, Digest, Entry, EntryId, FolderName, FolderState};
 use crate::read::read_some;
 
-/// This many bytes are kept in memory before a file is made.
-const IN_MEMORY: usize = 8 << 20;
+/// This many bytes of a spool are kept in memory before a file is made.
+pub const SPOOL_IN_MEMORY: usize = 8 << 20;
 
 /// Stores lines, and counts and hashes them.
 struct SpoolFile {
@@ -23,7 +23,7 @@ struct SpoolFile {
 
 impl SpoolFile {
     fn new(dir: &Path) -> Self {
-        let out = BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(IN_MEMORY, dir));
+        let out = BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, dir));
         Self { out, hasher: Sha256::new(), bytes: 0 }
     }
 
@@ -140,6 +140,11 @@ impl RecordSpool {
         Ok(())
     }
 
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> u64 {
+        self.lines.bytes
+    }
+
     /// Ends the spool, once all records are there.
     pub fn finish(self) -> Result<SpooledRecords, WriteError> {
         Ok(SpooledRecords { spooled: self.lines.finish()?, folders: self.folders, entries: self.entries })
@@ -179,16 +184,38 @@ impl SpooledRecords {
 /// Collects the statements about jobs, as `jobs.jsonl`.
 pub struct JobSpool {
     lines: SpoolFile,
+    claims: Option<Claims>,
     count: u64,
 }
 
 impl JobSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
     pub fn new(dir: &Path) -> Self {
-        Self { lines: SpoolFile::new(dir), count: 0 }
+        Self { lines: SpoolFile::new(dir), claims: None, count: 0 }
     }
 
-    /// Adds the next line, without its newline.
+    /// The same for a bundle of which this can be true: anything else is not taken.
+    pub fn within(dir: &Path, claims: Claims) -> Self {
+        Self { claims: Some(claims), ..Self::new(dir) }
+    }
+
+    /// How many bytes it holds.
+    pub fn bytes(&self) -> u64 {
+        self.lines.bytes
+    }
+
+    /// Adds the next statement.
+    ///
+    /// # Errors
+    /// If its stamp can't be true, and those of [`JobSpool::push`].
+    pub fn statement(&mut self, line: &JobLine) -> Result<(), WriteError> {
+        if let Some(claims) = &self.claims {
+            claims.statement(line.stamp).map_err(|untrue| WriteError::inconsistent(untrue.to_string()))?;
+        }
+        self.push(&line.encode())
+    }
+
+    /// Adds the next line, without its newline, as it is.
     ///
     /// # Errors
     /// If it is larger than a reader would take, or the temporary file fails.
@@ -242,7 +269,7 @@ impl SpooledJobs {
 mod tests {
     use super::super::testing::{Sample, entry, folder, stamp};
     use super::*;
-    use crate::model::Mtime;
+    use crate::model::{Mtime, Stamp};
 
     #[test]
     fn records_out_of_order_are_not_taken() {
@@ -281,6 +308,12 @@ mod tests {
         assert!(matches!(within().entry(&id, &untrue), Err(WriteError::Inconsistent { .. })));
         let state = FolderState { stamp: stamp(9), present: true };
         assert!(matches!(within().folder(&folder("a"), state), Err(WriteError::Inconsistent { .. })));
+        let line = |stamp| JobLine { stamp, signed: "{}".into(), signature: String::new() };
+        let statement = |line| JobSpool::within(dir.path(), claims.clone()).statement(&line);
+        statement(line(stamp(1))).unwrap();
+        for untrue in [stamp(9), Stamp::ZERO] {
+            assert!(matches!(statement(line(untrue)), Err(WriteError::Inconsistent { .. })));
+        }
         let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
         state.size = limits::MEMBER_BYTES + 1;
         assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
@@ -298,7 +331,7 @@ mod tests {
         let spooled = spool.finish().unwrap();
         assert_eq!((spooled.folders(), spooled.entries()), (0, 50_000));
         let part = spooled.part();
-        assert!(part.bytes > IN_MEMORY as u64);
+        assert!(part.bytes > SPOOL_IN_MEMORY as u64);
         let mut bytes = Vec::new();
         spooled.copy_to(&mut bytes).unwrap();
         assert_eq!(Part::of(&bytes), part);

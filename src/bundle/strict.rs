@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use super::limits;
 
 /// Reads one JSON object, and checks what a type alone can't.
-pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+pub fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
     let text = std::str::from_utf8(json).map_err(|error| format!("it is not UTF-8: {error}"))?;
     check(text).and_then(|()| serde_json::from_str::<Object<T>>(text)).map(|object| object.0).map_err(|e| e.to_string())
 }

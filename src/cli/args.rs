@@ -68,6 +68,8 @@ pub enum Command {
     Inspect(Bundle),
     /// Check a bundle from end to end, and whether it can be applied here
     Verify(Bundle),
+    /// Get back mail that has vanished here by mistake
+    Restore(Restore),
     /// List or restore what imports have removed
     Trash(Trash),
     /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
@@ -364,6 +366,7 @@ pub struct Bundle {
 #[derive(Debug, clap::Args)]
 // Each is a switch on the command line.
 #[allow(clippy::struct_excessive_bools)]
+#[command(group(clap::ArgGroup::new("scans").args(["repair", "moved_root"])))]
 pub struct Doctor {
     /// Go on as a new incarnation, and stamp anew what may have been stamped twice, or in the future
     #[arg(long)]
@@ -371,15 +374,31 @@ pub struct Doctor {
     /// Mend what can't be true in the state, from a peer that has gone bad for example, and read all files
     #[arg(long, conflicts_with = "new_identity")]
     pub repair: bool,
-    /// Tell what would be repaired, and change nothing
-    #[arg(long, short = 'n', requires = "repair")]
+    /// The mail was moved, or its folders were renamed: believe what config.toml says about both
+    #[arg(long, conflicts_with = "new_identity")]
+    pub moved_root: bool,
+    /// Tell what would be done, and change nothing
+    #[arg(long, short = 'n', requires = "scans")]
     pub dry_run: bool,
     /// Tell of every single thing that a repair mends
     #[arg(long, short)]
     pub verbose: bool,
-    /// Let the repair find that more than half of a large folder was removed
-    #[arg(long, requires = "repair")]
+    /// Let it find that much was removed
+    #[arg(long, requires = "scans")]
     pub allow_mass_delete: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Restore {
+    /// Folders, with those below them; messages, by how their digests begin (8 digits or more); or numbers in the trash
+    #[arg(value_name = "FOLDER|ID", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// Everything that has vanished
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Tell what would come back, message by message, and change nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]

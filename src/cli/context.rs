@@ -48,6 +48,13 @@ impl Context {
         Ok(replica)
     }
 
+    /// Opens the replica to take another mail root.
+    pub fn moved(&self) -> Result<Replica> {
+        let replica = Replica::open_moved(&self.home()?, self.world(), self.lock_timeout)?;
+        self.say_notes(&replica);
+        Ok(replica)
+    }
+
     /// Tells what a command found worth knowing, and keeps what is to be told at its end.
     pub fn say_notes(&self, replica: &Replica) {
         self.hindrance.replace(replica.hindrance());

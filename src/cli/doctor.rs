@@ -1,6 +1,6 @@
 //! `mailsync doctor`
 
-use mailsync::replica::{Mending, RepairOptions, Replica};
+use mailsync::replica::{Mending, MoveOptions, RepairOptions, Replica};
 use mailsync::text::plural;
 use serde_json::{Value, json};
 
@@ -11,8 +11,15 @@ use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
-    let replica = if args.repair { context.repair()? } else { context.write()? };
+    let replica = match (args.repair, args.moved_root) {
+        (true, _) => context.repair()?,
+        (_, true) => context.moved()?,
+        _ => context.write()?,
+    };
     replica.check_state()?;
+    if !args.repair {
+        replica.check_entries()?;
+    }
     context.out.say("the state database is whole");
     if args.new_identity {
         let changed = replica.new_identity()?;
@@ -23,7 +30,24 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
             plural(changed.folders, "folder")
         ));
     }
-    if args.repair { repair(context, &replica, args) } else { Ok(()) }
+    match (args.repair, args.moved_root) {
+        (true, _) => repair(context, &replica, args),
+        (_, true) => move_root(context, &replica, args),
+        _ => Ok(()),
+    }
+}
+
+fn move_root(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
+    let options = MoveOptions { dry_run: dry_run(args.dry_run), mass_delete: mass_delete(args.allow_mass_delete) };
+    let report = replica.move_root(&options)?;
+    context.say_notes(replica);
+    let would = if args.dry_run { "would record: " } else { "" };
+    let root = replica.config().mail_root.display();
+    context.out.say(format_args!("{would}the mail is in {root}: {report}"));
+    if context.out.json() {
+        Output::print_json(&json!(report))?;
+    }
+    complain_of(&report)
 }
 
 fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {

@@ -1,5 +1,6 @@
 //! `mailsync import`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
@@ -27,13 +28,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
-    // In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
-    // and must not take the lock from it, nor keep it while the network is slow.
-    let mut stdin = if bundles.iter().any(|bundle| source::is_standard(bundle)) {
-        Some(Replica::receive_bundles(&context.home()?, context.world(), "standard input", &mut source::stdin())?)
-    } else {
-        None
-    };
+    let mut arrived = receive(context, &bundles)?;
     let replica = context.write()?;
     let mut all: Vec<Imported> = Vec::new();
     let mut work = || {
@@ -42,7 +37,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
             tell(context, &imported, args.dry_run);
             all.push(imported);
         };
-        Ok((report, import_each(context, &replica, &bundles, &mut stdin, &options, told)))
+        Ok((report, import_each(context, &replica, &bundles, &mut arrived, &options, told)))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
@@ -68,6 +63,25 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     }
 }
 
+/// What has come of those arguments that come as slowly as somebody writes them, by their names.
+///
+/// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
+/// must not take the lock from it, nor keep it while the network is slow.
+fn receive(context: &Context, bundles: &[PathBuf]) -> Result<BTreeMap<PathBuf, Arrived>> {
+    let mut arrived = BTreeMap::new();
+    for bundle in bundles.iter().filter(|bundle| source::comes_slowly(bundle)) {
+        // Nothing is left of one that is named twice.
+        if arrived.contains_key(bundle) {
+            continue;
+        }
+        let name = if source::is_standard(bundle) { "standard input".into() } else { bundle.display().to_string() };
+        let mut source = source::open(bundle)?;
+        let received = Replica::receive_bundles(&context.home()?, context.world(), &name, &mut source)?;
+        arrived.insert(bundle.clone(), received);
+    }
+    Ok(arrived)
+}
+
 /// Writes the answer. If it is refused for safety, that is said, and returned.
 fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Option<ErrorKind>> {
     match replica.reply(all, target::stdout()) {
@@ -90,12 +104,12 @@ fn import_each(
     context: &Context,
     replica: &Replica,
     bundles: &[PathBuf],
-    stdin: &mut Option<Arrived>,
+    arrived: &mut BTreeMap<PathBuf, Arrived>,
     options: &ImportOptions,
     mut each: impl FnMut(Imported),
 ) -> Option<Error> {
     for bundle in bundles {
-        let result = import(replica, bundle, stdin, options, &mut each);
+        let result = import(replica, bundle, arrived, options, &mut each);
         context.say_notes(replica);
         if let Err(error) = result {
             return Some(error);
@@ -107,13 +121,13 @@ fn import_each(
 fn import(
     replica: &Replica,
     bundle: &Path,
-    stdin: &mut Option<Arrived>,
+    arrived: &mut BTreeMap<PathBuf, Arrived>,
     options: &ImportOptions,
     each: impl FnMut(Imported),
 ) -> Result<()> {
-    match stdin {
-        Some(stdin) if source::is_standard(bundle) => replica.import_arrived(stdin, options, each),
-        _ if bundle.is_dir() => replica.import_directory(bundle, options, each),
-        _ => replica.import_file(bundle, options, each),
+    match arrived.get_mut(bundle) {
+        Some(arrived) => replica.import_arrived(arrived, options, each),
+        None if bundle.is_dir() => replica.import_directory(bundle, options, each),
+        None => replica.import_file(bundle, options, each),
     }
 }

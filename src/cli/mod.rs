@@ -18,6 +18,7 @@ mod meter;
 mod output;
 mod peer;
 mod purge;
+mod restore;
 mod scan;
 mod source;
 mod status;
@@ -74,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(&context, &args),
         Command::Inspect(args) => inspect::inspect(&context, &args),
         Command::Verify(args) => inspect::verify(&context, &args),
+        Command::Restore(args) => restore::run(&context, args),
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };

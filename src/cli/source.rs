@@ -20,6 +20,12 @@ pub fn stdin() -> BufReader<StdinLock<'static>> {
     BufReader::with_capacity(BUFFER, io::stdin().lock())
 }
 
+/// Whether what has this path comes as slowly as somebody writes it: standard input, a pipe with a name, or a terminal.
+pub fn comes_slowly(path: &Path) -> bool {
+    let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
+    is_standard(path) || std::fs::metadata(path).is_ok_and(is_pipe)
+}
+
 /// Opens a bundle.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
-use mailsync::replica::{ImportOptions, Imported, Replica, ScanOptions};
+use mailsync::replica::{ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -31,8 +31,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
             )
             .into());
     }
-    let report = replica
-        .scan(&ScanOptions { mass_delete: mass_delete(args.allowed.allow_mass_delete), ..ScanOptions::default() })?;
+    let report = replica.scan(&ScanOptions::default())?;
     let options = ImportOptions {
         mass_delete: mass_delete(args.allowed.allow_mass_delete),
         mass_add: mass_add(args.allowed.allow_mass_add),
@@ -75,8 +74,10 @@ fn update(context: &Context, replica: &Replica, peer: &str, options: &ImportOpti
 
 fn summarise(context: &Context, one: &Updated) {
     for imported in &one.imported {
-        if let Some(error) = imported.outcome.error() {
-            Output::complain(error);
+        match &imported.outcome {
+            // It is the error with which the update of this peer has ended.
+            ImportOutcome::RolledBack(_) => {}
+            outcome => outcome.error().into_iter().for_each(Output::complain),
         }
     }
     if let Some(error) = &one.error {

@@ -99,6 +99,8 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
         | ImportOutcome::Incomplete(error) => {
             Output::complain(error);
         }
+        // The command ends with this error, and tells it then.
+        ImportOutcome::RolledBack(_) => {}
     }
 }
 

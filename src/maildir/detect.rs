@@ -30,6 +30,8 @@ pub struct Detected {
     pub nested: Option<PathBuf>,
     /// The directories below the mail root in which there may be folders, relative to it.
     pub dirs: Vec<PathBuf>,
+    /// How many Maildirs the layout leaves out.
+    pub left_out: usize,
     /// Whether the mail root holds nothing at all, but for what mailsync itself has put there.
     pub empty: bool,
     /// Remarks that the user should read.
@@ -52,8 +54,10 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, ignored: &Ignored,
     let counts = [&dotted, &plain].map(|dirs| dirs.len() as u64);
     let nested = nested(&plain);
     let mut notes = Vec::new();
+    let mut left_out = 0;
     let seen = match kind {
         LayoutKind::MaildirPlusPlus => {
+            left_out = plain.len();
             if let Some(one) = plain.first() {
                 notes.push(format!(
                     "the layout maildir++ leaves out {} below the mail root, such as {}; --layout fs takes in all",
@@ -83,6 +87,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, ignored: &Ignored,
     Detected {
         layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
         folders: seen.len() + usize::from(at_root),
+        left_out,
         at_root,
         dotted: counts[0],
         plain: counts[1],

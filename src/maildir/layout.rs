@@ -63,6 +63,16 @@ pub enum NameEncoding {
     ModifiedUtf7,
 }
 
+impl NameEncoding {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf-8",
+            Self::ModifiedUtf7 => "utf-7",
+        }
+    }
+}
+
 /// A replica's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

@@ -1,11 +1,14 @@
 //! Listings of folders, and the conclusions that a listing allows.
 //!
-//! A directory's modification time tells whether a name in it has come, gone or changed, but only as finely as the file
-//! system's clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp.
-//! So a time counts only if it is older than the listing by more than a tick. And on every common file system a listing
-//! can miss a name that is changed while the directory is read. So only a listing that nothing can have disturbed may
-//! say that a file vanished.
+//! A directory's times tell whether a name in it has come, gone or changed, but only as finely as the file system's
+//! clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a time
+//! counts only if it is older than the listing by more than a tick. And on every common file system a listing can miss
+//! a name that is changed while the directory is read. So only a listing that nothing can have disturbed may say that a
+//! file vanished.
+//!
+//! What can't be looked at is unknown, not empty: a `cur` that is there and is no directory is an error.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{FileName, Separator, Sub};
-use crate::disk::{Disk, FileType, leads_nowhere};
+use crate::disk::{Disk, FileType, Meta, leads_nowhere};
 use crate::model::Mtime;
 
 /// Two changes must be this far apart to get different times on a file system that keeps nanoseconds. Linux takes the
@@ -22,24 +25,103 @@ const FINE: Duration = Duration::from_millis(10);
 /// The same for a file system that keeps whole seconds. FAT keeps only every other second.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// The modification times of `new/` and `cur/` during a listing that nothing can have disturbed.
+/// The times of a directory that show whether a name in it has come, gone or changed. Either may fail to: `rsync -a`
+/// sets the modification time back, and not every file system keeps a change time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CleanListing {
-    /// The time of `new/`; `None` if there was no such directory.
-    pub new: Option<Mtime>,
-    /// The time of `cur/`; `None` if there was no such directory.
-    pub cur: Option<Mtime>,
+pub struct Times {
+    /// The modification time.
+    pub modified: Mtime,
+    /// The change time.
+    pub changed: Mtime,
 }
 
-/// The modification times of `new/` and `cur/`; `None` for a directory that isn't there.
+impl Times {
+    /// Those of this directory.
+    pub fn of(meta: &Meta) -> Self {
+        Self { modified: meta.mtime, changed: meta.ctime }
+    }
+
+    /// Whether a change after `now` would give other times than these.
+    pub fn settled(self, now: Mtime) -> bool {
+        settled(self.modified, now) && settled(self.changed, now)
+    }
+
+    /// How long to wait until these times are settled, if they aren't.
+    pub fn unsettled_for(self, now: Mtime) -> Option<Duration> {
+        unsettled_for(self.modified, now).max(unsettled_for(self.changed, now))
+    }
+}
+
+/// The times of `new/` and `cur/` during a listing that nothing can have disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanListing {
+    /// The times of `new/`; `None` if there was no such directory.
+    pub new: Option<Times>,
+    /// The times of `cur/`; `None` if there was no such directory.
+    pub cur: Option<Times>,
+}
+
+/// The file systems on which a folder's directories are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// That of the folder's directory; `None` if it isn't known.
+    pub folder: Option<u64>,
+    /// That of `new/`, if there is one.
+    pub new: Option<u64>,
+    /// That of `cur/`, if there is one.
+    pub cur: Option<u64>,
+}
+
+/// A directory's file system, and that of the directory above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory's.
+    pub device: u64,
+    /// The one above.
+    pub above: u64,
+}
+
+impl Mount {
+    /// Whether another file system is at the place than before: something was mounted there or isn't any more. The
+    /// numbers of file systems may change when a machine starts, so they are compared with those of the directory
+    /// above.
+    pub fn differs(self, before: Self) -> bool {
+        let is_mounted = |mount: Self| mount.device != mount.above;
+        is_mounted(self) != is_mounted(before) || (self.above == before.above && self.device != before.device)
+    }
+}
+
+/// The times of `new/` and `cur/`; `None` for a directory that isn't there.
+///
+/// # Errors
+/// One of them can't be looked at, or is there and is no directory.
 pub fn stat_folder(disk: &dyn Disk, dir: &Path) -> io::Result<CleanListing> {
-    let mtime = |sub: Sub| match disk.metadata(&dir.join(sub.as_str())) {
-        Ok(meta) if meta.is_dir => Ok(Some(meta.mtime)),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    let times = |sub: Sub| Ok::<_, io::Error>(stat_sub(disk, dir, sub)?.map(|meta| Times::of(&meta)));
+    Ok(CleanListing { new: times(Sub::New)?, cur: times(Sub::Cur)? })
+}
+
+fn stat_sub(disk: &dyn Disk, dir: &Path, sub: Sub) -> io::Result<Option<Meta>> {
+    let unusable = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("its {} {why}", sub.as_str()));
+    let path = dir.join(sub.as_str());
+    match disk.metadata(&path) {
+        Ok(meta) if meta.is_dir => Ok(Some(meta)),
+        Ok(_) => Err(unusable("is not a directory")),
+        Err(error) if leads_nowhere(&error) => {
+            if is_link(disk, &path)? {
+                return Err(unusable("is a symbolic link that leads nowhere"));
+            }
+            Ok(None)
+        }
         Err(error) => Err(error),
-    };
-    Ok(CleanListing { new: mtime(Sub::New)?, cur: mtime(Sub::Cur)? })
+    }
+}
+
+/// Whether a symbolic link has this name; not if nothing has it.
+pub fn is_link(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.is_link(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        looked => looked,
+    }
 }
 
 /// The names in a folder's `new/` and `cur/`, sorted by name, then `new` before `cur`. Compact, for large folders.
@@ -47,13 +129,20 @@ pub fn stat_folder(disk: &dyn Disk, dir: &Path) -> io::Result<CleanListing> {
 pub struct Listing {
     bytes: Vec<u8>,
     names: Vec<(usize, u16, Sub)>,
-    /// The modification times before the listing.
+    /// The times before the listing.
     pub times: CleanTimes,
     /// Whether no change can have been missed.
     pub quiet: bool,
+    /// The file systems.
+    pub devices: Devices,
+    /// Of `new/` and `cur/`, those that hold nothing at all.
+    pub empty: Vec<Sub>,
+    /// The bases of names that are symbolic links and lead nowhere: there may be messages behind them, and nobody can
+    /// tell.
+    pub dangling: BTreeSet<Vec<u8>>,
 }
 
-/// The modification times that were found, and the moment at which they were found.
+/// The times that were found, and the moment at which they were found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CleanTimes {
     /// The times themselves.
@@ -68,14 +157,18 @@ impl Listing {
     /// clock.
     pub fn read(disk: &dyn Disk, dir: &Path, earlier: Option<CleanTimes>) -> io::Result<Self> {
         let mut listing = Self::default();
-        let before = stat_folder(disk, dir)?;
+        let (new, cur) = (stat_sub(disk, dir, Sub::New)?, stat_sub(disk, dir, Sub::Cur)?);
+        let times = |meta: &Meta| Times::of(meta);
+        let before = CleanListing { new: new.as_ref().map(times), cur: cur.as_ref().map(times) };
         let started = wall_clock();
         // A mail reader moves files from `new` to `cur`. Read in this order, no file is missed on its way.
-        for (sub, present) in [(Sub::New, before.new.is_some()), (Sub::Cur, before.cur.is_some())] {
-            if present {
-                listing.read_sub(disk, &dir.join(sub.as_str()), sub)?;
+        for (sub, present) in [(Sub::New, new.is_some()), (Sub::Cur, cur.is_some())] {
+            if present && listing.read_sub(disk, &dir.join(sub.as_str()), sub)? == 0 {
+                listing.empty.push(sub);
             }
         }
+        let device = |meta: Option<Meta>| meta.map(|meta| meta.device);
+        listing.devices = Devices { folder: None, new: device(new), cur: device(cur) };
         let after = stat_folder(disk, dir)?;
         let bytes = &listing.bytes;
         listing.names.sort_unstable_by_key(|&(start, length, sub)| (slice(bytes, start, length), sub));
@@ -83,14 +176,16 @@ impl Listing {
             earlier.found == Some(before) && started.0.saturating_sub(earlier.started.0) >= nanoseconds(COARSE)
         });
         let mut times = before.new.iter().chain(&before.cur);
-        listing.quiet = before == after && (unmoved || times.all(|&time| settled(time, started)));
+        listing.quiet = before == after && (unmoved || times.all(|times| times.settled(started)));
         listing.times = CleanTimes { found: Some(before), started };
         Ok(listing)
     }
 
-    fn read_sub(&mut self, disk: &dyn Disk, dir: &Path, sub: Sub) -> io::Result<()> {
-        let mut unclear = Ok(());
+    /// Returns how many names there are, those of messages and others.
+    fn read_sub(&mut self, disk: &dyn Disk, dir: &Path, sub: Sub) -> io::Result<usize> {
+        let (mut unclear, mut seen) = (Ok(()), 0);
         disk.list(dir, &mut |name, kind| {
+            seen += 1;
             let bytes = name.as_bytes();
             if FileName::ignored(bytes) || unclear.is_err() {
                 return;
@@ -98,6 +193,10 @@ impl Listing {
             match is_file(disk, dir, name, kind) {
                 Ok(true) => {}
                 Ok(false) => return,
+                Err(error) if leads_nowhere(&error) => {
+                    self.dangling.insert(FileName::parse(bytes).base().to_vec());
+                    return;
+                }
                 // A file that can't be looked at must not count as gone.
                 Err(error) => {
                     unclear = Err(error);
@@ -108,7 +207,20 @@ impl Listing {
             self.names.push((self.bytes.len(), length, sub));
             self.bytes.extend_from_slice(bytes);
         })?;
-        unclear
+        unclear.map(|()| seen)
+    }
+
+    /// The one of `new/` and `cur/` that is empty where something else was mounted before, if there is one.
+    pub fn unmounted(&self, before: Devices) -> Option<Sub> {
+        let mount = |devices: Devices, sub| {
+            let device = if sub == Sub::New { devices.new } else { devices.cur };
+            device.zip(devices.folder).map(|(device, above)| Mount { device, above })
+        };
+        let differs = |sub: &Sub| {
+            let both = mount(self.devices, *sub).zip(mount(before, *sub));
+            both.is_some_and(|(now, before)| now.differs(before))
+        };
+        self.empty.iter().copied().find(differs)
     }
 
     /// What the info begins with in most names that have one; `None` if none has.
@@ -137,21 +249,17 @@ fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Res
     match kind {
         FileType::File => Ok(true),
         FileType::Directory | FileType::Other => Ok(false),
-        FileType::Unclear => match disk.metadata(&dir.join(name)) {
-            Ok(meta) => Ok(meta.is_file),
-            Err(error) if leads_nowhere(&error) => Ok(false),
-            Err(error) => Err(error),
-        },
+        FileType::Unclear => disk.metadata(&dir.join(name)).map(|meta| meta.is_file),
     }
 }
 
-/// Whether a change after `now` would give another modification time than this one.
-pub fn settled(time: Mtime, now: Mtime) -> bool {
+/// Whether a change after `now` would give another time than this one.
+fn settled(time: Mtime, now: Mtime) -> bool {
     now.0.saturating_sub(time.0) > nanoseconds(granularity(time))
 }
 
-/// How long to wait until this modification time is settled, if it isn't.
-pub fn unsettled_for(time: Mtime, now: Mtime) -> Option<Duration> {
+/// How long to wait until this time is settled, if it isn't.
+fn unsettled_for(time: Mtime, now: Mtime) -> Option<Duration> {
     let age = now.0.saturating_sub(time.0);
     let granularity = granularity(time);
     let rest = nanoseconds(granularity).saturating_sub(age);
@@ -197,5 +305,35 @@ mod tests {
         assert_eq!(unsettled_for(Mtime::new(998, 0), now), None);
         assert!(unsettled_for(Mtime::new(999, 0), now).unwrap() >= Duration::from_millis(500));
         assert!(unsettled_for(Mtime::new(2000, 7), now).unwrap() <= COARSE + Duration::from_millis(1));
+        // Of a directory both times must be.
+        let (old, young) = (Mtime::new(900, 7), Mtime::new(1000, 495_000_000));
+        for (modified, changed, is_settled) in
+            [(old, old, true), (old, young, false), (young, old, false), (young, young, false)]
+        {
+            let times = Times { modified, changed };
+            assert_eq!(times.settled(now), is_settled, "{times:?}");
+            assert_eq!(times.unsettled_for(now).is_none(), is_settled, "{times:?}");
+        }
+    }
+
+    #[test]
+    fn another_file_system_at_a_place_is_told_from_other_numbers_for_the_same_ones() {
+        // The numbers of a directory's file system and of the one above it, before and now, and whether they show that
+        // something else is mounted there.
+        for (before, now, differs) in [
+            ((1, 1), (1, 1), false),
+            ((2, 1), (2, 1), false),
+            ((2, 1), (1, 1), true),
+            ((1, 1), (2, 1), true),
+            ((2, 1), (3, 1), true),
+            // After a start, with other numbers.
+            ((2, 1), (1, 2), false),
+            ((1, 1), (7, 7), false),
+            ((2, 1), (7, 7), true),
+            ((1, 1), (7, 8), true),
+        ] {
+            let mount = |(device, above)| Mount { device, above };
+            assert_eq!(mount(now).differs(mount(before)), differs, "{before:?} {now:?}");
+        }
     }
 }

@@ -10,16 +10,15 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use walkdir::WalkDir;
-
-use super::import::{Application, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
+use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
 use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_state, write_atomically};
 use super::mail_root::{check_doubts, check_size, probe};
+use super::survey::survey;
 use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::error::{Error, Result};
-use crate::maildir::{Ignored, LayoutKind};
+use crate::maildir::{Detected, Ignored, LayoutKind};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -98,7 +97,7 @@ impl Replica {
         let mut first = Imported::of(file, &manifest, &inviter);
         let application = Application {
             options: &import_options,
-            peer: &inviter,
+            from: FromWhom::Peer(&inviter),
             manifest: &manifest,
             knowledge: replica.state.knowledge()?,
             landing,
@@ -135,11 +134,15 @@ impl Replica {
         make_mail_root(&options.mail_root)?;
         let mail_root = check_mail_root(&options.mail_root)?;
         check_size(&mail_root, options.doubts)?;
-        // What an interrupted join has left may be half a Maildir.
+        let holds_mail = survey(&*world.disk, &mail_root, &Ignored::usual())?;
         let detected = detect(&world, &mail_root, options.layout);
         check_doubts(home, &mail_root, &detected, options.layout, options.doubts)?;
+        // What an interrupted join has left may be half a Maildir.
         if interrupted_join(home, &mail_root, &name)?.is_none() {
             check_for_maildirs(&mail_root, &detected)?;
+        }
+        if options.layout.is_none() {
+            check_nothing_is_left_out(&detected)?;
         }
         let separator = probe(&world, &mail_root)?;
         home.make(&mail_root)?;
@@ -147,7 +150,6 @@ impl Replica {
         // Another join may have ended while this one waited for the lock.
         let repeated = interrupted_join(home, &mail_root, &name)?;
         make_key(home, &name)?;
-        let holds_mail = holds_messages(&mail_root);
         let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
         make_state(home, Incarnation((world.random)()), Some(root))?;
         if repeated.is_none() {
@@ -243,6 +245,15 @@ fn make_mail_root(path: &Path) -> Result<()> {
     }
 }
 
+/// Mail that a layout passes over would be there twice, unless a person has chosen that layout.
+fn check_nothing_is_left_out(detected: &Detected) -> Result<()> {
+    if detected.left_out == 0 {
+        return Ok(());
+    }
+    let what = format!("joining: {}", detected.notes.join("; "));
+    Err(Error::failed(what).advise("say which layout it has with --layout; what that leaves out is not looked at"))
+}
+
 /// The contents of the mail root before an interrupted join that is now repeated. `None` if there was no such join.
 fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
     if !home.exists() {
@@ -265,18 +276,4 @@ fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<
         return Err(Error::failed(what).advise("repeat that one"));
     }
     Ok(Some(before))
-}
-
-/// Whether there is any message below a mail root.
-fn holds_messages(mail_root: &Path) -> bool {
-    let in_folder =
-        |item: &walkdir::DirEntry| item.path().parent().is_some_and(|dir| dir.ends_with("cur") || dir.ends_with("new"));
-    let ignored = Ignored::usual();
-    let looked_at = |item: &walkdir::DirEntry| {
-        item.path().strip_prefix(mail_root).is_ok_and(|path| !ignored.has(path, None)) || !item.file_type().is_dir()
-    };
-    let files = WalkDir::new(mail_root).follow_links(true).into_iter().filter_entry(looked_at);
-    let files = files.filter_map(std::result::Result::ok);
-    let mut messages = files.filter(|item| !item.file_type().is_dir() && in_folder(item));
-    messages.any(|item| !item.file_name().to_string_lossy().starts_with('.'))
 }

@@ -19,9 +19,13 @@ mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod restore;
+mod room;
+mod root;
 mod safety;
 mod scan;
 mod status;
+mod survey;
 mod tally;
 mod transaction;
 mod trash;
@@ -41,8 +45,10 @@ pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use mail_root::Doubts;
 pub use purge::Purged;
+pub use restore::{RestoreOptions, Restored, RestoredItem};
+pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
-pub use scan::{Depth, ScanOptions, ScanReport};
+pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use world::{World, host_name};
 
@@ -93,11 +99,25 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
+            replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
+        } else if let Err(error) = replica.check_root_is_known() {
+            replica.note(error.to_string());
         }
+        Ok(replica)
+    }
+
+    /// Opens the replica to take another mail root, with what an interrupted command has left to do: nothing is done
+    /// there before it is sure that it is the right one. It waits so long for its lock.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_moved(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
+        let replica = Self::open_complete(home, world, Access::Write(lock_timeout))?;
+        replica.recognise_home()?;
         Ok(replica)
     }
 
@@ -108,6 +128,7 @@ impl Replica {
     /// As for [`Replica::open`].
     pub fn open_to_repair(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
         let replica = Self::open_complete(home, world, Access::Write(lock_timeout))?;
+        replica.check_root_is_known()?;
         replica.roll_on()?;
         Ok(replica)
     }

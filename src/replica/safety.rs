@@ -54,7 +54,7 @@ pub(super) struct Loss {
     pub held: u64,
 }
 
-/// What a command takes away.
+/// What a command takes away. Of a folder that was renamed nothing is lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Losses {
     /// Entries that are removed or moved elsewhere, for each folder that loses any, by its name.
@@ -87,11 +87,22 @@ impl std::ops::Add for Amount {
     }
 }
 
-/// What a loss is by, in the words of a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The command that gets back what vanished.
+pub(super) const RESTORE: &str = "mailsync restore";
+
+/// What a loss is by, and so with which command a person says that it is meant. What vanished here and what other
+/// replicas say are confirmed apart: who has seen the one has not seen the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum By {
     /// Files that are gone.
+    #[default]
     Scan,
+    /// The same, or other contents in the same files.
+    DeepScan,
+    /// The same, found by a repair.
+    Repair,
+    /// What is not in a mail root that is another one.
+    MovedRoot,
     /// What other replicas say.
     Import,
 }
@@ -99,24 +110,61 @@ pub(super) enum By {
 impl By {
     fn doing(self) -> &'static str {
         match self {
-            Self::Scan => "scanning",
             Self::Import => "importing",
+            _ => "scanning",
         }
     }
 
     fn leave(self) -> &'static str {
         match self {
-            Self::Scan => "would be removed",
-            Self::Import => "would be removed or moved elsewhere",
+            Self::Import | Self::MovedRoot => "would be removed or moved elsewhere",
+            _ => "would be removed",
         }
     }
 
-    fn allow(self, option: &str) -> String {
+    /// The command by which a person says that what vanished here is to be gone.
+    pub fn confirmation(self) -> &'static str {
         match self {
-            Self::Scan => format!("if that is meant, run `mailsync scan {option}`"),
-            Self::Import => format!("if that is meant, add {option} to `mailsync import` or `mailsync update`"),
+            Self::Scan | Self::Import => "mailsync scan --allow-mass-delete",
+            Self::DeepScan => "mailsync scan --deep --allow-mass-delete",
+            Self::Repair => "mailsync doctor --repair --allow-mass-delete",
+            Self::MovedRoot => "mailsync doctor --moved-root --allow-mass-delete",
         }
     }
+
+    /// What to do about a loss: of this folder, or of several.
+    fn advice(self, folder: Option<&str>) -> String {
+        match self {
+            Self::Import => allow("--allow-mass-delete"),
+            Self::MovedRoot => format!(
+                "see that config.toml names the right directory and layout; if that mail is really to be gone, run `{}`",
+                self.confirmation()
+            ),
+            _ => {
+                let what = folder.map_or_else(|| String::from("--all"), quoted);
+                format!(
+                    "if it went by mistake, mount the disk that holds it, or run `{RESTORE} {what}`, which gets it back; if it is \
+                     really to be gone, run `{}`",
+                    self.confirmation()
+                )
+            }
+        }
+    }
+}
+
+/// What to do about what other replicas say.
+fn allow(option: &str) -> String {
+    format!("if that is meant, add {option} to `mailsync import` or `mailsync update`")
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if argument.chars().all(plain) && !argument.starts_with('-') {
+        return argument.to_owned();
+    }
+    let dashes = if argument.starts_with('-') { "-- " } else { "" };
+    format!("{dashes}'{}'", argument.replace('\'', "'\\''"))
 }
 
 /// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or
@@ -128,16 +176,23 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     let more_than_half = |loss: &Loss| loss.gone > loss.held / 2;
     let large = losses.by_folder.iter().find(|(_, loss)| loss.held > limits.folder && more_than_half(loss));
     let (all, folders) = (&losses.all, &losses.folders);
+    let most_folders = more_than_half(folders);
+    let much = all.gone > limits.all && all.gone > all.held / 4;
+    // A disk that isn't mounted, and a program that has made a folder in its place, look like this.
+    let everything = all.gone > 0 && all.gone == all.held && most_folders;
+    let large = large.filter(|(_, loss)| loss.gone == all.gone || !much);
     let what = if let Some((name, Loss { gone, held })) = large {
         format!("{gone} of the {held} messages in {name} {}", by.leave())
-    } else if all.gone > limits.all && all.gone > all.held / 4 {
-        format!("{} of all {} messages would be removed", all.gone, all.held)
-    } else if folders.held > limits.folders && more_than_half(folders) {
+    } else if much || everything {
+        let leave = if by == By::MovedRoot { by.leave() } else { "would be removed" };
+        format!("{} of all {} messages {leave}", all.gone, all.held)
+    } else if folders.held > limits.folders && most_folders {
         format!("{} of the {} folders would be removed", folders.gone, folders.held)
     } else {
         return Ok(());
     };
-    Err(Error::refused(format!("{}: {what}", by.doing())).advise(by.allow("--allow-mass-delete")))
+    let folder = large.map(|(name, _)| name.as_str());
+    Err(Error::refused(format!("{}: {what}", by.doing())).advise(by.advice(folder)))
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
@@ -158,18 +213,18 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount,
     } else {
         return Ok(());
     };
-    Err(Error::refused(format!("importing: {what}")).advise(By::Import.allow("--allow-mass-add")))
+    Err(Error::refused(format!("importing: {what}")).advise(allow("--allow-mass-add")))
 }
 
-/// What is to be written must find room: a disk that fills up in the middle leaves none for anybody else. `free` is
-/// what the file system tells, if it does.
+/// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
+/// else. `free` is what the file system tells, if it does.
 ///
 /// # Errors
 /// There is too little; both figures are told.
-pub(super) fn check_room(needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
+pub(super) fn check_room(what: &str, needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
     match free {
         Some(free) if needed > free => Err(Error::failed(format!(
-            "importing: {} of mail are to be written below {}, and {} are free there",
+            "importing: {} of {what} are to be written below {}, and {} are free there",
             bytes(needed),
             dir.display(),
             bytes(free)
@@ -275,10 +330,10 @@ mod tests {
     fn too_little_room_is_told_with_both_figures() {
         let dir = std::path::Path::new("/mail");
         for (needed, free) in [(0, Some(0)), (5, Some(5)), (u64::MAX, None)] {
-            assert!(check_room(needed, free, dir).is_ok(), "{needed} of {free:?}");
+            assert!(check_room("mail", needed, free, dir).is_ok(), "{needed} of {free:?}");
         }
-        let error = check_room(2048, Some(1024), dir).unwrap_err().to_string();
-        for words in ["2.0 KiB", "1.0 KiB", "/mail", "nothing was changed"] {
+        let error = check_room("mail", 2048, Some(1024), dir).unwrap_err().to_string();
+        for words in ["2.0 KiB of mail", "1.0 KiB", "/mail", "nothing was changed"] {
             assert!(error.contains(words), "{error}");
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use super::Replica;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::{Digest, MOST_FORGOTTEN};
+use crate::model::{Digest, MOST_FORGOTTEN, WallClock};
 use crate::state::{self, Job, JobKey, StatementKind};
 
 /// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
@@ -55,7 +55,8 @@ impl Transaction<'_> {
     pub(super) fn forget(&self, job: &Job, remember: Remember) -> Result<()> {
         self.unneeded.borrow_mut().extend(self.attachments_of(job.key)?);
         if let Remember::Id(requester) = remember {
-            self.remember_forgotten(job, requester.as_ref(), MOST_FORGOTTEN)?;
+            let last = self.replica.now().saturating_add(WallClock::MOST_AHEAD);
+            self.remember_forgotten(job, requester.as_ref(), MOST_FORGOTTEN, last)?;
         }
         self.forget_job(job)
     }

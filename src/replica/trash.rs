@@ -24,6 +24,17 @@ impl Replica {
         self.home.trash().join(&trashed.file)
     }
 
+    /// What has this number in the trash.
+    ///
+    /// # Errors
+    /// Nothing has.
+    pub(super) fn in_trash(&self, key: TrashKey) -> Result<Trashed> {
+        self.state.trashed(key)?.ok_or_else(|| {
+            Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
+                .advise("`mailsync trash list` shows what there is")
+        })
+    }
+
     /// Brings a message back into the folder it was in, with the flags it had, as a new change made here. Its file
     /// stays in the trash until the message is durable in its folder.
     ///
@@ -35,10 +46,7 @@ impl Replica {
             let what = format!("restoring {key}: what was restored before still waits for its folder");
             return Err(Error::failed(what).advise("`mailsync status` shows why; put that right, then run this again"));
         }
-        let trashed = self.state.trashed(key)?.ok_or_else(|| {
-            Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
-                .advise("`mailsync trash list` shows what there is")
-        })?;
+        let trashed = self.in_trash(key)?;
         let file = self.home.trash().join(&trashed.file);
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")

@@ -151,6 +151,17 @@ impl State {
         Ok(found)
     }
 
+    /// The messages whose digests begin with these hexadecimal digits, up to two of them. Removed ones count.
+    pub fn digests_that_begin(&self, digits: &str) -> Result<Vec<Digest>> {
+        let (least, most) = (format!("{digits:0<64}").parse::<Digest>(), format!("{digits:f<64}").parse::<Digest>());
+        let Ok((least, most)) = least.and_then(|least| Ok((least, most?))) else { return Ok(Vec::new()) };
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT DISTINCT digest FROM entry WHERE digest BETWEEN ? AND ? ORDER BY digest LIMIT 2")?;
+        let found = query.query_map((least.0, most.0), |row| Ok(Digest(row.get(0)?)))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The id with the lowest ordinal that no living entry of this message and birth folder has, and the dead entry
     /// with that id if there is one.
     pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<EntryRow>)> {
@@ -384,7 +395,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
+    pub(super) fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {
         self.conn
             .prepare_cached("INSERT OR IGNORE INTO change (incarnation, clock, entry) VALUES (?, ?, ?)")?
             .execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), key.0))?;
@@ -433,7 +444,7 @@ fn registers(entry: &Entry) -> Registers {
 }
 
 /// The newest of an entry's stamps from each incarnation.
-fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
+pub(super) fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
     let mut newest: Vec<(Incarnation, Clock)> = Vec::with_capacity(2);
     for stamp in entry.stamps().filter(|&stamp| stamp != Stamp::ZERO) {
         match newest.iter_mut().find(|(incarnation, _)| *incarnation == stamp.incarnation) {

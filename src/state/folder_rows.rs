@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::codec::{clock_from, damaged};
 use crate::error::Result;
-use crate::maildir::listing::CleanListing;
+use crate::maildir::listing::{CleanListing, Devices, Times};
 use crate::model::{FolderName, FolderState, Incarnation, Mtime, Stamp};
 
 /// A folder's number within this state.
@@ -35,6 +35,8 @@ pub struct FolderRow {
     pub on_disk: bool,
     /// The last clean listing.
     pub clean: Option<CleanListing>,
+    /// The file systems on which it was at the last listing.
+    pub devices: Devices,
 }
 
 /// All folders, in memory: a mailbox has few.
@@ -50,7 +52,8 @@ pub(super) const ABSENT: i64 = i64::MIN;
 impl Folders {
     pub fn load(conn: &Connection) -> Result<Self> {
         let mut query = conn.prepare_cached(
-            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, cur_mtime FROM folder",
+            "SELECT key, name, clock, incarnation, present, on_disk, new_mtime, new_ctime, cur_mtime, cur_ctime,
+             device, new_device, cur_device FROM folder",
         )?;
         let mut rows = query.query([])?;
         let mut folders = Self::default();
@@ -70,14 +73,19 @@ impl Folders {
                     }
                     _ => None,
                 };
-            let clean = match (row.get::<_, Option<i64>>(6)?, row.get::<_, Option<i64>>(7)?) {
-                (Some(new), Some(cur)) => {
-                    let mtime = |stored| (stored != ABSENT).then_some(Mtime(stored));
-                    Some(CleanListing { new: mtime(new), cur: mtime(cur) })
-                }
-                _ => None,
+            let times = |first: usize| {
+                let both = row.get::<_, Option<i64>>(first)?.zip(row.get::<_, Option<i64>>(first + 1)?);
+                Ok::<_, rusqlite::Error>(both.map(|(modified, changed)| {
+                    let times = Times { modified: Mtime(modified), changed: Mtime(changed) };
+                    (modified != ABSENT).then_some(times)
+                }))
             };
-            folders.put(FolderRow { key: FolderKey(row.get(0)?), name, state, on_disk: row.get(5)?, clean });
+            let clean = times(6)?.zip(times(8)?).map(|(new, cur)| CleanListing { new, cur });
+            let device =
+                |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+            let devices = Devices { folder: device(10)?, new: device(11)?, cur: device(12)? };
+            let (key, on_disk) = (FolderKey(row.get(0)?), row.get(5)?);
+            folders.put(FolderRow { key, name, state, on_disk, clean, devices });
         }
         Ok(folders)
     }

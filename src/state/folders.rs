@@ -1,5 +1,6 @@
 //! Folders: their names, their registers, and their directories as last seen.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,21 @@ use super::folder_rows::{ABSENT, FolderKey, FolderRow};
 use super::{State, Transaction};
 use crate::bundle::limits;
 use crate::error::{Error, Result};
-use crate::maildir::listing::CleanListing;
+use crate::maildir::listing::{CleanListing, Devices, Mount, Times};
 use crate::model::{FolderName, FolderState, Knowledge, Mtime};
+
+/// A directory below the mail root that was searched for folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Its times at a clean listing.
+    pub times: Option<Times>,
+    /// Where its file system was mounted.
+    pub mount: Option<Mount>,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Whether a symbolic link has its name.
+    pub is_link: bool,
+}
 
 impl State {
     /// The folder's number, if the folder is known.
@@ -43,13 +57,19 @@ impl State {
         states.filter(|(_, state)| !base.covers(state.stamp)).collect()
     }
 
-    /// The directories below the mail root that were searched for folders: path relative to the mail root, the
-    /// modification time at a clean listing, whether it is a folder. Sorted by path.
-    pub fn directories(&self) -> Result<Vec<(PathBuf, Option<Mtime>, bool)>> {
-        let mut query = self.conn.prepare_cached("SELECT path, mtime, is_folder FROM directory ORDER BY path")?;
+    /// The directories below the mail root that were searched for folders, by their paths relative to the mail root.
+    pub fn directories(&self) -> Result<BTreeMap<PathBuf, Directory>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT path, mtime, ctime, is_folder, is_link, device, device_above FROM directory")?;
         let rows = query.query_map([], |row| {
             let path = PathBuf::from(OsStr::from_bytes(row.get_ref(0)?.as_bytes()?));
-            Ok((path, row.get::<_, Option<i64>>(1)?.map(Mtime), row.get(2)?))
+            let number = |column: usize| row.get::<_, Option<i64>>(column);
+            let pair = |first| Ok::<_, rusqlite::Error>(number(first)?.zip(number(first + 1)?));
+            let times = pair(1)?.map(|(mtime, ctime)| Times { modified: Mtime(mtime), changed: Mtime(ctime) });
+            let mount =
+                pair(5)?.map(|(device, above)| Mount { device: device.cast_unsigned(), above: above.cast_unsigned() });
+            Ok((path, Directory { times, mount, is_folder: row.get(3)?, is_link: row.get(4)? }))
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -73,7 +93,14 @@ impl Transaction<'_> {
         }
         self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
         let key = FolderKey(self.conn.last_insert_rowid());
-        let row = FolderRow { key, name: name.clone(), state: None, on_disk: false, clean: None };
+        let row = FolderRow {
+            key,
+            name: name.clone(),
+            state: None,
+            on_disk: false,
+            clean: None,
+            devices: Devices::default(),
+        };
         self.folders.borrow_mut().put(row);
         Ok(key)
     }
@@ -108,10 +135,14 @@ impl Transaction<'_> {
     pub fn set_clean_listing(&self, key: FolderKey, clean: Option<CleanListing>) -> Result<()> {
         let row = self.folder_row(key)?;
         if row.clean != clean {
-            let stored = |mtime: Option<Mtime>| mtime.map_or(ABSENT, |mtime| mtime.0);
-            self.conn.prepare_cached("UPDATE folder SET new_mtime = ?, cur_mtime = ? WHERE key = ?")?.execute((
-                clean.map(|c| stored(c.new)),
-                clean.map(|c| stored(c.cur)),
+            let modified = |times: Option<Times>| times.map_or(ABSENT, |times| times.modified.0);
+            let changed = |times: Option<Times>| times.map_or(ABSENT, |times| times.changed.0);
+            let query = "UPDATE folder SET new_mtime = ?, new_ctime = ?, cur_mtime = ?, cur_ctime = ? WHERE key = ?";
+            self.conn.prepare_cached(query)?.execute((
+                clean.map(|c| modified(c.new)),
+                clean.map(|c| changed(c.new)),
+                clean.map(|c| modified(c.cur)),
+                clean.map(|c| changed(c.cur)),
                 key.0,
             ))?;
             self.folders.borrow_mut().put(FolderRow { clean, ..(*row).clone() });
@@ -119,11 +150,46 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Records the file systems on which a folder was listed.
+    pub fn set_devices(&self, key: FolderKey, devices: Devices) -> Result<()> {
+        let row = self.folder_row(key)?;
+        if row.devices != devices {
+            let stored = |device: Option<u64>| device.map(u64::cast_signed);
+            self.conn
+                .prepare_cached("UPDATE folder SET device = ?, new_device = ?, cur_device = ? WHERE key = ?")?
+                .execute((stored(devices.folder), stored(devices.new), stored(devices.cur), key.0))?;
+            self.folders.borrow_mut().put(FolderRow { devices, ..(*row).clone() });
+        }
+        Ok(())
+    }
+
     /// Records a directory that was searched for folders.
-    pub fn set_directory(&self, path: &Path, mtime: Option<Mtime>, is_folder: bool) -> Result<()> {
+    pub fn set_directory(&self, path: &Path, directory: &Directory) -> Result<()> {
+        let Directory { times, mount, is_folder, is_link } = directory;
         self.conn
-            .prepare_cached("INSERT OR REPLACE INTO directory (path, mtime, is_folder) VALUES (?, ?, ?)")?
-            .execute((path.as_os_str().as_bytes(), mtime.map(|mtime| mtime.0), is_folder))?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO directory (path, mtime, ctime, is_folder, is_link, device, device_above)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                path.as_os_str().as_bytes(),
+                times.map(|times| times.modified.0),
+                times.map(|times| times.changed.0),
+                is_folder,
+                is_link,
+                mount.map(|mount| mount.device.cast_signed()),
+                mount.map(|mount| mount.above.cast_signed()),
+            ))?;
+        Ok(())
+    }
+
+    /// Forgets what all directories looked like: the next scan looks at each anew.
+    pub fn forget_directories(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM directory", [])?;
+        for row in self.all_folders() {
+            self.set_clean_listing(row.key, None)?;
+            self.set_devices(row.key, Devices::default())?;
+        }
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub enum Action {
     PeerRename,
     /// Things that nobody needs any more were forgotten.
     Purge,
+    /// Mail that had vanished was got back, or asked for.
+    Restore,
     /// A scan found changes made here.
     Scan,
     /// A message was brought back from the trash.
@@ -42,7 +44,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -56,6 +58,7 @@ impl Action {
         Self::PeerRemove,
         Self::PeerRename,
         Self::Purge,
+        Self::Restore,
         Self::Scan,
         Self::TrashRestore,
         Self::Uux,
@@ -77,6 +80,7 @@ impl Action {
             Self::PeerRemove => "peer remove",
             Self::PeerRename => "peer rename",
             Self::Purge => "purge",
+            Self::Restore => "restore",
             Self::Scan => "scan",
             Self::TrashRestore => "trash restore",
             Self::Uux => "uux",
@@ -102,6 +106,13 @@ pub struct Event {
 }
 
 impl State {
+    /// Whether the history has this action with this peer and these words.
+    pub fn is_recorded(&self, action: Action, peer: &str, text: &str) -> Result<bool> {
+        let mut query =
+            self.conn.prepare_cached("SELECT 1 FROM history WHERE command = ? AND peer = ? AND text = ? LIMIT 1")?;
+        Ok(query.exists((action.word(), peer, text))?)
+    }
+
     /// The last `limit` events at most, the oldest of them first.
     ///
     /// # Errors

@@ -318,6 +318,14 @@ impl State {
         self.digests("SELECT DISTINCT digest FROM blob WHERE job = ?", [job.0])
     }
 
+    /// The sizes, all together, of the attachments that jobs need and that are not here.
+    pub fn missing_attachment_bytes(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT COALESCE(SUM(size), 0) FROM (SELECT MAX(size) AS size FROM blob WHERE here = 0 GROUP BY digest)",
+        )?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// The attachments that jobs need and that are not here, sorted, at most `limit` of them.
     pub fn missing_attachments(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests("SELECT DISTINCT digest FROM blob WHERE here = 0 ORDER BY digest LIMIT ?", [limit])
@@ -369,16 +377,19 @@ impl Transaction<'_> {
     }
 
     /// Remembers that a job of this replica's is forgotten: the newest `most` of one requester's by their ids, and of
-    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known.
-    pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64) -> Result<()> {
+    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known. Those
+    /// that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are remembered
+    /// by their ids as long as that has not come: all that are asked for until then would count as forgotten with them.
+    pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64, last: u64) -> Result<()> {
         let holder = holder(requester);
         self.conn
             .prepare_cached("INSERT OR IGNORE INTO forgotten_job (id, requester, made) VALUES (?, ?, ?)")?
             .execute((job.id.0, &holder, job.made.cast_signed()))?;
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT made FROM forgotten_job WHERE requester = ? ORDER BY made DESC LIMIT 1 OFFSET ?")?;
-        let too_old: Option<i64> = query.query_row((&holder, most.cast_signed()), |row| row.get(0)).optional()?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT made FROM forgotten_job WHERE requester = ? AND made <= ? ORDER BY made DESC LIMIT 1 OFFSET ?",
+        )?;
+        let last = i64::try_from(last).unwrap_or(i64::MAX);
+        let too_old: Option<i64> = query.query_row((&holder, last, most.cast_signed()), |row| row.get(0)).optional()?;
         let Some(made) = too_old else { return Ok(()) };
         self.conn
             .prepare_cached(
@@ -488,17 +499,21 @@ mod tests {
         let tx = state.begin().unwrap();
         // In no order, and one of them twice.
         for (n, made) in [(3, 30), (1, 10), (5, 50), (5, 50), (2, 20), (4, 40)] {
-            tx.remember_forgotten(&job(n, made), Some(&one), 3).unwrap();
+            tx.remember_forgotten(&job(n, made), Some(&one), 3, 60).unwrap();
         }
-        tx.remember_forgotten(&job(9, 5), None, 3).unwrap();
+        // Of those that a wrong clock has dated none stands for others.
+        for n in 61..=70 {
+            tx.remember_forgotten(&job(n, u64::from(n)), Some(&one), 3, 60).unwrap();
+        }
+        tx.remember_forgotten(&job(9, 5), None, 3, 60).unwrap();
         tx.commit().unwrap();
         let remembered: i64 = state
             .conn
             .query_row("SELECT COUNT(*) FROM forgotten_job WHERE requester <> ''", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(remembered, 3);
+        assert_eq!(remembered, 3 + 10);
         let is = |n: u8, requester, made| state.was_forgotten(&JobId([n; 16]), requester, made).unwrap();
-        for (n, made) in [(3, 30), (4, 40), (5, 50)] {
+        for (n, made) in [(3, 30), (4, 40), (5, 50), (61, 61), (70, 70)] {
             assert_eq!(is(n, Some(&one), made), Some(Forgotten::ById), "{made}");
         }
         for (n, made) in [(1, 10), (2, 20), (100, 1), (101, 20)] {
@@ -509,6 +524,13 @@ mod tests {
             assert_eq!(is(102, requester, made), None, "{made}");
         }
         assert_eq!(is(9, None, 5), Some(Forgotten::ById));
+        // Their time has come.
+        let tx = state.begin().unwrap();
+        tx.remember_forgotten(&job(71, 71), Some(&one), 3, 100).unwrap();
+        tx.commit().unwrap();
+        assert_eq!(is(68, Some(&one), 68), Some(Forgotten::WithOlder));
+        assert_eq!(is(69, Some(&one), 69), Some(Forgotten::ById));
+        assert_eq!(is(102, Some(&one), 69), None);
     }
 
     #[test]

@@ -162,20 +162,25 @@ impl State {
         Ok(EntryKey(query.query_row([], |row| row.get(0))?))
     }
 
-    /// How many files were last seen in each folder.
-    pub fn count_files_by_folder(&self) -> Result<Vec<(FolderKey, u64)>> {
-        self.counts("SELECT at_folder, COUNT(*) FROM entry WHERE at_folder IS NOT NULL GROUP BY at_folder", [])
+    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries that
+    /// have changed their places was empty. What came since then doesn't count, what has left does.
+    pub fn held_before(&self, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
+        self.sum_before(
+            "SELECT COUNT(*), SUM(size) FROM (
+                 SELECT size FROM entry INDEXED BY entry_at
+                     WHERE at_folder = ?2 AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
+                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2)",
+            (last.0, folder.0),
+        )
     }
 
-    /// The same without the entries that came after `last`, and with those on the list of entries that have left their
-    /// folders: in the folders that they have left.
-    pub fn count_files_before(&self, last: EntryKey) -> Result<Vec<(FolderKey, u64)>> {
-        self.counts(
-            "SELECT folder, COUNT(*) FROM (
-                 SELECT at_folder AS folder FROM entry
+    /// The same of all folders together.
+    pub fn all_held_before(&self, last: EntryKey) -> Result<(u64, u64)> {
+        self.sum_before(
+            "SELECT COUNT(*), SUM(size) FROM (
+                 SELECT size FROM entry
                      WHERE at_folder IS NOT NULL AND key <= ? AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT folder FROM temp.departed)
-             GROUP BY folder",
+                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL)",
             [last.0],
         )
     }
@@ -184,7 +189,7 @@ impl State {
     pub fn departed(&self) -> Result<Vec<Departed>> {
         let mut query = self.conn.prepare_cached(
             "SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target) FROM temp.departed
-             WHERE target IS NULL OR target <> folder GROUP BY folder",
+             WHERE folder IS NOT NULL AND (target IS NULL OR target <> folder) GROUP BY folder",
         )?;
         let rows = query.query_map([], |row| {
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
@@ -193,34 +198,46 @@ impl State {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn counts(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<(FolderKey, u64)>> {
+    fn sum_before(&self, query: &str, params: impl rusqlite::Params) -> Result<(u64, u64)> {
         let mut query = self.conn.prepare_cached(query)?;
-        let rows =
-            query.query_map(params, |row| Ok((FolderKey(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        Ok(query.query_row(params, |row| {
+            let sum = |column| row.get::<_, Option<i64>>(column).map(|sum| sum.unwrap_or(0).cast_unsigned());
+            Ok((sum(0)?, sum(1)?))
+        })?)
     }
 }
 
-/// The list of entries that have left their folders. It is undone with its transaction.
+/// The list of entries that have changed their places, with the folder in which each was before: none if it had no
+/// file. It is undone with its transaction.
 impl Transaction<'_> {
     /// Begins the list, unless there is one.
     pub fn begin_departed(&self) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS departed (
-                 entry INTEGER PRIMARY KEY, folder INTEGER NOT NULL, target INTEGER)",
+                 entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL)",
         )?;
         Ok(())
     }
 
-    /// Adds an entry that leaves this folder for another one, or for none since it was removed. One that has left
-    /// another before counts once, for that one.
-    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>) -> Result<()> {
+    /// Adds an entry of this size that leaves this folder for another one, or for none since it was removed. One that
+    /// is on the list already stays there with the folder in which it was before.
+    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>, size: u64) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO temp.departed (entry, folder, target) VALUES (?, ?, ?)
+                "INSERT INTO temp.departed (entry, folder, target, size) VALUES (?, ?, ?, ?)
                  ON CONFLICT (entry) DO UPDATE SET target = excluded.target",
             )?
-            .execute((entry.0, folder.0, target.map(|target| target.0)))?;
+            .execute((entry.0, folder.0, target.map(|target| target.0), size.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Adds an entry that gets a file and had none, unless it is on the list already.
+    pub fn add_arrived(&self, entry: EntryKey) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO temp.departed (entry, folder, target, size) VALUES (?, NULL, NULL, 0)",
+            )?
+            .execute([entry.0])?;
         Ok(())
     }
 }

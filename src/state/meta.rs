@@ -1,10 +1,15 @@
 //! Single values: the incarnation, the home of the state file, and the work that is under way.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
 use rusqlite::OptionalExtension;
 use rusqlite::types::{FromSql, ToSql};
 
 use super::{State, Transaction, name};
 use crate::error::{Error, Result};
+use crate::maildir::{Layout, LayoutKind, NameEncoding};
 use crate::model::Incarnation;
 
 /// Identifies the state file: a copy, or a restored backup, has another identity.
@@ -18,6 +23,20 @@ pub struct Identity {
     /// file often gets the same inode number.
     pub born: Option<i64>,
 }
+
+/// A mail root, and how folders become directories in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRoot {
+    /// The directory.
+    pub path: PathBuf,
+    /// The layout.
+    pub layout: Layout,
+}
+
+/// The bits of a layout in the state.
+const FS: i64 = 1;
+const UTF_7: i64 = 2;
+const INBOX_AT_ROOT: i64 = 4;
 
 /// The contents of a mail root before a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +88,16 @@ impl State {
     /// The patterns of directories that were ignored when folders were last looked for.
     pub fn ignored(&self) -> Result<Option<String>> {
         self.meta(name::IGNORED)
+    }
+
+    /// The mail root that the latest scan has seen, if there was one.
+    pub fn mail_root(&self) -> Result<Option<MailRoot>> {
+        let path: Option<Vec<u8>> = self.meta(name::ROOT)?;
+        let Some((path, bits)) = path.zip(self.meta::<i64>(name::LAYOUT)?) else { return Ok(None) };
+        let kind = if bits & FS != 0 { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus };
+        let encoding = if bits & UTF_7 != 0 { NameEncoding::ModifiedUtf7 } else { NameEncoding::Utf8 };
+        let layout = Layout { kind, encoding, inbox_at_root: bits & INBOX_AT_ROOT != 0 };
+        Ok(Some(MailRoot { path: PathBuf::from(OsStr::from_bytes(&path)), layout }))
     }
 
     /// Whether an interrupted import may have left files in a `tmp/`.
@@ -132,6 +161,17 @@ impl Transaction<'_> {
     /// Records the patterns of directories that are ignored.
     pub fn set_ignored(&self, patterns: &str) -> Result<()> {
         self.set_meta(name::IGNORED, patterns)
+    }
+
+    /// Records the mail root.
+    pub fn set_mail_root(&self, root: &MailRoot) -> Result<()> {
+        let MailRoot { path, layout } = root;
+        let bit = |is_set, bit| if is_set { bit } else { 0 };
+        let bits = bit(layout.kind == LayoutKind::Fs, FS)
+            | bit(layout.encoding == NameEncoding::ModifiedUtf7, UTF_7)
+            | bit(layout.inbox_at_root, INBOX_AT_ROOT);
+        self.set_meta(name::ROOT, path.as_os_str().as_bytes())?;
+        self.set_meta(name::LAYOUT, bits)
     }
 
     /// Records whether an import may have left files in a `tmp/`.

@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod codec;
+mod derived;
 mod disk_name_rows;
 mod disk_names;
 mod entries;
@@ -32,13 +33,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
+pub use folders::Directory;
 pub use history::{Action, Event};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
 pub use lists::{Departed, Outgoing};
-pub use meta::{Identity, RootBefore};
+pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;

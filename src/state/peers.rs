@@ -197,14 +197,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records that a bundle of this number came from this incarnation of a peer.
-    pub fn set_heard_number(&self, peer: &ReplicaId, incarnation: Incarnation, number: u64) -> Result<()> {
+    /// Records that a bundle of this number came from this incarnation of a peer. Of the peer's incarnations the `most`
+    /// that were heard of last are remembered: it is the peer that makes them up.
+    pub fn set_heard_number(&self, peer: &ReplicaId, incarnation: Incarnation, number: u64, most: u64) -> Result<()> {
+        let number = self.heard_number(peer, incarnation)?.map_or(number, |highest| highest.max(number));
+        let peer = peer.to_string();
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO heard (peer, incarnation, number) VALUES (?, ?, ?)")?
+            .execute((&peer, incarnation.0.cast_signed(), number.cast_signed()))?;
         self.conn
             .prepare_cached(
-                "INSERT INTO heard (peer, incarnation, number) VALUES (?, ?, ?)
-                 ON CONFLICT (peer, incarnation) DO UPDATE SET number = MAX(number, excluded.number)",
+                "DELETE FROM heard WHERE key IN (SELECT key FROM heard WHERE peer = ? ORDER BY key DESC LIMIT -1 OFFSET ?)",
             )?
-            .execute((peer.to_string(), incarnation.0.cast_signed(), number.cast_signed()))?;
+            .execute((&peer, most.cast_signed()))?;
         Ok(())
     }
 

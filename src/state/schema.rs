@@ -14,8 +14,11 @@ pub const VERSION: i64 = 3;
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
-/// `heard` has, for each incarnation of a peer, the highest number of a bundle; it outlives the peer's removal, so that
-/// no old bundle is taken for a new one if the peer is made known again.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
+/// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
+/// again.
+/// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
+/// last listed, and so are a directory's `device` and that of the one above it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -26,9 +29,13 @@ CREATE TABLE folder (
     name TEXT NOT NULL UNIQUE,
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
-    new_mtime INTEGER, cur_mtime INTEGER
+    new_mtime INTEGER, new_ctime INTEGER, cur_mtime INTEGER, cur_ctime INTEGER,
+    device INTEGER, new_device INTEGER, cur_device INTEGER
 ) STRICT;
-CREATE TABLE directory (path BLOB PRIMARY KEY, mtime INTEGER, is_folder INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE directory (
+    path BLOB PRIMARY KEY, mtime INTEGER, ctime INTEGER, is_folder INTEGER NOT NULL, is_link INTEGER NOT NULL,
+    device INTEGER, device_above INTEGER
+) STRICT, WITHOUT ROWID;
 CREATE TABLE entry (
     key INTEGER PRIMARY KEY,
     digest BLOB NOT NULL, birth INTEGER NOT NULL, ordinal INTEGER NOT NULL,
@@ -64,8 +71,9 @@ CREATE TABLE peer (
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
-    peer TEXT, incarnation INTEGER, number INTEGER NOT NULL, PRIMARY KEY (peer, incarnation)
-) STRICT, WITHOUT ROWID;
+    key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
+    UNIQUE (peer, incarnation)
+) STRICT;
 CREATE TABLE invitation (
     token BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, made INTEGER NOT NULL, shown TEXT NOT NULL, sent TEXT NOT NULL,
     sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0

@@ -662,6 +662,7 @@ impl Network {
                 ImportOutcome::NothingNew => {}
                 ImportOutcome::NotYet(_) => self.tally.waited += 1,
                 ImportOutcome::Rejected(error)
+                | ImportOutcome::RolledBack(error)
                 | ImportOutcome::ForSomeoneElse(error)
                 | ImportOutcome::Incomplete(error) => {
                     return Err(fail(error));

@@ -97,6 +97,7 @@ struct Inner {
     struck: Option<usize>,
     other_device: Option<PathBuf>,
     free: Option<u64>,
+    one_inode: bool,
     at_stop: Option<Box<dyn FnOnce() + Send>>,
     observer: Option<Observer>,
     /// Changes of names that are not durable, in the order in which they were made.
@@ -147,6 +148,11 @@ impl Watch {
     /// So many bytes are free, as far as the file system tells.
     pub fn leave_free(&self, bytes: u64) {
         self.inner().free = Some(bytes);
+    }
+
+    /// Every file and directory has the same number, as far as the file system tells.
+    pub fn give_one_inode_to_all(&self) {
+        self.inner().one_inode = true;
     }
 
     /// What is done at the moment of a stop.
@@ -259,7 +265,18 @@ fn parent(path: &Path) -> &Path {
 
 impl Disk for Watch {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
-        self.call(Op::Metadata, path, None, |_| RealDisk.metadata(path))
+        self.call(Op::Metadata, path, None, |inner| {
+            let meta = RealDisk.metadata(path)?;
+            Ok(if inner.one_inode { Meta { inode: 1, ..meta } } else { meta })
+        })
+    }
+
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.is_link(path))
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.canonical(path))
     }
 
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
@@ -368,7 +385,7 @@ impl Disk for Watch {
     }
 }
 
-/// The state database at the moment of a kill.
+/// The state database at the moment of a kill, if there was one.
 pub struct Frozen(Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Frozen {
@@ -379,10 +396,9 @@ impl Frozen {
 
     /// Puts it back; the database remains the same file.
     pub fn put_back(&self, database: &Path) {
-        // It may not have been there yet.
         match &self.0 {
             Some(bytes) => fs::write(database, bytes).unwrap(),
-            None => assert!(!database.exists(), "a stopped process has made {}", database.display()),
+            None => drop(fs::remove_file(database)),
         }
         let _ = fs::remove_file(beside(database, "-shm"));
         match &self.1 {

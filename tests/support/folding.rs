@@ -76,6 +76,14 @@ impl Disk for Folding {
         self.below.metadata(&self.path(path))
     }
 
+    fn is_link(&self, path: &Path) -> io::Result<bool> {
+        self.below.is_link(&self.path(path))
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.below.canonical(&self.path(path))
+    }
+
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         self.below.list(&self.path(dir), each)
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use mailsync::model::Digest;
 use serde_json::json;
 
-use super::{Bad, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
+use super::{Bad, DATE, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
 use crate::support::forge::{Member, frame};
 
 const BLOCK: usize = 512;
@@ -122,6 +122,10 @@ const MEMBERS: &[Bad] = &[
         f.members = |m| m.insert(MESSAGE, Member::new("jobs.jsonl", b"{}\n"));
     }),
     ("a message with other contents", "9.14", "has other contents", |f| f.members = |m| m[MESSAGE].contents[9] ^= 1),
+    ("a message twice, the second time with other contents", "9.14", "has other contents", |f| {
+        f.messages.push(message("new"));
+        f.members = |m| m[MESSAGE + 1].contents[9] ^= 1;
+    }),
     ("a message fewer", "9.14", "fewer than the manifest says", |f| f.members = |m| drop(m.pop())),
     ("a message more", "9.14", "more than the manifest says", |f| f.members = |m| m.push(m[MESSAGE].clone())),
     ("a message that is longer", "9.14", "more than the manifest says", |f| {
@@ -356,10 +360,13 @@ fn bytes(draft: &mut Draft, contents: &[u8]) {
     let digest = Digest::of(contents).to_string();
     let stamp = super::s(12);
     draft.put(&json!({ "entry": {
-        "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": 0,
+        "digest": digest, "birth": "INBOX", "location": stamp, "size": contents.len(), "mtime": DATE,
     } }));
     draft.forge.messages.push(contents.to_vec());
-    draft.after.0.insert(["entry", &digest, "INBOX", "0", "INBOX", ""].map(String::from).to_vec());
+    draft
+        .after
+        .0
+        .insert(["entry", &digest, "INBOX", "0", "INBOX", "", &format!("{DATE}000000000")].map(String::from).to_vec());
 }
 
 /// Messages that have a line which a synchroniser has written into its copy.

@@ -384,6 +384,24 @@ const FULL: &[Good] = &[
     }),
 ];
 
+const DATES: &[Good] = &[
+    ("an earlier date of the same delivery", |d| {
+        d.put(&again("one", &json!({ "flags": { "S": on(&s(15)) }, "mtime": 1_600_000_000, "mtime_ns": 5 })));
+        d.after.dated("one", "INBOX", 1_600_000_000_000_000_005);
+    }),
+    ("a later date of the same delivery", |d| {
+        d.put(&again("one", &json!({ "flags": { "S": on(&s(15)) }, "mtime": 1_800_000_000 })));
+    }),
+    ("a later date of a later delivery", |d| {
+        d.bring("two", "INBOX", &s(15), &json!({ "mtime": 1_800_000_000 }));
+        d.after.dated("two", "INBOX", 1_800_000_000_000_000_000);
+    }),
+    ("an earlier date of a later delivery", |d| {
+        d.bring("two", "INBOX", &s(15), &json!({ "mtime": 1_600_000_000 }));
+        d.after.dated("two", "INBOX", 1_600_000_000_000_000_000);
+    }),
+];
+
 pub fn vectors() -> Vec<Vector> {
-    [FOLDERS, ENTRIES, FLAGS, MOVES, REMOVALS, FULL].into_iter().flat_map(|table| good("merge", table)).collect()
+    [FOLDERS, ENTRIES, FLAGS, MOVES, REMOVALS, FULL, DATES].into_iter().flat_map(|table| good("merge", table)).collect()
 }

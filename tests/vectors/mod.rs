@@ -3,15 +3,19 @@
 //! mailbox that a vector leads to is written down beside it and not taken from what this crate makes of it.
 
 mod container;
+mod invitations;
 mod jobs;
+mod limits;
 mod manifest;
 mod merge;
 mod receiver;
 mod records;
+pub mod sealed;
 mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
@@ -47,6 +51,14 @@ pub fn receiver() -> PrivateKey {
 fn stranger() -> PrivateKey {
     key(0x44)
 }
+
+/// A replica that the receiver has invited, and that hasn't answered.
+pub fn invited() -> PrivateKey {
+    key(0x55)
+}
+
+/// The token of that invitation.
+pub const TOKEN: [u8; 32] = [0x77; 32];
 
 fn key(seed: u8) -> PrivateKey {
     let key = ssh_key::PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[seed; 32]));
@@ -87,7 +99,7 @@ fn record(name: &str, birth: &str, stamp: &str, more: &Value) -> Value {
     let contents = message(name);
     let mut entry = json!({
         "digest": Digest::of(&contents).to_string(), "birth": birth, "location": stamp, "floor": stamp,
-        "size": contents.len(), "mtime": 1_700_000_000,
+        "size": contents.len(), "mtime": DATE,
     });
     for (member, value) in more.as_object().unwrap() {
         entry[member] = value.clone();
@@ -100,8 +112,11 @@ fn folder(name: &str, stamp: &str, present: bool) -> Value {
 }
 
 /// A member of the state, as the state digest takes it: `["folder", NAME]` or
-/// `["entry", DIGEST, BIRTH, ORDINAL, FOLDER, FLAGS]`.
+/// `["entry", DIGEST, BIRTH, ORDINAL, FOLDER, FLAGS, DATE]`.
 pub type Member = Vec<String>;
+
+/// When a message was delivered, if nothing else is said: in seconds since 1970 UTC.
+const DATE: i64 = 1_700_000_000;
 
 /// What is alive at a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,9 +133,18 @@ impl Mailbox {
 
     /// There is an entry with these flags: the only one of this message, birth folder and ordinal.
     fn has(&mut self, name: &str, birth: &str, ordinal: u32, folder: &str, flags: &str) {
-        let id = Self::id(name, birth, ordinal);
+        let (id, date) = (Self::id(name, birth, ordinal), format!("{DATE}000000000"));
         self.0.retain(|member| !member.starts_with(&id));
-        self.0.insert([id, vec![folder.to_owned(), flags.to_owned()]].concat());
+        self.0.insert([id, vec![folder.to_owned(), flags.to_owned(), date]].concat());
+    }
+
+    /// An entry that is there was delivered then, in nanoseconds since 1970 UTC.
+    fn dated(&mut self, name: &str, birth: &str, date: i64) {
+        let id = Self::id(name, birth, 0);
+        let mut member = self.0.iter().find(|member| member.starts_with(&id)).unwrap().clone();
+        self.0.remove(&member);
+        *member.last_mut().unwrap() = date.to_string();
+        self.0.insert(member);
     }
 
     fn lacks(&mut self, name: &str, birth: &str, ordinal: u32) {
@@ -184,6 +208,7 @@ impl Verdict {
 }
 
 /// One file, and what becomes of it.
+#[derive(Clone)]
 pub struct Vector {
     pub group: &'static str,
     pub about: String,
@@ -453,6 +478,11 @@ pub fn base() -> Vector {
 
 /// All vectors but the base.
 pub fn all() -> Vec<Vector> {
+    static ALL: LazyLock<Vec<Vector>> = LazyLock::new(make);
+    ALL.clone()
+}
+
+fn make() -> Vec<Vector> {
     [
         container::vectors(),
         manifest::vectors(),
@@ -461,6 +491,9 @@ pub fn all() -> Vec<Vector> {
         merge::vectors(),
         receiver::vectors(),
         jobs::vectors(),
+        invitations::vectors(),
+        sealed::vectors(),
+        limits::vectors(),
     ]
     .into_iter()
     .flatten()
@@ -482,8 +515,9 @@ pub fn files() -> BTreeMap<String, Vec<u8>> {
     files.insert("base.zst".into(), base.bytes);
     let index = index.iter().map(|line| format!("{line}\n").into_bytes()).collect::<Vec<_>>().concat();
     files.insert("index.jsonl".into(), index);
+    files.insert("invited.token".into(), format!("{}\n", Digest(TOKEN)).into_bytes());
     files.insert("receiver.key".into(), receiver().to_openssh().into_bytes());
-    for (name, key) in [("signer", signer()), ("other", other()), ("receiver", receiver())] {
+    for (name, key) in [("signer", signer()), ("other", other()), ("receiver", receiver()), ("invited", invited())] {
         files.insert(format!("{name}.pub"), format!("{}\n", key.public_key().to_openssh()).into_bytes());
     }
     files

@@ -3,7 +3,7 @@
 use mailsync::model::{Digest, FlagRegisters};
 use serde_json::{Map, Value, json};
 
-use super::{BEYOND, Bad, Same, Vector, Verdict, ZERO, at, bad, changed, folder, message, record, s, same};
+use super::{BEYOND, Bad, Draft, Same, Vector, Verdict, ZERO, at, bad, changed, folder, message, record, s, same};
 use crate::support::forge::Forge;
 
 fn with(forge: &mut Forge, member: &str, value: Value) {
@@ -266,23 +266,29 @@ const SAME: &[Same] = &[
     ("a floor of the zero stamp", |f| with(f, "floor", json!(zero()))),
     ("a size that is too small", |f| with(f, "size", json!(0))),
     ("a size that is too great", |f| with(f, "size", json!(1_000_000))),
-    ("the earliest date", |f| {
-        with(f, "mtime", json!(-9_223_372_037_i64 + 1));
-        with(f, "mtime_ns", json!(0));
-    }),
-    ("the latest date", |f| {
-        with(f, "mtime", json!(9_223_372_036_u64));
-        with(f, "mtime_ns", json!(854_775_807));
-    }),
-    ("a date before 1970", |f| {
-        with(f, "mtime", json!(-1));
-        with(f, "mtime_ns", json!(999_999_999));
-    }),
     ("a line of 256 KiB", |f| {
         let length = (256 << 10) - f.lines[0].len() + 1;
         f.replace(0, "}}\n", &format!("}}}}{}\n", " ".repeat(length)));
     }),
 ];
+
+/// Dates of delivery at which a reader could stumble: whole seconds, nanoseconds, and both together.
+fn dates() -> Vec<Vector> {
+    [
+        ("the earliest date", -9_223_372_036, 0, -9_223_372_036_000_000_000),
+        ("the latest date", 9_223_372_036_i64, 854_775_807, i64::MAX),
+        ("a date before 1970", -1, 999_999_999, -1),
+    ]
+    .into_iter()
+    .map(|(about, seconds, nanoseconds, date)| {
+        let mut draft = Draft::honest();
+        with(&mut draft.forge, "mtime", json!(seconds));
+        with(&mut draft.forge, "mtime_ns", json!(nanoseconds));
+        draft.after.dated("new", "New", date);
+        draft.finish("records", about, Verdict::Accepted)
+    })
+    .collect()
+}
 
 pub fn vectors() -> Vec<Vector> {
     [
@@ -292,6 +298,7 @@ pub fn vectors() -> Vec<Vector> {
         bad("records", OF_ORDER),
         bad("records", OF_CLAIMS),
         same("records", SAME),
+        dates(),
     ]
     .into_iter()
     .flatten()

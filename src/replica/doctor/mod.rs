@@ -42,6 +42,24 @@ impl Replica {
         }
     }
 
+    /// Checks that what the state keeps beside its entries, for its queries, follows from them. All entries are read.
+    ///
+    /// # Errors
+    /// It doesn't: a repair makes it good.
+    pub fn check_entries(&self) -> Result<()> {
+        let found = self.state.underived()?.count();
+        if found == 0 {
+            return Ok(());
+        }
+        let what = format!(
+            "checking {}: {} beside its entries {} not follow from them",
+            self.state.path().display(),
+            plural(found, "value"),
+            if found == 1 { "does" } else { "do" }
+        );
+        Err(Error::failed(what).advise("run `mailsync doctor --repair`; your mail itself was not touched"))
+    }
+
     /// Draws a new incarnation, and gives new stamps to changes of the present incarnation that may have been stamped
     /// twice. A stamp is sure to have been issued only once if every peer that was heard of has shown to know it; all
     /// later stamps are replaced. So a change that nobody else has seen yet keeps its place. If somebody changed the

@@ -10,9 +10,10 @@ use crate::error::Result;
 use crate::model::{Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
-use crate::replica::scan::{Depth, ScanOptions};
+use crate::replica::scan::{Depth, Purpose, ScanOptions};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, By, EntryRow, Job, StatementKind};
+use crate::text::plural;
 
 /// How to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,15 +39,22 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
+        // What follows is found by it.
+        let derived = tx.mend_derived()?.count();
         let repair = Repair::plan(&self.standpoint()?);
-        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done: Repaired::default() };
+        let done = Repaired { derived, ..Repaired::default() };
+        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done };
+        if derived > 0 {
+            let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
+            mender.tell(MendingKind::Derived, what);
+        }
         mender.mend_knowledge()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
-        mender.done.scan = self.scan_within(&tx, &scan, None)?;
-        mender.done.contents = self.recover_missing(&tx, options.dry_run)?;
+        mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
+        mender.done.contents = self.recover_missing(&tx, options.dry_run, &mut |_, _| Ok(()))?;
         mender.mend_digest()?;
         let done = mender.done;
         if options.dry_run == DryRun::No {

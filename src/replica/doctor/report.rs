@@ -24,6 +24,8 @@ pub enum MendingKind {
     Statement,
     /// A job that concerns nobody here was forgotten.
     Job,
+    /// What stands beside the entries, for the queries, was made to follow from them.
+    Derived,
     /// The hash of everything that is alive was computed anew.
     StateDigest,
 }
@@ -40,6 +42,7 @@ impl MendingKind {
             Self::Folder => "folder",
             Self::Statement => "statement",
             Self::Job => "job",
+            Self::Derived => "derived",
             Self::StateDigest => "state_digest",
         }
     }
@@ -75,6 +78,8 @@ pub struct Repaired {
     pub jobs: u64,
     /// Messages whose contents were missing and were found on this machine.
     pub contents: u64,
+    /// Values beside the entries, for the queries, that did not follow from them.
+    pub derived: u64,
     /// Whether the hash of everything that is alive was another one than was recorded.
     pub state_digest: bool,
     /// What reading all files has found. The sizes that were wrong are among that.
@@ -93,6 +98,7 @@ impl Repaired {
             self.statements,
             self.jobs,
             self.contents,
+            self.derived,
             self.scan.sizes,
         ];
         counts.iter().any(|count| *count > 0) || self.new_identity || self.state_digest || self.scan.has_changes()
@@ -110,6 +116,7 @@ impl std::fmt::Display for Repaired {
             (self.statements, "statement", "about jobs stamped anew"),
             (self.jobs, "job", "of others forgotten"),
             (self.contents, "message", "found again on this machine"),
+            (self.derived, "value", "beside the entries derived anew"),
             (self.scan.sizes, "size", "mended"),
         ];
         let counted = counted.into_iter().filter(|(count, ..)| *count > 0);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::options::{ExportOptions, Exported, Fullness, MessageContents, To};
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
-use crate::bundle::{PublicKey, ReplicaId, Token};
+use crate::bundle::{PublicKey, Token};
 use crate::config::check_name;
 use crate::error::Result;
 use crate::model::Knowledge;
@@ -110,16 +110,14 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         invited: &Invited,
-        sender: ReplicaId,
         key: &PublicKey,
     ) -> Result<Peer> {
-        tx.end_invitation(invited, Spent::UsedBy(sender))?;
+        tx.end_invitation(invited, Spent::UsedBy(key.id()))?;
         let mut peer = self.add_peer_within(tx, &invited.name, key)?;
         if !invited.shown.is_empty() {
             tx.set_shown(peer.key, &invited.shown)?;
             peer.standing.shown = Some(invited.shown.clone());
         }
-        self.note(format!("{} has accepted its invitation, and is known from now on as {sender}", invited.name));
         Ok(peer)
     }
 }

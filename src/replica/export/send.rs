@@ -10,6 +10,7 @@ use super::plan::ExportedTo;
 use crate::bundle::WriteError;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
+use crate::replica::room::Roomy;
 use crate::replica::scan::ScanOptions;
 
 /// How often a bundle is planned anew because a mail program was faster: it is, for once, and hardly ever again.
@@ -54,7 +55,7 @@ impl Replica {
             self.scan(&ScanOptions::default())?;
             let (plan, part) = self.plan_export(options, None)?.take_one()?;
             let mut file = tempfile::tempfile_in(self.home.state_dir()).map_err(fail)?;
-            let out = io::BufWriter::with_capacity(BUFFER, &mut file);
+            let out = io::BufWriter::with_capacity(BUFFER, Roomy::new(&mut file, self.room_for_spool(0)));
             match self.write_and_flush(part, &plan, out) {
                 Ok(exported) => {
                     file.rewind().map_err(fail)?;

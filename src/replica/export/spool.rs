@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::error::writing;
 use super::options::MessageContents;
 use super::recipient::Recipient;
-use crate::bundle::{AttachmentRef, Counts, RecordSpool, SpooledJobs, SpooledRecords};
+use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
@@ -32,7 +32,8 @@ impl Replica {
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
-        let mut spool = RecordSpool::within(self.home.state_dir(), claims);
+        let mut spool = RecordSpool::within(self.home.state_dir(), claims.clone());
+        let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         for (name, folder) in state.folders_changed_since(base) {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
         }
@@ -48,6 +49,7 @@ impl Replica {
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
+            room.reach("the records of the bundle", spool.bytes())?;
             let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
             if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
@@ -69,7 +71,7 @@ impl Replica {
                 && (listed.contains(digest) || state.entries_of(digest)?.iter().any(included)))
         };
         let mut counts_of_jobs = (0, 0);
-        let (jobs, attached) = self.spool_jobs(tx, base, is_listed, |attachment, made| {
+        let (jobs, attached) = self.spool_jobs(tx, claims, base, is_listed, |attachment, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
             state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;

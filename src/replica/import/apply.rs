@@ -1,6 +1,8 @@
 //! The order of an import.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Seek};
+use std::path::Path;
 
 use super::contents::IncomingMessages;
 use super::gate::{Reception, Sender};
@@ -10,23 +12,32 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, RolledBack};
+use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
-use crate::replica::scan::{ScanOptions, ScanReport};
+use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, Peer};
+use crate::state::{Action, Invited, Peer};
 
 /// A bundle's statements about jobs are kept in memory up to this size, in bytes; larger ones go into a file.
 const JOBS_IN_MEMORY: usize = 1 << 20;
+
+/// Whom a bundle comes from that is to be taken.
+#[derive(Clone, Copy)]
+pub(in crate::replica) enum FromWhom<'i> {
+    /// A peer.
+    Peer(&'i Peer),
+    /// A replica that was invited: it becomes a peer with its bundle, and not before all of that was checked.
+    Invited(&'i Invited, &'i PublicKey),
+}
 
 /// A bundle that is to be applied.
 pub(in crate::replica) struct Application<'i> {
     /// The options.
     pub options: &'i ImportOptions,
     /// Its sender.
-    pub peer: &'i Peer,
+    pub from: FromWhom<'i>,
     /// Its manifest.
     pub manifest: &'i Manifest,
     /// This replica's knowledge before the import.
@@ -49,8 +60,8 @@ pub(in crate::replica) struct Applied {
 impl Replica {
     /// Scans, so that local changes come before those of others.
     pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
-        let scan = ScanOptions { dry_run: options.dry_run, mass_delete: options.mass_delete, ..ScanOptions::default() };
-        self.scan(&scan)
+        // What vanished here is confirmed by a scan of its own: who allows what bundles remove has not seen it.
+        self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })
     }
 
     /// Imports one bundle, or finds out why not.
@@ -85,30 +96,27 @@ impl Replica {
             records.skip()?;
             return Ok(ImportOutcome::refused(refusal));
         }
-        // Then nothing of it is written, and no invitation is accepted.
+        // Then nothing of what it says is stored, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
-            if let (RolledBack::Me, Sender::Known(peer)) = (who, &sender) {
-                self.record_disowned(peer, options)?;
+            if let Sender::Known(peer) = &sender {
+                self.record_rolled_back(peer, who, manifest.number, options)?;
             }
-            return Err(error.into());
+            return Err(Fault::RolledBack(error));
         }
-        if let (Reception::ClockAhead(error), Sender::Invited(_)) = (&reception, &sender) {
-            records.skip()?;
-            imported.clock_ahead = true;
-            return Ok(ImportOutcome::NotYet(error.clone()));
-        }
-        let peer = match self.meet(&manifest, sender, &key, options)? {
-            Ok(peer) => peer,
-            Err(why) => {
+        let from = match &sender {
+            Sender::Known(peer) => FromWhom::Peer(peer),
+            Sender::Invited(invited) if options.dry_run == DryRun::Yes => {
                 records.skip()?;
                 return Ok(match reception {
-                    Reception::NotYet(error) => ImportOutcome::NotYet(error),
-                    _ => ImportOutcome::Rejected(why),
+                    Reception::NotYet(error) | Reception::ClockAhead(error) => ImportOutcome::NotYet(error),
+                    _ => ImportOutcome::Rejected(first_of_invited(&invited.name)),
                 });
             }
+            Sender::Invited(invited) => FromWhom::Invited(invited, &key),
+            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
         };
-        imported.fresh = self.is_fresh(&peer, &manifest, &reception)?;
-        let outcome = self.take_bundle(reception, &peer, &manifest, records, options, imported)?;
+        imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
+        let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
     }
@@ -117,7 +125,7 @@ impl Replica {
     fn take_bundle<R: BufRead>(
         &self,
         reception: Reception,
-        peer: &Peer,
+        from: FromWhom<'_>,
         manifest: &Manifest,
         records: RecordsPart<'_, R>,
         options: &ImportOptions,
@@ -127,56 +135,80 @@ impl Replica {
             Reception::Apply => {
                 let knowledge = self.state.knowledge()?;
                 let landing = Landing::ThroughTmp;
-                let application = Application { options, peer, manifest, knowledge, landing };
+                let application = Application { options, from, manifest, knowledge, landing };
                 let applied = self.apply(&application, records)?;
                 imported.changes = applied.changes;
                 Ok(applied.outcome)
             }
             Reception::NothingNew => {
                 records.drain_verified()?;
+                let peer = &self.meet_checked(from)?;
                 self.check_digest_at_rest(peer, manifest, &self.state.knowledge()?, options)?;
                 self.record_heard(peer, manifest, options)?;
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::Outlived => {
-                records.skip()?;
+                let peer = self.meet_without_applying(from, records)?;
                 let (number, name) = (manifest.number, &peer.name);
                 self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
-                records.skip()?;
-                self.record_heard(peer, manifest, options)?;
+                let peer = self.meet_without_applying(from, records)?;
+                self.record_heard(&peer, manifest, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::ClockAhead(error) => {
                 records.skip()?;
                 imported.clock_ahead = true;
-                self.record_skew(peer, manifest, options)?;
+                if let FromWhom::Peer(peer) = from {
+                    self.record_skew(peer, manifest, options)?;
+                }
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::Refused(_) | Reception::RolledBack(..) => unreachable!("it goes no further"),
         }
     }
 
-    /// The peer that sent a bundle. An invited replica becomes a peer here, but not in a dry run.
-    fn meet(
+    /// The peer that sent a bundle: an invited replica becomes one here. Its bundle has been checked, or else the
+    /// transaction is undone.
+    fn meet<'i>(&self, tx: &Transaction<'_>, from: FromWhom<'i>) -> Result<Cow<'i, Peer>> {
+        match from {
+            FromWhom::Peer(peer) => Ok(Cow::Borrowed(peer)),
+            FromWhom::Invited(invited, key) => Ok(Cow::Owned(self.accept_invited(tx, invited, key)?)),
+        }
+    }
+
+    /// The same for a bundle of which no more is taken. All of an invited replica's is checked first.
+    fn meet_without_applying<'i, R: BufRead>(
         &self,
-        manifest: &Manifest,
-        sender: Sender,
-        key: &PublicKey,
-        options: &ImportOptions,
-    ) -> Result<std::result::Result<Peer, Error>> {
-        match sender {
-            Sender::Known(peer) => Ok(Ok(*peer)),
-            Sender::Invited(invited) if options.dry_run == DryRun::Yes => Ok(Err(first_of_invited(&invited.name))),
-            Sender::Invited(invited) => {
-                let tx = self.begin()?;
-                let peer = self.accept_invited(&tx, &invited, manifest.sender.id, key)?;
-                tx.commit()?;
-                Ok(Ok(peer))
-            }
-            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
+        from: FromWhom<'i>,
+        records: RecordsPart<'_, R>,
+    ) -> std::result::Result<Cow<'i, Peer>, Fault> {
+        match from {
+            FromWhom::Peer(_) => records.skip()?,
+            FromWhom::Invited(..) => records.drain_verified()?,
+        }
+        Ok(self.meet_checked(from)?)
+    }
+
+    /// The same when all of the bundle was checked.
+    fn meet_checked<'i>(&self, from: FromWhom<'i>) -> Result<Cow<'i, Peer>> {
+        if let FromWhom::Peer(peer) = from {
+            return Ok(Cow::Borrowed(peer));
+        }
+        let tx = self.begin()?;
+        let peer = self.meet(&tx, from)?;
+        tx.commit()?;
+        self.greet(from);
+        Ok(peer)
+    }
+
+    /// Tells that an invited replica is a peer.
+    fn greet(&self, from: FromWhom<'_>) {
+        if let FromWhom::Invited(invited, key) = from {
+            let (name, id) = (&invited.name, key.id());
+            self.note(format!("{name} has accepted its invitation, and is known from now on as {id}"));
         }
     }
 
@@ -194,7 +226,8 @@ impl Replica {
         }
         let tx = self.begin()?;
         let mut news = JobNews::default();
-        match self.apply_within(&tx, application, records, &mut news) {
+        let peer = self.meet(&tx, application.from)?;
+        match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.
                 if self.state.is_rehearsing() {
@@ -206,6 +239,7 @@ impl Replica {
             Ok((applied, added)) => {
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
+                self.greet(application.from);
                 self.materialise()?;
                 self.tell_job_news(&news)?;
                 Ok(applied)
@@ -227,10 +261,11 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         application: &Application<'_>,
+        peer: &Peer,
         records: RecordsPart<'_, R>,
         news: &mut JobNews,
     ) -> std::result::Result<(Applied, Amount), Fault> {
-        let Application { options, peer, manifest, knowledge: before, landing } = application;
+        let Application { options, manifest, knowledge: before, landing, .. } = application;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
@@ -269,17 +304,29 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room. What it brings for entries of which an earlier one told is
-    /// more than the records say.
+    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for entries
+    /// of which an earlier one told is more than the records say. All together are no more than it holds; of what goes
+    /// to several places the copies find room when they come.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
-        let told_before = if tells_more { self.state.missing_bytes()?.min(manifest.bytes) } else { 0 };
-        let needed = merged.added.bytes.saturating_add(told_before);
-        if needed == 0 {
-            return Ok(());
+        let told_before = if tells_more { self.state.missing_bytes()? } else { 0 };
+        let mail = merged.added.bytes.saturating_add(told_before).min(manifest.bytes);
+        let attached = self.state.missing_attachment_bytes()?.min(manifest.bytes);
+        let (root, state) = (self.mail_root(), self.home.state_dir());
+        let disk = &*self.world.disk;
+        let device = |dir: &Path| disk.metadata(dir).ok().map(|meta| meta.device);
+        if mail > 0 && attached > 0 && device(root) == device(state) {
+            return self.check_room("mail and jobs", (mail + attached).min(manifest.bytes), root);
         }
-        // A file system that doesn't tell is no reason to refuse anything.
-        check_room(needed, self.world.disk.free_space(self.mail_root()).unwrap_or_default(), self.mail_root())
+        self.check_room("mail", mail, root)?;
+        self.check_room("what is attached to jobs", attached, state)
+    }
+
+    /// So much of something must find room below a directory. A file system that doesn't tell is no reason to refuse
+    /// anything.
+    pub(super) fn check_room(&self, what: &str, needed: u64, dir: &Path) -> Result<()> {
+        let free = || self.world.disk.free_space(dir).unwrap_or_default();
+        if needed == 0 { Ok(()) } else { check_room(what, needed, free(), dir) }
     }
 
     /// Reads and hears a bundle's statements about jobs. They can be trusted only when all of them were read, so they
@@ -291,6 +338,10 @@ impl Replica {
         application: &Application<'_>,
         news: &mut JobNews,
     ) -> std::result::Result<(u64, MessagesPart<'s, R>), Fault> {
+        let bytes = application.manifest.jobs.map_or(0, |jobs| jobs.bytes);
+        if bytes > JOBS_IN_MEMORY as u64 {
+            self.check_room("statements about jobs", bytes, self.home.state_dir())?;
+        }
         let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
@@ -308,11 +359,12 @@ impl Replica {
     /// From then on the replica is like any other.
     fn begin_life(&self, tx: &Transaction<'_>, landing: Landing) -> Result<ScanReport> {
         let found = match landing {
-            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Some(before))?,
+            Landing::AfterScan(before) => self.scan_within(tx, &ScanOptions::default(), Purpose::Join(before))?,
             Landing::InPlace | Landing::ThroughTmp => ScanReport::default(),
         };
         tx.set_joining(None)?;
         tx.initial_scan_done()?;
+        self.record_root(tx)?;
         Ok(found)
     }
 }

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use super::outcome::{ImportOptions, Imported};
 use crate::bundle::{self, Reader, Stream};
 use crate::error::{Error, Result};
-use crate::meter::{Gauge, Meter};
+use crate::meter::Gauge;
+use crate::replica::room::Roomy;
 use crate::replica::{Access, Home, Replica, World};
 
 /// The size of one read or write, in bytes.
@@ -48,30 +49,33 @@ impl BufRead for Arrived {
 }
 
 /// Keeps what comes, as it comes.
-struct Receiver {
-    file: tempfile::SpooledTempFile,
+struct Receiver<'d> {
+    file: Roomy<'d, tempfile::SpooledTempFile>,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
     untold: usize,
 }
 
-impl Receiver {
-    /// Begins. What comes is kept in the state directory, in a file without a name.
-    fn new(home: &Home, meter: &dyn Meter) -> Self {
-        let file = tempfile::spooled_tempfile_in(IN_MEMORY, home.state_dir());
-        Self { file, gauge: meter.begin("receiving KiB", 0), untold: 0 }
+impl<'d> Receiver<'d> {
+    /// Begins. What comes is kept in the replica's state directory, in a file without a name.
+    fn new(replica: &'d Replica) -> Self {
+        let file = tempfile::spooled_tempfile_in(IN_MEMORY, replica.home.state_dir());
+        let file = Roomy::new(file, replica.room_for_spool(IN_MEMORY));
+        Self { file, gauge: replica.world.meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
-    fn received(mut self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
-        self.file.rewind()?;
-        Ok(BufReader::with_capacity(BUFFER, self.file))
+    fn received(self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
+        let mut file = self.file.into_inner();
+        file.rewind()?;
+        Ok(BufReader::with_capacity(BUFFER, file))
     }
 
     /// Forgets what came after the first `kept` bytes.
     fn cut(&mut self, kept: u64) -> io::Result<()> {
-        self.file.set_len(kept)?;
-        self.file.seek(SeekFrom::Start(kept)).map(drop)
+        let file = self.file.inner();
+        file.set_len(kept)?;
+        file.seek(SeekFrom::Start(kept)).map(drop)
     }
 
     fn tell(&mut self, bytes: usize) {
@@ -81,7 +85,7 @@ impl Receiver {
     }
 }
 
-impl Write for Receiver {
+impl Write for Receiver<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.tell(n);
@@ -94,8 +98,8 @@ impl Write for Receiver {
 }
 
 /// What a [`Kept`] source shares with whoever watches it.
-struct Keeper {
-    receiver: RefCell<Receiver>,
+struct Keeper<'d> {
+    receiver: RefCell<Receiver<'d>>,
     /// Whether what is read is kept.
     keeps: Cell<bool>,
     kept: Cell<u64>,
@@ -105,12 +109,12 @@ struct Keeper {
 }
 
 /// A source of which what was read is kept.
-struct Kept<'k, R> {
+struct Kept<'k, 'd, R> {
     source: BufReader<R>,
-    keeper: &'k Keeper,
+    keeper: &'k Keeper<'d>,
 }
 
-impl<R: Read> Kept<'_, R> {
+impl<R: Read> Kept<'_, '_, R> {
     /// Keeps what was read ahead.
     fn keep_rest(&mut self) {
         let ahead = self.source.buffer().len();
@@ -118,7 +122,7 @@ impl<R: Read> Kept<'_, R> {
     }
 }
 
-impl<R: Read> Read for Kept<'_, R> {
+impl<R: Read> Read for Kept<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.fill_buf()?.read(buffer)?;
         self.consume(n);
@@ -126,7 +130,7 @@ impl<R: Read> Read for Kept<'_, R> {
     }
 }
 
-impl<R: Read> BufRead for Kept<'_, R> {
+impl<R: Read> BufRead for Kept<'_, '_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.keeper.keeping.borrow().is_some() {
             return Err(io::Error::other("it can't be kept"));
@@ -195,7 +199,7 @@ impl Replica {
     pub(in crate::replica) fn keep_bundles(&self, about: &str, source: impl Read) -> Result<Arrived> {
         let home = &self.home;
         let keeper = Keeper {
-            receiver: RefCell::new(Receiver::new(home, &*self.world.meter)),
+            receiver: RefCell::new(Receiver::new(self)),
             keeps: Cell::new(true),
             kept: Cell::new(0),
             reading: RefCell::default(),
@@ -241,7 +245,7 @@ impl Replica {
     fn receive_bundle<R: BufRead>(
         &self,
         reader: Reader<'_, R>,
-        keeper: &Keeper,
+        keeper: &Keeper<'_>,
         before: u64,
     ) -> std::result::Result<Received, Unreadable> {
         let manifest = reader.manifest();

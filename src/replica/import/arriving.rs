@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::message::leaves_out;
 use crate::model::{Digest, Mtime};
 use crate::replica::materialise::Held;
+use crate::state::EntryKey;
 
 /// A message on its way to the disk.
 pub(super) struct Arriving {
@@ -23,9 +24,18 @@ pub(super) struct Arriving {
 #[derive(Default)]
 pub(super) struct Destination {
     /// The files that are to hold it.
-    pub to: Vec<(PathBuf, Mtime)>,
+    pub to: Vec<Goal>,
     /// Whether there is a folder that can't take it, so that it is held until that can.
     pub held: bool,
+}
+
+/// A file that is to hold a message.
+pub(super) struct Goal {
+    pub path: PathBuf,
+    /// The delivery date.
+    pub mtime: Mtime,
+    /// The entry whose file is in its place with that; `None` if it is delivered from there later.
+    pub in_place: Option<EntryKey>,
 }
 
 impl Destination {
@@ -34,14 +44,16 @@ impl Destination {
     }
 }
 
-/// Checks and writes messages that are kept in memory.
+/// Checks and writes messages that are kept in memory. Returns the entries that don't get their files in their places:
+/// their messages are held.
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
     batch: Vec<Arriving>,
     durability: Durability,
     leftovers: Leftovers,
-) -> std::result::Result<(), Fault> {
+) -> std::result::Result<Vec<EntryKey>, Fault> {
+    let mut waiting = Vec::new();
     for Arriving { digest, bytes, to } in batch {
         if Digest::of(&bytes) != digest {
             let what = format!("message {digest} has other contents");
@@ -51,20 +63,22 @@ pub(super) fn write_batch(
             return Err(marked(&digest));
         }
         let mut is_held = to.held;
-        for (path, mtime) in &to.to {
+        for Goal { path, mtime, in_place } in &to.to {
+            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
             match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
-                Err(error) if leftovers == Leftovers::Replace && error.is_about_a_place() => {
+                Err(error) if leftovers.lets_wait(&error) => {
                     remove_part(disk, path)?;
                     is_held = true;
+                    waiting.extend(in_place);
                 }
-                written => written?,
+                written => written.map_err(fail)?,
             }
         }
         if is_held {
             held.hold(&digest, &bytes)?;
         }
     }
-    Ok(())
+    Ok(waiting)
 }
 
 /// A message has a line that its digest should have left out. Here a scan would take it for another one.
@@ -108,13 +122,12 @@ fn write_message(
     mtime: Mtime,
     durability: Durability,
     leftovers: Leftovers,
-) -> Result<()> {
-    let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
+) -> io::Result<()> {
     match write_new(disk, path, bytes, mtime, durability) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
-            leftovers.clear(disk, path).map_err(fail)?;
-            write_new(disk, path, bytes, mtime, durability).map_err(fail)
+            leftovers.clear(disk, path)?;
+            write_new(disk, path, bytes, mtime, durability)
         }
-        result => result.map_err(fail),
+        result => result,
     }
 }

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, DiskFile, marked, remove_part, write_batch};
+use super::arriving::{Arriving, Destination, DiskFile, Goal, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Durability, SMALL, copy_message};
-use crate::error::{Error, Result, Scope};
+use crate::error::{Error, Result};
 use crate::maildir::SizeField;
 use crate::message::Checked;
-use crate::model::{Digest, Entry, Mtime};
+use crate::model::{Digest, Entry};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
 use crate::replica::materialise::DiskWork;
 use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
-use crate::state::{EntryRow, FolderKey, Pending, Place};
+use crate::state::{EntryKey, EntryRow, FolderKey, Pending, Place};
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
 const BATCH: usize = 32;
@@ -51,8 +51,10 @@ pub(super) struct IncomingMessages<'i> {
     /// The number of new entries whose messages are missing.
     missing: u64,
     changed: bool,
-    /// Whether the bundle may add much, and how much it does by what its records say.
+    /// Whether the bundle may add much, and how much it does, as far as that is known before its contents are here.
     guarded: (MassAdd, Amount),
+    /// How many bytes its entries' contents have turned out to have, or are said to have if they didn't come.
+    measured: u64,
 }
 
 impl<'i> IncomingMessages<'i> {
@@ -79,11 +81,12 @@ impl<'i> IncomingMessages<'i> {
             missing: 0,
             changed: false,
             guarded: (MassAdd::Allow, Amount::default()),
+            measured: 0,
         }
     }
 
-    /// Looks out for messages that are larger than the records say: by these the guard has let the bundle through,
-    /// which adds this much.
+    /// Looks at the sizes that messages turn out to have. The guard has let the bundle through by what could be known
+    /// before: that it adds this much, of which the bytes are no more than it holds, or than its records say.
     pub fn guard_sizes(&mut self, allowed: MassAdd, told: Amount) {
         self.guarded = (allowed, told);
     }
@@ -93,6 +96,19 @@ impl<'i> IncomingMessages<'i> {
         // An entry counts as new once its contents have come, so those without are not counted yet.
         merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
         merged.changed |= self.changed;
+        merged.added.bytes = self.measured;
+    }
+
+    /// So many bytes more have come for entries that are new, or are said to be still to come.
+    fn measure(&mut self, bytes: u64) -> Result<()> {
+        self.measured = self.measured.saturating_add(bytes);
+        let (allowed, added) = &mut self.guarded;
+        if self.measured > added.bytes {
+            added.bytes = self.measured;
+            let (state, limits) = (&self.replica.state, &self.replica.config.guard);
+            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
+        }
+        Ok(())
     }
 
     /// Stores the messages that are awaited, in the way that the landing says.
@@ -102,7 +118,7 @@ impl<'i> IncomingMessages<'i> {
     pub fn store<R: BufRead>(&mut self, mut messages: MessagesPart<'_, R>) -> std::result::Result<(), Fault> {
         let replica = self.replica;
         let disk = &*replica.world.disk;
-        let (durability, leftovers) = (self.durability, self.landing.leftovers());
+        let (tx, durability, leftovers) = (self.tx, self.durability, self.landing.leftovers());
         // All statements about jobs were read before. Most bundles bring no attachment.
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
@@ -147,7 +163,10 @@ impl<'i> IncomingMessages<'i> {
             }
             Ok::<_, Fault>((!batch.is_empty()).then_some(batch))
         };
-        pool::in_order(AHEAD, next, write, |written| written)?;
+        let written = |waiting: std::result::Result<Vec<EntryKey>, Fault>| -> std::result::Result<(), Fault> {
+            Ok(waiting?.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?)
+        };
+        pool::in_order(AHEAD, next, write, written)?;
         messages.finish()?;
         Ok(())
     }
@@ -179,6 +198,7 @@ impl<'i> IncomingMessages<'i> {
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
         for (key, mut at, mtime, told) in state.awaiting(digest)? {
+            self.measure(size)?;
             if (told != size || field == SizeField::Left)
                 && let Some(row) = state.entry(key)?
             {
@@ -187,46 +207,46 @@ impl<'i> IncomingMessages<'i> {
             let is_open = self.prepare(&at)?;
             if self.landing == Landing::InPlace && is_open {
                 self.tx.clear_pending(key)?;
-                to.push((self.replica.path(&at)?, mtime));
+                to.push(Goal { path: self.replica.path(&at)?, mtime, in_place: Some(key) });
                 continue;
             }
             self.tx.contents_arrived(key)?;
             if is_open {
-                to.push((self.replica.tmp_path(&at)?, mtime));
+                to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, in_place: None });
             } else {
                 *held = true;
             }
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
         for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
+            // When its entry came, the guard has looked at what that said.
+            self.measure(size.saturating_sub(row.entry.size))?;
+            self.replica.tally.borrow().arrive(self.tx, row.key)?;
             let (row, at) = self.mend_size(row, size, field)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
             self.changed = true;
             self.came += 1;
             if self.prepare(&at)? {
-                to.push((self.replica.tmp_path(&at)?, row.entry.mtime));
+                to.push(Goal { path: self.replica.tmp_path(&at)?, mtime: row.entry.mtime, in_place: None });
             } else {
                 *held = true;
             }
+        }
+        if destination.to.len() > 1 {
+            let copies = size.saturating_mul(destination.to.len() as u64);
+            self.replica.check_room("mail", copies, self.replica.mail_root())?;
         }
         Ok(destination)
     }
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
-    /// follows from it. The guard looks at what is more than the records say.
+    /// follows from it.
     fn mend_size(&mut self, mut row: EntryRow, size: u64, field: SizeField) -> Result<(EntryRow, Place)> {
-        let told = row.entry.size;
-        if told != size {
+        if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
-        }
-        if size > told {
-            let (allowed, added) = &mut self.guarded;
-            added.bytes = added.bytes.saturating_add(size - told);
-            let (state, limits) = (&self.replica.state, &self.replica.config.guard);
-            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
         }
         let at = self.replica.place_for(self.tx, &row.id, &row.entry, field)?;
         self.tx.set_place(row.key, Some(&at))?;
@@ -303,13 +323,15 @@ impl<'i> IncomingMessages<'i> {
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
         let (disk, digest) = (&*self.replica.world.disk, message.digest());
-        let Some(((first, mtime), others)) = destination.to.split_first() else {
+        let Some((Goal { path: first, mtime, .. }, others)) = destination.to.split_first() else {
             return self.hold_large(message);
         };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
         let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
             // None of them is written then: they are delivered from what is held.
-            Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+            Err(error) if leftovers.lets_wait(&error) => {
+                let waiting = destination.to.iter().filter_map(|goal| goal.in_place);
+                waiting.into_iter().try_for_each(|key| self.tx.set_pending(key, &Pending::Deliver))?;
                 return self.hold_large(message);
             }
             file => file.map_err(fail)?,
@@ -328,21 +350,18 @@ impl<'i> IncomingMessages<'i> {
     }
 
     /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
-    fn copy_to_others(
-        &self,
-        digest: &Digest,
-        file: &Path,
-        others: &[(PathBuf, Mtime)],
-        mut is_held: bool,
-    ) -> Result<()> {
+    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Goal], mut is_held: bool) -> Result<()> {
         let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
-        for (path, mtime) in others {
+        for Goal { path, mtime, in_place } in others {
             let copied =
                 leftovers.clear(disk, path).and_then(|()| copy_message(disk, file, path, *mtime, self.durability));
             match copied {
-                Err(error) if leftovers == Leftovers::Replace && Scope::of(&error) == Scope::Place => {
+                Err(error) if leftovers.lets_wait(&error) => {
                     remove_part(disk, path)?;
                     is_held = true;
+                    if let Some(key) = in_place {
+                        self.tx.set_pending(*key, &Pending::Deliver)?;
+                    }
                 }
                 copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
             }
@@ -382,6 +401,7 @@ impl<'i> IncomingMessages<'i> {
     /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
     /// has them.
     fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
+        self.measure(size)?;
         let field = self.replica.size_field(source)?;
         let (row, at) = self.mend_size(row, size, field)?;
         let is_open = self.prepare(&at)?;
@@ -418,6 +438,7 @@ impl<'i> IncomingMessages<'i> {
                 if is_here {
                     self.tx.contents_arrived(row.key)?;
                 } else {
+                    self.measure(row.entry.size)?;
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
@@ -432,8 +453,14 @@ impl<'i> IncomingMessages<'i> {
 impl Replica {
     /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
     /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
-    /// counted.
-    pub(in crate::replica) fn recover_missing(&self, tx: &Transaction<'_>, dry_run: DryRun) -> Result<u64> {
+    /// counted. `each` is told of every entry that missed its contents, and whether they are here; an error says what
+    /// keeps them from being read.
+    pub(in crate::replica) fn recover_missing(
+        &self,
+        tx: &Transaction<'_>,
+        dry_run: DryRun,
+        each: &mut dyn FnMut(&EntryRow, Result<bool>) -> Result<()>,
+    ) -> Result<u64> {
         let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
         let (mut after, mut found) = (None, 0);
         loop {
@@ -443,17 +470,23 @@ impl Replica {
             for row in batch {
                 let source = match self.find_contents(&row.id.digest, Path::new("")) {
                     // A file here may have it, and can't be read.
-                    Err(error) if error.is_about_a_place() => continue,
+                    Err(error) if error.is_about_a_place() => {
+                        each(&row, Err(error))?;
+                        continue;
+                    }
                     source => source?,
                 };
-                let Some((source, size)) = source else { continue };
-                let key = row.key;
-                if incoming.settle_from(row, &source, size)? {
-                    tx.set_pending(key, &Pending::Deliver)?;
-                    tx.remove_missing(key)?;
+                let is_here = match source {
+                    Some((source, size)) => incoming.settle_from(row.clone(), &source, size)?,
+                    None => false,
+                };
+                each(&row, Ok(is_here))?;
+                if is_here {
+                    tx.set_pending(row.key, &Pending::Deliver)?;
+                    tx.remove_missing(row.key)?;
                     found += 1;
                 } else {
-                    tx.set_place(key, None)?;
+                    tx.set_place(row.key, None)?;
                 }
             }
         }

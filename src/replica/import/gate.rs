@@ -86,7 +86,7 @@ impl Sender {
     }
 
     /// The sender's standing. An invited replica that answers has everything that its invitation held.
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         match self {
             Self::Known(peer) => peer.standing.clone(),
             Self::Invited(Invited { shown, .. }) if !shown.is_empty() => {

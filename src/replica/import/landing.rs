@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::{Disk, Durability, remove_if_there};
+use crate::error::Scope;
 use crate::state::RootBefore;
 
 /// How the messages of an import come to their places.
@@ -50,6 +51,13 @@ pub(super) enum Leftovers {
 }
 
 impl Leftovers {
+    /// Whether a message whose file can't be written because of this error is held until that can be. What is in the
+    /// way where nothing is replaced is told.
+    pub(super) fn lets_wait(self, error: &io::Error) -> bool {
+        let in_the_way = self == Self::Refuse && error.kind() == io::ErrorKind::AlreadyExists;
+        Scope::of(error) == Scope::Place && !in_the_way
+    }
+
     pub(super) fn clear(self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
         match self {
             Self::Replace => remove_if_there(disk.unlink(path)),

@@ -218,9 +218,9 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
-        self.count_arrival(entry);
         let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
+        self.count_arrival(key, entry)?;
         self.tx.set_pending(key, &Pending::Await)?;
         Ok(key)
     }
@@ -230,7 +230,7 @@ impl<'i> Merge<'i> {
         match (row.entry.alive(), entry.alive()) {
             (false, true) => {
                 self.changes.new += 1;
-                self.count_arrival(&entry);
+                self.count_arrival(row.key, &entry)?;
             }
             (true, false) => {
                 self.changes.removed += 1;
@@ -251,12 +251,14 @@ impl<'i> Merge<'i> {
     }
 
     fn count_departure(&self, row: &EntryRow, to: Option<FolderKey>) -> Result<()> {
-        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row.key, at.folder, to))
+        row.at.as_ref().map_or(Ok(()), |at| self.replica.tally.borrow().depart(self.tx, row, at.folder, to))
     }
 
-    fn count_arrival(&mut self, entry: &Entry) {
+    fn count_arrival(&mut self, key: EntryKey, entry: &Entry) -> Result<()> {
         self.added.messages += 1;
-        self.added.bytes = self.added.bytes.saturating_add(entry.size);
+        // Anybody can claim any size. What the bundle brings is no more than all of its contents.
+        self.added.bytes = self.added.bytes.saturating_add(entry.size).min(self.manifest.bytes);
+        self.replica.tally.borrow().arrive(self.tx, key)
     }
 
     /// Delivers an entry anew, with the one stamp of this import's own deliveries.

@@ -23,7 +23,7 @@ mod source;
 mod standing;
 mod tidy;
 
-pub(super) use apply::Application;
+pub(super) use apply::{Application, FromWhom};
 pub use arrived::Arrived;
 pub(super) use arrived::keeping;
 pub use gate::{Reception, Sender};

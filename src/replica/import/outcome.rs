@@ -39,6 +39,8 @@ pub enum ImportOutcome {
     NotYet(Error),
     /// It is not accepted.
     Rejected(Error),
+    /// It shows that a state was put back to an earlier one. The command ends with this error.
+    RolledBack(Error),
     /// It is not for this replica.
     ForSomeoneElse(Error),
     /// It ends early, in a directory where it may still be being copied.
@@ -53,6 +55,7 @@ impl ImportOutcome {
             Self::NothingNew => "nothing-new",
             Self::NotYet(_) => "not-yet",
             Self::Rejected(_) => "rejected",
+            Self::RolledBack(_) => "rolled-back",
             Self::ForSomeoneElse(_) => "for-someone-else",
             Self::Incomplete(_) => "incomplete",
         }
@@ -60,8 +63,11 @@ impl ImportOutcome {
 
     /// Puts a subject in front of the error, if there is one.
     pub(super) fn about(&mut self, subject: impl std::fmt::Display) {
-        if let Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) =
-            self
+        if let Self::NotYet(error)
+        | Self::Rejected(error)
+        | Self::RolledBack(error)
+        | Self::ForSomeoneElse(error)
+        | Self::Incomplete(error) = self
         {
             *error = error.clone().about(subject);
         }
@@ -71,9 +77,11 @@ impl ImportOutcome {
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Applied | Self::NothingNew => None,
-            Self::NotYet(error) | Self::Rejected(error) | Self::ForSomeoneElse(error) | Self::Incomplete(error) => {
-                Some(error)
-            }
+            Self::NotYet(error)
+            | Self::Rejected(error)
+            | Self::RolledBack(error)
+            | Self::ForSomeoneElse(error)
+            | Self::Incomplete(error) => Some(error),
         }
     }
 }

@@ -217,11 +217,13 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
         .advise(format!("{first}, or give {name} a bundle from here and let it export again"))
 }
 
-/// A fault that ends an import: in the bundle, or on this machine.
+/// A fault that ends an import: in the bundle, or on this machine; or the bundle shows that somebody's state was put
+/// back to an earlier one.
 #[derive(Debug)]
 pub(in crate::replica) enum Fault {
     Bundle(bundle::Error),
     Here(Error),
+    RolledBack(Error),
 }
 
 impl Fault {
@@ -229,7 +231,7 @@ impl Fault {
     pub(in crate::replica) fn into_error(self) -> Error {
         match self {
             Self::Bundle(error) => reading(&error),
-            Self::Here(error) => error,
+            Self::Here(error) | Self::RolledBack(error) => error,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::outcome::{Cut, ImportOptions, Imported};
+use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, reading};
 use crate::bundle::{self, Stream};
 use crate::error::{Error, Result};
@@ -72,6 +72,11 @@ impl Replica {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),
                 Err(Fault::Here(error)) => return Err(error.about(about)),
+                Err(Fault::RolledBack(error)) => {
+                    let error = error.about(about);
+                    each(Imported { outcome: ImportOutcome::RolledBack(error.clone()), ..imported });
+                    return Err(error);
+                }
             };
             imported.outcome.about(about);
             each(imported);

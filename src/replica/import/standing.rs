@@ -3,19 +3,19 @@
 use super::gate::Reception;
 use super::outcome::ImportOptions;
 use super::refusal;
-use crate::bundle::Manifest;
+use crate::bundle::{Manifest, limits};
 use crate::error::Result;
-use crate::model::{Knowledge, Skew, is_fresh, shows_standing};
+use crate::model::{Knowledge, RolledBack, Skew, Standing, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
-use crate::state::Peer;
+use crate::state::{Action, Peer};
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
-    pub(super) fn is_fresh(&self, peer: &Peer, manifest: &Manifest, reception: &Reception) -> Result<bool> {
-        let highest = self.state.heard_number(&peer.id, manifest.sender.incarnation)?;
-        Ok(!matches!(reception, Reception::Outlived) && is_fresh(&peer.standing, highest, &manifest.head()))
+    pub(super) fn is_fresh(&self, standing: &Standing, manifest: &Manifest, reception: &Reception) -> Result<bool> {
+        let highest = self.state.heard_number(&manifest.sender.id, manifest.sender.incarnation)?;
+        Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
     /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
@@ -45,14 +45,29 @@ impl Replica {
         tx.commit()
     }
 
-    /// Records that a peer knows of stamps that this replica has never issued, and nothing else: a repair makes it
-    /// good.
-    pub(super) fn record_disowned(&self, peer: &Peer, options: &ImportOptions) -> Result<()> {
+    /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
+    /// peer knows of stamps which this replica has never issued, which a repair makes good. Of what the bundle says
+    /// nothing else is stored.
+    pub(super) fn record_rolled_back(
+        &self,
+        peer: &Peer,
+        who: RolledBack,
+        number: u64,
+        options: &ImportOptions,
+    ) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
         }
+        let whose = if who == RolledBack::Me { "this replica" } else { &*peer.name };
+        let text = format!("bundle {number} was not applied: it shows that the state of {whose} was put back");
         let tx = self.begin()?;
-        tx.set_disowns(peer.key, true)?;
+        if who == RolledBack::Me {
+            tx.set_disowns(peer.key, true)?;
+        }
+        // The same bundle may come again and again.
+        if !self.state.is_recorded(Action::Import, &peer.name, &text)? {
+            tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
+        }
         tx.commit()
     }
 
@@ -87,7 +102,7 @@ impl Replica {
         }
         let head = manifest.head();
         let highest = self.state.heard_number(&peer.id, head.incarnation)?;
-        tx.set_heard_number(&peer.id, head.incarnation, head.number)?;
+        tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{PrivateKey, ReplicaId, unseal};
+use crate::bundle::{PrivateKey, ReplicaId, parse_strictly, unseal};
 
 /// The line of JSON at the beginning of a job's body. Standard input follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub(super) fn read_head<T: for<'de> Deserialize<'de>>(reader: &mut impl BufRead,
     if line.pop() != Some(b'\n') {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it doesn't begin with a line that tells what it is"));
     }
-    Ok(serde_json::from_slice(&line)?)
+    parse_strictly(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Opens a body that was encrypted for this key, and reads its first line.

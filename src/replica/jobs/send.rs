@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::said;
-use crate::bundle::{AttachmentRef, JobSpool, SpooledJobs, Statement, WriteError};
+use crate::bundle::{AttachmentRef, JobSpool, SPOOL_IN_MEMORY, SpooledJobs, Statement, WriteError};
 use crate::error::{Error, Result};
-use crate::model::{Digest, Knowledge};
+use crate::model::{Claims, Digest, Knowledge};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::StoredStatement;
@@ -17,18 +17,21 @@ impl Replica {
     pub(in crate::replica) fn spool_jobs(
         &self,
         tx: &Transaction<'_>,
+        claims: Claims,
         base: &Knowledge,
         there: impl Fn(&Digest) -> Result<bool>,
         mut list: impl FnMut(&AttachmentRef, u64) -> Result<()>,
     ) -> Result<(Option<SpooledJobs>, HashSet<Digest>)> {
         let mut listed = HashSet::new();
-        let mut spool = JobSpool::new(self.home.state_dir());
+        let mut spool = JobSpool::within(self.home.state_dir(), claims);
+        let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         self.state.said_since(base, |StoredStatement { job: key, kind, line }| {
             let Some(job) = self.state.job(key)? else { return Ok(()) };
             if !self.concerns(&job.requester, &job.target)? {
                 return Ok(());
             }
-            spool.push(&line.encode()).map_err(|error| spooling(&error))?;
+            spool.statement(&line).map_err(|error| spooling(&error))?;
+            room.reach("what is said about jobs", spool.bytes())?;
             let (attachment, made) = match said(&line)? {
                 // A finished job is not run again, so its input is not needed.
                 Statement::Request(request) => ((!job.state.is_final()).then_some(request.body), request.made),
@@ -52,5 +55,11 @@ impl Replica {
 }
 
 fn spooling(error: &WriteError) -> Error {
-    Error::failed(format!("writing what is said about jobs: {error}")).advise("make room for it, then export again")
+    let advice = match error {
+        WriteError::Inconsistent { .. } => {
+            "nothing is lost, and nobody would have taken it; run `mailsync doctor --repair`, then export again"
+        }
+        _ => "make room for it, then export again",
+    };
+    Error::failed(format!("writing what is said about jobs: {error}")).advise(advice)
 }

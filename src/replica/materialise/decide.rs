@@ -79,6 +79,19 @@ impl Replica {
         Ok(key)
     }
 
+    /// Records a delivery whose contents are missing.
+    pub(in crate::replica) fn deliver_without_contents(tx: &Transaction<'_>, delivery: Delivery) -> Result<()> {
+        let Delivery { id, past, entry } = delivery;
+        let key = match past {
+            None => tx.insert_entry(&id, &entry, None)?,
+            Some(row) => {
+                tx.update_entry(&row, &entry)?;
+                row.key
+            }
+        };
+        tx.add_missing(key)
+    }
+
     /// Decides how an entry's file becomes what its registers say, and records that. `row` is the entry as it is
     /// recorded now. `by` says who removed it, if it was removed.
     pub(in crate::replica) fn decide_move(&self, tx: &Transaction<'_>, row: &EntryRow, by: &By) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -19,6 +19,10 @@ impl Replica {
         }
         for dir in dirs {
             match disk.sync_dir(dir) {
+                // It may be written and not read, so that it can't be opened.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.sync_file_systems(std::iter::once(dir))?;
+                }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::io("making durable", dir, error).advise("check the disk, then run this again"));
                 }
@@ -38,12 +42,29 @@ impl Replica {
                 Err(error) => return Err(Error::io("making durable", dir, error)),
             };
             if synced.insert(meta.device) {
-                self.world.disk.sync_file_system(dir).map_err(|error| {
+                self.sync_file_system_of(dir, meta.device).map_err(|error| {
                     Error::io("making durable the files on the file system of", dir, error)
                         .advise("check the disk, then run this again")
                 })?;
             }
         }
         Ok(())
+    }
+
+    /// Syncs the file system of a directory, which is on this device: by way of that directory or, if it may not be
+    /// read, of one above it.
+    fn sync_file_system_of(&self, dir: &Path, device: u64) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let mut first = None;
+        for above in dir.ancestors() {
+            if !disk.metadata(above).is_ok_and(|meta| meta.device == device) {
+                break;
+            }
+            match disk.sync_file_system(above) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => drop(first.get_or_insert(error)),
+                synced => return synced,
+            }
+        }
+        Err(first.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
+use super::report::Purpose;
 use crate::disk::{Hashed, hash_file};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
@@ -13,14 +14,14 @@ use crate::maildir::{FileName, is_delivered_base, visible};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
-use crate::replica::safety::{self, Loss, Losses, guard_losses};
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
 /// An entry whose file vanished.
 #[derive(Debug)]
 pub(super) struct Gone {
-    row: EntryRow,
-    from: Place,
+    pub(super) row: EntryRow,
+    pub(super) from: Place,
+    pub(super) pending: Option<Pending>,
 }
 
 impl Scan<'_> {
@@ -38,10 +39,11 @@ impl Scan<'_> {
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
                 let Some(row) = state.entry(key)? else { continue };
+                let pending = state.pending(key)?;
                 self.tx.set_place(key, None)?;
                 self.tx.clear_pending(key)?;
                 let Some(from) = row.at.clone() else { continue };
-                gone.entry(row.id.digest).or_default().push(Gone { row, from });
+                gone.entry(row.id.digest).or_default().push(Gone { row, from, pending });
             }
         }
         Ok(gone)
@@ -198,7 +200,7 @@ impl Scan<'_> {
             let row = self.measured(found.row, hashed.size)?;
             return self.follow_file(row, &found.from, at);
         }
-        let leftover = self.join == Some(RootBefore::Empty) && self.is_leftover(&at);
+        let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
             let row = self.measured(row, hashed.size)?;
@@ -206,6 +208,11 @@ impl Scan<'_> {
         }
         if leftover {
             return self.discard_leftover(&at, hashed);
+        }
+        if self.may_come_from_unlooked(&hashed.digest)? {
+            self.left += 1;
+            self.unread.insert(at.folder);
+            return Ok(());
         }
         let stamp = self.stamp()?;
         self.report.new += 1;
@@ -216,6 +223,15 @@ impl Scan<'_> {
         }
         let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
         self.replica.deliver(self.tx, delivery, &at).map(drop)
+    }
+
+    /// Whether a message that was found may have been moved from a folder that could not be looked at.
+    fn may_come_from_unlooked(&self, digest: &Digest) -> Result<bool> {
+        if self.unlooked.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.replica.state.entries_of(digest)?;
+        Ok(rows.iter().any(|row| row.at.as_ref().is_some_and(|at| self.unlooked.contains(&at.folder))))
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.
@@ -231,51 +247,6 @@ impl Scan<'_> {
         let (origin, flags) = (Origin::Init, at.flags());
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
-    }
-
-    /// Records the removal of entries whose files vanished and were not found elsewhere. The guard refuses too many at
-    /// once. If a file may just have been renamed, the next scan decides.
-    pub(super) fn remove_unmatched(
-        &mut self,
-        folders: &BTreeMap<FolderKey, FolderScan>,
-        gone: HashMap<Digest, Vec<Gone>>,
-    ) -> Result<()> {
-        let state = &self.replica.state;
-        let mut removed: Vec<(EntryRow, FolderKey)> = Vec::new();
-        for gone in gone.into_values().flatten() {
-            let from = gone.from;
-            if !gone.row.entry.alive() {
-                continue;
-            }
-            if !self.overtaken || state.entry_at(&from)?.is_some() {
-                removed.push((gone.row, from.folder));
-            } else {
-                self.tx.set_place(gone.row.key, Some(&from))?;
-                self.unread.insert(from.folder);
-            }
-        }
-        if removed.is_empty() {
-            return Ok(());
-        }
-        let mut counts: BTreeMap<FolderKey, u64> = BTreeMap::new();
-        for (_, folder) in &removed {
-            *counts.entry(*folder).or_default() += 1;
-        }
-        let mut losses = Losses { all: Loss { gone: removed.len() as u64, held: self.held }, ..Losses::default() };
-        for (folder, gone) in counts {
-            let name = state.folder_row(folder)?.name.to_string();
-            losses.by_folder.push((name, Loss { gone, held: folders[&folder].known }));
-        }
-        guard_losses(self.options.mass_delete, &self.replica.config.guard, safety::By::Scan, &losses)?;
-        let stamp = self.stamp()?;
-        removed.sort_by_key(|(row, _)| row.key);
-        for (row, _) in removed {
-            let mut entry: Entry = row.entry.clone();
-            entry.remove(stamp);
-            self.tx.update_entry(&row, &entry)?;
-            self.report.removed += 1;
-        }
-        Ok(())
     }
 
     /// Decides anew about entries whose file somebody changed just before it was to be changed from here. This scan has

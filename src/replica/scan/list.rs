@@ -10,7 +10,7 @@ use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Depth;
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
-use crate::maildir::listing::{CleanListing, CleanTimes, Listing, path_in, stat_folder, unsettled_for, wall_clock};
+use crate::maildir::listing::{CleanListing, CleanTimes, Devices, Listing, path_in, stat_folder, wall_clock};
 use crate::maildir::{FileName, Separator, Sub};
 use crate::message::FileKind;
 use crate::pool::{self, chunks};
@@ -33,6 +33,7 @@ pub(super) struct FolderScan {
     pub(super) quiet: bool,
     /// What the flags begin with in the names of its files.
     pub(super) separator: Option<Separator>,
+    pub(super) devices: Devices,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl Scan<'_> {
                     }
                     Err(ListError::Disk(error)) => {
                         self.problem("listing", &dirs[&key], &error);
+                        self.unlooked.insert(key);
                         folders.remove(&key);
                         dirs.remove(&key);
                     }
@@ -138,6 +140,7 @@ impl Scan<'_> {
                 Ok(times) => times,
                 Err(error) => {
                     self.problem("looking at", dir, &error);
+                    self.unlooked.insert(key);
                     hidden.push(key);
                     continue;
                 }
@@ -152,7 +155,7 @@ impl Scan<'_> {
             };
             if is_due {
                 due.push(key);
-                let unsettled = times.new.iter().chain(&times.cur).filter_map(|&time| unsettled_for(time, now));
+                let unsettled = times.new.iter().chain(&times.cur).filter_map(|times| times.unsettled_for(now));
                 wait = wait.max(unsettled.max().filter(|rest| {
                     // A first listing waits for the fine clock only. The scan waits for the coarse one only if
                     // something vanished.
@@ -188,7 +191,12 @@ impl Scan<'_> {
     ) -> std::result::Result<FolderScan, ListError> {
         let state = &self.replica.state;
         state.remove_found(key)?;
-        let listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
+        let mut listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
+        listing.devices.folder = self.devices.get(dir).copied();
+        if let Some(sub) = listing.unmounted(state.folder_row(key)?.devices) {
+            let why = format!("its {} is empty, and something else was mounted there before", sub.as_str());
+            return Err(ListError::Disk(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         self.report.folders_read += 1;
         let separator = listing.separator();
         let mut folder = FolderScan {
@@ -196,13 +204,14 @@ impl Scan<'_> {
             times: listing.times,
             quiet: listing.quiet,
             separator,
+            devices: listing.devices,
             ..FolderScan::default()
         };
         let mut vanished: HashMap<Vec<u8>, Vec<EntryKey>> = HashMap::new();
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
         let deep = self.options.depth == Depth::Contents;
-        let mut to_verify = Vec::new();
+        let (mut to_verify, mut dangling) = (Vec::new(), Vec::new());
         state.files_in(key, |entry, sub, name, undelivered| {
             folder.known += u64::from(!undelivered);
             while let Some(found) = present.next_if(|&found| found < (name, sub)) {
@@ -211,6 +220,8 @@ impl Scan<'_> {
             let is_there = present.next_if(|&found| found == (name, sub)).is_some();
             if undelivered {
                 // It was not there, and is nobody's removal. If it is there, an interrupted command has delivered it.
+            } else if !is_there && listing.dangling.contains(FileName::parse(name).base()) {
+                dangling.push(path_in(dir, sub, name));
             } else if !is_there {
                 vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
             } else if deep {
@@ -235,6 +246,11 @@ impl Scan<'_> {
         }
         folder.gone = vanished.into_values().flatten().collect();
         folder.gone.sort_unstable();
+        for path in dangling {
+            self.unread.insert(key);
+            let error = io::Error::new(io::ErrorKind::InvalidData, "it is a symbolic link that leads nowhere");
+            self.problem("reading", path, &error);
+        }
         if deep {
             self.verify(key, dir, to_verify, &mut folder)?;
         }
@@ -291,6 +307,9 @@ impl Scan<'_> {
 
     pub(super) fn record_listing(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
         let clean: Option<CleanListing> = folder.times.found.filter(|_| folder.quiet && !self.unread.contains(&key));
+        if folder.times.found.is_some() {
+            self.tx.set_devices(key, folder.devices)?;
+        }
         self.tx.set_clean_listing(key, clean)
     }
 

@@ -4,23 +4,26 @@
 //! the registers are written with a new stamp. The steps: find the folders; list those that changed; make sure which
 //! files vanished; hash the new files; match the two; write. All of it is one transaction.
 
+mod assign;
 mod discover;
 mod folders;
 mod follow;
 mod list;
 mod pass;
 mod report;
+mod vanished;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
 use super::safety::DryRun;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
-use crate::state::{Action, RootBefore};
+use crate::state::Action;
 use pass::Scan;
-pub use report::{Depth, ScanOptions, ScanReport};
+pub(super) use report::Purpose;
+pub use report::{Depth, ScanOptions, ScanReport, Selection};
 
 impl Replica {
     /// Makes the state follow the disk, then the disk follow the new state.
@@ -30,7 +33,7 @@ impl Replica {
     /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
-        let report = self.scan_within(&tx, options, None)?;
+        let report = self.scan_within(&tx, options, Purpose::Changes)?;
         if options.dry_run == DryRun::No {
             if report.has_changes() {
                 tx.record(self.now(), Action::Scan, None, &report.to_string())?;
@@ -43,21 +46,26 @@ impl Replica {
         Ok(report)
     }
 
-    /// The scan itself. `join` is given if the scan is part of a join, and says what the mail root held before that.
+    /// The scan itself.
     pub(super) fn scan_within(
         &self,
         tx: &Transaction<'_>,
         options: &ScanOptions,
-        join: Option<RootBefore>,
+        purpose: Purpose<'_>,
     ) -> Result<ScanReport> {
         let mut scan = Scan {
             replica: self,
             tx,
             options,
-            join,
+            purpose,
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            blind: false,
+            unlooked: BTreeSet::new(),
+            left: 0,
+            elsewhere: purpose == Purpose::MovedRoot,
             overtaken: false,
             held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
@@ -82,6 +90,9 @@ impl Scan<'_> {
         for (dir, error) in &discovery.unreadable {
             self.problem("searching for folders in", replica.mail_root().join(dir), error);
         }
+        if let Purpose::Join(_) = self.purpose {
+            self.check_join(&discovery)?;
+        }
         for dir in &discovery.nameless {
             let advice = if dir.as_os_str().is_empty() {
                 "is a Maildir itself, which config.toml denies: set inbox_at_root there, or move that mail"
@@ -97,21 +108,41 @@ impl Scan<'_> {
                 replica.dir(name).display()
             ));
         }
-        let vanished = self.follow_folders(&discovery)?;
-        let mut folders = self.list(&discovery, vanished)?;
+        self.devices.clone_from(&discovery.devices);
+        self.elsewhere |= discovery.remounted;
+        self.follow_folders(&discovery)?;
+        let vanished = self.vanished_folders(&discovery);
+        if !discovery.unreadable.is_empty() {
+            let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
+            let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
+            self.unlooked.extend(hidden.map(|row| row.key));
+        }
+        let mut with_files = Vec::new();
+        for row in &vanished {
+            if replica.state.folder_has_files(row.key)? {
+                with_files.push(row.key);
+            }
+        }
+        let mut folders = self.list(&discovery, with_files)?;
         let mut gone = self.collect_gone(&mut folders)?;
         for (key, folder) in &folders {
             self.record_separator(*key, folder)?;
         }
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
-        self.remove_unmatched(&folders, gone)?;
+        self.settle_vanished(&folders, gone, &vanished)?;
+        if let Purpose::Join(_) = self.purpose {
+            self.check_join(&discovery)?;
+        }
         for (key, folder) in &folders {
             self.record_listing(*key, folder)?;
         }
         self.reconsider()?;
         if self.options.folders.is_empty() && self.origin == Origin::Init {
             self.tx.initial_scan_done()?;
+        }
+        if replica.state.mail_root()?.is_none() {
+            replica.record_root(self.tx)?;
         }
         Ok(())
     }

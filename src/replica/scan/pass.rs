@@ -1,15 +1,16 @@
 //! A scan under way: the values that all its steps share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use super::report::{ScanOptions, ScanReport};
+use super::discover::Discovery;
+use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{FolderKey, RootBefore};
+use crate::state::FolderKey;
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
@@ -21,7 +22,7 @@ pub(super) struct Scan<'r> {
     pub(super) replica: &'r Replica,
     pub(super) tx: &'r Transaction<'r>,
     pub(super) options: &'r ScanOptions,
-    pub(super) join: Option<RootBefore>,
+    pub(super) purpose: Purpose<'r>,
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
@@ -29,6 +30,16 @@ pub(super) struct Scan<'r> {
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
+    /// The file systems of the folders' directories.
+    pub(super) devices: BTreeMap<PathBuf, u64>,
+    /// Whether something could not be looked at: what vanished may be there.
+    pub(super) blind: bool,
+    /// Folders that could not be looked at: what was found elsewhere may come from there.
+    pub(super) unlooked: BTreeSet<FolderKey>,
+    /// How many messages are left to the next scan for that.
+    pub(super) left: u64,
+    /// Whether the mail root may be another one than the last scan saw.
+    pub(super) elsewhere: bool,
     /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
     pub(super) overtaken: bool,
 }
@@ -44,10 +55,32 @@ impl Scan<'_> {
         Ok(stamp)
     }
 
-    /// Notes that something could not be looked at. The scan goes on.
+    /// A join recognises what is there already. What it can't look at would be there twice.
+    pub(super) fn check_join(&self, discovery: &Discovery) -> Result<()> {
+        const ADVICE: &str = "then join again; no mail was written";
+        if let Some(problem) = self.report.problems.first() {
+            return Err(problem.clone().about("joining"));
+        }
+        if let Some(dir) = discovery.nameless.first() {
+            let what =
+                format!("joining: {} can't be the name of a folder", self.replica.mail_root().join(dir).display());
+            return Err(Error::failed(what).advise(format!("rename it, or move it away, {ADVICE}")));
+        }
+        if self.overtaken {
+            let what = format!("joining: a program is moving mail in {}", self.replica.mail_root().display());
+            return Err(Error::failed(what).advise(format!("let it end, {ADVICE}")));
+        }
+        Ok(())
+    }
+
+    /// Notes that something could not be looked at. The scan goes on, and takes nothing for removed.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
+        self.blind = true;
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
+            io::ErrorKind::InvalidData => {
+                "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again"
+            }
             _ => "scan again; if it stays, check the disk",
         };
         self.report.problems.push(Error::io(doing, &path.into(), error).advise(advice));

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::model::FolderName;
+use crate::model::{Digest, FolderName};
 use crate::replica::safety::{DryRun, MassDelete};
+use crate::state::RootBefore;
 use crate::text::plural;
 
 /// How thoroughly files are looked at.
@@ -30,6 +31,58 @@ pub struct ScanOptions {
     pub mass_delete: MassDelete,
 }
 
+/// What a scan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replica) enum Purpose<'p> {
+    /// To find out what changed here.
+    Changes,
+    /// To complete a join; with what the mail root held before that.
+    Join(RootBefore),
+    /// To get this back, if it vanished. What else vanished is left as it is.
+    Restore(&'p Selection),
+    /// To read all files, for a repair.
+    Repair,
+    /// To see that the mail is in another mail root.
+    MovedRoot,
+}
+
+/// What is wanted back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Everything.
+    All,
+    /// These folders, with those below them, and these messages.
+    These {
+        /// Folders.
+        folders: Vec<FolderName>,
+        /// Messages.
+        messages: Vec<Digest>,
+    },
+}
+
+impl Selection {
+    /// This folder, with those below it.
+    pub fn of_folder(name: &FolderName) -> Self {
+        Self::These { folders: vec![name.clone()], messages: Vec::new() }
+    }
+
+    /// Whether a message of this folder is wanted.
+    pub fn has(&self, folder: &FolderName, message: &Digest) -> bool {
+        self.has_folder(folder) || matches!(self, Self::These { messages, .. } if messages.contains(message))
+    }
+
+    /// Whether all of this folder is wanted.
+    pub fn has_folder(&self, folder: &FolderName) -> bool {
+        match self {
+            Self::All => true,
+            Self::These { folders, .. } => folders.iter().any(|wanted| {
+                let below = folder.as_str().strip_prefix(wanted.as_str());
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            }),
+        }
+    }
+}
+
 /// The report about a scan.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ScanReport {
@@ -41,6 +94,12 @@ pub struct ScanReport {
     pub flagged: u64,
     /// Entries that are gone.
     pub removed: u64,
+    /// Entries whose files vanished and are wanted back.
+    #[serde(skip)]
+    pub missing: u64,
+    /// Folders that vanished and are wanted back.
+    #[serde(skip)]
+    pub folders_missing: u64,
     /// Files that were found for entries that had none.
     pub adopted: u64,
     /// Entries of which another size was recorded than their messages have.

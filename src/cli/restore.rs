@@ -1,0 +1,52 @@
+//! `mailsync restore`
+
+use mailsync::replica::RestoreOptions;
+use mailsync::text::{plural, printable};
+use serde_json::{Value, json};
+
+use super::args::{Restore, dry_run};
+use super::context::Context;
+use super::failure::CommandResult;
+use super::output::Output;
+use super::view::complain_of;
+
+pub fn run(context: &Context, args: Restore) -> CommandResult {
+    let options = RestoreOptions { names: args.names, dry_run: dry_run(args.dry_run) };
+    let replica = context.write()?;
+    let mut items: Vec<Value> = Vec::new();
+    let done = replica.bring_back(&options, &mut |item| {
+        if context.out.json() {
+            items.push(json!(item));
+        } else if args.dry_run {
+            let whence = if item.here { "from this machine" } else { "from peers" };
+            context.out.say(format_args!("{}  {}  {whence}", item.digest, printable(item.folder.as_str())));
+        }
+        Ok(())
+    })?;
+    context.say_notes(&replica);
+    let something = done.restored + done.wanted + done.folders > 0;
+    if !something && done.scan.problems.is_empty() {
+        context.out.say(
+            "nothing of that has vanished; `mailsync trash list`, here and on other machines, shows what was removed before",
+        );
+    } else if something {
+        let would = if args.dry_run { "would be " } else { "" };
+        context.out.say(format_args!(
+            "{would}back from this machine: {}; {would}asked for from peers, by the next bundles from here: {}; {would}made \
+             again: {}",
+            plural(done.restored, "message"),
+            plural(done.wanted, "message"),
+            plural(done.folders, "folder")
+        ));
+    }
+    if context.out.json() {
+        Output::print_json(&json!({
+            "restored": done.restored,
+            "wanted": done.wanted,
+            "folders": done.folders,
+            "messages": items,
+            "scan": done.scan,
+        }))?;
+    }
+    complain_of(&done.scan)
+}
