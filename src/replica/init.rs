@@ -97,17 +97,22 @@ impl Replica {
             );
         }
         let report = replica.scan(&ScanOptions::default())?;
+        replica.mark_mail_root();
         Ok((replica, report))
     }
 
-    /// Marks the mail root as that of this replica, and records what was found out about it.
-    pub(super) fn take_mail_root(&self, separator: Option<Separator>) -> Result<()> {
+    /// Marks the mail root as that of this replica.
+    pub(super) fn mark_mail_root(&self) {
         if let Err(error) = mark(&self.home, self.mail_root()) {
             self.note(format!(
                 "{} could not be marked as this replica's mail root, so another `mailsync init` may take it: {error}",
                 self.mail_root().display()
             ));
         }
+    }
+
+    /// Records what was found out about the mail root's file system.
+    pub(super) fn take_mail_root(&self, separator: Option<Separator>) -> Result<()> {
         let tx = self.begin()?;
         if let Some(separator) = separator {
             tx.set_usual_separator(separator)?;

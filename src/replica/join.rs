@@ -104,6 +104,7 @@ impl Replica {
         };
         let applied = replica.apply(&application, records).map_err(|fault| fault.into_error().about(&about))?;
         (first.outcome, first.changes) = (applied.outcome, applied.changes);
+        replica.mark_mail_root();
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
         Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
