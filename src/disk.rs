@@ -279,7 +279,11 @@ pub struct Hashed {
 
 /// Reads a file and computes the digest of what it holds.
 pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    let mut file = disk.open(path)?;
+    hash_open(&mut disk.open(path)?, kind)
+}
+
+/// Reads an open file from where it stands, and computes the digest of what it holds.
+pub fn hash_open(file: &mut File, kind: FileKind) -> io::Result<Hashed> {
     let meta = Meta::from(&file.metadata()?);
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
@@ -287,7 +291,7 @@ pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Has
     let mut hasher = Sha256::new();
     let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
     let mut size = 0;
-    read_through(&mut file, kind, buffer, |bytes| {
+    read_through(file, kind, buffer, |bytes| {
         hasher.update(bytes);
         size += bytes.len() as u64;
         Ok(())

@@ -146,6 +146,7 @@ fn copied(machine: &Machine, dir: &Path) -> Machine {
     let config = copied.home.join("config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(config, text.replace(self::text(&machine.mail), self::text(&copied.mail))).unwrap();
+    copied.ok(&["doctor", "--moved-root"]);
     copied
 }
 

@@ -7,7 +7,9 @@ use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, Header};
 
+use super::error::SHOWN;
 use super::{Error, limits};
+use crate::text::beginning;
 
 /// The unit of an archive, in bytes.
 pub(super) const BLOCK: usize = 512;
@@ -151,6 +153,42 @@ impl<B: BufRead> Archive<B> {
             other => other,
         })
     }
+}
+
+/// Goes on to the next member, which must have this name.
+pub(super) fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
+    match archive.next_member()? {
+        Some(member) if member.name == name => Ok(member),
+        Some(member) => {
+            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", beginning(&member.name, SHOWN))))
+        }
+        None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
+    }
+}
+
+/// Reads the next member, which must have this name and be no larger than `limit`.
+pub(super) fn read_small<B: BufRead>(
+    archive: &mut Archive<B>,
+    name: &'static str,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    let member = expect_member(archive, name)?;
+    read_data(archive, name, member.size, limit)
+}
+
+/// Reads the contents of the present member, which has this name and size and must be no larger than `limit`.
+pub(super) fn read_data<B: BufRead>(
+    archive: &mut Archive<B>,
+    name: &'static str,
+    size: u64,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    if size > limit {
+        return Err(Error::TooLarge { what: name, limit });
+    }
+    let mut contents = Vec::new();
+    archive.data().read_to_end(&mut contents)?;
+    Ok(contents)
 }
 
 /// The error for an archive without an end. The frame is whole, so the archive was not cut off: somebody made it like

@@ -91,17 +91,21 @@ fn a_bundle_with_any_byte_changed_is_refused_or_holds_the_very_same() {
 
 #[test]
 fn an_archive_with_any_byte_changed_is_refused() {
-    let bytes = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
-    let good = read(&compress(&bytes)).unwrap();
-    for at in 0..bytes.len() {
-        for flip in [0x01, 0x20, 0xff] {
-            let mut changed = bytes.clone();
-            changed[at] ^= flip;
-            match read(&compress(&changed)) {
-                Err(_) => {}
-                // A checksum may be ended by either.
-                Ok(contents) if bytes[at] == 0 && changed[at] == b' ' => assert_eq!(contents, good),
-                Ok(_) => panic!("byte {at} ^ {flip:#04x} went unseen"),
+    let lacking = zstd::decode_all(Sample::new().bundle_lacking_one().as_slice()).unwrap();
+    let names_what_lacks = lacking.windows(12).position(|name| name == b"missing.json").unwrap();
+    let whole = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
+    for (bytes, from) in [(whole, 0), (lacking, names_what_lacks)] {
+        let good = read(&compress(&bytes)).unwrap();
+        for at in from..bytes.len() {
+            for flip in [0x01, 0x20, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                match read(&compress(&changed)) {
+                    Err(_) => {}
+                    // A checksum may be ended by either.
+                    Ok(contents) if bytes[at] == 0 && changed[at] == b' ' => assert_eq!(contents, good),
+                    Ok(_) => panic!("byte {at} ^ {flip:#04x} went unseen"),
+                }
             }
         }
     }
@@ -120,6 +124,33 @@ fn a_bundle_cut_off_anywhere_is_called_so() {
         let result = read(&[&bundle, &bundle[..length]].concat());
         assert!(matches!(result, Err(Error::Truncated)), "{length} of {}: {result:?}", bundle.len());
     }
+}
+
+#[test]
+fn what_a_sender_could_not_read_is_known_to_be_missing() {
+    let sample = Sample::new();
+    let contents = read(&[sample.bundle_lacking_one(), sample.bundle()].concat()).unwrap();
+    assert_eq!((contents.missing, contents.messages.len()), (1, 3));
+    let mut stream = sample.bundle_lacking_one();
+    stream.extend(sample.bundle_lacking_one());
+    let mut stream = Stream::new(stream.as_slice());
+    stream.next_bundle().unwrap().unwrap().read_unverified().drain_verified().unwrap();
+    stream.next_bundle().unwrap().unwrap().verify(&key().public_key()).unwrap().drain_verified().unwrap();
+    assert!(stream.next_bundle().unwrap().is_none());
+}
+
+#[test]
+fn the_list_of_what_is_missing_has_a_limit_before_it_is_read() {
+    let sample = Sample::new();
+    let mut members = sample.members();
+    members.truncate(members.len() - 2);
+    members.push(RawMember::new("missing.json", &vec![b' '; usize::try_from(limits::MISSING_BYTES).unwrap() + 1]));
+    assert_too_large(&bundle_of(&members), "missing.json");
+    members.pop();
+    members.push(RawMember::new("missing.json", b"{}\n"));
+    members
+        .push(RawMember::new("missing.json.sig", &vec![b'A'; usize::try_from(limits::SIGNATURE_BYTES).unwrap() + 1]));
+    assert_too_large(&bundle_of(&members), "missing.json.sig");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Archive, Data, Member};
+use super::archive::{Archive, Data, Member, expect_member, read_data, read_small};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
+use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
 use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
@@ -78,6 +79,8 @@ impl<R> fmt::Debug for Stream<R> {
 struct Inner<'s, R: BufRead> {
     archive: Archive<BufReader<Frame<'s, R>>>,
     manifest: Manifest,
+    /// The key with which the signature was checked; `None` if it was not.
+    key: Option<PublicKey>,
     within: &'s mut bool,
 }
 
@@ -119,7 +122,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
         let manifest = Manifest::from_json(&signed)?;
         let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)?;
         let signature = Signature::from_armor(&signature)?;
-        Ok(Self { inner: Inner { archive, manifest, within }, signed, signature })
+        Ok(Self { inner: Inner { archive, manifest, key: None, within }, signed, signature })
     }
 
     /// The bundle's manifest. Until [`Reader::verify`], anybody may have written it.
@@ -143,7 +146,8 @@ impl<'s, R: BufRead> Reader<'s, R> {
             return Err(Error::WrongSigner { expected, found });
         }
         let claims = Some(self.inner.manifest.claims()?);
-        Ok(RecordsPart { inner: self.inner, claims })
+        let inner = Inner { key: Some(key.clone()), ..self.inner };
+        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed) })
     }
 
     /// What the bundle says of itself, with what a key is checked against.
@@ -154,7 +158,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
-        RecordsPart { inner: self.inner, claims: None }
+        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed) }
     }
 
     /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
@@ -168,6 +172,8 @@ pub struct RecordsPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
     /// What the records are checked with; `None` if nothing is checked.
     claims: Option<Claims>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
 }
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
@@ -187,7 +193,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
         self.read_records(&mut take)?;
-        Ok(JobsPart { inner: self.inner, claims: self.claims })
+        Ok(JobsPart { inner: self.inner, claims: self.claims, signed: self.signed })
     }
 
     fn read_records<E: From<Error>>(&mut self, take: &mut impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
@@ -251,6 +257,8 @@ pub struct JobsPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
     /// What the stamps beside the statements are checked with; `None` if nothing is checked.
     claims: Option<Claims>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
 }
 
 impl<'s, R: BufRead> JobsPart<'s, R> {
@@ -277,23 +285,22 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
             let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
             lines.finish(self.inner.manifest.counts.jobs, sha256 == part.sha256)?;
         }
-        Ok(MessagesPart::new(self.inner))
+        Ok(MessagesPart { inner: self.inner, signed: self.signed, messages: 0, bytes: 0, missing: 0, ended: false })
     }
 }
 
 /// A bundle whose messages are to be read next.
 pub struct MessagesPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
     messages: u64,
     bytes: u64,
+    missing: u64,
     ended: bool,
 }
 
 impl<'s, R: BufRead> MessagesPart<'s, R> {
-    fn new(inner: Inner<'s, R>) -> Self {
-        Self { inner, messages: 0, bytes: 0, ended: false }
-    }
-
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
@@ -302,22 +309,30 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     /// Goes on to the next message, over the rest of the one before. `None` after the last.
     ///
     /// # Errors
-    /// If there are more messages or bytes than the manifest says, or fewer at the end; or if there is something else
-    /// in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
+    /// If there are more messages or bytes than the manifest says, or fewer at the end, together with those that the
+    /// sender says are missing; or if there is something else in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
     /// no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);
         }
         let counts = self.inner.manifest.counts;
-        let Some(Member { name, size }) = self.inner.archive.next_member()? else {
+        let mut member = self.inner.archive.next_member()?;
+        if let Some(Member { name, size }) = &member
+            && name == missing::MEMBERS[0]
+        {
+            self.read_missing(*size)?;
+            member = self.inner.archive.next_member()?;
+        }
+        let Some(Member { name, size }) = member else {
             if (self.messages, self.bytes) != (counts.messages, self.inner.manifest.bytes) {
                 return Err(Error::corrupt("messages: fewer than the manifest says"));
             }
             self.ended = true;
             return Ok(None);
         };
-        let digest = name.strip_prefix("messages/").and_then(|digest| digest.parse::<Digest>().ok());
+        let digest = name.strip_prefix("messages/").filter(|_| self.missing == 0);
+        let digest = digest.and_then(|digest| digest.parse::<Digest>().ok());
         let digest = digest.ok_or_else(|| {
             Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", beginning(&name, SHOWN)))
         })?;
@@ -330,6 +345,27 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         let mut first = Vec::with_capacity(BEGINNING);
         data.by_ref().take(BEGINNING as u64).read_to_end(&mut first)?;
         Ok(Some(Message { digest, size, beginning: first.clone(), data: io::Cursor::new(first).chain(data) }))
+    }
+
+    /// Reads which of the promised messages the bundle lacks, since its sender could not read them.
+    fn read_missing(&mut self, size: u64) -> Result<(), Error> {
+        let json = read_data(&mut self.inner.archive, missing::MEMBERS[0], size, limits::MISSING_BYTES)?;
+        let signature = read_small(&mut self.inner.archive, missing::MEMBERS[1], limits::SIGNATURE_BYTES)?;
+        let missing = Missing::from_members(&json, &signature, self.signed, self.inner.key.as_ref())?;
+        let (counts, bytes) = (self.inner.manifest.counts, self.inner.manifest.bytes);
+        if missing.count() > counts.messages - self.messages || missing.bytes() > bytes - self.bytes {
+            return Err(Error::corrupt("missing.json: more than the manifest says"));
+        }
+        self.messages += missing.count();
+        self.bytes += missing.bytes();
+        self.missing = missing.count();
+        Ok(())
+    }
+
+    /// How many of the promised messages the bundle lacks, as its sender could not read them. That is known after the
+    /// last message.
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// Reads to the bundle's end and checks the digest of every message that has not been asked for. The caller checks
@@ -419,28 +455,6 @@ impl<R: BufRead> fmt::Debug for Message<'_, '_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("digest", &self.digest).field("size", &self.size).finish_non_exhaustive()
     }
-}
-
-/// Goes on to the next member, which must have this name.
-fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
-    match archive.next_member()? {
-        Some(member) if member.name == name => Ok(member),
-        Some(member) => {
-            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", beginning(&member.name, SHOWN))))
-        }
-        None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
-    }
-}
-
-/// Reads the next member, which must have this name and be no larger than `limit`.
-fn read_small<B: BufRead>(archive: &mut Archive<B>, name: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
-    let member = expect_member(archive, name)?;
-    if member.size > limit {
-        return Err(Error::TooLarge { what: name, limit });
-    }
-    let mut contents = Vec::new();
-    archive.data().read_to_end(&mut contents)?;
-    Ok(contents)
 }
 
 /// Reads one line with its newline into `line`. `false` at the end.

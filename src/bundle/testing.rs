@@ -133,6 +133,18 @@ impl Sample {
         writer.finish().unwrap()
     }
 
+    /// The bundle, as the writer makes it if the first message can't be read.
+    pub(super) fn bundle_lacking_one(&self) -> Vec<u8> {
+        let options = Options::default();
+        let mut writer =
+            Writer::start(Vec::new(), &options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
+        writer.leave_out(Digest::of(&self.messages[0]), self.messages[0].len() as u64).unwrap();
+        for message in &self.messages[1..] {
+            writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
     /// The archive's members, to be tampered with before [`archive`] and [`compress`] make a bundle of them.
     pub(super) fn members(&self) -> Vec<RawMember> {
         let json = self.manifest.to_json();
@@ -206,6 +218,7 @@ pub(super) struct Parts {
     pub(super) records: Vec<Record>,
     pub(super) jobs: Vec<u8>,
     pub(super) messages: Vec<Vec<u8>>,
+    pub(super) missing: u64,
 }
 
 /// Reads a whole stream, checking everything.
@@ -224,6 +237,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Parts, Error> {
             message.read_verified(&mut bytes)?;
             contents.messages.push(bytes);
         }
+        contents.missing += messages.missing();
         messages.finish()?;
     }
     Ok(contents)

@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(args.global.json, args.global.quiet),
         hindrance: RefCell::default(),
+        problems: RefCell::default(),
     };
     // A bundle on standard output is no JSON, whole or not.
     let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
@@ -79,14 +80,13 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };
-    // All else was done: what a folder kept from being done is told last, and decides only if nothing else went wrong.
-    let result = match context.hindrance.take() {
-        None => result,
-        Some(error) => {
-            Output::complain(&error);
-            result.and(Err(Failure::Said(error.kind())))
-        }
-    };
+    // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
+    // nothing else went wrong.
+    let left = context.problems.take().into_iter().chain(context.hindrance.take());
+    let result = left.fold(result, |result, error| {
+        Output::complain(&error);
+        result.and(Err(Failure::Said(error.kind())))
+    });
     match result {
         // A reader who closed the output has seen enough.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,

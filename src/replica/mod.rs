@@ -77,9 +77,24 @@ pub struct Replica {
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
+    problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
     /// Folders and directories of which this command has found out that they are called so on disk.
     verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
+}
+
+/// What could not be looked at, though everything else was done.
+#[derive(Debug, Default)]
+struct Problems {
+    /// The first ones.
+    told: Vec<Error>,
+    /// How many there are besides.
+    more: u64,
+}
+
+impl Problems {
+    /// At most so many are told one by one.
+    const TOLD: usize = 20;
 }
 
 /// Whether a command changes the replica.
@@ -168,6 +183,7 @@ impl Replica {
             notes: std::cell::RefCell::new(mended),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
+            problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
             verified: std::cell::RefCell::default(),
         })
@@ -217,6 +233,25 @@ impl Replica {
         if !notes.contains(&text) {
             notes.push(text);
         }
+    }
+
+    /// Notes that something could not be looked at. Everything else is done; but the command has failed.
+    fn complain(&self, problem: Error) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.told.len() < Problems::TOLD {
+            problems.told.push(problem);
+        } else {
+            problems.more += 1;
+        }
+    }
+
+    /// Gives what could not be looked at since the last call, though everything else was done.
+    pub fn drain_problems(&self) -> Vec<Error> {
+        let Problems { mut told, more } = self.problems.take();
+        if more > 0 {
+            told.push(Error::failed(format!("and {more} more like these")));
+        }
+        told
     }
 
     /// Gives the notes that were made since the last call: things that the person should know.

@@ -225,8 +225,22 @@ impl Transaction<'_> {
             .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
             .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
         self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
+        self.add_wanted(key, wants)
+    }
+
+    /// Records that a peer lacks these messages, though it may not have said so.
+    pub fn add_wanted(&self, key: PeerKey, digests: &[Digest]) -> Result<()> {
         let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO wanted (peer, digest) VALUES (?, ?)")?;
-        for digest in wants {
+        for digest in digests {
+            statement.execute((key.0, digest.0))?;
+        }
+        Ok(())
+    }
+
+    /// Records that a peer will have these messages.
+    pub fn remove_wanted(&self, key: PeerKey, digests: &[Digest]) -> Result<()> {
+        let mut statement = self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ? AND digest = ?")?;
+        for digest in digests {
             statement.execute((key.0, digest.0))?;
         }
         Ok(())

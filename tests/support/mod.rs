@@ -1,6 +1,7 @@
 //! What the tests share. There are two ways to drive mailsync: a [`machine::Machine`] runs the binary, as a person
 //! does; a [`party::Party`] calls the library, on a disk that can be watched and hindered.
 
+pub mod agent;
 pub mod bundles;
 pub mod corpus;
 pub mod disk;

@@ -14,7 +14,7 @@ use mailsync::replica::{
     Access, Doubts, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
-use super::{leftovers, make_folder};
+use super::{leftovers, make_folder, rest};
 
 /// A replica: where it lives and where its mail is.
 #[derive(Clone, Debug)]
@@ -216,7 +216,8 @@ impl Party {
         items.filter(|item| !item.file_type().is_symlink()).map(look).collect()
     }
 
-    /// Puts everything back, with its times. The state database remains the same file: else it would seem to be a copy.
+    /// Puts everything back, with its times, and lets those come to rest that nobody can put back. The state database
+    /// remains the same file: else it would seem to be a copy.
     pub fn put_back(&self, snapshot: &Snapshot) {
         for item in walkdir::WalkDir::new(self.root()).contents_first(true).into_iter().map(Result::unwrap) {
             let keep =
@@ -244,8 +245,15 @@ impl Party {
                 File::open(path).unwrap().set_modified(*mtime).unwrap();
             }
         }
+        let mut changed = false;
         for (path, (_, mtime)) in snapshot.iter().rev().filter(|(_, (contents, _))| contents.is_none()) {
-            File::open(path).unwrap().set_modified(*mtime).unwrap();
+            if fs::metadata(path).unwrap().modified().unwrap() != *mtime {
+                File::open(path).unwrap().set_modified(*mtime).unwrap();
+                changed |= path.starts_with(&self.mail);
+            }
+        }
+        if changed {
+            rest();
         }
     }
 

@@ -8,6 +8,7 @@ mod invite;
 mod options;
 mod plan;
 mod recipient;
+mod search;
 mod send;
 mod spool;
 mod write;

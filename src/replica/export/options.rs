@@ -1,6 +1,7 @@
 //! Options for an export, and the report about it.
 
 use crate::bundle::{BundleKind, Counts};
+use crate::model::Digest;
 use crate::text::plural;
 
 /// The recipient that a bundle is for.
@@ -80,10 +81,12 @@ pub struct Exported {
     pub to: Option<String>,
     /// The point from which it starts.
     pub kind: BundleKind,
-    /// How much it holds.
+    /// How much its manifest promises.
     pub counts: Counts,
-    /// The sizes of the messages in it, added up: bytes.
+    /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
+    /// Those of these messages that it says are missing, since they could not be read.
+    pub missing: Vec<Digest>,
 }
 
 impl std::fmt::Display for Exported {
@@ -102,8 +105,12 @@ impl std::fmt::Display for Exported {
             plural(self.bytes, "byte")
         )?;
         match self.counts.jobs {
+            0 => {}
+            lines => write!(f, ", {} about jobs", plural(lines, "statement"))?,
+        }
+        match self.missing.len() {
             0 => Ok(()),
-            lines => write!(f, ", {} about jobs", plural(lines, "statement")),
+            missing => write!(f, "; {missing} of the messages could not be read, and are not in it"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::writing;
-use super::options::ExportOptions;
+use super::options::{ExportOptions, Fullness};
 use super::recipient::Recipient;
 use super::spool::Spool;
 use crate::bundle::{
@@ -26,16 +26,18 @@ pub(super) enum Occasion {
 pub(super) struct Plan {
     to: Recipient,
     occasion: Occasion,
+    fullness: Fullness,
     level: i32,
     tip: Knowledge,
+    answered: Vec<Digest>,
     parts: Vec<PlannedPart>,
 }
 
 impl Plan {
     /// Separates the parts, to be written, from the rest of the plan.
     pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
-        let Self { to, occasion, level, tip, parts } = self;
-        (ExportedTo { to, occasion, level, tip }, parts)
+        let Self { to, occasion, fullness, level, tip, answered, parts } = self;
+        (ExportedTo { to, occasion, fullness, level, tip, answered }, parts)
     }
 
     /// Takes the only part out.
@@ -56,8 +58,11 @@ impl Plan {
 pub(super) struct ExportedTo {
     pub(super) to: Recipient,
     pub(super) occasion: Occasion,
+    pub(super) fullness: Fullness,
     pub(super) level: i32,
     pub(super) tip: Knowledge,
+    /// The messages that the recipient wants and that go with the bundle.
+    pub(super) answered: Vec<Digest>,
 }
 
 /// One bundle to be written.
@@ -123,7 +128,8 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, claims, &base, &to, options.contents)?;
+        let Spool { records, jobs, mut counts, bytes, answered } =
+            self.spool(tx, claims, &base, &to, options.contents)?;
         counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
@@ -161,7 +167,8 @@ impl Replica {
             None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
             Some(size) => self.split(tx, manifest, (records, jobs), size, &to, dir)?,
         };
-        Ok(Plan { to, occasion, level: options.level, tip, parts })
+        let ExportOptions { fullness, level, .. } = *options;
+        Ok(Plan { to, occasion, fullness, level, tip, answered, parts })
     }
 
     /// Finds the number for a bundle. It skips numbers whose file names in `dir` are taken: a replica that was restored

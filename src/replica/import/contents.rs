@@ -21,6 +21,7 @@ use crate::replica::materialise::DiskWork;
 use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, EntryRow, FolderKey, Pending, Place};
+use crate::text::{plural, printable};
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
 const BATCH: usize = 32;
@@ -167,7 +168,14 @@ impl<'i> IncomingMessages<'i> {
             Ok(waiting?.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?)
         };
         pool::in_order(AHEAD, next, write, written)?;
+        let (missing, sender) = (messages.missing(), messages.manifest().sender.name.clone());
         messages.finish()?;
+        if missing > 0 {
+            let (sender, missing) = (printable(&sender), plural(missing, "message"));
+            replica.note(format!(
+                "{sender} could not read {missing}, which this bundle lacks; it comes once it can be read"
+            ));
+        }
         Ok(())
     }
 

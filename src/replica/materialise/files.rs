@@ -210,7 +210,7 @@ impl Replica {
                     if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
                         break;
                     }
-                    return Ok(Some(file));
+                    return Ok(is_there(disk, &to)?.then_some(file));
                 }
                 _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
             }

@@ -39,10 +39,11 @@ impl Replica {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
         match disk.metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.rename(to, from)?;
-                Err(io::ErrorKind::CrossesDevices.into())
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match disk.rename(to, from) {
+                // It was moved, and a mail program has moved it on.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                moved_back => moved_back.and(Err(io::ErrorKind::CrossesDevices.into())),
+            },
             looked => looked.map(drop),
         }
     }
@@ -58,7 +59,8 @@ impl Replica {
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name. `fail` says what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
+    /// what was being done.
     pub(super) fn copy_across(
         &self,
         digest: &Digest,
@@ -95,6 +97,8 @@ impl Replica {
                 })?;
                 Err(fail(error))
             }
+            // A mail program has given the original another name meanwhile, and its change counts.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.unlink(to).map(|()| false).map_err(fail),
             done => done.map(|()| true).map_err(fail),
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Purpose;
-use crate::disk::{Hashed, hash_file};
+use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base, visible};
@@ -16,12 +16,26 @@ use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Or
 use crate::pool;
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
 
+/// Among so many copies of one message that a scan delivers, it looks for one that was moved while it did.
+const MOST_COPIES: usize = 64;
+
 /// An entry whose file vanished.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) row: EntryRow,
     pub(super) from: Place,
     pub(super) pending: Option<Pending>,
+}
+
+/// Whose a found file is, if no vanished file has its message.
+#[derive(Debug)]
+enum Owner {
+    /// It is a new message, or another copy.
+    Nobody,
+    /// It is the file of this entry, which was last seen there.
+    Entry(Box<EntryRow>, Place),
+    /// That can't be told at this moment.
+    Unclear,
 }
 
 impl Scan<'_> {
@@ -180,7 +194,7 @@ impl Scan<'_> {
                     Err(error) => {
                         self.unread.insert(at.folder);
                         if error.kind() == io::ErrorKind::NotFound {
-                            self.overtaken = true;
+                            self.unsettled = true;
                         } else {
                             self.problem("reading", path, &error);
                         }
@@ -200,6 +214,20 @@ impl Scan<'_> {
             let row = self.measured(found.row, hashed.size)?;
             return self.follow_file(row, &found.from, at);
         }
+        match self.owner(&hashed.digest, &at)? {
+            Owner::Nobody => {}
+            Owner::Entry(row, from) => {
+                let row = self.measured(*row, hashed.size)?;
+                // What is to be done with it is decided anew.
+                self.tx.clear_pending(row.key)?;
+                return self.follow_file(row, &from, at);
+            }
+            Owner::Unclear => {
+                self.unread.insert(at.folder);
+                self.report.undecided += 1;
+                return Ok(());
+            }
+        }
         let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
@@ -211,6 +239,7 @@ impl Scan<'_> {
         }
         if self.may_come_from_unlooked(&hashed.digest)? {
             self.left += 1;
+            self.report.undecided += 1;
             self.unread.insert(at.folder);
             return Ok(());
         }
@@ -223,6 +252,48 @@ impl Scan<'_> {
         }
         let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
         self.replica.deliver(self.tx, delivery, &at).map(drop)
+    }
+
+    /// Whose a found file is, if it is nobody's who is known to have vanished. An entry's file may have been moved after
+    /// its folder was listed, or its folder was not listed: then two places seem to have it, and the older one has not.
+    fn owner(&mut self, digest: &Digest, at: &Place) -> Result<Owner> {
+        let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
+        let (mut is_anywhere, mut moved, mut new) = (false, None, 0);
+        for row in state.entries_of(digest)? {
+            let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
+                (state.pending(row.key)?, row.at.clone())
+            else {
+                // It has no file yet.
+                continue;
+            };
+            // What could not be looked at is not absent.
+            if self.unlooked.contains(&from.folder) {
+                continue;
+            }
+            // A first scan may find any number of copies.
+            new += usize::from(row.key > self.last_before);
+            if row.key > self.last_before && new > MOST_COPIES {
+                continue;
+            }
+            let path = self.replica.path(&from)?;
+            match disk.metadata(&path) {
+                Ok(_) => is_anywhere = true,
+                Err(error) if is_absent(&error) && from.folder == at.folder => {
+                    return Ok(Owner::Entry(row.into(), from));
+                }
+                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row.into(), from))),
+                Err(error) => {
+                    self.problem("looking at", path, &error);
+                    return Ok(Owner::Unclear);
+                }
+            }
+        }
+        match moved {
+            Some(owner) => Ok(owner),
+            // It is another copy if it is still here, too.
+            None if is_anywhere && !is_there(disk, &self.replica.path(at)?)? => Ok(Owner::Unclear),
+            None => Ok(Owner::Nobody),
+        }
     }
 
     /// Whether a message that was found may have been moved from a folder that could not be looked at.

@@ -61,12 +61,13 @@ impl Replica {
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
+            unsettled: false,
+            last_before: self.state.last_entry()?,
             devices: BTreeMap::new(),
             blind: false,
             unlooked: BTreeSet::new(),
             left: 0,
             elsewhere: purpose == Purpose::MovedRoot,
-            overtaken: false,
             held: 0,
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.
@@ -111,7 +112,7 @@ impl Scan<'_> {
         self.devices.clone_from(&discovery.devices);
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
-        let vanished = self.vanished_folders(&discovery);
+        let vanished = self.vanished_folders(&discovery)?;
         if !discovery.unreadable.is_empty() {
             let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
             let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
