@@ -408,7 +408,7 @@ impl<'i> IncomingMessages<'i> {
 
     /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
     /// has them.
-    fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
+    pub(super) fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
         self.measure(size)?;
         let field = self.replica.size_field(source)?;
         let (row, at) = self.mend_size(row, size, field)?;
@@ -455,51 +455,5 @@ impl<'i> IncomingMessages<'i> {
                 }
             }
         }
-    }
-}
-
-impl Replica {
-    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
-    /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
-    /// counted. `each` is told of every entry that missed its contents, and whether they are here; an error says what
-    /// keeps them from being read.
-    pub(in crate::replica) fn recover_missing(
-        &self,
-        tx: &Transaction<'_>,
-        dry_run: DryRun,
-        each: &mut dyn FnMut(&EntryRow, Result<bool>) -> Result<()>,
-    ) -> Result<u64> {
-        let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
-        let (mut after, mut found) = (None, 0);
-        loop {
-            let batch = self.state.missing_batch(after, 256)?;
-            let Some(last) = batch.last() else { break };
-            after = Some(last.key);
-            for row in batch {
-                let source = match self.find_contents(&row.id.digest, Path::new("")) {
-                    // A file here may have it, and can't be read.
-                    Err(error) if error.is_about_a_place() => {
-                        each(&row, Err(error))?;
-                        continue;
-                    }
-                    source => source?,
-                };
-                let is_here = match source {
-                    Some((source, size)) => incoming.settle_from(row.clone(), &source, size)?,
-                    None => false,
-                };
-                each(&row, Ok(is_here))?;
-                if is_here {
-                    tx.set_pending(row.key, &Pending::Deliver)?;
-                    tx.remove_missing(row.key)?;
-                    found += 1;
-                } else {
-                    tx.set_place(row.key, None)?;
-                }
-            }
-        }
-        incoming.make_durable()?;
-        incoming.record_folders()?;
-        Ok(found)
     }
 }
