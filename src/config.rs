@@ -10,7 +10,7 @@ pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
 use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Layout, LayoutKind, NameEncoding};
+use crate::maildir::{Ignored, Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
 
 /// A configuration is not larger than this, in bytes.
@@ -35,6 +35,9 @@ pub struct Config {
     /// names are written there.
     #[serde(default = "default_keywords")]
     pub keywords: bool,
+    /// Patterns for directories that are no folders: they are not looked at.
+    #[serde(default = "default_ignore")]
+    pub ignore: Vec<String>,
     /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
@@ -147,6 +150,10 @@ fn default_keywords() -> bool {
     true
 }
 
+fn default_ignore() -> Vec<String> {
+    Ignored::USUAL.map(String::from).to_vec()
+}
+
 fn default_trash_days() -> u32 {
     30
 }
@@ -183,6 +190,7 @@ impl Config {
             folder_names: layout.encoding,
             inbox_at_root: layout.inbox_at_root,
             keywords: default_keywords(),
+            ignore: default_ignore(),
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
@@ -237,6 +245,8 @@ impl Config {
                     .advise("correct it there")
             })?;
         }
+        Ignored::new(&config.ignore)
+            .map_err(|why| Error::usage(format!("{}: ignore: {why}", path.display())).advise("correct it there"))?;
         if !config.mail_root.is_absolute() {
             let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
             return Err(Error::usage(what).advise("give it as an absolute path"));
@@ -266,6 +276,9 @@ impl Config {
              \n\
              # Whether letters in file names are the keywords of each dovecot-keywords; false if Dovecot keeps that elsewhere.\n\
              keywords = {}\n\
+             \n\
+             # Directories that are no folders, by their names, their paths below the mail root or the names of folders.\n\
+             ignore = {}\n\
              \n\
              # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
              trash_days = {}\n\
@@ -308,6 +321,7 @@ impl Config {
             value(self.folder_names),
             self.inbox_at_root,
             self.keywords,
+            value(&self.ignore),
             self.trash_days,
             self.history_days,
             self.jobs_days,
@@ -327,15 +341,20 @@ impl Config {
         }
     }
 
+    /// What is ignored.
+    pub fn ignored(&self) -> Ignored {
+        Ignored::new(&self.ignore).expect("they were checked when the configuration was read")
+    }
+
     /// The layout that the configuration describes.
     pub fn layout(&self) -> Layout {
         Layout { kind: self.layout, encoding: self.folder_names, inbox_at_root: self.inbox_at_root }
     }
 }
 
-/// A string's form in TOML.
+/// The form of a string, or of several, in TOML.
 fn value(text: impl Serialize) -> String {
-    toml::Value::try_from(text).expect("a string has a form in TOML").to_string()
+    toml::Value::try_from(text).expect("strings have a form in TOML").to_string()
 }
 
 /// Checks the name of a replica or a peer: it becomes a part of file names.
@@ -372,6 +391,7 @@ mod tests {
             folder_names: NameEncoding::Utf8,
             inbox_at_root: true,
             keywords: false,
+            ignore: vec![String::from("Spam*"), String::from("a\"b")],
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,

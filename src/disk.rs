@@ -153,6 +153,37 @@ impl From<&fs::Metadata> for Meta {
     }
 }
 
+/// Whether a file system answers like this if it can't do what is asked at all. `EPERM` is its answer to a hard link.
+fn isnt_supported(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::MLINK)
+}
+
+/// Renames a file by a hard link, which is never made over another file.
+fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from).inspect_err(|error| {
+        // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
+        if error.kind() != io::ErrorKind::NotFound {
+            let _ = fs::remove_file(to);
+        }
+    })
+}
+
+/// Renames a file if nothing has the new name.
+///
+/// For file systems that can do neither better: between the look and the rename somebody could take the name, and would
+/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program that
+/// renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an empty
+/// file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be mail.
+fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
 impl Disk for RealDisk {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
         fs::metadata(path).map(|meta| Meta::from(&meta))
@@ -237,15 +268,12 @@ impl Disk for RealDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems can't do it. A hard link refuses to replace a file, too.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                fs::hard_link(from, to)?;
-                fs::remove_file(from).inspect_err(|error| {
-                    // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
-                    if error.kind() != io::ErrorKind::NotFound {
-                        let _ = fs::remove_file(to);
-                    }
-                })
-            }
+            Err(error) if isnt_supported(error) => match rename_by_link(from, to) {
+                Err(error) if rustix::io::Errno::from_io_error(&error).is_some_and(isnt_supported) => {
+                    rename_if_free(from, to)
+                }
+                result => result,
+            },
             result => Ok(result?),
         }
     }
@@ -465,6 +493,13 @@ pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -
     Ok((bytes, digest))
 }
 
+/// The first bytes of a file, this many at most.
+pub fn beginning_of(disk: &dyn Disk, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    disk.open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
 /// file, or no file can have it.
 pub fn is_absent(error: &io::Error) -> bool {
@@ -533,5 +568,30 @@ pub fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_of_renaming_replaces_a_file_or_loses_one() {
+        type Rename = fn(&Path, &Path) -> io::Result<()>;
+        let ways: [(&str, Rename); 3] =
+            [("rename", |from, to| RealDisk.rename(from, to)), ("link", rename_by_link), ("look", rename_if_free)];
+        for (way, rename) in ways {
+            let dir = tempfile::tempdir().unwrap();
+            let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
+            fs::write(&a, "a").unwrap();
+            fs::write(&b, "b").unwrap();
+            assert_eq!(rename(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
+            assert_eq!((fs::read(&a).unwrap(), fs::read(&b).unwrap()), (b"a".to_vec(), b"b".to_vec()), "{way}");
+            rename(&a, &c).unwrap();
+            assert!(!a.exists() && fs::read(&c).unwrap() == b"a", "{way}");
+            assert_eq!(rename(&a, &dir.path().join("d")).unwrap_err().kind(), io::ErrorKind::NotFound, "{way}");
+            std::os::unix::fs::symlink("nowhere", &a).unwrap();
+            assert_eq!(rename(&c, &a).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
+        }
     }
 }

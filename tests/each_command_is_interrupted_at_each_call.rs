@@ -215,6 +215,7 @@ impl Scene {
         let world = Self::world(disk);
         let options = InitOptions {
             server: None,
+            doubts: mailsync::replica::Doubts::Heed,
             mail_root: self.here.mail.clone(),
             name: String::from("here"),
             layout: None,
@@ -233,6 +234,7 @@ impl Scene {
                 let file = self.bundle();
                 let options = JoinOptions {
                     server: None,
+                    doubts: mailsync::replica::Doubts::Heed,
                     mail_root: options.mail_root,
                     name: None,
                     layout: None,

@@ -341,7 +341,10 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         }
         self.messages += 1;
         self.bytes += size;
-        Ok(Some(Message { digest, size, data: self.inner.archive.data() }))
+        let mut data = self.inner.archive.data();
+        let mut first = Vec::with_capacity(BEGINNING);
+        data.by_ref().take(BEGINNING as u64).read_to_end(&mut first)?;
+        Ok(Some(Message { digest, size, beginning: first.clone(), data: io::Cursor::new(first).chain(data) }))
     }
 
     /// Reads which of the promised messages the bundle lacks, since its sender could not read them.
@@ -390,18 +393,27 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     }
 }
 
+/// So many bytes of a message are looked at before it is read.
+const BEGINNING: usize = 16;
+
 /// One message. Reading from it gives its bytes as they stand in the bundle. The caller then has to check that their
 /// SHA-256 is [`Message::digest`], and can do so in another thread.
 pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
-    data: Data<'m, BufReader<Frame<'s, R>>>,
+    beginning: Vec<u8>,
+    data: io::Chain<io::Cursor<Vec<u8>>, Data<'m, BufReader<Frame<'s, R>>>>,
 }
 
 impl<R: BufRead> Message<'_, '_, R> {
     /// The digest by which the message is named.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Its first bytes, 16 at most. They can be read again.
+    pub fn beginning(&self) -> &[u8] {
+        &self.beginning
     }
 
     /// Its size in bytes. All sizes together are at most the size in the manifest.

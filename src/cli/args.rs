@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::{LayoutKind, Server};
-use mailsync::replica::{ClockAhead, DryRun, MassAdd, MassDelete};
+use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -90,6 +90,9 @@ pub struct Init {
     /// Lay out what isn't there yet as this server does
     #[arg(long = "for", value_enum, value_name = "SERVER")]
     pub server: Option<MailServer>,
+    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -167,6 +170,9 @@ pub struct Join {
     /// Lay out what isn't there yet as this server does
     #[arg(long = "for", value_enum, value_name = "SERVER")]
     pub server: Option<MailServer>,
+    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
@@ -437,6 +443,11 @@ pub enum TrashCommand {
 /// The library's value for `--dry-run`.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--anyway` means.
+pub fn doubts(overruled: bool) -> Doubts {
+    if overruled { Doubts::Overrule } else { Doubts::Heed }
 }
 
 /// What `--accept-clock` means.

@@ -9,14 +9,12 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::{Output, table, time};
-use super::view::{invited_json, invited_since, layout_word, peer_json, replica_json};
+use super::view::{folders_json, invited_json, invited_since, layout_word, peer_json, replica_json};
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
     if context.out.json() {
-        let folders: Vec<Value> =
-            status.folders.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect();
         let with_unseen = |mut peer: Value, unseen: Unseen| {
             peer["unseen_entries"] = unseen.entries.into();
             peer["unseen_bytes"] = unseen.bytes.into();
@@ -30,7 +28,7 @@ pub fn run(context: &Context) -> CommandResult {
             "entries": status.totals.entries,
             "messages": status.totals.messages,
             "bytes": status.totals.bytes,
-            "folders": folders,
+            "folders": folders_json(&status.folders),
             "missing": status.missing,
             "pending": status.pending,
             "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),

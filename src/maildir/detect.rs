@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::keywords::FILE;
-use super::{Layout, LayoutKind, NameEncoding, utf7};
+use super::{Ignored, Layout, LayoutKind, NameEncoding, utf7};
 use crate::disk::{is_absent, leads_nowhere};
 use crate::error::{Error, Result, Scope};
+use crate::meter::Gauge;
 use crate::text::plural;
+
+/// With this begin the names of what mailsync keeps in a mail root for itself.
+pub const OWN: &str = ".mailsync";
 
 /// The findings about a mail root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +24,19 @@ pub struct Detected {
     pub layout: Layout,
     /// How many Maildirs there are.
     pub folders: usize,
+    /// Whether the mail root is a Maildir itself.
+    pub at_root: bool,
+    /// How many Maildirs below it have names as subfolders have them under `maildir++`.
+    pub dotted: u64,
+    /// How many others there are.
+    pub plain: u64,
+    /// A directory in the mail root that is a Maildir with such subfolders, relative to the mail root.
+    pub nested: Option<PathBuf>,
+    /// The directories below the mail root in which there may be folders, relative to it.
+    pub dirs: Vec<PathBuf>,
     /// How many Maildirs the layout leaves out.
     pub left_out: usize,
-    /// Whether the mail root holds nothing at all.
+    /// Whether the mail root holds nothing at all, but for what mailsync itself has put there.
     pub empty: bool,
     /// Remarks that the user should read.
     pub notes: Vec<String>,
@@ -36,19 +50,32 @@ pub enum Server {
 }
 
 /// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that this
-/// user can't read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed; where
-/// nothing tells, it is as `server` would lay it out.
+/// user can't read, as the scan that follows reports them, and those that are ignored. With `wanted` the kind of layout
+/// is not guessed; where nothing tells, it is as `server` would lay it out. Each directory is a step of the `progress`.
 ///
 /// # Errors
 /// The disk or the machine fails: then what was not seen tells nothing.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, server: Option<Server>) -> Result<Detected> {
+pub fn detect_layout(
+    root: &Path,
+    wanted: Option<LayoutKind>,
+    server: Option<Server>,
+    ignored: &Ignored,
+    progress: &dyn Gauge,
+) -> Result<Detected> {
     let at_root = is_maildir(root)?;
+    let dirs = directories_below(root, ignored, progress)?;
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
-    for dir in maildirs(root)? {
+    for dir in &dirs {
+        if !is_maildir(&root.join(dir))? {
+            continue;
+        }
+        let dir = dir.clone();
         let first = dir.iter().next().unwrap_or_default();
         if dir.iter().count() == 1 && first.as_bytes().starts_with(b".") { dotted.push(dir) } else { plain.push(dir) }
     }
     let kind = wanted.unwrap_or(if plain.len() > dotted.len() { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus });
+    let counts = [&dotted, &plain].map(|dirs| dirs.len() as u64);
+    let nested = nested(&plain);
     let mut notes = Vec::new();
     let mut left_out = 0;
     let seen = match kind {
@@ -85,7 +112,13 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>, server: Option<Ser
         layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus || for_server },
         folders: seen.len() + usize::from(at_root),
         left_out,
-        empty: names_in(root)?.is_some_and(|names| names.is_empty()),
+        at_root,
+        dotted: counts[0],
+        plain: counts[1],
+        nested,
+        dirs,
+        empty: names_in(root)?
+            .is_some_and(|names| names.iter().all(|name| name.as_bytes().starts_with(OWN.as_bytes()))),
         notes,
     })
 }
@@ -130,21 +163,27 @@ fn is_utf7(dir: &Path) -> bool {
     dir.iter().flat_map(|part| part.as_bytes().split(|&c| c == b'.')).all(|part| utf7::decode(part).is_some())
 }
 
-/// The Maildirs below the mail root, relative to it.
-fn maildirs(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut maildirs = Vec::new();
-    for dir in directories(root) {
+/// The directories below the mail root in which there may be folders, relative to it.
+fn directories_below(root: &Path, ignored: &Ignored, progress: &dyn Gauge) -> Result<Vec<PathBuf>> {
+    let mut below = Vec::new();
+    for dir in directories(root, ignored) {
+        progress.advance(1);
         let (path, dir) = match dir {
             Ok(dir) => (dir.clone(), Ok(dir)),
             Err((path, error)) => (path, Err(error)),
         };
-        if let Some(dir) = passing_over_places(&path, dir)?
-            && is_maildir(&dir)?
-        {
-            maildirs.extend(dir.strip_prefix(root).map(Path::to_owned));
+        if let Some(dir) = passing_over_places(&path, dir)? {
+            below.extend(dir.strip_prefix(root).map(Path::to_owned));
         }
     }
-    Ok(maildirs)
+    Ok(below)
+}
+
+/// The first of these Maildirs that has one with a dot in it.
+fn nested(plain: &[PathBuf]) -> Option<PathBuf> {
+    let dotted = |dir: &&PathBuf| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+    let above = plain.iter().filter(dotted).filter_map(|dir| dir.parent());
+    above.filter(|dir| plain.iter().any(|other| other == dir)).min().map(Path::to_owned)
 }
 
 fn is_maildir(dir: &Path) -> Result<bool> {
@@ -161,10 +200,17 @@ fn is_sub(name: &OsStr) -> bool {
     name == "cur" || name == "new" || name == "tmp"
 }
 
-/// All directories below the mail root except those in which messages lie; and what can't be looked at, with the reason.
-fn directories(root: &Path) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
+/// All directories below the mail root except those in which messages lie and those that are ignored; and what can't be
+/// looked at, with the reason.
+fn directories(
+    root: &Path,
+    ignored: &Ignored,
+) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
     let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
-    let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));
+    let walk = walk.into_iter().filter_entry(move |item| {
+        let is_ignored = || item.path().strip_prefix(root).is_ok_and(|dir| ignored.has(dir, None));
+        item.file_type().is_dir() && !is_sub(item.file_name()) && !is_ignored()
+    });
     walk.map(|item| item.map(walkdir::DirEntry::into_path).map_err(|error| unseen(root, error)))
 }
 
@@ -175,8 +221,11 @@ fn unseen(root: &Path, error: walkdir::Error) -> (PathBuf, io::Error) {
 }
 
 /// The `tmp/` of the mail root and of every directory below it; and what can't be looked at, with the reason.
-pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
-    std::iter::once(Ok(root.to_owned())).chain(directories(root)).filter_map(|dir| {
+pub fn tmp_dirs(
+    root: &Path,
+    ignored: &Ignored,
+) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
+    std::iter::once(Ok(root.to_owned())).chain(directories(root, ignored)).filter_map(|dir| {
         let tmp = match dir {
             Ok(dir) => dir.join("tmp"),
             Err(unseen) => return Some(Err(unseen)),
@@ -203,8 +252,12 @@ mod tests {
         root
     }
 
+    fn detect(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+        detect_layout(root, wanted, None, &Ignored::usual(), &crate::meter::Silent).unwrap()
+    }
+
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None, None).unwrap();
+        let found = detect(root(dirs).path(), None);
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -226,14 +279,14 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs), None).unwrap().layout.encoding
+            detect(root.path(), Some(LayoutKind::Fs)).layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
         // The names of keywords may be mailsync's.
         let root = root(&["cur", "Sent/cur"]);
         fs::write(root.path().join("dovecot-keywords"), "0 work\n").unwrap();
-        assert_eq!(detect_layout(root.path(), Some(LayoutKind::Fs), None).unwrap().layout.encoding, NameEncoding::Utf8);
+        assert_eq!(detect(root.path(), Some(LayoutKind::Fs)).layout.encoding, NameEncoding::Utf8);
     }
 
     #[test]
@@ -250,7 +303,10 @@ mod tests {
             [(ModifiedUtf7, true), (ModifiedUtf7, true), (ModifiedUtf7, false), (ModifiedUtf7, true), (Utf8, true)];
         for ((dirs, encoding, at_root), with_dovecot) in table.into_iter().zip(with_dovecot) {
             let laid_out = |server| {
-                let layout = detect_layout(root(dirs).path(), Some(LayoutKind::Fs), server).unwrap().layout;
+                let root = root(dirs);
+                let found =
+                    detect_layout(root.path(), Some(LayoutKind::Fs), server, &Ignored::usual(), &crate::meter::Silent);
+                let layout = found.unwrap().layout;
                 (layout.encoding, layout.inbox_at_root)
             };
             assert_eq!(laid_out(None), (encoding, at_root), "{dirs:?}");
@@ -260,26 +316,55 @@ mod tests {
 
     #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None, None).unwrap();
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let dirs = root(&["cur", ".a/cur", ".b/cur", "c/cur"]);
-        let found = detect_layout(dirs.path(), Some(LayoutKind::Fs), None).unwrap();
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
+    fn what_is_ignored_is_no_folder() {
+        let found = detect(
+            root(&[
+                "INBOX/cur",
+                "lost+found/cur",
+                ".stversions/INBOX/cur",
+                ".snapshots/1/INBOX/cur",
+                "a/.Trash-1000/new",
+            ])
+            .path(),
+            None,
+        );
+        assert_eq!((found.folders, found.plain, found.dotted), (1, 1, 0));
+        assert_eq!(found.dirs, ["INBOX", "a"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_maildir_with_subfolders_below_the_mail_root_is_noticed() {
+        for (dirs, nested) in [
+            (&["Maildir/cur", "Maildir/.Sent/cur", "notes"][..], Some("Maildir")),
+            (&["a/Maildir/cur", "a/Maildir/.Sent/new", "b/cur"], Some("a/Maildir")),
+            (&["cur", ".Sent/cur"], None),
+            (&["INBOX/cur", "INBOX/Sent/cur", "Maildir/.Sent/cur"], None),
+        ] {
+            assert_eq!(detect(root(dirs).path(), None).nested, nested.map(PathBuf::from), "{dirs:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None, None).unwrap();
+        let found = detect(root(&[]).path(), None);
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None, None).unwrap();
+        let found = detect(root(&["notes/tmp"]).path(), None);
         assert!(!found.empty && found.folders == 0);
     }
 
     #[test]
     fn every_tmp_is_found_without_looking_among_the_messages() {
-        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur"]);
-        let found: Vec<_> =
-            tmp_dirs(root.path()).map(|dir| dir.unwrap().strip_prefix(&root).unwrap().to_owned()).collect();
+        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur", ".stversions/tmp"]);
+        let found: Vec<_> = tmp_dirs(root.path(), &Ignored::usual())
+            .map(|dir| dir.unwrap().strip_prefix(&root).unwrap().to_owned())
+            .collect();
         assert_eq!(found, ["tmp", ".a/tmp", "b/c/tmp"].map(PathBuf::from));
     }
 }

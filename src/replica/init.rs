@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Access, Home, Replica, ScanOptions, ScanReport, World};
+use super::mail_root::{check_doubts, check_size, mark, probe};
+use super::{Access, Doubts, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, Server, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Separator, Server, detect_layout};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State};
 
@@ -24,6 +25,8 @@ pub struct InitOptions {
     pub layout: Option<LayoutKind>,
     /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
     pub server: Option<Server>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
 }
@@ -55,7 +58,11 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
-        let detected = detect(&mail_root, options.layout, options.server)?;
+        check_size(&mail_root, options.doubts)?;
+        let detected = detect(&world, &mail_root, options.layout, options.server)?;
+        check_doubts(disk, home, &mail_root, &detected, options.layout, options.doubts)?;
+        check_for_maildirs(&mail_root, &detected)?;
+        let separator = probe(&world, &mail_root)?;
         home.make(disk, &mail_root)?;
         let lock = home.lock(disk, options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
@@ -80,6 +87,7 @@ impl Replica {
         }
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
+        replica.take_mail_root(separator)?;
         for note in detected.notes {
             replica.note(note);
         }
@@ -93,7 +101,27 @@ impl Replica {
             );
         }
         let report = replica.scan(&ScanOptions::default())?;
+        replica.mark_mail_root();
         Ok((replica, report))
+    }
+
+    /// Marks the mail root as that of this replica.
+    pub(super) fn mark_mail_root(&self) {
+        if let Err(error) = mark(&*self.world.disk, &self.home, self.mail_root()) {
+            self.note(format!(
+                "{} could not be marked as this replica's mail root, so another `mailsync init` may take it: {error}",
+                self.mail_root().display()
+            ));
+        }
+    }
+
+    /// Records what was found out about the mail root's file system.
+    pub(super) fn take_mail_root(&self, separator: Option<Separator>) -> Result<()> {
+        let tx = self.begin()?;
+        if let Some(separator) = separator {
+            tx.set_usual_separator(separator)?;
+        }
+        tx.commit()
     }
 
     /// Makes the INBOX, which always exists.
@@ -138,13 +166,24 @@ fn is_unfinished(disk: &dyn Disk, home: &Home) -> Result<bool> {
     Ok(state.initial_scan_due()? && state.joining()?.is_none() && state.peers()?.is_empty())
 }
 
-pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>, server: Option<Server>) -> Result<Detected> {
-    let detected = detect_layout(mail_root, wanted, server)?;
+/// Finds out what is below the mail root.
+pub(super) fn detect(
+    world: &World,
+    mail_root: &Path,
+    wanted: Option<LayoutKind>,
+    server: Option<Server>,
+) -> Result<Detected> {
+    let progress = world.meter.begin("searching for folders", 0);
+    detect_layout(mail_root, wanted, server, &Ignored::usual(), &*progress)
+}
+
+/// A mail root must be empty, or hold a Maildir.
+pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Result<()> {
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));
     }
-    Ok(detected)
+    Ok(())
 }
 
 /// Makes the replica's key, or as much of it as an interrupted `init` has not made.

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
-use super::init::{check_mail_root, detect, make_key, make_state, write_file};
+use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_state, write_file};
+use super::mail_root::{check_doubts, check_size, probe};
 use super::survey::survey;
-use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
+use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, Server, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Server};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
 
@@ -37,6 +38,8 @@ pub struct JoinOptions {
     pub server: Option<Server>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
     /// How long to wait for the lock.
@@ -109,6 +112,7 @@ impl Replica {
             .apply(&application, records)
             .map_err(|fault| fault.into_error().at(replica.mail_root()).about(&about))?;
         (first.outcome, first.changes) = (applied.outcome, applied.changes);
+        replica.mark_mail_root();
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
         Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
@@ -143,15 +147,18 @@ impl Replica {
         let disk = &*world.disk;
         make_mail_root(disk, &options.mail_root)?;
         let mail_root = check_mail_root(disk, &options.mail_root)?;
-        let holds_mail = survey(disk, &mail_root)?;
+        check_size(&mail_root, options.doubts)?;
+        let holds_mail = survey(disk, &mail_root, &Ignored::usual())?;
+        let detected = detect(&world, &mail_root, options.layout, options.server)?;
+        check_doubts(disk, home, &mail_root, &detected, options.layout, options.doubts)?;
         // What an interrupted join has left may be half a Maildir.
-        let detected = match interrupted_join(disk, home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout, options.server)?,
-            None => detect(&mail_root, options.layout, options.server)?,
-        };
+        if interrupted_join(disk, home, &mail_root, &name)?.is_none() {
+            check_for_maildirs(&mail_root, &detected)?;
+        }
         if options.layout.is_none() {
             check_nothing_is_left_out(&detected)?;
         }
+        let separator = probe(&world, &mail_root)?;
         home.make(disk, &mail_root)?;
         let lock = home.lock(disk, options.lock_timeout)?;
         // Another join may have ended while this one waited for the lock.
@@ -166,6 +173,7 @@ impl Replica {
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
         replica.recognise_home()?;
+        replica.take_mail_root(separator)?;
         if repeated.is_some() {
             replica.sweep_leftovers()?;
         }

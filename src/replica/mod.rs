@@ -5,6 +5,7 @@
 //! state knows how everything is stored.
 
 mod call;
+mod disk_names;
 mod doctor;
 mod export;
 mod home;
@@ -14,6 +15,7 @@ mod init;
 mod jobs;
 mod join;
 mod likeness;
+mod mail_root;
 mod materialise;
 mod peers;
 mod private;
@@ -30,6 +32,7 @@ mod transaction;
 mod trash;
 mod world;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +44,7 @@ pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Recep
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use mail_root::Doubts;
 pub use purge::Purged;
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
@@ -55,7 +59,7 @@ use crate::bundle::{PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::disk::{Denied, Disk, read_whole};
 use crate::error::{Error, Result};
-use crate::maildir::Layout;
+use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
@@ -70,6 +74,7 @@ pub struct Replica {
     home: Home,
     config: Config,
     layout: Layout,
+    ignored: Ignored,
     key: PrivateKey,
     state: State,
     world: World,
@@ -79,6 +84,8 @@ pub struct Replica {
     problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
     denied: Denied,
+    /// Folders and directories of which this command has found out that they are called so on disk.
+    verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
 }
 
 /// What could not be looked at, though everything else was done.
@@ -170,11 +177,12 @@ impl Replica {
         let key = read_key(disk, &home.key_file())?;
         let state = State::open(&home.database())?;
         let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
-        let layout = config.layout();
+        let (layout, ignored) = (config.layout(), config.ignored());
         Ok(Self {
             home: home.clone(),
             config,
             layout,
+            ignored,
             key,
             state,
             world,
@@ -184,6 +192,7 @@ impl Replica {
             problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
             denied: Denied::default(),
+            verified: std::cell::RefCell::default(),
         })
     }
 
@@ -293,17 +302,6 @@ impl Replica {
     /// The machine's clock.
     fn wall_clock(&self) -> WallClock {
         WallClock(self.now())
-    }
-
-    /// A folder's directory, relative to the mail root.
-    fn relative_dir(&self, name: &FolderName) -> PathBuf {
-        self.layout.dir_of(name)
-    }
-
-    /// A folder's directory.
-    fn dir(&self, name: &FolderName) -> PathBuf {
-        let relative = self.relative_dir(name);
-        if relative.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(relative) }
     }
 
     /// Checks that the mail root is there: an unmounted disk is not a wish to remove everything.

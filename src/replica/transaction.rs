@@ -80,7 +80,7 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
-    use crate::replica::{Home, InitOptions, World};
+    use crate::replica::{Doubts, Home, InitOptions, World};
     use std::time::Duration;
 
     #[test]
@@ -93,6 +93,7 @@ mod tests {
             name: String::from("laptop"),
             layout: None,
             server: None,
+            doubts: Doubts::Heed,
             lock_timeout: Duration::ZERO,
         };
         let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();

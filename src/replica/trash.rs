@@ -70,7 +70,8 @@ impl Replica {
         let stamp = tx.issue(self.now())?;
         let folder = tx.folder(&trashed.folder)?;
         let delivery = self.delivery(stamp, Origin::Delivery, trashed.folder.clone(), &trashed.flags, &hashed)?;
-        let at = self.place_for(&tx, &delivery.id, &delivery.entry)?;
+        let at = self.place_for(&tx, &delivery.id, &delivery.entry, self.size_field(&file)?)?;
+        self.choose_dir(Some(&tx), folder)?;
         let tmp = self.tmp_path(&at)?;
         let fail =
             |error: std::io::Error| Error::io("writing", &tmp, error).advise("make room for it, then run this again");

@@ -7,6 +7,8 @@
 
 mod codec;
 mod derived;
+mod disk_name_rows;
+mod disk_names;
 mod entries;
 mod fault;
 mod folder_rows;
@@ -50,6 +52,7 @@ pub use trash::{By, Discard, TrashKey, Trashed};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use disk_name_rows::DiskNames;
 use fault::opening;
 use folder_rows::Folders;
 
@@ -59,6 +62,7 @@ pub struct State {
     conn: Connection,
     path: PathBuf,
     folders: RefCell<Folders>,
+    disk_names: RefCell<DiskNames>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -149,6 +153,7 @@ impl State {
             conn,
             path: path.to_owned(),
             folders: RefCell::default(),
+            disk_names: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -185,6 +190,7 @@ impl State {
 
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
+        *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);

@@ -13,3 +13,5 @@ pub(super) const RESTORED_STATE: &str = "state-was-restored";
 pub(super) const ROOT: &str = "mail-root";
 pub(super) const LAYOUT: &str = "layout";
 pub(super) const BORN: &str = "born";
+pub(super) const IGNORED: &str = "ignored-directories";
+pub(super) const SEPARATOR: &str = "separator-of-flags";

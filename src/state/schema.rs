@@ -140,10 +140,18 @@ CREATE TABLE obstacle (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is particular about a folder's names on this disk: the directory, relative to the mail root, if it isn't the one
+/// that the layout says, and the character with which the flags begin in the names of its files, if it isn't the usual
+/// one.
+const DISK_NAMES: &str = "
+CREATE TABLE disk_name (folder INTEGER PRIMARY KEY, dir BLOB UNIQUE, separator INTEGER) STRICT;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
     conn.execute_batch(OBSTACLES)?;
+    conn.execute_batch(DISK_NAMES)?;
     conn.pragma_update(None, "user_version", VERSION)
 }

@@ -21,8 +21,8 @@ use mailsync::model::{
     Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
 };
 use mailsync::replica::{
-    Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
-    MessageContents, Replica, ScanOptions, ScanReport,
+    Access, ClockAhead, Doubts, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
+    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -201,6 +201,7 @@ impl Network {
                 layout,
                 server: None,
                 expect: None,
+                doubts: Doubts::Heed,
                 clock_ahead,
                 lock_timeout: TIMEOUT,
             };
@@ -209,7 +210,14 @@ impl Network {
             self.tally.invited += 1;
             joined.map_err(|error| format!("{name} can't join: {error}"))?.replica
         } else {
-            let options = InitOptions { mail_root, name: name.clone(), layout, server: None, lock_timeout: TIMEOUT };
+            let options = InitOptions {
+                mail_root,
+                name: name.clone(),
+                layout,
+                server: None,
+                doubts: Doubts::Heed,
+                lock_timeout: TIMEOUT,
+            };
             Replica::init(&home, world, &options).map_err(|error| error.to_string())?.0
         };
         for other in (0..at).filter(|&other| Some(other) != inviter) {

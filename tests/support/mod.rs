@@ -5,6 +5,7 @@ pub mod agent;
 pub mod bundles;
 pub mod corpus;
 pub mod disk;
+pub mod folding;
 pub mod forge;
 pub mod machine;
 pub mod party;

@@ -11,7 +11,7 @@ use mailsync::disk::Disk;
 use mailsync::error::Error;
 use mailsync::maildir::{FileName, Layout, LayoutKind, Sub};
 use mailsync::replica::{
-    Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
+    Access, Doubts, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
 use super::machine::letters;
@@ -66,6 +66,7 @@ impl Party {
             name: name.into(),
             layout: Some(layout),
             server: None,
+            doubts: Doubts::Heed,
             lock_timeout: TIMEOUT,
         };
         drop(Replica::init(&party.home, World::real(), &options).unwrap());

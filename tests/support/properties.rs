@@ -11,7 +11,7 @@ use mailsync::allow::{ARG_KINDS, decide};
 use mailsync::bundle::{Error, JobLine, Manifest, Record, Stream, each_manifest};
 use mailsync::config::Config;
 use mailsync::maildir::keywords::{KeywordsFile, LetterSet, Letters};
-use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Sub, utf7};
+use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Separator, Sub, utf7};
 use mailsync::model::{FolderName, Keyword};
 
 /// The name of a target in `fuzz/`, and what must hold of any bytes.
@@ -216,12 +216,12 @@ fn file(bytes: &[u8]) {
     let name = FileName::parse(bytes);
     for sub in [Sub::New, Sub::Cur] {
         let flags = name.flags(sub, &named);
-        let renamed = name.with_flags(sub, &flags, &named);
+        let renamed = name.with_flags(sub, &flags, &named, Separator::Colon);
         let again = FileName::parse(&renamed);
         assert_eq!((again.base(), again.flags(sub, &named)), (name.base(), flags.clone()));
-        assert_eq!(again.with_flags(sub, &flags, &named), renamed, "a name has two forms");
+        assert_eq!(again.with_flags(sub, &flags, &named, Separator::Colon), renamed, "a name has two forms");
         assert!(bytes.contains(&b'/') || !renamed.contains(&b'/'), "it leaves its directory");
-        let bare = FileName::parse(&renamed).with_flags(sub, &[].into(), &named);
+        let bare = FileName::parse(&renamed).with_flags(sub, &[].into(), &named, Separator::Colon);
         assert!(FileName::parse(&bare).flags(Sub::Cur, &named).is_empty());
         // Letters that mean nothing here stay.
         let nameless = |name: &[u8]| {

@@ -11,6 +11,7 @@ use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Draft, Durability, Like, SMALL, copy_message};
 use crate::error::{Error, Result};
+use crate::maildir::SizeField;
 use crate::message::Checked;
 use crate::model::{Digest, Entry};
 use crate::pool;
@@ -130,7 +131,7 @@ impl<'i> IncomingMessages<'i> {
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let destination = self.awaited(&digest, message.size())?;
+                let destination = self.awaited(&digest, message.size(), SizeField::of(message.beginning()))?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
@@ -201,17 +202,18 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination<'i>> {
+    /// The files that are to hold this message of this size: in `tmp/`, or in their final places. `field` says whether
+    /// their names tell it.
+    fn awaited(&mut self, digest: &Digest, size: u64, field: SizeField) -> Result<Destination<'i>> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
         for (key, mut at, mtime, told) in state.awaiting(digest)? {
             self.measure(size)?;
-            if told != size
+            if (told != size || field == SizeField::Left)
                 && let Some(row) = state.entry(key)?
             {
-                at = self.mend_size(row, size)?.1;
+                at = self.mend_size(row, size, field)?.1;
             }
             let like = self.prepare(&at)?;
             if self.landing == Landing::InPlace
@@ -232,7 +234,7 @@ impl<'i> IncomingMessages<'i> {
             // When its entry came, the guard has looked at what that said.
             self.measure(size.saturating_sub(row.entry.size))?;
             self.replica.tally.borrow().arrive(self.tx, row.key)?;
-            let (row, at) = self.mend_size(row, size)?;
+            let (row, at) = self.mend_size(row, size, field)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
             self.changed = true;
@@ -254,13 +256,13 @@ impl<'i> IncomingMessages<'i> {
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
     /// follows from it.
-    fn mend_size(&mut self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+    fn mend_size(&mut self, mut row: EntryRow, size: u64, field: SizeField) -> Result<(EntryRow, Place)> {
         if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
         }
-        let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
+        let at = self.replica.place_for(self.tx, &row.id, &row.entry, field)?;
         self.tx.set_place(row.key, Some(&at))?;
         self.replica.note_letterless(self.tx, row.key, &row.entry, at.folder)?;
         Ok((row, at))
@@ -279,6 +281,7 @@ impl<'i> IncomingMessages<'i> {
         if self.closed.contains(&at.folder) {
             return Ok(None);
         }
+        self.replica.choose_dir(Some(self.tx), at.folder)?;
         let folder = self.replica.state.folder_row(at.folder)?;
         let dir = self.replica.dir(&folder.name).join("tmp");
         let mut made = self
@@ -286,7 +289,7 @@ impl<'i> IncomingMessages<'i> {
             .make_tmp(&folder)
             .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
         if self.landing == Landing::InPlace && made.is_ok() {
-            made = self.replica.make_folder(at.folder, &mut self.straight);
+            made = self.replica.make_folder(Some(self.tx), at.folder, &mut self.straight);
         }
         let like = match made.and_then(|()| self.replica.look_at_folder_of(&dir.join("message"))) {
             Err(error) if error.is_about_a_place() => {
@@ -296,6 +299,8 @@ impl<'i> IncomingMessages<'i> {
             like => like?,
         };
         if !folder.on_disk {
+            self.replica.read_dir_back(Some(self.tx), at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
             self.made.extend(self.replica.upwards(&dir));
         }
         self.prepared.insert(at.folder, (dir, like));
@@ -417,7 +422,8 @@ impl<'i> IncomingMessages<'i> {
     /// has them.
     pub fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
         self.measure(size)?;
-        let (row, at) = self.mend_size(row, size)?;
+        let field = self.replica.size_field(source)?;
+        let (row, at) = self.mend_size(row, size, field)?;
         let is_open = self.prepare(&at)?.is_some();
         if self.dry_run == DryRun::Yes {
             return Ok(true);

@@ -8,6 +8,7 @@ use super::outcome::{Changes, ImportOptions};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
+use crate::maildir::SizeField;
 use crate::model::{
     Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
 };
@@ -256,7 +257,7 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
-        let at = self.replica.place_for(self.tx, id, entry)?;
+        let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
         self.replica.note_letterless(self.tx, key, entry, at.folder)?;
         self.count_arrival(key, entry)?;

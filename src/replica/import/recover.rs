@@ -1,4 +1,4 @@
-//! Contents that are missed, and that are on this machine after all.
+//! Contents that are missing, and that are on this machine after all.
 
 use std::path::Path;
 

@@ -1,12 +1,13 @@
 //! Decisions about the work on disk, and about the places of messages. They are recorded here, and carried out
 //! elsewhere.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::Hashed;
-use crate::error::Result;
+use crate::disk::{Hashed, beginning_of};
+use crate::error::{Error, Result};
 use crate::maildir::keywords::Letters;
-use crate::maildir::{FileName, NAME_MAX, delivered_base, sub_of, visible};
+use crate::maildir::{FileName, NAME_MAX, Separator, SizeField, delivered_base, sub_of, visible};
 use crate::model::{Entry, EntryId, FlagSet, FolderName, Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -102,7 +103,9 @@ impl Replica {
             None => tx.clear_letterless(row.key)?,
         }
         let letters = |folder| self.state.letters(folder);
-        let intent = decide(row, folder, &self.config.name, letters, |place| self.is_anothers(place, &row.id))?;
+        let separator = folder.map_or_else(Separator::default, |folder| self.state.separator(folder));
+        let style = Style { replica: &self.config.name, separator };
+        let intent = decide(row, folder, style, letters, |place| self.is_anothers(place, &row.id))?;
         let intent = match (intent, self.state.pending(row.key)?) {
             // Nothing lies there yet that could be moved.
             (Intent::Move { to, .. }, Some(Pending::DeliverFrom(from)))
@@ -116,13 +119,19 @@ impl Replica {
     }
 
     /// The place for an entry's file. The name derives from the entry's id, so a repeated delivery has the same name.
-    pub(in crate::replica) fn place_for(&self, tx: &Transaction<'_>, id: &EntryId, entry: &Entry) -> Result<Place> {
+    pub(in crate::replica) fn place_for(
+        &self,
+        tx: &Transaction<'_>,
+        id: &EntryId,
+        entry: &Entry,
+        size: SizeField,
+    ) -> Result<Place> {
         let folder = tx.folder(&entry.location.1)?;
         let letters = self.state.letters(folder)?;
         let (flags, _) = visible(entry, &letters);
-        let name =
-            Naming { id, entry, flags: &flags, letters: &letters, local: Vec::new(), replica: &self.config.name };
-        place(&name, folder, |place| self.is_anothers(place, id))
+        let style = Style { replica: &self.config.name, separator: self.state.separator(folder) };
+        let naming = Naming { id, entry, flags: &flags, letters: &letters, local: Vec::new(), size, style };
+        place(&naming, folder, |place| self.is_anothers(place, id))
     }
 
     /// Records which keywords of a living entry have no letter in its folder: what the entry says waits there until the
@@ -138,19 +147,35 @@ impl Replica {
         tx.set_letterless(key, folder, &without)
     }
 
+    /// Whether a new name for the message in this file tells its size.
+    pub(in crate::replica) fn size_field(&self, file: &Path) -> Result<SizeField> {
+        let beginning = beginning_of(&*self.world.disk, file, SizeField::LOOKS_AT);
+        let fail = |error| Error::io("reading", file, error).advise("see why, then run this again");
+        Ok(SizeField::of(&beginning.map_err(fail)?))
+    }
+
     /// Whether another entry has its file there, or is to have it there.
     fn is_anothers(&self, place: &Place, id: &EntryId) -> Result<bool> {
         Ok(self.state.entry_at(place)?.is_some_and(|other| other.id != *id))
     }
 }
 
+/// How files are named in one folder of this replica.
+#[derive(Clone, Copy, Debug)]
+struct Style<'r> {
+    /// The name of this replica.
+    replica: &'r str,
+    /// What the info begins with in the names that the folder has.
+    separator: Separator,
+}
+
 /// Decides how an entry's file becomes what its registers say. `folder` is the folder into which a living entry
-/// belongs, `replica` the name of this replica, `letters` are the keywords of a folder's letters, and `taken` says
+/// belongs, `style` how files are named there, `letters` are the keywords of a folder's letters, and `taken` says
 /// whether another entry has a place.
 fn decide(
     row: &EntryRow,
     folder: Option<FolderKey>,
-    replica: &str,
+    style: Style<'_>,
     letters: impl Fn(FolderKey) -> Result<Arc<Letters>>,
     taken: impl Fn(&Place) -> Result<bool>,
 ) -> Result<Intent> {
@@ -159,18 +184,20 @@ fn decide(
     };
     let named = letters(folder)?;
     let (flags, _) = visible(&row.entry, &named);
-    let naming = |local| {
+    let naming = |local, size| {
         let (id, entry, flags, letters) = (&row.id, &row.entry, &flags, &*named);
-        Naming { id, entry, flags, letters, local, replica }
+        Naming { id, entry, flags, letters, local, size, style }
     };
-    let Some(at) = &row.at else { return Ok(Intent::Await(place(&naming(Vec::new()), folder, taken)?)) };
+    let Some(at) = &row.at else {
+        return Ok(Intent::Await(place(&naming(Vec::new(), SizeField::Told), folder, taken)?));
+    };
     let is_current = at.keyword_letters().and(named.outdated()).is_empty();
     if at.folder == folder && at.flags(&named) == flags && is_current {
         return Ok(Intent::Nothing);
     }
     let renamed = (at.folder == folder).then(|| {
         let sub = sub_of(&flags);
-        Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags, &named) }
+        Place { folder, sub, name: FileName::parse(&at.name).with_flags(sub, &flags, &named, style.separator) }
     });
     let to = match renamed {
         // If some program has made two files with one base, this one gets a name of our own. So does a file whose name
@@ -180,7 +207,9 @@ fn decide(
             // A letter of which nobody knows what it means goes along, unless it means something over there.
             let before = letters(at.folder)?;
             let nameless = |&letter: &u8| before.keyword(letter).is_none() && named.keyword(letter).is_none();
-            place(&naming(at.keyword_letters().iter().filter(nameless).collect()), folder, taken)?
+            let local = at.keyword_letters().iter().filter(nameless).collect();
+            let size = SizeField::of_base(FileName::parse(&at.name).base(), row.entry.size, style.replica);
+            place(&naming(local, size), folder, taken)?
         }
     };
     Ok(Intent::Move { from: at.clone(), to })
@@ -196,17 +225,19 @@ struct Naming<'a> {
     letters: &'a Letters,
     /// Letters of which nobody knows what they mean.
     local: Vec<u8>,
-    replica: &'a str,
+    /// Whether it tells the message's size.
+    size: SizeField,
+    style: Style<'a>,
 }
 
 /// The place for an entry's file in `folder`: the name derives from its id, or is the next one that is free.
 fn place(naming: &Naming<'_>, folder: FolderKey, taken: impl Fn(&Place) -> Result<bool>) -> Result<Place> {
-    let Naming { id, entry, flags, letters, local, replica } = naming;
+    let Naming { id, entry, flags, letters, local, size, style } = naming;
     let sub = sub_of(flags);
     let mut named = (*id).clone();
     loop {
-        let base = delivered_base(&named, entry.mtime, entry.size, replica);
-        let name = FileName::new(base.as_bytes(), local).with_flags(sub, flags, letters);
+        let base = delivered_base(&named, entry.mtime, entry.size, *size, style.replica);
+        let name = FileName::new(base.as_bytes(), local).with_flags(sub, flags, letters, style.separator);
         let place = Place { folder, sub, name };
         if !taken(&place)? {
             return Ok(place);
@@ -264,6 +295,8 @@ mod tests {
     const SEEN: Flag = Flag::Info(b'S');
     const FLAGGED: Flag = Flag::Info(b'F');
 
+    const COLON: Style<'static> = Style { replica: "laptop", separator: Separator::Colon };
+
     fn keyword(name: &str) -> Flag {
         Flag::keyword(name).unwrap()
     }
@@ -290,11 +323,11 @@ mod tests {
     /// The name that derives from the entry's id, or the one that comes so many after it.
     fn own_name(row: &EntryRow, after: usize) -> String {
         let id = (0..after).fold(row.id.clone(), |id, _| other_id(&id));
-        delivered_base(&id, row.entry.mtime, row.entry.size, "laptop")
+        delivered_base(&id, row.entry.mtime, row.entry.size, SizeField::Told, "laptop")
     }
 
     fn decided(row: &EntryRow, folder: Option<FolderKey>, taken: &[Place]) -> Intent {
-        decide(row, folder, "laptop", |folder| Ok(letters(folder)), |place| Ok(taken.contains(place))).unwrap()
+        decide(row, folder, COLON, |folder| Ok(letters(folder)), |place| Ok(taken.contains(place))).unwrap()
     }
 
     /// In the first folder `a` is `work` and `b` is `play`, in the second one `a` is `play` and `c` is `work`; in all
@@ -347,6 +380,34 @@ mod tests {
     }
 
     #[test]
+    fn a_name_follows_the_separators_of_its_folder_and_tells_no_size_that_a_server_has_contradicted() {
+        let (inbox, work) = (folder(1), folder(2));
+        let to = |name: &str, wanted: FolderKey, separator: Separator| {
+            let from = Place { folder: inbox, sub: Sub::Cur, name: name.as_bytes().to_vec() };
+            let style = Style { separator, ..COLON };
+            let named = |folder| Ok(letters(folder));
+            match decide(&row(&[SEEN], Some(from)), Some(wanted), style, named, |_| Ok(false)).unwrap() {
+                Intent::Move { to, .. } => String::from_utf8(to.name).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let own = own_name(&row(&[], None), 0);
+        let sizeless = own.split_once(',').unwrap().0;
+        for (name, wanted, separator, expected) in [
+            ("a", inbox, Separator::Semicolon, String::from("a;2,S")),
+            ("a!2,", inbox, Separator::Semicolon, String::from("a!2,S")),
+            ("a:2,S.gz", inbox, Separator::Colon, String::from("a:2,S.gz:2,S")),
+            ("a:2,", work, Separator::Exclamation, format!("{own}!2,S")),
+            ("a,S=4:2,", work, Separator::Colon, format!("{own}:2,S")),
+            ("a,S=99,W=102:2,", work, Separator::Colon, format!("{sizeless}:2,S")),
+            // It was left out here before.
+            (&format!("{sizeless}:2,"), work, Separator::Colon, format!("{sizeless}:2,S")),
+        ] {
+            assert_eq!(to(name, wanted, separator), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn what_has_no_file_awaits_its_contents_and_what_was_removed_goes_to_the_trash() {
         let inbox = folder(1);
         let there = at(inbox, "a:2,S");
@@ -371,7 +432,7 @@ mod tests {
             (vec![name(0), name(1), name(2)], name(3)),
         ] {
             let (id, entry, flags, letters) = (&row.id, &row.entry, &[FLAGGED].into(), &Letters::default());
-            let naming = Naming { id, entry, flags, letters, local: Vec::new(), replica: "laptop" };
+            let naming = Naming { id, entry, flags, letters, local: Vec::new(), size: SizeField::Told, style: COLON };
             let put = place(&naming, inbox, |place| Ok(taken.contains(place))).unwrap();
             assert_eq!(put, expected);
         }

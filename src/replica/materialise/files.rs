@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decide::other_id;
 use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
-use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::maildir::{FileName, SizeField, Sub, delivered_base, visible};
 use crate::message::FileKind;
 use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
@@ -78,10 +78,13 @@ impl Replica {
                 Err(error) => return Err(Error::io("reading", &to, error)),
             }
             id = other_id(&id);
-            let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
+            let before = FileName::parse(&at.name);
+            let size = SizeField::of_base(before.base(), row.entry.size, &self.config.name);
+            let separator = before.separator().unwrap_or_else(|| self.state.separator(at.folder));
+            let base = delivered_base(&id, row.entry.mtime, row.entry.size, size, &self.config.name);
             let letters = self.state.letters(at.folder)?;
             let (flags, _) = visible(&row.entry, &letters);
-            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &flags, &letters);
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &flags, &letters, separator);
         }
         progress.touch(from);
         progress.touch(&self.path(&at)?);
@@ -117,14 +120,42 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                progress.disturbed.push((row.key, from.clone()));
-                return Ok(());
+                if !self.rename_in_case(&source, &to)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
             }
             Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
         }
         progress.touch(&source);
         progress.touch(&to);
         Ok(())
+    }
+
+    /// Renames a file whose new name is its old one to the file system, as flags differ in case only: by way of a third
+    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not if
+    /// another file has the new name.
+    fn rename_in_case(&self, source: &Path, to: &Path) -> Result<bool> {
+        let disk = &*self.world.disk;
+        let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
+        let same = |one: Meta, other: Meta| (one.device, one.inode) == (other.device, other.inode);
+        let are_one = disk.metadata(source).and_then(|one| disk.metadata(to).map(|other| same(one, other)));
+        let are_one = match are_one {
+            Err(error) if !is_absent(&error) => return Err(Error::io("looking at", to, error).advise("run this again")),
+            looked => looked.unwrap_or(false),
+        };
+        let mut is_listed = false;
+        disk.list(dir, &mut |found, _| is_listed |= found == name).map_err(|error| Error::io("listing", dir, error))?;
+        if is_listed || source.parent() != Some(dir) || !are_one {
+            return Ok(false);
+        }
+        let mut third = source.as_os_str().to_owned();
+        third.push(",case");
+        let third = PathBuf::from(third);
+        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        disk.rename(source, &third).map_err(fail)?;
+        disk.rename(&third, to).map_err(fail)?;
+        Ok(true)
     }
 
     /// Whether a message is copied out of its file, which a rename would leave wrong: the file gets a name of our own,

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
 use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, FolderRow, Hindered, Place};
 
 impl Replica {
@@ -29,7 +30,7 @@ impl Replica {
         for row in self.state.all_folders() {
             if !row.on_disk && row.state.is_some_and(|state| state.present) {
                 // Then the delivery of a message into it fails, too, and the message is kept for the next command.
-                if let Err(error) = self.make_folder(row.key, progress) {
+                if let Err(error) = self.make_folder(None, row.key, progress) {
                     progress.fail(&self.state, Hindered::Folder(row.key), &error)?;
                 }
             }
@@ -40,11 +41,17 @@ impl Replica {
     /// Makes sure that a folder is there, and durable, before something is moved into it.
     pub(super) fn ensure_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
         let touched = std::mem::take(&mut progress.touched);
-        self.make_folder(key, progress)?;
+        self.make_folder(None, key, progress)?;
         self.sync_dirs(&std::mem::replace(&mut progress.touched, touched))
     }
 
-    pub(in crate::replica) fn make_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
+    /// Makes a folder. What is found out about its name is part of the transaction, if there is one.
+    pub(in crate::replica) fn make_folder(
+        &self,
+        tx: Option<&Transaction<'_>>,
+        key: FolderKey,
+        progress: &mut DiskWork,
+    ) -> Result<()> {
         let row = self.state.folder_row(key)?;
         if row.on_disk || progress.folders_made.contains(&key) {
             return Ok(());
@@ -52,7 +59,8 @@ impl Replica {
         if let Some(error) = progress.unmade.get(&key) {
             return Err(error.clone());
         }
-        let made = self.make_directories_of(&row, progress);
+        self.choose_dir(tx, key)?;
+        let made = self.make_directories_of(&row, progress).and_then(|()| self.read_dir_back(tx, key));
         match &made {
             Ok(()) => progress.folders_made.push(key),
             Err(error) => drop(progress.unmade.insert(key, error.clone())),

@@ -20,7 +20,7 @@ impl Replica {
             waiting.insert(self.dir(&self.state.folder_row(key)?.name).join("tmp"));
         }
         let mut all = waiting.is_empty();
-        for dir in tmp_dirs(self.mail_root()) {
+        for dir in tmp_dirs(self.mail_root(), &self.ignored) {
             let swept = match dir {
                 Ok(dir) if waiting.contains(&dir) => continue,
                 Ok(dir) => self.sweep(&dir),

@@ -65,6 +65,9 @@ impl Replica {
             }
         }
         self.remove_folders(&mut progress)?;
+        if !progress.folders_removed.is_empty() {
+            self.settle_names(&progress.folders_made, &mut progress.touched)?;
+        }
         self.sync_dirs(&progress.touched)?;
         // Before it is recorded: an interruption has it done again.
         if progress.mail_came_or_went {
@@ -103,6 +106,7 @@ impl Replica {
         }
         for key in progress.folders_removed {
             tx.set_folder_on_disk(key, false)?;
+            tx.set_particular_dir(key, None)?;
         }
         for (key, place) in progress.renamed {
             tx.set_place(key, Some(&place))?;

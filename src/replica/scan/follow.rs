@@ -93,7 +93,8 @@ impl Scan<'_> {
         let after = self.flags_found(&at)?;
         let before = self.flags_before(from)?;
         self.followed(row.key, &at);
-        if before != after {
+        // A name that says nothing about flags takes none away: the file may be a copy that some program has set aside.
+        if before != after && !FileName::parse(&at.name).hides_flags() {
             let stamp = self.stamp()?;
             for flag in before.symmetric_difference(&after) {
                 entry.set_flag(stamp, flag.clone(), after.contains(flag));

@@ -11,7 +11,7 @@ use super::report::Depth;
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Devices, Listing, path_in, stat_folder, wall_clock};
-use crate::maildir::{FileName, Sub};
+use crate::maildir::{FileName, Separator, Sub};
 use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
@@ -32,6 +32,8 @@ pub(super) struct FolderScan {
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
+    /// What the flags begin with in the names of its files.
+    pub(super) separator: Option<Separator>,
     pub(super) devices: Devices,
 }
 
@@ -200,10 +202,12 @@ impl Scan<'_> {
             return Err(ListError::Disk(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
         self.report.folders_read += 1;
+        let separator = listing.separator();
         let mut folder = FolderScan {
             dir: dir.to_owned(),
             times: listing.times,
             quiet: listing.quiet,
+            separator,
             devices: listing.devices,
             ..FolderScan::default()
         };
@@ -311,5 +315,10 @@ impl Scan<'_> {
             self.tx.set_devices(key, folder.devices)?;
         }
         self.tx.set_clean_listing(key, clean)
+    }
+
+    /// What gets a name in this scan gets one as the others in its folder have it.
+    pub(super) fn record_separator(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
+        folder.separator.map_or(Ok(()), |separator| self.tx.set_separator(key, separator))
     }
 }

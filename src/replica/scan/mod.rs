@@ -4,6 +4,7 @@
 //! the registers are written with a new stamp. The steps: find the folders; list those that changed; make sure which
 //! files vanished; hash the new files; match the two; write. All of it is one transaction.
 
+mod assign;
 mod both_ways;
 mod discover;
 mod folders;
@@ -104,6 +105,13 @@ impl Scan<'_> {
             };
             replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
         }
+        for (dir, name) in &discovery.doubles {
+            replica.note(format!(
+                "{} is a second directory of the folder {name}, and the mail in it stays here: move that to {}, then scan again",
+                replica.mail_root().join(dir).display(),
+                replica.dir(name).display()
+            ));
+        }
         self.devices.clone_from(&discovery.devices);
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
@@ -122,6 +130,9 @@ impl Scan<'_> {
         self.read_names(&discovery)?;
         let mut folders = self.list(&discovery, with_files)?;
         let mut gone = self.collect_gone(&mut folders)?;
+        for (key, folder) in &folders {
+            self.record_separator(*key, folder)?;
+        }
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.settle_vanished(&folders, gone, &vanished)?;

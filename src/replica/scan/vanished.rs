@@ -50,7 +50,7 @@ impl Scan<'_> {
                 "{mount}; if it is lost, begin anew in an empty mail root, with `mailsync join` and an invitation by a peer"
             )));
         }
-        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty();
+        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty() && discovery.doubles.is_empty();
         if !empty || self.options.mass_delete == MassDelete::Allow || !self.replica.state.has_files()? {
             return Ok(());
         }
@@ -78,7 +78,8 @@ impl Scan<'_> {
     pub(super) fn vanished_folders(&self, discovery: &Discovery) -> Result<Vec<Arc<FolderRow>>> {
         let mut vanished = Vec::new();
         for row in self.replica.state.all_folders() {
-            if discovery.folders.contains_key(&row.name) || discovery.hides(&self.replica.relative_dir(&row.name)) {
+            let dir = self.replica.relative_dir(&row.name);
+            if discovery.folders.contains_key(&row.name) || discovery.hides(&dir) || self.replica.ignores(&dir) {
                 continue;
             }
             if row.on_disk || self.held_files(row.key)? {
@@ -226,6 +227,7 @@ impl Scan<'_> {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;
+            self.tx.set_particular_dir(row.key, None)?;
             self.tx.set_clean_listing(row.key, None)?;
             if !is_present(row) || row.name.is_inbox() {
                 continue;
