@@ -313,10 +313,8 @@ fn a_path_that_is_too_long_for_the_system_keeps_no_machine_from_joining() {
     joins(&desktop, &laptop, &dir.path().join("invitation"), &folder, "fs", |laptop| {
         let moved = Machine { mail: dir.path().join("short"), ..laptop.clone() };
         fs::rename(&laptop.mail, &moved.mail).unwrap();
-        let config = laptop.home.join("config.toml");
-        let text_of = fs::read_to_string(&config).unwrap();
-        assert!(text_of.contains(text(&laptop.mail)));
-        fs::write(config, text_of.replace(text(&laptop.mail), text(&moved.mail))).unwrap();
+        moved.reconfigure(&[("mail_root", &format!("{:?}", text(&moved.mail)))]);
+        moved.ok(&["doctor", "--moved-root"]);
         moved
     });
 }
@@ -346,6 +344,7 @@ fn a_message_whose_path_would_be_too_long_keeps_no_machine_from_joining() {
     let moved = Machine { mail: dir.path().join("short"), ..laptop.clone() };
     fs::rename(&laptop.mail, &moved.mail).unwrap();
     moved.reconfigure(&[("mail_root", &format!("{:?}", text(&moved.mail)))]);
+    moved.ok(&["doctor", "--moved-root"]);
     moved.ok(&["scan"]);
     pass(&moved, &desktop);
     at_rest(&desktop, &moved, "when the path is short");
