@@ -388,3 +388,25 @@ fn a_directory_that_may_be_written_and_not_read_keeps_nothing_else_from_being_do
         at_rest(&desktop, &laptop, closed);
     }
 }
+
+#[test]
+fn nothing_is_made_behind_a_link_that_leads_to_no_folder_known_here() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, laptop.mail.join(".out")).unwrap();
+    desktop.put("out", "cur/1:2,", message("for elsewhere"), 1_600_000_000);
+    desktop.put("out/deeper", "cur/2:2,", message("for deeper"), 1_600_000_000);
+    desktop.put("Work", "cur/3:2,", message("comes"), 1_600_000_000);
+    pass_hindered(&desktop, &laptop, &["could not be made"]);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing was made there");
+    assert!(laptop.has("comes"));
+    let told = waiting(&laptop);
+    assert!(told.iter().any(|(folder, _, why)| folder == "out" && why.contains("symbolic link")), "{told:?}");
+    // The person removes the link: then the folder is made.
+    fs::remove_file(laptop.mail.join(".out")).unwrap();
+    laptop.ok(&["scan"]);
+    assert!(laptop.has("for elsewhere") && laptop.has("for deeper"));
+    assert_eq!(waiting(&laptop), []);
+}
