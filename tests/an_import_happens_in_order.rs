@@ -291,7 +291,6 @@ fn an_import_of_k_messages_does_as_much_for_each_whatever_the_mailbox_holds() {
                 (Op::SyncFile, k),
                 (Op::Rename, k),
                 (Op::SyncDir, 3),
-                (Op::MakeDir, 1),
                 // The mail root of the test is open to all, and so are the files.
                 (Op::Give, k),
             ]);
