@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use mailsync::bundle::JobId;
 use mailsync::disk::{Disk, RealDisk};
@@ -26,7 +27,7 @@ use mailsync::replica::{
 };
 
 use crate::simulation::{Rng, View};
-use crate::support::disk::{Fault, Watch};
+use crate::support::disk::{Fault, Frozen, Watch};
 use crate::support::scratch;
 use history::FOLDERS;
 pub use history::{History, Op, Setup, Step};
@@ -102,6 +103,26 @@ struct Letter {
 type Standing = (Knowledge, Knowledge, StateDigest, u64, Vec<(String, Option<Knowledge>)>);
 
 type Result<T> = std::result::Result<T, String>;
+
+/// A command that is killed. Whatever it does after that to its state isn't done: it didn't live to do it.
+struct Kill {
+    database: PathBuf,
+    frozen: Arc<Mutex<Option<Frozen>>>,
+}
+
+impl Kill {
+    /// Whether it came so far.
+    fn struck(&self, watch: &Watch) -> bool {
+        let is_frozen = self.frozen.lock().unwrap().is_some();
+        assert_eq!(is_frozen, watch.struck().is_some());
+        is_frozen
+    }
+
+    fn end(self, replica: Replica) {
+        drop(replica);
+        self.frozen.lock().unwrap().take().expect("it was killed").put_back(&self.database);
+    }
+}
 
 /// Replicas that exchange bundles.
 pub struct Network {
@@ -572,20 +593,38 @@ impl Network {
         Ok(replica)
     }
 
+    /// A command of a replica is to be killed at this file operation, counted from now on.
+    fn kill(&self, at: usize, watch: &Watch, call: Option<usize>) -> Kill {
+        let kill = Kill { database: self.machines[at].home.database(), frozen: Arc::default() };
+        if let Some(call) = call {
+            let (database, frozen) = (kill.database.clone(), Arc::clone(&kill.frozen));
+            watch.at_stop(move || *frozen.lock().unwrap() = Some(Frozen::of(&database)));
+            watch.arm(Fault::Stop(call));
+        }
+        kill
+    }
+
+    /// Records what the state of a replica holds whose command was killed.
+    fn record_what_is_left(&mut self, at: usize) {
+        let replica = self.machines[at].peek();
+        self.record(&replica);
+    }
+
     /// A scan is killed at this file operation, if it comes that far.
     fn scan_and_be_killed(&mut self, at: usize, call: usize) -> Result<()> {
         let (watch, disk) = self.watched(Some(call));
         let replica = self.open_on(at, disk)?;
         self.machines[at].settle(&mut self.ticks);
-        watch.arm(Fault::Stop(call));
+        let kill = self.kill(at, &watch, Some(call));
         let result = replica.scan(&ScanOptions::default());
-        if watch.struck().is_none() {
+        if !kill.struck(&watch) {
             let report = result.map_err(|error| format!("replica {at} scans: {error}"))?;
             return self.check_scan(at, &replica, &report);
         }
         self.tally.scans_killed += 1;
         // It may have recorded what it found before, and then the next scan finds nothing.
-        self.record(&replica);
+        kill.end(replica);
+        self.record_what_is_left(at);
         Ok(())
     }
 
@@ -630,12 +669,11 @@ impl Network {
         let file = self.dir.path().join(format!("{}.zst", self.files));
         let fullness = if since_last { Fullness::SinceLast } else { Fullness::SinceShown };
         let options = ExportOptions { fullness, level: 1, ..ExportOptions::to_peer(&self.machines[to].name) };
-        if let Some(call) = killed_at {
-            watch.arm(Fault::Stop(call));
-        }
+        let kill = self.kill(from, &watch, killed_at);
         let exported = replica.export_to_file(&options, &file);
-        if watch.struck().is_some() {
+        if kill.struck(&watch) {
             self.tally.exports_killed += 1;
+            kill.end(replica);
             if !file.exists() {
                 return Ok(None);
             }
@@ -659,17 +697,17 @@ impl Network {
         let options = ImportOptions::default();
         let report = replica.scan_before_import(&options).map_err(fail)?;
         self.check_scan(at, &replica, &report)?;
-        if let Some(call) = killed_at {
-            watch.arm(Fault::Stop(call));
-        }
+        let kill = self.kill(at, &watch, killed_at);
         let mut all = Vec::new();
         let result = replica.import_file(&letter.file, &options, |imported| all.push(imported));
-        // An import writes, too: it delivers anew what others have forgotten.
-        self.record(&replica);
-        if watch.struck().is_some() {
+        if kill.struck(&watch) {
             self.tally.imports_killed += 1;
+            kill.end(replica);
+            self.record_what_is_left(at);
             return Ok(());
         }
+        // An import writes, too: it delivers anew what others have forgotten.
+        self.record(&replica);
         result.map_err(fail)?;
         for imported in all {
             match imported.outcome {
@@ -685,8 +723,9 @@ impl Network {
             }
         }
         let ran = replica.run_jobs(|_| {});
-        if watch.struck().is_some() {
+        if kill.struck(&watch) {
             self.tally.imports_killed += 1;
+            kill.end(replica);
             return Ok(());
         }
         ran.map_err(fail)?;
