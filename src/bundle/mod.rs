@@ -15,6 +15,7 @@
 
 mod archive;
 mod beginning;
+mod envelope;
 mod error;
 mod frame;
 mod invitation;
@@ -26,6 +27,7 @@ mod reader;
 mod record;
 mod replica_id;
 mod seal;
+mod section;
 mod signature;
 mod spool;
 mod statements;
@@ -40,6 +42,7 @@ mod hostile;
 mod testing;
 
 pub use beginning::Beginning;
+pub use envelope::Keys;
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};

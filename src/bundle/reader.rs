@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Archive, Data, Member};
+use super::envelope::{Envelope, Keys};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
 use super::record::{Decoder, Order};
@@ -22,8 +23,8 @@ use crate::text::beginning;
 const BUFFER: usize = 256 << 10;
 
 /// A stream of bundles, one after the other.
-pub struct Stream<R> {
-    source: Source<R>,
+pub struct Stream<R: BufRead> {
+    source: Source<Envelope<R>>,
     /// Whether there was a bundle.
     any: bool,
     /// Whether the last bundle was not read to its end.
@@ -33,25 +34,48 @@ pub struct Stream<R> {
 impl<R: BufRead> Stream<R> {
     /// Begins to read bundles from `source`. It reads no further than the last bundle's last byte, except for the bytes
     /// that `source` itself buffers.
+    ///
+    /// Those that are encrypted can't be opened.
     pub fn new(source: R) -> Self {
-        Self { source: Source::new(source), any: false, within: false }
+        Self::opened_by(source, Keys::none())
+    }
+
+    /// The same, with what opens those that are encrypted.
+    pub fn opened_by(source: R, keys: Keys) -> Self {
+        Self { source: Source::new(Envelope::new(source, keys)), any: false, within: false }
+    }
+
+    /// The bytes that were taken from the source, and belong to what comes behind the last bundle.
+    pub(crate) fn taken(&mut self) -> &[u8] {
+        self.source.inner().taken()
+    }
+
+    /// Goes on behind an encrypted bundle that could not be opened, and decrypts nothing of it.
+    pub fn pass_over_sealed(&mut self) -> Result<(), Error> {
+        self.source.inner().pass_over_sealed()
     }
 
     /// The source, from which no more is to be read as a stream.
     pub fn into_source(self) -> R {
-        self.source.into_inner()
+        self.source.into_inner().into_inner()
     }
 
     /// Goes on to the next bundle and reads its manifest and signature. `None` at the end of the stream.
     ///
     /// # Errors
-    /// [`Error::Empty`] if the stream holds no bundle at all.
+    /// [`Error::Empty`] if the stream holds no bundle at all. [`Error::Sealed`] if the bundle is encrypted and no key
+    /// opens it: then the next call goes on behind it.
     ///
     /// # Panics
     /// If the bundle before was not read to its end, by [`MessagesPart::finish`] or in another way: then nobody knows
     /// where the next one starts. After an error the stream is of no more use.
     pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
         assert!(!self.within, "the bundle before this one was read to its end");
+        self.pass_over_sealed()?;
+        if let Err(error) = self.source.inner().open() {
+            self.any |= matches!(error, Error::Sealed);
+            return Err(error);
+        }
         match self.source.peek_frame() {
             Ok(true) => {}
             Ok(false) if self.any => return Ok(None),
@@ -68,7 +92,7 @@ impl<R: BufRead> Stream<R> {
     }
 }
 
-impl<R> fmt::Debug for Stream<R> {
+impl<R: BufRead> fmt::Debug for Stream<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").field("within", &self.within).finish_non_exhaustive()
     }
@@ -76,7 +100,7 @@ impl<R> fmt::Debug for Stream<R> {
 
 /// The values that all steps share.
 struct Inner<'s, R: BufRead> {
-    archive: Archive<BufReader<Frame<'s, R>>>,
+    archive: Archive<BufReader<Frame<'s, Envelope<R>>>>,
     manifest: Manifest,
     within: &'s mut bool,
 }
@@ -85,7 +109,11 @@ impl<R: BufRead> Inner<'_, R> {
     /// Goes on to where the next bundle starts, without decompressing what is left of this one.
     fn skip(self) -> Result<(), Error> {
         let most = self.manifest.most_frame_bytes();
-        self.archive.into_inner().into_inner().pass_over(most)?;
+        let source = self.archive.into_inner().into_inner().into_source();
+        match source.inner().is_open() {
+            true => source.inner().pass_over(most)?,
+            false => source.pass_over(most)?,
+        }
         *self.within = false;
         Ok(())
     }
@@ -110,7 +138,7 @@ pub struct Reader<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> Reader<'s, R> {
-    fn open(frame: Frame<'s, R>, within: &'s mut bool) -> Result<Self, Error> {
+    fn open(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
         let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
         if !archive.may_begin_with("manifest.json")? {
             return Err(Error::NotABundle);
@@ -349,6 +377,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
 
     fn end(mut self) -> Result<(), Error> {
         self.inner.archive.end()?;
+        self.inner.archive.into_inner().into_inner().into_source().inner().close()?;
         *self.inner.within = false;
         Ok(())
     }
@@ -359,7 +388,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
 pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
-    data: Data<'m, BufReader<Frame<'s, R>>>,
+    data: Data<'m, BufReader<Frame<'s, Envelope<R>>>>,
 }
 
 impl<R: BufRead> Message<'_, '_, R> {
