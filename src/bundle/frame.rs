@@ -124,6 +124,11 @@ impl<R: BufRead> Source<R> {
         self.inner
     }
 
+    /// What it reads from.
+    pub(super) fn get(&self) -> &R {
+        &self.inner
+    }
+
     /// What it reads from. Only between frames more may be read from it.
     pub(super) fn inner(&mut self) -> &mut R {
         &mut self.inner
@@ -255,6 +260,11 @@ impl<'s, R: BufRead> Frame<'s, R> {
         let mut decoder = zstd::Decoder::with_buffer(source).map_err(Error::Io)?.single_frame();
         decoder.window_log_max(limits::WINDOW_LOG).map_err(Error::Io)?;
         Ok(Self(decoder))
+    }
+
+    /// The source.
+    pub(super) fn source(&self) -> &Source<R> {
+        self.0.get_ref()
     }
 
     /// The source, wherever in the frame it stands.

@@ -6,12 +6,12 @@
 //! [`limits`] and by the signed manifest.
 //!
 //! Writing: spool the records with a [`RecordSpool`], which counts and hashes them; put its result into a [`Manifest`];
-//! start a [`Writer`], give it the messages, finish it.
+//! start a [`Writer`], give it the messages, finish it. A [`Wrapping`] below it encrypts the bundle.
 //!
 //! Reading: a [`Stream`] gives one [`Reader`] for each bundle; [`Reader::verify`] turns it into a [`RecordsPart`], and
 //! that by way of a [`JobsPart`] into a [`MessagesPart`], in the order in which the parts stand in the file. So nothing
 //! can be read out of turn, and nothing can be read before the signature was checked, unless somebody calls
-//! [`Reader::read_unverified`] by name.
+//! [`Reader::read_unverified`] by name. A stream that was given [`Keys`] reads encrypted bundles as others.
 
 mod archive;
 mod beginning;
@@ -32,6 +32,7 @@ mod signature;
 mod spool;
 mod statements;
 mod strict;
+mod wrapping;
 mod writer;
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
 pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
-pub use outline::each_manifest;
+pub use outline::{Behind, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
 pub use record::Record;
 pub use replica_id::ReplicaId;
@@ -55,4 +56,5 @@ pub use seal::{Sealer, unseal};
 pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 pub(crate) use strict::parse as parse_strictly;
+pub use wrapping::Wrapping;
 pub use writer::{Options, Writer};

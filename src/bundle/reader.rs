@@ -179,6 +179,20 @@ impl<'s, R: BufRead> Reader<'s, R> {
         Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
     }
 
+    /// Whether it came encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.archive.get_ref().get_ref().source().get().is_open()
+    }
+
+    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
+    /// or is missing.
+    pub(super) fn skip_checked(self) -> Result<(), Error> {
+        let Inner { archive, within, .. } = self.inner;
+        archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
+        *within = false;
+        Ok(())
+    }
+
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {

@@ -146,8 +146,7 @@ impl<R: BufRead> Ahead<R> {
 }
 
 /// A header of an encrypted bundle that is larger than one may be.
-const TOO_LARGE: Error =
-    Error::TooLarge { what: "the header of the encryption", limit: limits::ENVELOPE_HEADER_BYTES };
+const TOO_LARGE: Error = Error::TooLarge { what: "the header of the encryption", limit: limits::ENVELOPE_HEADER_BYTES };
 
 /// How many bytes stand before the first place where an age file begins, or may begin if more bytes come.
 fn before_magic(bytes: &[u8]) -> usize {

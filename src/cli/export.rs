@@ -19,6 +19,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
         },
         level: args.level,
         split: args.split,
+        secrecy: args.secrecy.secrecy(),
         ..ExportOptions::default()
     };
     target::check_split(args.split, output.as_deref())?;

@@ -68,7 +68,7 @@ impl Replica {
     ) -> Result<Joined> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
-        let mut stream = Stream::new(source);
+        let mut stream = Stream::opened_by(source, Self::keys_at(home)?);
         let reader = stream.next_bundle().map_err(|error| rejected(&error))?;
         let reader = reader.expect("a stream without any bundle is an error");
         let manifest = reader.manifest().clone();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::options::Exported;
 use super::plan::{ExportedTo, Plan, PlannedPart};
-use crate::bundle::{self, ReplicaId, each_manifest};
+use crate::bundle::{self, Behind, Keys, ReplicaId, each_manifest};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::replica::jobs::older_than;
@@ -46,7 +46,9 @@ impl Replica {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
         }
-        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0) && !is_a_bundle(path) {
+        if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
+            && !is_a_bundle(path, &self.keys())
+        {
             return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
                 .advise("choose another name, or remove that file first"));
         }
@@ -70,7 +72,7 @@ impl Replica {
         let mut written = Vec::new();
         for part in parts {
             let (path, keep) = if path.is_dir() {
-                (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
+                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Keep::Both)
             } else {
                 // Somebody may have put something there meanwhile.
                 check_nobody_elses(path)?;
@@ -106,8 +108,7 @@ impl Replica {
         let mut file =
             tempfile::Builder::new().prefix(PART.0).suffix(PART.1).tempfile_in(&dir).map_err(|error| fail(&error))?;
         let out = io::BufWriter::with_capacity(256 << 10, file.as_file_mut());
-        let (mut out, exported) =
-            self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.about(path.display()))?;
+        let (mut out, exported) = self.write_part(part, plan, out).map_err(|error| error.about(path.display()))?;
         out.flush().map_err(|error| fail(&error))?;
         drop(out);
         file.as_file().sync_all().map_err(|error| fail(&error))?;
@@ -138,7 +139,10 @@ fn sweep_parts(dir: &Path) {
 /// gets a name that tells the two apart. Returns the name.
 fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
     let [a, b, c, d, ..] = id.to_bytes();
-    let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
+    let plain = path.with_extension("");
+    let (stem, ending) =
+        if path.extension().is_some_and(|end| end == "age") { (&*plain, "zst.age") } else { (path, "zst") };
+    let apart = stem.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.{ending}"));
     let mut file = file;
     for name in [path, &apart] {
         let Err(error) = file.persist_noclobber(name) else { return Ok(name.to_owned()) };
@@ -152,10 +156,12 @@ fn name_beside(file: tempfile::NamedTempFile, path: &Path, id: ReplicaId) -> io:
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one.
-fn is_a_bundle(path: &Path) -> bool {
+/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one. What nobody can open here may
+/// be anything.
+fn is_a_bundle(path: &Path, keys: &Keys) -> bool {
     let Ok(file) = std::fs::File::open(path) else { return false };
-    matches!(each_manifest(&file, |_| ControlFlow::Break(())), Ok(()) | Err(bundle::Error::NewerFormat { .. }))
+    let first = each_manifest(&file, keys, Behind::Left, |_| ControlFlow::Break(()));
+    matches!(first, Ok(()) | Err(bundle::Error::NewerFormat { .. }))
 }
 
 /// In a directory where others may write, such as `/tmp`, somebody may have put a link there that leads to a file of

@@ -8,6 +8,7 @@ mod invite;
 mod options;
 mod plan;
 mod recipient;
+mod secrecy;
 mod send;
 mod spool;
 mod write;
@@ -16,7 +17,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{ExportOptions, Exported, Fullness, MessageContents, To};
+pub use options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
+use secrecy::Target;
 
 use super::Replica;
 use crate::error::Result;
@@ -27,19 +29,28 @@ impl Replica {
     /// # Errors
     /// A bundle that is to be split can't go into one stream.
     pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<Exported> {
-        let plan = self.plan_export(options, None)?;
+        let plan = self.plan_export(options, Target::Stream)?;
         self.write_plan(plan, out)
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. In a directory the
-    /// file is named `<from>-<to>-<number>.zst`. A pipe or a device is written to directly. Returns the file's path;
+    /// file is named `<from>-<to>-<number>.zst`, with `.age` behind that if it is encrypted. A pipe or a device is written to directly. Returns the file's path;
     /// the paths of all parts if it is to be split.
     ///
     /// # Errors
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_export(options, path.is_dir().then_some(path))?;
+        let plan = self.plan_export(options, target_of(path))?;
         self.write_plan_to_file(plan, path)
+    }
+}
+
+/// What a bundle becomes that is written to this path.
+fn target_of(path: &Path) -> Target<'_> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Target::Directory(path),
+        Ok(meta) if !meta.is_file() => Target::Stream,
+        _ => Target::File,
     }
 }

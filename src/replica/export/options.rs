@@ -34,6 +34,15 @@ pub enum MessageContents {
     LeftOut,
 }
 
+/// Whether a bundle is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// It is, for its recipient and for this replica; one for anyone, for all peers and this replica.
+    Encrypted,
+    /// It is not: whoever gets it can read it.
+    Plain,
+}
+
 /// Options for an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
@@ -47,6 +56,8 @@ pub struct ExportOptions {
     pub level: i32,
     /// No bundle is to be larger than so many bytes, unless a single message is. The rest goes into further bundles.
     pub split: Option<u64>,
+    /// Whether it is encrypted; if not given, the configuration decides.
+    pub secrecy: Option<Secrecy>,
 }
 
 impl Default for ExportOptions {
@@ -57,6 +68,7 @@ impl Default for ExportOptions {
             contents: MessageContents::default(),
             level: Self::LEVEL,
             split: None,
+            secrecy: None,
         }
     }
 }
@@ -84,6 +96,8 @@ pub struct Exported {
     pub counts: Counts,
     /// The sizes of the messages in it, added up: bytes.
     pub bytes: u64,
+    /// The names of those for whom it is encrypted, besides this replica; `None` if it is not.
+    pub encrypted_for: Option<Vec<String>>,
 }
 
 impl std::fmt::Display for Exported {
@@ -102,8 +116,13 @@ impl std::fmt::Display for Exported {
             plural(self.bytes, "byte")
         )?;
         match self.counts.jobs {
-            0 => Ok(()),
-            lines => write!(f, ", {} about jobs", plural(lines, "statement")),
+            0 => {}
+            lines => write!(f, ", {} about jobs", plural(lines, "statement"))?,
+        }
+        match &self.encrypted_for {
+            None => f.write_str("; not encrypted"),
+            Some(names) if names.is_empty() => f.write_str("; encrypted for this replica alone"),
+            Some(names) => write!(f, "; encrypted for {} and this replica", names.join(", ")),
         }
     }
 }

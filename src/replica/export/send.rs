@@ -7,6 +7,7 @@ use std::io::{self, Seek, Write};
 use super::error::{NotWritten, writing};
 use super::options::{ExportOptions, Exported};
 use super::plan::ExportedTo;
+use super::secrecy::Target;
 use crate::bundle::WriteError;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -53,7 +54,7 @@ impl Replica {
         let mut attempt = 1;
         loop {
             self.scan(&ScanOptions::default())?;
-            let (plan, part) = self.plan_export(options, None)?.take_one()?;
+            let (plan, part) = self.plan_export(options, Target::Stream)?.take_one()?;
             let mut file = tempfile::tempfile_in(self.home.state_dir()).map_err(fail)?;
             let out = io::BufWriter::with_capacity(BUFFER, Roomy::new(&mut file, self.room_for_spool(0)));
             match self.write_and_flush(part, &plan, out) {

@@ -17,7 +17,7 @@ use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Beginning, ReplicaId, each_manifest};
+use crate::bundle::{self, Beginning, Behind, ReplicaId, each_manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
@@ -209,7 +209,7 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, |beginning| {
+        let result = each_manifest(file, &self.keys(), Behind::Left, |beginning| {
             look.bundles += 1;
             match self.look_at_beginning(beginning, &mut look) {
                 Ok(flow) => flow,
@@ -223,6 +223,8 @@ impl Replica {
         match result {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
+            // Only its header was read: it is for others, and so may be what follows it.
+            Err(bundle::Error::Sealed) => look.strange = true,
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
@@ -295,7 +297,9 @@ impl Replica {
 /// another ending.
 fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
-    !hidden && path.extension().is_some_and(|extension| extension == "zst")
+    let named =
+        path.extension().filter(|extension| *extension != "age").or_else(|| Path::new(path.file_stem()?).extension());
+    !hidden && named.is_some_and(|extension| extension == "zst")
 }
 
 /// The values that identify a file and show whether it was changed.
