@@ -40,6 +40,8 @@ mod example;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_envelopes;
+#[cfg(test)]
 mod testing;
 
 pub use beginning::Beginning;

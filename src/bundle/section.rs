@@ -123,6 +123,10 @@ impl<R: BufRead> Ahead<R> {
     /// Reads bytes of the age file within which the source is. 0 at its end.
     pub(super) fn read_within(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let many = self.within()?.min(buffer.len());
+        // Asked once more at its end, the source could be interrupted for ever.
+        if many == 0 {
+            return Ok(0);
+        }
         buffer[..many].copy_from_slice(&self.fill_buf()?[..many]);
         self.consume(many);
         Ok(many)

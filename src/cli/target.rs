@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock};
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, Result};
-use mailsync::replica::Exported;
+use mailsync::replica::{Exported, Replica};
 
 use super::context::Context;
 use super::source::is_standard;
@@ -44,6 +44,24 @@ pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
 /// Standard output, to write bundles to.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(256 << 10, io::stdout().lock())
+}
+
+/// Whether standard output is a file, which stays as it is.
+pub fn stdout_is_a_file() -> bool {
+    let is_file =
+        |stat: rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+    // If nobody can tell what it is, it was written all the same.
+    rustix::fs::fstat(io::stdout()).is_ok_and(is_file)
+}
+
+/// Warns of a file that is not encrypted, once for each replica: somebody has seen it then, or it is said again.
+pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, instead: &str) -> Result<()> {
+    if !context.out.quiet() && replica.is_first_plain_file()? {
+        context.out.say(format_args!(
+            "warning: {file} is not encrypted, so whoever gets it can read the mail in it; {instead} (this is said once)"
+        ));
+    }
+    Ok(())
 }
 
 /// Tells which files were written.

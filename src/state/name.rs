@@ -13,3 +13,4 @@ pub(super) const RESTORED_STATE: &str = "state-was-restored";
 pub(super) const ROOT: &str = "mail-root";
 pub(super) const LAYOUT: &str = "layout";
 pub(super) const BORN: &str = "born";
+pub(super) const PLAIN_TOLD: &str = "plain-files-were-told-of";

@@ -60,6 +60,21 @@ impl Replica {
         Ok(Some(Readers { keys, names }))
     }
 
+    /// Whether a person is still to be told that a bundle in a file is not encrypted. It is asked by whoever tells it: from
+    /// then on it is told.
+    ///
+    /// # Errors
+    /// The state can't be read or written.
+    pub fn is_first_plain_file(&self) -> Result<bool> {
+        if self.state.was_told_of_plain_files()? {
+            return Ok(false);
+        }
+        let tx = self.begin()?;
+        tx.set_told_of_plain_files()?;
+        tx.commit()?;
+        Ok(true)
+    }
+
     /// What the configuration says of bundles for a peer.
     fn encrypt_rule(&self, peer: &str) -> Encrypt {
         self.config.peer.get(peer).and_then(|peer| peer.encrypt).unwrap_or(self.config.encrypt)
