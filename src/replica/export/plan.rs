@@ -3,7 +3,7 @@
 use super::error::writing;
 use super::options::ExportOptions;
 use super::recipient::Recipient;
-use super::secrecy::{Readers, Target};
+use super::secrecy::{Readers, Target, no_reader};
 use super::spool::Spool;
 use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
@@ -102,7 +102,7 @@ impl Replica {
     ) -> Result<Plan> {
         let state = &self.state;
         let readers = match (&to, occasion) {
-            (Recipient::Invited(_), Occasion::Invitation) => None,
+            (Recipient::Invited(invited), Occasion::Invitation) => no_reader(&invited.name, options.secrecy)?,
             _ => self.who_can_open(options.secrecy, &to, target)?,
         };
         let horizon = state.horizon()?;
@@ -165,7 +165,10 @@ impl Replica {
         let tip = manifest.tip.clone();
         let parts = match options.split {
             None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
-            Some(size) => self.split(tx, manifest, (records, jobs), size, &to, target)?,
+            Some(size) => {
+                let header = readers.as_ref().map_or(0, Readers::header_bytes);
+                self.split(tx, manifest, (records, jobs), size.saturating_sub(header), &to, target)?
+            }
         };
         Ok(Plan { to, occasion, level: options.level, tip, readers, parts })
     }

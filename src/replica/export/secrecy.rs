@@ -26,6 +26,13 @@ pub(super) struct Readers {
     pub(super) names: Vec<String>,
 }
 
+impl Readers {
+    /// At most so many bytes are before the encrypted bundle. Each stanza takes 110, and the rest is age's.
+    pub(super) fn header_bytes(&self) -> u64 {
+        1024 + 128 * self.keys.len() as u64
+    }
+}
+
 impl Replica {
     /// Those for whom a bundle is to be encrypted. `None` if it is not.
     ///
@@ -84,6 +91,18 @@ impl Replica {
     pub(in crate::replica) fn answers_secretly(&self, peer: &str) -> bool {
         is_encrypted(None, &[self.encrypt_rule(peer)], false)
     }
+}
+
+/// An invitation with a token is for whoever has it: there is no key to encrypt it for.
+///
+/// # Errors
+/// It is to be encrypted.
+pub(super) fn no_reader(name: &str, asked: Option<Secrecy>) -> Result<Option<Readers>> {
+    if asked == Some(Secrecy::Encrypted) {
+        return Err(Error::usage(format!("inviting {name}: without its key nothing can be encrypted for it"))
+            .advise("give its public key with --key, which `mailsync init` or ssh-keygen has printed there"));
+    }
+    Ok(None)
 }
 
 /// Whether a bundle is encrypted. Of several rules the strictest counts.
