@@ -7,7 +7,9 @@ use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, Header};
 
+use super::error::SHOWN;
 use super::{Error, limits};
+use crate::text::beginning;
 
 /// The unit of an archive, in bytes.
 pub(super) const BLOCK: usize = 512;
@@ -162,6 +164,32 @@ impl<B: BufRead> Archive<B> {
 /// that.
 fn ends_early() -> Error {
     Error::corrupt("archive: it ends without an end marker")
+}
+
+/// Goes on to the next member, which must have this name.
+pub(super) fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
+    match archive.next_member()? {
+        Some(member) if member.name == name => Ok(member),
+        Some(member) => {
+            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", beginning(&member.name, SHOWN))))
+        }
+        None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
+    }
+}
+
+/// Reads the next member, which must have this name and be no larger than `limit`.
+pub(super) fn read_small<B: BufRead>(
+    archive: &mut Archive<B>,
+    name: &'static str,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    let member = expect_member(archive, name)?;
+    if member.size > limit {
+        return Err(Error::TooLarge { what: name, limit });
+    }
+    let mut contents = Vec::new();
+    archive.data().read_to_end(&mut contents)?;
+    Ok(contents)
 }
 
 /// The contents of one member.

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Archive, Data, Member};
+use super::archive::{Archive, Data, Member, expect_member, read_small};
 use super::envelope::{Envelope, Keys};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
@@ -450,28 +450,6 @@ impl<R: BufRead> fmt::Debug for Message<'_, '_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("digest", &self.digest).field("size", &self.size).finish_non_exhaustive()
     }
-}
-
-/// Goes on to the next member, which must have this name.
-fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
-    match archive.next_member()? {
-        Some(member) if member.name == name => Ok(member),
-        Some(member) => {
-            Err(Error::corrupt(format!("archive: \"{}\" where {name} was expected", beginning(&member.name, SHOWN))))
-        }
-        None => Err(Error::corrupt(format!("archive: it ends where {name} was expected"))),
-    }
-}
-
-/// Reads the next member, which must have this name and be no larger than `limit`.
-fn read_small<B: BufRead>(archive: &mut Archive<B>, name: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
-    let member = expect_member(archive, name)?;
-    if member.size > limit {
-        return Err(Error::TooLarge { what: name, limit });
-    }
-    let mut contents = Vec::new();
-    archive.data().read_to_end(&mut contents)?;
-    Ok(contents)
 }
 
 /// Reads one line with its newline into `line`. `false` at the end.

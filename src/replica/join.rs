@@ -69,7 +69,10 @@ impl Replica {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
         let mut stream = Stream::opened_by(source, Self::keys_at(home)?);
-        let reader = stream.next_bundle().map_err(|error| rejected(&error))?;
+        let reader = stream.next_bundle().map_err(|error| match error {
+            crate::bundle::Error::Sealed => no_key(home).about(&about),
+            error => rejected(&error),
+        })?;
         let reader = reader.expect("a stream without any bundle is an error");
         let manifest = reader.manifest().clone();
         check_invitation(home, &manifest, options.expect.as_ref()).map_err(|error| error.about(&about))?;
@@ -217,6 +220,14 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
             .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
     }
     Ok(())
+}
+
+/// The invitation is encrypted for a key that isn't here.
+fn no_key(home: &Home) -> Error {
+    let what = format!("the invitation is encrypted for others, whose key is not {}", home.key_file().display());
+    Error::rejected(what).advise(
+        "put the key that it was written for there, or write an invitation with `mailsync invite NAME` on a machine that has the mail",
+    )
 }
 
 /// What a replica begins with counts for all that it does later: it doesn't begin in the future.
