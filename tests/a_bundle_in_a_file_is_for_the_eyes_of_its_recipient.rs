@@ -283,6 +283,7 @@ fn nothing_is_encrypted_for_a_key_that_is_not_known() {
     let file = dir.path().join("b");
     desktop.ok(&["invite", "laptop", "-o", text(&file)]);
     desktop.deliver("more");
+    desktop.ok(&["scan"]);
     let next = dir.path().join("next");
     let why = &["was invited and has not answered", "--plain"];
     desktop.refuses(&["export", "--to", "laptop", "-o", text(&next)], b"", 6, why);
