@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
+use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Layout, LayoutKind, NameEncoding};
+use crate::maildir::{Ignored, Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
+
+/// A configuration is not larger than this, in bytes.
+const MOST: u64 = 16 << 20;
 
 /// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,13 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
+    /// names are written there.
+    #[serde(default = "default_keywords")]
+    pub keywords: bool,
+    /// Patterns for directories that are no folders: they are not looked at.
+    #[serde(default = "default_ignore")]
+    pub ignore: Vec<String>,
     /// How many days a message that an import removed stays in the trash.
     #[serde(default = "default_trash_days")]
     pub trash_days: u32,
@@ -127,6 +138,13 @@ pub struct Limits {
     /// More removed messages that were never here than this may not be added, if they are also more than the messages
     /// that were here. Each of them takes room in the state until a purge.
     pub add_tombstones: u64,
+    /// More incarnations than this may not become known that have told nothing here themselves. All that are known go
+    /// into every bundle, and a bundle can't name many.
+    pub add_incarnations: u64,
+    /// More flags than this may not be set for the first time, if they are also more than eight for each message.
+    pub add_flags: u64,
+    /// More bytes of keywords than this may not be added, if they are also more than 64 for each message.
+    pub add_keyword_bytes: u64,
 }
 
 impl Default for Limits {
@@ -142,8 +160,19 @@ impl Default for Limits {
             add_bytes: 1 << 30,
             add_folders: 100,
             add_tombstones: 100_000,
+            add_incarnations: 256,
+            add_flags: 100_000,
+            add_keyword_bytes: 16 << 20,
         }
     }
+}
+
+fn default_keywords() -> bool {
+    true
+}
+
+fn default_ignore() -> Vec<String> {
+    Ignored::USUAL.map(String::from).to_vec()
 }
 
 fn default_trash_days() -> u32 {
@@ -181,6 +210,8 @@ impl Config {
             layout: layout.kind,
             folder_names: layout.encoding,
             inbox_at_root: layout.inbox_at_root,
+            keywords: default_keywords(),
+            ignore: default_ignore(),
             trash_days: default_trash_days(),
             history_days: default_history_days(),
             jobs_days: default_jobs_days(),
@@ -199,10 +230,13 @@ impl Config {
     ///
     /// # Errors
     /// It can't be read, or says something that makes no sense.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::io("reading the configuration", path, error).advise("correct it there, or put it back from a backup")
+    pub fn read(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let told = |error: &dyn std::fmt::Display| Error::io("reading the configuration", path, error);
+        let text = read_whole(disk, path, MOST).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => told(&error).advise("put it back from a backup"),
+            _ => told(&error).advise("see why it can't be read, then run this again"),
         })?;
+        let text = String::from_utf8(text).map_err(|error| told(&error).advise("correct it there"))?;
         Self::parse(&text, path)
     }
 
@@ -233,6 +267,8 @@ impl Config {
                     .advise("correct it there")
             })?;
         }
+        Ignored::new(&config.ignore)
+            .map_err(|why| Error::usage(format!("{}: ignore: {why}", path.display())).advise("correct it there"))?;
         if !config.mail_root.is_absolute() {
             let what = format!("{}: mail_root is {}", path.display(), config.mail_root.display());
             return Err(Error::usage(what).advise("give it as an absolute path"));
@@ -259,6 +295,12 @@ impl Config {
              \n\
              # Whether the mail root itself is the INBOX. Under \"maildir++\" it always is.\n\
              inbox_at_root = {}\n\
+             \n\
+             # Whether letters in file names are the keywords of each dovecot-keywords; false if Dovecot keeps that elsewhere.\n\
+             keywords = {}\n\
+             \n\
+             # Directories that are no folders, by their names, their paths below the mail root or the names of folders.\n\
+             ignore = {}\n\
              \n\
              # How many days what an import removed is kept in the trash, until `mailsync purge` removes it.\n\
              trash_days = {}\n\
@@ -304,6 +346,8 @@ impl Config {
             value(self.layout),
             value(self.folder_names),
             self.inbox_at_root,
+            self.keywords,
+            value(&self.ignore),
             self.trash_days,
             self.history_days,
             self.jobs_days,
@@ -324,15 +368,20 @@ impl Config {
         }
     }
 
+    /// What is ignored.
+    pub fn ignored(&self) -> Ignored {
+        Ignored::new(&self.ignore).expect("they were checked when the configuration was read")
+    }
+
     /// The layout that the configuration describes.
     pub fn layout(&self) -> Layout {
         Layout { kind: self.layout, encoding: self.folder_names, inbox_at_root: self.inbox_at_root }
     }
 }
 
-/// A string's form in TOML.
+/// The form of a string, or of several, in TOML.
 fn value(text: impl Serialize) -> String {
-    toml::Value::try_from(text).expect("a string has a form in TOML").to_string()
+    toml::Value::try_from(text).expect("strings have a form in TOML").to_string()
 }
 
 /// Checks the name of a replica or a peer: it becomes a part of file names.
@@ -368,6 +417,8 @@ mod tests {
             layout: LayoutKind::Fs,
             folder_names: NameEncoding::Utf8,
             inbox_at_root: true,
+            keywords: false,
+            ignore: vec![String::from("Spam*"), String::from("a\"b")],
             trash_days: 7,
             history_days: 70,
             jobs_days: 7,

@@ -1,14 +1,22 @@
-//! The one layer through which a scan and a materialisation touch the file system. A test can put its own in its place,
-//! to count the steps, see their order, make any one fail, or stop everything there. The small operations that are made
-//! of these steps are here, too: hashing, reading and copying files. Nothing here knows what a file means.
+//! The one layer through which the file system is changed, but for what `SQLite` does to the state database. A test can
+//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The small
+//! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
+//! file means.
+
+mod draft;
+mod likeness;
+mod scratch;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, Timespec, Timestamps};
+pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
+pub use likeness::{Denial, Denied, Like, Rights};
+use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
+pub use scratch::Scratch;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
@@ -33,6 +41,14 @@ pub struct Meta {
     pub is_dir: bool,
     /// Whether it is a regular file.
     pub is_file: bool,
+    /// Whether it is a symbolic link, as only [`Disk::link_metadata`] tells.
+    pub is_link: bool,
+    /// Its permissions.
+    pub mode: u32,
+    /// The number of its owner.
+    pub owner: u32,
+    /// The number of its group.
+    pub group: u32,
 }
 
 /// The answer of a directory listing about a name.
@@ -48,10 +64,12 @@ pub enum FileType {
     Other,
 }
 
-/// The file operations that scan and materialise use. All paths are absolute, or relative to the working directory.
+/// The file operations of mailsync. All paths are absolute, or relative to the working directory.
 pub trait Disk: Send + Sync {
     /// `stat`, following symbolic links.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
+    /// `lstat`: of a symbolic link, it tells about the link.
+    fn link_metadata(&self, path: &Path) -> io::Result<Meta>;
     /// Whether a symbolic link has this name.
     fn is_link(&self, path: &Path) -> io::Result<bool>;
     /// The path without any symbolic link.
@@ -60,12 +78,22 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
+    /// Reads what comes next in a file that [`Disk::open`] has opened; 0 bytes at its end. Signals don't interrupt it.
+    fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Opens what is there for writing: a pipe, which it waits for, or a device.
+    fn open_to_write(&self, path: &Path) -> io::Result<File>;
+    /// Opens a file that is to be locked. It is made, for its owner only, if it isn't there.
+    fn open_lock(&self, path: &Path) -> io::Result<File>;
+    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this directory.
+    fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch>;
     /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
-    /// Appends to a file that [`Disk::create`] made.
+    /// Appends to a file that [`Disk::create`] or [`Disk::open_to_write`] has opened.
     fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()>;
     /// Sets the modification time of an open file.
     fn set_mtime(&self, path: &Path, file: &File, mtime: Mtime) -> io::Result<()>;
+    /// Sets the permissions of a file or a directory.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Makes a file's contents durable.
     fn sync_file(&self, path: &Path, file: &File) -> io::Result<()>;
     /// Makes a directory's names durable.
@@ -74,10 +102,20 @@ pub trait Disk: Send + Sync {
     fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Gives a file another name. Fails with [`io::ErrorKind::AlreadyExists`] if something has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name, in the place of whatever file has that.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory, for its owner only.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file that [`Disk::create`] made its owner, its group and its mode, in this order.
+    fn give(&self, path: &Path, file: &File, rights: &Rights) -> io::Result<()>;
+    /// The same for a directory that [`Disk::make_dir`] made. What has taken its place, such as a symbolic link, is not
+    /// followed.
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()>;
+    /// Appends to a file that another program keeps, in one write. Returns whether that file still has the name
+    /// afterwards. Fails with [`io::ErrorKind::NotFound`] if there is none.
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
@@ -88,6 +126,13 @@ pub trait Disk: Send + Sync {
 /// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+impl Meta {
+    /// Whether a directory is as [`Disk::make_dir`] has left it, for this user.
+    pub fn is_as_made(&self) -> bool {
+        self.is_dir && self.mode & 0o777 == 0o700 && self.owner == rustix::process::geteuid().as_raw()
+    }
+}
 
 impl From<&fs::Metadata> for Meta {
     fn from(meta: &fs::Metadata) -> Self {
@@ -100,13 +145,52 @@ impl From<&fs::Metadata> for Meta {
             inode: meta.ino(),
             is_dir: meta.is_dir(),
             is_file: meta.is_file(),
+            is_link: meta.is_symlink(),
+            mode: meta.mode() & 0o7777,
+            owner: meta.uid(),
+            group: meta.gid(),
         }
+    }
+}
+
+/// Whether a file system answers like this if it can't do what is asked at all. `EPERM` is its answer to a hard link.
+fn isnt_supported(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::MLINK)
+}
+
+/// Renames a file by a hard link, which is never made over another file.
+fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from).inspect_err(|error| {
+        // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
+        if error.kind() != io::ErrorKind::NotFound {
+            let _ = fs::remove_file(to);
+        }
+    })
+}
+
+/// Renames a file if nothing has the new name.
+///
+/// For file systems that can do neither better: between the look and the rename somebody could take the name, and would
+/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program that
+/// renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an empty
+/// file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be mail.
+fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
     }
 }
 
 impl Disk for RealDisk {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
         fs::metadata(path).map(|meta| Meta::from(&meta))
+    }
+
+    fn link_metadata(&self, path: &Path) -> io::Result<Meta> {
+        fs::symlink_metadata(path).map(|meta| Meta::from(&meta))
     }
 
     fn is_link(&self, path: &Path) -> io::Result<bool> {
@@ -136,6 +220,22 @@ impl Disk for RealDisk {
         fs::OpenOptions::new().read(true).custom_flags(without_waiting).open(path)
     }
 
+    fn read(&self, _: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+        read_some(file, buffer)
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        fs::OpenOptions::new().write(true).open(path)
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    }
+
+    fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch> {
+        Box::new(tempfile::spooled_tempfile_in(in_memory, dir))
+    }
+
     fn create(&self, path: &Path) -> io::Result<File> {
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
@@ -147,6 +247,10 @@ impl Disk for RealDisk {
     fn set_mtime(&self, _: &Path, file: &File, mtime: Mtime) -> io::Result<()> {
         let time = Timespec { tv_sec: mtime.seconds(), tv_nsec: mtime.subsec_nanos().into() };
         Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
     fn sync_file(&self, _: &Path, file: &File) -> io::Result<()> {
@@ -164,17 +268,18 @@ impl Disk for RealDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // NFS and some FUSE file systems can't do it. A hard link refuses to replace a file, too.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                fs::hard_link(from, to)?;
-                fs::remove_file(from).inspect_err(|error| {
-                    // It keeps the old name, so it loses the new one; why it keeps the old one is what counts.
-                    if error.kind() != io::ErrorKind::NotFound {
-                        let _ = fs::remove_file(to);
-                    }
-                })
-            }
+            Err(error) if isnt_supported(error) => match rename_by_link(from, to) {
+                Err(error) if rustix::io::Errno::from_io_error(&error).is_some_and(isnt_supported) => {
+                    rename_if_free(from, to)
+                }
+                result => result,
+            },
             result => Ok(result?),
         }
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -183,6 +288,38 @@ impl Disk for RealDisk {
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(dir)
+    }
+
+    fn give(&self, _: &Path, file: &File, rights: &Rights) -> io::Result<()> {
+        let meta = file.metadata()?;
+        let owner = rights.owner.filter(|&owner| owner != meta.uid()).map(Uid::from_raw);
+        let group = rights.group.filter(|&group| group != meta.gid()).map(Gid::from_raw);
+        if owner.is_some() || group.is_some() {
+            rustix::fs::fchown(file, owner, group)?;
+        }
+        // Only then: a group gets nothing that is meant for another one.
+        if meta.mode() & 0o7777 != rights.mode {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(rights.mode))?;
+        }
+        Ok(())
+    }
+
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = File::from(rustix::fs::openat(CWD, dir, flags, Mode::empty())?);
+        self.give(dir, &opened, rights)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        let mut file = fs::OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+        let opened = Meta::from(&file.metadata()?);
+        if !opened.is_file {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        file.write_all(bytes)?;
+        let now = self.metadata(path)?;
+        Ok((now.device, now.inode) == (opened.device, opened.inode))
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -204,26 +341,78 @@ pub fn leads_nowhere(error: &io::Error) -> bool {
 
 /// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
 /// [`Durability::Now`].
-pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut file = disk.create(path)?;
-    disk.write(path, &mut file, bytes)?;
-    disk.set_mtime(path, &file, mtime)?;
+pub fn write_new(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    mtime: Mtime,
+    like: &Like<'_>,
+    durability: Durability,
+) -> io::Result<()> {
+    let mut draft = Draft::create_like(disk, path.to_owned(), like)?;
+    draft.write_all(bytes)?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(path, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
 }
 
 /// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
-pub fn copy_message(disk: &dyn Disk, from: &Path, to: &Path, mtime: Mtime, durability: Durability) -> io::Result<()> {
-    let mut source = disk.open(from)?;
-    let mut file = disk.create(to)?;
-    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| disk.write(to, &mut file, bytes))?;
-    disk.set_mtime(to, &file, mtime)?;
+pub fn copy_message(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    mtime: Mtime,
+    like: &Like<'_>,
+    durability: Durability,
+) -> io::Result<()> {
+    let mut source = Source::open(disk, from)?;
+    let mut draft = Draft::create_like(disk, to.to_owned(), like)?;
+    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
+    draft.set_mtime(mtime)?;
     if durability == Durability::Now {
-        disk.sync_file(to, &file)?;
+        draft.sync()?;
     }
+    draft.leave();
     Ok(())
+}
+
+/// Makes a file that is like a directory. Nothing is in it before whoever may not read it is kept from that. The file
+/// must not exist yet.
+pub fn create_like(disk: &dyn Disk, path: &Path, like: &Like<'_>) -> io::Result<File> {
+    let file = disk.create(path)?;
+    hand_over(path, like, like.file(), |rights| disk.give(path, &file, rights))?;
+    Ok(file)
+}
+
+/// Makes a directory that was just made like another one.
+pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()> {
+    hand_over(dir, like, like.dir(), |rights| disk.give_dir(dir, rights))
+}
+
+/// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
+/// that is noted.
+fn hand_over(path: &Path, like: &Like<'_>, rights: Rights, give: impl Fn(&Rights) -> io::Result<()>) -> io::Result<()> {
+    if rights.come_by_themselves() {
+        return Ok(());
+    }
+    match give(&rights) {
+        Err(error) if is_not_for_this_user(&error) => like.deny(path, &rights, &error),
+        given => return given,
+    }
+    match give(&rights.for_this_user()) {
+        Err(error) if !is_not_for_this_user(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether owners, groups or modes can't be set: not by this user, or not on this file system.
+fn is_not_for_this_user(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errors = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// When the contents of a new file are made durable.
@@ -247,36 +436,42 @@ pub struct Hashed {
     pub size: u64,
     /// The file's modification time.
     pub mtime: Mtime,
+    /// Whether the file has bytes that the digest leaves out: a synchroniser has marked its copy.
+    pub marked: bool,
 }
 
 /// Reads a file and computes the digest of what it holds.
 pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    let mut file = disk.open(path)?;
-    let meta = Meta::from(&file.metadata()?);
+    hash_open(&mut Source::open(disk, path)?, kind)
+}
+
+/// Reads an open file from where it stands, and computes the digest of what it holds.
+pub fn hash_open(file: &mut Source<'_>, kind: FileKind) -> io::Result<Hashed> {
+    let meta = file.meta()?;
     if !meta.is_file {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
     }
     let mut hasher = Sha256::new();
     let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
     let mut size = 0;
-    read_through(&mut file, kind, buffer, |bytes| {
+    read_through(file, kind, buffer, |bytes| {
         hasher.update(bytes);
         size += bytes.len() as u64;
         Ok(())
     })?;
-    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime })
+    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime, marked: size < meta.size })
 }
 
 /// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.
 fn read_through(
-    file: &mut File,
+    file: &mut Source<'_>,
     kind: FileKind,
     buffer: usize,
     mut each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let (mut filter, mut buffer) = (Filter::new(kind), vec![0; buffer]);
     loop {
-        let n = read_some(file, &mut buffer)?;
+        let n = file.read(&mut buffer)?;
         if n == 0 {
             return filter.end(each);
         }
@@ -287,14 +482,22 @@ fn read_through(
 /// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
 /// holds.
 pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
-    let file = disk.open(path)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
+    let file = Source::open(disk, path)?;
+    // What is expected is only a hint.
+    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(SMALL)).expect("at most 1 MiB") + 1);
     file.take(SMALL + 1).read_to_end(&mut bytes)?;
     if kind == FileKind::Message {
         bytes = message_of(bytes);
     }
     let digest = Digest::of(&bytes);
     Ok((bytes, digest))
+}
+
+/// The first bytes of a file, this many at most.
+pub fn beginning_of(disk: &dyn Disk, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    disk.open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
@@ -305,12 +508,45 @@ pub fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(too_long)
 }
 
+/// Whether an operation failed because of what a file holds: that was found out by whoever understands it. What the
+/// operating system says, such as that too many files are open or that a disk fails, tells nothing about that.
+pub fn is_about_contents(error: &io::Error) -> bool {
+    let kind = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+    kind && error.raw_os_error().is_none()
+}
+
 /// Whether something has this name.
 pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Whether something has this name, be it a link that leads nowhere.
+pub fn has_name(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.link_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Whether there is a directory, to which a symbolic link may lead.
+pub fn is_dir(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    match disk.metadata(path) {
+        Ok(meta) => Ok(meta.is_dir),
+        Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(false),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+    }
+}
+
+/// Where a path leads in the end; the path itself if nothing is there.
+pub fn real_path(path: &Path) -> Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(path.to_owned()),
+        result => result.map_err(|error| Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }
 
@@ -332,5 +568,30 @@ pub fn remove_if_there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_of_renaming_replaces_a_file_or_loses_one() {
+        type Rename = fn(&Path, &Path) -> io::Result<()>;
+        let ways: [(&str, Rename); 3] =
+            [("rename", |from, to| RealDisk.rename(from, to)), ("link", rename_by_link), ("look", rename_if_free)];
+        for (way, rename) in ways {
+            let dir = tempfile::tempdir().unwrap();
+            let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
+            fs::write(&a, "a").unwrap();
+            fs::write(&b, "b").unwrap();
+            assert_eq!(rename(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
+            assert_eq!((fs::read(&a).unwrap(), fs::read(&b).unwrap()), (b"a".to_vec(), b"b".to_vec()), "{way}");
+            rename(&a, &c).unwrap();
+            assert!(!a.exists() && fs::read(&c).unwrap() == b"a", "{way}");
+            assert_eq!(rename(&a, &dir.path().join("d")).unwrap_err().kind(), io::ErrorKind::NotFound, "{way}");
+            std::os::unix::fs::symlink("nowhere", &a).unwrap();
+            assert_eq!(rename(&c, &a).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
+        }
     }
 }

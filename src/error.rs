@@ -15,11 +15,15 @@
 //! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
 //! - If there are several failures, each is told. The worst decides the exit code.
 
+mod lack;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
+
+pub use lack::Lack;
 
 use crate::text::printable;
 
@@ -62,6 +66,8 @@ pub struct Error {
     what: String,
     advice: Option<String>,
     scope: Option<Scope>,
+    /// What was lacking, for which the advice has the remedy; and whether that names the place.
+    lack: Option<(Lack, bool)>,
 }
 
 /// What an error of the operating system is about.
@@ -113,17 +119,30 @@ pub trait Cause: fmt::Display {
     fn scope(&self) -> Option<Scope> {
         None
     }
+
+    /// What was lacking, if the operating system says so.
+    fn lack(&self) -> Option<Lack> {
+        None
+    }
 }
 
 impl Cause for io::Error {
     fn scope(&self) -> Option<Scope> {
         Some(Scope::of(self))
     }
+
+    fn lack(&self) -> Option<Lack> {
+        Lack::of(self)
+    }
 }
 
 impl Cause for &io::Error {
     fn scope(&self) -> Option<Scope> {
         Some(Scope::of(self))
+    }
+
+    fn lack(&self) -> Option<Lack> {
+        Lack::of(self)
     }
 }
 
@@ -136,7 +155,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: printable(&what.into()), advice: None, scope: None }
+        Self { kind, what: printable(&what.into()), advice: None, scope: None, lack: None }
     }
 
     /// A failure.
@@ -162,14 +181,50 @@ impl Error {
     /// A failed file operation: `doing` is a participle, such as "reading".
     #[allow(clippy::needless_pass_by_value, reason = "most callers have no more use for the error")]
     pub fn io(doing: &str, path: &Path, error: impl Cause) -> Self {
-        let scope = error.scope();
-        Self { scope, ..Self::failed(format!("{doing} {}: {error}", path.display())) }
+        let (scope, lack) = (error.scope(), error.lack());
+        let failed = Self { scope, ..Self::failed(format!("{doing} {}: {error}", path.display())) };
+        match lack {
+            Some(lack) => failed.lacking(lack, Some(path)),
+            None => failed,
+        }
     }
 
-    /// Adds what to do next.
+    /// A failed operation on something that has no path here; `what` says what was being done.
+    #[allow(clippy::needless_pass_by_value, reason = "as above")]
+    pub fn os(what: impl fmt::Display, error: impl Cause) -> Self {
+        let (scope, lack) = (error.scope(), error.lack());
+        let failed = Self { scope, ..Self::failed(format!("{what}: {error}")) };
+        match lack {
+            Some(lack) => failed.lacking(lack, None),
+            None => failed,
+        }
+    }
+
+    /// The same error, which concerns everything, even if it is about one place.
+    #[must_use]
+    pub fn without_scope(self) -> Self {
+        Self { scope: None, ..self }
+    }
+
+    fn lacking(self, lack: Lack, place: Option<&Path>) -> Self {
+        Self { advice: Some(printable(&lack.remedy(place))), lack: Some((lack, place.is_some())), ..self }
+    }
+
+    /// Names the place that it is about, where something was lacking and nobody knew for what.
+    #[must_use]
+    pub fn at(self, place: &Path) -> Self {
+        match self.lack {
+            Some((lack, false)) => self.lacking(lack, Some(place)),
+            _ => self,
+        }
+    }
+
+    /// Adds what to do next. Where something is known to have been lacking, its remedy stays.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(printable(&advice.into()));
+        if self.lack.is_none() {
+            self.advice = Some(printable(&advice.into()));
+        }
         self
     }
 

@@ -7,8 +7,10 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 /// Work in progress. The caller, who pushes, decides how much there is at a time.
-struct Pool<T, R> {
+struct Pool<'w, T, R> {
     jobs: Sender<(u64, T)>,
+    /// What does the work at once, if no thread can be started.
+    alone: Option<&'w (dyn Fn(T) -> R + Sync)>,
     results: Receiver<(u64, R)>,
     early: BTreeMap<u64, R>,
     pushed: u64,
@@ -42,30 +44,40 @@ pub fn in_order<T: Send, R: Send, E>(
     })
 }
 
-impl<T: Send, R: Send> Pool<T, R> {
-    /// Runs `body` with a pool of `threads` threads that do `work`. They end when `body` does.
-    fn run<O>(threads: usize, work: impl Fn(T) -> R + Sync, body: impl FnOnce(&mut Self) -> O) -> O {
+impl<T: Send, R: Send> Pool<'_, T, R> {
+    /// Runs `body` with a pool of `threads` threads that do `work`. They end when `body` does. Where the system lets
+    /// fewer be started, there are fewer; without any the calling thread works.
+    fn run<O>(threads: usize, work: impl Fn(T) -> R + Sync, body: impl FnOnce(&mut Pool<'_, T, R>) -> O) -> O {
         let (jobs, todo) = unbounded::<(u64, T)>();
         let (done, results) = unbounded();
         thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
+            let mut started = 0;
+            for _ in 0..threads {
                 let (todo, done, work) = (todo.clone(), done.clone(), &work);
-                scope.spawn(move || {
+                let thread = thread::Builder::new().spawn_scoped(scope, move || {
                     for (number, item) in todo {
                         if done.send((number, work(item))).is_err() {
                             break;
                         }
                     }
                 });
+                if thread.is_err() {
+                    break;
+                }
+                started += 1;
             }
             drop((todo, done));
-            body(&mut Self { jobs, results, early: BTreeMap::new(), pushed: 0, popped: 0 })
+            let alone: Option<&(dyn Fn(T) -> R + Sync)> = if started == 0 { Some(&work) } else { None };
+            body(&mut Pool { jobs, alone, results, early: BTreeMap::new(), pushed: 0, popped: 0 })
         })
     }
 
     /// Adds a piece of work.
     fn push(&mut self, item: T) {
-        self.jobs.send((self.pushed, item)).expect("the threads take work until the pool is dropped");
+        match self.alone {
+            Some(work) => drop(self.early.insert(self.pushed, work(item))),
+            None => self.jobs.send((self.pushed, item)).expect("the threads take work until the pool is dropped"),
+        }
         self.pushed += 1;
     }
 
@@ -164,6 +176,19 @@ mod tests {
         );
         assert_eq!((result, sunk), (Err("sink"), vec![1, 2]));
         assert_eq!(in_order(4, source, |n: u32| n, |_| Ok(())), Err("source"));
+    }
+
+    #[test]
+    fn without_any_thread_the_work_is_done_all_the_same() {
+        let results = Pool::run(
+            0,
+            |n: u64| n + 1,
+            |pool| {
+                (0..5).for_each(|n| pool.push(n));
+                std::iter::from_fn(|| pool.pop()).collect::<Vec<_>>()
+            },
+        );
+        assert_eq!(results, [1, 2, 3, 4, 5]);
     }
 
     #[test]

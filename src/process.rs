@@ -5,15 +5,16 @@ mod converse;
 mod stop;
 
 pub use converse::{Conversation, Heard, converse};
-pub use stop::was_told_to_stop;
+pub use stop::{outlive_large_files, was_told_to_stop};
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,6 +60,8 @@ pub enum Ended {
     TimedOut,
     /// It was never started.
     NotStarted(String),
+    /// It was not started, for what the machine lacks at this time.
+    NotNow(String),
     /// It was ended, since mailsync itself was told to stop.
     Stopped,
     /// Its input could not be read to the end, so it was killed: it must not take the beginning for the whole.
@@ -119,51 +122,89 @@ impl Launcher for Processes {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let stop = Stop::listen();
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                if let Some(stop) = stop {
-                    stop.ignore_no_more();
-                }
-                let ended = Ended::NotStarted(format!("{}: {error}", launch.program.display()));
-                return Finished { ended, stdout: Output::default(), stderr: Output::default() };
-            }
-        };
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let to_child = child.stdin.take().expect("a pipe was asked for");
-        let stdout = Collector::start(child.stdout.take().expect("a pipe was asked for"));
-        let stderr = Collector::start(child.stderr.take().expect("a pipe was asked for"));
-        let (say_ended, ended) = mpsc::channel();
-        std::thread::spawn(move || {
-            // Nobody listens any more if this fails.
-            let _ = say_ended.send(child.wait());
+        let finished = run(&mut command, stdin, launch.timeout, stop).unwrap_or_else(|error| {
+            let why = format!("{}: {error}", launch.program.display());
+            let ended = if will_pass(&error) { Ended::NotNow(why) } else { Ended::NotStarted(why) };
+            Finished { ended, stdout: Output::default(), stderr: Output::default() }
         });
-        let over = AtomicBool::new(false);
-        let (fed, ended) = std::thread::scope(|scope| {
-            let feeder = scope.spawn(|| {
-                let fed = feed(&to_child, stdin, &over);
-                if fed.is_err() {
-                    // The pipe is still open: its end would look like the end of the message.
-                    kill(group, Signal::KILL);
-                } else {
-                    drop(to_child);
-                }
-                fed
-            });
-            let ended = wait(&ended, group, launch.timeout, stop);
-            over.store(true, Ordering::Relaxed);
-            (feeder.join().unwrap_or(Ok(())), ended)
-        });
-        let ended = match (fed, ended) {
-            (Err(error), _) => Ended::InputFailed(error.to_string()),
-            (_, ended) => ended,
-        };
         if let Some(stop) = stop {
             stop.ignore_no_more();
         }
-        let deadline = Instant::now() + LINGER;
-        Finished { ended, stdout: stdout.collected_by(deadline), stderr: stderr.collected_by(deadline) }
+        finished
     }
+}
+
+/// Whether a program could not be started for what the machine lacks at this time.
+fn will_pass(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::IO | Errno::NOSPC | Errno::TXTBSY)
+    )
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// It was not started: nothing of it has run. All threads that it needs are started before it.
+fn run(
+    command: &mut Command,
+    stdin: &mut (dyn Read + Send),
+    timeout: Duration,
+    stop: Option<&Stop>,
+) -> io::Result<Finished> {
+    let (stdout, to_stdout) = Collector::start()?;
+    let (stderr, to_stderr) = Collector::start()?;
+    let (give_child, child) = mpsc::channel::<Child>();
+    let (say_ended, ended) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        if let Ok(mut child) = child.recv() {
+            // Nobody listens any more if this fails.
+            let _ = say_ended.send(child.wait());
+        }
+    })?;
+    let over = AtomicBool::new(false);
+    let (give_pipe, pipe) = mpsc::channel::<(ChildStdin, Option<Pid>)>();
+    let (fed, ended) = thread::scope(|scope| {
+        let is_over = &over;
+        let feeder = thread::Builder::new().spawn_scoped(scope, move || {
+            // Without a pipe there is no program.
+            let Ok((to_child, group)) = pipe.recv() else { return Ok(()) };
+            let fed = feed(&to_child, stdin, is_over);
+            if fed.is_err() {
+                // The pipe is still open: its end would look like the end of the message.
+                kill(group, Signal::KILL);
+            }
+            fed
+        })?;
+        let spawned = command.spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                drop(give_pipe);
+                return Err(error);
+            }
+        };
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let (to_child, from_stdout, from_stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let pipes = to_child.zip(from_stdout).zip(from_stderr);
+        let ((to_child, from_stdout), from_stderr) = pipes.expect("pipes were asked for");
+        // The threads wait for nothing else.
+        let given = give_pipe.send((to_child, group)).is_ok()
+            & to_stdout.send(Box::new(from_stdout)).is_ok()
+            & to_stderr.send(Box::new(from_stderr)).is_ok()
+            & give_child.send(child).is_ok();
+        assert!(given, "the threads take what they are started for");
+        let ended = wait(&ended, group, timeout, stop);
+        over.store(true, Ordering::Relaxed);
+        let broken = |_| Err(io::Error::other("the thread that reads it has ended"));
+        Ok((feeder.join().unwrap_or_else(broken), ended))
+    })?;
+    let ended = match (fed, ended) {
+        (Err(error), _) => Ended::InputFailed(error.to_string()),
+        (_, ended) => ended,
+    };
+    let deadline = Instant::now() + LINGER;
+    Ok(Finished { ended, stdout: stdout.collected_by(deadline), stderr: stderr.collected_by(deadline) })
 }
 
 /// Waits until the program has ended. Ends it at the timeout, or when mailsync is told to stop.
@@ -236,21 +277,33 @@ struct Collector {
 }
 
 impl Collector {
-    fn start(mut from: impl Read + Send + 'static) -> Self {
+    /// Begins to collect what will be given to it to read.
+    fn start() -> io::Result<(Self, mpsc::Sender<Box<dyn Read + Send>>)> {
         let kept = Arc::new(Mutex::new(Output::default()));
+        let (give, given) = mpsc::channel::<Box<dyn Read + Send>>();
         let (say_ended, ended) = mpsc::channel();
         let into = Arc::clone(&kept);
-        std::thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
+            let Ok(mut from) = given.recv() else { return };
             let mut buffer = vec![0; 16 << 10];
-            while let Ok(n @ 1..) = read_some(&mut from, &mut buffer) {
+            loop {
+                let n = match read_some(&mut from, &mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => n,
+                    // What comes behind it is not known.
+                    Err(_) => {
+                        into.lock().unwrap_or_else(PoisonError::into_inner).cut = true;
+                        break;
+                    }
+                };
                 let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
                 let room = OUTPUT_BYTES - kept.bytes.len();
                 kept.bytes.extend_from_slice(&buffer[..n.min(room)]);
                 kept.cut |= n > room;
             }
             let _ = say_ended.send(());
-        });
-        Self { kept, ended }
+        })?;
+        Ok((Self { kept, ended }, give))
     }
 
     fn collected_by(self, deadline: Instant) -> Output {
@@ -266,7 +319,7 @@ impl fmt::Display for Ended {
             Self::Signal(signal) => write!(f, "it was ended by signal {signal}"),
             Self::Stopped => f.write_str("mailsync was told to stop while it ran, and has ended it"),
             Self::TimedOut => f.write_str("it took too long and was ended"),
-            Self::NotStarted(why) => write!(f, "it could not be started: {why}"),
+            Self::NotStarted(why) | Self::NotNow(why) => write!(f, "it could not be started: {why}"),
             Self::InputFailed(why) => write!(f, "its input could not be read to the end, so it was ended: {why}"),
         }
     }

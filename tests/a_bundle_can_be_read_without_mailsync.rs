@@ -35,7 +35,7 @@ fn bundle(key: &PrivateKey) -> Vec<u8> {
     state_digest.add(b"folder\0INBOX");
 
     let dir = scratch();
-    let mut records = RecordSpool::new(dir.path());
+    let mut records = RecordSpool::new(&mailsync::disk::RealDisk, dir.path());
     records.folder(&inbox, FolderState { stamp, present: true }).unwrap();
     let mut contents = Vec::new();
     let mut messages: Vec<_> = MESSAGES.iter().zip(1_600_000_000..).collect();

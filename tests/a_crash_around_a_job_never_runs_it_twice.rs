@@ -270,3 +270,41 @@ fn asking_for_a_job_fails_at_any_step_or_has_queued_it_once() {
         }
     }
 }
+
+/// Starts nothing the first time, for what the machine lacks then.
+struct NotYet(Arc<Mutex<u32>>);
+
+impl Launcher for NotYet {
+    fn run(&self, _: &Launch, _: &mut (dyn Read + Send)) -> Finished {
+        let mut times = self.0.lock().unwrap();
+        *times += 1;
+        let why = String::from("Resource temporarily unavailable");
+        let ended = if *times == 1 { Ended::NotNow(why) } else { Ended::Status(0) };
+        Finished { ended, stdout: Output::default(), stderr: Output::default() }
+    }
+}
+
+#[test]
+fn a_program_that_the_machine_cannot_start_at_this_time_is_started_later() {
+    let stage = Stage::new();
+    stage.put_back();
+    let times = Arc::default();
+    let open =
+        || stage.server.open_in(World { launcher: Box::new(NotYet(Arc::clone(&times))), ..World::real() }).unwrap();
+    let replica = open();
+    import(&replica, &stage.bundle).unwrap();
+    let error = replica.run_jobs(|_| {}).unwrap_err().to_string();
+    assert!(error.contains("Resource temporarily unavailable") && error.contains("the job waits"), "{error}");
+    // Those behind it wait, too: they run in their order.
+    let states = |replica: &Replica| jobs(replica).iter().map(|job| job.state).collect::<Vec<_>>();
+    assert_eq!(states(&replica), [JobState::Queued, JobState::Queued]);
+    drop(replica);
+    let replica = open();
+    replica.run_jobs(|_| {}).unwrap();
+    assert_eq!(states(&replica), [JobState::Done, JobState::Done]);
+    drop(replica);
+    assert_eq!(*times.lock().unwrap(), 3);
+    stage.server.export(&stage.laptop, &stage.back);
+    stage.laptop.import(&stage.back);
+    assert_eq!(states(&stage.laptop.opened()), [JobState::Done, JobState::Done]);
+}

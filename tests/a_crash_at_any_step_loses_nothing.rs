@@ -362,6 +362,26 @@ fn changed_flags_unite() {
 }
 
 #[test]
+fn keywords_are_named_before_files_have_their_letters() {
+    hold(
+        Case {
+            start: &["INBOX alpha -", "INBOX beta -"],
+            there: &[
+                "names INBOX $Junk work",
+                "flag INBOX alpha Sab",
+                "names Work work",
+                "deliver Work gamma Fa",
+                "move INBOX beta Work",
+            ],
+            here: &["names INBOX work", "flag INBOX alpha a"],
+            end: &["INBOX alpha Skeyword:$Junkkeyword:work", "Work beta -", "Work gamma Fkeyword:work"],
+            ..NOTHING
+        },
+        COURIER,
+    );
+}
+
+#[test]
 fn moved_messages_are_in_one_place() {
     hold(
         Case {

@@ -704,7 +704,7 @@ fn a_home_that_may_not_be_used_is_not_taken_for_none() {
     let closed = dir.path().join("closed");
     fs::create_dir(&closed).unwrap();
     let other = Machine { home: closed.join("home"), ..laptop.clone() };
-    let ran = nobody.run_at(&other, &["init", laptop.mail.to_str().unwrap(), "--name", "laptop"]);
+    let ran = nobody.run_at(&other, &["init", laptop.mail.to_str().unwrap(), "--name", "laptop", "--anyway"]);
     complains(&ran, 1, &["closed/home", "Permission denied"]);
 }
 

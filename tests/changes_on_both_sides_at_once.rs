@@ -52,7 +52,7 @@ fn change(machine: &Machine, part: usize, random: &mut Random, words: &[String])
     let folder_of = |dir: &String| layout.folder_of(Path::new(dir)).unwrap().to_string();
     let mut done = Done::default();
     while done.flagged.len() < 10 * part {
-        let flag = ['F', 'R', 'S', 'T', 'a'][usize::try_from(random.below(5)).unwrap()];
+        let flag = ['F', 'P', 'R', 'S', 'T'][usize::try_from(random.below(5)).unwrap()];
         done.flagged.entry(any(random)).or_insert(flag);
     }
     while done.moved.len() < part {

@@ -252,7 +252,7 @@ fn a_name_that_one_layout_can_not_hold_comes_back_as_it_was() {
     assert_eq!(laptop.mailbox().len(), 1);
     assert_eq!(laptop.folders().len(), 2);
     let left: Vec<_> = fs::read_dir(&server.mail).unwrap().map(|item| item.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 4, "cur, new, tmp and the deep one: {left:?}");
+    assert_eq!(left.len(), 5, "cur, new, tmp, the deep one and the mark: {left:?}");
 }
 
 #[test]

@@ -518,7 +518,7 @@ fn git_sends_patches_through_a_peer() {
     }
     let exec = run(Command::new("git").arg("--exec-path"));
     if !Path::new(exec.text().trim()).join("git-send-email").is_file() {
-        println!("git_sends_patches_through_a_peer: left out, since git-send-email is not installed");
+        programs::leave_out("git-send-email is not installed");
         return;
     }
     let Some(chain) = Chain::new(&["laptop", "server"]) else { return };

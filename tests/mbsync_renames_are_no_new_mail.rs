@@ -201,20 +201,66 @@ fn what_mbsync_remembers_stays_where_it_is() {
     pass(&desktop, &laptop);
     assert_eq!(own(), before);
     let hidden = walkdir::WalkDir::new(&desktop.mail).into_iter().map(Result::unwrap);
-    let hidden =
-        hidden.filter(|item| item.file_type().is_file() && item.file_name().to_string_lossy().starts_with('.'));
-    assert_eq!(hidden.count(), 0, "nothing of mbsync's travels");
+    let hidden = hidden.filter(|item| item.file_type().is_file());
+    let hidden: Vec<_> = hidden.map(|item| item.file_name().to_string_lossy().into_owned()).collect();
+    let hidden: Vec<_> = hidden.iter().filter(|name| name.starts_with('.')).collect();
+    assert_eq!(hidden, [".mailsync"], "nothing of mbsync's travels");
+}
 
-    // A folder that is removed there goes here. mbsync doesn't remove a server's folder that holds mail; but what it
-    // remembers of the folder is left, so that it doesn't bring the mail back either.
-    fs::remove_dir_all(desktop.dir("Lists")).unwrap();
-    pass(&desktop, &laptop);
-    assert_eq!(laptop.folders(), ["INBOX"]);
-    let warning = mbsync.run().stderr;
-    assert!(warning.contains("near side box Lists cannot be opened and far side box Lists is not empty"), "{warning}");
-    scan(&laptop, 0, 0, 0, 0);
-    assert_eq!(laptop.folders(), ["INBOX"]);
-    assert_eq!(mbsync.mail().keys().map(String::as_str).collect::<Vec<_>>(), ["one", "two"]);
+#[test]
+fn a_folder_that_is_removed_elsewhere_is_emptied_on_mbsyncs_other_side_and_does_not_come_back() {
+    if programs::find("mbsync").is_none() {
+        return;
+    }
+    for (alt_map, state) in [("no", "*"), ("yes", "*"), ("no", "elsewhere"), ("yes", "elsewhere")] {
+        let dir = scratch();
+        let (laptop, desktop) = (Machine::replica(dir.path(), "laptop"), Machine::replica(dir.path(), "desktop"));
+        make_peers(&laptop, &desktop);
+        let mbsync = Mbsync::new(dir.path(), &laptop, alt_map);
+        if state != "*" {
+            fs::create_dir(dir.path().join("state")).unwrap();
+            let conf = fs::read_to_string(&mbsync.conf).unwrap();
+            let own = format!("SyncState {}/state/", dir.path().display());
+            fs::write(&mbsync.conf, conf.replace("SyncState *", &own)).unwrap();
+        }
+        mbsync.put("cur/1.h:2,", "one");
+        mbsync.put(".Lists/cur/2.h:2,", "two");
+        mbsync.put(".Lists/new/3.h", "three");
+        mbsync.sync();
+        pass(&laptop, &desktop);
+        mbsync.sync();
+        fs::remove_dir_all(desktop.dir("Lists")).unwrap();
+        pass(&desktop, &laptop);
+        let subjects = || mbsync.mail().into_keys().collect::<Vec<_>>();
+        let rest = |when: &str| {
+            laptop.is_at_rest(when);
+            assert_eq!((laptop.folders(), desktop.folders()), (vec!["INBOX".into()], vec!["INBOX".into()]), "{when}");
+        };
+        rest("removed");
+        for _ in 0..2 {
+            // It complains of nothing.
+            mbsync.sync();
+            assert_eq!(subjects(), ["one"], "alt map {alt_map}, state {state}");
+            rest("synchronised");
+            pass(&laptop, &desktop);
+            pass(&desktop, &laptop);
+            rest("passed on");
+        }
+        // New mail in the same folder is new mail.
+        mbsync.put(".Lists/new/4.h", "four");
+        mbsync.sync();
+        scan(&laptop, 1, 0, 0, 0);
+        pass(&laptop, &desktop);
+        assert_eq!(mail(&desktop.mail)["four"].0, Path::new(".Lists"));
+        assert_eq!(mail(&desktop.mail).into_keys().collect::<Vec<_>>(), ["four", "one"]);
+        // A person may remove the folder for good: on the server by mbsync, and here with what is left of it.
+        fs::remove_dir_all(desktop.dir("Lists")).unwrap();
+        pass(&desktop, &laptop);
+        mbsync.sync();
+        fs::remove_dir_all(laptop.dir("Lists")).unwrap();
+        rest("removed for good");
+        assert_eq!(subjects(), ["one"]);
+    }
 }
 
 /// How many files the mbsync of a test has marked, and how many there are.

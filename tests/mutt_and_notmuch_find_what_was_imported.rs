@@ -41,8 +41,8 @@ fn place(folder: &str, recent: bool, flags: &str) -> (String, bool, String) {
     (folder.to_owned(), recent, flags.to_owned())
 }
 
-/// Runs mutt on a folder, as if these keys had been pressed, in a terminal that nobody sees.
-fn mutt(machine: &Machine, folder: &str, keys: &str) {
+/// Runs mutt or neomutt on a folder, as if these keys had been pressed, in a terminal that nobody sees.
+fn mutt(program: &str, machine: &Machine, folder: &str, keys: &str) {
     let home = machine.home.parent().unwrap();
     let rc = home.join("muttrc");
     let mail = machine.mail.display();
@@ -52,11 +52,11 @@ fn mutt(machine: &Machine, folder: &str, keys: &str) {
          push '{keys}<sync-mailbox><quit>'\n"
     );
     fs::write(&rc, settings).unwrap();
-    let typed = format!("mutt -n -F {} -f {}", rc.display(), machine.dir(folder).display());
+    let typed = format!("{program} -n -F {} -f {}", rc.display(), machine.dir(folder).display());
     let mut command = Command::new("timeout");
     command.args(["-k", "1", "60", "script", "-qec", &typed, "/dev/null"]).stdin(Stdio::null());
     let ran = run(command.env("HOME", home).env("TERM", "vt100").env("LC_ALL", "C.UTF-8"));
-    assert_eq!(ran.code, 0, "mutt: {}", String::from_utf8_lossy(&ran.stdout));
+    assert_eq!(ran.code, 0, "{program}: {}", String::from_utf8_lossy(&ran.stdout));
 }
 
 /// The program that finds mail on a machine.
@@ -106,7 +106,16 @@ impl<'m> Notmuch<'m> {
 
 #[test]
 fn mutt_reads_imported_mail_and_what_it_does_to_it_travels() {
-    if ["mutt", "script", "timeout"].iter().any(|program| programs::find(program).is_none()) {
+    reads_imported_mail("mutt");
+}
+
+#[test]
+fn neomutt_reads_imported_mail_and_what_it_does_to_it_travels() {
+    reads_imported_mail("neomutt");
+}
+
+fn reads_imported_mail(program: &str) {
+    if !programs::are_there(&[program, "script", "timeout"]) {
         return;
     }
     let dir = scratch();
@@ -119,6 +128,7 @@ fn mutt_reads_imported_mail_and_what_it_does_to_it_travels() {
 
     // Opens all: what isn't read is old now. Then flags one, reads one, throws one away, sorts one into a folder.
     mutt(
+        program,
         &laptop,
         "INBOX",
         "<tag-pattern>~s apple<enter><tag-prefix><set-flag>!<untag-pattern>.<enter>\
@@ -140,6 +150,7 @@ fn mutt_reads_imported_mail_and_what_it_does_to_it_travels() {
 
     // And back, by the other one's mutt.
     mutt(
+        program,
         &desktop,
         "Fruit",
         "<tag-pattern>~s date<enter><tag-prefix><set-flag>r<untag-pattern>.<enter>\

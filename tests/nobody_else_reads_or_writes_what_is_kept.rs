@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::machine::{Machine, complains, make_peers, pair, pass};
-use crate::support::programs::{are_run_by_root, run};
+use crate::support::programs::{only_root_can, run};
 use crate::support::{scratch, text};
 
 fn mode(path: &Path) -> u32 {
@@ -131,8 +131,7 @@ fn what_others_can_write_is_not_trusted() {
 
 #[test]
 fn what_belongs_to_somebody_else_is_not_trusted() {
-    if !are_run_by_root() {
-        println!("left out, since only root can give files away");
+    if !only_root_can() {
         return;
     }
     let dir = scratch();
@@ -195,8 +194,7 @@ fn a_bundle_replaces_nothing_but_a_bundle_of_mailsync() {
 
 #[test]
 fn a_bundle_goes_nowhere_that_somebody_else_has_prepared() {
-    if !are_run_by_root() {
-        println!("left out, since only root can give files away");
+    if !only_root_can() {
         return;
     }
     let dir = scratch();

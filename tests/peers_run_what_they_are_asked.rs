@@ -651,7 +651,7 @@ fn rewrite(machine: &Machine, bundle: &[u8], change: impl FnOnce(Vec<JobLine>) -
     let mut stream = Stream::new(bundle);
     let reader = stream.next_bundle().unwrap().unwrap();
     let mut manifest = reader.manifest().clone();
-    let mut records = RecordSpool::new(dir.path());
+    let mut records = RecordSpool::new(&mailsync::disk::RealDisk, dir.path());
     let jobs = reader
         .read_unverified()
         .records(|record| {
@@ -669,7 +669,7 @@ fn rewrite(machine: &Machine, bundle: &[u8], change: impl FnOnce(Vec<JobLine>) -
     }
     let lines =
         lines.split_inclusive(|&byte| byte == b'\n').map(|line| JobLine::decode(line.trim_ascii_end()).unwrap());
-    let mut spool = JobSpool::new(dir.path());
+    let mut spool = JobSpool::new(&mailsync::disk::RealDisk, dir.path());
     for line in change(lines.collect()) {
         if let Ok(line) = JobLine::decode(&line) {
             manifest.tip.learn(line.stamp);

@@ -30,7 +30,7 @@ impl Sshd {
     fn start_with(dir: &Path, keys: &[(&str, &str)], config: &str) -> Option<Self> {
         let sshd = programs::find("sshd")?;
         if programs::are_run_by_root() && !Path::new("/run/sshd").is_dir() {
-            println!("left out, since root's sshd wants the directory /run/sshd");
+            programs::leave_out("root's sshd wants the directory /run/sshd");
             return None;
         }
         for program in ["ssh", "ssh-keygen"] {

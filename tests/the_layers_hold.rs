@@ -1,5 +1,5 @@
 //! The source files know each other one way: no circle of files, and no arrow from a lower floor to a higher one. No
-//! file is so long that nobody reads it whole.
+//! file is so long that nobody reads it whole. And what writes to the disk does it through the disk layer.
 //!
 //! What counts as an arrow is a path of the crate in a file's code: `use`, or one that is written out. That a module
 //! declares those below it, or shows what they define, is none.
@@ -28,6 +28,43 @@ const FLOORS: &[&[&str]] = &[
 /// The most lines of a source file, those of its unit tests not counted.
 const MOST_LINES: usize = 500;
 
+/// What of `std::fs` changes something on the disk, or opens a file for that.
+const WRITES: &[&str] = &[
+    "DirBuilder",
+    "OpenOptions",
+    "Permissions",
+    "copy",
+    "create",
+    "create_dir",
+    "create_dir_all",
+    "create_new",
+    "hard_link",
+    "options",
+    "remove_dir",
+    "remove_dir_all",
+    "remove_file",
+    "rename",
+    "set_permissions",
+    "symlink",
+    "write",
+];
+/// What is done to an open file that changes it, or makes it durable.
+const WRITING_METHODS: &[&str] = &["persist", "set_modified", "set_permissions", "set_times", "sync_all", "sync_data"];
+/// What of `rustix::fs` only looks.
+const LOOKS: &[&str] = &[
+    "AtFlags",
+    "CWD",
+    "FileType",
+    "OFlags",
+    "StatxFlags",
+    "fcntl_getfl",
+    "fstat",
+    "major",
+    "minor",
+    "statvfs",
+    "statx",
+];
+
 /// A module's path from the crate's root.
 type Name = Vec<String>;
 
@@ -38,6 +75,8 @@ struct Source {
     paths: BTreeSet<Name>,
     /// Names that it shows as its own, and where they come from.
     shown: Vec<(String, Name)>,
+    /// What it names that writes to the disk.
+    writes: BTreeSet<String>,
     /// Lines without those of its unit tests.
     lines: usize,
 }
@@ -79,6 +118,21 @@ impl Reader<'_> {
         Some(base)
     }
 
+    /// Notes a path that leads to something that writes to the disk.
+    fn look_for_writes(&mut self, path: &[String]) {
+        let pairs = path.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
+        let of_rustix = path.first().is_some_and(|first| first == "rustix");
+        let writes = |(of, what): (&str, &str)| match of {
+            "fs" if of_rustix => !LOOKS.contains(&what),
+            "fs" | "File" => WRITES.contains(&what),
+            "OpenOptions" | "DirBuilder" | "tempfile" => true,
+            _ => false,
+        };
+        if pairs.into_iter().any(writes) {
+            self.source.writes.insert(path.join("::"));
+        }
+    }
+
     fn add_use(&mut self, tree: &UseTree, before: &[String], shows: bool) {
         let with = |name: String| [before, &[name]].concat();
         let (path, name) = match tree {
@@ -93,6 +147,7 @@ impl Reader<'_> {
             UseTree::Rename(rename) => (with(rename.ident.to_string()), rename.rename.to_string()),
             UseTree::Glob(_) => (before.to_vec(), String::from("*")),
         };
+        self.look_for_writes(&path);
         let Some(path) = self.absolute(&path) else { return };
         if shows && path.starts_with(self.name) {
             self.source.shown.push((name, path));
@@ -124,14 +179,24 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             inner.visit_item(item);
         }
         self.source.paths.append(&mut inner.source.paths);
+        self.source.writes.append(&mut inner.source.writes);
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         self.add_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
     }
 
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        let method = call.method.to_string();
+        if WRITING_METHODS.contains(&&*method) {
+            self.source.writes.insert(format!(".{method}()"));
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let parts: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.look_for_writes(&parts);
         if parts.len() > 1
             && let Some(path) = self.absolute(&parts)
         {
@@ -251,4 +316,23 @@ fn the_arrows_of_a_known_file_are_found() {
     let meeting = &arrows[&of(&["model", "meeting"])];
     assert!(meeting.contains(&of(&["model", "entry"])), "through the names that model/ shows: {meeting:?}");
     assert!(!arrows[&of(&["state", "peers"])].is_empty() && !arrows[&of(&["main"])].is_empty());
+}
+
+#[test]
+fn only_the_disk_layer_writes_to_the_disk() {
+    let is_the_layer = |name: &Name| name.first().is_some_and(|first| first == "disk");
+    let (layer, others): (Vec<_>, Vec<_>) = sources().into_iter().partition(|(name, _)| is_the_layer(name));
+    let wrong: Vec<_> = others
+        .into_iter()
+        .filter(|(_, source)| !source.writes.is_empty())
+        .map(|(name, source)| format!("{}: {:?}", name.join("/"), source.writes))
+        .collect();
+    assert!(wrong.is_empty(), "files that don't write through the disk layer:\n{}", wrong.join("\n"));
+    // What is looked for is found where it is.
+    let found: BTreeSet<String> = layer.into_iter().flat_map(|(_, source)| source.writes).collect();
+    for expected in
+        ["fs::rename", "fs::OpenOptions::new", "rustix::fs::renameat_with", ".sync_all()", "tempfile::SpooledTempFile"]
+    {
+        assert!(found.contains(expected), "{expected} of {found:?}");
+    }
 }

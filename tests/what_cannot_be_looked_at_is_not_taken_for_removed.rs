@@ -25,6 +25,8 @@ fn check(party: &Party, watch: &Watch, new: u64) {
     loop {
         n += 1;
         party.put_back(&before);
+        // Nothing goes wrong before the scan.
+        watch.arm(Fault::Fail(usize::MAX, Errno::IO));
         let replica = party.open(watch.disk()).unwrap();
         watch.arm(Fault::Fail(n, if n % 2 == 0 { Errno::IO } else { Errno::ACCESS }));
         let result = replica.scan(&ScanOptions::default());

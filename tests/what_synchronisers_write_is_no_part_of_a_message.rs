@@ -183,7 +183,7 @@ fn bundle_with(sender: &Machine, contents: &[u8], carried: &[&[u8]]) -> Vec<u8> 
     let id = EntryId { digest: Digest::of(contents), birth: inbox.clone(), ordinal: 0 };
     let (origin, mtime) = (Origin::Delivery, Mtime::new(1_600_000_000, 0));
     let entry = Entry::delivered(None, origin, stamp, inbox.clone(), &FlagSet::new(), contents.len() as u64, mtime);
-    let mut records = RecordSpool::new(dir.path());
+    let mut records = RecordSpool::new(&mailsync::disk::RealDisk, dir.path());
     let mut state_digest = StateDigest::default();
     records.folder(&inbox, FolderState { stamp, present: true }).unwrap();
     state_digest.add(b"folder\0INBOX");

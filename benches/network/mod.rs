@@ -58,7 +58,7 @@ impl Traffic {
 
 /// The bytes of a bundle's `manifest.json` and `entries.jsonl`, as the replica on disk would write them.
 fn metadata_of(bundle: &Bundle) -> u64 {
-    let mut spool = RecordSpool::new(Path::new("/nonexistent"));
+    let mut spool = RecordSpool::new(&mailsync::disk::RealDisk, Path::new("/nonexistent"));
     for (name, &state) in &bundle.folders {
         spool.folder(name, state).expect("it fits the memory");
     }

@@ -160,12 +160,6 @@ impl<B: BufRead> Archive<B> {
     }
 }
 
-/// The error for an archive without an end. The frame is whole, so the archive was not cut off: somebody made it like
-/// that.
-fn ends_early() -> Error {
-    Error::corrupt("archive: it ends without an end marker")
-}
-
 /// Goes on to the next member, which must have this name.
 pub(super) fn expect_member<B: BufRead>(archive: &mut Archive<B>, name: &'static str) -> Result<Member, Error> {
     match archive.next_member()? {
@@ -184,12 +178,28 @@ pub(super) fn read_small<B: BufRead>(
     limit: u64,
 ) -> Result<Vec<u8>, Error> {
     let member = expect_member(archive, name)?;
-    if member.size > limit {
+    read_data(archive, name, member.size, limit)
+}
+
+/// Reads the contents of the present member, which has this name and size and must be no larger than `limit`.
+pub(super) fn read_data<B: BufRead>(
+    archive: &mut Archive<B>,
+    name: &'static str,
+    size: u64,
+    limit: u64,
+) -> Result<Vec<u8>, Error> {
+    if size > limit {
         return Err(Error::TooLarge { what: name, limit });
     }
     let mut contents = Vec::new();
     archive.data().read_to_end(&mut contents)?;
     Ok(contents)
+}
+
+/// The error for an archive without an end. The frame is whole, so the archive was not cut off: somebody made it like
+/// that.
+fn ends_early() -> Error {
+    Error::corrupt("archive: it ends without an end marker")
 }
 
 /// The contents of one member.

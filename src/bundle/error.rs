@@ -39,8 +39,11 @@ pub enum Error {
     #[error("nothing there: the input is empty")]
     Empty,
     /// It doesn't begin as a bundle does.
-    #[error("not a bundle")]
-    NotABundle,
+    #[error("not a bundle{}", begins.as_ref().map_or_else(String::new, |begins| format!(": what came begins with {begins}")))]
+    NotABundle {
+        /// Its first bytes, in quotation marks and made printable, where nothing else says what it is.
+        begins: Option<String>,
+    },
     /// It ends before its end.
     #[error("the bundle is cut off")]
     Truncated,

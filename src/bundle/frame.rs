@@ -10,6 +10,8 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The magic number, the frame header's descriptor and the byte after it, which tells the window. No frame is shorter.
 const OPENING: usize = 6;
+/// So many bytes are shown of what is no bundle.
+const SHOWN: usize = 80;
 
 /// How many bytes a frame's header has behind its magic number, by its first byte (RFC 8878, section 3.1.1.1).
 pub(super) fn header_size(descriptor: u8) -> u64 {
@@ -161,6 +163,19 @@ impl<R: BufRead> Source<R> {
         }
     }
 
+    /// The first bytes, for people: up to the end of a line, or as many as are shown. Nothing can be read after it.
+    fn beginning(&mut self) -> Result<String, Error> {
+        let mut bytes = self.opening[self.ahead.clone()].to_vec();
+        let mut more = [0; SHOWN];
+        while bytes.len() < SHOWN && !bytes.contains(&b'\n') {
+            match read_some(&mut self.inner, &mut more).map_err(Error::Io)? {
+                0 => break,
+                n => bytes.extend_from_slice(&more[..n]),
+            }
+        }
+        Ok(quoted(&bytes))
+    }
+
     /// Looks at the next frame's first bytes. `false` if there are none.
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
@@ -176,7 +191,7 @@ impl<R: BufRead> Source<R> {
             return Ok(false);
         }
         if !MAGIC.starts_with(&there[..length.min(MAGIC.len())]) {
-            return Err(Error::NotABundle);
+            return Err(Error::NotABundle { begins: Some(self.beginning()?) });
         }
         if length < OPENING {
             return Err(Error::Truncated);
@@ -185,6 +200,20 @@ impl<R: BufRead> Source<R> {
         (self.position, self.broken) = (Position::at_start(self.opening[4]), false);
         Ok(true)
     }
+}
+
+/// What a text or other bytes begin with, in quotation marks: a line at most, and not more than [`SHOWN`] bytes of it.
+fn quoted(bytes: &[u8]) -> String {
+    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let shown = &bytes[..line.min(SHOWN)];
+    // A character may be cut off at the end.
+    let text = match std::str::from_utf8(shown) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
+        Err(_) => None,
+    };
+    let escaped = text.map_or_else(|| shown.escape_ascii().to_string(), |text| text.escape_debug().to_string());
+    format!("\"{escaped}\"")
 }
 
 /// Checks the frame header's descriptor (RFC 8878, section 3.1.1.1). The decompressor takes frames without a checksum
@@ -286,5 +315,33 @@ impl<'s, R: BufRead> Frame<'s, R> {
 impl<R: BufRead> Read for Frame<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         read_some(&mut self.0, buffer).map_err(|error| self.explain(error).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_bundle_is_shown_by_its_first_line() {
+        let long = "é".repeat(100);
+        let cut = format!("\"{}\"", "é".repeat(40));
+        let odd = format!("x{long}");
+        let cut_within = format!("\"x{}\"", "é".repeat(39));
+        let table: [(&[u8], &str); 7] = [
+            (b"Welcome to host!\nbundle", "\"Welcome to host!\""),
+            (b"\x1b[2Jclear\r\n", r#""\u{1b}[2Jclear\r""#),
+            (b"say \"yes\"", r#""say \"yes\"""#),
+            (b"\xff\xfe\0binary", r#""\xff\xfe\x00binary""#),
+            (long.as_bytes(), &cut),
+            (odd.as_bytes(), &cut_within),
+            (b"\n", "\"\""),
+        ];
+        for (bytes, shown) in table {
+            assert_eq!(quoted(bytes), shown);
+        }
+        let mut source = Source::new(io::Cursor::new(b"Welcome to host!\nbundle"));
+        let told = source.peek_frame().unwrap_err().to_string();
+        assert_eq!(told, "not a bundle: what came begins with \"Welcome to host!\"");
     }
 }

@@ -91,17 +91,21 @@ fn a_bundle_with_any_byte_changed_is_refused_or_holds_the_very_same() {
 
 #[test]
 fn an_archive_with_any_byte_changed_is_refused() {
-    let bytes = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
-    let good = read(&compress(&bytes)).unwrap();
-    for at in 0..bytes.len() {
-        for flip in [0x01, 0x20, 0xff] {
-            let mut changed = bytes.clone();
-            changed[at] ^= flip;
-            match read(&compress(&changed)) {
-                Err(_) => {}
-                // A checksum may be ended by either.
-                Ok(contents) if bytes[at] == 0 && changed[at] == b' ' => assert_eq!(contents, good),
-                Ok(_) => panic!("byte {at} ^ {flip:#04x} went unseen"),
+    let lacking = zstd::decode_all(Sample::new().bundle_lacking_one().as_slice()).unwrap();
+    let names_what_lacks = lacking.windows(12).position(|name| name == b"missing.json").unwrap();
+    let whole = [archive(&Sample::new().members()), vec![0; 2 * BLOCK]].concat();
+    for (bytes, from) in [(whole, 0), (lacking, names_what_lacks)] {
+        let good = read(&compress(&bytes)).unwrap();
+        for at in from..bytes.len() {
+            for flip in [0x01, 0x20, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                match read(&compress(&changed)) {
+                    Err(_) => {}
+                    // A checksum may be ended by either.
+                    Ok(contents) if bytes[at] == 0 && changed[at] == b' ' => assert_eq!(contents, good),
+                    Ok(_) => panic!("byte {at} ^ {flip:#04x} went unseen"),
+                }
             }
         }
     }
@@ -120,6 +124,33 @@ fn a_bundle_cut_off_anywhere_is_called_so() {
         let result = read(&[&bundle, &bundle[..length]].concat());
         assert!(matches!(result, Err(Error::Truncated)), "{length} of {}: {result:?}", bundle.len());
     }
+}
+
+#[test]
+fn what_a_sender_could_not_read_is_known_to_be_missing() {
+    let sample = Sample::new();
+    let contents = read(&[sample.bundle_lacking_one(), sample.bundle()].concat()).unwrap();
+    assert_eq!((contents.missing, contents.messages.len()), (1, 3));
+    let mut stream = sample.bundle_lacking_one();
+    stream.extend(sample.bundle_lacking_one());
+    let mut stream = Stream::new(stream.as_slice());
+    stream.next_bundle().unwrap().unwrap().read_unverified().drain_verified().unwrap();
+    stream.next_bundle().unwrap().unwrap().verify(&key().public_key()).unwrap().drain_verified().unwrap();
+    assert!(stream.next_bundle().unwrap().is_none());
+}
+
+#[test]
+fn the_list_of_what_is_missing_has_a_limit_before_it_is_read() {
+    let sample = Sample::new();
+    let mut members = sample.members();
+    members.truncate(members.len() - 2);
+    members.push(RawMember::new("missing.json", &vec![b' '; usize::try_from(limits::MISSING_BYTES).unwrap() + 1]));
+    assert_too_large(&bundle_of(&members), "missing.json");
+    members.pop();
+    members.push(RawMember::new("missing.json", b"{}\n"));
+    members
+        .push(RawMember::new("missing.json.sig", &vec![b'A'; usize::try_from(limits::SIGNATURE_BYTES).unwrap() + 1]));
+    assert_too_large(&bundle_of(&members), "missing.json.sig");
 }
 
 #[test]
@@ -190,9 +221,10 @@ fn a_frame_without_end_is_not_passed_over_without_end() {
     encoder.include_checksum(true).unwrap();
     encoder.write_all(&archive(&Sample::new().members()[..2])).unwrap();
     encoder.flush().unwrap();
-    // Three zeros are the header of a block that holds nothing and is not the last one.
-    let endless = BufReader::new(encoder.get_ref().chain(io::repeat(0)));
-    let mut stream = Stream::new(endless);
+    // A block that is not the last one, and is stored as it is (RFC 8878, section 3.1.1.2).
+    let block = [&(100_000_u32 << 3).to_le_bytes()[..3], &[0; 100_000]].concat();
+    let long = block.repeat(500);
+    let mut stream = Stream::new(BufReader::new(encoder.get_ref().chain(&long[..])));
     let reader = stream.next_bundle().unwrap().unwrap();
     assert!(matches!(reader.skip(), Err(Error::Corrupt { .. })));
 }
@@ -201,12 +233,12 @@ fn a_frame_without_end_is_not_passed_over_without_end() {
 fn something_else_is_not_a_bundle() {
     for other in [b"From: me".as_slice(), b"\0", b"PK\x03\x04 a zip", &compress(b"Subject: hi\n\nA compressed mail.\n")]
     {
-        assert!(matches!(read(other), Err(Error::NotABundle)));
+        assert!(matches!(read(other), Err(Error::NotABundle { .. })));
     }
     let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
-    assert!(matches!(read(&skippable), Err(Error::NotABundle)));
+    assert!(matches!(read(&skippable), Err(Error::NotABundle { .. })));
     let elsewhere = with_manifest_text(|json| json.replace("mailsync-bundle", "other-bundle"));
-    assert!(matches!(read(&elsewhere), Err(Error::NotABundle)));
+    assert!(matches!(read(&elsewhere), Err(Error::NotABundle { .. })));
 }
 
 #[test]
@@ -279,13 +311,13 @@ fn members_out_of_order_are_refused() {
     assert_corrupt(&tampered(|m| m.swap(2, 3)), "where entries.jsonl was expected");
     assert_corrupt(&tampered(|m| m.swap(3, 4)), "where jobs.jsonl was expected");
     for other in 1..4 {
-        assert!(matches!(read(&tampered(|m| m.swap(0, other))), Err(Error::NotABundle)), "member {other}");
+        assert!(matches!(read(&tampered(|m| m.swap(0, other))), Err(Error::NotABundle { .. })), "member {other}");
     }
 }
 
 #[test]
 fn members_that_are_missing_are_missed() {
-    assert!(matches!(read(&tampered(|m| drop(m.remove(0)))), Err(Error::NotABundle)));
+    assert!(matches!(read(&tampered(|m| drop(m.remove(0)))), Err(Error::NotABundle { .. })));
     assert_corrupt(&tampered(|m| drop(m.remove(1))), "where manifest.json.sig was expected");
     assert_corrupt(&tampered(|m| drop(m.remove(2))), "where entries.jsonl was expected");
     assert_corrupt(&tampered(|m| drop(m.remove(3))), "where jobs.jsonl was expected");
@@ -302,7 +334,7 @@ fn members_that_come_twice_or_that_nothing_announced_are_refused() {
     assert_corrupt(&tampered(|m| m.push(m[4].clone())), "more than the manifest says");
     assert_corrupt(&tampered(|m| m.push(RawMember::new("README", b"hi"))), "\"README\" where a message or the end");
     let first = tampered(|m| m.insert(0, RawMember::new("manifest.json.bak", b"hi")));
-    assert!(matches!(read(&first), Err(Error::NotABundle)));
+    assert!(matches!(read(&first), Err(Error::NotABundle { .. })));
     let mut sample = Sample::new();
     sample.jobs = None;
     let mut members = sample.counted().members();

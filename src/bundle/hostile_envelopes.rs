@@ -154,10 +154,10 @@ fn an_age_file_holds_one_bundle_and_nothing_else() {
     let only = |bytes: &[u8]| numbers(&encrypt(&[reader().public_key()], bytes), 4096, keys());
     assert!(matches!(only(&[plain(1), plain(3)].concat()), Err(Error::Corrupt { .. })));
     assert!(matches!(only(&[&plain(1)[..], b"x"].concat()), Err(Error::Corrupt { .. })));
-    assert!(matches!(only(b"Subject: hello\n"), Err(Error::NotABundle)));
+    assert!(matches!(only(b"Subject: hello\n"), Err(Error::NotABundle { .. })));
     assert!(matches!(only(b""), Err(Error::Empty)));
     // Encrypted twice is no bundle.
-    assert!(matches!(only(&sealed(1)), Err(Error::NotABundle)));
+    assert!(matches!(only(&sealed(1)), Err(Error::NotABundle { .. })));
 }
 
 #[test]

@@ -16,6 +16,12 @@ pub const ISSUED: usize = MOST_ISSUED;
 /// How many messages a bundle wants.
 pub const WANTS: usize = 65_536;
 
+/// How many messages a bundle may lack that its manifest promises. A list of so many fits [`MISSING_BYTES`].
+pub const MISSING: u64 = 65_536;
+
+/// The size of `missing.json`, in bytes.
+pub const MISSING_BYTES: u64 = MANIFEST_BYTES;
+
 /// How many folders a bundle tells of; and so how many names of folders a state knows, since a full bundle tells of all
 /// of them.
 pub const FOLDERS: u64 = 65_536;
@@ -33,7 +39,7 @@ pub const JSON_DEPTH: usize = 32;
 pub const SIGNATURE_BYTES: u64 = 16 << 10;
 
 /// The length of a line of `entries.jsonl`, in bytes, without its newline. The longest entry that the model and
-/// [`FLAGS`] permit fits: two folder names and [`FLAGS`] keywords of the greatest length, every character escaped.
+/// [`FLAGS`] permit fits: two folder names, every character escaped, and [`FLAGS`] keywords of the greatest length.
 pub const LINE_BYTES: u64 = 256 << 10;
 
 /// The number of flag registers that one entry has.
@@ -98,6 +104,7 @@ mod tests {
         const LISTED: u64 = 4 + 2 + 2;
         let clocks = (ISSUED as u64) * (16 + LISTED);
         let wants = (WANTS as u64) * (64 + LISTED);
+        const { assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES) };
         let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
         assert!(clocks + wants + knowledge + (64 << 10) < MANIFEST_BYTES);
     }

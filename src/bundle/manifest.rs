@@ -196,7 +196,7 @@ impl Manifest {
         let wrong = |what: String| Error::corrupt(format!("manifest.json: {}", beginning(&what, SHOWN)));
         let opening: Opening<'_> = strict::parse(json).map_err(wrong)?;
         if opening.format != FORMAT {
-            return Err(Error::NotABundle);
+            return Err(Error::NotABundle { begins: None });
         }
         match opening.version {
             VERSION => {}

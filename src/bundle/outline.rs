@@ -33,7 +33,7 @@ pub fn each_manifest<R: Read + Seek>(
         let mut stream = Stream::opened_by(BufReader::new(&mut source), keys.clone());
         match stream.next_bundle() {
             Err(Error::Empty) if at > 0 => return Ok(()),
-            Err(Error::NotABundle) if at > 0 => {
+            Err(Error::NotABundle { .. }) if at > 0 => {
                 return Err(Error::corrupt("the data behind it in the file is not another bundle"));
             }
             Err(other) => return Err(other),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_no_bundle_is_said_to_be_none() {
-        assert!(matches!(numbers(b"Subject: hello\n").1, Err(Error::NotABundle)));
+        assert!(matches!(numbers(b"Subject: hello\n").1, Err(Error::NotABundle { .. })));
         let (found, result) = numbers(&[&small(1)[..], b"Subject: hello\n"].concat());
         assert_eq!(found, [1]);
         assert!(matches!(result, Err(Error::Corrupt { .. })));

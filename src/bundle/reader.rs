@@ -9,10 +9,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Archive, Data, Member, expect_member, read_small};
+use super::archive::{Archive, Data, Member, expect_member, read_data, read_small};
 use super::envelope::{Envelope, Keys};
 use super::error::SHOWN;
 use super::frame::{Frame, Source};
+use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
 use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
@@ -80,7 +81,7 @@ impl<R: BufRead> Stream<R> {
             Ok(true) => {}
             Ok(false) if self.any => return Ok(None),
             Ok(false) => return Err(Error::Empty),
-            Err(Error::NotABundle) if self.any => {
+            Err(Error::NotABundle { .. }) if self.any => {
                 return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
             }
             Err(other) => return Err(other),
@@ -102,6 +103,8 @@ impl<R: BufRead> fmt::Debug for Stream<R> {
 struct Inner<'s, R: BufRead> {
     archive: Archive<BufReader<Frame<'s, Envelope<R>>>>,
     manifest: Manifest,
+    /// The key with which the signature was checked; `None` if it was not.
+    key: Option<PublicKey>,
     within: &'s mut bool,
 }
 
@@ -141,13 +144,13 @@ impl<'s, R: BufRead> Reader<'s, R> {
     fn open(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
         let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
         if !archive.may_begin_with("manifest.json")? {
-            return Err(Error::NotABundle);
+            return Err(Error::NotABundle { begins: None });
         }
         let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
         let manifest = Manifest::from_json(&signed)?;
         let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)?;
         let signature = Signature::from_armor(&signature)?;
-        Ok(Self { inner: Inner { archive, manifest, within }, signed, signature })
+        Ok(Self { inner: Inner { archive, manifest, key: None, within }, signed, signature })
     }
 
     /// The bundle's manifest. Until [`Reader::verify`], anybody may have written it.
@@ -171,7 +174,8 @@ impl<'s, R: BufRead> Reader<'s, R> {
             return Err(Error::WrongSigner { expected, found });
         }
         let claims = Some(self.inner.manifest.claims()?);
-        Ok(RecordsPart { inner: self.inner, claims })
+        let inner = Inner { key: Some(key.clone()), ..self.inner };
+        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed) })
     }
 
     /// What the bundle says of itself, with what a key is checked against.
@@ -196,7 +200,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
-        RecordsPart { inner: self.inner, claims: None }
+        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed) }
     }
 
     /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
@@ -210,6 +214,8 @@ pub struct RecordsPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
     /// What the records are checked with; `None` if nothing is checked.
     claims: Option<Claims>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
 }
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
@@ -229,7 +235,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
         self.read_records(&mut take)?;
-        Ok(JobsPart { inner: self.inner, claims: self.claims })
+        Ok(JobsPart { inner: self.inner, claims: self.claims, signed: self.signed })
     }
 
     fn read_records<E: From<Error>>(&mut self, take: &mut impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
@@ -293,6 +299,8 @@ pub struct JobsPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
     /// What the stamps beside the statements are checked with; `None` if nothing is checked.
     claims: Option<Claims>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
 }
 
 impl<'s, R: BufRead> JobsPart<'s, R> {
@@ -319,23 +327,22 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
             let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
             lines.finish(self.inner.manifest.counts.jobs, sha256 == part.sha256)?;
         }
-        Ok(MessagesPart::new(self.inner))
+        Ok(MessagesPart { inner: self.inner, signed: self.signed, messages: 0, bytes: 0, missing: 0, ended: false })
     }
 }
 
 /// A bundle whose messages are to be read next.
 pub struct MessagesPart<'s, R: BufRead> {
     inner: Inner<'s, R>,
+    /// The SHA-256 of the manifest.
+    signed: Digest,
     messages: u64,
     bytes: u64,
+    missing: u64,
     ended: bool,
 }
 
 impl<'s, R: BufRead> MessagesPart<'s, R> {
-    fn new(inner: Inner<'s, R>) -> Self {
-        Self { inner, messages: 0, bytes: 0, ended: false }
-    }
-
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
@@ -344,22 +351,30 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     /// Goes on to the next message, over the rest of the one before. `None` after the last.
     ///
     /// # Errors
-    /// If there are more messages or bytes than the manifest says, or fewer at the end; or if there is something else
-    /// in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
+    /// If there are more messages or bytes than the manifest says, or fewer at the end, together with those that the
+    /// sender says are missing; or if there is something else in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
     /// no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);
         }
         let counts = self.inner.manifest.counts;
-        let Some(Member { name, size }) = self.inner.archive.next_member()? else {
+        let mut member = self.inner.archive.next_member()?;
+        if let Some(Member { name, size }) = &member
+            && name == missing::MEMBERS[0]
+        {
+            self.read_missing(*size)?;
+            member = self.inner.archive.next_member()?;
+        }
+        let Some(Member { name, size }) = member else {
             if (self.messages, self.bytes) != (counts.messages, self.inner.manifest.bytes) {
                 return Err(Error::corrupt("messages: fewer than the manifest says"));
             }
             self.ended = true;
             return Ok(None);
         };
-        let digest = name.strip_prefix("messages/").and_then(|digest| digest.parse::<Digest>().ok());
+        let digest = name.strip_prefix("messages/").filter(|_| self.missing == 0);
+        let digest = digest.and_then(|digest| digest.parse::<Digest>().ok());
         let digest = digest.ok_or_else(|| {
             Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", beginning(&name, SHOWN)))
         })?;
@@ -368,7 +383,31 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         }
         self.messages += 1;
         self.bytes += size;
-        Ok(Some(Message { digest, size, data: self.inner.archive.data() }))
+        let mut data = self.inner.archive.data();
+        let mut first = Vec::with_capacity(BEGINNING);
+        data.by_ref().take(BEGINNING as u64).read_to_end(&mut first)?;
+        Ok(Some(Message { digest, size, beginning: first.clone(), data: io::Cursor::new(first).chain(data) }))
+    }
+
+    /// Reads which of the promised messages the bundle lacks, since its sender could not read them.
+    fn read_missing(&mut self, size: u64) -> Result<(), Error> {
+        let json = read_data(&mut self.inner.archive, missing::MEMBERS[0], size, limits::MISSING_BYTES)?;
+        let signature = read_small(&mut self.inner.archive, missing::MEMBERS[1], limits::SIGNATURE_BYTES)?;
+        let missing = Missing::from_members(&json, &signature, self.signed, self.inner.key.as_ref())?;
+        let (counts, bytes) = (self.inner.manifest.counts, self.inner.manifest.bytes);
+        if missing.count() > counts.messages - self.messages || missing.bytes() > bytes - self.bytes {
+            return Err(Error::corrupt("missing.json: more than the manifest says"));
+        }
+        self.messages += missing.count();
+        self.bytes += missing.bytes();
+        self.missing = missing.count();
+        Ok(())
+    }
+
+    /// How many of the promised messages the bundle lacks, as its sender could not read them. That is known after the
+    /// last message.
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// Reads to the bundle's end and checks the digest of every message that has not been asked for. The caller checks
@@ -397,18 +436,27 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     }
 }
 
+/// So many bytes of a message are looked at before it is read.
+const BEGINNING: usize = 16;
+
 /// One message. Reading from it gives its bytes as they stand in the bundle. The caller then has to check that their
 /// SHA-256 is [`Message::digest`], and can do so in another thread.
 pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
-    data: Data<'m, BufReader<Frame<'s, Envelope<R>>>>,
+    beginning: Vec<u8>,
+    data: io::Chain<io::Cursor<Vec<u8>>, Data<'m, BufReader<Frame<'s, Envelope<R>>>>>,
 }
 
 impl<R: BufRead> Message<'_, '_, R> {
     /// The digest by which the message is named.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Its first bytes, 16 at most. They can be read again.
+    pub fn beginning(&self) -> &[u8] {
+        &self.beginning
     }
 
     /// Its size in bytes. All sizes together are at most the size in the manifest.

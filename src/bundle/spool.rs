@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use tempfile::SpooledTempFile;
 
 use super::record::{Order, encode_entry, encode_folder};
 use super::{JobLine, Part, Record, WriteError, limits};
+use crate::disk::{Disk, Scratch};
 use crate::model::{Claims, Digest, Entry, EntryId, FolderName, FolderState};
 use crate::read::read_some;
 
@@ -16,14 +16,14 @@ pub const SPOOL_IN_MEMORY: usize = 8 << 20;
 
 /// Stores lines, and counts and hashes them.
 struct SpoolFile {
-    out: BufWriter<SpooledTempFile>,
+    out: BufWriter<Box<dyn Scratch>>,
     hasher: Sha256,
     bytes: u64,
 }
 
 impl SpoolFile {
-    fn new(dir: &Path) -> Self {
-        let out = BufWriter::with_capacity(128 << 10, tempfile::spooled_tempfile_in(SPOOL_IN_MEMORY, dir));
+    fn new(disk: &dyn Disk, dir: &Path) -> Self {
+        let out = BufWriter::with_capacity(128 << 10, disk.scratch(dir, SPOOL_IN_MEMORY));
         Self { out, hasher: Sha256::new(), bytes: 0 }
     }
 
@@ -48,7 +48,7 @@ impl SpoolFile {
 #[derive(Debug)]
 struct Spooled {
     part: Part,
-    file: SpooledTempFile,
+    file: Box<dyn Scratch>,
 }
 
 impl Spooled {
@@ -79,14 +79,14 @@ pub struct RecordSpool {
 
 impl RecordSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
-    pub fn new(dir: &Path) -> Self {
-        let (lines, order) = (SpoolFile::new(dir), Order::default());
+    pub fn new(disk: &dyn Disk, dir: &Path) -> Self {
+        let (lines, order) = (SpoolFile::new(disk, dir), Order::default());
         Self { lines, order, claims: None, folders: 0, entries: 0, line: Vec::new() }
     }
 
     /// The same for a bundle of which this can be true: anything else is not taken.
-    pub fn within(dir: &Path, claims: Claims) -> Self {
-        Self { claims: Some(claims), ..Self::new(dir) }
+    pub fn within(disk: &dyn Disk, dir: &Path, claims: Claims) -> Self {
+        Self { claims: Some(claims), ..Self::new(disk, dir) }
     }
 
     /// Adds the next record. See [`RecordSpool::folder`] and [`RecordSpool::entry`].
@@ -190,13 +190,13 @@ pub struct JobSpool {
 
 impl JobSpool {
     /// Keeps up to 8 MiB in memory, and more in a file in `dir` that has no name and vanishes with the spool.
-    pub fn new(dir: &Path) -> Self {
-        Self { lines: SpoolFile::new(dir), claims: None, count: 0 }
+    pub fn new(disk: &dyn Disk, dir: &Path) -> Self {
+        Self { lines: SpoolFile::new(disk, dir), claims: None, count: 0 }
     }
 
     /// The same for a bundle of which this can be true: anything else is not taken.
-    pub fn within(dir: &Path, claims: Claims) -> Self {
-        Self { claims: Some(claims), ..Self::new(dir) }
+    pub fn within(disk: &dyn Disk, dir: &Path, claims: Claims) -> Self {
+        Self { claims: Some(claims), ..Self::new(disk, dir) }
     }
 
     /// How many bytes it holds.
@@ -269,6 +269,7 @@ impl SpooledJobs {
 mod tests {
     use super::super::testing::{Sample, entry, folder, stamp};
     use super::*;
+    use crate::disk::RealDisk;
     use crate::model::{Mtime, Stamp};
 
     #[test]
@@ -286,7 +287,7 @@ mod tests {
         };
         let again = Entry { mtime: Mtime(7), ..state_of_entry.clone() };
 
-        let mut spool = RecordSpool::new(dir.path());
+        let mut spool = RecordSpool::new(&RealDisk, dir.path());
         spool.folder(&folder("b"), state).unwrap();
         assert!(inconsistent(spool.folder(&folder("b"), state)));
         assert!(inconsistent(spool.folder(&folder("a"), state)));
@@ -301,7 +302,7 @@ mod tests {
     fn what_no_reader_would_take_is_not_taken() {
         let dir = tempfile::tempdir().unwrap();
         let claims = Claims::of(&Sample::new().manifest.head()).unwrap();
-        let within = || RecordSpool::within(dir.path(), claims.clone());
+        let within = || RecordSpool::within(&RealDisk, dir.path(), claims.clone());
         let (id, state) = entry(b"x", "INBOX", Mtime(1));
         within().entry(&id, &state).unwrap();
         let untrue = Entry { born: stamp(9), ..state };
@@ -309,20 +310,20 @@ mod tests {
         let state = FolderState { stamp: stamp(9), present: true };
         assert!(matches!(within().folder(&folder("a"), state), Err(WriteError::Inconsistent { .. })));
         let line = |stamp| JobLine { stamp, signed: "{}".into(), signature: String::new() };
-        let statement = |line| JobSpool::within(dir.path(), claims.clone()).statement(&line);
+        let statement = |line| JobSpool::within(&RealDisk, dir.path(), claims.clone()).statement(&line);
         statement(line(stamp(1))).unwrap();
         for untrue in [stamp(9), Stamp::ZERO] {
             assert!(matches!(statement(line(untrue)), Err(WriteError::Inconsistent { .. })));
         }
         let (id, mut state) = entry(b"x", "INBOX", Mtime(1));
         state.size = limits::MEMBER_BYTES + 1;
-        assert!(matches!(RecordSpool::new(dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
+        assert!(matches!(RecordSpool::new(&RealDisk, dir.path()).entry(&id, &state), Err(WriteError::TooLarge { .. })));
     }
 
     #[test]
     fn records_beyond_what_is_kept_in_memory_go_to_a_file_that_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = RecordSpool::new(dir.path());
+        let mut spool = RecordSpool::new(&RealDisk, dir.path());
         let (mut id, state) = entry(b"x", "INBOX", Mtime(1));
         for ordinal in 0..50_000 {
             id.ordinal = ordinal;

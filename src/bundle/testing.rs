@@ -104,7 +104,7 @@ impl Sample {
     }
 
     pub(super) fn spool(&self) -> SpooledRecords {
-        let mut spool = RecordSpool::new(Path::new("/nonexistent: the sample stays in memory"));
+        let mut spool = RecordSpool::new(&crate::disk::RealDisk, Path::new("/nonexistent: the sample stays in memory"));
         for record in &self.records {
             spool.push(record).unwrap();
         }
@@ -112,7 +112,7 @@ impl Sample {
     }
 
     pub(super) fn spool_jobs(&self) -> Option<SpooledJobs> {
-        let mut spool = JobSpool::new(Path::new("/nonexistent: the sample stays in memory"));
+        let mut spool = JobSpool::new(&crate::disk::RealDisk, Path::new("/nonexistent: the sample stays in memory"));
         for line in self.jobs.as_deref()?.split_inclusive(|&byte| byte == b'\n') {
             spool.push(line.trim_ascii_end()).unwrap();
         }
@@ -128,6 +128,18 @@ impl Sample {
         let mut writer =
             Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
         for message in &self.messages {
+            writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    /// The bundle, as the writer makes it if the first message can't be read.
+    pub(super) fn bundle_lacking_one(&self) -> Vec<u8> {
+        let options = Options::default();
+        let mut writer =
+            Writer::start(Vec::new(), &options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
+        writer.leave_out(Digest::of(&self.messages[0]), self.messages[0].len() as u64).unwrap();
+        for message in &self.messages[1..] {
             writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
         }
         writer.finish().unwrap()
@@ -206,6 +218,7 @@ pub(super) struct Parts {
     pub(super) records: Vec<Record>,
     pub(super) jobs: Vec<u8>,
     pub(super) messages: Vec<Vec<u8>>,
+    pub(super) missing: u64,
 }
 
 /// Reads a whole stream, checking everything.
@@ -229,6 +242,7 @@ pub(super) fn read_with(bytes: &[u8], keys: Keys) -> Result<Parts, Error> {
             message.read_verified(&mut bytes)?;
             contents.messages.push(bytes);
         }
+        contents.missing += messages.missing();
         messages.finish()?;
     }
     Ok(contents)

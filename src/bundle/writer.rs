@@ -1,5 +1,6 @@
 //! Writing a bundle, in one pass.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::num::NonZeroU32;
@@ -8,6 +9,7 @@ use std::thread::available_parallelism;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{BLOCK, header, padding};
+use super::missing::{self, Missing};
 use super::{Error, Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
@@ -65,6 +67,10 @@ pub struct Writer<W: Write> {
     messages: u64,
     bytes: u64,
     promised: (u64, u64),
+    /// The promised messages that can't be brought, with their sizes.
+    missing: BTreeMap<Digest, u64>,
+    /// What the list of these is signed with, and the SHA-256 of the manifest, to which it belongs.
+    signer: (PrivateKey, Digest),
 }
 
 impl<W: Write> Writer<W> {
@@ -110,6 +116,8 @@ impl<W: Write> Writer<W> {
             messages: 0,
             bytes: 0,
             promised: (manifest.counts.messages, manifest.bytes),
+            missing: BTreeMap::new(),
+            signer: (key.clone(), Digest::of(&json)),
         };
         writer.member("manifest.json", &json, 0)?;
         writer.member("manifest.json.sig", signature.as_bytes(), 0)?;
@@ -168,6 +176,24 @@ impl<W: Write> Writer<W> {
         self.pad(contents.len() as u64)
     }
 
+    /// Says, in the place of a promised message, that it can't be read. Whoever gets the bundle will want it.
+    ///
+    /// # Errors
+    /// If it is more than the manifest promises, or was said before; or if too much is missing.
+    pub fn leave_out(&mut self, digest: Digest, size: u64) -> Result<(), WriteError> {
+        self.count(size)?;
+        if self.missing.insert(digest, size).is_some() {
+            return Err(WriteError::inconsistent("it lacks a message twice"));
+        }
+        if self.missing.len() as u64 > limits::MISSING {
+            return Err(WriteError::TooLarge {
+                what: "the number of messages that can't be read",
+                limit: limits::MISSING,
+            });
+        }
+        Ok(())
+    }
+
     /// Ends the bundle and gives `out` back, not flushed.
     ///
     /// # Errors
@@ -175,6 +201,13 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> Result<W, WriteError> {
         if (self.messages, self.bytes) != self.promised {
             return Err(WriteError::inconsistent("it lacks messages that the manifest promises"));
+        }
+        if !self.missing.is_empty() {
+            let missing = Missing::new(self.signer.1, std::mem::take(&mut self.missing));
+            let members = missing.to_members(&self.signer.0)?;
+            for (name, contents) in missing::MEMBERS.into_iter().zip(members) {
+                self.member(name, &contents, 0)?;
+            }
         }
         self.put(&[0; 2 * BLOCK])?;
         self.out.finish().map_err(WriteError::Out)
@@ -184,13 +217,19 @@ impl<W: Write> Writer<W> {
         if size > limits::MEMBER_BYTES {
             return Err(WriteError::TooLarge { what: "a message's size", limit: limits::MEMBER_BYTES });
         }
+        self.count(size)?;
+        self.put(header(&format!("messages/{digest}"), size, mtime.seconds()).as_bytes())
+    }
+
+    /// Counts a message.
+    fn count(&mut self, size: u64) -> Result<(), WriteError> {
         self.messages += 1;
         self.bytes += size;
         let (messages, bytes) = self.promised;
         if self.messages > messages || self.bytes > bytes {
             return Err(WriteError::inconsistent("it has more messages than the manifest promises"));
         }
-        self.put(header(&format!("messages/{digest}"), size, mtime.seconds()).as_bytes())
+        Ok(())
     }
 
     fn member(&mut self, name: &str, contents: &[u8], mtime: i64) -> Result<(), WriteError> {
@@ -305,6 +344,14 @@ mod tests {
         let mut writer = start(&sample, &manifest).unwrap();
         writer.message_bytes(Digest::of(one), Mtime::default(), one).unwrap();
         assert!(inconsistent(writer.message_bytes(Digest::of(two), Mtime::default(), two)), "one message more");
+
+        let mut writer = start(&sample, &sample.manifest).unwrap();
+        writer.leave_out(Digest::of(one), one.len() as u64).unwrap();
+        assert!(inconsistent(writer.leave_out(Digest::of(one), 0)), "a message is missing twice");
+        assert!(inconsistent(writer.leave_out(Digest::of(two), u64::MAX / 2)), "more bytes are missing than promised");
+        let mut writer = start(&sample, &sample.manifest).unwrap();
+        writer.leave_out(Digest::of(one), one.len() as u64).unwrap();
+        assert!(inconsistent(writer.finish().map(drop)), "neither brought nor missing");
 
         let lies: [fn(&mut Manifest); 7] = [
             |m| m.counts.entries += 1,

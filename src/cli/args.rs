@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use mailsync::maildir::LayoutKind;
-use mailsync::replica::{ClockAhead, DryRun, MassAdd, MassDelete, Secrecy};
+use mailsync::maildir::{LayoutKind, Server};
+use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -87,6 +87,12 @@ pub struct Init {
     /// How folders become directories; found out if not given
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Lay out what isn't there yet as this server does
+    #[arg(long = "for", value_enum, value_name = "SERVER")]
+    pub server: Option<MailServer>,
+    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,6 +102,21 @@ pub enum Layout {
     MaildirPlusPlus,
     /// Archive/2019
     Fs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum MailServer {
+    /// The mail root is the INBOX under fs, too, and names are written in modified UTF-7
+    Dovecot,
+}
+
+impl MailServer {
+    /// The server that it stands for.
+    pub fn server(self) -> Server {
+        match self {
+            Self::Dovecot => Server::Dovecot,
+        }
+    }
 }
 
 impl Layout {
@@ -148,6 +169,12 @@ pub struct Join {
     /// How folders become directories; found out if not given
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Lay out what isn't there yet as this server does
+    #[arg(long = "for", value_enum, value_name = "SERVER")]
+    pub server: Option<MailServer>,
+    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
@@ -442,6 +469,11 @@ pub enum TrashCommand {
 /// The library's value for `--dry-run`.
 pub fn dry_run(dry: bool) -> DryRun {
     if dry { DryRun::Yes } else { DryRun::No }
+}
+
+/// What `--anyway` means.
+pub fn doubts(overruled: bool) -> Doubts {
+    if overruled { Doubts::Overrule } else { Doubts::Heed }
 }
 
 /// What `--accept-clock` means.

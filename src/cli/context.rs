@@ -16,6 +16,8 @@ pub struct Context {
     pub out: Output,
     /// What the disk has kept a command from doing, as of the last time that it was tried.
     pub hindrance: RefCell<Option<Error>>,
+    /// What a command could not look at, though it did everything else.
+    pub problems: RefCell<Vec<Error>>,
 }
 
 impl Context {
@@ -58,6 +60,13 @@ impl Context {
     /// Tells what a command found worth knowing, and keeps what is to be told at its end.
     pub fn say_notes(&self, replica: &Replica) {
         self.hindrance.replace(replica.hindrance());
+        let mut problems = self.problems.borrow_mut();
+        for problem in replica.drain_problems() {
+            // Bundles for several peers may lack the same message.
+            if !problems.iter().any(|told| told.to_string() == problem.to_string()) {
+                problems.push(problem);
+            }
+        }
         for note in replica.drain_notes() {
             self.out.say(format_args!("note: {note}"));
         }

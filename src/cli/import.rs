@@ -12,13 +12,13 @@ use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::target::refuse_terminal;
+use super::target::check_stdout;
 use super::view::{complain_of, imported_json, tell, worst};
 use super::{source, target};
 
 pub fn run(context: &Context, args: Import) -> CommandResult {
     if args.reply {
-        refuse_terminal()?;
+        check_stdout()?;
     }
     let options = ImportOptions {
         dry_run: dry_run(args.dry_run),

@@ -1,20 +1,22 @@
 //! `mailsync init`
 
 use mailsync::replica::{InitOptions, Replica, host_name};
-use mailsync::text::plural;
+use mailsync::text::{plural, printable};
 use serde_json::json;
 
-use super::args::{Init, Layout};
+use super::args::{Init, Layout, MailServer, doubts};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
-use super::view::{complain_of, layout_word, replica_json};
+use super::output::{Output, table};
+use super::view::{complain_of, folders_json, layout_word, replica_json};
 
 pub fn run(context: &Context, args: Init) -> CommandResult {
     let options = InitOptions {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
         layout: args.layout.map(Layout::kind),
+        server: args.server.map(MailServer::server),
+        doubts: doubts(args.anyway),
         lock_timeout: context.lock_timeout,
     };
     let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;
@@ -28,11 +30,20 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
         plural(report.folders_made, "folder"),
         layout_word(replica.config()),
     ));
+    let folders = replica.status()?.folders;
+    let rows = folders.iter().map(|(name, count)| vec![format!("  {}", printable(name.as_str())), count.to_string()]);
+    for line in table(&rows.collect::<Vec<_>>()) {
+        context.out.say(line);
+    }
     context.out.say("its public key follows; on the other machine, run");
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     if context.out.json() {
-        Output::print_json(&json!({ "replica": replica_json(&replica), "new": report.new }))?;
+        Output::print_json(&json!({
+            "replica": replica_json(&replica),
+            "new": report.new,
+            "folders": folders_json(&folders),
+        }))?;
     } else {
         Output::print([key])?;
     }

@@ -17,10 +17,10 @@ use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
 pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
-    let replica = context.home()?.exists().then(|| context.read()).transpose()?;
+    let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
-    let keys = Replica::keys_at(&context.home()?)?;
+    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?;
     each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();

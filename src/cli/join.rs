@@ -6,7 +6,7 @@ use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
 use serde_json::json;
 
-use super::args::{Join, Layout, clock_ahead};
+use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::output::Output;
@@ -19,7 +19,9 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         mail_root: args.mail_root,
         name: args.name,
         layout: args.layout.map(Layout::kind),
+        server: args.server.map(MailServer::server),
         expect,
+        doubts: doubts(args.anyway),
         clock_ahead: clock_ahead(args.accept_clock),
         lock_timeout: context.lock_timeout,
     };

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use mailsync::error::ErrorKind;
+use mailsync::process::outlive_large_files;
 
 use args::{Args, Command};
 use context::Context;
@@ -51,11 +52,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // If the system doesn't let it, the signal does what it always does.
+    let _ = outlive_large_files();
     let context = Context {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(args.global.json, args.global.quiet),
         hindrance: RefCell::default(),
+        problems: RefCell::default(),
     };
     // A bundle on standard output is no JSON, whole or not.
     let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
@@ -79,14 +83,13 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };
-    // All else was done: what a folder kept from being done is told last, and decides only if nothing else went wrong.
-    let result = match context.hindrance.take() {
-        None => result,
-        Some(error) => {
-            Output::complain(&error);
-            result.and(Err(Failure::Said(error.kind())))
-        }
-    };
+    // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
+    // nothing else went wrong.
+    let left = context.problems.take().into_iter().chain(context.hindrance.take());
+    let result = left.fold(result, |result, error| {
+        Output::complain(&error);
+        result.and(Err(Failure::Said(error.kind())))
+    });
     match result {
         // A reader who closed the output has seen enough.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,

@@ -79,8 +79,10 @@ pub fn closed(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::BrokenPipe
     } else {
-        let what = format!("writing to standard output: {error}");
-        Failure::Error(Error::failed(what).advise("make room for it, or send it elsewhere, then run this again"))
+        Failure::Error(
+            Error::os("writing to standard output", error)
+                .advise("make room for it, or send it elsewhere, then run this again"),
+        )
     }
 }
 

@@ -12,9 +12,10 @@ pub fn run(context: &Context) -> CommandResult {
     let purged = replica.purge()?;
     context.say_notes(&replica);
     context.out.say(format_args!(
-        "forgot {} that every peer knows of ({} still needed), {} in the trash ({}), {} and {} of history",
+        "forgot {} that every peer knows of ({} still needed){}, {} in the trash ({}), {} and {} of history",
         plural(purged.tombstones, "removal"),
         purged.tombstones_kept,
+        if purged.folders > 0 { format!(", {}", plural(purged.folders, "removed folder")) } else { String::new() },
         plural(purged.trashed, "message"),
         bytes(purged.trashed_bytes),
         plural(purged.jobs, "job"),

@@ -1,5 +1,6 @@
 //! `mailsync status`
 
+use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
 use mailsync::state::Waiting;
 use mailsync::text::{bytes, plural, printable};
@@ -8,14 +9,12 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::{Output, table, time};
-use super::view::{invited_json, invited_since, layout_word, peer_json, replica_json};
+use super::view::{folders_json, invited_json, invited_since, layout_word, peer_json, replica_json};
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
     if context.out.json() {
-        let folders: Vec<Value> =
-            status.folders.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect();
         let with_unseen = |mut peer: Value, unseen: Unseen| {
             peer["unseen_entries"] = unseen.entries.into();
             peer["unseen_bytes"] = unseen.bytes.into();
@@ -29,9 +28,11 @@ pub fn run(context: &Context) -> CommandResult {
             "entries": status.totals.entries,
             "messages": status.totals.messages,
             "bytes": status.totals.bytes,
-            "folders": folders,
+            "folders": folders_json(&status.folders),
+            "missing": status.missing,
             "pending": status.pending,
             "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
+            "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
@@ -49,6 +50,9 @@ pub fn run(context: &Context) -> CommandResult {
             bytes(status.totals.bytes)
         ),
     ];
+    if status.missing > 0 {
+        lines.push(format!("missing    {} more, whose contents are not here yet", plural(status.missing, "entry")));
+    }
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
         lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
@@ -56,6 +60,7 @@ pub fn run(context: &Context) -> CommandResult {
     for waiting in &status.waiting {
         lines.push(waiting_line(waiting));
     }
+    lines.extend(status.letterless.iter().map(letterless_line));
     lines.extend(jobs_line(&status.jobs));
     let rows = status
         .folders
@@ -89,6 +94,16 @@ fn waiting_line(waiting: &Waiting) -> String {
         changes => format!("{} in {folder}", plural(changes, "change")),
     };
     format!("waiting    {what}: {}", waiting.why)
+}
+
+fn letterless_json((folder, keywords): &(FolderName, Vec<Keyword>)) -> Value {
+    json!({ "folder": folder, "keywords": keywords.iter().map(Keyword::as_str).collect::<Vec<_>>() })
+}
+
+fn letterless_line((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
+    let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
+    let count = plural(keywords.len() as u64, "keyword");
+    format!("waiting    {count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
 }
 
 fn jobs_line(jobs: &JobCounts) -> Option<String> {

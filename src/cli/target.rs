@@ -1,6 +1,7 @@
 //! The targets to which commands write a bundle: a file or a directory, or standard output unless that is a terminal.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, Result};
@@ -16,19 +17,35 @@ use super::source::is_standard;
 pub fn target(output: Option<PathBuf>) -> Result<Option<PathBuf>> {
     let output = output.filter(|output| !is_standard(output));
     if output.is_none() {
-        refuse_terminal()?;
+        check_stdout()?;
     }
     Ok(output)
 }
 
-/// Refuses to write a bundle to a terminal.
-pub fn refuse_terminal() -> Result<()> {
+/// Refuses to write a bundle to a terminal, or to a standard output that was closed.
+pub fn check_stdout() -> Result<()> {
+    if was_closed(&io::stdout())? {
+        let error = Error::failed("writing the bundle: standard output is closed")
+            .advise("redirect it to a file, pipe it to another machine, or use -o; nothing was written, and nothing counts as sent");
+        return Err(error);
+    }
     if io::stdout().is_terminal() {
         let error = Error::usage("writing the bundle: standard output is a terminal")
             .advise("redirect it to a file, pipe it to another machine, or use -o");
         return Err(error);
     }
     Ok(())
+}
+
+/// Whether standard output was closed before mailsync began. Then Rust has put /dev/null in its place, open for reading
+/// as well, so that no file that the program opens is taken for it. A shell that is told to write there opens it for
+/// writing only.
+fn was_closed(out: &impl AsFd) -> Result<bool> {
+    let fail = |error: rustix::io::Errno| Error::os("looking at standard output", io::Error::from(error));
+    let meta = rustix::fs::fstat(out).map_err(fail)?;
+    let is_device = rustix::fs::FileType::from_raw_mode(meta.st_mode) == rustix::fs::FileType::CharacterDevice;
+    let is_null = is_device && (rustix::fs::major(meta.st_rdev), rustix::fs::minor(meta.st_rdev)) == (1, 3);
+    Ok(is_null && rustix::fs::fcntl_getfl(out).map_err(fail)?.contains(rustix::fs::OFlags::RDWR))
 }
 
 /// Checks that there is a directory to write several bundles to.

@@ -3,6 +3,7 @@
 use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
+use mailsync::model::FolderName;
 use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport};
 use mailsync::text::printable;
 use serde_json::{Value, json};
@@ -24,6 +25,11 @@ pub fn replica_json(replica: &Replica) -> Value {
         "mail_root": config.mail_root.to_string_lossy(),
         "layout": layout_word(config),
     })
+}
+
+/// Folders with the numbers of their entries, as JSON.
+pub fn folders_json(folders: &[(FolderName, u64)]) -> Vec<Value> {
+    folders.iter().map(|(name, entries)| json!({ "name": name, "entries": entries })).collect()
 }
 
 /// The word for how folders become directories, as it is typed.

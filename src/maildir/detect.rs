@@ -1,13 +1,21 @@
 //! Detection: which layout a mail root has.
 
-use crate::text::plural;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Layout, LayoutKind, NameEncoding, utf7};
+use super::keywords::FILE;
+use super::{Ignored, Layout, LayoutKind, NameEncoding, utf7};
+use crate::disk::{is_absent, leads_nowhere};
+use crate::error::{Error, Result, Scope};
+use crate::meter::Gauge;
+use crate::text::plural;
+
+/// With this begin the names of what mailsync keeps in a mail root for itself.
+pub const OWN: &str = ".mailsync";
 
 /// The findings about a mail root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,24 +24,58 @@ pub struct Detected {
     pub layout: Layout,
     /// How many Maildirs there are.
     pub folders: usize,
+    /// Whether the mail root is a Maildir itself.
+    pub at_root: bool,
+    /// How many Maildirs below it have names as subfolders have them under `maildir++`.
+    pub dotted: u64,
+    /// How many others there are.
+    pub plain: u64,
+    /// A directory in the mail root that is a Maildir with such subfolders, relative to the mail root.
+    pub nested: Option<PathBuf>,
+    /// The directories below the mail root in which there may be folders, relative to it.
+    pub dirs: Vec<PathBuf>,
     /// How many Maildirs the layout leaves out.
     pub left_out: usize,
-    /// Whether the mail root holds nothing at all.
+    /// Whether the mail root holds nothing at all, but for what mailsync itself has put there.
     pub empty: bool,
     /// Remarks that the user should read.
     pub notes: Vec<String>,
 }
 
-/// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that can't
-/// be read, as the scan that follows reports them. With `wanted` the kind of layout is not guessed.
-pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
-    let at_root = is_maildir(root);
+/// A program that serves the mail to others, and has its own way of laying it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Dovecot: under both layouts the mail root itself is the INBOX, and names are written in modified UTF-7.
+    Dovecot,
+}
+
+/// Looks at the directories below a mail root, without reading a folder's files. It leaves out directories that this
+/// user can't read, as the scan that follows reports them, and those that are ignored. With `wanted` the kind of layout
+/// is not guessed; where nothing tells, it is as `server` would lay it out. Each directory is a step of the `progress`.
+///
+/// # Errors
+/// The disk or the machine fails: then what was not seen tells nothing.
+pub fn detect_layout(
+    root: &Path,
+    wanted: Option<LayoutKind>,
+    server: Option<Server>,
+    ignored: &Ignored,
+    progress: &dyn Gauge,
+) -> Result<Detected> {
+    let at_root = is_maildir(root)?;
+    let dirs = directories_below(root, ignored, progress)?;
     let (mut dotted, mut plain) = (Vec::new(), Vec::new());
-    for dir in maildirs(root) {
+    for dir in &dirs {
+        if !is_maildir(&root.join(dir))? {
+            continue;
+        }
+        let dir = dir.clone();
         let first = dir.iter().next().unwrap_or_default();
         if dir.iter().count() == 1 && first.as_bytes().starts_with(b".") { dotted.push(dir) } else { plain.push(dir) }
     }
     let kind = wanted.unwrap_or(if plain.len() > dotted.len() { LayoutKind::Fs } else { LayoutKind::MaildirPlusPlus });
+    let counts = [&dotted, &plain].map(|dirs| dirs.len() as u64);
+    let nested = nested(&plain);
     let mut notes = Vec::new();
     let mut left_out = 0;
     let seen = match kind {
@@ -50,7 +92,7 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
         }
         LayoutKind::Fs => [dotted, plain].concat(),
     };
-    let by_default = if kind == LayoutKind::MaildirPlusPlus || is_dovecots(root) {
+    let by_default = if kind == LayoutKind::MaildirPlusPlus || server == Some(Server::Dovecot) || is_dovecots(root)? {
         NameEncoding::ModifiedUtf7
     } else {
         NameEncoding::Utf8
@@ -65,12 +107,34 @@ pub fn detect_layout(root: &Path, wanted: Option<LayoutKind>) -> Detected {
             one.display()
         ));
     }
-    Detected {
-        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus },
+    let for_server = server == Some(Server::Dovecot) && !seen.iter().any(|dir| dir == Path::new("INBOX"));
+    Ok(Detected {
+        layout: Layout { kind, encoding, inbox_at_root: at_root || kind == LayoutKind::MaildirPlusPlus || for_server },
         folders: seen.len() + usize::from(at_root),
         left_out,
-        empty: std::fs::read_dir(root).is_ok_and(|mut items| items.next().is_none()),
+        at_root,
+        dotted: counts[0],
+        plain: counts[1],
+        nested,
+        dirs,
+        empty: names_in(root)?
+            .is_some_and(|names| names.iter().all(|name| name.as_bytes().starts_with(OWN.as_bytes()))),
         notes,
+    })
+}
+
+/// The names in a directory. `None` if it may not be read.
+fn names_in(dir: &Path) -> Result<Option<Vec<OsString>>> {
+    let names = std::fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.file_name())).collect());
+    passing_over_places(dir, names)
+}
+
+/// Leaves out what is hindered at this place alone.
+fn passing_over_places<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if Scope::of(&error) == Scope::Place => Ok(None),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
     }
 }
 
@@ -87,42 +151,91 @@ fn encoding(dirs: &[PathBuf]) -> Option<NameEncoding> {
 }
 
 /// Whether Dovecot keeps files of its own in the mail root, such as `dovecot-uidvalidity` and `dovecot.list.index.log`.
-fn is_dovecots(root: &Path) -> bool {
-    let items = std::fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
-    items.map(|item| item.file_name()).any(|name| {
+fn is_dovecots(root: &Path) -> Result<bool> {
+    Ok(names_in(root)?.unwrap_or_default().iter().any(|name| {
         let name = name.as_bytes();
-        name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")
-    })
+        // One of them mailsync writes, too.
+        (name.starts_with(b"dovecot-") || name.starts_with(b"dovecot.")) && name != FILE.as_bytes()
+    }))
 }
 
 fn is_utf7(dir: &Path) -> bool {
     dir.iter().flat_map(|part| part.as_bytes().split(|&c| c == b'.')).all(|part| utf7::decode(part).is_some())
 }
 
-/// The Maildirs below the mail root, relative to it.
-fn maildirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    directories(root).filter(|dir| is_maildir(dir)).filter_map(move |dir| Some(dir.strip_prefix(root).ok()?.to_owned()))
+/// The directories below the mail root in which there may be folders, relative to it.
+fn directories_below(root: &Path, ignored: &Ignored, progress: &dyn Gauge) -> Result<Vec<PathBuf>> {
+    let mut below = Vec::new();
+    for dir in directories(root, ignored) {
+        progress.advance(1);
+        let (path, dir) = match dir {
+            Ok(dir) => (dir.clone(), Ok(dir)),
+            Err((path, error)) => (path, Err(error)),
+        };
+        if let Some(dir) = passing_over_places(&path, dir)? {
+            below.extend(dir.strip_prefix(root).map(Path::to_owned));
+        }
+    }
+    Ok(below)
 }
 
-fn is_maildir(dir: &Path) -> bool {
-    dir.join("cur").is_dir() || dir.join("new").is_dir()
+/// The first of these Maildirs that has one with a dot in it.
+fn nested(plain: &[PathBuf]) -> Option<PathBuf> {
+    let dotted = |dir: &&PathBuf| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+    let above = plain.iter().filter(dotted).filter_map(|dir| dir.parent());
+    above.filter(|dir| plain.iter().any(|other| other == dir)).min().map(Path::to_owned)
+}
+
+fn is_maildir(dir: &Path) -> Result<bool> {
+    for sub in ["cur", "new"] {
+        let path = dir.join(sub);
+        if passing_over_places(&path, std::fs::metadata(&path))?.is_some_and(|meta| meta.is_dir()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_sub(name: &OsStr) -> bool {
     name == "cur" || name == "new" || name == "tmp"
 }
 
-/// All directories below the mail root except those in which messages lie.
-fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
+/// All directories below the mail root except those in which messages lie and those that are ignored; and what can't be
+/// looked at, with the reason.
+fn directories(
+    root: &Path,
+    ignored: &Ignored,
+) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
     let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
-    let walk = walk.into_iter().filter_entry(|item| item.file_type().is_dir() && !is_sub(item.file_name()));
-    walk.filter_map(Result::ok).map(walkdir::DirEntry::into_path)
+    let walk = walk.into_iter().filter_entry(move |item| {
+        let is_ignored = || item.path().strip_prefix(root).is_ok_and(|dir| ignored.has(dir, None));
+        item.file_type().is_dir() && !is_sub(item.file_name()) && !is_ignored()
+    });
+    walk.map(|item| item.map(walkdir::DirEntry::into_path).map_err(|error| unseen(root, error)))
 }
 
-/// The `tmp/` of the mail root and of every directory below it.
-pub fn tmp_dirs(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let dirs = std::iter::once(root.to_owned()).chain(directories(root));
-    dirs.map(|dir| dir.join("tmp")).filter(|tmp| tmp.is_dir())
+/// The path that can't be looked at, and why. A link in a circle is one of a place.
+fn unseen(root: &Path, error: walkdir::Error) -> (PathBuf, io::Error) {
+    let path = error.path().unwrap_or(root).to_owned();
+    (path, error.into_io_error().unwrap_or_else(|| rustix::io::Errno::LOOP.into()))
+}
+
+/// The `tmp/` of the mail root and of every directory below it; and what can't be looked at, with the reason.
+pub fn tmp_dirs(
+    root: &Path,
+    ignored: &Ignored,
+) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
+    std::iter::once(Ok(root.to_owned())).chain(directories(root, ignored)).filter_map(|dir| {
+        let tmp = match dir {
+            Ok(dir) => dir.join("tmp"),
+            Err(unseen) => return Some(Err(unseen)),
+        };
+        match std::fs::metadata(&tmp) {
+            Ok(meta) => meta.is_dir().then_some(Ok(tmp)),
+            Err(error) if is_absent(&error) || leads_nowhere(&error) => None,
+            Err(error) => Some(Err((tmp, error))),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -139,8 +252,12 @@ mod tests {
         root
     }
 
+    fn detect(root: &Path, wanted: Option<LayoutKind>) -> Detected {
+        detect_layout(root, wanted, None, &Ignored::usual(), &crate::meter::Silent).unwrap()
+    }
+
     fn detected(dirs: &[&str]) -> (LayoutKind, NameEncoding, bool, usize) {
-        let found = detect_layout(root(dirs).path(), None);
+        let found = detect(root(dirs).path(), None);
         (found.layout.kind, found.layout.encoding, found.layout.inbox_at_root, found.folders)
     }
 
@@ -162,32 +279,92 @@ mod tests {
         let at_work = |dirs: &[&str]| {
             let root = root(dirs);
             fs::write(root.path().join("dovecot-uidvalidity"), "").unwrap();
-            detect_layout(root.path(), Some(LayoutKind::Fs)).layout.encoding
+            detect(root.path(), Some(LayoutKind::Fs)).layout.encoding
         };
         assert_eq!(at_work(&["cur", "Sent/cur"]), NameEncoding::ModifiedUtf7);
         assert_eq!(at_work(&["cur", "Entwürfe/cur"]), NameEncoding::Utf8);
+        // The names of keywords may be mailsync's.
+        let root = root(&["cur", "Sent/cur"]);
+        fs::write(root.path().join("dovecot-keywords"), "0 work\n").unwrap();
+        assert_eq!(detect(root.path(), Some(LayoutKind::Fs)).layout.encoding, NameEncoding::Utf8);
+    }
+
+    #[test]
+    fn where_nothing_tells_it_is_as_the_server_lays_it_out() {
+        use NameEncoding::{ModifiedUtf7, Utf8};
+        let table: [(&[&str], _, _); 5] = [
+            (&[], Utf8, false),
+            (&["a/cur"], Utf8, false),
+            (&["INBOX/cur"], Utf8, false),
+            (&["cur", "a/cur"], Utf8, true),
+            (&["cur", "Entw\u{fc}rfe/cur"], Utf8, true),
+        ];
+        let with_dovecot =
+            [(ModifiedUtf7, true), (ModifiedUtf7, true), (ModifiedUtf7, false), (ModifiedUtf7, true), (Utf8, true)];
+        for ((dirs, encoding, at_root), with_dovecot) in table.into_iter().zip(with_dovecot) {
+            let laid_out = |server| {
+                let root = root(dirs);
+                let found =
+                    detect_layout(root.path(), Some(LayoutKind::Fs), server, &Ignored::usual(), &crate::meter::Silent);
+                let layout = found.unwrap().layout;
+                (layout.encoding, layout.inbox_at_root)
+            };
+            assert_eq!(laid_out(None), (encoding, at_root), "{dirs:?}");
+            assert_eq!(laid_out(Some(Server::Dovecot)), with_dovecot, "{dirs:?}, with Dovecot");
+        }
     }
 
     #[test]
     fn folders_that_the_layout_leaves_out_are_named() {
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), None);
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::MaildirPlusPlus, 3, 1));
-        let found = detect_layout(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
+        let found = detect(root(&["cur", ".a/cur", ".b/cur", "c/cur"]).path(), Some(LayoutKind::Fs));
         assert_eq!((found.layout.kind, found.folders, found.notes.len()), (LayoutKind::Fs, 4, 0));
     }
 
     #[test]
+    fn what_is_ignored_is_no_folder() {
+        let found = detect(
+            root(&[
+                "INBOX/cur",
+                "lost+found/cur",
+                ".stversions/INBOX/cur",
+                ".snapshots/1/INBOX/cur",
+                "a/.Trash-1000/new",
+            ])
+            .path(),
+            None,
+        );
+        assert_eq!((found.folders, found.plain, found.dotted), (1, 1, 0));
+        assert_eq!(found.dirs, ["INBOX", "a"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_maildir_with_subfolders_below_the_mail_root_is_noticed() {
+        for (dirs, nested) in [
+            (&["Maildir/cur", "Maildir/.Sent/cur", "notes"][..], Some("Maildir")),
+            (&["a/Maildir/cur", "a/Maildir/.Sent/new", "b/cur"], Some("a/Maildir")),
+            (&["cur", ".Sent/cur"], None),
+            (&["INBOX/cur", "INBOX/Sent/cur", "Maildir/.Sent/cur"], None),
+        ] {
+            assert_eq!(detect(root(dirs).path(), None).nested, nested.map(PathBuf::from), "{dirs:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_root_is_told_from_one_without_mail() {
-        let found = detect_layout(root(&[]).path(), None);
+        let found = detect(root(&[]).path(), None);
         assert!(found.empty && found.folders == 0);
-        let found = detect_layout(root(&["notes/tmp"]).path(), None);
+        let found = detect(root(&["notes/tmp"]).path(), None);
         assert!(!found.empty && found.folders == 0);
     }
 
     #[test]
     fn every_tmp_is_found_without_looking_among_the_messages() {
-        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur"]);
-        let found: Vec<_> = tmp_dirs(root.path()).map(|dir| dir.strip_prefix(&root).unwrap().to_owned()).collect();
+        let root = root(&["tmp", "cur/tmp", ".a/tmp", "b/c/tmp/tmp", "d/cur", ".stversions/tmp"]);
+        let found: Vec<_> = tmp_dirs(root.path(), &Ignored::usual())
+            .map(|dir| dir.unwrap().strip_prefix(&root).unwrap().to_owned())
+            .collect();
         assert_eq!(found, ["tmp", ".a/tmp", "b/c/tmp"].map(PathBuf::from));
     }
 }

@@ -5,7 +5,7 @@
 //! that leads back to it. So mail in a folder with an unusual name travels like any other, and two folders never share
 //! a directory.
 //!
-//! A component of a canonical name becomes a component on disk in one of three ways:
+//! A component of a canonical name becomes a component on disk in one of four ways:
 //!
 //! - as it stands, in the layout's encoding, if that reads back as the same component. This is so for nearly all names;
 //! - escaped, if it holds bytes that can't stand there (a `.` under `maildir++`): these are written `\hh`, with two
@@ -14,6 +14,10 @@
 //!   are not UTF-8, or not modified UTF-7. Its canonical component is then marked: the character U+F100 and its text
 //!   or, if it isn't UTF-8, U+F101 and its bytes. A byte that is not an ASCII letter or digit becomes a character from
 //!   U+F000 on.
+//! - spelled out, if its usual name can't be had here: the file system folds it into that of another folder (`Work` and
+//!   `work`), or it means something else. Lower-case ASCII letters, digits, `-` and `_` stand for themselves, every other
+//!   byte is written `%hh`, as is the first one if that would be none, and a `~` ends it: `%57ork~`. No file system folds
+//!   two of these into one, none refuses them, and whoever reads one knows the folder.
 //!
 //! A name on disk that would be longer than file systems allow is cut, and ends in `\x` and a hash. It can't be read
 //! back, but a replica that knows the folder finds its directory.
@@ -80,11 +84,22 @@ pub struct Layout {
     pub inbox_at_root: bool,
 }
 
+/// How a component of a folder's name is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// As the layout has it.
+    Usual,
+    /// Spelled out, so that it is like no other.
+    Out,
+}
+
 /// The longest name of a file on every common file system, in bytes.
 pub const NAME_MAX: usize = 255;
 /// This many hexadecimal digits replace the rest of a name that was cut.
 const CUT_DIGITS: usize = 32;
 const CUT: &str = "\\x";
+/// Ends a component that is spelled out.
+const SPELLED: char = '~';
 const MARK_TEXT: char = '\u{f100}';
 const MARK_BYTES: char = '\u{f101}';
 const BYTE_ZERO: u32 = 0xf000;
@@ -96,18 +111,60 @@ impl Layout {
             return PathBuf::new();
         }
         let sole = !folder.as_str().contains('/');
-        let parts = folder.components().map(|component| self.encode(component, sole));
+        let parts: Vec<_> = folder.components().map(|component| self.encode(component, sole)).collect();
         match self.kind {
             LayoutKind::Fs => folder
                 .components()
                 .zip(parts)
                 .map(|(component, part)| OsStr::from_bytes(&cut(part, component, NAME_MAX)).to_owned())
                 .collect(),
-            LayoutKind::MaildirPlusPlus => {
-                let parts: Vec<_> = parts.collect();
-                let name = cut(parts.join(&b'.'), folder.as_str(), NAME_MAX - 1);
-                PathBuf::from(OsStr::from_bytes(&[b".", &*name].concat()))
+            LayoutKind::MaildirPlusPlus => dotted(&[], &parts.join(&b'.'), folder),
+        }
+    }
+
+    /// The directory of a folder whose parent has the directory `above`, relative to the mail root; the parent may be no
+    /// folder. `above` is `None` for a name of one component, and empty for the first of several. The last component is
+    /// written like this.
+    pub fn dir_below(&self, above: Option<&Path>, folder: &FolderName, spelling: Spelling) -> PathBuf {
+        let component = folder.components().next_back().expect("a name has a component");
+        let part = match spelling {
+            Spelling::Usual => self.encode(component, above.is_none()),
+            Spelling::Out => spell(component),
+        };
+        match self.kind {
+            LayoutKind::Fs => {
+                let part = cut(part, component, NAME_MAX);
+                above.unwrap_or(Path::new("")).join(OsStr::from_bytes(&part))
             }
+            LayoutKind::MaildirPlusPlus => {
+                let above = above.map_or(&b""[..], |above| above.as_os_str().as_bytes());
+                dotted(above, &part, folder)
+            }
+        }
+    }
+
+    /// The folder whose directory this is if a directory above it is that of another folder.
+    pub fn folder_below(&self, above: (&Path, &FolderName), dir: &Path) -> Option<FolderName> {
+        let rest = dir.as_os_str().as_bytes().strip_prefix(above.0.as_os_str().as_bytes())?;
+        let separator = self.separator();
+        let parts = rest.strip_prefix(&[separator])?.split(|&c| c == separator);
+        let components: Vec<String> = parts.map(|part| self.decode(part, false)).collect::<Option<_>>()?;
+        format!("{}/{}", above.1, components.join("/")).parse().ok()
+    }
+
+    /// The folder's directory with all of its name spelled out.
+    pub fn dir_spelled_out(&self, folder: &FolderName) -> PathBuf {
+        let mut dir: Option<PathBuf> = None;
+        for depth in 1..=folder.components().count() {
+            dir = Some(self.dir_below(dir.as_deref(), &folder.first(depth), Spelling::Out));
+        }
+        dir.expect("a name has a component")
+    }
+
+    fn separator(&self) -> u8 {
+        match self.kind {
+            LayoutKind::Fs => b'/',
+            LayoutKind::MaildirPlusPlus => b'.',
         }
     }
 
@@ -154,6 +211,9 @@ impl Layout {
         if !self.is_part(part) || is_cut(part) {
             return None;
         }
+        if let Some(spelled) = unspell(part) {
+            return Some(spelled);
+        }
         let read = self.read(part);
         if let Some(text) = read.as_deref() {
             if self.stands_as_it_is(text, sole) {
@@ -171,18 +231,16 @@ impl Layout {
 
     /// Whether this can stand between two separators in the path of a folder's directory.
     fn is_part(&self, part: &[u8]) -> bool {
-        let separator = match self.kind {
-            LayoutKind::Fs => b'/',
-            LayoutKind::MaildirPlusPlus => b'.',
-        };
+        let separator = self.separator();
         let sub = self.kind == LayoutKind::Fs && matches!(part, b"cur" | b"new" | b"tmp");
         !sub && !matches!(part, b"" | b"." | b"..") && !part.iter().any(|&c| c == separator || c == b'/' || c == 0)
     }
 
     fn stands_as_it_is(&self, component: &str, sole: bool) -> bool {
         is_component(component) && !self.is_reserved(component, sole) && !component.chars().any(|c| self.special(c))
-            // The text must not read as an escape, or as a name that was cut.
+            // The text must not read as an escape, as one that is spelled out, or as a name that was cut.
             && unescape(component).is_none()
+            && unspell(component.as_bytes()).is_none()
             && !is_cut(component.as_bytes())
     }
 
@@ -278,6 +336,47 @@ fn unmark(component: &str) -> Option<Vec<u8>> {
         u8::try_from(value.checked_sub(BYTE_ZERO).unwrap_or(value)).ok()
     });
     bytes.collect()
+}
+
+/// A component with all that could be folded, refused or mistaken written as `%hh`.
+fn spell(component: &str) -> Vec<u8> {
+    let stands = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_');
+    let first = component.bytes().all(stands);
+    let mut spelled = String::with_capacity(component.len() + 4);
+    for (i, byte) in component.bytes().enumerate() {
+        if stands(byte) && !(first && i == 0) {
+            spelled.push(char::from(byte));
+        } else {
+            spelled.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+    }
+    spelled.push(SPELLED);
+    spelled.into_bytes()
+}
+
+/// The component that [`spell`] has written like this. `None` if there is none.
+fn unspell(part: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(part).ok()?.strip_suffix(SPELLED)?;
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        if first == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(first);
+        }
+    }
+    let component = String::from_utf8(bytes).ok().filter(|text| is_component(text))?;
+    (spell(&component) == part).then_some(component)
+}
+
+/// The directory of a folder under `maildir++`, by that of its parent and its own part.
+fn dotted(above: &[u8], part: &[u8], folder: &FolderName) -> PathBuf {
+    let name = [above, b".", part].concat();
+    let name = cut(name[1..].to_vec(), folder.as_str(), NAME_MAX - 1);
+    PathBuf::from(OsStr::from_bytes(&[b".", &*name].concat()))
 }
 
 /// Cuts a name on disk that is longer than file systems allow. A hash of the whole text keeps it apart from others.

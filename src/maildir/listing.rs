@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{FileName, Sub};
+use super::{FileName, Separator, Sub};
 use crate::disk::{Disk, FileType, Meta, leads_nowhere};
 use crate::model::Mtime;
 
@@ -221,6 +221,18 @@ impl Listing {
             both.is_some_and(|(now, before)| now.differs(before))
         };
         self.empty.iter().copied().find(differs)
+    }
+
+    /// What the info begins with in most names that have one; `None` if none has.
+    pub fn separator(&self) -> Option<Separator> {
+        let mut counts = Separator::ALL.map(|separator| (0_u64, separator));
+        for separator in self.iter().filter_map(|(name, _)| FileName::parse(name).separator()) {
+            let (count, _) = counts.iter_mut().find(|(_, one)| *one == separator).expect("all are there");
+            *count += 1;
+        }
+        // Of two that are equally frequent the more usual one.
+        let most = counts.into_iter().rev().max_by_key(|(count, _)| *count);
+        most.filter(|(count, _)| *count > 0).map(|(_, separator)| separator)
     }
 
     /// The names, sorted.

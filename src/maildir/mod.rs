@@ -2,12 +2,17 @@
 //! the replica's state.
 
 mod detect;
+pub mod dotlock;
 mod filename;
+mod ignored;
+pub mod keywords;
 mod layout;
 pub mod listing;
+pub mod names;
 #[doc(hidden)]
 pub mod utf7;
 
-pub use detect::{Detected, detect_layout, tmp_dirs};
-pub use filename::{FileName, Sub, delivered_base, is_delivered_base, sub_of, visible};
-pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding};
+pub use detect::{Detected, OWN, Server, detect_layout, tmp_dirs};
+pub use filename::{FileName, Separator, SizeField, Sub, delivered_base, is_delivered_base, sub_of, visible};
+pub use ignored::Ignored;
+pub use layout::{Layout, LayoutKind, NAME_MAX, NameEncoding, Spelling};

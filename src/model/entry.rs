@@ -101,7 +101,7 @@ impl Entry {
             registers.write(flag.clone(), stamp, false);
         }
         for flag in flags {
-            registers.write(flag.clone(), stamp, true);
+            registers.set(flag.clone(), stamp, true);
         }
         let floor = match origin {
             Origin::Init => Stamp::ZERO,
@@ -139,7 +139,7 @@ impl Entry {
 
     /// Sets or clears a flag.
     pub fn set_flag(&mut self, stamp: Stamp, flag: Flag, on: bool) {
-        self.flags.write(flag, stamp, on);
+        self.flags.set(flag, stamp, on);
     }
 
     /// Moves the entry to another folder.
@@ -231,7 +231,7 @@ impl Entry {
     }
 
     /// The form of a living entry that the state digest adds up: fields with a NUL between them, which no field can
-    /// hold.
+    /// hold. It doesn't tell how keywords are spelled.
     pub fn canonical(&self, id: &EntryId) -> Vec<u8> {
         use std::io::Write as _;
         let mut form = Vec::with_capacity(160);
@@ -239,7 +239,7 @@ impl Entry {
             .expect("a vector takes every byte");
         for (i, flag) in self.flags_on().enumerate() {
             let separator = if i > 0 { " " } else { "" };
-            write!(form, "{separator}{flag}").expect("a vector takes every byte");
+            write!(form, "{separator}{}", flag.canonical()).expect("a vector takes every byte");
         }
         // A delivery has one date. Somebody who tells two replicas two of them is found out.
         write!(form, "\0{}", self.mtime.0).expect("a vector takes every byte");

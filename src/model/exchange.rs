@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp, WallClock};
+use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp, WallClock};
 
 /// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub enum RolledBack {
     Me,
     /// The sender's.
     Sender,
-    /// The sender's; or else somebody has told of changes that the sender never made. It knows less of itself than is
-    /// known here, up to this clock, and yet something else that is not known here: what came from it could not do so
-    /// without all that it knew before.
+    /// The sender's; or else somebody has told of changes that the sender never made, up to this clock. Either the sender
+    /// knows less of itself than is known here, and yet something else that is not known here: what came from it could
+    /// not do so without all that it knew before. Or it says that it has made no change with this very clock.
     SenderOrTold(Clock),
 }
 
@@ -92,7 +92,7 @@ pub fn judge(
     let listed = head.issued.len() < MOST_ISSUED || head.issued.first() <= Some(&known);
     let within = head.base.get(head.incarnation) < known && known < own;
     if within && listed && head.issued.binary_search(&known).is_err() {
-        return Err(RolledBack::Sender);
+        return Err(RolledBack::SenderOrTold(known));
     }
     let older_knows_more =
         !is_newest(standing, head) && standing.shown.as_ref().is_some_and(|s| !s.includes(&head.tip));
@@ -122,6 +122,13 @@ pub fn export_base(shown: &Knowledge, knowledge: &Knowledge, horizon: &Knowledge
 pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
     let mut shown = shown.peekable();
     !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
+}
+
+/// Whether the register of a folder that was removed can be forgotten: every peer's shown tip covers its stamp. A
+/// replica without peers forgets nothing.
+pub fn purgeable_folder<'a>(state: FolderState, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
+    let mut shown = shown.peekable();
+    !state.present && shown.peek().is_some() && shown.all(|tip| tip.covers(state.stamp))
 }
 
 /// New stamps for a replica whose state was rolled back in place. They replace the stamps issued since `last`, the

@@ -1,22 +1,24 @@
 //! Flags, and their registers.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use super::Stamp;
+use super::keyword::Keyword;
 use super::text::{ParseError, serde_as_text};
 
 /// Something that is on or off for an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
-    /// A letter or digit in the info part of a Maildir name: the specification's `P R S T D F`, or any other, kept as
-    /// found.
+    /// An upper-case letter or a digit in the info part of a Maildir name: the specification's `P R S T D F`, or any
+    /// other, kept as found. A lower-case letter is no flag by itself: it stands for the keyword that its folder names.
     Info(u8),
     /// The file still lies in `new/`.
     Recent,
-    /// A keyword by its name, such as `$Forwarded`, in a folder that says which letter stands for it.
-    Keyword(Box<str>),
+    /// A keyword by its name, such as `$Forwarded`.
+    Keyword(Keyword),
 }
 
 /// The flags that are on for one entry.
@@ -25,18 +27,27 @@ pub type FlagSet = BTreeSet<Flag>;
 const KEYWORD: &str = "keyword:";
 
 impl Flag {
-    /// The longest keyword, in bytes.
-    pub const MAX_KEYWORD_BYTES: usize = 255;
-
     /// The flag for a character in the info part. `None` for a character that can't stand there.
     pub fn info(character: u8) -> Option<Self> {
-        character.is_ascii_alphanumeric().then_some(Self::Info(character))
+        (character.is_ascii_uppercase() || character.is_ascii_digit()).then_some(Self::Info(character))
     }
 
-    /// The flag for a keyword: visible ASCII, as IMAP's atoms are (RFC 9051, section 2.3.2).
+    /// The flag for a keyword of this name. `None` if no keyword can have it.
     pub fn keyword(name: &str) -> Option<Self> {
-        let fits = !name.is_empty() && name.len() <= Self::MAX_KEYWORD_BYTES;
-        (fits && name.bytes().all(|c| c.is_ascii_graphic())).then(|| Self::Keyword(name.into()))
+        Keyword::new(name).map(Self::Keyword)
+    }
+
+    /// The text in which all spellings of the flag agree.
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Keyword(keyword) => format!("{KEYWORD}{}", keyword.folded()),
+            other => other.to_string(),
+        }
+    }
+
+    /// How it is spelled, if there are several ways.
+    fn spelling(&self) -> &str {
+        if let Self::Keyword(keyword) = self { keyword.as_str() } else { "" }
     }
 }
 
@@ -65,7 +76,7 @@ impl FromStr for Flag {
 serde_as_text!(Flag);
 
 /// One last-writer-wins register for each flag that was ever set or cleared, sorted by flag. A flag without a register
-/// is off.
+/// is off. How keywords are spelled makes two of them no different.
 ///
 /// There are at most [`FlagRegisters::MOST`]: of more, those that were written last stay, whichever way they came
 /// together. So the order in which registers are written makes no difference, and two replicas that know the same hold
@@ -77,13 +88,16 @@ impl FlagRegisters {
     /// The most registers that an entry has.
     pub const MOST: usize = 256;
 
-    /// Writes a register, unless it holds a newer value (or an equally new one that is on). If there is one too many by
-    /// that, the one goes that is the least by (stamp, on, flag).
+    /// Writes a register, unless it holds a newer value (or an equally new one that is on). A flag is spelled as its
+    /// register's writer did; of two equal values, the spelling counts that is the lesser by its bytes. If there is one
+    /// register too many by that, the one goes that is the least by (stamp, on, flag).
     pub fn write(&mut self, flag: Flag, stamp: Stamp, on: bool) {
         match self.0.binary_search_by(|(f, ..)| f.cmp(&flag)) {
             Ok(at) => {
-                let (_, s, o) = &mut self.0[at];
-                (*s, *o) = (*s, *o).max((stamp, on));
+                let (f, s, o) = &self.0[at];
+                if (stamp, on, Reverse(flag.spelling())) > (*s, *o, Reverse(f.spelling())) {
+                    self.0[at] = (flag, stamp, on);
+                }
             }
             Err(at) => self.0.insert(at, (flag, stamp, on)),
         }
@@ -94,6 +108,13 @@ impl FlagRegisters {
             });
             self.0.remove(least.expect("there is one too many"));
         }
+    }
+
+    /// Writes a register as [`FlagRegisters::write`] does, but leaves the flag spelled as its register has it, if it
+    /// has one: whoever named it first has named it.
+    pub fn set(&mut self, flag: Flag, stamp: Stamp, on: bool) {
+        let held = self.0.binary_search_by(|(f, ..)| f.cmp(&flag)).ok();
+        self.write(held.map_or(flag, |at| self.0[at].0.clone()), stamp, on);
     }
 
     /// All registers, sorted by flag.
@@ -114,15 +135,68 @@ impl FlagRegisters {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Clock, Incarnation};
     use super::*;
 
     #[test]
     fn a_flag_reads_back_what_it_writes_and_nothing_else() {
-        for text in ["S", "a", "7", "recent", "keyword:$Forwarded"] {
+        for text in ["S", "Z", "7", "recent", "keyword:$Forwarded"] {
             assert_eq!(text.parse::<Flag>().unwrap().to_string(), text);
         }
-        for wrong in ["", ",", "/", "SS", "é", "keyword:", "keyword:a b", "keyword:é", "Recent"] {
+        for wrong in
+            ["", ",", "/", "SS", "é", "a", "z", "keyword:", "keyword:a b", "keyword:é", "keyword:\\Seen", "Recent"]
+        {
             assert!(wrong.parse::<Flag>().is_err(), "{wrong}");
+        }
+    }
+
+    fn stamp(n: u64) -> Stamp {
+        Stamp { clock: Clock::from_bits(n).unwrap(), incarnation: Incarnation(1) }
+    }
+
+    fn texts(registers: &FlagRegisters) -> Vec<String> {
+        registers.iter().map(|(flag, stamp, on)| format!("{flag} {stamp} {on}")).collect()
+    }
+
+    #[test]
+    fn one_keyword_has_one_register_however_it_is_spelled() {
+        let mut registers = FlagRegisters::default();
+        registers.set(Flag::keyword("$Junk").unwrap(), stamp(1), true);
+        registers.set(Flag::keyword("$JUNK").unwrap(), stamp(2), false);
+        assert_eq!(
+            texts(&registers),
+            [format!("keyword:$Junk {} false", stamp(2))],
+            "whoever named it first has named it"
+        );
+        // Somebody else has named it otherwise, and written later.
+        registers.write(Flag::keyword("$junk").unwrap(), stamp(3), true);
+        assert_eq!(texts(&registers), [format!("keyword:$junk {} true", stamp(3))]);
+        assert_eq!(registers.on(Stamp::ZERO).next().unwrap().canonical(), "keyword:$junk");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_writing_makes_no_difference_to_values_and_spellings(
+            written in prop::collection::vec(
+                (prop::sample::select(vec!["keyword:a", "keyword:A", "keyword:aB", "keyword:Ab", "S"]), 1..4_u64, any::<bool>()),
+                0..8,
+            ),
+            turn in 0..8_usize,
+        ) {
+            let all = |order: &[(&str, u64, bool)]| {
+                let mut registers = FlagRegisters::default();
+                for (flag, clock, on) in order {
+                    registers.write(flag.parse().unwrap(), stamp(*clock), *on);
+                }
+                texts(&registers)
+            };
+            let mut turned = written.clone();
+            turned.rotate_left(turn.min(written.len()));
+            prop_assert_eq!(all(&written), all(&turned));
+            turned.reverse();
+            prop_assert_eq!(all(&written), all(&[&turned[..], &written].concat()));
         }
     }
 }

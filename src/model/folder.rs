@@ -34,8 +34,15 @@ impl FolderName {
     }
 
     /// The parts between the slashes, at least one.
-    pub fn components(&self) -> impl Iterator<Item = &str> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
+    }
+
+    /// The folder that has the first so many components as its name, or all if there are no more.
+    #[must_use]
+    pub fn first(&self, components: usize) -> Self {
+        let end = self.0.match_indices('/').nth(components.max(1) - 1).map_or(self.0.len(), |(at, _)| at);
+        Self(Arc::from(&self.0[..end]))
     }
 }
 

@@ -123,6 +123,12 @@ impl Knowledge {
     }
 }
 
+impl Extend<Stamp> for Knowledge {
+    fn extend<I: IntoIterator<Item = Stamp>>(&mut self, stamps: I) {
+        stamps.into_iter().for_each(|stamp| self.learn(stamp));
+    }
+}
+
 impl FromIterator<(Incarnation, Clock)> for Knowledge {
     fn from_iter<I: IntoIterator<Item = (Incarnation, Clock)>>(pairs: I) -> Self {
         let mut knowledge = Self::new();

@@ -1,6 +1,6 @@
 //! The fate of each entry when two replicas meet in a bundle.
 
-use super::{Entry, Head, Knowledge};
+use super::{Entry, FolderState, Head, Incarnation, Knowledge};
 
 /// An import's decision about one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub enum Decision {
     Drop,
 }
 
+/// An import's decision about the register of one folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderDecision {
+    /// It stays as it is here, or stays absent.
+    Keep,
+    /// It becomes this, which differs from what is here.
+    Store(FolderState),
+    /// The folder exists, and gets a fresh stamp of the importing replica, above everything that both replicas know.
+    MakeAnew,
+}
+
 /// The importing replica and the sender of a bundle, as both were before the import.
 ///
 /// A full bundle speaks about every entry; a delta speaks about the entries that it holds. The decisions of a meeting
@@ -26,6 +37,10 @@ pub struct Meeting {
     full: bool,
     here: Side,
     there: Side,
+    /// Whose incarnation has made the bundle.
+    sender: Incarnation,
+    /// What the importing replica has of each incarnation by bundles of that incarnation itself.
+    proven: Knowledge,
 }
 
 /// One of the two replicas of a [`Meeting`].
@@ -33,6 +48,8 @@ pub struct Meeting {
 struct Side {
     /// Its knowledge.
     knowledge: Knowledge,
+    /// What it says to have forgotten.
+    horizon: Knowledge,
     /// If this covers the location of an entry that this replica lacks, then this replica has removed and forgotten the
     /// entry.
     forgotten: Knowledge,
@@ -51,17 +68,22 @@ impl Side {
 }
 
 impl Meeting {
-    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle that has this head.
+    /// The meeting of a replica that has this `knowledge` and `horizon` with the bundle that has this head. `proven` is
+    /// what the replica has got of each incarnation from that incarnation itself; its own is all that it has issued.
     ///
     /// If one side lacks an entry and its knowledge covers the entry's location, then that side has removed it. The
     /// horizon alone doesn't show this, since a forgotten removal may have replaced stamps that no horizon names. If
     /// both sides know exactly the same, they must hold the same entries. Then the rule would count every entry that
     /// only one side has as removed, so the horizon alone decides: an entry that no horizon covers was lost by the side
     /// that lacks it, and comes back.
-    pub fn new(knowledge: &Knowledge, horizon: &Knowledge, head: &Head) -> Self {
+    ///
+    /// Knowledge of an incarnation can be hearsay, and then it can be a lie, or the echo of one. Where mail would go, or
+    /// not be taken, on the strength of nothing else, it is delivered anew.
+    pub fn new(knowledge: &Knowledge, horizon: &Knowledge, proven: Knowledge, head: &Head) -> Self {
         let healing = head.full && *knowledge == head.tip;
         let side = |knowledge: &Knowledge, horizon: &Knowledge, horizon_of_the_other: &Knowledge| Side {
             knowledge: knowledge.clone(),
+            horizon: horizon.clone(),
             forgotten: if healing { horizon } else { knowledge }.clone(),
             behind: head.full && !knowledge.includes(horizon_of_the_other),
         };
@@ -69,7 +91,25 @@ impl Meeting {
             full: head.full,
             here: side(knowledge, horizon, &head.horizon),
             there: side(&head.tip, &head.horizon, horizon),
+            sender: head.incarnation,
+            proven,
         }
+    }
+
+    /// Whether only hearsay says that the sender, which lacks this entry, has forgotten it: no horizon names it, and the
+    /// sender knows more of who has put it where it is than came from there.
+    fn is_hearsay_there(&self, entry: &Entry) -> bool {
+        let incarnation = entry.location.0.incarnation;
+        incarnation != self.sender
+            && self.there.knowledge.get(incarnation) > self.proven.get(incarnation)
+            && !self.there.horizon.covers(entry.location.0)
+    }
+
+    /// Whether only hearsay says that an entry of the sender's own, which is lacking here, was forgotten here: no
+    /// horizon names it, and nothing that the sender's incarnation has said itself reached that far.
+    fn is_hearsay_here(&self, entry: &Entry) -> bool {
+        let stamp = entry.location.0;
+        stamp.incarnation == self.sender && !self.proven.covers(stamp) && !self.here.horizon.covers(stamp)
     }
 
     /// Decides on an entry: `mine` is its state at the importing replica, `theirs` that in the bundle.
@@ -94,7 +134,9 @@ impl Meeting {
         };
         match one_sided {
             Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
+                Some(_) if unheard_of && self.is_hearsay_here(&merged) => Decision::StoreAnew(merged),
                 Some(_) if unheard_of => Decision::Keep,
+                None if self.is_hearsay_there(&merged) => Decision::StoreAnew(merged),
                 None if lacking.knows_all_of(&merged) => Decision::Drop,
                 // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
                 // names that.
@@ -105,6 +147,38 @@ impl Meeting {
             Some((side, ..)) if side.behind && merged.alive() => Decision::StoreAnew(merged),
             _ if mine == Some(&merged) => Decision::Keep,
             _ => Decision::Store(merged),
+        }
+    }
+
+    /// Decides on the register of a folder, by the same rules: `mine` is that of the importing replica, `theirs` that in
+    /// the bundle. A folder is an entry that has a location alone.
+    pub fn decide_folder(&self, mine: Option<FolderState>, theirs: Option<FolderState>) -> FolderDecision {
+        let merged = match (mine, theirs) {
+            (None, None) => return FolderDecision::Keep,
+            (Some(_), None) if !self.full => return FolderDecision::Keep,
+            (None, Some(theirs)) if !theirs.present && self.here.knowledge.covers(theirs.stamp) => {
+                return FolderDecision::Keep;
+            }
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+        };
+        let present = |state: Option<FolderState>| state.is_some_and(|state| state.present);
+        let one_sided = match (present(mine), present(theirs)) {
+            (true, false) => Some((&self.here, &self.there)),
+            (false, true) => Some((&self.there, &self.here)),
+            _ => None,
+        };
+        match one_sided {
+            Some((_, lacking)) if merged.present && lacking.forgotten.covers(merged.stamp) => {
+                if present(theirs) {
+                    return FolderDecision::Keep;
+                }
+                // The record of an earlier removal, if they have one, or else this one: as absent until all know it.
+                FolderDecision::Store(theirs.unwrap_or(FolderState { present: false, ..merged }))
+            }
+            Some((side, _)) if side.behind && merged.present => FolderDecision::MakeAnew,
+            _ if mine == Some(merged) => FolderDecision::Keep,
+            _ => FolderDecision::Store(merged),
         }
     }
 }
@@ -123,6 +197,11 @@ mod tests {
 
     fn knows(stamps: &[Stamp]) -> Knowledge {
         stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect()
+    }
+
+    /// Everything came from who has made it.
+    fn all() -> Knowledge {
+        knows(&[at(99, A), at(99, B)])
     }
 
     fn delivered(stamp: Stamp) -> Entry {
@@ -353,8 +432,157 @@ mod tests {
             },
         ];
         for Case { what, here, bundle: (full, tip, horizon), mine, theirs, becomes } in cases {
-            let meeting = Meeting::new(&knows(here.0), &knows(here.1), &head(full, tip, horizon));
+            let meeting = Meeting::new(&knows(here.0), &knows(here.1), all(), &head(full, tip, horizon));
             assert_eq!(meeting.decide(mine.as_ref(), theirs.as_ref()), becomes, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_only_others_have_told_takes_no_mail_away_and_hides_none() {
+        const C: Incarnation = Incarnation(0xc);
+        let (c1, c9) = (at(1, C), at(9, C));
+        let (mine, theirs) = (delivered(c1), delivered(at(1, B)));
+        let nothing: &[Stamp] = &[];
+        // What is proven of C or B, the horizon here, the tip and the horizon there, who has it, and what becomes of it.
+        for (what, proven, here, tip, there, has_it, anew) in [
+            ("the sender knows more of C than C has told", nothing, nothing, &[c9][..], nothing, true, true),
+            ("C has told as much", &[c9][..], nothing, &[c9][..], nothing, true, false),
+            ("the sender's horizon names it", nothing, nothing, &[c9][..], &[c1][..], true, false),
+            (
+                "the sender brings its own, which it never told of",
+                nothing,
+                nothing,
+                &[at(2, B)][..],
+                nothing,
+                false,
+                true,
+            ),
+            ("it has told of it before", &[at(2, B)][..], nothing, &[at(2, B)][..], nothing, false, false),
+            ("the horizon here names it", nothing, &[at(1, B)][..], &[at(2, B)][..], nothing, false, false),
+        ] {
+            let known = knows(&[c1, at(5, B)]);
+            let meeting = Meeting::new(&known, &knows(here), knows(proven), &head(true, tip, there));
+            let decision = if has_it { meeting.decide(Some(&mine), None) } else { meeting.decide(None, Some(&theirs)) };
+            assert_eq!(matches!(decision, Decision::StoreAnew(_)), anew, "{what}: {decision:?}");
+            assert!(anew || matches!(decision, Decision::Drop | Decision::Keep), "{what}: {decision:?}");
+        }
+    }
+
+    #[test]
+    #[allow(clippy::too_many_lines)]
+    fn each_state_of_a_folder_on_the_two_sides_has_its_decision() {
+        use FolderDecision::{Keep, MakeAnew, Store};
+        let state = |stamp, present| Some(FolderState { stamp, present });
+        let (a1, a2, a3, b1, b2) = (at(1, A), at(2, A), at(3, A), at(1, B), at(2, B));
+        let nothing: &[Stamp] = &[];
+        for (what, here, full, tip, horizons, mine, theirs, becomes) in [
+            (
+                "it is new here",
+                &[a1][..],
+                false,
+                &[b1][..],
+                [nothing; 2],
+                None,
+                state(b1, true),
+                Store(state(b1, true).unwrap()),
+            ),
+            (
+                "it was removed there",
+                &[a1],
+                false,
+                &[a1, b1],
+                [nothing; 2],
+                state(a1, true),
+                state(b2, false),
+                Store(state(b2, false).unwrap()),
+            ),
+            (
+                "it was made again there",
+                &[a1],
+                false,
+                &[a1, b2],
+                [nothing; 2],
+                state(a1, false),
+                state(b2, true),
+                Store(state(b2, true).unwrap()),
+            ),
+            ("it is older there", &[a2], false, &[a1], [nothing; 2], state(a2, true), state(a1, false), Keep),
+            ("a delta doesn't speak of it", &[a1], false, &[a1, b1], [nothing; 2], state(a1, true), None, Keep),
+            (
+                "its removal was forgotten there",
+                &[a1],
+                true,
+                &[a1, b1],
+                [nothing, &[b1]],
+                state(a1, true),
+                None,
+                Store(state(a1, false).unwrap()),
+            ),
+            ("they never heard of it", &[a1], true, &[b1], [nothing; 2], state(a1, true), None, Keep),
+            (
+                "they never heard of it, and have forgotten what is not known here",
+                &[a1],
+                true,
+                &[b1],
+                [nothing, &[b1]],
+                state(a1, true),
+                None,
+                MakeAnew,
+            ),
+            (
+                "they know less than was forgotten here",
+                &[a1],
+                true,
+                &[b1],
+                [&[a1], nothing],
+                None,
+                state(b1, true),
+                MakeAnew,
+            ),
+            (
+                "its removal was forgotten here, and it comes late",
+                &[b2],
+                true,
+                &[b1],
+                [&[b2], nothing],
+                None,
+                state(b1, true),
+                Keep,
+            ),
+            ("its removal comes again", &[b2], false, &[b2], [&[b2], nothing], None, state(b2, false), Keep),
+            (
+                "another removal is remembered here than was forgotten",
+                &[a1, b2],
+                true,
+                &[b1],
+                [&[b2], nothing],
+                state(a1, false),
+                state(b1, true),
+                Keep,
+            ),
+            (
+                "another removal is remembered there than was forgotten",
+                &[a2],
+                true,
+                &[a3, b2],
+                [nothing, &[a3]],
+                state(a2, true),
+                state(a1, false),
+                Store(state(a1, false).unwrap()),
+            ),
+            (
+                "both know the same, and it was lost there",
+                &[a1, b1],
+                true,
+                &[a1, b1],
+                [nothing; 2],
+                state(a1, true),
+                None,
+                Keep,
+            ),
+        ] {
+            let meeting = Meeting::new(&knows(here), &knows(horizons[0]), all(), &head(full, tip, horizons[1]));
+            assert_eq!(meeting.decide_folder(mine, theirs), becomes, "{what}");
         }
     }
 
@@ -367,7 +595,7 @@ mod tests {
         let mut past = delivered(at(20, A));
         past.set_flag(at(23, A), "F".parse().unwrap(), true);
         let theirs = delivered(at(21, B));
-        let meeting = Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), &head(true, &[at(21, B)], &[]));
+        let meeting = Meeting::new(&knows(&[at(25, A)]), &knows(&[at(25, A)]), all(), &head(true, &[at(21, B)], &[]));
         let Decision::StoreAnew(mut stored) = meeting.decide(None, Some(&theirs)) else {
             panic!("B doesn't know what A has forgotten")
         };

@@ -13,6 +13,7 @@ mod folder;
 mod head;
 mod job;
 mod job_intake;
+mod keyword;
 mod knowledge;
 mod meeting;
 mod repair;
@@ -24,7 +25,8 @@ pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
-    Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, shows_standing,
+    Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, purgeable_folder,
+    shows_standing,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
@@ -34,8 +36,9 @@ pub use job_intake::{
     Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_taken_in, keeps_input,
     may_forget,
 };
+pub use keyword::Keyword;
 pub use knowledge::Knowledge;
-pub use meeting::{Decision, Meeting};
+pub use meeting::{Decision, FolderDecision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;

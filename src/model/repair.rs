@@ -5,7 +5,7 @@
 //! or statement after the other. Where there is something to mend, a fresh stamp of the replica takes the place of
 //! those that can't be, so that what is seen stays as it is, and mail lives in doubt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Claims, Clock, Entry, FlagSet, FolderState, Incarnation, Knowledge, Origin, Removal, Stamp, Untrue, WallClock,
@@ -26,12 +26,18 @@ pub struct Standpoint {
     pub knowledge: Knowledge,
     /// What it has forgotten.
     pub horizon: Knowledge,
-    /// For each incarnation the newest clock of what the replica holds, up to [`Repair::last_kept`].
+    /// For each incarnation the newest clock of what the replica holds and of what removals have seen, up to
+    /// [`Repair::last_needed`].
     pub held: Knowledge,
-    /// The tips of the newest bundles of all peers.
-    pub shown: Vec<Knowledge>,
-    /// The incarnations of which a replica that is no peer any more was the last to tell.
-    pub told_by_nobody: BTreeSet<Incarnation>,
+    /// For each incarnation what came from a peer in bundles of that incarnation itself. Of an earlier incarnation of
+    /// this replica, what it had issued.
+    pub proven: Knowledge,
+    /// The incarnations whose own bundles have denied what is known of them here.
+    pub denied: BTreeSet<Incarnation>,
+    /// For each incarnation that has delivered or moved a [ghost](Repair::is_ghost) the earliest clock of that.
+    pub ghosts: BTreeMap<Incarnation, Clock>,
+    /// The most incarnations that can be known: [`Knowledge::MOST_INCARNATIONS`], but in simulations.
+    pub most: usize,
 }
 
 /// Something that was known, and isn't known any more.
@@ -52,8 +58,8 @@ pub struct Cut {
 pub enum CutWhy {
     /// It is more than a day ahead of this machine's clock, or beyond the last clock.
     Ahead,
-    /// Only a replica that is no peer any more has told it, and no bundle of a peer shows it.
-    OnlyTold,
+    /// No bundle of that incarnation itself shows it.
+    Unproven,
     /// More is known than the replica itself has issued, or less.
     NotIssued,
     /// More is forgotten than is known.
@@ -107,6 +113,26 @@ pub struct Repair {
     claims: Claims,
 }
 
+impl Standpoint {
+    fn is_proven(&self, incarnation: Incarnation, last: Clock) -> bool {
+        let proven = self.proven.get(incarnation);
+        proven > Clock::ZERO && proven <= last
+    }
+
+    /// Up to where what is known of another incarnation can stay.
+    fn vouched(&self, incarnation: Incarnation, last: Clock) -> Clock {
+        if self.is_proven(incarnation, last) {
+            return self.proven.get(incarnation);
+        }
+        if self.denied.contains(&incarnation) {
+            return Clock::ZERO;
+        }
+        let held = self.held.get(incarnation);
+        let before = |ghost: &Clock| Clock::from_bits(ghost.bits().saturating_sub(1)).unwrap_or_default();
+        self.ghosts.get(&incarnation).map_or(held, |ghost| before(ghost).min(held))
+    }
+}
+
 impl Repair {
     /// The last clock of others that is kept, by this machine's clock: a minute below the last that can be, as the
     /// stamps that the replica makes after it must be possible as well.
@@ -115,37 +141,56 @@ impl Repair {
         Clock::from_bits(wall.last_possible().bits().saturating_sub(minute)).expect("it is below one that is in range")
     }
 
+    /// The last clock of others for which a register is kept as it is where nothing else proves it: what is dated after
+    /// now by this machine's clock nobody needs. Where there is no clock to tell by, [`Repair::last_kept`].
+    pub fn last_needed(wall: WallClock) -> Clock {
+        let now = Clock::from_bits(wall.0.min(Clock::LAST.millis()) << 16 | 0xffff).unwrap_or(Clock::LAST);
+        if wall.is_set() { now.min(Self::last_kept(wall)) } else { Self::last_kept(wall) }
+    }
+
+    /// Whether an entry whose contents are nowhere here is nothing but a claim: neither who has delivered it nor who has
+    /// moved it last has told of that in bundles of its own.
+    ///
+    /// It is forgotten without a tombstone, and so is that it was ever known. Whoever has the message sends it again,
+    /// with its contents.
+    pub fn is_ghost(entry: &Entry, me: Incarnation, proven: &Knowledge) -> bool {
+        let by_nobody = |stamp: Stamp| stamp.incarnation != me && !proven.covers(stamp);
+        entry.alive() && by_nobody(entry.born) && by_nobody(entry.location.0)
+    }
+
     /// Decides what can be known.
     ///
-    /// - A clock of another incarnation that lies too far ahead is cut back to what peers show and the replica holds,
-    ///   as far as that can be: nobody knows what its owner has issued beyond that.
-    /// - What only a replica has told that is no peer any more is cut back to what the bundles of peers show, those of
-    ///   its owner among them. Where no peer has shown anything there is none to disagree.
+    /// - What is known of another incarnation is cut back to what its own bundles have shown here. That others say the
+    ///   same proves nothing: a lie has an echo. What lies too far ahead is proven by nobody.
+    /// - Of an incarnation that no peer has proven at all, what the replica holds stays known, if it isn't dated after
+    ///   now; and of one whose own bundles have denied it, nothing.
+    /// - No ghost stays known.
+    /// - If then more than half of all incarnations are known that can be, those go that nobody has proven.
     /// - Of itself the replica knows what it has issued. If it is not so, or if that lies ahead, or if somebody has
     ///   told more than that, it goes on as a new incarnation.
     /// - Nothing is forgotten that isn't known.
+    ///
+    /// To cut off too much does no harm but that it comes again.
     pub fn plan(from: &Standpoint) -> Self {
         let (last, last_own) = (Self::last_kept(from.wall), from.wall.last_possible());
-        let (mut knowledge, mut known) = (Knowledge::new(), Vec::new());
-        let shown = |incarnation| {
-            let all = from.shown.iter().map(|tip| tip.get(incarnation)).filter(|clock| *clock <= last);
-            all.max().unwrap_or_default()
-        };
-        for (incarnation, clock) in from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me) {
-            let held = from.held.get(incarnation);
-            let is_doubted = from.told_by_nobody.contains(&incarnation) && !from.shown.is_empty();
-            let vouched = match (is_doubted, clock > last) {
-                (true, _) => shown(incarnation),
-                (false, true) => shown(incarnation).max(held),
-                (false, false) => clock,
-            };
-            let to = clock.min(vouched);
-            knowledge.set(incarnation, to);
-            if to < clock {
-                let why = if clock > last { CutWhy::Ahead } else { CutWhy::OnlyTold };
-                known.push(Cut { incarnation, from: clock, to, why });
-            }
+        let mut knowledge = Knowledge::new();
+        let others = || from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me);
+        for (incarnation, clock) in others() {
+            knowledge.set(incarnation, clock.min(from.vouched(incarnation, last)));
         }
+        if knowledge.len() > from.most / 2 {
+            let proven = |(incarnation, _): &(Incarnation, Clock)| from.is_proven(*incarnation, last);
+            knowledge = knowledge.iter().filter(proven).collect();
+        }
+        let mut known: Vec<Cut> = others()
+            .map(|(incarnation, from)| Cut {
+                incarnation,
+                from,
+                to: knowledge.get(incarnation),
+                why: if from > last { CutWhy::Ahead } else { CutWhy::Unproven },
+            })
+            .filter(|cut| cut.to < cut.from)
+            .collect();
         let mine = from.knowledge.get(from.me);
         // Its own stamps that are ahead are made anew by a new incarnation, which is to have room above all that is
         // known.
@@ -172,6 +217,26 @@ impl Repair {
             why: CutWhy::ForgottenUnknown,
         });
         (horizon.meet(knowledge), cut.collect())
+    }
+
+    /// What is known and forgotten in the end, of what was known and forgotten when all was mended: what was stamped
+    /// anew needs less of incarnations that nobody has proven. `me` is the replica's incarnation, and `held` the newest
+    /// clock of what it holds, as in [`Standpoint`].
+    pub fn trimmed(
+        from: &Standpoint,
+        me: Incarnation,
+        (knowledge, horizon): (&Knowledge, &Knowledge),
+        held: &Knowledge,
+    ) -> (Knowledge, Knowledge) {
+        let last = Self::last_kept(from.wall);
+        let needed = |(incarnation, clock): (Incarnation, Clock)| {
+            // What it has just left was stamped anew as far as that was needed.
+            let stays = incarnation == me || incarnation == from.me || from.is_proven(incarnation, last);
+            (incarnation, if stays { clock } else { clock.min(held.get(incarnation)) })
+        };
+        let known: Knowledge = knowledge.iter().map(needed).filter(|(_, clock)| *clock > Clock::ZERO).collect();
+        let forgotten = horizon.meet(&known);
+        (known, forgotten)
     }
 
     /// The same, judged by what is known after a new incarnation was drawn.
@@ -282,8 +347,10 @@ mod tests {
             knowledge: knows(&[at(9, ME), at(5, OTHER)]),
             horizon: knows(&[at(2, ME), at(5, OTHER)]),
             held: knows(&[at(8, ME), at(4, OTHER)]),
-            shown: vec![knows(&[at(3, OTHER)]), knows(&[at(7, ME)])],
-            told_by_nobody: BTreeSet::new(),
+            proven: knows(&[at(5, OTHER)]),
+            denied: BTreeSet::new(),
+            ghosts: BTreeMap::new(),
+            most: 8,
         }
     }
 
@@ -300,25 +367,25 @@ mod tests {
             (
                 "a clock ahead",
                 |s| s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16)),
-                &[cut(ahead, 4, CutWhy::Ahead)],
-                &[unknown(5, 4)],
+                &[cut(ahead, 5, CutWhy::Ahead)],
+                &[],
                 None,
             ),
             (
-                "the last clock, which a peer shows as well",
+                "the last clock, which its own bundle has shown as well",
                 |s| {
                     s.knowledge.set(OTHER, Clock::MAX);
-                    s.shown.push(knows(&[Stamp { clock: Clock::MAX, incarnation: OTHER }]));
-                    s.held = Knowledge::new();
+                    s.proven.set(OTHER, Clock::MAX);
                 },
-                &[cut(end, 3, CutWhy::Ahead)],
-                &[unknown(5, 3)],
+                &[cut(end, 4, CutWhy::Ahead)],
+                &[unknown(5, 4)],
                 None,
             ),
             (
                 "a clock ahead where there is no clock to tell by",
                 |s| {
                     s.knowledge.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
+                    s.proven.set(OTHER, clock((NOW.0 + 2 * DAY) << 16));
                     s.wall = WallClock(0);
                 },
                 &[],
@@ -326,32 +393,52 @@ mod tests {
                 None,
             ),
             (
-                "told by one who is no peer any more",
-                |s| s.told_by_nobody = [OTHER].into(),
-                &[cut(clock(5), 3, CutWhy::OnlyTold)],
+                "more than its own bundles have shown, though it is held",
+                |s| {
+                    s.proven.set(OTHER, clock(3));
+                },
+                &[cut(clock(5), 3, CutWhy::Unproven)],
                 &[unknown(5, 3)],
                 None,
             ),
             (
-                "told by one who is no peer any more, and shown by others",
-                |s| {
-                    s.told_by_nobody.insert(OTHER);
-                    s.shown.push(knows(&[at(6, OTHER)]));
-                },
-                &[],
-                &[],
+                "of one that is no peer, what is held stays",
+                |s| s.proven = Knowledge::new(),
+                &[cut(clock(5), 4, CutWhy::Unproven)],
+                &[unknown(5, 4)],
                 None,
             ),
             (
-                "told by one who is no peer any more, and there is no other",
+                "of one that has denied it, nothing",
                 |s| {
-                    s.told_by_nobody.insert(OTHER);
-                    s.shown.clear();
+                    s.proven = Knowledge::new();
+                    s.denied.insert(OTHER);
                 },
-                &[],
-                &[],
+                &[cut(clock(5), 0, CutWhy::Unproven)],
+                &[unknown(5, 0)],
                 None,
             ),
+            (
+                "a ghost goes with what it needs",
+                |s| {
+                    s.proven = Knowledge::new();
+                    s.ghosts.insert(OTHER, clock(3));
+                },
+                &[cut(clock(5), 2, CutWhy::Unproven)],
+                &[unknown(5, 2)],
+                None,
+            ),
+            (
+                "where room gets scarce, what is held of others goes as well",
+                |s| {
+                    s.proven = Knowledge::new();
+                    s.most = 1;
+                },
+                &[cut(clock(5), 0, CutWhy::Unproven)],
+                &[unknown(5, 0)],
+                None,
+            ),
+            ("what is proven needs no room to be left", |s| s.most = 1, &[], &[], None),
             ("forgotten, not known", |s| s.horizon.set(OTHER, clock(7)), &[], &[unknown(7, 5)], None),
             (
                 "own stamps ahead",
@@ -391,6 +478,44 @@ mod tests {
 
     fn repair() -> Repair {
         Repair::plan(&healthy())
+    }
+
+    #[test]
+    fn only_what_nobody_who_could_have_it_has_told_of_is_a_ghost() {
+        let (proven, third) = (knows(&[at(5, OTHER)]), Incarnation(3));
+        let delivered =
+            |stamp| Entry::delivered(None, Origin::Delivery, stamp, FolderName::inbox(), &FlagSet::new(), 1, Mtime(1));
+        let moved = |mut entry: Entry, stamp| {
+            entry.move_to(stamp, FolderName::inbox());
+            entry
+        };
+        for (what, entry, ghost) in [
+            ("one of a stranger", delivered(at(3, third)), true),
+            ("one that its deliverer has told of", delivered(at(5, OTHER)), false),
+            ("one that its deliverer has not told of yet", delivered(at(6, OTHER)), true),
+            ("one delivered here", delivered(at(3, ME)), false),
+            ("one moved here", moved(delivered(at(3, third)), at(4, ME)), false),
+            ("one that its mover has told of", moved(delivered(at(3, third)), at(5, OTHER)), false),
+            ("one moved by a stranger", moved(delivered(at(3, third)), at(4, third)), true),
+            ("one that was delivered here and moved by a stranger", moved(delivered(at(3, ME)), at(4, third)), false),
+            (
+                "one that was removed",
+                Entry { removal: Some(Removal { seen: at(3, third), stamp: at(4, third) }), ..delivered(at(3, third)) },
+                false,
+            ),
+        ] {
+            assert_eq!(Repair::is_ghost(&entry, ME, &proven), ghost, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_stamped_anew_needs_less_of_others() {
+        let third = Incarnation(3);
+        let knowledge = knows(&[at(9, ME), at(5, OTHER), at(7, third), at(4, Incarnation(4))]);
+        let held = knows(&[at(6, third)]);
+        let (known, forgotten) = Repair::trimmed(&healthy(), ME, (&knowledge, &knows(&[at(7, third)])), &held);
+        assert_eq!(known, knows(&[at(9, ME), at(5, OTHER), at(6, third)]));
+        assert_eq!(forgotten, knows(&[at(6, third)]));
     }
 
     /// A message that came at 3 and was marked at 5.

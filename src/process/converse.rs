@@ -49,12 +49,16 @@ pub enum Heard {
     Unwanted,
 }
 
-/// Says what is in the file to a program, and writes its answer into `answer`. Its standard error is that of mailsync.
+/// Says to a program what there is to be read, and writes its answer into `answer`. Its standard error is that of mailsync.
 /// When `answer` is a pipe that nobody reads any more, that ends the conversation.
 ///
 /// # Errors
 /// The program can't be started, or the answer can't be written. It doesn't run any more.
-pub fn converse(conversation: &Conversation<'_>, say: &mut File, answer: &mut dyn Write) -> io::Result<Heard> {
+pub fn converse(
+    conversation: &Conversation<'_>,
+    say: &mut (dyn Read + Send),
+    answer: &mut dyn Write,
+) -> io::Result<Heard> {
     let (program, args) = conversation.call.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -98,7 +102,7 @@ struct Said {
 }
 
 impl Talk {
-    fn run(&mut self, say: &mut File, answer: &mut dyn Write) -> io::Result<Heard> {
+    fn run(&mut self, say: &mut (dyn Read + Send), answer: &mut dyn Write) -> io::Result<Heard> {
         let mut from = self.child.stdout.take();
         let to = self.child.stdin.take();
         if let (Some(to), Some(from)) = (&to, &from) {
@@ -179,11 +183,11 @@ fn wait_for(to: Option<&ChildStdin>, from: Option<&ChildStdout>) {
 
 impl Said {
     /// Writes as much as the program takes now. Returns whether it took any.
-    fn go_on(&mut self, say: &mut File) -> io::Result<bool> {
+    fn go_on(&mut self, mut say: &mut (dyn Read + Send)) -> io::Result<bool> {
         let Some(to) = &self.to else { return Ok(false) };
         if self.written == self.chunk.len() {
             self.chunk.resize(CHUNK, 0);
-            let n = read_some(say, &mut self.chunk)?;
+            let n = read_some(&mut say, &mut self.chunk)?;
             self.chunk.truncate(n);
             self.written = 0;
         }

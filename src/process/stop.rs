@@ -1,10 +1,11 @@
 //! Whether mailsync is told to stop, by a signal, while something else runs for it.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 static STOP: OnceLock<Option<Stop>> = OnceLock::new();
@@ -12,6 +13,15 @@ static STOP: OnceLock<Option<Stop>> = OnceLock::new();
 /// Whether mailsync was told to stop while a program ran: that was ended, and nothing more is to be begun.
 pub fn was_told_to_stop() -> bool {
     STOP.get().and_then(Option::as_ref).is_some_and(Stop::was_told)
+}
+
+/// Lets a file that grows beyond what `ulimit -f` allows be an error of whoever writes it. Without this the process
+/// would be ended by a signal, and say nothing. Programs that it starts are not concerned.
+///
+/// # Errors
+/// The system doesn't let it.
+pub fn outlive_large_files() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all

@@ -1,8 +1,7 @@
 //! Calls: the configuration names a program that reaches a peer. A call is an export, a run of that program, and an
 //! import of its answer. The other end of such a call is here, too: it decides for whom the answer is.
 
-use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 
 use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
@@ -75,7 +74,7 @@ impl Replica {
         &self,
         about: &str,
         conversation: &Conversation<'_>,
-        say: &mut File,
+        say: &mut (dyn Read + Send),
     ) -> Result<(std::io::Result<Heard>, Result<Arrived>)> {
         let fail = |error: std::io::Error| {
             Error::failed(format!("running {}: {error}", conversation.call[0]))

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use fs2::FileExt;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::private;
+use crate::disk::{Disk, is_there};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The directories of one replica.
@@ -90,25 +91,27 @@ impl Home {
     }
 
     /// Whether a replica lives here.
-    pub fn exists(&self) -> bool {
-        self.config_file().exists()
-    }
-
-    /// The same, but with an error if that can't be found out.
     ///
     /// # Errors
     /// The file system doesn't tell.
-    pub(super) fn try_exists(&self) -> Result<bool> {
-        let path = self.config_file();
-        path.try_exists().map_err(|error| Error::io("looking for the configuration", &path, error).advise(PERMISSION))
+    pub fn exists(&self, disk: &dyn Disk) -> Result<bool> {
+        is_there(disk, &self.config_file())
+    }
+
+    /// Whether there is a state here.
+    ///
+    /// # Errors
+    /// The file system doesn't tell.
+    pub(super) fn has_state(&self, disk: &dyn Disk) -> Result<bool> {
+        is_there(disk, &self.database())
     }
 
     /// A replica must live here.
     ///
     /// # Errors
     /// None does.
-    pub(super) fn check_lived_in(&self) -> Result<()> {
-        if self.try_exists()? {
+    pub(super) fn check_lived_in(&self, disk: &dyn Disk) -> Result<()> {
+        if self.exists(disk)? {
             return Ok(());
         }
         let what = format!("opening {}: no replica lives there", self.config_file().display());
@@ -121,13 +124,14 @@ impl Home {
     ///
     /// # Errors
     /// They can't be made, or are somebody else's.
-    pub(super) fn make(&self, mail_root: &Path) -> Result<()> {
+    pub(super) fn make(&self, disk: &dyn Disk, mail_root: &Path) -> Result<()> {
         for dir in [&self.config, &self.state, &self.trash()] {
-            private::make_dir(dir).map_err(|error| Error::io("making the directory", dir, error).advise(PERMISSION))?;
+            private::make_dir(disk, dir)
+                .map_err(|error| Error::io("making the directory", dir, error).advise(PERMISSION))?;
             if is_for_it_alone(dir, mail_root) {
-                private::mend(dir)?;
+                private::mend(disk, dir)?;
             }
-            private::check(dir)?;
+            private::check(disk, dir)?;
         }
         Ok(())
     }
@@ -137,13 +141,13 @@ impl Home {
     ///
     /// # Errors
     /// Somebody else may write it.
-    pub(super) fn check_private(&self) -> Result<()> {
+    pub(super) fn check_private(&self, disk: &dyn Disk) -> Result<()> {
         let files = [self.config_file(), self.key_file(), self.database()];
-        [&self.config, &self.state].into_iter().chain(&files).try_for_each(|path| private::check(path))
+        [&self.config, &self.state].into_iter().chain(&files).try_for_each(|path| private::check(disk, path))
     }
 
     /// Takes from others the permission to read what is here. Returns what was open to them, for a person to be told.
-    pub(super) fn mend_modes(&self, mail_root: &Path) -> Result<Vec<String>> {
+    pub(super) fn mend_modes(&self, disk: &dyn Disk, mail_root: &Path) -> Result<Vec<String>> {
         let mut mended = Vec::new();
         let dirs = [self.config.clone(), self.state.clone(), self.trash(), self.attachments(), self.outbox()];
         let beside = |suffix: &str| {
@@ -162,15 +166,15 @@ impl Home {
         ];
         let dirs = dirs.iter().filter(|dir| is_for_it_alone(dir, mail_root));
         for path in dirs.chain(&files) {
-            mended.extend(private::mend(path)?);
+            mended.extend(private::mend(disk, path)?);
         }
         Ok(mended)
     }
 
     /// Waits up to `timeout` for the exclusive lock. It is held until the file is dropped.
-    pub(super) fn lock(&self, timeout: Duration) -> Result<File> {
+    pub(super) fn lock(&self, disk: &dyn Disk, timeout: Duration) -> Result<File> {
         let path = self.state.join(LOCK);
-        wait_for_lock(&path, timeout)?.ok_or_else(|| {
+        wait_for_lock(disk, &path, timeout)?.ok_or_else(|| {
             let what = format!("locking {}: another mailsync is working on this replica", path.display());
             Error::new(ErrorKind::Locked, what)
                 .advise("run this again when it is done, or wait longer with --lock-timeout")
@@ -179,8 +183,8 @@ impl Home {
 
     /// Takes the lock for running jobs, which one command at a time holds, until the file is dropped. `None` if another
     /// command holds it.
-    pub(super) fn lock_jobs(&self, timeout: Duration) -> Result<Option<File>> {
-        wait_for_lock(&self.state.join(JOBS_LOCK), timeout)
+    pub(super) fn lock_jobs(&self, disk: &dyn Disk, timeout: Duration) -> Result<Option<File>> {
+        wait_for_lock(disk, &self.state.join(JOBS_LOCK), timeout)
     }
 
     /// The inode of the state database, and its time of birth (nanoseconds since 1970 UTC) if the file system tells.
@@ -212,14 +216,8 @@ fn is_for_it_alone(dir: &Path, mail_root: &Path) -> bool {
     !mail_root.starts_with(dir) && !is_home
 }
 
-fn wait_for_lock(path: &Path, timeout: Duration) -> Result<Option<File>> {
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(private::FILE)
-        .open(path)
-        .map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION))?;
+fn wait_for_lock(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Option<File>> {
+    let file = disk.open_lock(path).map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION))?;
     let started = Instant::now();
     loop {
         match FileExt::try_lock_exclusive(&file) {

@@ -44,7 +44,7 @@ impl Replica {
 
     pub(super) fn identity(&self) -> Result<Identity> {
         let (inode, born) = self.home.database_identity()?;
-        Ok(Identity { inode, born, machine: self.world.machine.clone() })
+        Ok(Identity { inode, born, machine: self.world.machine.clone()? })
     }
 
     /// Records that the replica's past is uncertain: a job from that time may have been run. A replica that runs jobs

@@ -1,17 +1,16 @@
 //! `init`: makes a replica of a mail root.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Access, Home, Replica, ScanOptions, ScanReport, World};
+use super::mail_root::{check_doubts, check_size, mark, probe};
+use super::{Access, Doubts, Home, Replica, ScanOptions, ScanReport, World};
 use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
-use crate::disk::remove_if_there;
+use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Separator, Server, detect_layout};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State};
 
@@ -24,6 +23,10 @@ pub struct InitOptions {
     pub name: String,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
+    pub server: Option<Server>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
 }
@@ -35,9 +38,10 @@ impl Replica {
     /// A replica lives in `home` already; the mail root isn't there, or holds files but no Maildir.
     pub fn init(home: &Home, world: World, options: &InitOptions) -> Result<(Self, ScanReport)> {
         check_name(&options.name)?;
-        let mail_root = check_mail_root(&options.mail_root)?;
-        if !is_unfinished(home)? {
-            if !home.exists() {
+        let disk = &*world.disk;
+        let mail_root = check_mail_root(disk, &options.mail_root)?;
+        if !is_unfinished(disk, home)? {
+            if !home.exists(disk)? {
                 let what = format!("making a replica: there is already a state, {}", home.database().display());
                 return Err(Error::failed(what).advise(format!(
                     "put its configuration, {}, back from a backup; or move the state away",
@@ -54,13 +58,20 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
-        let detected = detect(&mail_root, options.layout)?;
-        home.make(&mail_root)?;
-        let lock = home.lock(options.lock_timeout)?;
+        check_size(&mail_root, options.doubts)?;
+        let detected = detect(&world, &mail_root, options.layout, options.server)?;
+        check_doubts(disk, home, &mail_root, &detected, options.layout, options.doubts)?;
+        check_for_maildirs(&mail_root, &detected)?;
+        let separator = probe(&world, &mail_root)?;
+        home.make(disk, &mail_root)?;
+        let lock = home.lock(disk, options.lock_timeout)?;
         let config = Config::new(mail_root, options.name.clone(), detected.layout);
         // A replica that has lost its state keeps its configuration, which belongs to the user.
-        let kept =
-            if home.exists() && !home.database().exists() { Some(Config::read(&home.config_file())?) } else { None };
+        let kept = if home.exists(disk)? && !home.has_state(disk)? {
+            Some(Config::read(disk, &home.config_file())?)
+        } else {
+            None
+        };
         if let Some(kept) = kept.as_ref().filter(|kept| kept.mail_root != config.mail_root) {
             let what = format!(
                 "making a replica: {} is there already, for the mail root {}",
@@ -69,13 +80,14 @@ impl Replica {
             );
             return Err(Error::failed(what).advise("use --home DIR for another replica, or move that file away"));
         }
-        make_key(home, &options.name)?;
-        make_state(home, Incarnation((world.random)()), None)?;
+        make_key(disk, home, &options.name)?;
+        make_state(disk, home, Incarnation((world.random)()), None)?;
         if kept.is_none() {
-            write_atomically(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+            write_file(disk, &home.config_file(), config.to_text().as_bytes(), 0o600)?;
         }
         drop(lock);
         let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
+        replica.take_mail_root(separator)?;
         for note in detected.notes {
             replica.note(note);
         }
@@ -89,7 +101,27 @@ impl Replica {
             );
         }
         let report = replica.scan(&ScanOptions::default())?;
+        replica.mark_mail_root();
         Ok((replica, report))
+    }
+
+    /// Marks the mail root as that of this replica.
+    pub(super) fn mark_mail_root(&self) {
+        if let Err(error) = mark(&*self.world.disk, &self.home, self.mail_root()) {
+            self.note(format!(
+                "{} could not be marked as this replica's mail root, so another `mailsync init` may take it: {error}",
+                self.mail_root().display()
+            ));
+        }
+    }
+
+    /// Records what was found out about the mail root's file system.
+    pub(super) fn take_mail_root(&self, separator: Option<Separator>) -> Result<()> {
+        let tx = self.begin()?;
+        if let Some(separator) = separator {
+            tx.set_usual_separator(separator)?;
+        }
+        tx.commit()
     }
 
     /// Makes the INBOX, which always exists.
@@ -103,9 +135,9 @@ impl Replica {
     }
 }
 
-pub(super) fn check_mail_root(path: &Path) -> Result<PathBuf> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => {}
+pub(super) fn check_mail_root(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
+    match disk.metadata(path) {
+        Ok(meta) if meta.is_dir => {}
         Ok(_) => {
             return Err(Error::failed(format!("the mail root {} is not a directory", path.display()))
                 .advise("give the directory that holds your Maildirs"));
@@ -126,66 +158,79 @@ pub(super) fn check_mail_root(path: &Path) -> Result<PathBuf> {
 }
 
 /// Whether an earlier `init` was interrupted before its first scan was complete, with nothing in the state yet.
-fn is_unfinished(home: &Home) -> Result<bool> {
-    if !home.database().exists() {
+fn is_unfinished(disk: &dyn Disk, home: &Home) -> Result<bool> {
+    if !home.has_state(disk)? {
         return Ok(true);
     }
     let state = State::open(&home.database())?;
     Ok(state.initial_scan_due()? && state.joining()?.is_none() && state.peers()?.is_empty())
 }
 
-pub(super) fn detect(mail_root: &Path, wanted: Option<LayoutKind>) -> Result<Detected> {
-    let detected = detect_layout(mail_root, wanted);
+/// Finds out what is below the mail root.
+pub(super) fn detect(
+    world: &World,
+    mail_root: &Path,
+    wanted: Option<LayoutKind>,
+    server: Option<Server>,
+) -> Result<Detected> {
+    let progress = world.meter.begin("searching for folders", 0);
+    detect_layout(mail_root, wanted, server, &Ignored::usual(), &*progress)
+}
+
+/// A mail root must be empty, or hold a Maildir.
+pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Result<()> {
     if detected.folders == 0 && !detected.empty {
         return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
             .advise("give the directory that holds your Maildirs, or a new, empty one"));
     }
-    Ok(detected)
+    Ok(())
 }
 
-/// Makes the replica's key, unless an interrupted `init` has made it.
-pub(super) fn make_key(home: &Home, name: &str) -> Result<()> {
-    if home.key_file().exists() {
-        super::read_key(&home.key_file())?;
+/// Makes the replica's key, or as much of it as an interrupted `init` has not made.
+pub(super) fn make_key(disk: &dyn Disk, home: &Home, name: &str) -> Result<()> {
+    let key = if is_there(disk, &home.key_file())? {
+        super::read_key(disk, &home.key_file())?
+    } else {
+        let key = PrivateKey::generate(&format!("mailsync {name}"))
+            .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
+        write_file(disk, &home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
+        key
+    };
+    if is_there(disk, &home.public_key_file())? {
         return Ok(());
     }
-    let key = PrivateKey::generate(&format!("mailsync {name}"))
-        .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
-    write_atomically(&home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
     let public = format!("{}\n", key.public_key().to_openssh());
-    let path = home.public_key_file();
-    write_atomically(&path, public.as_bytes(), 0o644)
+    write_file(disk, &home.public_key_file(), public.as_bytes(), 0o644)
 }
 
 /// Makes an empty state. An interrupted `init` or `join` may have left an old one, which goes only when the new one is
 /// complete. So there is always a state that says how far the work is.
-pub(super) fn make_state(home: &Home, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+pub(super) fn make_state(
+    disk: &dyn Disk,
+    home: &Home,
+    incarnation: Incarnation,
+    joining: Option<RootBefore>,
+) -> Result<()> {
     let path = home.database();
     let beside = |suffix: &str| {
         let mut file = path.clone().into_os_string();
         file.push(suffix);
         PathBuf::from(file)
     };
-    let remove =
-        |file: PathBuf| remove_if_there(fs::remove_file(&file)).map_err(|error| Error::io("removing", &file, error));
+    let again = "check the directory, then run this again";
+    let remove = |file: PathBuf| {
+        remove_if_there(disk.unlink(&file)).map_err(|error| Error::io("removing", &file, error).advise(again))
+    };
     let new = beside(".new");
-    [".new", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
-    State::create(&new, incarnation, joining)?;
+    [".new", ".new-journal", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
+    State::create(disk, &new, incarnation, joining)?;
     ["-wal", "-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
-    fs::rename(&new, &path).map_err(|error| Error::io("renaming", &new, error))
+    let named = disk.replace(&new, &path).and_then(|()| disk.sync_dir(home.state_dir()));
+    named.map_err(|error| Error::io("renaming", &new, error).advise(again))
 }
 
 /// Writes a file under a temporary name, and gives it its name when it is durable.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let fail =
-        |error: std::io::Error| Error::io("writing", path, error).advise("check the directory, then run this again");
-    let mut tmp = path.to_owned().into_os_string();
-    tmp.push(".new");
-    // One that an interrupted command has left may have any mode.
-    remove_if_there(fs::remove_file(&tmp)).map_err(fail)?;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&tmp).map_err(fail)?;
-    // Whatever the umask was.
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&tmp, path).map_err(fail)
+pub(super) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace_whole(disk, path, bytes, mode)
+        .map_err(|error| Error::io("writing", path, error).advise("check the directory, then run this again"))
 }

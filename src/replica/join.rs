@@ -11,15 +11,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
-use super::init::{check_mail_root, detect, make_key, make_state, write_atomically};
+use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_state, write_file};
+use super::mail_root::{check_doubts, check_size, probe};
 use super::survey::survey;
-use super::{Access, ClockAhead, Home, Replica, ScanReport, World};
-use crate::bundle::{BundleKind, Manifest, PrivateKey, PublicKey, ReplicaId, Stream};
+use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
+use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, LayoutKind, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Server};
 use crate::model::{Incarnation, WallClock};
 use crate::state::{Peer, RootBefore, State};
+
+const AGAIN: &str = "see why, then run this again";
 
 /// Options for a join.
 #[derive(Clone, Debug)]
@@ -30,8 +34,12 @@ pub struct JoinOptions {
     pub name: Option<String>,
     /// How folders become directories; found out if not given.
     pub layout: Option<LayoutKind>,
+    /// Which server is to find the mail laid out as it does itself, where nothing tells otherwise.
+    pub server: Option<Server>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
+    /// Whether the mail root is taken although it is evidently not the one that is meant.
+    pub doubts: Doubts,
     /// Whether it takes stamps from far ahead.
     pub clock_ahead: ClockAhead,
     /// How long to wait for the lock.
@@ -68,20 +76,21 @@ impl Replica {
     ) -> Result<Joined> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
-        let mut stream = Stream::opened_by(source, Self::keys_at(home)?);
+        let mut stream = Stream::opened_by(source, Self::keys_at(home, &*world.disk)?);
         let reader = stream.next_bundle().map_err(|error| match error {
             crate::bundle::Error::Sealed => no_key(home).about(&about),
             error => rejected(&error),
         })?;
         let reader = reader.expect("a stream without any bundle is an error");
         let manifest = reader.manifest().clone();
-        check_invitation(home, &manifest, options.expect.as_ref()).map_err(|error| error.about(&about))?;
+        check_invitation(&*world.disk, home, &manifest, options.expect.as_ref())
+            .map_err(|error| error.about(&about))?;
         let key = reader.signer();
         let records = reader.verify(&key).map_err(|error| rejected(&error))?;
         let import_options = ImportOptions { clock_ahead: options.clock_ahead, ..ImportOptions::default() };
         let wall = WallClock((world.now)());
         check_clocks(wall, &manifest, options.clock_ahead).map_err(|error| error.about(&about))?;
-        if let Some(inviter) = Self::joined_before(home, options, &manifest)? {
+        if let Some(inviter) = Self::joined_before(&*world.disk, home, options, &manifest)? {
             let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
             records.drain_verified().map_err(|error| rejected(&error))?;
             let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
@@ -102,8 +111,11 @@ impl Replica {
             knowledge: replica.state.knowledge()?,
             landing,
         };
-        let applied = replica.apply(&application, records).map_err(|fault| fault.into_error().about(&about))?;
+        let applied = replica
+            .apply(&application, records)
+            .map_err(|fault| fault.into_error().at(replica.mail_root()).about(&about))?;
         (first.outcome, first.changes) = (applied.outcome, applied.changes);
+        replica.mark_mail_root();
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
         Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
@@ -112,13 +124,17 @@ impl Replica {
     /// The inviter, if this very join is complete already. A person who repeats a killed command can't know whether it
     /// had done everything. If it had, the replica has the mail root and the name that are asked for, knows the
     /// inviter, and has all that the invitation holds.
-    fn joined_before(home: &Home, options: &JoinOptions, manifest: &Manifest) -> Result<Option<Peer>> {
-        if !home.exists() {
+    fn joined_before(disk: &dyn Disk, home: &Home, options: &JoinOptions, manifest: &Manifest) -> Result<Option<Peer>> {
+        if !home.exists(disk)? {
             return Ok(None);
         }
         let state = State::open(&home.database())?;
-        let config = Config::read(&home.config_file())?;
-        let same_root = fs::canonicalize(&options.mail_root).is_ok_and(|path| path == config.mail_root);
+        let config = Config::read(disk, &home.config_file())?;
+        let same_root = match fs::canonicalize(&options.mail_root) {
+            Ok(path) => path == config.mail_root,
+            Err(error) if is_absent(&error) => false,
+            Err(error) => return Err(Error::io("looking at the mail root", &options.mail_root, error).advise(AGAIN)),
+        };
         let same_name = config.name == chosen_name(options, manifest);
         if state.joining()?.is_some() || !same_root || !same_name || !state.knowledge()?.includes(&manifest.tip) {
             return Ok(None);
@@ -131,31 +147,36 @@ impl Replica {
     fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Landing)> {
         let name = chosen_name(options, manifest);
         check_name(&name)?;
-        make_mail_root(&options.mail_root)?;
-        let mail_root = check_mail_root(&options.mail_root)?;
-        let holds_mail = survey(&*world.disk, &mail_root)?;
+        let disk = &*world.disk;
+        make_mail_root(disk, &options.mail_root)?;
+        let mail_root = check_mail_root(disk, &options.mail_root)?;
+        check_size(&mail_root, options.doubts)?;
+        let holds_mail = survey(disk, &mail_root, &Ignored::usual())?;
+        let detected = detect(&world, &mail_root, options.layout, options.server)?;
+        check_doubts(disk, home, &mail_root, &detected, options.layout, options.doubts)?;
         // What an interrupted join has left may be half a Maildir.
-        let detected = match interrupted_join(home, &mail_root, &name)? {
-            Some(_) => detect_layout(&mail_root, options.layout),
-            None => detect(&mail_root, options.layout)?,
-        };
+        if interrupted_join(disk, home, &mail_root, &name)?.is_none() {
+            check_for_maildirs(&mail_root, &detected)?;
+        }
         if options.layout.is_none() {
             check_nothing_is_left_out(&detected)?;
         }
-        home.make(&mail_root)?;
-        let lock = home.lock(options.lock_timeout)?;
+        let separator = probe(&world, &mail_root)?;
+        home.make(disk, &mail_root)?;
+        let lock = home.lock(disk, options.lock_timeout)?;
         // Another join may have ended while this one waited for the lock.
-        let repeated = interrupted_join(home, &mail_root, &name)?;
-        make_key(home, &name)?;
+        let repeated = interrupted_join(disk, home, &mail_root, &name)?;
+        make_key(disk, home, &name)?;
         let root = repeated.unwrap_or(if holds_mail { RootBefore::Mail } else { RootBefore::Empty });
-        make_state(home, Incarnation((world.random)()), Some(root))?;
+        make_state(disk, home, Incarnation((world.random)()), Some(root))?;
         if repeated.is_none() {
             let config = Config::new(mail_root, name, detected.layout);
-            write_atomically(&home.config_file(), config.to_text().as_bytes(), 0o600)?;
+            write_file(disk, &home.config_file(), config.to_text().as_bytes(), 0o600)?;
         }
         drop(lock);
         let replica = Self::open_at_rest(home, world, Access::Write(options.lock_timeout))?;
         replica.recognise_home()?;
+        replica.take_mail_root(separator)?;
         if repeated.is_some() {
             replica.sweep_leftovers()?;
         }
@@ -189,7 +210,7 @@ fn chosen_name(options: &JoinOptions, manifest: &Manifest) -> String {
     options.name.clone().or(invited_as).unwrap_or_else(super::host_name)
 }
 
-fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {
+fn check_invitation(disk: &dyn Disk, home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>) -> Result<()> {
     let sender = &manifest.sender;
     if let Some(expected) = expect.filter(|expected| **expected != sender.id) {
         return Err(Error::rejected(format!("the invitation is from {}, and {expected} is expected", sender.id)).advise(
@@ -202,11 +223,16 @@ fn check_invitation(home: &Home, manifest: &Manifest, expect: Option<&ReplicaId>
              then import the others",
         ));
     }
-    let for_this_key = || {
-        let key = fs::read_to_string(home.key_file()).ok().and_then(|text| PrivateKey::from_openssh(&text).ok());
-        key.is_some_and(|key| manifest.recipient == Some(key.public_key().id()))
+    let for_this_key = || -> Result<bool> {
+        if !is_there(disk, &home.key_file())? {
+            return Ok(false);
+        }
+        let key = super::read_key(disk, &home.key_file())?;
+        Ok(manifest.recipient == Some(key.public_key().id()))
     };
-    if let (None, Some(recipient), false) = (&manifest.invitation, &manifest.recipient, for_this_key()) {
+    if let (None, Some(recipient)) = (&manifest.invitation, &manifest.recipient)
+        && !for_this_key()?
+    {
         return Err(Error::rejected(format!(
             "this bundle is for {recipient}, whose key is not {}",
             home.key_file().display()
@@ -239,8 +265,9 @@ fn check_clocks(wall: WallClock, manifest: &Manifest, clock_ahead: ClockAhead) -
     Ok(())
 }
 
-fn make_mail_root(path: &Path) -> Result<()> {
-    match fs::create_dir(path) {
+/// Makes the mail root, for its owner only: what is made in it will be like it.
+fn make_mail_root(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.make_dir(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(Error::io("making the mail root", path, error)
                 .advise("make the directory above it first, or correct the name"))
@@ -259,8 +286,8 @@ fn check_nothing_is_left_out(detected: &Detected) -> Result<()> {
 }
 
 /// The contents of the mail root before an interrupted join that is now repeated. `None` if there was no such join.
-fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
-    if !home.exists() {
+fn interrupted_join(disk: &dyn Disk, home: &Home, mail_root: &Path, name: &str) -> Result<Option<RootBefore>> {
+    if !home.exists(disk)? {
         return Ok(None);
     }
     let Some(before) = State::open(&home.database())?.joining()? else {
@@ -270,7 +297,7 @@ fn interrupted_join(home: &Home, mail_root: &Path, name: &str) -> Result<Option<
              is not, use `mailsync peer add` on both sides",
         ));
     };
-    let config = Config::read(&home.config_file())?;
+    let config = Config::read(disk, &home.config_file())?;
     if config.mail_root != mail_root || config.name != name {
         let what = format!(
             "joining: an interrupted join of {} with the name {} is to be finished first",

@@ -5,6 +5,7 @@
 //! state knows how everything is stored.
 
 mod call;
+mod disk_names;
 mod doctor;
 mod export;
 mod home;
@@ -13,6 +14,8 @@ mod import;
 mod init;
 mod jobs;
 mod join;
+mod likeness;
+mod mail_root;
 mod materialise;
 mod peers;
 mod private;
@@ -29,6 +32,7 @@ mod transaction;
 mod trash;
 mod world;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +44,7 @@ pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Recep
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use mail_root::Doubts;
 pub use purge::Purged;
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
@@ -52,11 +57,14 @@ pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trash
 
 use crate::bundle::{Keys, PrivateKey, PublicKey};
 use crate::config::Config;
+use crate::disk::{Denied, Disk, has_name, read_whole};
 use crate::error::{Error, Result};
-use crate::maildir::Layout;
+use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
 
+/// A file with a key is not larger than this, in bytes.
+const KEY_BYTES: u64 = 64 << 10;
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -66,13 +74,32 @@ pub struct Replica {
     home: Home,
     config: Config,
     layout: Layout,
+    ignored: Ignored,
     key: PrivateKey,
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
+    problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
+    denied: Denied,
+    /// Folders and directories of which this command has found out that they are called so on disk.
+    verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
+}
+
+/// What could not be looked at, though everything else was done.
+#[derive(Debug, Default)]
+struct Problems {
+    /// The first ones.
+    told: Vec<Error>,
+    /// How many there are besides.
+    more: u64,
+}
+
+impl Problems {
+    /// At most so many are told one by one.
+    const TOLD: usize = 20;
 }
 
 /// Whether a command changes the replica.
@@ -139,28 +166,33 @@ impl Replica {
     }
 
     fn open_at_rest(home: &Home, world: World, access: Access) -> Result<Self> {
-        home.check_lived_in()?;
-        home.check_private()?;
+        let disk = &*world.disk;
+        home.check_lived_in(disk)?;
+        home.check_private(disk)?;
         let lock = match access {
             Access::Read => None,
-            Access::Write(timeout) => Some(home.lock(timeout)?),
+            Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
-        let config = Config::read(&home.config_file())?;
-        let key = read_key(&home.key_file())?;
+        let config = Config::read(disk, &home.config_file())?;
+        let key = read_key(disk, &home.key_file())?;
         let state = State::open(&home.database())?;
-        let mended = if lock.is_some() { home.mend_modes(&config.mail_root)? } else { Vec::new() };
-        let layout = config.layout();
+        let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
+        let (layout, ignored) = (config.layout(), config.ignored());
         Ok(Self {
             home: home.clone(),
             config,
             layout,
+            ignored,
             key,
             state,
             world,
             notes: std::cell::RefCell::new(mended),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
+            problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
+            denied: Denied::default(),
+            verified: std::cell::RefCell::default(),
         })
     }
 
@@ -183,7 +215,7 @@ impl Replica {
         let held = self.lock.take().is_some();
         let done = work();
         if held {
-            self.lock.replace(Some(self.home.lock(PATIENCE)?));
+            self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
             self.roll_on()?;
             if self.tally.borrow().has_begun() {
                 let tx = self.begin()?;
@@ -210,8 +242,28 @@ impl Replica {
         }
     }
 
+    /// Notes that something could not be looked at. Everything else is done; but the command has failed.
+    fn complain(&self, problem: Error) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.told.len() < Problems::TOLD {
+            problems.told.push(problem);
+        } else {
+            problems.more += 1;
+        }
+    }
+
+    /// Gives what could not be looked at since the last call, though everything else was done.
+    pub fn drain_problems(&self) -> Vec<Error> {
+        let Problems { mut told, more } = self.problems.take();
+        if more > 0 {
+            told.push(Error::failed(format!("and {more} more like these")));
+        }
+        told
+    }
+
     /// Gives the notes that were made since the last call: things that the person should know.
     pub fn drain_notes(&self) -> Vec<String> {
+        self.note_denied();
         self.notes.take()
     }
 
@@ -234,10 +286,10 @@ impl Replica {
     ///
     /// # Errors
     /// The key can't be read.
-    pub fn keys_at(home: &Home) -> Result<Keys> {
+    pub fn keys_at(home: &Home, disk: &dyn Disk) -> Result<Keys> {
         let path = home.key_file();
-        let there = path.try_exists().map_err(|error| Error::io("looking for the key", &path, error))?;
-        if there { Ok(Keys::of([&read_key(&path)?])) } else { Ok(Keys::none()) }
+        let there = has_name(disk, &path)?;
+        if there { Ok(Keys::of([&read_key(disk, &path)?])) } else { Ok(Keys::none()) }
     }
 
     /// The last `limit` events of the history at most, the oldest of them first.
@@ -267,17 +319,6 @@ impl Replica {
         WallClock(self.now())
     }
 
-    /// A folder's directory, relative to the mail root.
-    fn relative_dir(&self, name: &FolderName) -> PathBuf {
-        self.layout.dir_of(name)
-    }
-
-    /// A folder's directory.
-    fn dir(&self, name: &FolderName) -> PathBuf {
-        let relative = self.relative_dir(name);
-        if relative.as_os_str().is_empty() { self.mail_root().to_owned() } else { self.mail_root().join(relative) }
-    }
-
     /// Checks that the mail root is there: an unmounted disk is not a wish to remove everything.
     fn check_mail_root(&self) -> Result<()> {
         let advice = "mount the disk that holds it, or correct mail_root in the configuration";
@@ -295,11 +336,20 @@ impl Replica {
     }
 }
 
-fn read_key(path: &Path) -> Result<PrivateKey> {
+fn read_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKey> {
     let fail = |error: &dyn std::fmt::Display| {
         Error::io("reading the key", path, error)
             .advise("put it back from a backup; without it peers don't know this replica")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let text = match read_whole(disk, path, KEY_BYTES) {
+        Ok(text) => String::from_utf8(text).map_err(|error| fail(&error))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(fail(&error)),
+        // It is there, and may well be whole.
+        Err(error) => {
+            return Err(
+                Error::io("reading the key", path, error).advise("see why it can't be read, then run this again")
+            );
+        }
+    };
     PrivateKey::from_openssh(&text).map_err(|error| fail(&error))
 }

@@ -130,9 +130,14 @@ impl Replica {
     }
 
     pub(super) fn unknown_peer(&self, name: &str) -> Error {
-        let peers = self.state.peers().unwrap_or_default().into_iter().map(|peer| peer.name);
-        let invited = self.state.invitations().unwrap_or_default().into_iter().map(|invited| invited.name);
-        let names: Vec<String> = peers.chain(invited).collect();
+        let names = || -> Result<Vec<String>> {
+            let peers = self.state.peers()?.into_iter().map(|peer| peer.name);
+            Ok(peers.chain(self.state.invitations()?.into_iter().map(|invited| invited.name)).collect())
+        };
+        let names = match names() {
+            Ok(names) => names,
+            Err(error) => return error,
+        };
         let advice = if names.is_empty() {
             String::from("there is none yet; make one known with `mailsync peer add NAME --key KEY`")
         } else {

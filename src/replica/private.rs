@@ -1,15 +1,12 @@
 //! Who else may read and write what a replica keeps: nobody. What others may read is closed to them; what others may
 //! write is not trusted any more, as ssh does not trust such a key.
 
-use std::fs::{self, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::disk::{Disk, Meta};
+use crate::error::{Error, Result, Scope};
 
-/// The mode of a file: for its owner only.
-pub(super) const FILE: u32 = 0o600;
 /// The mode of a directory: for its owner only.
 const DIRECTORY: u32 = 0o700;
 
@@ -42,9 +39,9 @@ fn open_to(user: u32, owner: u32, mode: u32) -> Option<Open> {
 ///
 /// # Errors
 /// Somebody may.
-pub(super) fn check(path: &Path) -> Result<()> {
-    let Some(meta) = look(path)? else { return Ok(()) };
-    let why = match open_to(rustix::process::geteuid().as_raw(), meta.uid(), meta.mode()) {
+pub(super) fn check(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let Some(meta) = look(disk, path)? else { return Ok(()) };
+    let why = match open_to(rustix::process::geteuid().as_raw(), meta.owner, meta.mode) {
         None => return Ok(()),
         Some(Open::ToOwner(owner)) => {
             let what = format!("opening {}: it belongs to another user, with the number {owner}", path.display());
@@ -61,34 +58,50 @@ pub(super) fn check(path: &Path) -> Result<()> {
 }
 
 /// Takes all permissions for what this user owns from others. Returns what they had, for a person to be told.
-pub(super) fn mend(path: &Path) -> Result<Option<String>> {
-    let Some(meta) = look(path)? else { return Ok(None) };
-    let before = meta.mode() & 0o7777;
-    let is_mine = meta.uid() == rustix::process::geteuid().as_raw();
-    // On a file system without modes it fails, or does nothing: whoever mounts that decides who may read what is on it.
-    if !is_mine || before & OTHERS == 0 || set_mode(path, before & !OTHERS).is_err() {
+pub(super) fn mend(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
+    let Some(meta) = look(disk, path)? else { return Ok(None) };
+    let before = meta.mode;
+    let is_mine = meta.owner == rustix::process::geteuid().as_raw();
+    if !is_mine || before & OTHERS == 0 {
         return Ok(None);
     }
-    let now = look(path)?.map_or(before, |meta| meta.mode() & 0o7777);
+    match disk.set_mode(path, before & !OTHERS) {
+        Ok(()) => {}
+        // On a file system without modes it fails, or does nothing: whoever mounts that decides who may read what is on
+        // it. So does whoever mounts one that can't be written.
+        Err(error) if Scope::of(&error) == Scope::Place || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            return Ok(None);
+        }
+        Err(error) => {
+            return Err(Error::io("closing to other users", path, error).advise("see why, then run this again"));
+        }
+    }
+    let now = look(disk, path)?.map_or(before, |meta| meta.mode);
     let told = format!("{} was open to other users (mode {before:04o}), and is closed to them now", path.display());
     Ok((now != before).then_some(told))
 }
 
-/// Makes a directory, and those above it that are not there, for its owner only, whatever the umask is.
-pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
+/// Makes a directory, and those above it that are not there, for its owner only, whatever the umask is, and durably.
+pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    match disk.metadata(dir) {
+        Ok(meta) if meta.is_dir => return Ok(()),
+        Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
-    fs::DirBuilder::new().recursive(true).mode(DIRECTORY).create(dir)?;
-    set_mode(dir, DIRECTORY)
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), |above| make_dir(disk, above))?;
+    match disk.make_dir(dir) {
+        // Another command was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        result => result?,
+    }
+    disk.set_mode(dir, DIRECTORY)?;
+    above.map_or(Ok(()), |above| disk.sync_dir(above))
 }
 
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
-fn look(path: &Path) -> Result<Option<Metadata>> {
-    match fs::metadata(path) {
+fn look(disk: &dyn Disk, path: &Path) -> Result<Option<Meta>> {
+    match disk.metadata(path) {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {

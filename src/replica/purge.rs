@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Replica;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, Stamp, WallClock, purgeable};
+use crate::model::{Knowledge, Stamp, WallClock, purgeable, purgeable_folder};
 use crate::state::{Action, EntryKey};
 use crate::text::plural;
 
@@ -20,6 +20,8 @@ pub struct Purged {
     pub tombstones: u64,
     /// Tombstones that some peer has not shown to have.
     pub tombstones_kept: u64,
+    /// Registers of folders that were removed, as every peer knows.
+    pub folders: u64,
     /// Messages in the trash.
     pub trashed: u64,
     /// Their bytes.
@@ -31,7 +33,7 @@ pub struct Purged {
 }
 
 impl Replica {
-    /// Forgets tombstones that every peer has shown to have, what has been in the trash for long enough and has no
+    /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in the trash for long enough and has no
     /// tombstone any more, jobs that have been finished for long enough and of which every peer has heard, jobs that
     /// don't concern this replica any more, and old history. The days are the configuration's.
     pub fn purge(&self) -> Result<Purged> {
@@ -51,7 +53,7 @@ impl Replica {
         if wall.is_set() {
             purged.history = tx.purge_history(wall.0.saturating_sub(u64::from(self.config.history_days) * DAY))?;
         }
-        if purged.tombstones + purged.trashed + purged.history + purged.jobs > 0 {
+        if purged.tombstones + purged.folders + purged.trashed + purged.history + purged.jobs > 0 {
             tx.record(self.now(), Action::Purge, None, &purged.to_string())?;
         }
         tx.commit()?;
@@ -112,6 +114,7 @@ impl Replica {
             }
             tx.commit()?;
         }
+        self.sweep_outbox()?;
         self.sweep_attachments()
     }
 
@@ -134,7 +137,15 @@ impl Replica {
                 purged.tombstones += 1;
             }
         }
-        if purged.tombstones > 0 {
+        for row in self.state.all_folders() {
+            if let Some(state) = row.state.filter(|state| purgeable_folder(*state, shown.iter())) {
+                horizon.learn(state.stamp);
+                tx.forget_folder_state(row.key)?;
+                purged.folders += 1;
+            }
+        }
+        tx.forget_unused_folders()?;
+        if purged.tombstones + purged.folders > 0 {
             tx.set_horizon(&horizon)?;
         }
         tx.commit()
@@ -178,6 +189,7 @@ impl std::fmt::Display for Purged {
             plural(self.trashed_bytes, "byte"),
             plural(self.jobs, "job"),
             plural(self.history, "line")
-        )
+        )?;
+        if self.folders > 0 { write!(f, ", {}", plural(self.folders, "removed folder")) } else { Ok(()) }
     }
 }

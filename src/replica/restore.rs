@@ -129,7 +129,7 @@ impl Replica {
         let stamp = tx.issue(self.now())?;
         let name = row.entry.location.1.clone();
         let flags = row.entry.flags_on().cloned().collect();
-        let hashed = Hashed { digest: *digest, size: row.entry.size, mtime: row.entry.mtime };
+        let hashed = Hashed { digest: *digest, size: row.entry.size, mtime: row.entry.mtime, marked: false };
         let folder = tx.folder(&name)?;
         let delivery = self.delivery(stamp, Origin::Delivery, name, &flags, &hashed)?;
         Self::deliver_without_contents(tx, delivery)?;

@@ -73,6 +73,31 @@ pub(super) struct Amount {
     pub folders: u64,
     /// Of removed messages that were not known here.
     pub tombstones: u64,
+    /// That have told nothing here themselves.
+    pub incarnations: u64,
+    /// Registers of flags.
+    pub flags: u64,
+    /// Of the keywords among the flags.
+    pub keyword_bytes: u64,
+}
+
+impl Amount {
+    /// What the first bundle of a peer may not bring as much of as it likes: what no honest one has much of, such as
+    /// folders that were removed.
+    pub fn beside_mail(self, folders: u64) -> Self {
+        Self {
+            folders,
+            incarnations: self.incarnations,
+            flags: self.flags,
+            keyword_bytes: self.keyword_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// How many flags, and how many bytes of keywords, are in proportion to so many messages.
+    pub fn flags_for(messages: u64) -> (u64, u64) {
+        (messages.saturating_mul(8), messages.saturating_mul(64))
+    }
 }
 
 impl std::ops::Add for Amount {
@@ -83,6 +108,9 @@ impl std::ops::Add for Amount {
             bytes: self.bytes.saturating_add(other.bytes),
             folders: self.folders.saturating_add(other.folders),
             tombstones: self.tombstones.saturating_add(other.tombstones),
+            incarnations: self.incarnations.saturating_add(other.incarnations),
+            flags: self.flags.saturating_add(other.flags),
+            keyword_bytes: self.keyword_bytes.saturating_add(other.keyword_bytes),
         }
     }
 }
@@ -210,6 +238,13 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount,
     } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
         let tombstones = plural(added.tombstones, "removed message");
         format!("{tombstones} that were never here would be remembered, beside {} here", held.messages)
+    } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
+        let incarnations = plural(added.incarnations, "incarnation");
+        format!("{incarnations} would become known that have told nothing here themselves")
+    } else if too_much(added.flags, limits.add_flags, held.flags) {
+        format!("{} would be set for the first time, more than eight for each message", plural(added.flags, "flag"))
+    } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
+        format!("{} of keywords would be added, more than 64 bytes for each message", bytes(added.keyword_bytes))
     } else {
         return Ok(());
     };
@@ -301,15 +336,51 @@ mod tests {
 
     #[test]
     fn the_guard_refuses_to_more_than_double_a_mailbox_by_much() {
-        let limits =
-            Limits { add_messages: 10, add_bytes: 1000, add_folders: 3, add_tombstones: 20, ..Limits::default() };
-        let held = Amount { messages: 30, bytes: 5000, folders: 4, tombstones: 0 };
+        let limits = Limits {
+            add_messages: 10,
+            add_bytes: 1000,
+            add_folders: 3,
+            add_tombstones: 20,
+            add_incarnations: 5,
+            add_flags: 100,
+            add_keyword_bytes: 500,
+            ..Limits::default()
+        };
+        let held =
+            Amount { messages: 30, bytes: 5000, folders: 4, flags: 240, keyword_bytes: 1920, ..Amount::default() };
         let none = Amount::default();
         let table = [
             (none, held, None),
-            (Amount { messages: 10, bytes: 1000, folders: 3, tombstones: 20 }, none, None),
+            (
+                Amount {
+                    messages: 10,
+                    bytes: 1000,
+                    folders: 3,
+                    tombstones: 20,
+                    incarnations: 5,
+                    flags: 100,
+                    keyword_bytes: 500,
+                },
+                none,
+                None,
+            ),
             (Amount { messages: 11, ..none }, none, Some("11 messages would be added to 0")),
-            (Amount { messages: 30, bytes: 5000, folders: 4, tombstones: 30 }, held, None),
+            (
+                Amount {
+                    messages: 30,
+                    bytes: 5000,
+                    folders: 4,
+                    tombstones: 30,
+                    incarnations: 5,
+                    flags: 240,
+                    keyword_bytes: 1920,
+                },
+                held,
+                None,
+            ),
+            (Amount { incarnations: 6, ..none }, held, Some("6 incarnations would become known")),
+            (Amount { flags: 241, ..none }, held, Some("241 flags would be set for the first time")),
+            (Amount { keyword_bytes: 1921, ..none }, held, Some("1.9 KiB of keywords would be added")),
             (Amount { messages: 31, ..none }, held, Some("31 messages would be added to 30")),
             (Amount { bytes: 5001, ..none }, held, Some("4.9 KiB of mail would be added to 4.9 KiB")),
             (Amount { folders: 5, ..none }, held, Some("5 folders would be added to 4")),

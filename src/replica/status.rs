@@ -6,20 +6,24 @@ use serde::Serialize;
 
 use super::Replica;
 use crate::error::Result;
-use crate::model::{FolderName, JobState, Knowledge};
+use crate::model::{FolderName, JobState, Keyword, Knowledge};
 use crate::state::{Invited, Peer, Totals, Waiting};
 
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// The totals of what is alive.
+    /// The totals of what is alive and here.
     pub totals: Totals,
+    /// How many entries are alive and wait for their contents, which are nowhere on this machine.
+    pub missing: u64,
     /// The number of living entries in each folder that exists.
     pub folders: Vec<(FolderName, u64)>,
     /// Entries and files for which something is to be done on disk, or whose contents are missing.
     pub pending: u64,
     /// The folders in which something could not be done when it was last tried, and why, sorted by name.
     pub waiting: Vec<Waiting>,
+    /// The keywords of messages that have no letter in their folders, sorted by folder.
+    pub letterless: Vec<(FolderName, Vec<Keyword>)>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The peers with which bundles are exchanged, sorted by name.
@@ -90,12 +94,18 @@ impl Replica {
         for one in self.state.invitations()? {
             invited.push(InvitedStatus { unseen: self.unseen(&one.shown)?, invited: one });
         }
+        let mut letterless: BTreeMap<FolderName, Vec<Keyword>> = BTreeMap::new();
+        for (folder, keyword) in self.state.letterless()? {
+            letterless.entry(self.state.folder_row(folder)?.name.clone()).or_default().push(keyword);
+        }
         let folders = folders.into_iter().collect();
         Ok(Status {
             totals: self.state.totals()?,
+            missing: self.state.count_missing()?,
             folders,
             pending: self.state.count_pending()?,
             waiting: self.state.waiting()?,
+            letterless: letterless.into_iter().collect(),
             jobs: self.count_jobs()?,
             peers,
             invited,

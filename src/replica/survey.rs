@@ -9,19 +9,20 @@ use std::path::Path;
 
 use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::error::{Error, Result};
-use crate::maildir::FileName;
+use crate::maildir::{FileName, Ignored};
 
-/// Looks into all directories below a mail root, and opens every message. Returns whether there is any.
+/// Looks into all directories below a mail root that are not ignored, and opens every message. Returns whether there is any.
 ///
 /// # Errors
 /// A part of it can't be looked at.
-pub(super) fn survey(disk: &dyn Disk, root: &Path) -> Result<bool> {
+pub(super) fn survey(disk: &dyn Disk, root: &Path, ignored: &Ignored) -> Result<bool> {
     let mut holds_mail = false;
     let (mut todo, mut seen) = (vec![root.to_owned()], HashSet::new());
     while let Some(dir) = todo.pop() {
         if !seen.insert(disk.canonical(&dir).map_err(|error| unread(&dir, &error))?) {
             continue;
         }
+        let is_ignored = |path: &Path| path.strip_prefix(root).is_ok_and(|dir| ignored.has(dir, None));
         let is_of_messages = dir.ends_with("cur") || dir.ends_with("new");
         for (name, kind) in list(disk, &dir)? {
             let path = dir.join(&name);
@@ -30,7 +31,7 @@ pub(super) fn survey(disk: &dyn Disk, root: &Path) -> Result<bool> {
                 kind => kind,
             };
             match kind {
-                FileType::Directory if !is_of_messages && name != "lost+found" => todo.push(path),
+                FileType::Directory if !is_of_messages && !is_ignored(&path) => todo.push(path),
                 FileType::File if is_of_messages && !FileName::ignored(name.as_bytes()) => {
                     disk.open(&path).map_err(|error| unread(&path, &error))?;
                     holds_mail = true;

@@ -97,7 +97,9 @@ impl Tally {
             return Ok(());
         }
         let (messages, bytes) = before.all(state)?;
-        let held = Amount { messages, bytes, folders: before.folders.len() as u64, tombstones: 0 };
+        let (flags, keyword_bytes) = Amount::flags_for(state.count_living()?);
+        let folders = before.folders.len() as u64;
+        let held = Amount { messages, bytes, folders, flags, keyword_bytes, ..Amount::default() };
         guard_additions(allowed, limits, &added, &held)
     }
 

@@ -80,7 +80,7 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
-    use crate::replica::{Home, InitOptions, World};
+    use crate::replica::{Doubts, Home, InitOptions, World};
     use std::time::Duration;
 
     #[test]
@@ -88,8 +88,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mail_root = dir.path().join("mail");
         std::fs::create_dir(&mail_root).unwrap();
-        let options =
-            InitOptions { mail_root, name: String::from("laptop"), layout: None, lock_timeout: Duration::ZERO };
+        let options = InitOptions {
+            mail_root,
+            name: String::from("laptop"),
+            layout: None,
+            server: None,
+            doubts: Doubts::Heed,
+            lock_timeout: Duration::ZERO,
+        };
         let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
         let server = PrivateKey::generate("server").unwrap().public_key();
         replica.add_distant_peer("server", &server).unwrap();
@@ -98,7 +104,7 @@ mod tests {
         replica.absorb_outbox().unwrap();
         let [one, two] = ids.map(|id| replica.state.job_by_id(&id).unwrap().unwrap());
         let body = replica.request_of(&one).unwrap().1.body;
-        let is_there = || replica.has_attachment(&body);
+        let is_there = || replica.has_attachment(&body).unwrap();
 
         let undone = replica.begin().unwrap();
         undone.drop_attachment(one.key, StatementKind::Request, &body.digest).unwrap();

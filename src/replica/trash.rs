@@ -1,7 +1,7 @@
 //! The trash: messages that imports have removed can be brought back.
 
 use super::Replica;
-use crate::disk::{Durability, Hashed, copy_message, hash_file, remove_if_there};
+use crate::disk::{Durability, Hashed, copy_message, hash_file, is_absent, remove_if_there};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{FolderState, Mtime, Origin};
@@ -51,7 +51,13 @@ impl Replica {
         let fail = |error: &dyn std::fmt::Display| {
             Error::io("restoring", &file, error).advise("restore it on another machine, if it is in the trash there")
         };
-        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| fail(&error))?;
+        let found = hash_file(disk, &file, FileKind::Message).map_err(|error| {
+            if is_absent(&error) {
+                fail(&error)
+            } else {
+                Error::io("restoring", &file, error).advise("see why it can't be read, then run this again")
+            }
+        })?;
         if found.digest != trashed.id.digest {
             return Err(fail(&"it has other contents than the message that was removed"));
         }
@@ -64,16 +70,20 @@ impl Replica {
         let stamp = tx.issue(self.now())?;
         let folder = tx.folder(&trashed.folder)?;
         let delivery = self.delivery(stamp, Origin::Delivery, trashed.folder.clone(), &trashed.flags, &hashed)?;
-        let at = self.place_for(&tx, &delivery.id, &delivery.entry)?;
+        let at = self.place_for(&tx, &delivery.id, &delivery.entry, self.size_field(&file)?)?;
+        self.choose_dir(Some(&tx), folder)?;
         let tmp = self.tmp_path(&at)?;
         let fail =
             |error: std::io::Error| Error::io("writing", &tmp, error).advise("make room for it, then run this again");
         let dir = tmp.parent().expect("a message lies in a directory");
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
-        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), Durability::Now).map_err(fail)?;
+        let like = self.look_at_folder_of(&tmp)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), &like, Durability::Now).map_err(fail)?;
         self.sync_dirs(&self.upwards(dir).collect())?;
+        let delivered = delivery.entry.clone();
         let entry = self.deliver(&tx, delivery, &at)?;
+        self.note_letterless(&tx, entry, &delivered, at.folder)?;
         tx.set_pending(entry, &Pending::Deliver)?;
         if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
             tx.set_folder_state(folder, FolderState { stamp, present: true })?;

@@ -2,15 +2,20 @@
 //! test puts its own in their place.
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, read_whole};
+use crate::error::{Error, Result, Scope};
 use crate::meter::{Meter, Silent};
 use crate::process::{Launcher, Processes};
 
+/// A file that names the machine is not larger than this, in bytes.
+const MACHINE_ID_BYTES: u64 = 4096;
+
 /// The surroundings of a replica.
 pub struct World {
-    /// The file operations of scan and materialise.
+    /// The file operations.
     pub disk: Box<dyn Disk>,
     /// The wall clock, in milliseconds since 1970 UTC.
     pub now: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -19,7 +24,8 @@ pub struct World {
     /// Runs the programs of jobs.
     pub launcher: Box<dyn Launcher>,
     /// The machine's id: a state that finds itself on another machine was copied.
-    pub machine: String,
+    /// It is an error if it can't be found out at this time.
+    pub machine: Result<String>,
     /// Shows the progress of long work.
     pub meter: Box<dyn Meter>,
 }
@@ -35,7 +41,7 @@ impl World {
             }),
             random: Box::new(|| getrandom::u64().expect("the operating system gives random numbers")),
             launcher: Box::new(Processes),
-            machine: machine_id(),
+            machine: machine_id(&RealDisk),
             meter: Box::new(Silent),
         }
     }
@@ -48,13 +54,21 @@ impl fmt::Debug for World {
 }
 
 /// systemd's machine-id(5), or the host's name where there is none.
-fn machine_id() -> String {
-    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .map(|text| text.trim().to_owned())
-        .find(|id| !id.is_empty())
-        .unwrap_or_else(host_name)
+fn machine_id(disk: &dyn Disk) -> Result<String> {
+    for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"].map(Path::new) {
+        match read_whole(disk, path, MACHINE_ID_BYTES) {
+            Ok(id) if !id.trim_ascii().is_empty() => return Ok(String::from_utf8_lossy(id.trim_ascii()).into_owned()),
+            Ok(_) => {}
+            Err(error) if Scope::of(&error) == Scope::Place => {}
+            // With another id the state would seem to be a copy.
+            Err(error) => {
+                return Err(
+                    Error::io("reading the machine's id from", path, error).advise("see why, then run this again")
+                );
+            }
+        }
+    }
+    Ok(host_name())
 }
 
 /// The host's name, up to the first dot.

@@ -98,7 +98,7 @@ mod tests {
     fn what_does_not_follow_from_the_registers_is_counted_and_mended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        State::create(&path, Incarnation(1), None).unwrap();
+        State::create(&crate::disk::RealDisk, &path, Incarnation(1), None).unwrap();
         let state = State::open(&path).unwrap();
         let stamp = |n: u64| Stamp { clock: Clock::from_bits(n).unwrap(), incarnation: Incarnation(n % 2) };
         let tx = state.begin().unwrap();

@@ -6,8 +6,9 @@ use super::codec::damaged;
 use super::codec::{self, Registers};
 use super::{FolderKey, State, Transaction};
 use crate::error::Result;
+use crate::maildir::keywords::{LetterSet, Letters};
 use crate::maildir::{FileName, Sub};
-use crate::model::{Clock, Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
+use crate::model::{Clock, Digest, Entry, EntryId, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
 
 /// An entry's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +39,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// The flags that the file's name and subdirectory show.
-    pub fn flags(&self) -> FlagSet {
-        FileName::parse(&self.name)
-            .flags(self.sub)
-            .into_iter()
-            .filter(|flag| !matches!(flag, Flag::Keyword(_)))
-            .collect()
+    /// The flags that the file's name and subdirectory show, if its folder gives letters these names.
+    pub fn flags(&self, named: &Letters) -> FlagSet {
+        FileName::parse(&self.name).flags(self.sub, named)
+    }
+
+    /// The letters for keywords in the file's name.
+    pub fn keyword_letters(&self) -> LetterSet {
+        FileName::parse(&self.name).keyword_letters()
     }
 }
 
@@ -288,10 +290,18 @@ impl State {
         Ok((entries, bytes))
     }
 
-    /// The totals over all living entries.
+    /// How many entries are alive, whether their contents are here or not.
+    pub fn count_living(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE alive")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The totals over all living entries whose contents are not missing.
     pub fn totals(&self) -> Result<Totals> {
-        let mut query =
-            self.conn.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry WHERE alive")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry
+             WHERE alive AND key NOT IN (SELECT entry FROM missing)",
+        )?;
         Ok(query.query_row([], |row| {
             let count = |i| row.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0).cast_unsigned());
             Ok(Totals { entries: count(0)?, messages: count(1)?, bytes: count(2)? })
@@ -386,7 +396,7 @@ impl Transaction<'_> {
         for (incarnation, clock) in newest_stamps(&row.entry) {
             self.remove_change(row.key, incarnation, clock)?;
         }
-        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry"] {
+        for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry", "letterless WHERE entry"] {
             self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
         }
         if row.entry.alive() {

@@ -38,6 +38,11 @@ impl State {
         self.folders.borrow().by_key.len() as u64
     }
 
+    /// Whether this folder is known, or one more can be.
+    pub fn has_room_for_folder(&self, name: &FolderName) -> bool {
+        self.find_folder(name).is_some() || self.count_folders() < limits::FOLDERS
+    }
+
     /// The record of a folder.
     pub fn folder_row(&self, key: FolderKey) -> Result<Arc<FolderRow>> {
         self.folders.borrow().by_key.get(&key).cloned().ok_or_else(|| damaged("a folder's number"))
@@ -79,7 +84,7 @@ impl Transaction<'_> {
     /// The folder's number. A folder that isn't known yet gets a new one.
     ///
     /// # Errors
-    /// There are as many as a bundle can tell of.
+    /// There are as many as a bundle can tell of: see [`State::has_room_for_folder`].
     pub fn folder(&self, name: &FolderName) -> Result<FolderKey> {
         if let Some(&key) = self.folders.borrow().by_name.get(name) {
             return Ok(key);
@@ -89,18 +94,11 @@ impl Transaction<'_> {
                 "taking the folder {name}: with it there would be more than {}, which is more than a bundle can tell of",
                 limits::FOLDERS
             ))
-            .advise("have fewer folders"));
+            .advise("have fewer folders; `mailsync purge` forgets those that were removed and of which all peers know it"));
         }
         self.conn.prepare_cached("INSERT INTO folder (name) VALUES (?)")?.execute([name.as_str()])?;
         let key = FolderKey(self.conn.last_insert_rowid());
-        let row = FolderRow {
-            key,
-            name: name.clone(),
-            state: None,
-            on_disk: false,
-            clean: None,
-            devices: Devices::default(),
-        };
+        let row = FolderRow::new(key, name.clone());
         self.folders.borrow_mut().put(row);
         Ok(key)
     }
@@ -118,6 +116,38 @@ impl Transaction<'_> {
             (state.stamp.clock.bits().cast_signed(), state.stamp.incarnation.0.cast_signed(), state.present, key.0),
         )?;
         self.folders.borrow_mut().put(FolderRow { state: Some(state), ..(*row).clone() });
+        Ok(())
+    }
+
+    /// Forgets a folder's register.
+    pub fn forget_folder_state(&self, key: FolderKey) -> Result<()> {
+        let row = self.folder_row(key)?;
+        if row.state.is_some_and(|before| before.present) {
+            self.digest_remove(format!("folder\0{}", row.name).as_bytes());
+        }
+        self.conn
+            .prepare_cached("UPDATE folder SET clock = NULL, incarnation = NULL, present = NULL WHERE key = ?")?
+            .execute([key.0])?;
+        self.folders.borrow_mut().put(FolderRow { state: None, ..(*row).clone() });
+        Ok(())
+    }
+
+    /// Forgets the names of folders that have neither a register nor a directory, and that nothing else names.
+    pub fn forget_unused_folders(&self) -> Result<()> {
+        let mut query = self.conn.prepare_cached(
+            "DELETE FROM folder WHERE clock IS NULL AND NOT on_disk AND key NOT IN (
+                 SELECT birth FROM entry UNION SELECT folder FROM entry
+                 UNION SELECT at_folder FROM entry WHERE at_folder IS NOT NULL
+                 UNION SELECT from_folder FROM pending WHERE from_folder IS NOT NULL
+                 UNION SELECT folder FROM discard
+                 UNION SELECT key FROM obstacle WHERE kind = 0
+             ) RETURNING key",
+        )?;
+        let forgotten = query.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut folders = self.folders.borrow_mut();
+        for key in forgotten {
+            folders.remove(FolderKey(key));
+        }
         Ok(())
     }
 

@@ -44,18 +44,29 @@ impl State {
         told.flatten().map(|id| id.parse().map_err(|_| damaged("who has told of an incarnation"))).transpose()
     }
 
-    /// Whose bundles have last raised what is known, for each incarnation of which that was recorded.
-    pub fn tellers(&self) -> Result<Vec<(Incarnation, ReplicaId)>> {
+    /// What came of each incarnation in bundles of its own, from replicas that are peers; of those that this replica, which
+    /// has this id, has left by a new identity, what it had issued, and of its present one all that is known.
+    pub fn proven(&self, me: &ReplicaId) -> Result<Knowledge> {
         let mut query = self.conn.prepare_cached(
-            "SELECT incarnation, told_by FROM knowledge WHERE told_by IS NOT NULL ORDER BY incarnation",
+            "SELECT incarnation, own FROM heard WHERE own > 0 AND (peer = ? OR peer IN (SELECT id FROM peer))",
         )?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
-        rows.map(|row| {
-            let (incarnation, id) = row?;
-            let id = id.parse().map_err(|_| damaged("who has told of an incarnation"))?;
-            Ok((Incarnation(incarnation.cast_unsigned()), id))
-        })
-        .collect()
+        let rows = query.query_map([me.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let proven: Result<Knowledge> = rows
+            .map(|row| {
+                let (incarnation, clock) = row?;
+                Ok((Incarnation(incarnation.cast_unsigned()), clock_from(clock)?))
+            })
+            .collect();
+        let (mut proven, incarnation) = (proven?, self.incarnation()?);
+        proven.set(incarnation, self.knowledge()?.get(incarnation));
+        Ok(proven)
+    }
+
+    /// The incarnations whose own bundles have denied what is known of them here.
+    pub fn denied(&self) -> Result<Vec<Incarnation>> {
+        let mut query = self.conn.prepare_cached("SELECT incarnation FROM knowledge WHERE denied <> 0")?;
+        let rows = query.query_map([], |row| row.get::<_, i64>(0))?;
+        Ok(rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<_>>()?)
     }
 
     /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about
@@ -97,7 +108,11 @@ impl State {
 
 impl Transaction<'_> {
     /// Records this replica's knowledge.
+    ///
+    /// # Errors
+    /// It names more incarnations than a bundle can. Nothing was recorded.
     pub fn set_knowledge(&self, knowledge: &Knowledge) -> Result<()> {
+        check_incarnations(knowledge)?;
         self.conn.execute("UPDATE knowledge SET known = 0", [])?;
         let mut statement = self.conn.prepare_cached(
             "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, ?, 0)
@@ -110,8 +125,14 @@ impl Transaction<'_> {
     }
 
     /// Learns what the replica with this id knows, and that it was told by it.
+    ///
+    /// # Errors
+    /// With that there would be more incarnations than a bundle can name. Nothing was recorded.
     pub fn learn(&self, theirs: &Knowledge, from: &ReplicaId) -> Result<()> {
         let mine = self.knowledge()?;
+        let mut all = mine.clone();
+        all.join(theirs);
+        check_incarnations(&all)?;
         let mut statement = self.conn.prepare_cached(
             "INSERT INTO knowledge (incarnation, known, horizon, told_by) VALUES (?, ?, 0, ?)
              ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known, told_by = excluded.told_by",
@@ -123,8 +144,37 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Records whether an incarnation's own bundles have denied what is known of it.
+    pub fn set_denied(&self, incarnation: Incarnation, denied: bool) -> Result<()> {
+        let mut statement = self.conn.prepare_cached("UPDATE knowledge SET denied = ? WHERE incarnation = ?")?;
+        statement.execute((denied, incarnation.0.cast_signed()))?;
+        Ok(())
+    }
+
+    /// Records that an incarnation's own bundles, from the replica with this id, were taken in up to this clock.
+    pub fn set_proven(&self, peer: &ReplicaId, incarnation: Incarnation, clock: Clock) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO heard (peer, incarnation, number, own) VALUES (?, ?, 0, ?)
+                 ON CONFLICT (peer, incarnation) DO UPDATE SET own = MAX(own, excluded.own)",
+            )?
+            .execute((peer.to_string(), incarnation.0.cast_signed(), clock.bits().cast_signed()))?;
+        Ok(())
+    }
+
+    /// Forgets the incarnations of which neither anything is known nor anything was forgotten.
+    pub fn forget_unknown_incarnations(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM knowledge WHERE known = 0 AND horizon = 0", [])?;
+        self.conn.execute("UPDATE knowledge SET denied = 0", [])?;
+        Ok(())
+    }
+
     /// Records the horizon.
+    ///
+    /// # Errors
+    /// It names more incarnations than a bundle can. Nothing was recorded.
     pub fn set_horizon(&self, horizon: &Knowledge) -> Result<()> {
+        check_incarnations(horizon)?;
         self.conn.execute("UPDATE knowledge SET horizon = 0", [])?;
         let mut statement = self.conn.prepare_cached(
             "INSERT INTO knowledge (incarnation, known, horizon) VALUES (?, 0, ?)
@@ -162,4 +212,17 @@ impl Transaction<'_> {
         statement.execute([clock.bits().cast_signed()])?;
         Ok(())
     }
+}
+
+/// What is known goes into every bundle and is read from it again: no more is recorded than these can hold.
+fn check_incarnations(knowledge: &Knowledge) -> Result<()> {
+    if knowledge.len() <= Knowledge::MOST_INCARNATIONS {
+        return Ok(());
+    }
+    let most = Knowledge::MOST_INCARNATIONS;
+    Err(Error::failed(format!("recording what is known: it would be of more than {most} incarnations, and no bundle can name them"))
+        .advise(
+            "run `mailsync doctor --repair` here and on the others, which forgets those that nobody has; if a peer draws so many, \
+             remove it first with `mailsync peer remove`",
+        ))
 }

@@ -136,9 +136,46 @@ impl State {
 
     /// The next messages on the list, after the one with the number `after`.
     pub fn outgoing_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Outgoing)>> {
-        let mut query = self.conn.prepare_cached(
+        self.batch_of(
             "SELECT key, digest, size, mtime, folder, sub, name FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?",
+            (after, limit),
+        )
+    }
+
+    /// Begins the list of messages whose files were not found when they were to be read.
+    pub fn clear_late(&self) -> Result<()> {
+        self.conn.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS late (
+                 key INTEGER PRIMARY KEY, digest BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+                 folder INTEGER, sub INTEGER, name BLOB);
+             DELETE FROM temp.late;",
         )?;
+        Ok(())
+    }
+
+    /// Adds a message to the end of this list.
+    pub fn add_late(&self, message: &Outgoing) -> Result<()> {
+        self.insert_outgoing(
+            "INSERT INTO temp.late (digest, size, mtime, folder, sub, name) VALUES (?, ?, ?, ?, ?, ?)",
+            message,
+        )
+    }
+
+    /// The next messages on this list, after the one with the number `after`.
+    pub fn late_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Outgoing)>> {
+        self.batch_of(
+            "SELECT key, digest, size, mtime, folder, sub, name FROM temp.late WHERE key > ? ORDER BY key LIMIT ?",
+            (after, limit),
+        )
+    }
+
+    /// The number of the last message on this list, 0 if it is empty.
+    pub fn last_late(&self) -> Result<i64> {
+        Ok(self.conn.query_row("SELECT COALESCE(MAX(key), 0) FROM temp.late", [], |row| row.get(0))?)
+    }
+
+    fn batch_of(&self, query: &str, (after, limit): (i64, u32)) -> Result<Vec<(i64, Outgoing)>> {
+        let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query((after, limit))?;
         let mut batch = Vec::new();
         while let Some(row) = rows.next()? {

@@ -85,6 +85,11 @@ impl State {
         Ok(self.meta::<i64>(name::JOINING)?.map(|empty| if empty == 1 { RootBefore::Empty } else { RootBefore::Mail }))
     }
 
+    /// The patterns of directories that were ignored when folders were last looked for.
+    pub fn ignored(&self) -> Result<Option<String>> {
+        self.meta(name::IGNORED)
+    }
+
     /// The mail root that the latest scan has seen, if there was one.
     pub fn mail_root(&self) -> Result<Option<MailRoot>> {
         let path: Option<Vec<u8>> = self.meta(name::ROOT)?;
@@ -156,6 +161,11 @@ impl Transaction<'_> {
             Some(before) => self.set_meta(name::JOINING, i64::from(before == RootBefore::Empty)),
             None => self.clear_meta(name::JOINING),
         }
+    }
+
+    /// Records the patterns of directories that are ignored.
+    pub fn set_ignored(&self, patterns: &str) -> Result<()> {
+        self.set_meta(name::IGNORED, patterns)
     }
 
     /// Records the mail root.

@@ -7,17 +7,22 @@
 
 mod codec;
 mod derived;
+mod disk_name_rows;
+mod disk_names;
 mod entries;
+mod fault;
 mod folder_rows;
 mod folders;
 mod history;
 mod invitations;
 mod jobs;
+mod keywords;
 mod knowledge;
 mod lists;
 mod meta;
 mod name;
 mod obstacles;
+mod passed_over;
 mod peers;
 mod pending;
 mod schema;
@@ -25,7 +30,6 @@ mod trash;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,8 +49,11 @@ pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use disk_name_rows::DiskNames;
+use fault::opening;
 use folder_rows::Folders;
 
 /// An open state database.
@@ -55,6 +62,7 @@ pub struct State {
     conn: Connection,
     path: PathBuf,
     folders: RefCell<Folders>,
+    disk_names: RefCell<DiskNames>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -79,20 +87,26 @@ pub struct Transaction<'s> {
 impl State {
     /// Makes a new state database, which must not exist yet. `joining` is given at the beginning of a join. The
     /// database is closed again, so that all of it is in one file.
-    pub fn create(path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+    pub fn create(disk: &dyn Disk, path: &Path, incarnation: Incarnation, joining: Option<RootBefore>) -> Result<()> {
+        let fail = |error| Error::io("making the state database", path, error).advise("see that you may write there");
         // SQLite gives the files beside it the mode of this one.
-        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600))).map_err(|error| {
-            Error::io("making the state database", path, error).advise("see that you may write there")
-        })?;
+        disk.create(path).map_err(fail)?;
+        disk.set_mode(path, 0o600).map_err(fail)?;
         let conn = Connection::open(path).map_err(|error| opening(path, &error))?;
-        configure(&conn).and_then(|()| schema::create(&conn)).map_err(|error| opening(path, &error))?;
+        // With a write-ahead log, what can't be brought into the file at its end would be told by nobody.
+        conn.pragma_update(None, "journal_mode", "DELETE")
+            .and_then(|()| conn.pragma_update(None, "synchronous", "FULL"))
+            .and_then(|()| schema::create(&conn))
+            .map_err(|error| opening(path, &error))?;
         let state = Self::with(conn, path)?;
         let transaction = state.begin()?;
         transaction.set_meta(name::INCARNATION, incarnation.0.cast_signed())?;
         transaction.set_meta(name::INITIAL, 1)?;
         transaction.set_joining(joining)?;
-        transaction.commit()
+        transaction.commit()?;
+        state.conn.close().map_err(|(_, error)| opening(path, &error))?;
+        let whole = disk.open(path).and_then(|file| disk.sync_file(path, &file));
+        whole.map_err(fail)
     }
 
     /// Opens an existing state database.
@@ -126,7 +140,9 @@ impl State {
         }
         if version != schema::VERSION {
             let what = format!("opening {}: not a mailsync state (version {version})", path.display());
-            return Err(Error::failed(what).advise("put the state directory back from a backup"));
+            return Err(Error::failed(what).advise(
+                "keep a copy of it, then put the state directory back from a backup, and run `mailsync doctor --new-identity`",
+            ));
         }
         Self::with(conn, path)
     }
@@ -137,6 +153,7 @@ impl State {
             conn,
             path: path.to_owned(),
             folders: RefCell::default(),
+            disk_names: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -173,6 +190,7 @@ impl State {
 
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
+        *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -277,37 +295,10 @@ impl Drop for Rehearsal<'_> {
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
-        let advice = match error.sqlite_error_code() {
-            Some(DiskFull) => "make room on the disk that holds the state, then run this again",
-            Some(DatabaseCorrupt | NotADatabase) => {
-                "put the state directory back from a backup; your mail itself was not touched"
-            }
-            _ => "your mail and the last committed state are as they were; run this again",
-        };
-        Self::failed(format!("the state database: {error}")).advise(advice)
-    }
-}
-
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(10))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -16384)?;
     conn.pragma_update(None, "temp_store", "FILE")
-}
-
-fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
-    let advice = match error.sqlite_error_code() {
-        Some(CannotOpen | PermissionDenied | ReadOnly) if path.is_file() => "see that you may read and write it",
-        _ => {
-            "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
-             that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
-             doesn't"
-        }
-    };
-    Error::io("opening the state database", path, &*error.to_string()).advise(advice)
 }

@@ -7,7 +7,7 @@ use crate::model::{Digest, FolderName};
 /// What could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hindered {
-    /// A folder could not be made or removed.
+    /// A folder could not be made or removed, or keywords not be named in it.
     Folder(FolderKey),
     /// What is pending for an entry could not be done.
     Entry(EntryKey),
@@ -20,7 +20,8 @@ pub enum Hindered {
 pub struct Waiting {
     /// The folder.
     pub folder: FolderName,
-    /// How many changes of messages wait: none if it is the folder itself that can't be made or removed.
+    /// How many changes of messages wait: none if it is the folder itself that can't be made or removed, or its keywords not
+    /// be named.
     pub changes: u64,
     /// Why the first of them could not be made.
     pub why: String,

@@ -6,7 +6,7 @@ use super::codec::damaged;
 use super::{State, Transaction};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
-use crate::model::{Digest, Incarnation, Knowledge, Skew, Standing};
+use crate::model::{Clock, Digest, Incarnation, Knowledge, Skew, Standing};
 
 /// A peer's number within this state.
 #[cfg_attr(test, derive(Default))]
@@ -203,7 +203,10 @@ impl Transaction<'_> {
         let number = self.heard_number(peer, incarnation)?.map_or(number, |highest| highest.max(number));
         let peer = peer.to_string();
         self.conn
-            .prepare_cached("INSERT OR REPLACE INTO heard (peer, incarnation, number) VALUES (?, ?, ?)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO heard (peer, incarnation, number, own)
+                 VALUES (?1, ?2, ?3, COALESCE((SELECT own FROM heard WHERE peer = ?1 AND incarnation = ?2), 0))",
+            )?
             .execute((&peer, incarnation.0.cast_signed(), number.cast_signed()))?;
         self.conn
             .prepare_cached(
@@ -225,9 +228,46 @@ impl Transaction<'_> {
             .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
             .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
         self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
+        self.add_wanted(key, wants)
+    }
+
+    /// Records that a peer lacks these messages, though it may not have said so.
+    pub fn add_wanted(&self, key: PeerKey, digests: &[Digest]) -> Result<()> {
         let mut statement = self.conn.prepare_cached("INSERT OR IGNORE INTO wanted (peer, digest) VALUES (?, ?)")?;
-        for digest in wants {
+        for digest in digests {
             statement.execute((key.0, digest.0))?;
+        }
+        Ok(())
+    }
+
+    /// Records that a peer will have these messages.
+    pub fn remove_wanted(&self, key: PeerKey, digests: &[Digest]) -> Result<()> {
+        let mut statement = self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ? AND digest = ?")?;
+        for digest in digests {
+            statement.execute((key.0, digest.0))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a peer was thought to know, as far as it is of what is not known here any more: `cut` has where
+    /// that ends now, for each incarnation. Which of its bundles is the newest is open then.
+    pub fn cut_shown(&self, peer: &Peer, cut: &[(Incarnation, Clock)]) -> Result<()> {
+        let lowered = |knowledge: &Option<Knowledge>| {
+            let mut lower = knowledge.clone()?;
+            for &(incarnation, to) in cut {
+                lower.set(incarnation, to.min(lower.get(incarnation)));
+            }
+            (Some(&lower) != knowledge.as_ref()).then_some(lower)
+        };
+        if let Some(shown) = lowered(&peer.standing.shown) {
+            self.conn
+                .prepare_cached(
+                    "UPDATE peer SET shown = ?, newest_incarnation = NULL, newest_number = NULL WHERE key = ?",
+                )?
+                .execute((json(&shown), peer.key.0))?;
+        }
+        if let Some(sent) = lowered(&peer.sent) {
+            self.conn.prepare_cached("UPDATE peer SET sent = ? WHERE key = ?")?.execute((json(&sent), peer.key.0))?;
         }
         Ok(())
     }

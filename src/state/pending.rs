@@ -122,6 +122,30 @@ impl State {
         Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
+    /// How many entries are alive and lack their contents.
+    pub fn count_missing(&self) -> Result<u64> {
+        let mut query =
+            self.conn.prepare_cached("SELECT COUNT(*) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive")?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// How many messages are missing.
+    pub fn count_missing_digests(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(DISTINCT e.digest) FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive",
+        )?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
+    /// The messages that are missing, in ascending order, without the first `skip`, at most `limit` of them.
+    pub fn missing_digests_after(&self, skip: u64, limit: u64) -> Result<Vec<Digest>> {
+        self.digests(
+            "SELECT DISTINCT e.digest FROM missing m JOIN entry e ON e.key = m.entry WHERE e.alive ORDER BY e.digest
+             LIMIT ? OFFSET ?",
+            [limit.cast_signed(), skip.cast_signed()],
+        )
+    }
+
     /// The messages that are missing, sorted, at most `limit` of them.
     pub fn missing_digests(&self, limit: u32) -> Result<Vec<Digest>> {
         self.digests(

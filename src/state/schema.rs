@@ -14,15 +14,22 @@ pub const VERSION: i64 = 3;
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
-/// `heard` has, for each incarnation of a peer, the highest number of a bundle, those that were heard last with the
-/// highest keys; it outlives the peer's removal, so that no old bundle is taken for a new one if the peer is made known
-/// again.
+/// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
+/// bundles were taken in; those that were heard last with the highest keys. It outlives the peer's removal, so that no old
+/// bundle is taken for a new one if the peer is made known again. This replica has a row for each incarnation that it was
+/// told to leave. What is known of an incarnation is `denied` if a bundle of its own has shown that it has never made such
+/// a change.
+/// A folder's `letter`s are those whose keywords are known, by what `names_*` tells of its `dovecot-keywords` when it was
+/// read; `lost` is one that the file doesn't name any more. `letterless` are keywords of living entries that have no
+/// letter in the folder where their entries are.
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
+/// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT) STRICT;
+CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT,
+    denied INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE issued (clock INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE folder (
     key INTEGER PRIMARY KEY,
@@ -30,8 +37,16 @@ CREATE TABLE folder (
     clock INTEGER, incarnation INTEGER, present INTEGER,
     on_disk INTEGER NOT NULL DEFAULT 0,
     new_mtime INTEGER, new_ctime INTEGER, cur_mtime INTEGER, cur_ctime INTEGER,
-    device INTEGER, new_device INTEGER, cur_device INTEGER
+    device INTEGER, new_device INTEGER, cur_device INTEGER,
+    names_mtime INTEGER, names_ctime INTEGER, names_size INTEGER, names_inode INTEGER, names_full INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE letter (
+    folder INTEGER, letter INTEGER, keyword TEXT NOT NULL, lost INTEGER NOT NULL, PRIMARY KEY (folder, letter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE letterless (
+    folder INTEGER, keyword TEXT COLLATE NOCASE, entry INTEGER, PRIMARY KEY (folder, keyword, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letterless_entry ON letterless (entry);
 CREATE TABLE directory (
     path BLOB PRIMARY KEY, mtime INTEGER, ctime INTEGER, is_folder INTEGER NOT NULL, is_link INTEGER NOT NULL,
     device INTEGER, device_above INTEGER
@@ -72,6 +87,7 @@ CREATE TABLE peer (
 ) STRICT;
 CREATE TABLE heard (
     key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
+    own INTEGER NOT NULL DEFAULT 0,
     UNIQUE (peer, incarnation)
 ) STRICT;
 CREATE TABLE invitation (
@@ -79,6 +95,7 @@ CREATE TABLE invitation (
     sent_number INTEGER NOT NULL, expires INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
@@ -123,10 +140,18 @@ CREATE TABLE obstacle (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is particular about a folder's names on this disk: the directory, relative to the mail root, if it isn't the one
+/// that the layout says, and the character with which the flags begin in the names of its files, if it isn't the usual
+/// one.
+const DISK_NAMES: &str = "
+CREATE TABLE disk_name (folder INTEGER PRIMARY KEY, dir BLOB UNIQUE, separator INTEGER) STRICT;
+";
+
 /// Makes the tables in an empty database.
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
     conn.execute_batch(OBSTACLES)?;
+    conn.execute_batch(DISK_NAMES)?;
     conn.pragma_update(None, "user_version", VERSION)
 }

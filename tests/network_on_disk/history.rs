@@ -13,7 +13,7 @@ pub enum Op {
     /// A message is copied to a folder.
     Copy { file: usize, folder: usize },
     /// A flag is set, or cleared if it is set.
-    Flag { file: usize, flag: char },
+    Flag { file: usize, flag: &'static str },
     /// A mail reader sees what is in `new/`.
     See { folder: usize },
     /// A message is moved to a folder.
@@ -143,12 +143,13 @@ impl Step {
         let op = match rng.below(100) {
             0..14 => {
                 let recent = rng.percent(40);
-                let flags = if recent { "" } else { rng.one_of(&["", "S", "FS"]) };
+                let flags: &[_] = if recent { &[""] } else { &["", "S", "F S", "S keyword:$junk"] };
+                let flags = rng.one_of(flags);
                 Op::Deliver { message: rng.below(MESSAGES), folder, flags, recent }
             }
             14..17 => Op::Redeliver { removed: some, folder },
             17..20 => Op::Copy { file: some, folder },
-            20..29 => Op::Flag { file: some, flag: rng.one_of(&['F', 'R', 'S', 'T']) },
+            20..29 => Op::Flag { file: some, flag: rng.one_of(&["F", "R", "S", "T", "keyword:$Junk", "keyword:work"]) },
             29..31 => Op::See { folder },
             31..40 => Op::Move { file: some, folder },
             40..49 => Op::Remove { file: some },

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mailsync::config::Config;
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Result;
+use mailsync::maildir::keywords::{FILE, KeywordsFile, LetterSet, Letters};
 use mailsync::maildir::{FileName, Layout, Sub};
 use mailsync::meter::Silent;
 use mailsync::model::{Digest, Flag, FlagSet, FolderName, RelayJobs};
@@ -18,6 +19,7 @@ use mailsync::replica::{Access, Home, Replica, World};
 use walkdir::WalkDir;
 
 use crate::simulation::{Rng, View};
+use crate::support::machine::letters;
 use crate::support::make_folder;
 
 /// How long to wait for the lock: nobody else holds it.
@@ -94,7 +96,7 @@ impl Machine {
             now: Box::new(move || now),
             random: Box::new(move || random.lock().unwrap().number()),
             launcher: Box::new(Account(Arc::clone(&self.started))),
-            machine: format!("{} {}", self.name, self.restored),
+            machine: Ok(format!("{} {}", self.name, self.restored)),
             meter: Box::new(Silent),
         }
     }
@@ -111,7 +113,7 @@ impl Machine {
     /// Now that it is a replica: how its folders become directories, what is run for others, and whose jobs it passes
     /// on. Messages in the trash are kept for no day longer than they must on every other machine.
     pub fn begun(&mut self, keeps_trash: bool, relay_jobs: RelayJobs, requesters: &[String]) {
-        let config = Config::read(&self.home.config_file()).unwrap();
+        let config = Config::read(&RealDisk, &self.home.config_file()).unwrap();
         self.layout = Some(config.layout());
         let trash_days = if keeps_trash { config.trash_days } else { 0 };
         fs::write(self.home.config_file(), Config { trash_days, relay_jobs, ..config }.to_text()).unwrap();
@@ -136,9 +138,41 @@ impl Machine {
         make_folder(&self.dir(folder));
     }
 
+    /// The letters for these flags in the name of a file. A keyword that has none in this folder gets one, as from
+    /// Dovecot; on each machine it is another.
+    pub fn letters(&self, folder: &FolderName, flags: &FlagSet) -> String {
+        let path = self.dir(folder).join(FILE);
+        let mut file = KeywordsFile::parse(&fs::read(&path).unwrap_or_default());
+        let before = file.clone();
+        let named = Letters::default().read_anew(&file, LetterSet::default());
+        let mut letters = String::new();
+        // Each has so many names of its own before.
+        let own: LetterSet = (b'a'..).take(self.name.bytes().map(usize::from).sum::<usize>() % 3).collect();
+        let used = self.mail().into_iter().filter(|mail| mail.folder == *folder);
+        let used = used.fold(own, |used, mail| {
+            used.or(FileName::parse(mail.path.file_name().unwrap().as_encoded_bytes()).keyword_letters())
+        });
+        for flag in flags {
+            match flag {
+                Flag::Keyword(keyword) => {
+                    let letter = named.letter(keyword).unwrap_or_else(|| file.add(keyword, used).unwrap());
+                    letters.push(letter.into());
+                }
+                flag => letters += &flag.to_string(),
+            }
+        }
+        if file != before {
+            let new = path.with_extension("new");
+            fs::write(&new, file.format()).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+        letters
+    }
+
     /// Writes a message file; no two have the same name or the same delivery date.
-    pub fn put(&self, folder: &FolderName, number: u64, contents: &[u8], flags: &str, recent: bool) {
+    pub fn put(&self, folder: &FolderName, number: u64, contents: &[u8], flags: &FlagSet, recent: bool) {
         self.make_folder(folder);
+        let flags = self.letters(folder, flags);
         let place = if recent { format!("new/{number}.here") } else { format!("cur/{number}.here:2,{flags}") };
         let path = self.dir(folder).join(place);
         fs::write(&path, contents).unwrap();
@@ -162,7 +196,7 @@ impl Machine {
                 path: item.path().to_owned(),
                 folder: self.layout().folder_of(dir).unwrap_or_else(|| panic!("{} is no folder", dir.display())),
                 digest: Digest::of(&fs::read(item.path()).unwrap()),
-                flags: FileName::parse(item.file_name().as_encoded_bytes()).flags(sub),
+                flags: FileName::parse(item.file_name().as_encoded_bytes()).flags(sub, &letters(&root.join(dir))),
             });
         }
         all
@@ -235,7 +269,7 @@ impl Machine {
             if row.entry.alive() {
                 let entry = row.entry;
                 view.folders.insert(entry.location.1.clone());
-                let flags = entry.flags_on().filter(|flag| !matches!(flag, Flag::Keyword(_))).cloned().collect();
+                let flags = entry.flags_on().cloned().collect();
                 view.entries.insert(row.id, (entry.location.1, flags, entry.mtime));
             }
             Ok(())

@@ -18,11 +18,11 @@ use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
 use mailsync::model::{
-    Digest, Entry, EntryId, Flag, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
+    Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
 };
 use mailsync::replica::{
-    Access, ClockAhead, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions, JoinOptions,
-    MessageContents, Replica, ScanOptions, ScanReport,
+    Access, ClockAhead, Doubts, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
+    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport,
 };
 
 use crate::simulation::{Rng, View};
@@ -180,7 +180,7 @@ impl Network {
             self.machines[at].make_folder(&FolderName::inbox());
         }
         for &(message, folder) in &beginning.mail {
-            self.deliver(at, message, &name_of(folder), "", false);
+            self.deliver(at, message, &name_of(folder), &FlagSet::new(), false);
         }
         self.machines[at].settle(&mut self.ticks);
         let (home, mail_root) = (self.machines[at].home.clone(), self.machines[at].mail_root());
@@ -203,13 +203,29 @@ impl Network {
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
             let clock_ahead = ClockAhead::Refuse;
-            let join = JoinOptions { mail_root, name: None, layout, expect: None, clock_ahead, lock_timeout: TIMEOUT };
+            let join = JoinOptions {
+                mail_root,
+                name: None,
+                layout,
+                server: None,
+                expect: None,
+                doubts: Doubts::Heed,
+                clock_ahead,
+                lock_timeout: TIMEOUT,
+            };
             let source = BufReader::new(File::open(&file).unwrap());
             let joined = Replica::join(&home, world, &join, Some(&file), source);
             self.tally.invited += 1;
             joined.map_err(|error| format!("{name} can't join: {error}"))?.replica
         } else {
-            let options = InitOptions { mail_root, name: name.clone(), layout, lock_timeout: TIMEOUT };
+            let options = InitOptions {
+                mail_root,
+                name: name.clone(),
+                layout,
+                server: None,
+                doubts: Doubts::Heed,
+                lock_timeout: TIMEOUT,
+            };
             Replica::init(&home, world, &options).map_err(|error| error.to_string())?.0
         };
         for other in (0..at).filter(|&other| Some(other) != inviter) {
@@ -265,34 +281,34 @@ impl Network {
         let at = step.at % self.machines.len();
         match step.op {
             Op::Deliver { message, folder, flags, recent } => {
-                self.deliver(at, message, &name_of(folder), flags, recent);
+                self.deliver(at, message, &name_of(folder), &flags_of(flags), recent);
             }
             Op::Redeliver { removed, folder } => {
                 if let Some(digest) = choose(self.removed.iter(), removed) {
-                    self.put(at, &name_of(folder), &self.contents[&digest].clone(), "S", false);
+                    self.put(at, &name_of(folder), &self.contents[&digest].clone(), &flags_of("S"), false);
                 }
             }
             Op::Copy { file, folder } => {
                 if let Some(mail) = self.choose_mail(at, file) {
                     let bytes = fs::read(&mail.path).unwrap();
-                    let flags: String = letters(&mail);
-                    self.put(at, &name_of(folder), &bytes, &flags, mail.flags.contains(&Flag::Recent));
+                    let recent = mail.flags.contains(&Flag::Recent);
+                    self.put(at, &name_of(folder), &bytes, &without_recent(&mail), recent);
                 }
             }
             Op::Flag { file, flag } => {
                 if let Some(mail) = self.choose_mail(at, file) {
-                    let mut flags: BTreeSet<char> = letters(&mail).chars().collect();
+                    let (mut flags, flag) = (without_recent(&mail), flag.parse().unwrap());
                     if !flags.remove(&flag) {
                         flags.insert(flag);
                     }
-                    self.rename(at, &mail, &mail.folder, Some(flags.into_iter().collect()));
+                    self.rename(at, &mail, &mail.folder, Some(flags));
                 }
             }
             Op::See { folder } => {
                 let folder = name_of(folder);
                 let mail = self.machines[at].mail();
                 for mail in mail.iter().filter(|mail| mail.folder == folder && mail.flags.contains(&Flag::Recent)) {
-                    self.rename(at, mail, &folder, Some(letters(mail)));
+                    self.rename(at, mail, &folder, Some(without_recent(mail)));
                 }
             }
             Op::Move { file, folder } => {
@@ -478,12 +494,12 @@ impl Network {
         Ok(())
     }
 
-    fn deliver(&mut self, at: usize, message: usize, folder: &FolderName, flags: &str, recent: bool) {
+    fn deliver(&mut self, at: usize, message: usize, folder: &FolderName, flags: &FlagSet, recent: bool) {
         let contents = format!("Subject: {message}\n\nThis is message {message}.\n").into_bytes();
         self.put(at, folder, &contents, flags, recent);
     }
 
-    fn put(&mut self, at: usize, folder: &FolderName, contents: &[u8], flags: &str, recent: bool) {
+    fn put(&mut self, at: usize, folder: &FolderName, contents: &[u8], flags: &FlagSet, recent: bool) {
         self.files += 1;
         self.machines[at].put(folder, self.files, contents, flags, recent);
         let digest = Digest::of(contents);
@@ -494,12 +510,18 @@ impl Network {
     }
 
     /// Moves a file to a folder; where it gets flags, to its `cur/`.
-    fn rename(&mut self, at: usize, mail: &Mail, folder: &FolderName, flags: Option<String>) {
+    fn rename(&mut self, at: usize, mail: &Mail, folder: &FolderName, flags: Option<FlagSet>) {
         let name = mail.path.file_name().unwrap().to_str().unwrap();
         let dir = self.machines[at].dir(folder);
-        let to = match flags {
-            Some(flags) => dir.join("cur").join(format!("{}:2,{flags}", name.split(":2,").next().unwrap())),
-            None => dir.join(mail.path.parent().unwrap().file_name().unwrap()).join(name),
+        // As Dovecot does, in any case with the letters of that folder.
+        let with = |flags: &FlagSet| {
+            format!("{}:2,{}", name.split(":2,").next().unwrap(), self.machines[at].letters(folder, flags))
+        };
+        let to = if let Some(flags) = flags {
+            dir.join("cur").join(with(&flags))
+        } else {
+            let name = if name.contains(":2,") { with(&without_recent(mail)) } else { name.to_owned() };
+            dir.join(mail.path.parent().unwrap().file_name().unwrap()).join(name)
         };
         if !to.exists() {
             fs::rename(&mail.path, to).unwrap();
@@ -517,7 +539,9 @@ impl Network {
         for sub in ["cur", "new", "tmp"] {
             fs::remove_dir_all(dir.join(sub)).unwrap();
         }
-        let _ = fs::remove_file(dir.join("maildirfolder"));
+        for file in ["maildirfolder", "dovecot-keywords"] {
+            let _ = fs::remove_file(dir.join(file));
+        }
         // Other folders may lie in it.
         let _ = fs::remove_dir(&dir);
         self.machines[at].touched = true;
@@ -882,6 +906,10 @@ fn name_of(folder: usize) -> FolderName {
     FOLDERS[folder % FOLDERS.len()].parse().expect("a folder name")
 }
 
-fn letters(mail: &Mail) -> String {
-    mail.flags.iter().filter(|flag| **flag != Flag::Recent).map(ToString::to_string).collect()
+fn flags_of(texts: &str) -> FlagSet {
+    texts.split_whitespace().map(|flag| flag.parse().expect("a flag")).collect()
+}
+
+fn without_recent(mail: &Mail) -> FlagSet {
+    mail.flags.iter().filter(|flag| **flag != Flag::Recent).cloned().collect()
 }

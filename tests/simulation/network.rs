@@ -409,9 +409,10 @@ impl Network {
                 self.tally.applied += 1;
                 self.tally.full += usize::from(bundle.head.full);
                 self.tally.differed += usize::from(differs);
-                for (stamp, id) in anew.iter().flat_map(|(stamp, ids)| ids.iter().map(|id| (*stamp, id))) {
-                    self.tally.anew += 1;
-                    self.record(to, stamp, id);
+                if let Some(anew) = anew {
+                    self.tally.anew += anew.entries.len() + anew.folders.len();
+                    anew.entries.iter().for_each(|id| self.record(to, anew.stamp, id));
+                    anew.folders.iter().for_each(|name| self.record_folder(to, anew.stamp, name));
                 }
                 if differs && !self.heals {
                     return Err(format!("{to} and {} know the same and hold different mail", bundle.from));
@@ -633,6 +634,9 @@ impl Network {
             }
             if let Some((id, _)) = replica.entries().iter().find(|(_, entry)| !entry.alive()) {
                 return Err(format!("all know that {id} is removed, and replica {name} can't forget it"));
+            }
+            if let Some((folder, _)) = replica.folders().iter().find(|(_, state)| !state.present) {
+                return Err(format!("all know that {folder} is removed, and replica {name} can't forget it"));
             }
         }
         Ok(())

@@ -5,14 +5,16 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation,
-    Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest, export_base,
-    is_newest, judge, purgeable,
+    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState, Head,
+    Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest,
+    export_base, is_newest, judge, purgeable, purgeable_folder,
 };
 
 use super::truth::feed_entry;
 
 mod repair;
+
+pub use repair::MOST_INCARNATIONS;
 
 /// What a bundle file carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +40,17 @@ pub struct Bundle {
 pub enum Outcome {
     /// It was applied. It may have shown that two replicas that know the same hold different mail, and it may have had
     /// entries delivered anew, with the given stamp.
-    Applied { differs: bool, anew: Option<(Stamp, Vec<EntryId>)> },
+    Applied { differs: bool, anew: Option<Anew> },
     /// It has to wait for something else.
     Waits,
+}
+
+/// What an import has made anew, with one stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anew {
+    pub stamp: Stamp,
+    pub entries: Vec<EntryId>,
+    pub folders: Vec<FolderName>,
 }
 
 /// What a replica holds, as far as a person or another replica can tell.
@@ -80,6 +90,8 @@ struct Peer {
     wants: BTreeSet<Digest>,
     sent: Option<Knowledge>,
     suspect: bool,
+    /// What each of its incarnations has said of itself.
+    proven: Knowledge,
 }
 
 /// A replica.
@@ -103,8 +115,10 @@ pub struct Replica {
     state: StateDigest,
     peers: BTreeMap<usize, Peer>,
     bundles: u64,
-    /// Whose bundle has last raised what is known of an incarnation.
-    told_by: BTreeMap<Incarnation, usize>,
+    /// The incarnations whose own bundles have denied what is known of them.
+    denied: BTreeSet<Incarnation>,
+    /// What it had issued as the incarnations that a repair has made it leave.
+    left: Knowledge,
     /// The peers that know of stamps that it has never issued.
     disowned_by: BTreeSet<usize>,
 }
@@ -128,7 +142,8 @@ impl Replica {
             state: StateDigest::default(),
             peers: BTreeMap::new(),
             bundles: 0,
-            told_by: BTreeMap::new(),
+            denied: BTreeSet::new(),
+            left: Knowledge::new(),
             disowned_by: BTreeSet::new(),
         }
     }
@@ -141,6 +156,13 @@ impl Replica {
     /// What it knows.
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
+    }
+
+    /// Of how many incarnations it would know after this bundle.
+    pub fn would_know(&self, bundle: &Bundle) -> usize {
+        let mut knowledge = self.knowledge.clone();
+        knowledge.join(&bundle.head.tip);
+        knowledge.len()
     }
 
     /// Its state digest, kept up change by change.
@@ -200,8 +222,9 @@ impl Replica {
         feed_knowledge(&self.horizon, hasher);
         feed_all(&self.entries, &self.folders, hasher);
         (&self.issued, &self.have, self.bundles).hash(hasher);
-        for (name, Peer { standing, wants, sent, suspect }) in &self.peers {
+        for (name, Peer { standing, wants, sent, suspect, proven }) in &self.peers {
             (name, standing.newest, wants, suspect).hash(hasher);
+            feed_knowledge(proven, hasher);
             for knowledge in [&standing.shown, sent] {
                 feed_knowledge(knowledge.as_ref().unwrap_or(&Knowledge::new()), hasher);
             }
@@ -284,14 +307,14 @@ impl Replica {
     /// A folder was made, if it wasn't there.
     pub fn make_folder(&mut self, stamp: Stamp, folder: &FolderName) {
         if self.folders.get(folder).is_none_or(|state| !state.present) {
-            self.put_folder(folder, FolderState { stamp, present: true });
+            self.put_folder(folder, Some(FolderState { stamp, present: true }));
         }
     }
 
     /// A folder was removed, if it was there. Its messages are for the caller to remove.
     pub fn remove_folder(&mut self, stamp: Stamp, folder: &FolderName) {
         if self.folders.get(folder).is_some_and(|state| state.present) {
-            self.put_folder(folder, FolderState { stamp, present: false });
+            self.put_folder(folder, Some(FolderState { stamp, present: false }));
         }
     }
 
@@ -346,7 +369,11 @@ impl Replica {
             &self.horizon,
             &peer.standing,
             head,
-        )?;
+        );
+        if matches!(judgement, Err(RolledBack::SenderOrTold(_))) {
+            self.denied.insert(head.incarnation);
+        }
+        let judgement = judgement?;
         self.disowned_by.remove(&bundle.from);
         if is_newest(&peer.standing, head) {
             peer.standing.newest = Some((head.incarnation, head.number));
@@ -356,32 +383,41 @@ impl Replica {
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
-        let meeting = Meeting::new(&self.knowledge, &self.horizon, head);
-        self.told_by.extend(self.knowledge.missing(&head.tip).map(|(incarnation, _)| (incarnation, bundle.from)));
+        let meeting = Meeting::new(&self.knowledge, &self.horizon, self.proven(), head);
         self.knowledge.join(&head.tip);
         if head.full {
             self.horizon.join(&head.horizon);
         }
         self.have.extend(&bundle.contents);
-        let mut anew: Option<(Stamp, Vec<EntryId>)> = None;
+        let mut anew: Option<Anew> = None;
         let absent = self.entries.keys().filter(|id| head.full && !bundle.entries.contains_key(*id));
         for id in bundle.entries.keys().chain(absent).cloned().collect::<Vec<_>>() {
             match meeting.decide(self.entries.get(&id), bundle.entries.get(&id)) {
                 Decision::Keep => {}
                 Decision::Store(entry) => self.put(&id, Some(entry)),
                 Decision::StoreAnew(mut entry) => {
-                    let (stamp, ids) = anew.get_or_insert_with(|| (self.stamp(now), Vec::new()));
-                    entry.deliver_anew(*stamp);
-                    ids.push(id.clone());
+                    let anew = anew.get_or_insert_with(|| self.anew(now));
+                    entry.deliver_anew(anew.stamp);
+                    anew.entries.push(id.clone());
                     self.put(&id, Some(entry));
                 }
                 Decision::Drop => self.put(&id, None),
             }
         }
-        for (name, &theirs) in &bundle.folders {
-            let merged = self.folders.get(name).map_or(theirs, |mine| mine.merge(theirs));
-            self.put_folder(name, merged);
+        let absent = self.folders.keys().filter(|name| head.full && !bundle.folders.contains_key(*name));
+        for name in bundle.folders.keys().chain(absent).cloned().collect::<Vec<_>>() {
+            match meeting.decide_folder(self.folders.get(&name).copied(), bundle.folders.get(&name).copied()) {
+                FolderDecision::Keep => {}
+                FolderDecision::Store(state) => self.put_folder(&name, Some(state)),
+                FolderDecision::MakeAnew => {
+                    let anew = anew.get_or_insert_with(|| self.anew(now));
+                    let state = FolderState { stamp: anew.stamp, present: true };
+                    anew.folders.push(name.clone());
+                    self.put_folder(&name, Some(state));
+                }
+            }
         }
+        self.has_proven(bundle.from, head);
         self.sort_out_contents(&bundle.contents);
         let mut differs = false;
         if self.knowledge == head.tip {
@@ -404,12 +440,41 @@ impl Replica {
             .filter(|(_, entry)| purgeable(entry, peers.iter().map(shown)))
             .map(|(id, entry)| (id.clone(), entry.stamps().collect::<Vec<_>>()))
             .collect();
+        let folders = self.folders.iter().filter(|(_, state)| purgeable_folder(**state, peers.iter().map(shown)));
+        let folders: Vec<_> = folders.map(|(name, state)| (name.clone(), state.stamp)).collect();
         for (id, stamps) in forgotten {
             for stamp in stamps {
                 self.horizon.learn(stamp);
             }
             self.put(&id, None);
         }
+        for (name, stamp) in folders {
+            self.horizon.learn(stamp);
+            self.put_folder(&name, None);
+        }
+    }
+
+    /// What its peers' incarnations have said of themselves; of itself, all.
+    fn proven(&self) -> Knowledge {
+        let mut proven = Knowledge::new();
+        self.peers.values().for_each(|peer| proven.join(&peer.proven));
+        proven.join(&self.left);
+        proven.set(self.incarnation, self.knowledge.get(self.incarnation));
+        proven
+    }
+
+    /// The head of a bundle that was taken in tells of its sender's incarnation.
+    fn has_proven(&mut self, from: usize, head: &Head) {
+        let own = head.tip.get(head.incarnation);
+        if own >= self.knowledge.get(head.incarnation) {
+            self.denied.remove(&head.incarnation);
+        }
+        let proven = &mut self.peers.entry(from).or_default().proven;
+        proven.set(head.incarnation, own.max(proven.get(head.incarnation)));
+    }
+
+    fn anew(&mut self, now: u64) -> Anew {
+        Anew { stamp: self.stamp(now), entries: Vec::new(), folders: Vec::new() }
     }
 
     /// Goes on as a new incarnation. `last` is the newest of the old one's stamps that is known to have been issued
@@ -486,11 +551,15 @@ impl Replica {
         ids.into_iter().map(|id| (id.clone(), self.entries[id].clone())).collect()
     }
 
-    fn put_folder(&mut self, name: &FolderName, folder: FolderState) {
-        if folder.present {
+    fn put_folder(&mut self, name: &FolderName, folder: Option<FolderState>) {
+        if folder.is_some_and(|folder| folder.present) {
             self.state.add(&canonical_folder(name));
         }
-        if self.folders.insert(name.clone(), folder).is_some_and(|old| old.present) {
+        let old = match folder {
+            Some(folder) => self.folders.insert(name.clone(), folder),
+            None => self.folders.remove(name),
+        };
+        if old.is_some_and(|old| old.present) {
             self.state.remove(&canonical_folder(name));
         }
     }

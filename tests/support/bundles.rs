@@ -41,7 +41,7 @@ impl Full<'_> {
         issued.push(clock());
         issued.sort();
         issued.dedup();
-        let mut spool = JobSpool::new(dir.path());
+        let mut spool = JobSpool::new(&mailsync::disk::RealDisk, dir.path());
         for line in self.jobs {
             spool.push(line.as_bytes()).unwrap();
         }
@@ -89,7 +89,7 @@ pub fn bundle_of_jobs(key: &PrivateKey, lines: &[String], contents: &[&[u8]]) ->
 pub fn bundle_with_tip(key: &PrivateKey, lines: &[String], contents: &[&[u8]], known: &[Stamp]) -> Vec<u8> {
     let dir = scratch();
     Full {
-        records: RecordSpool::new(dir.path()),
+        records: RecordSpool::new(&mailsync::disk::RealDisk, dir.path()),
         state_digest: StateDigest::default(),
         jobs: lines,
         known,

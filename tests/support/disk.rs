@@ -13,13 +13,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mailsync::disk::{Disk, FileType, Meta, RealDisk};
+use mailsync::disk::{Disk, FileType, Meta, RealDisk, Rights, Scratch};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 
@@ -29,22 +30,33 @@ pub enum Op {
     Metadata,
     List,
     Open,
+    Read,
+    OpenToWrite,
+    OpenLock,
+    /// A write into what is kept for a while only.
+    Scratch,
     Create,
     Write,
     SetMtime,
+    SetMode,
     SyncFile,
     SyncDir,
     SyncFileSystem,
     Rename,
+    Replace,
     Unlink,
     MakeDir,
+    Give,
+    Append,
     RemoveDir,
 }
 
 impl Op {
     /// Whether it changes anything on the disk, or makes it durable.
     pub fn changes(self) -> bool {
-        !matches!(self, Self::Metadata | Self::List | Self::Open)
+        let none =
+            [Self::Metadata, Self::List, Self::Open, Self::Read, Self::OpenToWrite, Self::OpenLock, Self::Scratch];
+        !none.contains(&self)
     }
 }
 
@@ -73,6 +85,8 @@ pub enum Names {
 pub enum Fault {
     /// This call fails, and no other.
     Fail(usize, Errno),
+    /// This call fails, and no other. If it is a write, half of it was done.
+    Torn(usize, Errno),
     /// This call and all that follow fail without doing anything: the process is no more.
     Stop(usize),
 }
@@ -83,6 +97,8 @@ enum Change {
     Made(PathBuf),
     MadeDir(PathBuf),
     Renamed(PathBuf, PathBuf),
+    /// What was replaced, if there was anything, is kept under a number.
+    Replaced(PathBuf, PathBuf, Option<PathBuf>),
     /// The file is kept under a number.
     Unlinked(PathBuf, PathBuf),
     RemovedDir(PathBuf),
@@ -95,6 +111,8 @@ struct Inner {
     calls: Vec<Call>,
     fault: Option<Fault>,
     struck: Option<usize>,
+    /// Whether only half of what is written is.
+    torn: bool,
     other_device: Option<PathBuf>,
     free: Option<u64>,
     one_inode: bool,
@@ -222,6 +240,9 @@ impl Watch {
                 Change::Made(path) => fs::remove_file(path),
                 Change::MadeDir(path) => fs::remove_dir_all(path),
                 Change::Renamed(from, to) => fs::rename(to, from),
+                Change::Replaced(from, to, kept) => {
+                    fs::rename(&to, from).and_then(|()| kept.map_or(Ok(()), |kept| fs::hard_link(kept, to)))
+                }
                 Change::Unlinked(path, kept) => fs::hard_link(kept, path),
                 Change::RemovedDir(path) => fs::create_dir(path),
             };
@@ -240,7 +261,14 @@ impl Watch {
         inner.calls.push(Call { op, path: path.to_owned(), to: to.map(Path::to_owned), done: false, seen });
         let number = inner.calls.len();
         match inner.fault {
-            Some(Fault::Fail(at, errno)) if number == at => {
+            Some(Fault::Torn(at, errno)) if number == at && matches!(op, Op::Write | Op::Scratch) => {
+                inner.struck = Some(number - 1);
+                inner.torn = true;
+                let result = act(&mut inner);
+                inner.torn = false;
+                return result.and(Err(errno.into()));
+            }
+            Some(Fault::Fail(at, errno) | Fault::Torn(at, errno)) if number == at => {
                 inner.struck = Some(number - 1);
                 return Err(errno.into());
             }
@@ -279,6 +307,10 @@ impl Disk for Watch {
         self.call(Op::Metadata, path, None, |_| RealDisk.canonical(path))
     }
 
+    fn link_metadata(&self, path: &Path) -> io::Result<Meta> {
+        self.call(Op::Metadata, path, None, |_| RealDisk.link_metadata(path))
+    }
+
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()> {
         // What is done with each name may be a call, too.
         let mut names = Vec::new();
@@ -293,6 +325,24 @@ impl Disk for Watch {
         self.call(Op::Open, path, None, |_| RealDisk.open(path))
     }
 
+    fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+        self.call(Op::Read, path, None, |_| RealDisk.read(path, file, buffer))
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<File> {
+        self.call(Op::OpenToWrite, path, None, |_| RealDisk.open_to_write(path))
+    }
+
+    /// The name of a lock needs not be durable.
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.call(Op::OpenLock, path, None, |_| RealDisk.open_lock(path))
+    }
+
+    fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch> {
+        let file = tempfile::spooled_tempfile_in(in_memory, dir);
+        Box::new(Watched { watch: self.clone(), dir: dir.to_owned(), in_memory: in_memory as u64, file })
+    }
+
     fn create(&self, path: &Path) -> io::Result<File> {
         self.call(Op::Create, path, None, |inner| {
             let file = RealDisk.create(path)?;
@@ -304,12 +354,16 @@ impl Disk for Watch {
     fn write(&self, path: &Path, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         self.call(Op::Write, path, None, |inner| {
             inner.dirty.insert(file.metadata()?.ino());
-            RealDisk.write(path, file, bytes)
+            RealDisk.write(path, file, if inner.torn { &bytes[..bytes.len() / 2] } else { bytes })
         })
     }
 
     fn set_mtime(&self, path: &Path, file: &File, mtime: Mtime) -> io::Result<()> {
         self.call(Op::SetMtime, path, None, |_| RealDisk.set_mtime(path, file, mtime))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.call(Op::SetMode, path, None, |_| RealDisk.set_mode(path, mode))
     }
 
     fn sync_file(&self, path: &Path, file: &File) -> io::Result<()> {
@@ -326,7 +380,7 @@ impl Disk for Watch {
                 Change::Made(path) | Change::MadeDir(path) | Change::Unlinked(path, _) | Change::RemovedDir(path) => {
                     parent(path) != dir
                 }
-                Change::Renamed(from, to) => parent(from) != dir && parent(to) != dir,
+                Change::Renamed(from, to) | Change::Replaced(from, to, _) => parent(from) != dir && parent(to) != dir,
             });
             Ok(())
         })
@@ -352,6 +406,19 @@ impl Disk for Watch {
         })
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Op::Replace, from, Some(to), |inner| {
+            let kept = to.exists().then(|| self.keep.join(inner.kept.to_string()));
+            if let Some(kept) = &kept {
+                inner.kept += 1;
+                fs::hard_link(to, kept)?;
+            }
+            RealDisk.replace(from, to)?;
+            inner.pending.push(Change::Replaced(from.to_owned(), to.to_owned(), kept));
+            Ok(())
+        })
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.call(Op::Unlink, path, None, |inner| {
             let kept = self.keep.join(inner.kept.to_string());
@@ -371,6 +438,19 @@ impl Disk for Watch {
         })
     }
 
+    /// Of rights nothing is lost in a power cut: they go with the file.
+    fn give(&self, path: &Path, file: &File, rights: &Rights) -> io::Result<()> {
+        self.call(Op::Give, path, None, |_| RealDisk.give(path, file, rights))
+    }
+
+    fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()> {
+        self.call(Op::Give, dir, None, |_| RealDisk.give_dir(dir, rights))
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        self.call(Op::Append, path, None, |_| RealDisk.append(path, bytes))
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         self.call(Op::RemoveDir, dir, None, |inner| {
             RealDisk.remove_dir(dir)?;
@@ -385,25 +465,78 @@ impl Disk for Watch {
     }
 }
 
-/// The state database at the moment of a kill, if there was one.
-pub struct Frozen(Option<Vec<u8>>, Option<Vec<u8>>);
+/// What is kept for a while. Only what goes into a file is a call.
+#[derive(Debug)]
+struct Watched {
+    watch: Watch,
+    dir: PathBuf,
+    in_memory: u64,
+    file: tempfile::SpooledTempFile,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.file.is_rolled() {
+            return self.file.read(buffer);
+        }
+        let (watch, file) = (&self.watch, &mut self.file);
+        watch.call(Op::Read, &self.dir, None, |_| file.read(buffer))
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.file.is_rolled() && self.file.stream_position()? + bytes.len() as u64 <= self.in_memory {
+            return self.file.write(bytes);
+        }
+        let (watch, file) = (&self.watch, &mut self.file);
+        watch.call(Op::Scratch, &self.dir, None, |inner| {
+            file.write(if inner.torn { &bytes[..bytes.len() / 2] } else { bytes })
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Watched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Scratch for Watched {
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// The state database at the moment of a kill, with the files beside it: each by its name, if it is there.
+pub struct Frozen(Vec<(PathBuf, Option<Vec<u8>>)>);
 
 impl Frozen {
     /// What it is now.
     pub fn of(database: &Path) -> Self {
-        Self(fs::read(database).ok(), fs::read(beside(database, "-wal")).ok())
+        let suffixes = ["", "-wal", "-journal", ".new", ".new-journal"];
+        let look = |suffix| beside(database, suffix);
+        Self(suffixes.map(look).into_iter().map(|file| (file.clone(), fs::read(file).ok())).collect())
     }
 
     /// Puts it back; the database remains the same file.
     pub fn put_back(&self, database: &Path) {
-        match &self.0 {
-            Some(bytes) => fs::write(database, bytes).unwrap(),
-            None => drop(fs::remove_file(database)),
-        }
         let _ = fs::remove_file(beside(database, "-shm"));
-        match &self.1 {
-            Some(wal) => fs::write(beside(database, "-wal"), wal).unwrap(),
-            None => drop(fs::remove_file(beside(database, "-wal"))),
+        for (file, contents) in &self.0 {
+            match contents {
+                Some(contents) => fs::write(file, contents).unwrap(),
+                None => drop(fs::remove_file(file)),
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mailsync::bundle::{PrivateKey, PublicKey};
 use mailsync::config::Config;
 use mailsync::maildir::FileName;
+use mailsync::maildir::keywords::{FILE, KeywordsFile, LetterSet, Letters};
 use mailsync::model::Digest;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ pub struct Mail {
     pub folder: String,
     /// Whether it lies in `new/`.
     pub recent: bool,
-    /// The letters of its info, sorted.
+    /// The letters of its info that are flags, sorted; then, behind a space each, the keywords that others stand for.
     pub flags: String,
     /// The file's modification time.
     pub mtime: SystemTime,
@@ -122,7 +123,7 @@ impl Machine {
     }
 
     pub fn config(&self) -> Config {
-        Config::read(&self.home.join("config.toml")).unwrap()
+        Config::read(&mailsync::disk::RealDisk, &self.home.join("config.toml")).unwrap()
     }
 
     /// Adds lines to the end of `config.toml`.
@@ -203,11 +204,12 @@ impl Machine {
                     .find(|name| layout.dir_of(name) == dir)
                     .unwrap_or_else(|| panic!("{} is no folder", dir.display()))
             });
-            let flags = FileName::parse(file.file_name().as_bytes()).flags(mailsync::maildir::Sub::Cur);
+            let named = letters(sub.parent().unwrap());
+            let flags = FileName::parse(file.file_name().as_bytes()).flags(mailsync::maildir::Sub::Cur, &named);
             let mail = Mail {
                 folder: folder.to_string(),
                 recent,
-                flags: flags.iter().map(ToString::to_string).collect(),
+                flags: flags.iter().map(|flag| flag.to_string().replace("keyword:", " ")).collect(),
                 mtime: file.metadata().unwrap().modified().unwrap(),
             };
             all.push((Digest::of(&fs::read(path).unwrap()), mail, path.to_owned()));
@@ -315,6 +317,12 @@ pub fn complains(ran: &Ran, code: i32, words: &[&str]) {
     for word in words {
         assert!(line.contains(word), "{word:?} should be in {line:?}");
     }
+}
+
+/// What the letters of the folder in this directory stand for.
+pub fn letters(dir: &Path) -> Letters {
+    let file = KeywordsFile::parse(&fs::read(dir.join(FILE)).unwrap_or_default());
+    Letters::default().read_anew(&file, LetterSet::default())
 }
 
 /// The message with this subject.

@@ -1,9 +1,11 @@
 //! What the tests share. There are two ways to drive mailsync: a [`machine::Machine`] runs the binary, as a person
 //! does; a [`party::Party`] calls the library, on a disk that can be watched and hindered.
 
+pub mod agent;
 pub mod bundles;
 pub mod corpus;
 pub mod disk;
+pub mod folding;
 pub mod forge;
 pub mod machine;
 pub mod party;

@@ -11,10 +11,11 @@ use mailsync::disk::Disk;
 use mailsync::error::Error;
 use mailsync::maildir::{FileName, Layout, LayoutKind, Sub};
 use mailsync::replica::{
-    Access, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
+    Access, Doubts, ExportOptions, Home, ImportOptions, Imported, InitOptions, Replica, ScanOptions, ScanReport, World,
 };
 
-use super::{leftovers, make_folder};
+use super::machine::letters;
+use super::{leftovers, make_folder, rest};
 
 /// A replica: where it lives and where its mail is.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ impl Party {
             mail_root: party.mail.clone(),
             name: name.into(),
             layout: Some(layout),
+            server: None,
+            doubts: Doubts::Heed,
             lock_timeout: TIMEOUT,
         };
         drop(Replica::init(&party.home, World::real(), &options).unwrap());
@@ -89,7 +92,7 @@ impl Party {
     }
 
     fn layout(&self) -> Layout {
-        mailsync::config::Config::read(&self.home.config_file()).map_or_else(
+        mailsync::config::Config::read(&mailsync::disk::RealDisk, &self.home.config_file()).map_or_else(
             |_| Layout {
                 kind: self.layout,
                 encoding: mailsync::maildir::NameEncoding::Utf8,
@@ -148,10 +151,23 @@ impl Party {
                 fs::rename(&path, self.dir(to).join(sub).join(path.file_name().unwrap())).unwrap();
             }
             ["remove", folder, message] => fs::remove_file(self.find(folder, message)).unwrap(),
+            // What the letters stand for, in their order.
+            ["names", folder, ref names @ ..] => {
+                self.make_folder(folder);
+                let lines: Vec<String> = names.iter().enumerate().map(|(n, name)| format!("{n} {name}\n")).collect();
+                fs::write(self.dir(folder).join("dovecot-keywords"), lines.concat()).unwrap();
+            }
             ["mkdir", folder] => self.make_folder(folder),
             ["rmdir", folder] => fs::remove_dir_all(self.dir(folder)).unwrap(),
             ["mvdir", from, to] => fs::rename(self.dir(from), self.dir(to)).unwrap(),
             _ => panic!("what is {what:?}?"),
+        }
+    }
+
+    /// Does all of this, one after the other.
+    pub fn act_all(&self, all: &[&str]) {
+        for what in all {
+            self.act(what);
         }
     }
 
@@ -174,7 +190,8 @@ impl Party {
             }
             for file in fs::read_dir(sub).unwrap() {
                 let path = file.unwrap().path();
-                let name = FileName::parse(path.file_name().unwrap().as_encoded_bytes()).flags(Sub::Cur);
+                let named = letters(sub.parent().unwrap());
+                let name = FileName::parse(path.file_name().unwrap().as_encoded_bytes()).flags(Sub::Cur, &named);
                 let mut flags: String = name.iter().map(ToString::to_string).collect();
                 if sub.ends_with("new") {
                     flags = String::from("new");
@@ -215,7 +232,8 @@ impl Party {
         items.filter(|item| !item.file_type().is_symlink()).map(look).collect()
     }
 
-    /// Puts everything back, with its times. The state database remains the same file: else it would seem to be a copy.
+    /// Puts everything back, with its times, and lets those come to rest that nobody can put back. The state database
+    /// remains the same file: else it would seem to be a copy.
     pub fn put_back(&self, snapshot: &Snapshot) {
         for item in walkdir::WalkDir::new(self.root()).contents_first(true).into_iter().map(Result::unwrap) {
             let keep =
@@ -243,8 +261,15 @@ impl Party {
                 File::open(path).unwrap().set_modified(*mtime).unwrap();
             }
         }
+        let mut changed = false;
         for (path, (_, mtime)) in snapshot.iter().rev().filter(|(_, (contents, _))| contents.is_none()) {
-            File::open(path).unwrap().set_modified(*mtime).unwrap();
+            if fs::metadata(path).unwrap().modified().unwrap() != *mtime {
+                File::open(path).unwrap().set_modified(*mtime).unwrap();
+                changed |= path.starts_with(&self.mail);
+            }
+        }
+        if changed {
+            rest();
         }
     }
 

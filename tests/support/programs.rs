@@ -90,19 +90,45 @@ pub fn path_of(program: &str) -> Option<PathBuf> {
     places.map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Where a program is, or `None`, and a line that says which test is left out for want of it.
+/// Where a program is, or `None`, and the test is [left out](leave_out) for want of it.
+#[track_caller]
 pub fn find(program: &str) -> Option<PathBuf> {
     let found = path_of(program);
     if found.is_none() {
-        let test = std::thread::current();
-        println!("{}: left out, since {program} is not installed", test.name().unwrap_or("a test"));
+        leave_out(&format!("{program} is not installed"));
     }
     found
+}
+
+/// Whether all these programs are there. If not, the test is [left out](leave_out).
+#[track_caller]
+pub fn are_there(programs: &[&str]) -> bool {
+    programs.iter().filter(|program| find(program).is_none()).count() == 0
+}
+
+/// A line says that this test is left out, and why. Where all of them have to run (with `CI=true`), it fails instead.
+#[track_caller]
+pub fn leave_out(why: &str) {
+    let test = std::thread::current();
+    let line = format!("{}: left out, since {why}", test.name().unwrap_or("a test"));
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{line}; with CI=true nothing may be");
+    println!("{line}");
 }
 
 /// Whether it is root who runs the tests, and whom no permission binds.
 pub fn are_run_by_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// The same, with a line that says which test is left out if not: what only root can set up, an ordinary user's tests
+/// can't show.
+pub fn only_root_can() -> bool {
+    let root = are_run_by_root();
+    if !root {
+        let test = std::thread::current();
+        println!("{}: left out, since only root can set it up", test.name().unwrap_or("a test"));
+    }
+    root
 }
 
 /// Makes this test run as an ordinary user, if root runs it: Dovecot doesn't touch root's mail. Everything that the
@@ -117,7 +143,7 @@ pub fn become_an_ordinary_user() -> bool {
     }
     let reachable = fs::File::open(MAILSYNC).is_ok();
     if !reachable {
-        println!("left out, since an ordinary user can't run {MAILSYNC}");
+        leave_out(&format!("an ordinary user can't run {MAILSYNC}"));
     }
     reachable
 }

@@ -10,8 +10,9 @@ use std::path::{Component, Path};
 use mailsync::allow::{ARG_KINDS, decide};
 use mailsync::bundle::{Behind, Error, JobLine, Keys, Manifest, Record, Stream, each_manifest};
 use mailsync::config::Config;
-use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Sub, utf7};
-use mailsync::model::FolderName;
+use mailsync::maildir::keywords::{KeywordsFile, LetterSet, Letters};
+use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Separator, Sub, utf7};
+use mailsync::model::{FolderName, Keyword};
 
 /// The name of a target in `fuzz/`, and what must hold of any bytes.
 pub type Target = (&'static str, fn(&[u8]));
@@ -171,9 +172,28 @@ fn said(line: &JobLine) {
     assert!(verified.is_err() || verified.is_ok_and(|(verified, _)| verified == statement));
 }
 
-/// The name of a file, of a folder, and of a directory.
+/// A folder's names of letters: what is written is read, what was there stays, and a name that is added is found.
+fn keywords(bytes: &[u8]) {
+    let mut file = KeywordsFile::parse(bytes);
+    let again = KeywordsFile::parse(&file.format());
+    assert_eq!(again, file);
+    let before = Letters::default().read_anew(&file, LetterSet::default());
+    let used: LetterSet = bytes.iter().copied().collect();
+    let keyword = Keyword::new("$a-name-that-is-new").expect("an atom");
+    if file.letter(&keyword).is_some() {
+        return;
+    }
+    let added = file.add(&keyword, used);
+    assert_eq!(file.letter(&keyword), added);
+    assert!(added.is_none_or(|letter| !used.contains(letter) && before.keyword(letter).is_none()));
+    let after = Letters::default().read_anew(&file, LetterSet::default());
+    assert!(before.iter().all(|(letter, keyword, _)| after.keyword(letter) == Some(keyword)));
+}
+
+/// The name of a file, of a folder, and of a directory, and the names of keywords.
 pub fn names(bytes: &[u8]) {
     file(bytes);
+    keywords(bytes);
     directory(bytes);
     if let Some(text) = utf7::decode(bytes) {
         assert_eq!(utf7::encode(&text).as_bytes(), bytes, "two names for {text:?}");
@@ -190,16 +210,25 @@ pub fn names(bytes: &[u8]) {
 
 /// A file that gets other flags keeps its base and what isn't understood of its name, and stays in its directory.
 fn file(bytes: &[u8]) {
+    let mut named = Letters::default();
+    named.set(b'a', Keyword::new("work").expect("an atom"), false);
+    named.set(b'x', Keyword::new("$Junk").expect("an atom"), true);
     let name = FileName::parse(bytes);
     for sub in [Sub::New, Sub::Cur] {
-        let flags = name.flags(sub);
-        let renamed = name.with_flags(sub, &flags);
+        let flags = name.flags(sub, &named);
+        let renamed = name.with_flags(sub, &flags, &named, Separator::Colon);
         let again = FileName::parse(&renamed);
-        assert_eq!((again.base(), again.flags(sub)), (name.base(), flags.clone()));
-        assert_eq!(again.with_flags(sub, &flags), renamed, "a name has two forms");
+        assert_eq!((again.base(), again.flags(sub, &named)), (name.base(), flags.clone()));
+        assert_eq!(again.with_flags(sub, &flags, &named, Separator::Colon), renamed, "a name has two forms");
         assert!(bytes.contains(&b'/') || !renamed.contains(&b'/'), "it leaves its directory");
-        let bare = FileName::parse(&renamed).with_flags(sub, &[].into());
-        assert!(FileName::parse(&bare).flags(Sub::Cur).is_empty());
+        let bare = FileName::parse(&renamed).with_flags(sub, &[].into(), &named, Separator::Colon);
+        assert!(FileName::parse(&bare).flags(Sub::Cur, &named).is_empty());
+        // Letters that mean nothing here stay.
+        let nameless = |name: &[u8]| {
+            let letters = FileName::parse(name).keyword_letters();
+            letters.iter().filter(|&letter| named.keyword(letter).is_none()).collect::<Vec<_>>()
+        };
+        assert_eq!(nameless(&bare), nameless(bytes));
         assert_eq!(FileName::parse(&bare).base(), name.base());
     }
 }

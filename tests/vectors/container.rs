@@ -2,11 +2,13 @@
 
 use std::io::Write as _;
 
+use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
-use serde_json::json;
+use serde_json::{Value, json};
+use ssh_key::HashAlg;
 
-use super::{Bad, DATE, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same};
-use crate::support::forge::{Member, frame};
+use super::{Bad, DATE, Draft, Good, Same, Vector, Verdict, bad, changed, good, message, same, signer, stranger};
+use crate::support::forge::{Member, frame, signed};
 
 const BLOCK: usize = 512;
 /// Where the message stands among the members.
@@ -136,6 +138,108 @@ const MEMBERS: &[Bad] = &[
 fn of_message(contents: &[u8]) -> Member {
     Member::new(&format!("messages/{}", Digest::of(contents)), contents)
 }
+
+/// The namespace of the signature over `missing.json`.
+const LACKING: &str = "mailsync-missing";
+
+/// Takes the message out, and says that it is missing, after a change of how that is said.
+fn lacking(members: &mut Vec<Member>, change: impl FnOnce(&mut Value)) {
+    members.remove(MESSAGE);
+    let new = message("new");
+    let messages = json!({ Digest::of(&new).to_string(): new.len() });
+    let mut missing = json!({ "manifest": Digest::of(&members[0].contents).to_string(), "messages": messages });
+    change(&mut missing);
+    say_missing(members, format!("{missing}\n").as_bytes(), &signer(), LACKING);
+}
+
+fn say_missing(members: &mut Vec<Member>, json: &[u8], key: &PrivateKey, namespace: &str) {
+    members.push(Member::new("missing.json", json));
+    members.push(Member::new("missing.json.sig", signed(key, namespace, HashAlg::Sha512, json).as_bytes()));
+}
+
+/// Says in the same words, with another signature, that the message is missing.
+fn sign_again(members: &mut Vec<Member>, key: &PrivateKey, namespace: &str) {
+    lacking(members, |_| {});
+    members.pop();
+    let json = members.pop().unwrap().contents;
+    say_missing(members, &json, key, namespace);
+}
+
+const MISSING: &[Bad] = &[
+    ("a message that is missing, and nobody's signature", "9.5", "ends where missing.json.sig", |f| {
+        f.members = |m| {
+            lacking(m, |_| {});
+            m.pop();
+        };
+    }),
+    ("a message that is missing by the word of another", "9.10", "not from", |f| {
+        f.members = |m| sign_again(m, &stranger(), LACKING);
+    }),
+    ("a message that is missing by a signature for bundles", "9.10", "namespace", |f| {
+        f.members = |m| sign_again(m, &signer(), "mailsync");
+    }),
+    ("a message that is missing in other words than are signed", "9.10", "not made over these bytes", |f| {
+        f.members = |m| {
+            lacking(m, |_| {});
+            let at = m.len() - 2;
+            m[at] = Member::new("missing.json", &[b" ", &*m[at].contents.clone()].concat());
+        };
+    }),
+    ("a message that another bundle lacks", "9.14", "belongs to another bundle", |f| {
+        f.members = |m| lacking(m, |missing| missing["manifest"] = json!(Digest::of(b"another").to_string()));
+    }),
+    ("no message that is missing", "9.14", "names no message", |f| {
+        f.members = |m| lacking(m, |missing| missing["messages"] = json!({}));
+    }),
+    ("a missing message of no bytes", "9.14", "fewer than the manifest says", |f| {
+        f.members = |m| lacking(m, |missing| missing["messages"] = json!({ Digest::of(b"x").to_string(): 0 }));
+    }),
+    ("a missing message of more bytes", "9.14", "more than the manifest says", |f| {
+        f.members = |m| lacking(m, |missing| missing["messages"] = json!({ Digest::of(b"x").to_string(): u64::MAX }));
+    }),
+    ("a missing message that nobody has promised", "9.14", "more than the manifest says", |f| {
+        f.members = |m| {
+            let message = m[MESSAGE].clone();
+            lacking(m, |_| {});
+            m.insert(MESSAGE, message);
+        };
+    }),
+    ("an array of missing messages", "9.14", "missing.json", |f| {
+        f.members = |m| lacking(m, |missing| missing["messages"] = json!([Digest::of(b"x").to_string()]));
+    }),
+    ("a missing message without a digest", "9.14", "missing.json", |f| {
+        f.members = |m| lacking(m, |missing| missing["messages"] = json!({ "x": 1 }));
+    }),
+    ("missing messages without a newline", "9.14", "newline", |f| {
+        f.members = |m| {
+            lacking(m, |_| {});
+            m.pop();
+            let json = m.pop().unwrap().contents;
+            say_missing(m, json.trim_ascii_end(), &signer(), LACKING);
+        };
+    }),
+    ("a message behind those that are missing", "9.5", "where a message or the end", |f| {
+        f.members = |m| {
+            let message = m[MESSAGE].clone();
+            lacking(m, |_| {});
+            m.push(message);
+        };
+    }),
+    ("missing messages twice", "9.5", "where a message or the end", |f| {
+        f.members = |m| {
+            lacking(m, |_| {});
+            let two: Vec<Member> = m[m.len() - 2..].to_vec();
+            m.extend(two);
+        };
+    }),
+    ("missing messages before the entries", "9.5", "where entries.jsonl", |f| {
+        f.members = |m| {
+            lacking(m, |_| {});
+            m.rotate_right(2);
+            m[..4].rotate_left(2);
+        };
+    }),
+];
 
 /// Names of messages that aren't their digests.
 fn names() -> Vec<Vector> {
@@ -343,6 +447,14 @@ const GOOD: &[Good] = &[
         d.put(&super::record("absent", "INBOX", &super::s(12), &json!({})));
         d.after.has("absent", "INBOX", 0, "INBOX", "");
     }),
+    ("a message that its sender could not read", |d| {
+        *d = Draft::honest();
+        d.forge.members = |m| lacking(m, |_| {});
+    }),
+    ("a member of what is missing that nobody knows", |d| {
+        *d = Draft::honest();
+        d.forge.members = |m| lacking(m, |missing| missing["since"] = json!(7));
+    }),
     ("a message of no bytes", |d| bytes(d, b"")),
     ("a message of a newline", |d| bytes(d, b"\n")),
     ("a synchroniser's line behind the header", |d| bytes(d, b"Subject: new\n\nX-TUID: abc\n")),
@@ -420,6 +532,7 @@ pub fn vectors() -> Vec<Vector> {
     [
         bad("container", WHOLE),
         bad("container", MEMBERS),
+        bad("container", MISSING),
         names(),
         sizes(),
         kinds(),

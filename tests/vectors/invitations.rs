@@ -103,7 +103,7 @@ pub fn vectors() -> Vec<Vector> {
         }),
         changed(
             "a good proof and a stamp that the tip doesn't cover",
-            Verdict::Rejected("9.20", "doesn't cover"),
+            Verdict::Rejected("9.20", "not covered"),
             |forge| {
                 forge
                     .lines

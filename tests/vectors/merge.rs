@@ -127,10 +127,10 @@ const ENTRIES: &[Good] = &[
         d.after.has("new", "INBOX", 0, "INBOX", "");
     }),
     ("a message with flags of every kind", |d| {
-        let flags = ["keyword:~", "keyword:$Forwarded", "recent", "z", "a", "Z", "S", "F", "9", "0"];
+        let flags = ["keyword:~", "keyword:$Forwarded", "keyword:B", "recent", "Z", "S", "F", "9", "0"];
         let flags: Value = flags.iter().map(|flag| ((*flag).to_owned(), on(&s(12)))).collect();
         d.bring("new", "INBOX", &s(12), &json!({ "flags": flags }));
-        d.after.has("new", "INBOX", 0, "INBOX", "0 9 F S Z a z recent keyword:$Forwarded keyword:~");
+        d.after.has("new", "INBOX", 0, "INBOX", "0 9 F S Z recent keyword:$forwarded keyword:b keyword:~");
     }),
     ("a message with 256 flags", |d| {
         let mut names: Vec<String> = (0..256).map(|n| format!("keyword:{n:03}")).collect();
@@ -204,6 +204,10 @@ const FLAGS: &[Good] = &[
         let flags: Value = names.iter().map(|flag| (flag.clone(), on(&s(4)))).collect();
         // By the order of flags a letter is less than any keyword.
         change(d, "one", &json!({ "flags": flags }), "INBOX", &names.join(" "));
+    }),
+    ("a keyword that two peers spell otherwise", |d| {
+        other_says(d, &again("two", &json!({ "flags": { "keyword:$JUNK": on(&o(11)) } })));
+        change(d, "two", &json!({ "flags": { "keyword:$Junk": off(&s(12)) } }), "INBOX", "");
     }),
     ("a flag by each peer", |d| {
         other_says(d, &again("two", &json!({ "flags": { "F": on(&o(11)) } })));

@@ -46,6 +46,11 @@ const OF_FORM: &[Bad] = &[
     ("a flag of a strange letter", "9.12", "flag", |f| with(f, "flags", json!({ "é": [s(15), true] }))),
     ("a keyword of nothing", "9.12", "flag", |f| with(f, "flags", json!({ "keyword:": [s(15), true] }))),
     ("a keyword with a space", "9.12", "flag", |f| with(f, "flags", json!({ "keyword:a b": [s(15), true] }))),
+    ("a flag of a lower-case letter", "9.12", "flag", |f| with(f, "flags", json!({ "a": [s(15), true] }))),
+    ("a keyword that is no atom", "9.12", "flag", |f| with(f, "flags", json!({ "keyword:a]": [s(15), true] }))),
+    ("a keyword twice", "9.12", "a flag twice", |f| {
+        with(f, "flags", json!({ "keyword:$JUNK": [s(15), true], "keyword:$Junk": [s(12), true] }));
+    }),
     ("a keyword that is too long", "9.12", "flag", |f| {
         with(
             f,

@@ -1,13 +1,17 @@
 //! The repair of a replica that has taken in what can't be true: from a peer, by a fault, or before it was refused.
 //! What is to be done is decided by the model; here it is carried out, in one transaction.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
-use crate::bundle::JobLine;
+use crate::bundle::{JobLine, limits};
 use crate::error::Result;
-use crate::model::{Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Repair, Stamp, Standpoint};
+use crate::model::{
+    Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Incarnation, Knowledge, Repair, Stamp, Standpoint,
+    WallClock,
+};
 use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, Purpose, ScanOptions};
@@ -41,17 +45,21 @@ impl Replica {
         let tx = self.begin()?;
         // What follows is found by it.
         let derived = tx.mend_derived()?.count();
-        let repair = Repair::plan(&self.standpoint()?);
+        let standpoint = self.standpoint()?;
+        let repair = Repair::plan(&standpoint);
         let done = Repaired { derived, ..Repaired::default() };
-        let mut mender = Mender { replica: self, tx: &tx, repair, stamp: None, each, done };
+        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done };
         if derived > 0 {
             let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
             mender.tell(MendingKind::Derived, what);
         }
         mender.mend_knowledge()?;
+        mender.forget_ghosts()?;
+        mender.forget_folders()?;
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
+        mender.trim_knowledge()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
         mender.done.contents = self.recover_missing(&tx, options.dry_run, &mut |_, _| Ok(()))?;
@@ -70,19 +78,56 @@ impl Replica {
     /// What this replica says that it knows, and who vouches for it.
     fn standpoint(&self) -> Result<Standpoint> {
         let (state, wall, peers) = (&self.state, self.wall_clock(), self.state.neighbours()?);
-        let is_peer = |id| peers.iter().any(|peer| peer.id == id);
-        let tellers = state.tellers()?.into_iter().filter(|(_, id)| !is_peer(*id));
+        let (me, proven) = (state.incarnation()?, state.proven(&self.public_key().id())?);
         Ok(Standpoint {
-            me: state.incarnation()?,
+            me,
             issued: state.newest_issued_after(Clock::ZERO, 1)?.pop().unwrap_or_default(),
             disowned: peers.iter().any(|peer| peer.disowns),
             wall,
             knowledge: state.knowledge()?,
             horizon: state.horizon()?,
-            held: state.newest_held(Repair::last_kept(wall))?,
-            told_by_nobody: tellers.map(|(incarnation, _)| incarnation).collect(),
-            shown: peers.into_iter().filter_map(|peer| peer.standing.shown).collect(),
+            held: self.needed(wall)?,
+            ghosts: self.ghosts(me, &proven)?,
+            proven,
+            denied: state.denied()?.into_iter().collect(),
+            most: Knowledge::MOST_INCARNATIONS,
         })
+    }
+
+    /// For each incarnation the newest clock of what is here and of what removals have seen, as far as that is to be
+    /// kept.
+    fn needed(&self, wall: WallClock) -> Result<Knowledge> {
+        let last = Repair::last_needed(wall);
+        let mut held = self.state.newest_held(last)?;
+        self.state.each_entry(|row| {
+            held.extend(row.entry.removal.map(|removal| removal.seen).filter(|seen| seen.clock <= last));
+            Ok(())
+        })?;
+        Ok(held)
+    }
+
+    fn is_ghost(&self, row: &EntryRow, me: Incarnation, proven: &Knowledge) -> Result<bool> {
+        Ok(Repair::is_ghost(&row.entry, me, proven) && self.find_contents(&row.id.digest, Path::new(""))?.is_none())
+    }
+
+    /// When each incarnation has first delivered or moved a ghost.
+    fn ghosts(&self, me: Incarnation, proven: &Knowledge) -> Result<BTreeMap<Incarnation, Clock>> {
+        let mut ghosts: BTreeMap<Incarnation, Clock> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let batch = self.state.missing_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(ghosts) };
+            after = Some(last.key);
+            for row in batch {
+                if !self.is_ghost(&row, me, proven)? {
+                    continue;
+                }
+                for Stamp { clock, incarnation } in [row.entry.born, row.entry.location.0] {
+                    let first = ghosts.entry(incarnation).or_insert(clock);
+                    *first = clock.min(*first);
+                }
+            }
+        }
     }
 }
 
@@ -90,6 +135,7 @@ impl Replica {
 struct Mender<'r> {
     replica: &'r Replica,
     tx: &'r Transaction<'r>,
+    standpoint: Standpoint,
     repair: Repair,
     /// The one stamp of all that is stamped anew.
     stamp: Option<Stamp>,
@@ -121,6 +167,11 @@ impl Mender<'_> {
         }
         self.tx.set_knowledge(&self.repair.knowledge)?;
         self.tx.set_horizon(&self.repair.horizon)?;
+        self.tx.forget_unknown_incarnations()?;
+        let cut: Vec<_> = self.repair.known.iter().map(|cut| (cut.incarnation, cut.to)).collect();
+        for peer in self.replica.state.neighbours()? {
+            self.tx.cut_shown(&peer, &cut)?;
+        }
         if let Some(why) = self.repair.anew {
             let changed = self.replica.new_identity_within(self.tx)?;
             self.done.new_identity = true;
@@ -136,6 +187,49 @@ impl Mender<'_> {
         self.replica.recognise_home_within(self.tx)?;
         let knowledge = self.replica.state.knowledge()?;
         self.repair = self.repair.clone().with_knowledge(&knowledge);
+        Ok(())
+    }
+
+    /// What is nothing but a claim goes without a tombstone.
+    fn forget_ghosts(&mut self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let batch = self.replica.state.missing_batch(after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(last.key);
+            for row in batch {
+                if self.replica.is_ghost(&row, self.standpoint.me, &self.standpoint.proven)? {
+                    self.tx.delete_entry(&row)?;
+                    self.done.forgotten += 1;
+                    let what = "its contents are not here, and only others have told of it";
+                    self.tell(MendingKind::Forgotten, format!("message {}: {what}", row.id.digest));
+                }
+            }
+        }
+    }
+
+    /// Where folders take up more than half of the room for them, those go that were removed as others tell only.
+    fn forget_folders(&mut self) -> Result<()> {
+        if self.replica.state.count_folders() <= limits::FOLDERS / 2 {
+            return Ok(());
+        }
+        let Standpoint { me, ref proven, .. } = self.standpoint;
+        let only_told =
+            |state: &FolderState| !state.present && state.stamp.incarnation != me && !proven.covers(state.stamp);
+        for row in self.replica.state.all_folders() {
+            if row.state.as_ref().is_some_and(only_told) {
+                self.tx.forget_folder_state(row.key)?;
+                self.done.folders_forgotten += 1;
+            }
+        }
+        self.tx.forget_unused_folders()?;
+        let count = self.done.folders_forgotten;
+        if count > 0 {
+            self.tell(
+                MendingKind::Forgotten,
+                format!("{} of which only others have told", plural(count, "removed folder")),
+            );
+        }
         Ok(())
     }
 
@@ -232,6 +326,16 @@ impl Mender<'_> {
         Ok(())
     }
 
+    fn trim_knowledge(&mut self) -> Result<()> {
+        let state = &self.replica.state;
+        let held = self.replica.needed(self.standpoint.wall)?;
+        let now = (&state.knowledge()?, &state.horizon()?);
+        let (knowledge, horizon) = Repair::trimmed(&self.standpoint, state.incarnation()?, now, &held);
+        self.tx.set_knowledge(&knowledge)?;
+        self.tx.set_horizon(&horizon)?;
+        self.tx.forget_unknown_incarnations()
+    }
+
     fn mend_digest(&mut self) -> Result<()> {
         let digest = self.replica.state.digest_from_scratch()?;
         if digest != self.replica.state.digest() {
@@ -246,7 +350,7 @@ impl Mender<'_> {
 fn known(cut: &Cut) -> String {
     let why = match cut.why {
         CutWhy::Ahead => "is more than a day ahead of this machine's clock, or beyond the last one",
-        CutWhy::OnlyTold => "was told by a replica that is no peer any more, and no peer has shown it",
+        CutWhy::Unproven => "was only told by others: no bundle of that incarnation itself has shown it here",
         CutWhy::NotIssued => "is not what this replica has issued",
         CutWhy::ForgottenUnknown => "is more than is known",
     };

@@ -14,6 +14,8 @@ pub enum MendingKind {
     Horizon,
     /// The replica goes on as a new incarnation.
     Identity,
+    /// An entry was forgotten whose contents nobody has.
+    Forgotten,
     /// An entry was stamped anew.
     Entry,
     /// A message that could not live any more lives again.
@@ -37,6 +39,7 @@ impl MendingKind {
             Self::Knowledge => "knowledge",
             Self::Horizon => "horizon",
             Self::Identity => "identity",
+            Self::Forgotten => "forgotten",
             Self::Entry => "entry",
             Self::Revived => "revived",
             Self::Folder => "folder",
@@ -66,12 +69,16 @@ pub struct Repaired {
     pub horizon: u64,
     /// Whether the replica goes on as a new incarnation.
     pub new_identity: bool,
+    /// Messages that were only told of, and are forgotten.
+    pub forgotten: u64,
     /// Entries that were stamped anew, those of a new identity included.
     pub entries: u64,
     /// Messages that live again.
     pub revived: u64,
     /// Folders that were stamped anew, those of a new identity included.
     pub folders: u64,
+    /// Registers of removed folders that were only told of, and are forgotten.
+    pub folders_forgotten: u64,
     /// Statements about jobs that were stamped anew.
     pub statements: u64,
     /// Jobs that were forgotten.
@@ -92,9 +99,11 @@ impl Repaired {
         let counts = [
             self.knowledge,
             self.horizon,
+            self.forgotten,
             self.entries,
             self.revived,
             self.folders,
+            self.folders_forgotten,
             self.statements,
             self.jobs,
             self.contents,
@@ -110,9 +119,11 @@ impl std::fmt::Display for Repaired {
         let counted = [
             (self.knowledge, "incarnation", "of which less is known"),
             (self.horizon, "incarnation", "of which less is forgotten"),
+            (self.forgotten, "message", "forgotten that others have only told of"),
             (self.entries, "entry", "stamped anew"),
             (self.revived, "message", "that could not live and lives again"),
             (self.folders, "folder", "stamped anew"),
+            (self.folders_forgotten, "removed folder", "forgotten of which others have only told"),
             (self.statements, "statement", "about jobs stamped anew"),
             (self.jobs, "job", "of others forgotten"),
             (self.contents, "message", "found again on this machine"),

@@ -1,6 +1,7 @@
 //! Errors while a bundle is written, in words for people.
 
 use std::io;
+use std::path::Path;
 
 use crate::bundle::WriteError;
 use crate::error::Error;
@@ -15,6 +16,15 @@ pub(super) enum NotWritten {
 }
 
 impl NotWritten {
+    /// Names the file that is written.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Overtaken(error) => Self::Overtaken(error.at(path)),
+            Self::Failed(error) => Self::Failed(error.at(path)),
+        }
+        .about(path.display())
+    }
+
     /// Puts what it is about in front of it.
     pub(super) fn about(self, subject: impl std::fmt::Display) -> Self {
         match self {
@@ -50,10 +60,7 @@ impl From<NotWritten> for Error {
 /// The error for a bundle that could not be written.
 pub(super) fn writing(error: &WriteError) -> Error {
     use std::error::Error as _;
-    let mut what = format!("writing the bundle: {error}");
-    if let Some(source) = error.source() {
-        what = format!("{what}: {source}");
-    }
+    let what = format!("writing the bundle: {error}");
     let advice = match error {
         WriteError::Changed { .. } => "export again; if that fails too, run `mailsync scan --deep` first",
         WriteError::Inconsistent { .. } => {
@@ -68,5 +75,9 @@ pub(super) fn writing(error: &WriteError) -> Error {
         return Error::failed("writing the bundle: the program that was to read it has ended")
             .advise("see what it said, then export again; nothing is lost");
     }
-    Error::failed(what).advise(advice)
+    match error {
+        WriteError::Out(source) | WriteError::Spool(source) => Error::os(what, source),
+        _ => Error::failed(error.source().map_or(what.clone(), |source| format!("{what}: {source}"))),
+    }
+    .advise(advice)
 }

@@ -7,7 +7,6 @@ use super::options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use super::secrecy::Target;
-use super::target_of;
 use crate::bundle::{PublicKey, Token};
 use crate::config::check_name;
 use crate::error::Result;
@@ -52,7 +51,7 @@ impl Replica {
     /// Does the same, into a file or a directory; see [`Replica::export_to_file`].
     pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_invitation(options, target_of(path))?;
+        let plan = self.plan_invitation(options, self.target_of(path)?)?;
         self.write_plan_to_file(plan, path)
     }
 

@@ -8,6 +8,7 @@ mod invite;
 mod options;
 mod plan;
 mod recipient;
+mod search;
 mod secrecy;
 mod send;
 mod spool;
@@ -21,7 +22,8 @@ pub use options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, T
 use secrecy::Target;
 
 use super::Replica;
-use crate::error::Result;
+use crate::disk::is_absent;
+use crate::error::{Error, Result};
 
 impl Replica {
     /// Plans and writes a bundle. It counts as sent once all of it was written to `out`.
@@ -41,16 +43,19 @@ impl Replica {
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_export(options, target_of(path))?;
+        let plan = self.plan_export(options, self.target_of(path)?)?;
         self.write_plan_to_file(plan, path)
     }
-}
 
-/// What a bundle becomes that is written to this path.
-fn target_of(path: &Path) -> Target<'_> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Target::Directory(path),
-        Ok(meta) if !meta.is_file() => Target::Stream,
-        _ => Target::File,
+    /// What a bundle becomes that is written to this path.
+    fn target_of<'p>(&self, path: &'p Path) -> Result<Target<'p>> {
+        match self.world.disk.metadata(path) {
+            Ok(meta) if meta.is_dir => Ok(Target::Directory(path)),
+            Ok(meta) if !meta.is_file => Ok(Target::Stream),
+            Err(error) if !is_absent(&error) => {
+                Err(Error::io("looking at", path, error).advise("see that it can be read, then export again"))
+            }
+            Ok(_) | Err(_) => Ok(Target::File),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Options for an export, and the report about it.
 
 use crate::bundle::{BundleKind, Counts};
+use crate::model::Digest;
 use crate::text::plural;
 
 /// The recipient that a bundle is for.
@@ -92,12 +93,14 @@ pub struct Exported {
     pub to: Option<String>,
     /// The point from which it starts.
     pub kind: BundleKind,
-    /// How much it holds.
+    /// How much its manifest promises.
     pub counts: Counts,
-    /// The sizes of the messages in it, added up: bytes.
+    /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
     /// The names of those for whom it is encrypted, besides this replica; `None` if it is not.
     pub encrypted_for: Option<Vec<String>>,
+    /// Those of these messages that it says are missing, since they could not be read.
+    pub missing: Vec<Digest>,
 }
 
 impl std::fmt::Display for Exported {
@@ -118,6 +121,10 @@ impl std::fmt::Display for Exported {
         match self.counts.jobs {
             0 => {}
             lines => write!(f, ", {} about jobs", plural(lines, "statement"))?,
+        }
+        match self.missing.len() {
+            0 => {}
+            missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,
         }
         match &self.encrypted_for {
             None => f.write_str("; not encrypted"),

@@ -1,13 +1,14 @@
 //! The plan for the next bundle, or for the parts of one, as a value. Nothing is written yet.
 
 use super::error::writing;
-use super::options::ExportOptions;
+use super::options::{ExportOptions, Fullness};
 use super::recipient::Recipient;
 use super::secrecy::{Readers, Target, no_reader};
 use super::spool::Spool;
 use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
 };
+use crate::disk::has_name;
 use crate::error::{Error, Result};
 use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
@@ -25,17 +26,19 @@ pub(super) enum Occasion {
 pub(super) struct Plan {
     to: Recipient,
     occasion: Occasion,
+    fullness: Fullness,
     level: i32,
     tip: Knowledge,
     readers: Option<Readers>,
+    answered: Vec<Digest>,
     parts: Vec<PlannedPart>,
 }
 
 impl Plan {
     /// Separates the parts, to be written, from the rest of the plan.
     pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
-        let Self { to, occasion, level, tip, readers, parts } = self;
-        (ExportedTo { to, occasion, level, tip, readers }, parts)
+        let Self { to, occasion, fullness, level, tip, readers, answered, parts } = self;
+        (ExportedTo { to, occasion, fullness, level, tip, readers, answered }, parts)
     }
 
     /// Takes the only part out.
@@ -56,10 +59,13 @@ impl Plan {
 pub(super) struct ExportedTo {
     pub(super) to: Recipient,
     pub(super) occasion: Occasion,
+    pub(super) fullness: Fullness,
     pub(super) level: i32,
     pub(super) tip: Knowledge,
     /// Those for whom it is encrypted; `None` if it is not.
     pub(super) readers: Option<Readers>,
+    /// The messages that the recipient wants and that go with the bundle.
+    pub(super) answered: Vec<Digest>,
 }
 
 /// One bundle to be written.
@@ -129,7 +135,8 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, jobs, mut counts, bytes } = self.spool(tx, claims, &base, &to, options.contents)?;
+        let Spool { records, jobs, mut counts, bytes, answered } =
+            self.spool(tx, claims, &base, &to, options.contents)?;
         counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
         counts.folders = records.folders();
         counts.entries = records.entries();
@@ -170,7 +177,8 @@ impl Replica {
                 self.split(tx, manifest, (records, jobs), size.saturating_sub(header), &to, target)?
             }
         };
-        Ok(Plan { to, occasion, level: options.level, tip, readers, parts })
+        let ExportOptions { fullness, level, .. } = *options;
+        Ok(Plan { to, occasion, fullness, level, tip, readers, answered, parts })
     }
 
     /// Finds the number for a bundle. It skips numbers whose file names in a directory are taken: a replica that was restored
@@ -179,10 +187,12 @@ impl Replica {
         loop {
             let number = tx.next_number()?;
             let taken = |encrypted| match target {
-                Target::Directory(dir) => dir.join(self.bundle_name(to, number, encrypted)).symlink_metadata().is_ok(),
-                Target::Stream | Target::File => false,
+                Target::Directory(dir) => {
+                    has_name(&*self.world.disk, &dir.join(self.bundle_name(to, number, encrypted)))
+                }
+                Target::Stream | Target::File => Ok(false),
             };
-            if !taken(true) && !taken(false) {
+            if !taken(true)? && !taken(false)? {
                 return Ok(number);
             }
         }
@@ -225,7 +235,8 @@ impl Replica {
             jobs: None,
             ..first.clone()
         };
-        let empty = || RecordSpool::new(self.home.state_dir()).finish().map_err(|error| writing(&error));
+        let empty =
+            || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
         let mut parts = vec![PlannedPart { manifest: first, records, jobs, after: 0 }];
         let mut left = room - used;
@@ -258,13 +269,48 @@ impl Replica {
         }
     }
 
-    /// The messages and attachments that this replica knows about and lacks.
+    /// The messages and attachments that this replica knows about and lacks. Of more than a bundle asks for, those from
+    /// some place on, so that what never comes doesn't keep others from being asked for.
     fn wants(&self) -> Result<Vec<Digest>> {
-        let mut wants = self.state.missing_digests(MOST_WANTS)?;
-        wants.extend(self.state.missing_attachments(MOST_WANTS)?);
+        let mut wants = self.state.missing_attachments(MOST_WANTS / 2)?;
+        let (all, room) = (self.state.count_missing_digests()?, limits::WANTS - wants.len());
+        for (skip, count) in turn(all, room as u64, || (self.world.random)()) {
+            wants.extend(self.state.missing_digests_after(skip, count)?);
+        }
         wants.sort_unstable();
         wants.dedup();
         wants.truncate(MOST_WANTS as usize);
         Ok(wants)
+    }
+}
+
+/// Which of so many things have their turn where there is room for some: all, or those from one that is drawn at random
+/// on, and if these are too few, the first ones. Each part is where it begins, and how many they are.
+fn turn(all: u64, room: u64, random: impl Fn() -> u64) -> Vec<(u64, u64)> {
+    if all <= room {
+        return vec![(0, all)];
+    }
+    let start = random() % all;
+    let last = room.min(all - start);
+    [(start, last), (0, room - last)].into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_its_turn() {
+        for (all, room, start, parts) in [
+            (0, 3, 7, vec![(0, 0)]),
+            (3, 3, 7, vec![(0, 3)]),
+            (5, 3, 0, vec![(0, 3)]),
+            (5, 3, 7, vec![(2, 3)]),
+            (5, 3, 8, vec![(3, 2), (0, 1)]),
+            (5, 3, 9, vec![(4, 1), (0, 2)]),
+            (5, 0, 9, vec![]),
+        ] {
+            assert_eq!(turn(all, room, || start), parts, "{all} {room} {start}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Bundles that are written to a temporary file first, and then handed over: whoever takes them may be slow, and mail
 //! may be removed while a bundle is written.
 
-use std::fs::File;
 use std::io::{self, Seek, Write};
 
 use super::error::{NotWritten, writing};
@@ -9,6 +8,7 @@ use super::options::{ExportOptions, Exported};
 use super::plan::ExportedTo;
 use super::secrecy::Target;
 use crate::bundle::WriteError;
+use crate::disk::Scratch;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::replica::room::Roomy;
@@ -22,7 +22,7 @@ const BUFFER: usize = 256 << 10;
 /// A bundle that is complete, and that nobody was given yet.
 pub(in crate::replica) struct Packed {
     /// The bundle, to be read from its beginning.
-    pub file: File,
+    pub file: Box<dyn Scratch>,
     /// What it holds.
     pub exported: Exported,
     plan: ExportedTo,
@@ -55,7 +55,7 @@ impl Replica {
         loop {
             self.scan(&ScanOptions::default())?;
             let (plan, part) = self.plan_export(options, Target::Stream)?.take_one()?;
-            let mut file = tempfile::tempfile_in(self.home.state_dir()).map_err(fail)?;
+            let mut file = self.world.disk.scratch(self.home.state_dir(), 0);
             let out = io::BufWriter::with_capacity(BUFFER, Roomy::new(&mut file, self.room_for_spool(0)));
             match self.write_and_flush(part, &plan, out) {
                 Ok(exported) => {

@@ -18,6 +18,8 @@ pub(super) struct Spool {
     pub(super) jobs: Option<SpooledJobs>,
     pub(super) counts: Counts,
     pub(super) bytes: u64,
+    /// The messages that the recipient wants and that are on the list.
+    pub(super) answered: Vec<Digest>,
 }
 
 impl Replica {
@@ -32,7 +34,7 @@ impl Replica {
     ) -> Result<Spool> {
         let state = &self.state;
         let (mut counts, mut bytes) = (Counts::default(), 0);
-        let mut spool = RecordSpool::within(self.home.state_dir(), claims.clone());
+        let mut spool = RecordSpool::within(&*self.world.disk, self.home.state_dir(), claims.clone());
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         for (name, folder) in state.folders_changed_since(base) {
             spool.folder(&name, folder).map_err(|error| writing(&error))?;
@@ -75,7 +77,9 @@ impl Replica {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
             state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;
+        let mut answered = Vec::new();
         for digest in wanted {
+            answered.push(digest);
             if attached.contains(&digest) || is_listed(&digest)? {
                 continue;
             }
@@ -88,12 +92,14 @@ impl Replica {
                 && !self.sources(&digest)?.is_empty()
             {
                 state.add_outgoing(&count(row))?;
+            } else {
+                answered.pop();
             }
         }
         counts.messages += counts_of_jobs.0;
         bytes += counts_of_jobs.1;
         let records = spool.finish().map_err(|error| writing(&error))?;
-        Ok(Spool { records, jobs, counts, bytes })
+        Ok(Spool { records, jobs, counts, bytes, answered })
     }
 
     /// The digests of the contents that the recipient lacks, as far as it has said.

@@ -1,27 +1,29 @@
 //! Carries out a plan: writes each bundle with the messages on its list. A bundle counts as sent once all of it is
 //! written.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::error::NotWritten;
-use super::options::Exported;
+use super::options::{Exported, Fullness};
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
+use super::search::Sought;
 use crate::bundle::{Options, Wrapping, WriteError, Writer};
-use crate::disk::{Disk, SMALL, hash_file, read_small};
-use crate::error::{Error, Result};
-use crate::maildir::FileName;
-use crate::maildir::listing::{Listing, path_in};
+use crate::disk::{Disk, SMALL, read_small};
+use crate::error::Result;
 use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
+use crate::replica::scan::ScanOptions;
 use crate::state::{Action, Outgoing};
 
 /// A reading thread takes so many messages at a time.
 const BATCH: usize = 16;
 /// This many batches are read ahead.
 const AHEAD: u64 = 8;
+/// For one bundle the mail is scanned again so often at most, to find what was moved meanwhile.
+const MOST_SCANS: u32 = 5;
 
 impl Replica {
     /// Writes a plan of one bundle into a stream, and records that it was sent.
@@ -56,20 +58,21 @@ impl Replica {
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
         let PlannedPart { manifest, records, jobs, after } = part;
-        let exported = Exported {
+        let mut exported = Exported {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
             kind: manifest.kind,
             counts: manifest.counts,
             bytes: manifest.bytes,
             encrypted_for: plan.readers.as_ref().map(|readers| readers.names.clone()),
+            missing: Vec::new(),
         };
         let out = match &plan.readers {
             Some(readers) => Wrapping::for_readers(&readers.keys, out)?,
             None => Wrapping::Plain(out),
         };
         let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
-        self.write_messages(&mut writer, after, manifest.counts.messages)?;
+        exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish()?.finish()?;
         Ok((out, exported))
     }
@@ -82,6 +85,14 @@ impl Replica {
         for peer in state.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                // Where no answer ever comes, what was written counts as received. What could not be read is still
+                // wanted, and need not be asked for.
+                if plan.fullness == Fullness::SinceLast {
+                    tx.remove_wanted(peer.key, &plan.answered)?;
+                }
+                for exported in exported {
+                    tx.add_wanted(peer.key, &exported.missing)?;
+                }
                 // A replica that was invited and has not answered counts as having its invitation's tip.
                 if plan.occasion == Occasion::Invitation && peer.standing.shown.is_none() {
                     tx.set_shown(peer.key, &plan.tip)?;
@@ -104,13 +115,13 @@ impl Replica {
         tx.commit()
     }
 
-    /// Reads the listed messages in several threads, and writes them in order.
+    /// Reads the listed messages in several threads, and writes them in order. Returns those that could not be read.
     fn write_messages<W: Write>(
         &self,
         writer: &mut Writer<W>,
         after: i64,
         count: u64,
-    ) -> std::result::Result<(), NotWritten> {
+    ) -> std::result::Result<Vec<Digest>, NotWritten> {
         let progress = self.world.meter.begin("exporting messages", count);
         let disk = &*self.world.disk;
         let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
@@ -120,6 +131,8 @@ impl Replica {
             };
             batch.into_iter().map(read).collect::<Vec<_>>()
         };
+        let mut missing = Vec::new();
+        self.state.clear_late()?;
         let mut listed = Vec::new().into_iter();
         let (mut after, mut left) = (after, count);
         let next = || {
@@ -151,64 +164,80 @@ impl Replica {
                     Some(bytes) => {
                         writer.message_bytes(message.digest, message.mtime, &bytes)?;
                     }
-                    None => self.write_large(writer, &message)?,
+                    None => self.write_sought(writer, &message, &mut missing)?,
                 }
             }
-            Ok(())
-        })
+            Ok::<_, NotWritten>(())
+        })?;
+        self.write_late(writer, &mut missing)?;
+        Ok(missing)
     }
 
-    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
-    fn write_large<W: Write>(&self, writer: &mut Writer<W>, message: &Outgoing) -> std::result::Result<(), NotWritten> {
-        let first = message.at.as_ref().map(|at| self.path(at)).transpose()?;
-        let place = first.as_ref().map_or_else(|| message.digest.to_string(), |path| path.display().to_string());
-        let attachment = (self.attachment_path(&message.digest), FileKind::Attachment);
-        let elsewhere = self.sources(&message.digest)?.into_iter().chain(self.look_again(&message.digest)?);
-        let messages = |path| (path, FileKind::Message);
-        let sources = first.into_iter().map(messages).chain([attachment]).chain(elsewhere.map(messages));
-        let mut unreadable = None;
-        for (source, kind) in sources {
-            // The file is read twice, first to check it: a message that was begun can't be taken back from the bundle.
-            match hash_file(&*self.world.disk, &source, kind) {
-                Ok(found) if found.digest == message.digest => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    unreadable = Some(error);
-                    continue;
-                }
-                _ => continue,
-            }
-            let Ok(file) = self.world.disk.open(&source) else { continue };
-            return writer
+    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed. If
+    /// it is nowhere, it is put on the list of those to be sought when the others are written.
+    fn write_sought<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        message: &Outgoing,
+        missing: &mut Vec<Digest>,
+    ) -> std::result::Result<(), NotWritten> {
+        match self.seek(message)? {
+            Sought::Here(path, file, kind) => writer
                 .message(message.digest, message.size, message.mtime, &mut Filtered::new(file, kind))
-                .map_err(|error| NotWritten::from(error).about(source.display()));
-        }
-        let because = |why: &dyn std::fmt::Display| {
-            Error::failed(format!("reading {place}: {why}")).advise(
-                "see that it can be read, and export again; if that fails too, run `mailsync scan --deep` first",
-            )
-        };
-        Err(match unreadable {
-            Some(error) => NotWritten::Failed(because(&error)),
-            None => {
-                NotWritten::Overtaken(because(&"the message is gone, or was edited in place, since it was scanned"))
+                .map_err(|error| NotWritten::from(error).about(path.display())),
+            Sought::Nowhere => Ok(self.state.add_late(message)?),
+            Sought::Unreadable(error) => {
+                self.complain(error);
+                leave_out(writer, message, missing)
             }
-        })
+            Sought::Removed => leave_out(writer, message, missing),
+        }
     }
 
-    /// Looks for the files that have the message, as a mail reader may have renamed them since they were listed.
-    fn look_again(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for row in self.state.entries_of(digest)? {
-            let Some(at) = row.at else { continue };
-            let dir = self.dir(&self.state.folder_row(at.folder)?.name);
-            let base = FileName::parse(&at.name).base().to_vec();
-            if let Ok(listing) = Listing::read(&*self.world.disk, &dir, None) {
-                let same = listing.iter().filter(|(name, _)| FileName::parse(name).base() == base);
-                found.extend(same.map(|(name, sub)| path_in(&dir, sub, name)));
+    /// Writes the messages that were nowhere. Somebody has moved them, and a scan finds out where to, unless they are
+    /// moved on meanwhile.
+    fn write_late<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        missing: &mut Vec<Digest>,
+    ) -> std::result::Result<(), NotWritten> {
+        let (mut after, mut scans) = (0, 0);
+        loop {
+            let last = self.state.last_late()?;
+            if last == after {
+                return Ok(());
+            }
+            if scans < MOST_SCANS {
+                self.scan(&ScanOptions::default())?;
+                scans += 1;
+            }
+            while after < last {
+                for (key, message) in self.state.late_batch(after, LIST)? {
+                    if key > last {
+                        break;
+                    }
+                    after = key;
+                    match self.seek(&message)? {
+                        Sought::Nowhere if scans == MOST_SCANS => {
+                            self.complain(self.is_gone(&message)?);
+                            leave_out(writer, &message, missing)?;
+                        }
+                        _ => self.write_sought(writer, &message, missing)?,
+                    }
+                }
             }
         }
-        Ok(found)
     }
+}
+
+/// Says in the bundle that a message is missing.
+fn leave_out<W: Write>(
+    writer: &mut Writer<W>,
+    message: &Outgoing,
+    missing: &mut Vec<Digest>,
+) -> std::result::Result<(), NotWritten> {
+    missing.push(message.digest);
+    Ok(writer.leave_out(message.digest, message.size)?)
 }
 
 /// A message's bytes, if it is small and its file has the right contents.

@@ -99,7 +99,7 @@ impl Replica {
         // Then nothing of what it says is stored, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {
             if let Sender::Known(peer) = &sender {
-                self.record_rolled_back(peer, who, manifest.number, options)?;
+                self.record_rolled_back(peer, who, &manifest, options)?;
             }
             return Err(Fault::RolledBack(error));
         }
@@ -116,6 +116,9 @@ impl Replica {
             Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
         };
         imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
+        if imported.fresh {
+            self.note_hearsay(sender.name(&manifest), &manifest)?;
+        }
         let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
         self.compare_clocks()?;
         Ok(outcome)
@@ -295,6 +298,7 @@ impl Replica {
             self.compare_digests(tx, peer, manifest)?;
         }
         self.record_heard_within(tx, peer, manifest)?;
+        self.record_proven(tx, peer, manifest)?;
         let Merged { changes, changed, added, .. } = merged;
         if changed {
             let text = format!("bundle {}: {changes}", manifest.number);
@@ -342,7 +346,7 @@ impl Replica {
         if bytes > JOBS_IN_MEMORY as u64 {
             self.check_room("statements about jobs", bytes, self.home.state_dir())?;
         }
-        let mut said = tempfile::spooled_tempfile_in(JOBS_IN_MEMORY, self.home.state_dir());
+        let mut said = self.world.disk.scratch(self.home.state_dir(), JOBS_IN_MEMORY);
         let messages = jobs.jobs(&mut said)?;
         said.rewind().map_err(|error| Error::failed(format!("reading the bundle's jobs again: {error}")))?;
         let heard = self.hear_jobs(

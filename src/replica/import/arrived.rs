@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::outcome::{ImportOptions, Imported};
 use crate::bundle::{self, Reader, Stream};
+use crate::disk::Scratch;
 use crate::error::{Error, Result};
 use crate::meter::Gauge;
 use crate::replica::room::Roomy;
@@ -20,7 +21,7 @@ const IN_MEMORY: usize = 1 << 20;
 pub struct Arrived {
     /// Whence they came, for people.
     about: String,
-    bundles: BufReader<tempfile::SpooledTempFile>,
+    bundles: BufReader<Box<dyn Scratch>>,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
 }
@@ -50,7 +51,7 @@ impl BufRead for Arrived {
 
 /// Keeps what comes, as it comes.
 struct Receiver<'d> {
-    file: Roomy<'d, tempfile::SpooledTempFile>,
+    file: Roomy<'d, Box<dyn Scratch>>,
     gauge: Box<dyn Gauge>,
     /// Bytes that the gauge was not told of.
     untold: usize,
@@ -59,13 +60,13 @@ struct Receiver<'d> {
 impl<'d> Receiver<'d> {
     /// Begins. What comes is kept in the replica's state directory, in a file without a name.
     fn new(replica: &'d Replica) -> Self {
-        let file = tempfile::spooled_tempfile_in(IN_MEMORY, replica.home.state_dir());
+        let file = replica.world.disk.scratch(replica.home.state_dir(), IN_MEMORY);
         let file = Roomy::new(file, replica.room_for_spool(IN_MEMORY));
         Self { file, gauge: replica.world.meter.begin("receiving KiB", 0), untold: 0 }
     }
 
     /// What has come.
-    fn received(self) -> io::Result<BufReader<tempfile::SpooledTempFile>> {
+    fn received(self) -> io::Result<BufReader<Box<dyn Scratch>>> {
         let mut file = self.file.into_inner();
         file.rewind()?;
         Ok(BufReader::with_capacity(BUFFER, file))
@@ -325,6 +326,5 @@ impl From<Error> for Unreadable {
 
 /// What is said where nothing can be kept.
 pub(in crate::replica) fn keeping(home: &Home, about: &str, error: &io::Error) -> Error {
-    Error::failed(format!("keeping {about} in {}: {error}", home.state_dir().display()))
-        .advise("make room there, then run this again")
+    Error::io(&format!("keeping {about} in"), home.state_dir(), error).advise("make room there, then run this again")
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::landing::Leftovers;
 use super::refusal::{Fault, WRITING};
 use crate::bundle;
-use crate::disk::{Disk, Durability, is_absent, write_new};
+use crate::disk::{Disk, Durability, Like, is_absent, write_new};
 use crate::error::{Error, Result};
 use crate::message::leaves_out;
 use crate::model::{Digest, Mtime};
@@ -14,31 +14,32 @@ use crate::replica::materialise::Held;
 use crate::state::EntryKey;
 
 /// A message on its way to the disk.
-pub(super) struct Arriving {
+pub(super) struct Arriving<'d> {
     pub digest: Digest,
     pub bytes: Vec<u8>,
-    pub to: Destination,
-}
-
-/// Where a message goes.
-#[derive(Default)]
-pub(super) struct Destination {
-    /// The files that are to hold it.
-    pub to: Vec<Goal>,
-    /// Whether there is a folder that can't take it, so that it is held until that can.
-    pub held: bool,
+    pub to: Destination<'d>,
 }
 
 /// A file that is to hold a message.
-pub(super) struct Goal {
+pub(super) struct Goal<'d> {
     pub path: PathBuf,
     /// The delivery date.
     pub mtime: Mtime,
+    pub like: Like<'d>,
     /// The entry whose file is in its place with that; `None` if it is delivered from there later.
     pub in_place: Option<EntryKey>,
 }
 
-impl Destination {
+/// Where a message goes.
+#[derive(Default)]
+pub(super) struct Destination<'d> {
+    /// The files that are to hold it.
+    pub to: Vec<Goal<'d>>,
+    /// Whether there is a folder that can't take it, so that it is held until that can.
+    pub held: bool,
+}
+
+impl Destination<'_> {
     pub fn is_none(&self) -> bool {
         self.to.is_empty() && !self.held
     }
@@ -49,7 +50,7 @@ impl Destination {
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
-    batch: Vec<Arriving>,
+    batch: Vec<Arriving<'_>>,
     durability: Durability,
     leftovers: Leftovers,
 ) -> std::result::Result<Vec<EntryKey>, Fault> {
@@ -63,13 +64,13 @@ pub(super) fn write_batch(
             return Err(marked(&digest));
         }
         let mut is_held = to.held;
-        for Goal { path, mtime, in_place } in &to.to {
-            let fail = |error: io::Error| Error::io("writing", path, error).advise(WRITING);
-            match write_message(disk, path, &bytes, *mtime, durability, leftovers) {
+        for goal in &to.to {
+            let fail = |error: io::Error| Error::io("writing", &goal.path, error).advise(WRITING);
+            match write_message(disk, goal, &bytes, durability, leftovers) {
                 Err(error) if leftovers.lets_wait(&error) => {
-                    remove_part(disk, path)?;
+                    remove_part(disk, &goal.path)?;
                     is_held = true;
-                    waiting.extend(in_place);
+                    waiting.extend(goal.in_place);
                 }
                 written => written.map_err(fail)?,
             }
@@ -87,24 +88,6 @@ pub(super) fn marked(digest: &Digest) -> Fault {
     Fault::Bundle(bundle::Error::Corrupt { what: what.into() })
 }
 
-/// A file that is being written through the layer of file operations.
-pub(super) struct DiskFile<'d> {
-    pub disk: &'d dyn Disk,
-    pub path: &'d Path,
-    pub file: std::fs::File,
-}
-
-impl io::Write for DiskFile<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(self.path, &mut self.file, bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Removes what was written of a message that is held instead: in `tmp/` a name alone tells that a message has come.
 pub(super) fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.unlink(path) {
@@ -117,16 +100,16 @@ pub(super) fn remove_part(disk: &dyn Disk, path: &Path) -> Result<()> {
 
 fn write_message(
     disk: &dyn Disk,
-    path: &Path,
+    goal: &Goal<'_>,
     bytes: &[u8],
-    mtime: Mtime,
     durability: Durability,
     leftovers: Leftovers,
 ) -> io::Result<()> {
-    match write_new(disk, path, bytes, mtime, durability) {
+    let Goal { path, mtime, like, .. } = goal;
+    match write_new(disk, path, bytes, *mtime, like, durability) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && leftovers == Leftovers::Replace => {
             leftovers.clear(disk, path)?;
-            write_new(disk, path, bytes, mtime, durability)
+            write_new(disk, path, bytes, *mtime, like, durability)
         }
         result => result,
     }

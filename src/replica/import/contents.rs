@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, DiskFile, Goal, marked, remove_part, write_batch};
+use super::arriving::{Arriving, Destination, Goal, marked, remove_part, write_batch};
 use super::landing::{Landing, Leftovers};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Durability, SMALL, copy_message};
+use crate::disk::{Draft, Durability, Like, SMALL, copy_message};
 use crate::error::{Error, Result};
+use crate::maildir::SizeField;
 use crate::message::Checked;
 use crate::model::{Digest, Entry};
 use crate::pool;
@@ -20,6 +21,7 @@ use crate::replica::materialise::DiskWork;
 use crate::replica::safety::{Amount, DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, EntryRow, FolderKey, Pending, Place};
+use crate::text::{plural, printable};
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
 const BATCH: usize = 32;
@@ -35,8 +37,8 @@ pub(super) struct IncomingMessages<'i> {
     dry_run: DryRun,
     landing: Landing,
     durability: Durability,
-    /// Folders whose `tmp/` is there.
-    prepared: BTreeMap<FolderKey, PathBuf>,
+    /// Folders whose `tmp/` is there, and what is made in it is like.
+    prepared: BTreeMap<FolderKey, (PathBuf, Like<'i>)>,
     /// Folders whose `tmp/` can't be made.
     closed: BTreeSet<FolderKey>,
     /// The work on disk for messages that go straight to their places.
@@ -122,14 +124,14 @@ impl<'i> IncomingMessages<'i> {
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let held = replica.held();
-        let write = |batch: Vec<Arriving>| write_batch(disk, &held, batch, durability, leftovers);
+        let write = |batch: Vec<Arriving<'_>>| write_batch(disk, &held, batch, durability, leftovers);
         let next = || {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
                 progress.advance(1);
                 let digest = message.digest();
-                let destination = self.awaited(&digest, message.size())?;
+                let destination = self.awaited(&digest, message.size(), SizeField::of(message.beginning()))?;
                 if attachments_missing && replica.state.is_attachment_missing(&digest)? {
                     self.changed = true;
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
@@ -166,7 +168,14 @@ impl<'i> IncomingMessages<'i> {
             Ok(waiting?.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?)
         };
         pool::in_order(AHEAD, next, write, written)?;
+        let (missing, sender) = (messages.missing(), messages.manifest().sender.name.clone());
         messages.finish()?;
+        if missing > 0 {
+            let (sender, missing) = (printable(&sender), plural(missing, "message"));
+            replica.note(format!(
+                "{sender} could not read {missing}, which this bundle lacks; it comes once it can be read"
+            ));
+        }
         Ok(())
     }
 
@@ -177,8 +186,11 @@ impl<'i> IncomingMessages<'i> {
         }
         self.replica.keep_attachments(&self.attachments)?;
         match self.durability {
-            Durability::Later => self.replica.sync_file_systems(self.prepared.values()),
-            Durability::Now => self.replica.sync_dirs(&self.prepared.values().chain(&self.made).cloned().collect()),
+            Durability::Later => self.replica.sync_file_systems(self.prepared.values().map(|(dir, _)| dir)),
+            Durability::Now => {
+                let prepared = self.prepared.values().map(|(dir, _)| dir);
+                self.replica.sync_dirs(&prepared.chain(&self.made).cloned().collect())
+            }
         }
     }
 
@@ -190,29 +202,31 @@ impl<'i> IncomingMessages<'i> {
         Ok(())
     }
 
-    /// The files that are to hold this message of this size: in `tmp/`, or in their final places.
-    fn awaited(&mut self, digest: &Digest, size: u64) -> Result<Destination> {
+    /// The files that are to hold this message of this size: in `tmp/`, or in their final places. `field` says whether
+    /// their names tell it.
+    fn awaited(&mut self, digest: &Digest, size: u64, field: SizeField) -> Result<Destination<'i>> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
         let Destination { to, held } = &mut destination;
         for (key, mut at, mtime, told) in state.awaiting(digest)? {
             self.measure(size)?;
-            if told != size
+            if (told != size || field == SizeField::Left)
                 && let Some(row) = state.entry(key)?
             {
-                at = self.mend_size(row, size)?.1;
+                at = self.mend_size(row, size, field)?.1;
             }
-            let is_open = self.prepare(&at)?;
-            if self.landing == Landing::InPlace && is_open {
+            let like = self.prepare(&at)?;
+            if self.landing == Landing::InPlace
+                && let Some(like) = like
+            {
                 self.tx.clear_pending(key)?;
-                to.push(Goal { path: self.replica.path(&at)?, mtime, in_place: Some(key) });
+                to.push(Goal { path: self.replica.path(&at)?, mtime, like, in_place: Some(key) });
                 continue;
             }
             self.tx.contents_arrived(key)?;
-            if is_open {
-                to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, in_place: None });
-            } else {
-                *held = true;
+            match like {
+                Some(like) => to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, like, in_place: None }),
+                None => *held = true,
             }
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
@@ -220,15 +234,17 @@ impl<'i> IncomingMessages<'i> {
             // When its entry came, the guard has looked at what that said.
             self.measure(size.saturating_sub(row.entry.size))?;
             self.replica.tally.borrow().arrive(self.tx, row.key)?;
-            let (row, at) = self.mend_size(row, size)?;
+            let (row, at) = self.mend_size(row, size, field)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
             self.changed = true;
             self.came += 1;
-            if self.prepare(&at)? {
-                to.push(Goal { path: self.replica.tmp_path(&at)?, mtime: row.entry.mtime, in_place: None });
-            } else {
-                *held = true;
+            match self.prepare(&at)? {
+                Some(like) => {
+                    let path = self.replica.tmp_path(&at)?;
+                    to.push(Goal { path, mtime: row.entry.mtime, like, in_place: None });
+                }
+                None => *held = true,
             }
         }
         if destination.to.len() > 1 {
@@ -240,54 +256,62 @@ impl<'i> IncomingMessages<'i> {
 
     /// Gives an entry the size that its contents turn out to have, whatever anybody has said, and the place that
     /// follows from it.
-    fn mend_size(&mut self, mut row: EntryRow, size: u64) -> Result<(EntryRow, Place)> {
+    fn mend_size(&mut self, mut row: EntryRow, size: u64, field: SizeField) -> Result<(EntryRow, Place)> {
         if row.entry.size != size {
             let mended = Entry { size, ..row.entry.clone() };
             self.tx.update_entry(&row, &mended)?;
             row.entry = mended;
         }
-        let at = self.replica.place_for(self.tx, &row.id, &row.entry)?;
+        let at = self.replica.place_for(self.tx, &row.id, &row.entry, field)?;
         self.tx.set_place(row.key, Some(&at))?;
+        self.replica.note_letterless(self.tx, row.key, &row.entry, at.folder)?;
         Ok((row, at))
     }
 
     /// Makes sure that the `tmp/` of a folder is there. The folder itself is made only after the transaction. Returns
-    /// whether it can be: if that folder alone can't, its messages are held, and materialising tells why.
-    fn prepare(&mut self, at: &Place) -> Result<bool> {
-        if self.dry_run == DryRun::Yes || self.prepared.contains_key(&at.folder) {
-            return Ok(true);
+    /// what is made in it is like, or `None` if it can't be there: if that folder alone can't, its messages are held,
+    /// and materialising tells why.
+    fn prepare(&mut self, at: &Place) -> Result<Option<Like<'i>>> {
+        if self.dry_run == DryRun::Yes {
+            return Ok(Some(Like::PRIVATE));
+        }
+        if let Some((_, like)) = self.prepared.get(&at.folder) {
+            return Ok(Some(*like));
         }
         if self.closed.contains(&at.folder) {
-            return Ok(false);
+            return Ok(None);
         }
+        self.replica.choose_dir(Some(self.tx), at.folder)?;
         let folder = self.replica.state.folder_row(at.folder)?;
         let dir = self.replica.dir(&folder.name).join("tmp");
         let mut made = self
             .replica
-            .make_dirs(&dir)
+            .make_tmp(&folder)
             .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
         if self.landing == Landing::InPlace && made.is_ok() {
-            made = self.replica.make_folder(at.folder, &mut self.straight);
+            made = self.replica.make_folder(Some(self.tx), at.folder, &mut self.straight);
         }
-        match made {
+        let like = match made.and_then(|()| self.replica.look_at_folder_of(&dir.join("message"))) {
             Err(error) if error.is_about_a_place() => {
                 self.closed.insert(at.folder);
-                return Ok(false);
+                return Ok(None);
             }
-            made => made?,
-        }
+            like => like?,
+        };
         if !folder.on_disk {
+            self.replica.read_dir_back(Some(self.tx), at.folder)?;
+            let dir = self.replica.dir(&folder.name).join("tmp");
             self.made.extend(self.replica.upwards(&dir));
         }
-        self.prepared.insert(at.folder, dir);
-        Ok(true)
+        self.prepared.insert(at.folder, (dir, like));
+        Ok(Some(like))
     }
 
     /// Stores the attachment of a job, and what is a message as well in that one's places, too.
     fn store_attachment<R: BufRead>(
         &mut self,
         message: bundle::Message<'_, '_, R>,
-        destination: &Destination,
+        destination: &Destination<'_>,
     ) -> std::result::Result<(), Fault> {
         let (replica, digest) = (self.replica, message.digest());
         let mut sink = Checked::new(replica.new_attachment()?);
@@ -313,43 +337,44 @@ impl<'i> IncomingMessages<'i> {
     fn store_large<R: BufRead>(
         &self,
         message: bundle::Message<'_, '_, R>,
-        destination: &Destination,
+        destination: &Destination<'_>,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
         let (disk, digest) = (&*self.replica.world.disk, message.digest());
-        let Some((Goal { path: first, mtime, .. }, others)) = destination.to.split_first() else {
+        let Some((Goal { path: first, mtime, like, .. }, others)) = destination.to.split_first() else {
             return self.hold_large(message);
         };
         let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        let file = match leftovers.clear(disk, first).and_then(|()| disk.create(first)) {
+        let draft = match leftovers.clear(disk, first).and_then(|()| Draft::create_like(disk, first.clone(), like)) {
             // None of them is written then: they are delivered from what is held.
             Err(error) if leftovers.lets_wait(&error) => {
                 let waiting = destination.to.iter().filter_map(|goal| goal.in_place);
                 waiting.into_iter().try_for_each(|key| self.tx.set_pending(key, &Pending::Deliver))?;
                 return self.hold_large(message);
             }
-            file => file.map_err(fail)?,
+            draft => draft.map_err(fail)?,
         };
-        let mut sink = Checked::new(DiskFile { disk, path: first, file });
+        let mut sink = Checked::new(draft);
         message.copy_verified(&mut sink)?;
         if sink.leaves_out() {
             return Err(marked(&digest));
         }
-        let file = sink.to.file;
-        disk.set_mtime(first, &file, *mtime).map_err(fail)?;
+        sink.to.set_mtime(*mtime).map_err(fail)?;
         if durability == Durability::Now {
-            disk.sync_file(first, &file).map_err(fail)?;
+            sink.to.sync().map_err(fail)?;
         }
+        sink.to.leave();
         Ok(self.copy_to_others(&digest, first, others, destination.held)?)
     }
 
     /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
-    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Goal], mut is_held: bool) -> Result<()> {
+    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Goal<'_>], mut is_held: bool) -> Result<()> {
         let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
-        for Goal { path, mtime, in_place } in others {
-            let copied =
-                leftovers.clear(disk, path).and_then(|()| copy_message(disk, file, path, *mtime, self.durability));
+        for Goal { path, mtime, like, in_place } in others {
+            let copied = leftovers
+                .clear(disk, path)
+                .and_then(|()| copy_message(disk, file, path, *mtime, like, self.durability));
             match copied {
                 Err(error) if leftovers.lets_wait(&error) => {
                     remove_part(disk, path)?;
@@ -372,13 +397,13 @@ impl<'i> IncomingMessages<'i> {
         let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
         let part = held.begin(&digest)?;
         let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
-        let file = disk.create(&part).map_err(fail)?;
-        let mut sink = Checked::new(DiskFile { disk, path: &part, file });
+        let mut sink = Checked::new(Draft::create(disk, part.clone()).map_err(fail)?);
         message.copy_verified(&mut sink)?;
         if sink.leaves_out() {
             return Err(marked(&digest));
         }
-        disk.sync_file(&part, &sink.to.file).map_err(fail)?;
+        sink.to.sync().map_err(fail)?;
+        sink.to.leave();
         Ok(held.keep(&digest, &part)?)
     }
 
@@ -395,10 +420,11 @@ impl<'i> IncomingMessages<'i> {
 
     /// Brings an entry's contents from a file of this machine, in which they have this size. Returns whether the file
     /// has them.
-    fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
+    pub fn settle_from(&mut self, row: EntryRow, source: &Path, size: u64) -> Result<bool> {
         self.measure(size)?;
-        let (row, at) = self.mend_size(row, size)?;
-        let is_open = self.prepare(&at)?;
+        let field = self.replica.size_field(source)?;
+        let (row, at) = self.mend_size(row, size, field)?;
+        let is_open = self.prepare(&at)?.is_some();
         if self.dry_run == DryRun::Yes {
             return Ok(true);
         }
@@ -441,51 +467,5 @@ impl<'i> IncomingMessages<'i> {
                 }
             }
         }
-    }
-}
-
-impl Replica {
-    /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
-    /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
-    /// counted. `each` is told of every entry that missed its contents, and whether they are here; an error says what
-    /// keeps them from being read.
-    pub(in crate::replica) fn recover_missing(
-        &self,
-        tx: &Transaction<'_>,
-        dry_run: DryRun,
-        each: &mut dyn FnMut(&EntryRow, Result<bool>) -> Result<()>,
-    ) -> Result<u64> {
-        let mut incoming = IncomingMessages::new(self, tx, dry_run, Landing::ThroughTmp, 0);
-        let (mut after, mut found) = (None, 0);
-        loop {
-            let batch = self.state.missing_batch(after, 256)?;
-            let Some(last) = batch.last() else { break };
-            after = Some(last.key);
-            for row in batch {
-                let source = match self.find_contents(&row.id.digest, Path::new("")) {
-                    // A file here may have it, and can't be read.
-                    Err(error) if error.is_about_a_place() => {
-                        each(&row, Err(error))?;
-                        continue;
-                    }
-                    source => source?,
-                };
-                let is_here = match source {
-                    Some((source, size)) => incoming.settle_from(row.clone(), &source, size)?,
-                    None => false,
-                };
-                each(&row, Ok(is_here))?;
-                if is_here {
-                    tx.set_pending(row.key, &Pending::Deliver)?;
-                    tx.remove_missing(row.key)?;
-                    found += 1;
-                } else {
-                    tx.set_place(row.key, None)?;
-                }
-            }
-        }
-        incoming.make_durable()?;
-        incoming.record_folders()?;
-        Ok(found)
     }
 }

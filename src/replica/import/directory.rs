@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -18,9 +18,12 @@ use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
 use crate::bundle::{self, Beginning, Behind, ReplicaId, each_manifest};
+use crate::disk::{Disk, Meta, leads_nowhere};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
+use crate::text::plural;
 
 /// The contents of a directory, as this replica sees them.
 #[derive(Debug, Default)]
@@ -36,9 +39,16 @@ struct Found {
     strange: bool,
     /// The number of files that can't be read, or not yet.
     unreadable: usize,
+    /// The number of files that were told to be no bundles before.
+    passed_over: usize,
+    /// The files that are told now to be no bundles, each by the digest of what identifies it.
+    foreign: Vec<Digest>,
     /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
 }
+
+/// So much of what a file begins with identifies it, in bytes.
+const MARK_BYTES: u64 = 64 << 10;
 
 /// What a file says of being this replica's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +75,8 @@ struct Look {
     bundles: usize,
     /// The error behind these bundles, if there is one.
     wrong: Option<bundle::Error>,
+    /// What identifies a file that will be no bundle as long as it is not changed.
+    foreign: Option<Digest>,
 }
 
 impl Replica {
@@ -77,17 +89,7 @@ impl Replica {
     /// no error: its outcome tells.
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
-        if found.here.is_empty() && found.unreadable == 0 {
-            let mut others = match found.elsewhere {
-                0 => String::new(),
-                1 => String::from("; 1 file there is for others"),
-                n => format!("; {n} files there are for others"),
-            };
-            if found.strange {
-                others += ", or from replicas that are not known here";
-            }
-            self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
-        }
+        self.tell_found(dir, &found, options)?;
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
@@ -99,7 +101,7 @@ impl Replica {
             let mut progress = false;
             for path in waiting {
                 // Another replica that the file was for may have consumed it by now.
-                let Some(file) = open_if_there(&path)? else { continue };
+                let Some(file) = open_if_there(&*self.world.disk, &path)? else { continue };
                 let mut not_yet = Vec::new();
                 let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |mut imported| {
                     let bundle = (imported.from.clone(), imported.number);
@@ -142,24 +144,50 @@ impl Replica {
         }
     }
 
+    /// Tells what there is besides bundles for this replica, and remembers what is no bundle.
+    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions) -> Result<()> {
+        if !found.foreign.is_empty() && options.dry_run == DryRun::No {
+            let tx = self.begin()?;
+            found.foreign.iter().try_for_each(|file| tx.pass_over(file))?;
+            tx.commit()?;
+        }
+        if found.passed_over > 0 {
+            self.note(format!(
+                "{} in {} {} passed over: no bundles, as was said before; move them away, and this is not said again",
+                plural(found.passed_over as u64, "file"),
+                dir.display(),
+                if found.passed_over == 1 { "is" } else { "are" }
+            ));
+        }
+        if found.here.is_empty() && found.unreadable == 0 {
+            let mut others = match found.elsewhere {
+                0 => String::new(),
+                1 => String::from("; 1 file there is for others"),
+                n => format!("; {n} files there are for others"),
+            };
+            if found.strange {
+                others += ", or from replicas that are not known here";
+            }
+            self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
+        }
+        Ok(())
+    }
+
     /// Looks at the manifests in all files of a directory whose names say that they are bundles. Reports files that
     /// can't be read.
     fn look_through(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Found> {
         let fail =
             |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
+        let disk = &*self.world.disk;
         let mut paths = Vec::new();
-        for item in std::fs::read_dir(dir).map_err(fail)? {
-            let path = item.map_err(fail)?.path();
-            if is_called_a_bundle(&path) && path.is_file() {
-                paths.push(path);
-            }
-        }
+        disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
+        paths.retain(|path| is_called_a_bundle(path));
         paths.sort();
         let mut found = Found::default();
         let mut twin = None;
         for path in paths {
-            let look = match open_if_there(&path) {
-                Ok(Some(file)) => self.look_at(&file).map_err(|error| error.about(path.display())),
+            let look = match open_bundle(disk, &path) {
+                Ok(Some(file)) => self.look_at_file(&file).map_err(|error| error.about(path.display())),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -176,7 +204,14 @@ impl Replica {
                 Look { here: Some((sender, number)), .. } => {
                     found.here.insert((sender, number, path));
                 }
-                Look { bundles: 0, wrong: Some(error), .. } => {
+                Look { bundles: 0, wrong: Some(error), foreign, .. } => {
+                    if let Some(foreign) = foreign {
+                        if self.state.was_passed_over(&foreign)? {
+                            found.passed_over += 1;
+                            continue;
+                        }
+                        found.foreign.push(foreign);
+                    }
                     found.unreadable += 1;
                     each(Imported::unreadable(&path, &error, Cut::LeftForLater));
                 }
@@ -203,6 +238,23 @@ impl Replica {
             self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
+    }
+
+    /// Looks at a file: at the manifests in it, or at what identifies it if it is no bundle.
+    fn look_at_file(&self, file: &File) -> Result<Option<Look>> {
+        let look = self.look_at(file)?;
+        let stays_so = |error: &bundle::Error| {
+            use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, Sink, Truncated};
+            // It may still be being copied, or be understood by the next mailsync.
+            !matches!(error, CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_))
+        };
+        match look {
+            Some(look) if look.bundles == 0 && look.wrong.as_ref().is_some_and(stays_so) => {
+                let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
+                Ok(Some(Look { foreign: Some(foreign), ..look }))
+            }
+            look => Ok(look),
+        }
     }
 
     /// Looks at the manifests in a file, up to the first one that is for this replica. `None` if it is gone.
@@ -286,7 +338,7 @@ impl Replica {
         // A newer bundle may have replaced the file meanwhile, or have been added to it.
         let same = before.is_some() && before == identity(std::fs::metadata(path));
         if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(path)?;
+            remove(&*self.world.disk, path)?;
         }
         Ok(())
     }
@@ -297,9 +349,32 @@ impl Replica {
 /// another ending.
 fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
-    let named =
-        path.extension().filter(|extension| *extension != "age").or_else(|| Path::new(path.file_stem()?).extension());
-    !hidden && named.is_some_and(|extension| extension == "zst")
+    // File systems without lower case are still in use on sticks.
+    let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+    let within = if ends(path, "age") { path.with_extension("") } else { path.to_owned() };
+    !hidden && ends(&within, "zst")
+}
+
+/// Opens what is called a bundle. `None` if it is gone, or no regular file.
+fn open_bundle(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
+    match disk.metadata(path) {
+        Ok(meta) if !meta.is_file => return Ok(None),
+        Ok(_) => {}
+        Err(error) if is_gone(&error) || leads_nowhere(&error) => return Ok(None),
+        Err(error) => {
+            return Err(Error::io("looking at", path, error).advise("see that it can be read, then import again"));
+        }
+    }
+    open_if_there(disk, path)
+}
+
+/// What identifies a file as long as it is not changed: its size, the time of its last change, and what it begins with.
+fn mark(mut file: &File) -> io::Result<Digest> {
+    let meta = Meta::from(&file.metadata()?);
+    let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
+    file.rewind()?;
+    file.take(MARK_BYTES).read_to_end(&mut known)?;
+    Ok(Digest::of(&known))
 }
 
 /// The values that identify a file and show whether it was changed.

@@ -165,6 +165,12 @@ impl Replica {
             }
             Err(who @ RolledBack::SenderOrTold(told)) => {
                 let by = self.state.told_by(manifest.sender.incarnation)?;
+                let told_itself = by == Some(manifest.sender.id);
+                if told_itself && manifest.tip.get(manifest.sender.incarnation) > told {
+                    let who = RolledBack::Sender;
+                    return Ok(Reception::RolledBack(who, refusal::rolled_back(who, name)));
+                }
+                let by = by.filter(|_| !told_itself);
                 let by =
                     by.map(|id| Ok::<_, Error>(self.known_as(&id)?.unwrap_or_else(|| id.to_string()))).transpose()?;
                 Reception::RolledBack(who, refusal::told_more(name, told, manifest, by.as_deref()))
@@ -196,11 +202,14 @@ impl Replica {
         Ok((all.len() + me > limits::INCARNATIONS).then_some(Refusal::TooManyIncarnations))
     }
 
-    /// Whether a bundle that can be applied would change nothing. A later part of a split bundle has no new records,
+    /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
+    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
     /// but may hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
+        let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
             && knowledge.includes(&manifest.tip)
+            && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }

@@ -1,5 +1,6 @@
 //! Merging the records of a bundle with the state.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::landing::Landing;
@@ -7,7 +8,10 @@ use super::outcome::{Changes, ImportOptions};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
-use crate::model::{Decision, Entry, EntryId, Knowledge, Meeting, Stamp};
+use crate::maildir::SizeField;
+use crate::model::{
+    Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
+};
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
 use crate::replica::transaction::Transaction;
@@ -29,6 +33,12 @@ pub(super) struct Merge<'i> {
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
     held: Held,
+    /// The folders that it tells of.
+    told: BTreeSet<FolderKey>,
+    /// How many folders were known before.
+    folders: u64,
+    /// How many have become known that were removed.
+    absent: u64,
     /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new
     /// peer.
     is_first: bool,
@@ -82,19 +92,23 @@ impl<'i> Merge<'i> {
         if !landing.is_a_join() {
             replica.tally.borrow_mut().begin(tx)?;
         }
-        let is_first = landing.is_a_join() || from.standing.newest.is_none();
+        let proven = replica.state.proven(&replica.public_key().id())?;
+        let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
             tx,
             manifest,
             from,
             landing,
-            meeting: Meeting::new(knowledge, &horizon, &manifest.head()),
+            meeting: Meeting::new(knowledge, &horizon, proven.clone(), &manifest.head()),
             horizon,
             stamp: None,
             held: Held::default(),
+            told: BTreeSet::new(),
+            folders: replica.state.count_folders(),
+            absent: 0,
             is_first,
-            added: Amount::default(),
+            added: Amount { incarnations: unheard_of(manifest, knowledge, &proven), ..Amount::default() },
             changes: Changes::default(),
             changed: false,
         })
@@ -126,9 +140,9 @@ impl<'i> Merge<'i> {
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
         tally.guard_departures(state, options.mass_delete, limits)?;
-        if !self.is_first {
-            tally.guard_arrivals(state, options.mass_add, limits, self.added)?;
-        }
+        self.added.folders += state.count_folders().saturating_sub(self.folders);
+        let guarded = if self.is_first { self.added.beside_mail(self.absent) } else { self.added };
+        tally.guard_arrivals(state, options.mass_add, limits, guarded)?;
         self.learn_tip()?;
         Ok(Merged { changes: self.changes, changed: self.changed, added: self.added, is_first: self.is_first })
     }
@@ -157,30 +171,24 @@ impl<'i> Merge<'i> {
     fn merge_record(&mut self, record: Record) -> Result<()> {
         let state = &self.replica.state;
         match record {
-            Record::Folder { name, state: theirs } => {
-                let key = self.tx.folder(&name)?;
-                let mine = state.folder_row(key)?.state;
-                let merged = mine.map_or(theirs, |mine| mine.merge(theirs));
-                if mine != Some(merged) {
-                    let present = |state: Option<crate::model::FolderState>| state.is_some_and(|state| state.present);
-                    self.changes.folders += u64::from(present(mine) != merged.present);
-                    self.added.folders += u64::from(merged.present && !present(mine));
-                    self.changed = true;
-                    self.tx.set_folder_state(key, merged)?;
-                }
-                Ok(())
-            }
+            Record::Folder { name, state: theirs } => self.merge_folder(&name, theirs),
             Record::Entry { id, mut entry } => {
                 let mine = state.entry_by_id(&id)?;
                 // Where the contents are here, their size was measured.
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
                 }
+                let before = mine.as_ref().map(|row| flags_of(&row.entry)).unwrap_or_default();
                 let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
                     Decision::Keep | Decision::Drop => None,
                     Decision::Store(entry) => Some(entry),
                     Decision::StoreAnew(entry) => Some(self.deliver_anew(entry)?),
                 };
+                if let Some(stored) = &stored {
+                    let after = flags_of(stored);
+                    self.added.flags += after.0.saturating_sub(before.0);
+                    self.added.keyword_bytes += after.1.saturating_sub(before.1);
+                }
                 let key = match (mine, stored) {
                     (None, None) => return Ok(()),
                     (Some(row), None) => row.key,
@@ -208,6 +216,38 @@ impl<'i> Merge<'i> {
         }
     }
 
+    fn merge_folder(&mut self, name: &FolderName, theirs: FolderState) -> Result<()> {
+        let state = &self.replica.state;
+        let key = state.find_folder(name);
+        let mine = key.map(|key| state.folder_row(key)).transpose()?.and_then(|row| row.state);
+        self.told.extend(key);
+        let becomes = self.meeting.decide_folder(mine, Some(theirs));
+        if becomes == FolderDecision::Keep {
+            return Ok(());
+        }
+        // One that is new counts by its name.
+        let was_known = key.is_some();
+        let key = self.tx.folder(name)?;
+        self.told.insert(key);
+        let now = self.change_folder(key, mine, becomes)?;
+        self.absent += u64::from(!was_known && !now);
+        self.added.folders += u64::from(was_known && now && !mine.is_some_and(|mine| mine.present));
+        Ok(())
+    }
+
+    /// Gives a folder the register that was decided on. Returns whether it exists by that.
+    fn change_folder(&mut self, key: FolderKey, mine: Option<FolderState>, becomes: FolderDecision) -> Result<bool> {
+        let new = match becomes {
+            FolderDecision::Keep => return Ok(mine.is_some_and(|mine| mine.present)),
+            FolderDecision::Store(new) => new,
+            FolderDecision::MakeAnew => FolderState { stamp: self.fresh_stamp()?, present: true },
+        };
+        self.changes.folders += u64::from(mine.is_some_and(|mine| mine.present) != new.present);
+        self.changed = true;
+        self.tx.set_folder_state(key, new)?;
+        Ok(new.present)
+    }
+
     /// Records a new entry, whose contents come later in the bundle. A join into a root with mail scans that mail
     /// first; until then the entry has no place.
     fn await_contents(&mut self, id: &EntryId, entry: &Entry) -> Result<EntryKey> {
@@ -217,8 +257,9 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
-        let at = self.replica.place_for(self.tx, id, entry)?;
+        let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
+        self.replica.note_letterless(self.tx, key, entry, at.folder)?;
         self.count_arrival(key, entry)?;
         self.tx.set_pending(key, &Pending::Await)?;
         Ok(key)
@@ -262,15 +303,17 @@ impl<'i> Merge<'i> {
 
     /// Delivers an entry anew, with the one stamp of this import's own deliveries.
     fn deliver_anew(&mut self, mut entry: Entry) -> Result<Entry> {
-        let stamp = if let Some(stamp) = self.stamp {
-            stamp
-        } else {
-            // The stamp must be above everything that the sender knows, too.
-            self.learn_tip()?;
-            *self.stamp.insert(self.tx.issue(self.replica.now())?)
-        };
-        entry.deliver_anew(stamp);
+        entry.deliver_anew(self.fresh_stamp()?);
         Ok(entry)
+    }
+
+    fn fresh_stamp(&mut self) -> Result<Stamp> {
+        if let Some(stamp) = self.stamp {
+            return Ok(stamp);
+        }
+        // The stamp must be above everything that the sender knows, too.
+        self.learn_tip()?;
+        Ok(*self.stamp.insert(self.tx.issue(self.replica.now())?))
     }
 
     /// Joins the sender's knowledge into that of this replica.
@@ -278,9 +321,14 @@ impl<'i> Merge<'i> {
         self.tx.learn(&self.manifest.tip, &self.manifest.sender.id)
     }
 
-    /// Decides about the entries that a full bundle, which is complete, doesn't hold.
+    /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.
     fn decide_on_absent(&mut self) -> Result<()> {
         let state = &self.replica.state;
+        for row in state.all_folders() {
+            if row.state.is_some() && !self.told.contains(&row.key) {
+                self.change_folder(row.key, row.state, self.meeting.decide_folder(row.state, None))?;
+            }
+        }
         let mut absent = Vec::new();
         state.each_entry(|row| {
             if !self.held.contains(row.key) && self.meeting.decide(Some(&row.entry), None) != Decision::Keep {
@@ -310,4 +358,17 @@ impl<'i> Merge<'i> {
         }
         Ok(())
     }
+}
+
+/// How many incarnations a bundle makes known of which nothing has come from themselves; but for its own.
+fn unheard_of(manifest: &Manifest, knowledge: &Knowledge, proven: &Knowledge) -> u64 {
+    let new = |incarnation| knowledge.get(incarnation) == Clock::ZERO && proven.get(incarnation) == Clock::ZERO;
+    let others = manifest.tip.iter().filter(|(incarnation, _)| *incarnation != manifest.sender.incarnation);
+    others.filter(|(incarnation, _)| new(*incarnation)).count() as u64
+}
+
+/// How many registers of flags an entry has, and how many bytes the keywords among them.
+fn flags_of(entry: &Entry) -> (u64, u64) {
+    let bytes = |flag: &Flag| if let Flag::Keyword(name) = flag { name.as_str().len() as u64 } else { 0 };
+    entry.flags.iter().fold((0, 0), |(count, all), (flag, ..)| (count + 1, all + bytes(flag)))
 }

@@ -18,6 +18,7 @@ mod gate;
 mod landing;
 mod merge;
 mod outcome;
+mod recover;
 mod refusal;
 mod source;
 mod standing;

@@ -65,7 +65,10 @@ impl Refusal {
                 "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
                 limits::INCARNATIONS
             ))
-            .advise("find out which peer draws so many, and remove it"),
+            .advise(
+                "find out which peer draws so many, and remove it; then run `mailsync doctor --repair` here and on the others, \
+                 which forgets those that nobody has",
+            ),
         }
     }
 }
@@ -125,23 +128,38 @@ pub(super) fn rolled_back(who: RolledBack, name: &str) -> Error {
     }
 }
 
-/// The sender knows less of itself than is known here, though what is known here could come from nobody else.
+/// The sender knows less of itself than is known here, though what is known here could come from nobody else; or it
+/// doesn't list the last of its changes that is known here.
 pub(super) fn told_more(name: &str, told: Clock, manifest: &Manifest, by: Option<&str>) -> Error {
     let advice = format!("run `mailsync doctor --new-identity` on {name}, then export there again");
     let advice = match by {
         Some(by) => format!(
-            "{advice}; if {by} is not to be trusted, remove it with `mailsync peer remove`, and run `mailsync doctor --repair` here"
+            "if {by} is not to be trusted, remove it with `mailsync peer remove`, and if it isn't to blame find out who has told it; then \
+             run `mailsync doctor --repair` here and there. If it was {name} that was put back, {advice}"
         ),
         None => advice,
     };
     let by = by.map_or_else(String::new, |by| format!(", as {by} has told"));
-    Error::refused(format!(
-        "{name} knows of its own changes up to {} only, and here they are known up to {}{by}: the state of {name} was put back to an \
-         earlier one, or that was a lie",
-        date(manifest.tip.get(manifest.sender.incarnation).millis()),
-        date(told.millis()),
-    ))
-    .advise(advice)
+    let (own, told) = (manifest.tip.get(manifest.sender.incarnation), told);
+    let what = if own < told {
+        format!("{name} knows of its own changes up to {} only, and here they are known", date(own.millis()))
+    } else {
+        format!("{name} has made no change at {}, up to which its changes are known here", date(told.millis()))
+    };
+    let up_to = if own < told { format!(" up to {}", date(told.millis())) } else { String::new() };
+    Error::refused(format!("{what}{up_to}{by}: the state of {name} was put back to an earlier one, or that was a lie"))
+        .advise(advice)
+}
+
+/// A note: more is known of a bundle's sender than its newest bundle says.
+pub(super) fn hearsay(name: &str, own: Clock, known: Clock, teller: &str) -> String {
+    format!(
+        "{name} tells of changes that it made up to {}, and here they are known up to {}, as {teller} has told: if a newer bundle of \
+         {name} is on its way, all is well; if not, that wasn't so, and may hide mail of {name}: remove whoever is not to be trusted \
+         with `mailsync peer remove`, and run `mailsync doctor --repair` here and there",
+        date(own.millis()),
+        date(known.millis()),
+    )
 }
 
 /// A bundle has stamps of a time that has not come yet by this machine's clock.
@@ -242,7 +260,7 @@ impl From<bundle::Error> for Fault {
             // The bundle may be good.
             bundle::Error::Io(_) => Self::Here(reading(&error)),
             bundle::Error::Sink(error) => {
-                Self::Here(Error::failed(format!("writing the contents of the bundle: {error}")).advise(WRITING))
+                Self::Here(Error::os("writing the contents of the bundle", error).advise(WRITING))
             }
             other => Self::Bundle(other),
         }
@@ -262,11 +280,14 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
-            return Error::failed(format!("reading the bundle: {source}"))
+            return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }
         bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
-        bundle::Error::NotABundle => "give a file that `mailsync export` wrote",
+        bundle::Error::NotABundle { begins: Some(_) } => {
+            "give a file that `mailsync export` wrote; if it comes through ssh, see that a login prints nothing for commands"
+        }
+        bundle::Error::NotABundle { begins: None } => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"

@@ -79,7 +79,7 @@ impl Replica {
             imported.outcome = match result {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),
-                Err(Fault::Here(error)) => return Err(error.about(about)),
+                Err(Fault::Here(error)) => return Err(error.at(self.mail_root()).about(about)),
                 Err(Fault::RolledBack(error)) => {
                     let error = error.about(about);
                     each(Imported { outcome: ImportOutcome::RolledBack(error.clone()), ..imported });

@@ -46,23 +46,30 @@ impl Replica {
     }
 
     /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
-    /// peer knows of stamps which this replica has never issued, which a repair makes good. Of what the bundle says
+    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it here;
+    /// a repair makes either good. Of what the bundle says
     /// nothing else is stored.
     pub(super) fn record_rolled_back(
         &self,
         peer: &Peer,
         who: RolledBack,
-        number: u64,
+        manifest: &Manifest,
         options: &ImportOptions,
     ) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
         }
         let whose = if who == RolledBack::Me { "this replica" } else { &*peer.name };
+        let number = manifest.number;
         let text = format!("bundle {number} was not applied: it shows that the state of {whose} was put back");
         let tx = self.begin()?;
         if who == RolledBack::Me {
             tx.set_disowns(peer.key, true)?;
+        }
+        // What the sender has told itself isn't hearsay.
+        let incarnation = manifest.sender.incarnation;
+        if matches!(who, RolledBack::SenderOrTold(_)) && self.state.told_by(incarnation)? != Some(peer.id) {
+            tx.set_denied(incarnation, true)?;
         }
         // The same bundle may come again and again.
         if !self.state.is_recorded(Action::Import, &peer.name, &text)? {
@@ -105,6 +112,33 @@ impl Replica {
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+        }
+        Ok(())
+    }
+
+    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings messages
+    /// may be a later part of one that never came.
+    pub(super) fn record_proven(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+        let incarnation = manifest.sender.incarnation;
+        let own = manifest.tip.get(incarnation);
+        if manifest.base.get(incarnation) < own || manifest.counts.messages == 0 {
+            tx.set_proven(&peer.id, incarnation, own)?;
+        }
+        if own >= self.state.knowledge()?.get(incarnation) {
+            tx.set_denied(incarnation, false)?;
+        }
+        Ok(())
+    }
+
+    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was long
+    /// on its way; else somebody has told what isn't so, and hides the sender's mail by that.
+    pub(super) fn note_hearsay(&self, name: &str, manifest: &Manifest) -> Result<()> {
+        let incarnation = manifest.sender.incarnation;
+        let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
+        let teller = self.state.told_by(incarnation)?.filter(|id| *id != manifest.sender.id);
+        if let (true, Some(teller)) = (own < known, teller) {
+            let teller = self.known_as(&teller)?.unwrap_or_else(|| teller.to_string());
+            self.note(refusal::hearsay(name, own, known, &teller));
         }
         Ok(())
     }

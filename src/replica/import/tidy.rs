@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Behind, Manifest, ReplicaId, each_manifest};
-use crate::disk::remove_if_there;
+use crate::disk::{Disk, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Knowledge};
 use crate::replica::Replica;
@@ -60,7 +60,7 @@ impl Replica {
                 Ok(later && !readers.wanting)
             })?;
             if unneeded {
-                remove(path)?;
+                remove(&*self.world.disk, path)?;
                 removed += 1;
             }
         }
@@ -79,7 +79,7 @@ impl Replica {
         behind: Behind,
         mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>,
     ) -> Result<bool> {
-        let Some(file) = open_if_there(path)? else { return Ok(false) };
+        let Some(file) = open_if_there(&*self.world.disk, path)? else { return Ok(false) };
         let mut answer = Ok(true);
         let whole = each_manifest(&file, &self.keys(), behind, |beginning| {
             let manifest = beginning.manifest();
@@ -115,8 +115,8 @@ impl Replica {
 }
 
 /// Opens a file. `None` if it is not there any more.
-pub(super) fn open_if_there(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+pub(super) fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
+    match disk.open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => {
@@ -131,8 +131,8 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Removes a bundle that is not needed any more.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    remove_if_there(std::fs::remove_file(path)).map_err(|error| {
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    remove_if_there(disk.unlink(path)).map_err(|error| {
         Error::io("removing the bundle", path, error)
             .advise("see that files can be removed there, or import without --consume")
     })

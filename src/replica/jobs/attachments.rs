@@ -1,7 +1,6 @@
 //! Job attachments: the encrypted input and output of jobs, one file for each in the state directory, named by its
 //! digest. A file has its name only when it is whole and durable.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use crate::bundle::{AttachmentRef, PublicKey, Sealer};
-use crate::disk::{Disk, hash_file, remove_if_there};
+use crate::disk::{Disk, Draft, hash_file, is_absent, remove_if_there};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::Digest;
@@ -18,16 +17,15 @@ use crate::replica::transaction::Transaction;
 
 /// A file without a record is swept when it is older than this. A younger one may be about to get its record.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const LOOK: &str = "see why, then run this again; nothing is lost";
 const MAKE_ROOM: &str = "make room on the disk that holds the state, then run this again";
 
 /// An attachment's file while it is written. It does not have its name yet.
 pub(in crate::replica) struct NewAttachment<'d> {
     disk: &'d dyn Disk,
-    path: PathBuf,
-    file: File,
+    draft: Draft<'d>,
     hasher: Sha256,
     bytes: u64,
-    kept: bool,
 }
 
 /// An attachment's file that was written, but is not durable and has no name yet.
@@ -46,7 +44,7 @@ impl Aside {
 
 impl Write for NewAttachment<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(&self.path, &mut self.file, bytes)?;
+        self.draft.write_all(bytes)?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(bytes.len())
@@ -60,38 +58,28 @@ impl Write for NewAttachment<'_> {
 impl NewAttachment<'_> {
     /// Leaves the file without its name. [`Replica::keep_attachments`] will name it, together with others.
     pub(in crate::replica) fn set_aside(mut self) -> Aside {
-        self.kept = true;
-        Aside { path: self.path.clone(), digest: Digest(self.hasher.finalize_reset().into()) }
+        let digest = Digest(self.hasher.finalize_reset().into());
+        Aside { path: self.draft.leave(), digest }
     }
 
     /// Gives the file its name, and makes both durable.
     pub(in crate::replica) fn keep(self) -> Result<AttachmentRef> {
-        let path = self.path.clone();
+        let path = self.draft.path().to_owned();
         self.name().map_err(|error| Error::io("writing", &path, error).advise(MAKE_ROOM))
     }
 
     fn name(mut self) -> io::Result<AttachmentRef> {
         let digest = Digest(self.hasher.finalize_reset().into());
-        let dir = self.path.parent().expect("it lies in a directory");
+        let dir = self.draft.path().parent().expect("it lies in a directory").to_owned();
         let path = dir.join(digest.to_string());
-        self.disk.sync_file(&self.path, &self.file)?;
-        match self.disk.rename(&self.path, &path) {
-            Ok(()) => self.kept = true,
+        self.draft.sync()?;
+        match self.draft.rename(&path) {
             // A file that has the name already has the same contents.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+            result => result?,
         }
-        self.disk.sync_dir(dir)?;
+        self.disk.sync_dir(&dir)?;
         Ok(AttachmentRef { digest, bytes: self.bytes })
-    }
-}
-
-impl Drop for NewAttachment<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // A file that can't be removed is swept by a purge.
-            let _ = self.disk.unlink(&self.path);
-        }
     }
 }
 
@@ -102,9 +90,16 @@ impl Replica {
     }
 
     /// Whether an attachment is here and has the size that its statement names.
-    pub(in crate::replica) fn has_attachment(&self, attachment: &AttachmentRef) -> bool {
-        fs::metadata(self.attachment_path(&attachment.digest))
-            .is_ok_and(|meta| meta.is_file() && meta.len() == attachment.bytes)
+    ///
+    /// # Errors
+    /// The file system doesn't tell.
+    pub(in crate::replica) fn has_attachment(&self, attachment: &AttachmentRef) -> Result<bool> {
+        let path = self.attachment_path(&attachment.digest);
+        match self.world.disk.metadata(&path) {
+            Ok(meta) => Ok(meta.is_file && meta.size == attachment.bytes),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(Error::io("looking at", &path, error).advise(LOOK)),
+        }
     }
 
     /// Whether an attachment can be read and has the right contents. A lost or damaged attachment counts as missing
@@ -129,8 +124,9 @@ impl Replica {
         make_private(&*self.world.disk, &dir)?;
         let path = dir.join(format!(".{:016x}.part", (self.world.random)()));
         let disk = &*self.world.disk;
-        let file = disk.create(&path).map_err(|error| Error::io("making", &path, error).advise(MAKE_ROOM))?;
-        Ok(NewAttachment { disk, path, file, hasher: Sha256::new(), bytes: 0, kept: false })
+        let draft =
+            Draft::create(disk, path.clone()).map_err(|error| Error::io("making", &path, error).advise(MAKE_ROOM))?;
+        Ok(NewAttachment { disk, draft, hasher: Sha256::new(), bytes: 0 })
     }
 
     /// Gives files that were set aside their names, and makes them durable, all together.
@@ -158,7 +154,7 @@ impl Replica {
         write: impl FnOnce(&mut Sealer<BufWriter<NewAttachment<'_>>>) -> Result<()>,
     ) -> Result<AttachmentRef> {
         let attachment = self.new_attachment()?;
-        let path = attachment.path.clone();
+        let path = attachment.draft.path().to_owned();
         let fail = |error: io::Error| Error::io("writing", &path, error).advise(MAKE_ROOM);
         let attachment = BufWriter::with_capacity(128 << 10, attachment);
         let mut sealer = Sealer::new(readers, attachment).map_err(fail)?;
@@ -180,32 +176,46 @@ impl Replica {
 
     /// Removes the files that no job needs, such as leftovers of commands that did not end.
     pub(in crate::replica) fn sweep_attachments(&self) -> Result<()> {
-        for path in files_in(&self.home.attachments())? {
+        let disk = &*self.world.disk;
+        for path in files_in(disk, &self.home.attachments())? {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
                 && self.state.is_needed(&digest)?
             {
                 continue;
             }
-            if older_than(&path, ORPHAN_AGE) {
-                remove_if_there(self.world.disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
+            if is_orphan(disk, &path)? {
+                remove_if_there(disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;
             }
         }
         Ok(())
     }
 }
 
-/// Whether a file was last changed longer ago than this, by the clocks of the file system and of this machine.
-pub(in crate::replica) fn older_than(path: &Path, age: Duration) -> bool {
-    let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
-    modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|since| since > age))
+/// Whether a file for which nothing is recorded is old enough to be swept.
+pub(super) fn is_orphan(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    older_than(disk, path, ORPHAN_AGE).map_err(|error| Error::io("looking at", path, error).advise(LOOK))
+}
+
+/// Whether a file was last changed longer ago than this, by the clocks of the file system and of this machine. One that
+/// is gone wasn't.
+pub(in crate::replica) fn older_than(disk: &dyn Disk, path: &Path, age: Duration) -> io::Result<bool> {
+    let modified = match disk.link_metadata(path) {
+        Ok(meta) => meta.mtime.seconds(),
+        Err(error) if is_absent(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(modified);
+    Ok(u64::try_from(since).is_ok_and(|since| since > age.as_secs()))
 }
 
 /// The files in a subdirectory of the state directory. None if it was never made.
-pub(super) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
-    match fs::read_dir(dir).and_then(|items| items.map(|item| Ok(item?.path())).collect()) {
+pub(super) fn files_in(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    match disk.list(dir, &mut |name, _| files.push(dir.join(name))) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        result => result.map_err(|error| Error::io("listing", dir, error)),
+        result => result.map(|()| files).map_err(|error| Error::io("listing", dir, error).advise(LOOK)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! The plain contents of attachments: a line of JSON that describes them, then a program's input or output.
 
-use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{PrivateKey, ReplicaId, parse_strictly, unseal};
+use crate::disk::{Disk, Source};
 
 /// The line of JSON at the beginning of a job's body. Standard input follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +69,12 @@ pub(super) fn read_head<T: for<'de> Deserialize<'de>>(reader: &mut impl BufRead,
 }
 
 /// Opens a body that was encrypted for this key, and reads its first line.
-pub(super) fn open_body(key: &PrivateKey, path: &Path) -> io::Result<(JobBody, impl BufRead + use<>)> {
-    let mut reader = io::BufReader::new(unseal(key, fs::File::open(path)?)?);
+pub(super) fn open_body<'d>(
+    disk: &'d dyn Disk,
+    key: &PrivateKey,
+    path: &Path,
+) -> io::Result<(JobBody, impl BufRead + use<'d>)> {
+    let mut reader = io::BufReader::new(unseal(key, Source::open(disk, path)?)?);
     let asked = read_head(&mut reader, BODY_BYTES)?;
     Ok((asked, reader))
 }

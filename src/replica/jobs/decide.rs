@@ -79,7 +79,7 @@ impl Replica {
             ))
             .advise("have it asked for anew with `mailsync uux`"));
         }
-        if !self.has_attachment(&request.body) {
+        if !self.has_attachment(&request.body)? {
             return Err(Error::failed(format!("{doing}: its input is not here any more"))
                 .advise("ask for it anew with `mailsync uux`"));
         }

@@ -147,7 +147,7 @@ impl Replica {
         tx.set_statement(job.key, StatementKind::Report, line)?;
         tx.set_job_state(job.key, report.state, self.now())?;
         if let Some(result) = report.result.filter(|_| keeps_result) {
-            tx.need_attachment(job.key, StatementKind::Report, &result, self.has_attachment(&result))?;
+            tx.need_attachment(job.key, StatementKind::Report, &result, self.has_attachment(&result)?)?;
         }
         if !keeps_input(self.role_in(&job.requester, &job.target), report.state) {
             let body = self.request_of(job)?.1.body;

@@ -58,7 +58,7 @@ impl Replica {
         let key = tx.add_job(&id, request)?;
         tx.set_statement(key, StatementKind::Request, line)?;
         if taken == Taken::Whole {
-            tx.need_attachment(key, StatementKind::Request, &request.body, self.has_attachment(&request.body))?;
+            tx.need_attachment(key, StatementKind::Request, &request.body, self.has_attachment(&request.body)?)?;
         }
         if let Some(command) = command {
             tx.set_job_asked(key, command)?;

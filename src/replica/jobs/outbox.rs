@@ -1,16 +1,17 @@
 //! The outbox: it holds the jobs that were asked for here, until the next command that changes the replica takes them
 //! into the state.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::attachments::{files_in, make_private};
+use super::attachments::{files_in, is_orphan, make_private};
 use super::body::{BODY_BYTES, JobBody, head};
 use crate::bundle::{JobId, JobLine, Request, Statement, limits};
-use crate::disk::{Durability, remove_if_there, write_new};
+use crate::disk::{
+    Disk, Durability, Like, is_about_contents, is_absent, is_there, read_whole, remove_if_there, write_new,
+};
 use crate::error::{Error, Result};
 use crate::model::{Mtime, Stamp, Taken};
 use crate::read::read_some;
@@ -24,6 +25,19 @@ struct OutboxFile {
     signature: String,
     command: Vec<String>,
 }
+
+/// What a file in the outbox is found to hold.
+pub(super) enum Posted {
+    /// A job.
+    Job(Box<(JobLine, Request, Vec<String>)>),
+    /// It is gone: another command has taken it into the state.
+    Gone,
+    /// Nothing that could be understood, however often it is read.
+    Damaged(Error),
+}
+
+/// A file in the outbox has at most so many bytes: what is signed names the command, and JSON writes a byte of it as six.
+const MOST: u64 = 16 * BODY_BYTES;
 
 impl Replica {
     /// Asks a peer to run a command with `stdin` as its standard input. This takes no lock and waits for nobody: the
@@ -47,7 +61,7 @@ impl Replica {
         }
         let body = self.seal_attachment(&[target.public_key, self.public_key()], |out| {
             let fail = |error: io::Error| {
-                Error::failed(format!("storing the job's input: {error}")).advise("make room for it")
+                Error::io("storing the job's input in", self.home.state_dir(), error).advise("make room for it")
             };
             out.write_all(&head).map_err(fail)?;
             let mut buffer = vec![0; 128 << 10];
@@ -96,8 +110,15 @@ impl Replica {
             Error::io("queueing the job in", &path, error).advise("make room on the disk that holds the state")
         };
         let disk = &*self.world.disk;
-        write_new(disk, &tmp, &bytes, Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0), Durability::Now)
-            .map_err(fail)?;
+        write_new(
+            disk,
+            &tmp,
+            &bytes,
+            Mtime::new(i64::try_from(request.made / 1000).unwrap_or(0), 0),
+            &Like::PRIVATE,
+            Durability::Now,
+        )
+        .map_err(fail)?;
         disk.rename(&tmp, &path).map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
             // A person who hears about a failure asks again. The job must not be in the outbox twice then.
@@ -108,10 +129,22 @@ impl Replica {
     }
 
     pub(super) fn posted_files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = files_in(&self.home.outbox())?;
+        let mut files = files_in(&*self.world.disk, &self.home.outbox())?;
         files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         Ok(files)
+    }
+
+    /// Removes what commands that did not end have left beside the jobs in the outbox.
+    pub(in crate::replica) fn sweep_outbox(&self) -> Result<()> {
+        let disk = &*self.world.disk;
+        for path in files_in(disk, &self.home.outbox())? {
+            if path.extension().is_some_and(|extension| extension == "part") && is_orphan(disk, &path)? {
+                remove_if_there(disk.unlink(&path))
+                    .map_err(|error| Error::io("removing", &path, error).advise("run this again"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The number of jobs in the outbox.
@@ -119,16 +152,33 @@ impl Replica {
         Ok(self.posted_files()?.len() as u64)
     }
 
-    pub(super) fn read_posted(path: &Path) -> Result<(JobLine, Request, Vec<String>)> {
-        let bytes = fs::read(path).map_err(|error| Error::io("reading the queued job", path, error))?;
+    /// Reads a file in the outbox.
+    ///
+    /// # Errors
+    /// It can't be read, which may be otherwise the next time.
+    pub(super) fn read_posted(disk: &dyn Disk, path: &Path) -> Result<Posted> {
         let wrong = |error: &dyn std::fmt::Display| {
-            Error::io("reading the queued job", path, error).advise("it was not queued; ask again")
+            let told = Error::io("reading the queued job", path, error);
+            Ok(Posted::Damaged(told.advise("it was not queued; ask again")))
         };
-        let posted: OutboxFile = serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?;
+        let bytes = match read_whole(disk, path, MOST) {
+            Ok(bytes) => bytes,
+            Err(error) if is_absent(&error) => return Ok(Posted::Gone),
+            Err(error) if is_about_contents(&error) => return wrong(&error),
+            Err(error) => {
+                return Err(Error::io("reading the queued job", path, error)
+                    .advise("see why it can't be read, then run this again; the job waits there"));
+            }
+        };
+        let posted: OutboxFile = match serde_json::from_slice(&bytes) {
+            Ok(posted) => posted,
+            Err(error) => return wrong(&error),
+        };
         let line = JobLine { stamp: Stamp::ZERO, signed: posted.signed, signature: posted.signature };
-        match line.statement().map_err(|error| wrong(&error))? {
-            Statement::Request(request) => Ok((line, request, posted.command)),
-            _ => Err(wrong(&"it is no request")),
+        match line.statement() {
+            Ok(Statement::Request(request)) => Ok(Posted::Job(Box::new((line, request, posted.command)))),
+            Ok(_) => wrong(&"it is no request"),
+            Err(error) => wrong(&error),
         }
     }
 
@@ -140,9 +190,10 @@ impl Replica {
         }
         let mut posted = Vec::with_capacity(files.len());
         for path in files {
-            match Self::read_posted(&path) {
-                Ok(job) => posted.push((path, job)),
-                Err(error) => self.set_aside(&path, &error)?,
+            match Self::read_posted(&*self.world.disk, &path)? {
+                Posted::Job(job) => posted.push((path, job)),
+                Posted::Gone => {}
+                Posted::Damaged(error) => self.set_aside(&path, &error)?,
             }
         }
         // All jobs that are known go into a full bundle: those for which it has no room wait in the outbox.
@@ -158,7 +209,8 @@ impl Replica {
         }
         let tx = self.begin()?;
         let stamp = tx.issue(self.now())?;
-        for (_, (line, request, command)) in &posted {
+        for (_, job) in &posted {
+            let (line, request, command) = &**job;
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
@@ -181,7 +233,7 @@ impl Replica {
         // A file that was set aside earlier under that name is not overwritten. Then this one stays, and is reported
         // again.
         match self.world.disk.rename(path, &aside) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && path.exists() => {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && is_there(&*self.world.disk, path)? => {
                 Err(Error::io("renaming the queued job", path, error).advise("move it away"))
             }
             _ => Ok(()),

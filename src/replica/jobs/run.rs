@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::body::{JobBody, JobReportBody, open_body};
 use crate::allow::{Rule, decide};
-use crate::bundle::{AttachmentRef, JobId, Report, Statement};
-use crate::error::{Error, Result};
+use crate::bundle::{AttachmentRef, JobId, Report, Statement, limits};
+use crate::disk::{Source, is_about_contents, is_absent};
+use crate::error::{Error, Result, Scope};
 use crate::model::{Digest, JobState};
-use crate::process::{Ended, Finished, Launch, Output, clean_environment};
+use crate::process::{Ended, Launch, clean_environment};
 use crate::replica::Replica;
 use crate::state::{Action, Job, StatementKind};
 use crate::text::printable;
@@ -44,6 +45,25 @@ pub struct JobRun {
     pub stopped: bool,
 }
 
+/// What became of a job that was looked at.
+enum Dealt {
+    /// It was run, or needs not be.
+    Settled(JobRun),
+    /// It has to wait.
+    Waits,
+    /// It has to wait for what fails at this time.
+    NotNow(Error),
+}
+
+/// A job that is to be run.
+struct Run<'r> {
+    job: &'r Job,
+    asked: &'r JobBody,
+    rule: &'r Rule,
+    attempt: u32,
+    peer: &'r str,
+}
+
 impl Replica {
     /// Runs the jobs for this replica that are queued, one after the other. While a program runs, other commands can
     /// work on the replica; only one at a time runs jobs.
@@ -56,15 +76,17 @@ impl Replica {
         if !any(JobState::Queued)? && !any(JobState::Running)? {
             return Ok(());
         }
-        let Some(_lock) = self.home.lock_jobs(HANDOVER)? else {
+        let Some(_lock) = self.home.lock_jobs(&*self.world.disk, HANDOVER)? else {
             self.note("another mailsync is running jobs, and runs the new ones too");
             return Ok(());
         };
         self.interrupt_running(&mut each)?;
         let mut taken = Instant::now();
+        let mut hindered: Option<Error>;
         loop {
             let mut progress = false;
             let mut after = None;
+            hindered = None;
             // The jobs of one requester run in their order: if one has to wait, those behind it wait, too.
             let mut waiting = BTreeSet::new();
             while let Some(job) = self.state.next_job_for(&me, JobState::Queued, after)? {
@@ -78,7 +100,7 @@ impl Replica {
                     continue;
                 }
                 match self.deal_with(&job)? {
-                    Some(run) => {
+                    Dealt::Settled(run) => {
                         progress = true;
                         each(&run);
                         if run.stopped {
@@ -86,11 +108,15 @@ impl Replica {
                                 .advise("the jobs that wait are run by the next import, or by `mailsync jobs run`"));
                         }
                     }
-                    None => drop(waiting.insert(job.requester)),
+                    Dealt::Waits => drop(waiting.insert(job.requester)),
+                    Dealt::NotNow(error) => {
+                        hindered.get_or_insert(error);
+                        waiting.insert(job.requester);
+                    }
                 }
             }
             if !progress {
-                return Ok(());
+                return hindered.map_or(Ok(()), Err);
             }
         }
     }
@@ -100,7 +126,7 @@ impl Replica {
         if self.state.next_job_for(&self.public_key().id(), JobState::Running, None)?.is_none() {
             return Ok(());
         }
-        let Some(_lock) = self.home.lock_jobs(Duration::ZERO)? else { return Ok(()) };
+        let Some(_lock) = self.home.lock_jobs(&*self.world.disk, Duration::ZERO)? else { return Ok(()) };
         self.interrupt_running(&mut |run| {
             let why = run.reason.as_deref().unwrap_or_default();
             self.note(format!("job {} for {} was interrupted: {why}", run.id.short(), printable(&run.requester)));
@@ -131,15 +157,15 @@ impl Replica {
         Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
     }
 
-    /// Runs a job, or settles it without running. `None` if it has to wait.
-    fn deal_with(&self, job: &Job) -> Result<Option<JobRun>> {
+    /// Runs a job, or settles it without running.
+    fn deal_with(&self, job: &Job) -> Result<Dealt> {
         let (_, request) = self.request_of(job)?;
         let report = self.report_on(job.key)?;
         let settle = |state, reason: String| {
             let tx = self.begin()?;
             self.conclude(&tx, job, state, &reason)?;
             tx.commit()?;
-            Ok(Some(self.job_run(job, state, Some(reason))?))
+            Ok(Dealt::Settled(self.job_run(job, state, Some(reason))?))
         };
         // A request that names the present incarnation was made after that began. Any other request may be older than
         // the loss of memory, and its job may have been run already.
@@ -166,7 +192,7 @@ impl Replica {
         };
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
             Some(true) => {}
-            Some(false) => return Ok(None),
+            Some(false) => return Ok(Dealt::Waits),
             None => {
                 let reason = format!(
                     "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
@@ -180,12 +206,13 @@ impl Replica {
         let asked = match self.check_body(&path, &request.body) {
             Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
             Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
-            Err(error) => {
+            Err(error) if is_absent(&error) || is_about_contents(&error) => {
                 return settle(
                     JobState::Rejected,
                     format!("its contents can't be read on {}: {error}", self.config.name),
                 );
             }
+            Err(error) => return Ok(unreadable(job, &path, error)),
         };
         // A command that is too long for anybody to read is kept in the body only.
         if asked.command.iter().map(String::len).sum::<usize>() <= MOST_KEPT {
@@ -198,33 +225,74 @@ impl Replica {
             Err(reason) => return settle(JobState::Rejected, reason),
         };
         let attempt = report.as_ref().map_or(1, |report| report.attempt);
-        self.run_job(job, &asked, rule, attempt, &peer.name, &path).map(Some)
+        let run = Run { job, asked: &asked, rule, attempt, peer: &peer.name };
+        self.begin_job(&run, &path)
+    }
+
+    /// Runs a job, unless something fails that may pass: all that can comes before the job counts as run.
+    fn begin_job(&self, run: &Run<'_>, body: &Path) -> Result<Dealt> {
+        let launch = match self.launch(run)? {
+            Ok(launch) => launch,
+            Err(error) => return Ok(Dealt::NotNow(error)),
+        };
+        match open_body(&*self.world.disk, &self.key, body) {
+            Ok((_, mut input)) => self.run_job(run, &launch, &mut input),
+            Err(error) => Ok(unreadable(run.job, body, error)),
+        }
     }
 
     /// Reads the whole of a body, so that no program is started whose input turns out to be damaged.
     fn check_body(&self, path: &Path, body: &AttachmentRef) -> io::Result<JobBody> {
         let mut hasher = Sha256::new();
-        let mut file = std::fs::File::open(path)?;
+        let mut file = Source::open(&*self.world.disk, path)?;
         io::copy(&mut file, &mut hasher)?;
         if Digest(hasher.finalize().into()) != body.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} was damaged", path.display())));
         }
-        let (asked, mut rest) = open_body(&self.key, path)?;
+        let (asked, mut rest) = open_body(&*self.world.disk, &self.key, path)?;
         io::copy(&mut rest, &mut io::sink())?;
         Ok(asked)
     }
 
-    fn run_job(
-        &self,
-        job: &Job,
-        asked: &JobBody,
-        rule: &Rule,
-        attempt: u32,
-        peer: &str,
-        body: &Path,
-    ) -> Result<JobRun> {
+    /// How a job's program is started, or why that can't be said at this time.
+    fn launch(&self, run: &Run<'_>) -> Result<std::result::Result<Launch, Error>> {
+        let &Run { job, asked, rule, peer, .. } = run;
         let timeout = rule.timeout().map_err(Error::usage)?;
-        let launch = launch(job, asked, rule, peer, timeout);
+        let mut env = clean_environment();
+        let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
+        env.push(("MAILSYNC_PEER".into(), peer.into()));
+        env.push(("MAILSYNC_JOB".into(), job.id.to_string().into()));
+        let mut dir = PathBuf::from("/");
+        if let Some(home) = home {
+            match self.world.disk.metadata(&home) {
+                Ok(meta) if meta.is_dir => dir = home,
+                Ok(_) => {}
+                Err(error) if Scope::of(&error) == Scope::Place => {}
+                Err(error) => {
+                    let error = Error::io("looking at the home directory", &home, error);
+                    return Ok(Err(error.advise("see why, then run `mailsync jobs run`; the jobs wait")));
+                }
+            }
+        }
+        let mut args = rule.exec.iter().chain(&asked.command[1..]).map(OsString::from);
+        let program = args.next().unwrap_or_default();
+        Ok(Ok(Launch { program, args: args.collect(), env, dir, timeout }))
+    }
+
+    /// Puts a job back whose program was not started for what the machine lacks at this time: it has not run.
+    fn queue_again(&self, run: &Run<'_>, why: &str) -> Result<Dealt> {
+        let &Run { job, attempt, .. } = run;
+        let tx = self.begin()?;
+        let (at, state) = (self.moment(), JobState::Queued);
+        let report = Report { job: job.id, attempt: attempt + 1, at, state, status: None, result: None };
+        self.say(&tx, job, &Statement::Report(report))?;
+        tx.commit()?;
+        let what = format!("job {}: its program could not be started: {why}", job.id.short());
+        Ok(Dealt::NotNow(Error::failed(what).advise("see why, then run `mailsync jobs run`; the job waits")))
+    }
+
+    fn run_job(&self, run: &Run<'_>, launch: &Launch, input: &mut (dyn Read + Send)) -> Result<Dealt> {
+        let &Run { job, asked, rule, attempt, peer } = run;
         let started = self.now();
         let tx = self.begin()?;
         let report =
@@ -232,10 +300,12 @@ impl Replica {
         self.say(&tx, job, &Statement::Report(report))?;
         // From here on the job counts as run.
         tx.commit()?;
-        let finished = self.while_others_work(|| match open_body(&self.key, body) {
-            Ok((_, mut input)) => self.world.launcher.run(&launch, &mut input),
-            Err(error) => not_started(&error),
-        })?;
+        let finished = self.while_others_work(|| self.world.launcher.run(launch, input))?;
+        if let Ended::NotNow(why) = &finished.ended
+            && attempt < limits::JOB_ATTEMPTS
+        {
+            return self.queue_again(run, why);
+        }
         let stopped = finished.ended == Ended::Stopped;
         let (state, status) = match finished.ended {
             Ended::Stopped => (JobState::Interrupted, None),
@@ -277,26 +347,12 @@ impl Replica {
         let text = format!("job {}: {}, {}", job.id, asked.command[0], reason.as_deref().unwrap_or("done"));
         tx.record(self.now(), Action::JobsRun, Some(peer), &text)?;
         tx.commit()?;
-        Ok(JobRun { stopped, ..self.job_run(job, state, reason)? })
+        Ok(Dealt::Settled(JobRun { stopped, ..self.job_run(job, state, reason)? }))
     }
 }
 
-fn not_started(error: &io::Error) -> Finished {
-    let ended = Ended::NotStarted(format!("its input can't be read: {error}"));
-    Finished { ended, stdout: Output::default(), stderr: Output::default() }
-}
-
-fn launch(job: &Job, asked: &JobBody, rule: &Rule, peer: &str, timeout: Duration) -> Launch {
-    let mut env = clean_environment();
-    let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, dir)| PathBuf::from(dir));
-    env.push(("MAILSYNC_PEER".into(), peer.into()));
-    env.push(("MAILSYNC_JOB".into(), job.id.to_string().into()));
-    let mut args = rule.exec.iter().chain(&asked.command[1..]).map(OsString::from);
-    Launch {
-        program: args.next().unwrap_or_default(),
-        args: args.collect(),
-        env,
-        dir: home.filter(|dir| dir.is_dir()).unwrap_or_else(|| PathBuf::from("/")),
-        timeout,
-    }
+/// The job is as it was: whatever keeps its input from being read may pass.
+fn unreadable(job: &Job, path: &Path, error: io::Error) -> Dealt {
+    let error = Error::io("reading the input", path, error).about(format_args!("job {}", job.id.short()));
+    Dealt::NotNow(error.advise("see why, then run `mailsync jobs run`; the job waits"))
 }

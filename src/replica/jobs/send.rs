@@ -23,7 +23,7 @@ impl Replica {
         mut list: impl FnMut(&AttachmentRef, u64) -> Result<()>,
     ) -> Result<(Option<SpooledJobs>, HashSet<Digest>)> {
         let mut listed = HashSet::new();
-        let mut spool = JobSpool::within(self.home.state_dir(), claims);
+        let mut spool = JobSpool::within(&*self.world.disk, self.home.state_dir(), claims);
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         self.state.said_since(base, |StoredStatement { job: key, kind, line }| {
             let Some(job) = self.state.job(key)? else { return Ok(()) };

@@ -1,10 +1,11 @@
 //! The standing of jobs, for people.
 
-use std::fs;
 use std::io::{self, Read};
 
 use super::body::{JobReportBody, RESULT_BYTES, open_body, read_head};
+use super::outbox::Posted;
 use crate::bundle::{AttachmentRef, JobId, unseal};
+use crate::disk::{Source, is_about_contents, is_absent};
 use crate::error::{Error, Result};
 use crate::model::{JobState, Knowledge};
 use crate::replica::Replica;
@@ -104,7 +105,8 @@ impl Replica {
         for path in self.posted_files()? {
             // Another command may just have taken the job into the state. If the file is damaged, the next command sets
             // it aside.
-            let Ok((line, request, command)) = Self::read_posted(&path) else { continue };
+            let Posted::Job(job) = Self::read_posted(&*self.world.disk, &path)? else { continue };
+            let (line, request, command) = *job;
             let id = JobId::of(&line.signed);
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
@@ -147,7 +149,7 @@ impl Replica {
         let report = self.report_on(job.key)?;
         let me = self.public_key().id();
         let result = match report.and_then(|report| report.result) {
-            Some(result) if (job.requester == me || job.target == me) && self.has_attachment(&result) => {
+            Some(result) if (job.requester == me || job.target == me) && self.has_attachment(&result)? => {
                 Some(self.read_result(&result)?)
             }
             _ => None,
@@ -160,19 +162,25 @@ impl Replica {
     fn command_in_body(&self, job: &Job) -> Result<Option<Vec<String>>> {
         let me = self.public_key().id();
         let body = self.request_of(job)?.1.body;
-        if (job.requester != me && job.target != me) || !self.has_attachment(&body) {
+        if (job.requester != me && job.target != me) || !self.has_attachment(&body)? {
             return Ok(None);
         }
-        let asked = open_body(&self.key, &self.attachment_path(&body.digest)).ok().map(|(asked, _)| asked);
-        Ok(asked
-            .filter(|asked| asked.requester == job.requester && !asked.command.is_empty())
-            .map(|asked| asked.command))
+        let path = self.attachment_path(&body.digest);
+        let asked = match open_body(&*self.world.disk, &self.key, &path) {
+            Ok((asked, _)) => asked,
+            Err(error) if is_absent(&error) || is_about_contents(&error) => return Ok(None),
+            Err(error) => {
+                return Err(Error::io("reading a job's input", &path, error).advise("see why, then run this again"));
+            }
+        };
+        let is_its = asked.requester == job.requester && !asked.command.is_empty();
+        Ok(is_its.then_some(asked.command))
     }
 
     fn read_result(&self, attachment: &AttachmentRef) -> Result<JobResult> {
         let path = self.attachment_path(&attachment.digest);
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
-        let file = fs::File::open(&path).map_err(fail)?;
+        let file = Source::open(&*self.world.disk, &path).map_err(fail)?;
         let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
         let told: JobReportBody = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
         let most = crate::process::OUTPUT_BYTES;

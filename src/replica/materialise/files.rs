@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decide::other_id;
+use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
-use crate::maildir::{FileName, Sub, delivered_base, visible};
+use crate::maildir::{FileName, SizeField, Sub, delivered_base, visible};
 use crate::message::FileKind;
 use crate::replica::Replica;
 use crate::state::{Discard, EntryRow, FolderKey, Place};
@@ -18,6 +19,7 @@ impl Replica {
     /// Moves a message to its place from the `tmp/` in which it lies under the name of the place `first`.
     pub(super) fn deliver_file(&self, row: &EntryRow, first: &Place, at: Place, progress: &mut DiskWork) -> Result<()> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         self.ensure_folder(at.folder, progress)?;
         let (mut from, to) = (self.tmp_path(first)?, self.path(&at)?);
         let tmp = self.tmp_path(&at)?;
@@ -76,8 +78,13 @@ impl Replica {
                 Err(error) => return Err(Error::io("reading", &to, error)),
             }
             id = other_id(&id);
-            let base = delivered_base(&id, row.entry.mtime, row.entry.size, &self.config.name);
-            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &visible(&row.entry));
+            let before = FileName::parse(&at.name);
+            let size = SizeField::of_base(before.base(), row.entry.size, &self.config.name);
+            let separator = before.separator().unwrap_or_else(|| self.state.separator(at.folder));
+            let base = delivered_base(&id, row.entry.mtime, row.entry.size, size, &self.config.name);
+            let letters = self.state.letters(at.folder)?;
+            let (flags, _) = visible(&row.entry, &letters);
+            at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &flags, &letters, separator);
         }
         progress.touch(from);
         progress.touch(&self.path(&at)?);
@@ -90,13 +97,12 @@ impl Replica {
         let disk = &*self.world.disk;
         let (source, to) = (self.path(from)?, self.path(at)?);
         self.ensure_folder(at.folder, progress)?;
-        let renamed = if self.needs_a_copy(row, from, at, &source) {
-            // A rename would give it a name that tells another size.
-            Err(io::ErrorKind::CrossesDevices.into())
-        } else if from.folder == at.folder {
-            self.rename(&source, &to, progress)
-        } else {
-            self.rename_to_another_directory(&source, &to, progress)
+        progress.mail_came_or_went |= from.folder != at.folder;
+        let renamed = match self.needs_a_copy(row, (from, &source), (at, &to)) {
+            Ok(true) => Err(io::ErrorKind::CrossesDevices.into()),
+            Err(error) if !is_absent(&error) => Err(error),
+            _ if from.folder == at.folder => self.rename(&source, &to, progress),
+            _ => self.rename_to_another_directory(&source, &to, progress),
         };
         match renamed {
             Ok(()) => {}
@@ -114,8 +120,10 @@ impl Replica {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                progress.disturbed.push((row.key, from.clone()));
-                return Ok(());
+                if !self.rename_in_case(&source, &to)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
             }
             Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
         }
@@ -124,17 +132,62 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether a move gives a file a name of our own, which tells the message's size, and the file holds more than
-    /// that: then the message is copied out of it. A file that can't be looked at is left to the move, which finds out
-    /// why.
-    fn needs_a_copy(&self, row: &EntryRow, from: &Place, at: &Place, source: &Path) -> bool {
-        FileName::parse(&from.name).base() != FileName::parse(&at.name).base()
-            && self.world.disk.metadata(source).is_ok_and(|meta| meta.size != row.entry.size)
+    /// Renames a file whose new name is its old one to the file system, as flags differ in case only: by way of a third
+    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not if
+    /// another file has the new name.
+    fn rename_in_case(&self, source: &Path, to: &Path) -> Result<bool> {
+        let disk = &*self.world.disk;
+        let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
+        let same = |one: Meta, other: Meta| (one.device, one.inode) == (other.device, other.inode);
+        let are_one = disk.metadata(source).and_then(|one| disk.metadata(to).map(|other| same(one, other)));
+        let are_one = match are_one {
+            Err(error) if !is_absent(&error) => return Err(Error::io("looking at", to, error).advise("run this again")),
+            looked => looked.unwrap_or(false),
+        };
+        let mut is_listed = false;
+        disk.list(dir, &mut |found, _| is_listed |= found == name).map_err(|error| Error::io("listing", dir, error))?;
+        if is_listed || source.parent() != Some(dir) || !are_one {
+            return Ok(false);
+        }
+        let mut third = source.as_os_str().to_owned();
+        third.push(",case");
+        let third = PathBuf::from(third);
+        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        disk.rename(source, &third).map_err(fail)?;
+        disk.rename(&third, to).map_err(fail)?;
+        Ok(true)
+    }
+
+    /// Whether a message is copied out of its file, which a rename would leave wrong: the file gets a name of our own,
+    /// which tells the message's size, and holds more than that; or it goes to a folder that others share, or not, and
+    /// would keep the rights of the folder in which it was.
+    fn needs_a_copy(
+        &self,
+        row: &EntryRow,
+        (from, source): (&Place, &Path),
+        (at, to): (&Place, &Path),
+    ) -> io::Result<bool> {
+        let renamed = FileName::parse(&from.name).base() != FileName::parse(&at.name).base();
+        let moved = from.folder != at.folder;
+        if !renamed && !moved {
+            return Ok(false);
+        }
+        let meta = self.world.disk.metadata(source)?;
+        if renamed && meta.size != row.entry.size {
+            return Ok(true);
+        }
+        if !moved {
+            return Ok(false);
+        }
+        let wanted = self.like_message(to)?.file();
+        let has_them = meta.mode & 0o7777 == wanted.mode && wanted.group.is_none_or(|group| group == meta.group);
+        Ok(!has_them && self.like_message(source)?.file() != wanted)
     }
 
     /// Moves a file to the trash. Returns its name there; `None` if the file was not found.
     pub(super) fn discard(&self, discard: &Discard, progress: &mut DiskWork) -> Result<Option<String>> {
         let disk = &*self.world.disk;
+        progress.mail_came_or_went = true;
         let trash = self.home.trash();
         let file = format!("{}-{}", discard.key, &discard.id.digest.to_string()[..16]);
         let to = trash.join(&file);
@@ -176,10 +229,11 @@ impl Replica {
                     let tmp = trash.join(format!("{file}.part"));
                     let fail =
                         |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
-                    if self.copy_across(&discard.id.digest, discard.mtime, &source, &tmp, &to, fail)? {
+                    let copy = Copying { digest: &discard.id.digest, mtime: discard.mtime, like: Like::PRIVATE };
+                    if self.copy_across(&copy, &source, &tmp, &to, fail)? {
                         break;
                     }
-                    return Ok(Some(file));
+                    return Ok(is_there(disk, &to)?.then_some(file));
                 }
                 _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
             }
@@ -210,7 +264,7 @@ impl Replica {
             }
             let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
             remove_if_there(disk.unlink(&part)).map_err(fail)?;
-            copy_message(disk, &source, &part, discard.mtime, Durability::Now).map_err(fail)?;
+            copy_message(disk, &source, &part, discard.mtime, &Like::PRIVATE, Durability::Now).map_err(fail)?;
             disk.rename(&part, to).map_err(fail)?;
             progress.touch(to);
             return Ok(Some(file));

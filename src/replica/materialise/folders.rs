@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{FileType, remove_if_empty, remove_if_there};
+use crate::disk::{FileType, Like, create_like, make_like, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
 use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
 use crate::state::{FolderKey, FolderRow, Hindered, Place};
 
 impl Replica {
@@ -29,7 +30,7 @@ impl Replica {
         for row in self.state.all_folders() {
             if !row.on_disk && row.state.is_some_and(|state| state.present) {
                 // Then the delivery of a message into it fails, too, and the message is kept for the next command.
-                if let Err(error) = self.make_folder(row.key, progress) {
+                if let Err(error) = self.make_folder(None, row.key, progress) {
                     progress.fail(&self.state, Hindered::Folder(row.key), &error)?;
                 }
             }
@@ -40,11 +41,17 @@ impl Replica {
     /// Makes sure that a folder is there, and durable, before something is moved into it.
     pub(super) fn ensure_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
         let touched = std::mem::take(&mut progress.touched);
-        self.make_folder(key, progress)?;
+        self.make_folder(None, key, progress)?;
         self.sync_dirs(&std::mem::replace(&mut progress.touched, touched))
     }
 
-    pub(in crate::replica) fn make_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
+    /// Makes a folder. What is found out about its name is part of the transaction, if there is one.
+    pub(in crate::replica) fn make_folder(
+        &self,
+        tx: Option<&Transaction<'_>>,
+        key: FolderKey,
+        progress: &mut DiskWork,
+    ) -> Result<()> {
         let row = self.state.folder_row(key)?;
         if row.on_disk || progress.folders_made.contains(&key) {
             return Ok(());
@@ -52,7 +59,8 @@ impl Replica {
         if let Some(error) = progress.unmade.get(&key) {
             return Err(error.clone());
         }
-        let made = self.make_directories_of(&row, progress);
+        self.choose_dir(tx, key)?;
+        let made = self.make_directories_of(&row, progress).and_then(|()| self.read_dir_back(tx, key));
         match &made {
             Ok(()) => progress.folders_made.push(key),
             Err(error) => drop(progress.unmade.insert(key, error.clone())),
@@ -66,13 +74,14 @@ impl Replica {
             Error::io("making the folder", &dir, error)
                 .advise("make room for it, then run this again; its mail is not lost")
         };
-        self.make_dirs(&dir.join("tmp")).map_err(fail)?;
+        self.make_tmp(row).map_err(fail)?;
+        let like = self.like_folder(&dir).map_err(fail)?;
         for sub in [Sub::New, Sub::Cur] {
-            self.make_dirs(&dir.join(sub.as_str())).map_err(fail)?;
+            self.make_sub(&dir, sub, &like).map_err(fail)?;
         }
         // With this file Courier and Dovecot mark a folder that is not the top of a Maildir.
         if self.layout.kind == LayoutKind::MaildirPlusPlus && !row.name.is_inbox() {
-            match self.world.disk.create(&dir.join("maildirfolder")) {
+            match create_like(&*self.world.disk, &dir.join("maildirfolder"), &like) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(fail(error)),
@@ -82,6 +91,53 @@ impl Replica {
         Ok(())
     }
 
+    /// Makes the `tmp/` of a folder, and the directories above it. An interrupted command may have made any of them
+    /// without giving it its rights; nothing else can be in it then.
+    pub(in crate::replica) fn make_tmp(&self, row: &FolderRow) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let tmp = self.dir(&row.name).join("tmp");
+        self.make_dirs(&tmp)?;
+        if row.on_disk {
+            return Ok(());
+        }
+        let dirs: Vec<PathBuf> = self.upwards(&tmp).take_while(|dir| dir != self.mail_root()).collect();
+        for (n, dir) in dirs.iter().enumerate().rev() {
+            let below = n.checked_sub(1).and_then(|n| dirs[n].file_name());
+            let mut alone = disk.metadata(dir)?.is_as_made();
+            if alone {
+                disk.list(dir, &mut |name, _| alone &= Some(name) == below)?;
+            }
+            if alone {
+                make_like(disk, dir, &self.like_for(dir)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory in which messages lie. It has its rights before it has its name, which shows a folder.
+    fn make_sub(&self, dir: &Path, sub: Sub, like: &Like<'_>) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        let (made, to) = (dir.join("tmp").join(format!("mailsync-{}", sub.as_str())), dir.join(sub.as_str()));
+        if like.dir().come_by_themselves() {
+            return self.make_dirs(&to);
+        }
+        match disk.metadata(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            looked => return looked.map(drop),
+        }
+        match disk.make_dir(&made) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => make_like(disk, &made, like)?,
+        }
+        match disk.rename(&made, &to) {
+            // Another program was faster; or the file system can't rename a directory without replacing one.
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::PermissionDenied) => {
+                self.make_dirs(&to).and_then(|()| disk.remove_dir(&made))
+            }
+            renamed => renamed,
+        }
+    }
+
     /// A directory below the mail root and the directories above it, up to the mail root. Their names must be durable
     /// before something in the directory is. An interrupted command may have made any of them.
     pub(in crate::replica) fn upwards(&self, dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -89,20 +145,24 @@ impl Replica {
         dir.ancestors().take_while(move |above| above.starts_with(root)).map(Path::to_owned)
     }
 
-    /// Makes a directory below the mail root, and the directories above it.
+    /// Makes a directory below the mail root, and the directories above it, each like the one above it.
     pub(in crate::replica) fn make_dirs(&self, dir: &Path) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        match disk.make_dir(dir) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        match self.make_dir_like(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir != self.mail_root() => {
                 self.make_dirs(dir.parent().ok_or(error)?)?;
-                match disk.make_dir(dir) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => Ok(()),
-                }
+                self.make_dir_like(dir)
             }
-            Err(error) => Err(error),
+            made => made,
+        }
+    }
+
+    /// Makes a directory, unless it is there.
+    fn make_dir_like(&self, dir: &Path) -> io::Result<()> {
+        let disk = &*self.world.disk;
+        match disk.make_dir(dir) {
+            Ok(()) => make_like(disk, dir, &self.like_for(dir)?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
         }
     }
 
@@ -143,7 +203,7 @@ impl Replica {
                 _ => {}
             }
         }
-        if !empty {
+        if !empty || self.is_mbsyncs(dir)? {
             return Ok(false);
         }
         for sub in [Sub::New, Sub::Cur] {
@@ -175,6 +235,19 @@ impl Replica {
             progress.touched.insert(parent.to_owned());
         }
         Ok(true)
+    }
+
+    /// Whether mbsync keeps its own files in a folder. It must find the folder there, and emptied, to remove the mail at
+    /// its other side: where there is no folder it stops at an error, and where it finds that it knows nothing of one it
+    /// brings all the mail back.
+    fn is_mbsyncs(&self, dir: &Path) -> Result<bool> {
+        let mut found = false;
+        let listed = self.world.disk.list(dir, &mut |name, _| {
+            let files = [".mbsyncstate", ".uidvalidity", ".isyncuidmap.db"].map(str::as_bytes);
+            found |= files.iter().any(|file| name.as_bytes().starts_with(file));
+        });
+        remove_if_there(listed).map_err(|error| Error::io("listing", dir, error))?;
+        Ok(found)
     }
 
     /// Removes the files in which an IMAP server remembers a folder that is gone. If they stayed, Dovecot would list a

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{
-    Disk, Durability, copy_message, hash_file, is_absent, is_there, remove_if_empty, remove_if_there, write_new,
+    Disk, Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_empty, remove_if_there, write_new,
 };
 use crate::error::{Error, Result};
 use crate::message::FileKind;
@@ -30,7 +30,7 @@ impl Held<'_> {
     pub(in crate::replica) fn hold(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         // Its date is that of its entry, not of this file.
         let date = Mtime::new(0, 0);
-        self.hold_by(digest, |part| write_new(self.disk, part, bytes, date, Durability::Now))
+        self.hold_by(digest, |part| write_new(self.disk, part, bytes, date, &Like::PRIVATE, Durability::Now))
     }
 
     /// Holds a copy of the message in this file, durably. Returns whether the file has it.
@@ -41,7 +41,8 @@ impl Held<'_> {
             _ => return Ok(false),
         }
         let date = Mtime::new(0, 0);
-        self.hold_by(digest, |part| copy_message(self.disk, file, part, date, Durability::Now)).map(|()| true)
+        self.hold_by(digest, |part| copy_message(self.disk, file, part, date, &Like::PRIVATE, Durability::Now))
+            .map(|()| true)
     }
 
     /// Where a message is to be written that is then [kept](Self::keep).
@@ -75,7 +76,7 @@ impl Held<'_> {
 
     /// The state directory is not a place among others: without it nothing can be done.
     fn error(&self, error: &io::Error) -> Error {
-        Error::failed(format!("holding a message in {}: {error}", self.dir.display())).advise(MAKE_ROOM)
+        Error::io("holding a message in", &self.dir, error).without_scope().advise(MAKE_ROOM)
     }
 }
 

@@ -20,8 +20,13 @@ impl Replica {
             waiting.insert(self.dir(&self.state.folder_row(key)?.name).join("tmp"));
         }
         let mut all = waiting.is_empty();
-        for dir in tmp_dirs(self.mail_root()).filter(|dir| !waiting.contains(dir)) {
-            match self.sweep(&dir) {
+        for dir in tmp_dirs(self.mail_root(), &self.ignored) {
+            let swept = match dir {
+                Ok(dir) if waiting.contains(&dir) => continue,
+                Ok(dir) => self.sweep(&dir),
+                Err((path, error)) => Err(Error::io("looking at", &path, error).advise("see why, then run this again")),
+            };
+            match swept {
                 Err(error) if error.is_about_a_place() => all = false,
                 swept => swept?,
             }

@@ -10,7 +10,9 @@ mod durable;
 mod files;
 mod folders;
 mod held;
+mod keywords;
 mod leftovers;
+mod quota;
 mod relocate;
 mod work;
 
@@ -38,6 +40,7 @@ impl Replica {
         self.make_folders(&mut progress)?;
         // New folders become durable first: a power cut could otherwise lose a folder with the mail just moved into it.
         self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+        self.give_letters(&mut progress)?;
         let mut after = None;
         loop {
             let batch = self.state.pending_batch(after, BATCH)?;
@@ -62,7 +65,14 @@ impl Replica {
             }
         }
         self.remove_folders(&mut progress)?;
+        if !progress.folders_removed.is_empty() {
+            self.settle_names(&progress.folders_made, &mut progress.touched)?;
+        }
         self.sync_dirs(&progress.touched)?;
+        // Before it is recorded: an interruption has it done again.
+        if progress.mail_came_or_went {
+            self.recount_quota();
+        }
         let failure = progress.failure();
         self.hindrance.replace(progress.hindrance());
         let may_hold = self.state.leftovers()? || self.state.is_hindered()?;
@@ -96,6 +106,7 @@ impl Replica {
         }
         for key in progress.folders_removed {
             tx.set_folder_on_disk(key, false)?;
+            tx.set_particular_dir(key, None)?;
         }
         for (key, place) in progress.renamed {
             tx.set_place(key, Some(&place))?;

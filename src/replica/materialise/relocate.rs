@@ -6,19 +6,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
 use crate::error::{Error, Result, Scope};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
 use crate::state::{EntryRow, Pending, Place};
 
+/// A copy of a message, as it is to be.
+pub(super) struct Copying<'c> {
+    pub digest: &'c Digest,
+    pub mtime: Mtime,
+    pub like: Like<'c>,
+}
+
 impl Replica {
     /// Renames a file. If the `new/` or `cur/` isn't there, it is made: some programs remove an empty one.
     pub(super) fn rename(&self, from: &Path, to: &Path, progress: &mut DiskWork) -> io::Result<()> {
         let disk = &*self.world.disk;
         match disk.rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.metadata(from).is_ok() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // What is missing is the file itself, or the directory. An error here says that nobody knows.
+                disk.metadata(from)?;
                 let dir = to.parent().expect("a file lies in a directory");
                 self.make_dirs(dir)?;
                 progress.touch(dir);
@@ -38,12 +47,14 @@ impl Replica {
     ) -> io::Result<()> {
         let disk = &*self.world.disk;
         self.rename(from, to, progress)?;
-        match disk.metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.rename(to, from)?;
-                Err(io::ErrorKind::CrossesDevices.into())
-            }
-            looked => looked.map(drop),
+        let Err(looked) = disk.metadata(to) else { return Ok(()) };
+        // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
+        match disk.rename(to, from) {
+            // It was moved, and a mail program has moved it on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) if looked.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::CrossesDevices.into()),
+            Ok(()) => Err(looked),
         }
     }
 
@@ -54,15 +65,17 @@ impl Replica {
             return is_there(&*self.world.disk, to);
         }
         let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        self.copy_across(&row.id.digest, row.entry.mtime, source, &self.tmp_path(at)?, to, fail)
+        let like = self.look_at_folder_of(to)?;
+        let copy = Copying { digest: &row.id.digest, mtime: row.entry.mtime, like };
+        self.copy_across(&copy, source, &self.tmp_path(at)?, to, fail)
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name. `fail` says what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
+    /// what was being done.
     pub(super) fn copy_across(
         &self,
-        digest: &Digest,
-        mtime: Mtime,
+        copy: &Copying<'_>,
         source: &Path,
         tmp: &Path,
         to: &Path,
@@ -73,13 +86,13 @@ impl Replica {
             self.make_dirs(file.parent().expect("a file lies in a directory")).map_err(&fail)?;
         }
         remove_if_there(disk.unlink(tmp)).map_err(&fail)?;
-        copy_message(disk, source, tmp, mtime, Durability::Now).map_err(&fail)?;
+        copy_message(disk, source, tmp, copy.mtime, &copy.like, Durability::Now).map_err(&fail)?;
         match disk.rename(tmp, to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.unlink(tmp).map_err(&fail)?;
                 // An interruption may have come after the new name was given and before the old one was removed.
-                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *digest {
+                if hash_file(disk, to, FileKind::Message).map_err(&fail)?.digest != *copy.digest {
                     return Ok(false);
                 }
             }
@@ -95,6 +108,8 @@ impl Replica {
                 })?;
                 Err(fail(error))
             }
+            // A mail program has given the original another name meanwhile, and its change counts.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.unlink(to).map(|()| false).map_err(fail),
             done => done.map(|()| true).map_err(fail),
         }
     }
@@ -117,7 +132,8 @@ impl Replica {
         name.push(tmp.file_name().expect("a message has a name"));
         let part = tmp.with_file_name(name);
         remove_if_there(disk.unlink(&part)).map_err(fail)?;
-        let copied = copy_message(disk, source, &part, row.entry.mtime, Durability::Now)
+        let like = self.look_at_folder_of(tmp)?;
+        let copied = copy_message(disk, source, &part, row.entry.mtime, &like, Durability::Now)
             .and_then(|()| remove_if_there(disk.unlink(tmp)))
             .and_then(|()| disk.rename(&part, tmp));
         if let Err(error) = copied {

@@ -24,6 +24,8 @@ pub(in crate::replica) struct DiskWork {
     pub(in crate::replica) folders_made: Vec<FolderKey>,
     pub(super) folders_removed: Vec<FolderKey>,
     pub(super) trashed: Vec<(Discard, Option<String>)>,
+    /// Whether there is more or less mail than before, in some folder.
+    pub(super) mail_came_or_went: bool,
     /// Folders that can't be made, and why not: it isn't tried again for each of their messages.
     pub(super) unmade: HashMap<FolderKey, Error>,
     /// What a disk or this machine has kept from being done.

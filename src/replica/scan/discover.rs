@@ -29,6 +29,8 @@ pub struct Discovery {
     pub unreadable: Vec<(PathBuf, io::Error)>,
     /// Maildirs, relative to the mail root, with names that no folder can have under this layout.
     pub nameless: Vec<PathBuf>,
+    /// Maildirs, relative to the mail root, of folders that have another directory.
+    pub doubles: Vec<(PathBuf, FolderName)>,
     /// Directories that were read.
     pub listed: u64,
     /// Whether another file system is mounted at the mail root than before, or none any more.
@@ -43,11 +45,14 @@ impl Discovery {
 }
 
 /// The record of each directory.
-type Known = BTreeMap<PathBuf, Directory>;
+pub(super) type Known = BTreeMap<PathBuf, Directory>;
+
+/// The Maildirs of each folder, relative to the mail root, with their file systems.
+pub(super) type Maildirs = BTreeMap<FolderName, BTreeMap<PathBuf, u64>>;
 
 /// Directories in which known folders are expected. If a directory's name doesn't tell its folder, the folder stands
 /// with it.
-type Expected = BTreeMap<PathBuf, Option<FolderName>>;
+pub(super) type Expected = BTreeMap<PathBuf, Option<FolderName>>;
 
 /// A directory that is to be looked at.
 struct Candidate {
@@ -94,6 +99,7 @@ struct Search<'r> {
     /// The canonical paths of the directories that were visited. A symbolic link may lead to one of them, or in a
     /// circle. The numbers of inodes don't tell: some file systems give one to several directories.
     canonical: HashSet<PathBuf>,
+    maildirs: Maildirs,
     todo: Vec<Candidate>,
     /// A directory goes by its own name, not by the name of a symbolic link to it. So links are followed last.
     links: Vec<Candidate>,
@@ -106,15 +112,17 @@ impl Replica {
         let mut search = Search {
             replica: self,
             tx,
-            known: self.state.directories()?,
+            known: self.unless_ignored_otherwise(tx, self.state.directories()?)?,
             expected: self.expected_dirs(),
             held: self.held_dirs(),
             found: Discovery::default(),
             visited: BTreeSet::new(),
             canonical: HashSet::new(),
+            maildirs: Maildirs::new(),
             todo: Vec::new(),
             links: Vec::new(),
         };
+        let progress = self.world.meter.begin("searching for folders", 0);
         match self.world.disk.metadata(root.parent().unwrap_or(root)) {
             // The mail root may be a symbolic link itself.
             Ok(above) => search.todo.push(Candidate {
@@ -126,12 +134,16 @@ impl Replica {
             Err(error) => search.unreadable(PathBuf::new(), true, error)?,
         }
         while let Some(candidate) = search.todo.pop().or_else(|| search.links.pop()) {
-            search.visit(candidate)?;
+            progress.advance(1);
+            if !self.ignores(&candidate.dir) {
+                search.visit(candidate)?;
+            }
         }
-        let Search { known, found, visited, .. } = search;
+        let Search { known, mut found, visited, maildirs, .. } = search;
         for gone in known.keys().filter(|dir| !visited.contains(*dir) && !found.hides(dir)) {
             tx.remove_directory(gone)?;
         }
+        self.assign_dirs(tx, maildirs, &mut found)?;
         Ok(found)
     }
 
@@ -218,21 +230,18 @@ impl Search<'_> {
             self.found.remounted = remounted;
         }
         if is_folder {
-            self.found_folder(&dir, path, meta.device);
+            self.found_folder(&dir, meta.device)?;
         }
         self.visited.insert(dir);
         Ok(())
     }
 
-    fn found_folder(&mut self, dir: &Path, path: PathBuf, device: u64) {
-        let name = self.replica.layout.folder_of(dir);
-        match name.or_else(|| self.expected.get(dir).cloned().flatten()) {
-            Some(name) => {
-                self.found.devices.insert(path.clone(), device);
-                self.found.folders.insert(name, path);
-            }
+    fn found_folder(&mut self, dir: &Path, device: u64) -> Result<()> {
+        match self.replica.folder_at(dir)?.or_else(|| self.expected.get(dir).cloned().flatten()) {
+            Some(name) => drop(self.maildirs.entry(name).or_default().insert(dir.to_owned(), device)),
             None => self.found.nameless.push(dir.to_owned()),
         }
+        Ok(())
     }
 
     /// The directory behind a name, with its canonical path; `None` if none is there, and none that held a folder was.

@@ -7,14 +7,17 @@ use std::path::PathBuf;
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Purpose;
-use crate::disk::{Hashed, hash_file};
+use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
-use crate::maildir::{FileName, is_delivered_base, visible};
+use crate::maildir::{FileName, is_delivered_base};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
 use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
+
+/// Among so many copies of one message that a scan delivers, it looks for one that was moved while it did.
+const MOST_COPIES: usize = 64;
 
 /// An entry whose file vanished.
 #[derive(Debug)]
@@ -22,6 +25,17 @@ pub(super) struct Gone {
     pub(super) row: EntryRow,
     pub(super) from: Place,
     pub(super) pending: Option<Pending>,
+}
+
+/// Whose a found file is, if no vanished file has its message.
+#[derive(Debug)]
+enum Owner {
+    /// It is a new message, or another copy.
+    Nobody,
+    /// It is the file of this entry, which was last seen there.
+    Entry(Box<EntryRow>, Place),
+    /// That can't be told at this moment.
+    Unclear,
 }
 
 impl Scan<'_> {
@@ -76,8 +90,11 @@ impl Scan<'_> {
             entry.move_to(self.stamp()?, state.folder_row(at.folder)?.name.clone());
             self.report.moved += 1;
         }
-        let (before, after) = (from.flags(), at.flags());
-        if before != after {
+        let after = self.flags_found(&at)?;
+        let before = self.flags_before(from)?;
+        self.followed(row.key, &at);
+        // A name that says nothing about flags takes none away: the file may be a copy that some program has set aside.
+        if before != after && !FileName::parse(&at.name).hides_flags() {
             let stamp = self.stamp()?;
             for flag in before.symmetric_difference(&after) {
                 entry.set_flag(stamp, flag.clone(), after.contains(flag));
@@ -94,9 +111,10 @@ impl Scan<'_> {
     }
 
     /// Gives a found file to an entry that has none. Two old copies of a message meet here, and their flags unite.
-    fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
+    pub(super) fn adopt(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         let mut entry = row.entry.clone();
-        let changes = uniting(&visible(&entry), &at.flags());
+        let changes = uniting(&entry.flags_on().cloned().collect(), &self.flags_found(&at)?);
+        self.followed(row.key, &at);
         if !changes.is_empty() {
             let stamp = self.stamp()?;
             for (flag, on) in changes {
@@ -179,7 +197,7 @@ impl Scan<'_> {
                     Err(error) => {
                         self.unread.insert(at.folder);
                         if error.kind() == io::ErrorKind::NotFound {
-                            self.overtaken = true;
+                            self.unsettled = true;
                         } else {
                             self.problem("reading", path, &error);
                         }
@@ -199,6 +217,20 @@ impl Scan<'_> {
             let row = self.measured(found.row, hashed.size)?;
             return self.follow_file(row, &found.from, at);
         }
+        match self.owner(&hashed.digest, &at)? {
+            Owner::Nobody => {}
+            Owner::Entry(row, from) => {
+                let row = self.measured(*row, hashed.size)?;
+                // What is to be done with it is decided anew.
+                self.tx.clear_pending(row.key)?;
+                return self.follow_file(row, &from, at);
+            }
+            Owner::Unclear => {
+                self.unread.insert(at.folder);
+                self.report.undecided += 1;
+                return Ok(());
+            }
+        }
         let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(&at);
         let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
         if let Some(row) = missing.into_iter().next() {
@@ -210,7 +242,11 @@ impl Scan<'_> {
         }
         if self.may_come_from_unlooked(&hashed.digest)? {
             self.left += 1;
+            self.report.undecided += 1;
             self.unread.insert(at.folder);
+            return Ok(());
+        }
+        if self.came_by_both_ways(&at, hashed)? {
             return Ok(());
         }
         let stamp = self.stamp()?;
@@ -220,8 +256,53 @@ impl Scan<'_> {
         if folder.state.is_some_and(|state| !state.present) {
             self.tx.set_folder_state(at.folder, FolderState { stamp, present: true })?;
         }
-        let delivery = self.replica.delivery(stamp, self.origin, name, &at.flags(), hashed)?;
-        self.replica.deliver(self.tx, delivery, &at).map(drop)
+        let flags = self.flags_found(&at)?;
+        let delivery = self.replica.delivery(stamp, self.origin, name, &flags, hashed)?;
+        let key = self.replica.deliver(self.tx, delivery, &at)?;
+        self.followed(key, &at);
+        Ok(())
+    }
+
+    /// Whose a found file is, if it is nobody's who is known to have vanished. An entry's file may have been moved after
+    /// its folder was listed, or its folder was not listed: then two places seem to have it, and the older one has not.
+    fn owner(&mut self, digest: &Digest, at: &Place) -> Result<Owner> {
+        let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
+        let (mut is_anywhere, mut moved, mut new) = (false, None, 0);
+        for row in state.entries_of(digest)? {
+            let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
+                (state.pending(row.key)?, row.at.clone())
+            else {
+                // It has no file yet.
+                continue;
+            };
+            // What could not be looked at is not absent.
+            if self.unlooked.contains(&from.folder) {
+                continue;
+            }
+            // A first scan may find any number of copies.
+            new += usize::from(row.key > self.last_before);
+            if row.key > self.last_before && new > MOST_COPIES {
+                continue;
+            }
+            let path = self.replica.path(&from)?;
+            match disk.metadata(&path) {
+                Ok(_) => is_anywhere = true,
+                Err(error) if is_absent(&error) && from.folder == at.folder => {
+                    return Ok(Owner::Entry(row.into(), from));
+                }
+                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row.into(), from))),
+                Err(error) => {
+                    self.problem("looking at", path, &error);
+                    return Ok(Owner::Unclear);
+                }
+            }
+        }
+        match moved {
+            Some(owner) => Ok(owner),
+            // It is another copy if it is still here, too.
+            None if is_anywhere && !is_there(disk, &self.replica.path(at)?)? => Ok(Owner::Unclear),
+            None => Ok(Owner::Nobody),
+        }
     }
 
     /// Whether a message that was found may have been moved from a folder that could not be looked at.
@@ -243,7 +324,7 @@ impl Scan<'_> {
     fn discard_leftover(&self, at: &Place, hashed: &Hashed) -> Result<()> {
         let folder = self.replica.state.folder_row(at.folder)?.name.clone();
         let id = EntryId { digest: hashed.digest, birth: folder.clone(), ordinal: 0 };
-        let (origin, flags) = (Origin::Init, at.flags());
+        let (origin, flags) = (Origin::Init, self.replica.state.flags_at(at)?);
         let entry = Entry::delivered(None, origin, Stamp::ZERO, folder, &flags, hashed.size, hashed.mtime);
         self.tx.add_discard(&id, &entry, at, &By::InterruptedJoin)
     }

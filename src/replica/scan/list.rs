@@ -11,12 +11,13 @@ use super::report::Depth;
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Devices, Listing, path_in, stat_folder, wall_clock};
-use crate::maildir::{FileName, Sub};
+use crate::maildir::{FileName, Separator, Sub};
 use crate::message::FileKind;
 use crate::pool::{self, chunks};
 use crate::state::{EntryKey, FolderKey, Place};
 
-/// A folder that keeps changing is listed this many times. Then its vanished files are left to the next scan.
+/// Folders that keep changing are listed this many times. Then what vanished, and was not found, is left to the next
+/// scan.
 const ROUNDS: usize = 8;
 
 /// The results of one folder's listing.
@@ -31,6 +32,8 @@ pub(super) struct FolderScan {
     pub(super) renamed: Vec<(EntryKey, Place)>,
     pub(super) times: CleanTimes,
     pub(super) quiet: bool,
+    /// What the flags begin with in the names of its files.
+    pub(super) separator: Option<Separator>,
     pub(super) devices: Devices,
 }
 
@@ -56,23 +59,24 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut dirs = BTreeMap::new();
         for (name, dir) in &discovery.folders {
-            dirs.insert(self.tx.folder(name)?, dir.clone());
+            if let Some(key) = self.replica.state.find_folder(name) {
+                dirs.insert(key, dir.clone());
+            }
         }
-        let mut wanted = BTreeSet::new();
-        for name in &self.options.folders {
-            let key = state.find_folder(name).filter(|key| dirs.contains_key(key) || vanished.contains(key));
-            wanted.insert(key.ok_or_else(|| {
-                Error::usage(format!("scanning {name}: there is no such folder"))
-                    .advise("name folders as `mailsync status` lists them")
-            })?);
-        }
+        let wanted = self.wanted(|key| dirs.contains_key(&key) || vanished.contains(&key))?;
         let mut folders: BTreeMap<FolderKey, FolderScan> = BTreeMap::new();
         let mut started = false;
-        for round in 0..ROUNDS {
+        for round in 0..=ROUNDS {
             let somebody_vanished = !vanished.is_empty() || folders.values().any(|folder| !folder.gone.is_empty());
             let scope = (!wanted.is_empty() && !somebody_vanished).then_some(&wanted);
             let (due, wait) = self.due(&mut dirs, &folders, scope, somebody_vanished)?;
             if due.is_empty() {
+                break;
+            }
+            // As long as some folder keeps changing, a vanished file may be on its way there, even if each listing was
+            // quiet by itself.
+            if round == ROUNDS {
+                self.unsettled = true;
                 break;
             }
             if !started {
@@ -100,15 +104,6 @@ impl Scan<'_> {
                     Err(ListError::State(error)) => return Err(error),
                 }
             }
-            if round + 1 == ROUNDS {
-                // As long as some folder keeps changing, a vanished file may be on its way there. The next scan
-                // decides.
-                if folders.values().any(|folder| !folder.quiet) {
-                    for folder in folders.values_mut() {
-                        folder.gone.clear();
-                    }
-                }
-            }
         }
         if !started {
             state.clear_found()?;
@@ -117,6 +112,17 @@ impl Scan<'_> {
             }
         }
         Ok(folders)
+    }
+
+    /// The folders that the scan was asked for.
+    fn wanted(&self, is_there: impl Fn(FolderKey) -> bool) -> Result<BTreeSet<FolderKey>> {
+        let find = |name| {
+            self.replica.state.find_folder(name).filter(|key| is_there(*key)).ok_or_else(|| {
+                Error::usage(format!("scanning {name}: there is no such folder"))
+                    .advise("name folders as `mailsync status` lists them")
+            })
+        };
+        self.options.folders.iter().map(find).collect()
     }
 
     /// The folders that are to be listed now, and how long to wait first so that their listings can be clean.
@@ -196,10 +202,12 @@ impl Scan<'_> {
             return Err(ListError::Disk(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
         self.report.folders_read += 1;
+        let separator = listing.separator();
         let mut folder = FolderScan {
             dir: dir.to_owned(),
             times: listing.times,
             quiet: listing.quiet,
+            separator,
             devices: listing.devices,
             ..FolderScan::default()
         };
@@ -307,5 +315,10 @@ impl Scan<'_> {
             self.tx.set_devices(key, folder.devices)?;
         }
         self.tx.set_clean_listing(key, clean)
+    }
+
+    /// What gets a name in this scan gets one as the others in its folder have it.
+    pub(super) fn record_separator(&self, key: FolderKey, folder: &FolderScan) -> Result<()> {
+        folder.separator.map_or(Ok(()), |separator| self.tx.set_separator(key, separator))
     }
 }

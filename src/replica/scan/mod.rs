@@ -4,9 +4,12 @@
 //! the registers are written with a new stamp. The steps: find the folders; list those that changed; make sure which
 //! files vanished; hash the new files; match the two; write. All of it is one transaction.
 
+mod assign;
+mod both_ways;
 mod discover;
 mod folders;
 mod follow;
+mod keywords;
 mod list;
 mod pass;
 mod report;
@@ -20,7 +23,7 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
 use crate::state::Action;
-use pass::Scan;
+use pass::{Names, Scan};
 pub(super) use report::Purpose;
 pub use report::{Depth, ScanOptions, ScanReport, Selection};
 
@@ -60,13 +63,15 @@ impl Replica {
             report: ScanReport::default(),
             stamp: None,
             unread: BTreeSet::new(),
+            unsettled: false,
+            last_before: self.state.last_entry()?,
             devices: BTreeMap::new(),
             blind: false,
             unlooked: BTreeSet::new(),
             left: 0,
             elsewhere: purpose == Purpose::MovedRoot,
-            overtaken: false,
             held: 0,
+            names: Names::default(),
             // If removals were forgotten, somebody may still remember the flags of a removed entry. These must not
             // unite with the flags of old mail.
             origin: if self.state.initial_scan_due()? && self.state.horizon()?.is_empty() {
@@ -100,10 +105,17 @@ impl Scan<'_> {
             };
             replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
         }
+        for (dir, name) in &discovery.doubles {
+            replica.note(format!(
+                "{} is a second directory of the folder {name}, and the mail in it stays here: move that to {}, then scan again",
+                replica.mail_root().join(dir).display(),
+                replica.dir(name).display()
+            ));
+        }
         self.devices.clone_from(&discovery.devices);
         self.elsewhere |= discovery.remounted;
         self.follow_folders(&discovery)?;
-        let vanished = self.vanished_folders(&discovery);
+        let vanished = self.vanished_folders(&discovery)?;
         if !discovery.unreadable.is_empty() {
             let hidden = replica.state.all_folders().into_iter().filter(|row| row.on_disk);
             let hidden = hidden.filter(|row| discovery.hides(&replica.relative_dir(&row.name)));
@@ -115,11 +127,16 @@ impl Scan<'_> {
                 with_files.push(row.key);
             }
         }
+        self.read_names(&discovery)?;
         let mut folders = self.list(&discovery, with_files)?;
         let mut gone = self.collect_gone(&mut folders)?;
+        for (key, folder) in &folders {
+            self.record_separator(*key, folder)?;
+        }
         self.follow_renamed(&folders)?;
         self.follow_found(&folders, &mut gone)?;
         self.settle_vanished(&folders, gone, &vanished)?;
+        self.follow_names()?;
         if let Purpose::Join(_) = self.purpose {
             self.check_join(&discovery)?;
         }

@@ -3,19 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
+use crate::maildir::keywords::Letters;
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::FolderKey;
+use crate::state::{EntryKey, FolderKey};
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
 /// This many of these batches are under way.
 pub(super) const AHEAD: u64 = 64;
+
+/// What a scan has found out about letters.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The letters, as they were before this scan, of folders whose letters have changed.
+    pub(super) before: BTreeMap<FolderKey, Arc<Letters>>,
+    /// Folders of which Dovecot has had time to name the letters that it uses.
+    pub(super) settled: BTreeSet<FolderKey>,
+    /// Entries whose files have other names than before, in folders whose letters have changed.
+    pub(super) followed: BTreeSet<EntryKey>,
+}
 
 /// A scan under way.
 pub(super) struct Scan<'r> {
@@ -26,10 +39,17 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
+    /// The newest entry before the scan.
+    pub(super) last_before: EntryKey,
     /// How many files were known before, if any of them vanished.
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
+    /// What was found out about letters.
+    pub(super) names: Names,
+    /// Whether a file that vanished may still be somewhere: folders kept changing while they were listed, or a found
+    /// file was renamed before it could be read.
+    pub(super) unsettled: bool,
     /// The file systems of the folders' directories.
     pub(super) devices: BTreeMap<PathBuf, u64>,
     /// Whether something could not be looked at: what vanished may be there.
@@ -40,8 +60,6 @@ pub(super) struct Scan<'r> {
     pub(super) left: u64,
     /// Whether the mail root may be another one than the last scan saw.
     pub(super) elsewhere: bool,
-    /// Whether a found file was renamed before it could be read. It may be a file that vanished elsewhere.
-    pub(super) overtaken: bool,
 }
 
 impl Scan<'_> {
@@ -66,7 +84,7 @@ impl Scan<'_> {
                 format!("joining: {} can't be the name of a folder", self.replica.mail_root().join(dir).display());
             return Err(Error::failed(what).advise(format!("rename it, or move it away, {ADVICE}")));
         }
-        if self.overtaken {
+        if self.unsettled {
             let what = format!("joining: a program is moving mail in {}", self.replica.mail_root().display());
             return Err(Error::failed(what).advise(format!("let it end, {ADVICE}")));
         }

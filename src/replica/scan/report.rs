@@ -94,6 +94,9 @@ pub struct ScanReport {
     pub flagged: u64,
     /// Entries that are gone.
     pub removed: u64,
+    /// Entries whose files were not where they were last seen, and may have been on their way elsewhere, or that could
+    /// not be told from others: the next scan decides.
+    pub undecided: u64,
     /// Entries whose files vanished and are wanted back.
     #[serde(skip)]
     pub missing: u64,
@@ -129,6 +132,9 @@ impl std::fmt::Display for ScanReport {
         write!(f, "{} new, {} moved, {} flagged, {} removed", self.new, self.moved, self.flagged, self.removed)?;
         if self.adopted > 0 {
             write!(f, ", {} found again", self.adopted)?;
+        }
+        if self.undecided > 0 {
+            write!(f, ", {} left to the next scan", self.undecided)?;
         }
         if self.folders_made + self.folders_removed > 0 {
             let (made, removed) = (plural(self.folders_made, "folder"), plural(self.folders_removed, "folder"));

@@ -50,7 +50,7 @@ impl Scan<'_> {
                 "{mount}; if it is lost, begin anew in an empty mail root, with `mailsync join` and an invitation by a peer"
             )));
         }
-        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty();
+        let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty() && discovery.doubles.is_empty();
         if !empty || self.options.mass_delete == MassDelete::Allow || !self.replica.state.has_files()? {
             return Ok(());
         }
@@ -73,15 +73,30 @@ impl Scan<'_> {
         }
     }
 
-    /// The folders that were there at the last look and are gone.
-    pub(super) fn vanished_folders(&self, discovery: &Discovery) -> Vec<Arc<FolderRow>> {
-        let mut rows = self.replica.state.all_folders();
-        rows.retain(|row| {
-            row.on_disk
-                && !discovery.folders.contains_key(&row.name)
-                && !discovery.hides(&self.replica.relative_dir(&row.name))
-        });
-        rows
+    /// The folders that were there at the last look and are gone; and those that are gone since, if files were seen
+    /// there: a move that seemed to fail may have been done, and its folder removed.
+    pub(super) fn vanished_folders(&self, discovery: &Discovery) -> Result<Vec<Arc<FolderRow>>> {
+        let mut vanished = Vec::new();
+        for row in self.replica.state.all_folders() {
+            let dir = self.replica.relative_dir(&row.name);
+            if discovery.folders.contains_key(&row.name) || discovery.hides(&dir) || self.replica.ignores(&dir) {
+                continue;
+            }
+            if row.on_disk || self.held_files(row.key)? {
+                vanished.push(row);
+            }
+        }
+        Ok(vanished)
+    }
+
+    /// Whether files were last seen in a folder; not those that are only to be delivered.
+    fn held_files(&self, folder: FolderKey) -> Result<bool> {
+        let mut held = false;
+        self.replica.state.files_in(folder, |_, _, _, undelivered| {
+            held |= !undelivered;
+            Ok(())
+        })?;
+        Ok(held)
     }
 
     /// Settles what vanished and was not found elsewhere.
@@ -169,7 +184,7 @@ impl Scan<'_> {
     fn fate(&self, gone: &Gone) -> Result<Fate> {
         // If another file has its place, nobody will find it there.
         let is_taken = || Ok::<_, Error>(self.replica.state.entry_at(&gone.from)?.is_some());
-        if (self.overtaken || self.blind) && !is_taken()? {
+        if (self.unsettled || self.blind) && !is_taken()? {
             return Ok(Fate::Unknown);
         }
         let Purpose::Restore(selection) = self.purpose else { return Ok(Fate::Removed) };
@@ -185,6 +200,7 @@ impl Scan<'_> {
             self.tx.set_pending(gone.row.key, pending)?;
         }
         self.unread.insert(gone.from.folder);
+        self.report.undecided += 1;
         Ok(())
     }
 
@@ -198,12 +214,7 @@ impl Scan<'_> {
         let mut lost = 0;
         for row in vanished {
             let outcome = outcomes.get(&row.key).copied().unwrap_or_default();
-            let mut is_left = self.blind;
-            self.replica.state.files_in(row.key, |_, _, _, undelivered| {
-                is_left |= !undelivered;
-                Ok(())
-            })?;
-            if is_left {
+            if self.blind || self.held_files(row.key)? {
                 continue;
             }
             let held = folders.get(&row.key).map_or(0, |folder| folder.known);
@@ -216,6 +227,7 @@ impl Scan<'_> {
                 continue;
             }
             self.tx.set_folder_on_disk(row.key, false)?;
+            self.tx.set_particular_dir(row.key, None)?;
             self.tx.set_clean_listing(row.key, None)?;
             if !is_present(row) || row.name.is_inbox() {
                 continue;

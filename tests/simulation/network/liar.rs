@@ -8,6 +8,7 @@ use mailsync::model::{
     RolledBack, Stamp, WallClock,
 };
 
+use super::super::replica::MOST_INCARNATIONS;
 use super::super::{Bundle, Outcome, Rng, View};
 use super::{FOLDERS, Network};
 
@@ -70,7 +71,9 @@ impl Network {
             bundle.entries.values().all(|entry| claims.entry(entry).is_ok())
                 && bundle.folders.values().all(|state| claims.folder(*state).is_ok())
         });
-        let refused = !can_be || wall.is_behind(bundle.head.tip.newest());
+        let refused = !can_be
+            || wall.is_behind(bundle.head.tip.newest())
+            || (bundle.from == liar.at && self.replicas[to].would_know(bundle) > MOST_INCARNATIONS);
         assert!(
             !refused || bundle.from == liar.at,
             "{to} refuses what {} honestly says: {:?}",
@@ -136,21 +139,21 @@ impl Network {
         }
         // What was written before everybody was repaired may be refused, and is written again.
         self.under_way.clear();
-        for round in 0..8 * honest.len() {
-            let before = self.replicas.clone();
+        // What a replica has heard of itself that isn't so, it finds out by the bundles of others, and is repaired again.
+        for _ in 0..3 * honest.len() {
             let mut repaired = false;
             for &other in &honest {
                 repaired |= self.repair(other)?;
             }
             self.tally.repaired += usize::from(repaired);
-            self.exchange()?;
-            let same = self.replicas.iter().zip(&before).all(|(now, before)| now.is_but_for_numbers(before));
-            if !repaired && same && round > 0 {
+            let stopped = self.tally.rolled_back;
+            self.settle()?;
+            if self.tally.rolled_back == stopped {
                 self.check_the_honest(&honest)?;
                 return Ok(self.tally);
             }
         }
-        Err("repairs and bundles still change something after many rounds".to_owned())
+        Err("lies are still heard of after many repairs".to_owned())
     }
 
     fn repair(&mut self, at: usize) -> Result<bool, String> {
@@ -268,8 +271,13 @@ impl Liar {
         let Some(&(incarnation, known)) = all.get(self.rng.below(all.len().max(1))) else { return };
         let clock = self.clock(known, now);
         let head = &mut bundle.head;
-        match self.rng.below(10) {
+        match self.rng.below(11) {
             0..3 => head.tip.set(incarnation, clock),
+            9 => {
+                for _ in 0..MOST_INCARNATIONS / 3 {
+                    head.tip.set(Incarnation(self.rng.number()), known);
+                }
+            }
             3 => head.tip.set(Incarnation(self.rng.number()), clock),
             4 => {
                 head.tip.set(incarnation, known.max(clock));

@@ -1,12 +1,15 @@
 //! The repair of a replica in memory, by the plan of the model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailsync::model::{
-    Clock, Contents, Digest, FolderState, Incarnation, Knowledge, Repair, Restamping, Standpoint, WallClock,
+    Clock, Contents, Digest, EntryId, FolderState, Incarnation, Knowledge, Repair, Restamping, Standpoint, WallClock,
 };
 
-use super::{Replica, Stamp};
+use super::{Peer, Replica, Stamp};
+
+/// The most incarnations of which anything can be known. It is small, so that liars reach it.
+pub const MOST_INCARNATIONS: usize = 48;
 
 impl Replica {
     /// Notes that a peer knows of stamps that this replica has never issued.
@@ -19,33 +22,68 @@ impl Replica {
     pub fn repair(&mut self, now: u64, peers: &BTreeSet<usize>, trash: &BTreeSet<Digest>, new: Incarnation) -> bool {
         let before = self.clone();
         let wall = WallClock(now);
-        let shown: Vec<Knowledge> = peers
-            .iter()
-            .filter_map(|peer| self.peers.get(peer))
-            .filter_map(|peer| peer.standing.shown.clone())
-            .collect();
-        let told = self.told_by.iter().filter(|(_, teller)| !peers.contains(teller));
-        let repair = Repair::plan(&Standpoint {
+        let known = || peers.iter().filter_map(|peer| self.peers.get(peer));
+        let shown: Vec<Knowledge> = known().filter_map(|peer| peer.standing.shown.clone()).collect();
+        let mut proven = Knowledge::new();
+        known().for_each(|peer| proven.join(&peer.proven));
+        proven.join(&self.left);
+        let is_ghost = |id: &EntryId| {
+            let elsewhere = self.have.contains(&id.digest) || trash.contains(&id.digest);
+            !elsewhere && Repair::is_ghost(&self.entries[id], self.incarnation, &proven)
+        };
+        let ghosts: Vec<EntryId> = self.missing.iter().filter(|id| is_ghost(id)).cloned().collect();
+        let mut earliest = BTreeMap::new();
+        for stamp in ghosts.iter().flat_map(|id| [self.entries[id].born, self.entries[id].location.0]) {
+            let first = earliest.entry(stamp.incarnation).or_insert(stamp.clock);
+            *first = stamp.clock.min(*first);
+        }
+        let standpoint = Standpoint {
             me: self.incarnation,
             issued: self.issued.last().copied().unwrap_or_default(),
             disowned: self.disowned_by.iter().any(|peer| peers.contains(peer)),
             wall,
             knowledge: self.knowledge.clone(),
             horizon: self.horizon.clone(),
-            held: self.held(Repair::last_kept(wall)),
-            told_by_nobody: told.map(|(incarnation, _)| *incarnation).collect(),
-            shown: shown.clone(),
-        });
+            held: self.held(Repair::last_needed(wall)),
+            proven,
+            denied: std::mem::take(&mut self.denied),
+            ghosts: earliest,
+            most: MOST_INCARNATIONS,
+        };
+        let repair = Repair::plan(&standpoint);
+        for id in &ghosts {
+            self.put(id, None);
+        }
         self.knowledge = repair.knowledge.clone();
         self.horizon = repair.horizon.clone();
+        for Peer { standing, sent, .. } in self.peers.values_mut() {
+            let lower = |knowledge: &mut Option<Knowledge>| {
+                let before = knowledge.clone();
+                let lowered = knowledge.as_mut().into_iter();
+                lowered.for_each(|lowered| {
+                    repair.known.iter().for_each(|cut| {
+                        lowered.set(cut.incarnation, cut.to.min(lowered.get(cut.incarnation)));
+                    });
+                });
+                *knowledge != before
+            };
+            if lower(&mut standing.shown) {
+                standing.newest = None;
+            }
+            lower(sent);
+        }
         if repair.anew.is_some() {
             let old = self.incarnation;
             let last = Restamping::last_sure(shown.iter().map(|tip| tip.get(old)), &self.issued, wall);
             self.begin_anew(new, last);
+            self.left.set(old, self.knowledge.get(old));
             self.disowned_by.clear();
         }
         let repair = repair.with_knowledge(&self.knowledge.clone());
         self.mend(&repair, now, trash);
+        let held = self.held(Repair::last_needed(wall));
+        let now = (&self.knowledge, &self.horizon);
+        (self.knowledge, self.horizon) = Repair::trimmed(&standpoint, self.incarnation, now, &held);
         let changed = before != *self;
         if changed {
             self.state = self.state_from_scratch();
@@ -76,7 +114,7 @@ impl Replica {
         for (name, state) in self.folders.clone() {
             if repair.folder(state).is_some() {
                 let stamp = *fresh.get_or_insert_with(|| self.stamp(now));
-                self.put_folder(&name, FolderState { stamp, ..state });
+                self.put_folder(&name, Some(FolderState { stamp, ..state }));
             }
         }
         self.recover(trash);
@@ -92,7 +130,8 @@ impl Replica {
     fn held(&self, last: Clock) -> Knowledge {
         let entries = self.entries.values().flat_map(|entry| entry.stamps().collect::<Vec<_>>());
         let folders = self.folders.values().map(|state| state.stamp);
-        let held = entries.chain(folders).filter(|stamp| *stamp != Stamp::ZERO && stamp.clock <= last);
+        let seen = self.entries.values().filter_map(|entry| entry.removal).map(|removal| removal.seen);
+        let held = entries.chain(folders).chain(seen).filter(|stamp| *stamp != Stamp::ZERO && stamp.clock <= last);
         held.map(|stamp| (stamp.incarnation, stamp.clock)).collect()
     }
 }

@@ -1,0 +1,137 @@
+//! What `SQLite` can't do, in words for people. A full disk, one that fails, one that lets nothing be written and a damaged
+//! file want different things to be done; only of a damaged one a backup is the answer, since mail that was removed since
+//! then comes back with it.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::disk::{Disk as _, RealDisk, is_absent};
+use crate::error::{Error, Scope};
+use crate::text::bytes;
+
+/// What is to be done about an error of `SQLite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    Room,
+    /// The file system said why, and `SQLite` keeps that to itself.
+    FailingDisk,
+    WritableDisk,
+    /// It, or what lies beside it, can't be opened or made.
+    Access,
+    Memory,
+    Patience,
+    Backup,
+    Again,
+}
+
+impl Remedy {
+    fn of(code: Option<ErrorCode>) -> Self {
+        match code {
+            Some(ErrorCode::DiskFull) => Self::Room,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed) => Self::FailingDisk,
+            Some(ErrorCode::ReadOnly) => Self::WritableDisk,
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+                Self::Access
+            }
+            Some(ErrorCode::OutOfMemory) => Self::Memory,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Patience,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Backup,
+            _ => Self::Again,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Room => {
+                "make room on the disk that holds the state, or the one for temporary files, then run this again; nothing is \
+                 lost, and nothing is to be put back"
+            }
+            Self::FailingDisk => {
+                "see that the disk that holds the state has room, that your quota and `ulimit -f` leave some, and that it \
+                 doesn't fail (`dmesg`), then run this again; the last committed state is as it was"
+            }
+            Self::WritableDisk => {
+                "see that the disk that holds the state is mounted for writing and that you may write the state directory, then \
+                 run this again; the last committed state is as it was"
+            }
+            Self::Access => {
+                "see that you may read and write the state directory and all that is in it, that its disk has room, and that not \
+                 too many files are open (`ulimit -n`), then run this again; the last committed state is as it was"
+            }
+            Self::Memory => "run this again when more memory is free; the last committed state is as it was",
+            Self::Patience => "end the other program that has it open, then run this again",
+            Self::Backup => {
+                "keep a copy of the state directory as it is, then put it back from a backup, and run `mailsync doctor \
+                 --new-identity`; your mail itself was not touched"
+            }
+            Self::Again => "your mail and the last committed state are as they were; run this again",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let remedy = Remedy::of(error.sqlite_error_code());
+        Self::failed(format!("the state database: {error}")).advise(remedy.words())
+    }
+}
+
+/// The error for a state database that can't be opened.
+pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
+    let told = |why: &dyn std::fmt::Display| Error::io("opening the state database", path, why);
+    let missing = "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
+                   that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
+                   doesn't";
+    let remedy = Remedy::of(error.sqlite_error_code());
+    let there = RealDisk.metadata(path);
+    match (&there, remedy) {
+        (_, Remedy::Backup) => return told(&error.to_string()).advise(missing),
+        (Err(why), _) if is_absent(why) => return told(&error.to_string()).advise(missing),
+        (Err(why), _) if Scope::of(why) == Scope::Disk => return told(why).advise(Remedy::FailingDisk.words()),
+        _ => {}
+    }
+    let dir = path.parent().unwrap_or(path);
+    match RealDisk.free_space(dir) {
+        // Whatever can't be made or written there: that is why.
+        Ok(Some(free)) if free < FULL => {
+            told(&format!("{error}, and {} are free there", bytes(free))).advise(Remedy::Room.words())
+        }
+        _ => told(&error.to_string()).advise(remedy.words()),
+    }
+}
+
+/// A disk is full when fewer bytes are free than `SQLite` needs beside a database.
+const FULL: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn only_a_damaged_state_is_to_be_put_back() {
+        let table = [
+            (ffi::SQLITE_FULL, Remedy::Room),
+            (ffi::SQLITE_IOERR, Remedy::FailingDisk),
+            (ffi::SQLITE_IOERR_WRITE, Remedy::FailingDisk),
+            (ffi::SQLITE_IOERR_FSYNC, Remedy::FailingDisk),
+            (ffi::SQLITE_IOERR_SHMSIZE, Remedy::FailingDisk),
+            (ffi::SQLITE_READONLY, Remedy::WritableDisk),
+            (ffi::SQLITE_READONLY_DIRECTORY, Remedy::WritableDisk),
+            (ffi::SQLITE_CANTOPEN, Remedy::Access),
+            (ffi::SQLITE_PERM, Remedy::Access),
+            (ffi::SQLITE_NOMEM, Remedy::Memory),
+            (ffi::SQLITE_BUSY, Remedy::Patience),
+            (ffi::SQLITE_CORRUPT, Remedy::Backup),
+            (ffi::SQLITE_NOTADB, Remedy::Backup),
+            (ffi::SQLITE_CONSTRAINT, Remedy::Again),
+        ];
+        for (code, remedy) in table {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(Remedy::of(error.sqlite_error_code()), remedy, "{error}");
+            let told = Error::from(error).to_string();
+            assert_eq!(told.contains("from a backup"), remedy == Remedy::Backup, "{told}");
+        }
+    }
+}

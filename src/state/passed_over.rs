@@ -1,0 +1,54 @@
+//! Files that were told to be no bundles, so that they are told only once as a failure.
+
+use super::{State, Transaction};
+use crate::error::Result;
+use crate::model::Digest;
+
+/// This many are remembered: those that were seen last.
+const MOST: i64 = 1000;
+
+impl State {
+    /// Whether a file was told to be no bundle. The digest is that of what identifies it.
+    pub fn was_passed_over(&self, file: &Digest) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM passed_over WHERE file = ?")?.exists([file.0])?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Remembers that a file is told to be no bundle.
+    pub fn pass_over(&self, file: &Digest) -> Result<()> {
+        self.conn.prepare_cached("INSERT OR REPLACE INTO passed_over (file) VALUES (?)")?.execute([file.0])?;
+        self.conn
+            .prepare_cached(
+                "DELETE FROM passed_over WHERE key <= (SELECT key FROM passed_over ORDER BY key DESC LIMIT 1 OFFSET ?)",
+            )?
+            .execute([MOST])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::model::Incarnation;
+
+    #[test]
+    fn the_last_files_are_remembered_and_not_more_than_there_is_room_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let file = |n: i64| Digest::of(&n.to_le_bytes());
+        let tx = state.begin().unwrap();
+        for n in 0..MOST + 2 {
+            tx.pass_over(&file(n)).unwrap();
+            tx.pass_over(&file(5)).unwrap();
+        }
+        for (n, remembered) in [(0, false), (1, false), (2, true), (5, true), (4, true), (MOST + 1, true)] {
+            assert_eq!(tx.was_passed_over(&file(n)).unwrap(), remembered, "{n}");
+        }
+        let count: i64 = tx.conn.query_row("SELECT count(*) FROM passed_over", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, MOST);
+    }
+}

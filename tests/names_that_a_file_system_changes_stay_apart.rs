@@ -1,0 +1,263 @@
+//! Folders whose names a file system takes for one another, or writes in its own way, neither vanish nor become one:
+//! here, there, and after any interruption.
+
+use std::fs;
+use std::path::Path;
+
+use mailsync::disk::RealDisk;
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{Replica, ScanOptions};
+
+use crate::support::disk::{Fault, Watch};
+use crate::support::folding::{Folding, Habit, apart};
+use crate::support::party::{Party, export, import, make_peers};
+use crate::support::{names, scratch};
+
+/// Opens a party on a file system with this habit.
+fn on(party: &Party, habit: Habit) -> Replica {
+    party.open(Box::new(Folding::new(Box::new(RealDisk), &party.mail, habit))).unwrap()
+}
+
+/// Exchanges bundles between a party on an ordinary file system and one on such, until both know all.
+fn exchange(plain: &Party, odd: &Party, habit: Habit, file: &Path) {
+    for _ in 0..2 {
+        plain.export(odd, file);
+        import(&on(odd, habit), file).unwrap();
+        let replica = on(odd, habit);
+        replica.scan(&ScanOptions::default()).unwrap();
+        export(&replica, plain, file);
+        drop(replica);
+        plain.import(file);
+    }
+}
+
+/// The folders that a party has, with how many messages each holds.
+fn folders(party: &Party, habit: Option<Habit>) -> Vec<String> {
+    let replica = habit.map_or_else(|| party.opened(), |habit| on(party, habit));
+    let line = |(name, count): (mailsync::model::FolderName, u64)| format!("{name} {count}");
+    replica.status().unwrap().folders.into_iter().map(line).collect()
+}
+
+#[track_caller]
+fn at_rest(plain: &Party, odd: &Party, habit: Habit) {
+    assert_eq!(folders(plain, None), folders(odd, Some(habit)));
+    for replica in [plain.opened(), on(odd, habit)] {
+        let report = replica.scan(&ScanOptions::default()).unwrap();
+        assert!(!report.has_changes(), "{report}");
+        assert_eq!(replica.status().unwrap().pending, 0);
+    }
+    assert!(odd.leftovers().is_empty(), "{:?}", odd.leftovers());
+}
+
+#[test]
+fn folders_that_differ_in_what_a_file_system_ignores_are_both_kept() {
+    let two = |one: &str| apart(one);
+    for (habit, first, second, layout, dirs) in [
+        (Habit::AnyCase, "Work", String::from("work"), LayoutKind::Fs, ["Work", "%77ork~"]),
+        (Habit::AnyCase, "Work", String::from("work"), LayoutKind::MaildirPlusPlus, [".Work", ".%77ork~"]),
+        (Habit::AnyCase, "work/a", String::from("Work/b"), LayoutKind::Fs, ["%57ork~", "work"]),
+        (Habit::AnyCase, "Inbox", String::from("inbox"), LayoutKind::Fs, ["%49nbox~", "%69nbox~"]),
+        (Habit::AnyCase, "a.b", String::from("A.b"), LayoutKind::MaildirPlusPlus, [".a\\2eb", ".%41%2eb~"]),
+        (Habit::AccentsApart, "Entwürfe", two("Entwürfe"), LayoutKind::Fs, ["Entwu\u{308}rfe", "%45ntwu%cc%88rfe~"]),
+        (Habit::AccentsApart, "é/x", two("é/y"), LayoutKind::Fs, ["e\u{301}", "e%cc%81~"]),
+    ] {
+        for together in [true, false] {
+            let case = format!("{habit:?}: {first} and {second}, together: {together}");
+            let dir = scratch();
+            let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &[]);
+            let odd = Party::new(dir.path(), "odd", layout, &[]);
+            make_peers(&plain, &odd);
+            let file = dir.path().join("bundle");
+            plain.act(&format!("deliver {first} one S"));
+            if !together {
+                exchange(&plain, &odd, habit, &file);
+            }
+            plain.act(&format!("deliver {second} two F"));
+            exchange(&plain, &odd, habit, &file);
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            let named = dirs.len() + if layout == LayoutKind::Fs { 2 } else { 4 };
+            let found = names(&odd.mail);
+            // Which of the two has its usual directory is up to their order in the bundle, if they come in one.
+            let apart = found.iter().filter(|name| name.ends_with('~')).count();
+            assert_eq!(
+                (apart, found.len()),
+                (dirs.iter().filter(|dir| dir.ends_with('~')).count(), named),
+                "{case}: {found:?}"
+            );
+            for dir in dirs.iter().filter(|_| !together) {
+                assert!(found.contains(&(*dir).to_owned()), "{case}: {dir} in {found:?}");
+            }
+            // What comes later finds its way, in both directions.
+            plain.act(&format!("deliver {second} three -"));
+            plain.act(&format!("move {first} one {second}"));
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            assert_eq!(folders(&odd, Some(habit)), {
+                let mut all = vec![String::from("INBOX 0"), format!("{first} 0"), format!("{second} 3")];
+                all.sort();
+                all
+            });
+            assert!(plain.trash().is_empty() && odd.trash().is_empty(), "{case}");
+            // A folder that is removed is the one that was meant.
+            fs::remove_dir_all(plain.dir(first)).unwrap();
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            let mut left = ["INBOX 0".to_owned(), format!("{second} 3")];
+            left.sort();
+            assert_eq!(folders(&odd, Some(habit)), left, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_renamed_in_case_only_keeps_its_mail_and_its_usual_directory() {
+    for (layout, dir) in [(LayoutKind::Fs, "Lists"), (LayoutKind::MaildirPlusPlus, ".Lists")] {
+        let scratch = scratch();
+        let plain = Party::new(scratch.path(), "plain", LayoutKind::Fs, &["lists one S", "lists/sub two F"]);
+        let odd = Party::new(scratch.path(), "odd", layout, &[]);
+        make_peers(&plain, &odd);
+        let file = scratch.path().join("bundle");
+        exchange(&plain, &odd, Habit::AnyCase, &file);
+        plain.act("mvdir lists Lists");
+        exchange(&plain, &odd, Habit::AnyCase, &file);
+        at_rest(&plain, &odd, Habit::AnyCase);
+        let found = names(&odd.mail);
+        assert!(found.contains(&dir.to_owned()) && !found.iter().any(|name| name.contains('%')), "{found:?}");
+        plain.act("deliver Lists three -");
+        exchange(&plain, &odd, Habit::AnyCase, &file);
+        // The other way round: on the odd one nobody can have both.
+        odd.act("mvdir Lists/sub Lists/Sub");
+        exchange(&plain, &odd, Habit::AnyCase, &file);
+        at_rest(&plain, &odd, Habit::AnyCase);
+        assert_eq!(folders(&plain, None), ["INBOX 0", "Lists 2", "Lists/Sub 1"]);
+        assert!(plain.trash().is_empty() && odd.trash().is_empty());
+    }
+}
+
+#[test]
+fn a_flag_that_differs_from_another_only_in_case_is_set() {
+    let dir = scratch();
+    let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S"]);
+    let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+    make_peers(&plain, &odd);
+    let file = dir.path().join("bundle");
+    exchange(&plain, &odd, Habit::AnyCase, &file);
+    for flags in ["s", "S", "Ss", "DF", "df"] {
+        plain.act(&format!("flag INBOX one {flags}"));
+        exchange(&plain, &odd, Habit::AnyCase, &file);
+        at_rest(&plain, &odd, Habit::AnyCase);
+        assert_eq!(odd.mailbox(), [format!("INBOX one {flags}")]);
+    }
+}
+
+#[test]
+fn where_no_colon_can_be_mail_is_delivered_flagged_and_moved_all_the_same() {
+    let dir = scratch();
+    let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S", "Work two FS"]);
+    let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+    fs::remove_dir_all(odd.home.state_dir()).unwrap();
+    let habit = Habit::NoColons;
+    let disk = Box::new(Folding::new(Box::new(RealDisk), &odd.mail, habit));
+    let world = mailsync::replica::World { disk, ..mailsync::replica::World::real() };
+    let options = mailsync::replica::InitOptions {
+        server: None,
+        mail_root: odd.mail.clone(),
+        name: odd.name.clone(),
+        layout: Some(odd.layout),
+        doubts: mailsync::replica::Doubts::Heed,
+        lock_timeout: crate::support::party::TIMEOUT,
+    };
+    drop(Replica::init(&odd.home, world, &options).unwrap());
+    assert_eq!(names(&odd.mail), [".mailsync", "INBOX"]);
+    make_peers(&plain, &odd);
+    let file = dir.path().join("bundle");
+    exchange(&plain, &odd, habit, &file);
+    at_rest(&plain, &odd, habit);
+    assert_eq!(odd.mailbox(), ["INBOX one S", "Work two FS"]);
+    plain.act("flag INBOX one FS");
+    plain.act("move Work two INBOX");
+    exchange(&plain, &odd, habit, &file);
+    at_rest(&plain, &odd, habit);
+    assert_eq!(odd.mailbox(), ["INBOX one FS", "INBOX two FS", "Work"]);
+}
+
+#[test]
+fn folders_that_become_one_on_disk_stay_apart_whenever_an_import_is_stopped() {
+    for (habit, first, second) in [(Habit::AnyCase, "Work", "work"), (Habit::AccentsApart, "é", "e\u{301}")] {
+        let dir = scratch();
+        let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &[]);
+        let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+        make_peers(&plain, &odd);
+        plain.act(&format!("deliver {first} one S"));
+        plain.act(&format!("deliver {second} two F"));
+        plain.act(&format!("mkdir {second}/below"));
+        let (bundle, answer) = (dir.path().join("bundle"), dir.path().join("answer"));
+        plain.export(&odd, &bundle);
+        let before = odd.snapshot();
+        let watch = Watch::new(&dir.path().join("keep"));
+        let mut step = 0;
+        loop {
+            step += 1;
+            odd.put_back(&before);
+            let disk = Folding::new(watch.disk(), &odd.mail, habit);
+            let database = odd.home.database();
+            let act = || odd.open(Box::new(disk)).and_then(|replica| import(&replica, &bundle)).map(drop);
+            let (done, _) = watch.hinder(Fault::Stop(step), &database, || (), act);
+            let struck = watch.struck();
+            assert_eq!(done.is_ok(), struck.is_none(), "step {step}: {done:?}");
+            let case = format!("{habit:?}, stopped at {step}, {struck:?}");
+            import(&on(&odd, habit), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
+            on(&odd, habit).scan(&ScanOptions::default()).unwrap();
+            assert_eq!(folders(&odd, Some(habit)), folders(&plain, None), "{case}");
+            assert!(odd.leftovers().is_empty(), "{case}: {:?}", odd.leftovers());
+            export(&on(&odd, habit), &plain, &answer);
+            let told = import(&plain.opened(), &answer).unwrap().1;
+            assert_eq!((told[0].changes.new, told[0].changes.removed, told[0].changes.moved), (0, 0, 0), "{case}");
+            if struck.is_none() {
+                break;
+            }
+        }
+        assert!(step > 20, "{step}");
+    }
+}
+
+#[test]
+fn an_inbox_in_another_case_is_not_made_where_dovecot_would_not_list_it() {
+    let dir = scratch();
+    let plain =
+        Party::new(dir.path(), "plain", LayoutKind::Fs, &["Inbox one S", "Inbox/below two F", "a/inbox three -"]);
+    let dotted = Party::new(dir.path(), "dotted", LayoutKind::MaildirPlusPlus, &[]);
+    make_peers(&plain, &dotted);
+    crate::support::party::exchange(&plain, &dotted, &dir.path().join("bundle"));
+    let made: Vec<_> = names(&dotted.mail).into_iter().filter(|name| name.starts_with('.')).collect();
+    assert_eq!(made, [".%49nbox~", ".%49nbox~.below", ".a.inbox", ".mailsync"]);
+    assert_eq!(folders(&plain, None), folders(&dotted, None));
+    // One that some program has made is a folder as it is.
+    dotted.act("deliver INBOX four -");
+    fs::rename(dotted.mail.join(".%49nbox~"), dotted.mail.join(".Inbox")).unwrap();
+    crate::support::party::exchange(&plain, &dotted, &dir.path().join("bundle"));
+    assert_eq!(folders(&plain, None), ["INBOX 1", "Inbox 1", "Inbox/below 1", "a/inbox 1"]);
+    assert_eq!(folders(&plain, None), folders(&dotted, None));
+}
+
+#[test]
+fn a_second_directory_of_a_folder_is_told_of_and_one_that_is_renamed_is_followed() {
+    let dir = scratch();
+    let party = Party::new(dir.path(), "one", LayoutKind::Fs, &["Work one S"]);
+    crate::support::make_folder(&party.mail.join("%57ork~"));
+    fs::write(party.mail.join("%57ork~/cur/7:2,S"), "Subject: seven\n\n").unwrap();
+    let scan = || {
+        let replica = party.opened();
+        let report = replica.scan(&ScanOptions::default()).unwrap();
+        (report.has_changes(), replica.drain_notes())
+    };
+    let (changed, notes) = scan();
+    assert!(!changed && notes.len() == 1 && notes[0].contains("%57ork~") && notes[0].contains("second"), "{notes:?}");
+    fs::remove_dir_all(party.mail.join("%57ork~")).unwrap();
+    fs::rename(party.mail.join("Work"), party.mail.join("%57ork~")).unwrap();
+    assert_eq!(scan(), (false, vec![]));
+    assert_eq!(folders(&party, None), ["INBOX 0", "Work 1"]);
+    fs::rename(party.mail.join("%57ork~"), party.mail.join("Work")).unwrap();
+    assert_eq!(scan(), (false, vec![]));
+}
