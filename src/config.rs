@@ -201,6 +201,28 @@ fn default_jobs_output() -> u32 {
     u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
 }
 
+/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for others.
+const SAMPLES: &str = "\
+             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
+             # [guard]\n\
+             # folder = 100                 # more than half of a folder that holds more messages than this\n\
+             # all = 100                    # more than a quarter of all messages, and more than this\n\
+             # folders = 10                 # more than half of the folders, if there are more than this\n\
+             \n\
+             # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
+             # [peer.server]\n\
+             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
+             # timeout = \"10m\"                                       # without a byte in either direction\n\
+             # encrypt = \"always\"                                    # another rule for this peer\n\
+             \n\
+             # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
+             # [[allow]]\n\
+             # command = \"sendmail\"                                  # what a job asks for\n\
+             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]                  # what is run, without a shell\n\
+             # args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]    # arguments that a job may add: as they are, or of a kind\n\
+             # from = [\"laptop\"]                                     # who may ask for it\n\
+             # timeout = \"2m\"\n";
+
 impl Config {
     /// The configuration of a new replica.
     pub fn new(mail_root: PathBuf, name: String, layout: Layout) -> Self {
@@ -322,25 +344,7 @@ impl Config {
              # Which bundles are encrypted: \"files\" (what is written with -o), \"always\" or \"never\".\n\
              encrypt = {}\n\
              \n\
-             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
-             # [guard]\n\
-             # folder = 100                 # more than half of a folder that holds more messages than this\n\
-             # all = 100                    # more than a quarter of all messages, and more than this\n\
-             # folders = 10                 # more than half of the folders, if there are more than this\n\
-             \n\
-             # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
-             # [peer.server]\n\
-             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
-             # timeout = \"10m\"                                       # without a byte in either direction\n\
-             # encrypt = \"always\"                                    # another rule for this peer\n\
-             \n\
-             # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
-             # [[allow]]\n\
-             # command = \"sendmail\"                                  # what a job asks for\n\
-             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]                  # what is run, without a shell\n\
-             # args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]    # arguments that a job may add: as they are, or of a kind\n\
-             # from = [\"laptop\"]                                     # who may ask for it\n\
-             # timeout = \"2m\"\n",
+{SAMPLES}",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
             value(self.layout),

@@ -18,6 +18,8 @@ use super::{Error, PrivateKey, limits};
 
 /// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
 const PIECE: usize = 64 << 10;
+/// What is read ahead of the pieces, in bytes: next to nothing, as a piece is read in one go.
+const LITTLE: usize = 16;
 /// By how much the encryption of a piece is larger, in bytes.
 const TAG: u64 = 16;
 
@@ -95,7 +97,7 @@ enum Place<R: BufRead> {
     /// Before a bundle, or within one that is not encrypted.
     Plain(Ahead<R>),
     /// Within a bundle that was opened.
-    Opened(Opened<R>),
+    Opened(Box<Opened<R>>),
     /// Behind the header of one that could not be opened.
     Sealed(Ahead<R>),
     /// On the way from one to another.
@@ -144,12 +146,12 @@ impl<R: BufRead> Envelope<R> {
         check_stanzas(&header)?;
         let source = Rc::new(RefCell::new(self.take_source()));
         // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
-        let rest = BufReader::with_capacity(TAG as usize, Shared(Rc::clone(&source)));
+        let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
         let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
             .and_then(|decryptor| decryptor.decrypt(self.keys.0.iter().map(|key| &**key as &dyn Identity)));
         match opened {
             Ok(plain) => {
-                self.place = Place::Opened(Opened { source, plain: BufReader::with_capacity(PIECE, plain) });
+                self.place = Place::Opened(Box::new(Opened { source, plain: BufReader::with_capacity(PIECE, plain) }));
                 Ok(())
             }
             Err(error) => {

@@ -65,7 +65,7 @@ fn an_encrypted_bundle_is_read_as_any_other_by_each_of_those_it_is_for() {
     let bundle = encrypt(&[reader().public_key(), other.public_key()], &sample.bundle());
     for keys in [keys(), Keys::of([&other]), Keys::of([&PrivateKey::from_seed([9; 32]), &other])] {
         let contents = read_with(&bundle, keys).unwrap();
-        assert_eq!(contents.manifests, [sample.manifest.clone()]);
+        assert_eq!(contents.manifests, std::slice::from_ref(&sample.manifest));
         assert_eq!(contents.messages, sample.messages);
     }
     for keys in [Keys::none(), Keys::of([&PrivateKey::from_seed([9; 32])])] {
@@ -122,9 +122,11 @@ fn damage_far_from_the_end_is_not_called_cut_off() {
 
 #[test]
 fn bundles_stand_one_after_the_other_encrypted_or_not_whoever_can_open_them() {
+    // The bundles; the numbers of those that can be opened; and how many can't.
+    type Row = (Vec<Vec<u8>>, &'static [u64], usize);
     let other = PrivateKey::from_seed([3; 32]).public_key();
     let of_other = |number| sealed_for(std::slice::from_ref(&other), number);
-    let table: [(Vec<Vec<u8>>, &[u64], usize); 7] = [
+    let table: [Row; 7] = [
         (vec![sealed(1)], &[1], 0),
         (vec![sealed(1), sealed(2), sealed(3)], &[1, 2, 3], 0),
         (vec![plain(1), plain(2), sealed(3), sealed(4)], &[1, 2, 3, 4], 0),

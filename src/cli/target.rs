@@ -65,10 +65,9 @@ pub fn stdout() -> BufWriter<StdoutLock<'static>> {
 
 /// Whether standard output is a file, which stays as it is.
 pub fn stdout_is_a_file() -> bool {
-    let is_file =
-        |stat: rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+    use rustix::fs::{FileType, fstat};
     // If nobody can tell what it is, it was written all the same.
-    rustix::fs::fstat(io::stdout()).is_ok_and(is_file)
+    fstat(io::stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 /// Warns of a file that is not encrypted, once for each replica: somebody has seen it then, or it is said again.

@@ -3,7 +3,7 @@
 use super::error::writing;
 use super::options::{ExportOptions, Fullness};
 use super::recipient::Recipient;
-use super::secrecy::{Readers, Target, no_reader};
+use super::secrecy::{Readers, Target};
 use super::spool::Spool;
 use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
@@ -107,10 +107,7 @@ impl Replica {
         target: Target<'_>,
     ) -> Result<Plan> {
         let state = &self.state;
-        let readers = match (&to, occasion) {
-            (Recipient::Invited(invited), Occasion::Invitation) => no_reader(&invited.name, options.secrecy)?,
-            _ => self.who_can_open(options.secrecy, &to, target)?,
-        };
+        let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();

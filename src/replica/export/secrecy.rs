@@ -42,8 +42,12 @@ impl Replica {
         &self,
         asked: Option<Secrecy>,
         to: &Recipient,
+        is_invitation: bool,
         target: Target<'_>,
     ) -> Result<Option<Readers>> {
+        if let (Recipient::Invited(invited), true) = (to, is_invitation) {
+            return no_reader(&invited.name, asked);
+        }
         let peers = match to {
             Recipient::Peer(peer) => vec![(**peer).clone()],
             Recipient::Anyone => self.state.neighbours()?,
@@ -97,7 +101,7 @@ impl Replica {
 ///
 /// # Errors
 /// It is to be encrypted.
-pub(super) fn no_reader(name: &str, asked: Option<Secrecy>) -> Result<Option<Readers>> {
+fn no_reader(name: &str, asked: Option<Secrecy>) -> Result<Option<Readers>> {
     if asked == Some(Secrecy::Encrypted) {
         return Err(Error::usage(format!("inviting {name}: without its key nothing can be encrypted for it"))
             .advise("give its public key with --key, which `mailsync init` or ssh-keygen has printed there"));
