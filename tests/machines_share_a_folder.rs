@@ -21,7 +21,7 @@ fn share(dir: &Path) -> PathBuf {
 }
 
 fn is_called_a_bundle(name: &str) -> bool {
-    name.ends_with(".zst") || name.ends_with(".zst.age")
+    Path::new(name.strip_suffix(".age").unwrap_or(name)).extension().is_some_and(|extension| extension == "zst")
 }
 
 /// Three machines, each of which knows the others.
