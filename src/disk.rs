@@ -3,25 +3,28 @@
 //! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
 //! file means.
 
+mod contents;
 mod draft;
 mod likeness;
 mod scratch;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use contents::{
+    Durability, Hashed, SMALL, beginning_of, copy_message, create_like, hash_file, hash_open, make_like, read_small,
+    write_new,
+};
 pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
 pub use likeness::{Denial, Denied, Like, Rights};
 use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
 pub use scratch::Scratch;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::message::{FileKind, Filter, message_of};
-use crate::model::{Digest, Mtime};
+use crate::model::Mtime;
 use crate::read::read_some;
 
 /// The answer of `stat` about a file.
@@ -337,167 +340,6 @@ impl Disk for RealDisk {
 pub fn leads_nowhere(error: &io::Error) -> bool {
     let circle = rustix::io::Errno::LOOP.raw_os_error();
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(circle)
-}
-
-/// Makes a file with these contents and this modification time. The file must not exist yet. It is durable only with
-/// [`Durability::Now`].
-pub fn write_new(
-    disk: &dyn Disk,
-    path: &Path,
-    bytes: &[u8],
-    mtime: Mtime,
-    like: &Like<'_>,
-    durability: Durability,
-) -> io::Result<()> {
-    let mut draft = Draft::create_like(disk, path.to_owned(), like)?;
-    draft.write_all(bytes)?;
-    draft.set_mtime(mtime)?;
-    if durability == Durability::Now {
-        draft.sync()?;
-    }
-    draft.leave();
-    Ok(())
-}
-
-/// Copies the message in a file into a new file with this modification time. What its digest leaves out stays behind.
-pub fn copy_message(
-    disk: &dyn Disk,
-    from: &Path,
-    to: &Path,
-    mtime: Mtime,
-    like: &Like<'_>,
-    durability: Durability,
-) -> io::Result<()> {
-    let mut source = Source::open(disk, from)?;
-    let mut draft = Draft::create_like(disk, to.to_owned(), like)?;
-    read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
-    draft.set_mtime(mtime)?;
-    if durability == Durability::Now {
-        draft.sync()?;
-    }
-    draft.leave();
-    Ok(())
-}
-
-/// Makes a file that is like a directory. Nothing is in it before whoever may not read it is kept from that. The file
-/// must not exist yet.
-pub fn create_like(disk: &dyn Disk, path: &Path, like: &Like<'_>) -> io::Result<File> {
-    let file = disk.create(path)?;
-    hand_over(path, like, like.file(), |rights| disk.give(path, &file, rights))?;
-    Ok(file)
-}
-
-/// Makes a directory that was just made like another one.
-pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()> {
-    hand_over(dir, like, like.dir(), |rights| disk.give_dir(dir, rights))
-}
-
-/// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
-/// that is noted.
-fn hand_over(path: &Path, like: &Like<'_>, rights: Rights, give: impl Fn(&Rights) -> io::Result<()>) -> io::Result<()> {
-    if rights.come_by_themselves() {
-        return Ok(());
-    }
-    match give(&rights) {
-        Err(error) if is_not_for_this_user(&error) => like.deny(path, &rights, &error),
-        given => return given,
-    }
-    match give(&rights.for_this_user()) {
-        Err(error) if !is_not_for_this_user(&error) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Whether owners, groups or modes can't be set: not by this user, or not on this file system.
-fn is_not_for_this_user(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errors = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
-    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// When the contents of a new file are made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// At once, by an fsync of its own.
-    Now,
-    /// Later, by the caller, for many files together.
-    Later,
-}
-
-/// Messages up to this many bytes are read whole; larger ones in pieces.
-pub const SMALL: u64 = 1 << 20;
-
-/// What a file holds: its digest, its size and its date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hashed {
-    /// The digest.
-    pub digest: Digest,
-    /// The bytes that the digest is of. A message's file may have more.
-    pub size: u64,
-    /// The file's modification time.
-    pub mtime: Mtime,
-    /// Whether the file has bytes that the digest leaves out: a synchroniser has marked its copy.
-    pub marked: bool,
-}
-
-/// Reads a file and computes the digest of what it holds.
-pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    hash_open(&mut Source::open(disk, path)?, kind)
-}
-
-/// Reads an open file from where it stands, and computes the digest of what it holds.
-pub fn hash_open(file: &mut Source<'_>, kind: FileKind) -> io::Result<Hashed> {
-    let meta = file.meta()?;
-    if !meta.is_file {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, so not a message"));
-    }
-    let mut hasher = Sha256::new();
-    let buffer = usize::try_from(meta.size.clamp(4096, 128 << 10)).expect("at most 128 KiB");
-    let mut size = 0;
-    read_through(file, kind, buffer, |bytes| {
-        hasher.update(bytes);
-        size += bytes.len() as u64;
-        Ok(())
-    })?;
-    Ok(Hashed { digest: Digest(hasher.finalize().into()), size, mtime: meta.mtime, marked: size < meta.size })
-}
-
-/// Reads a file to its end, in pieces of at most so many bytes, and hands out what of it counts.
-fn read_through(
-    file: &mut Source<'_>,
-    kind: FileKind,
-    buffer: usize,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let (mut filter, mut buffer) = (Filter::new(kind), vec![0; buffer]);
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return filter.end(each);
-        }
-        filter.take(&buffer[..n], &mut each)?;
-    }
-}
-
-/// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
-/// holds.
-pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
-    let file = Source::open(disk, path)?;
-    // What is expected is only a hint.
-    let mut bytes = Vec::with_capacity(usize::try_from(expected.min(SMALL)).expect("at most 1 MiB") + 1);
-    file.take(SMALL + 1).read_to_end(&mut bytes)?;
-    if kind == FileKind::Message {
-        bytes = message_of(bytes);
-    }
-    let digest = Digest::of(&bytes);
-    Ok((bytes, digest))
-}
-
-/// The first bytes of a file, this many at most.
-pub fn beginning_of(disk: &dyn Disk, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    disk.open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain

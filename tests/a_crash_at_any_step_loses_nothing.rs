@@ -305,7 +305,9 @@ fn hold(case: Case, layouts: (LayoutKind, LayoutKind)) {
             let when = &format!("{when}, {:?} {}", call.op, call.path.display());
             stage.check_held(&held, when);
             let scanned = Scanned::of(&result);
-            if result.is_ok() && scanned == Scanned::Wholly {
+            // A quota that can't be had counted anew is told of in a note: no mail is wrong.
+            let told_of = call.path.ends_with("maildirsize");
+            if result.is_ok() && scanned == Scanned::Wholly && !told_of {
                 // What is about one place only may have been made good at once: then nothing is left to be done.
                 assert_eq!(errno, Errno::ACCESS, "{when}: the failure was swallowed");
                 assert_eq!(stage.here.mailbox(), stage.case.end, "{when}: the failure was swallowed");

@@ -9,7 +9,7 @@ use mailsync::maildir::LayoutKind;
 use mailsync::replica::ScanOptions;
 use rustix::io::Errno;
 
-use crate::support::disk::{Fault, Watch};
+use crate::support::disk::{Fault, Op, Watch};
 use crate::support::machine::{Machine, Mailbox, exchange, message, pair};
 use crate::support::party::{self, Party};
 use crate::support::programs::become_an_ordinary_user;
@@ -237,7 +237,7 @@ fn a_call_of_an_export_that_fails_has_nothing_left_out_that_can_be_read() {
     rest();
     here.opened().scan(&ScanOptions::default()).unwrap();
     let (before, bundle) = ([&here, &there].map(Party::snapshot), dir.path().join("bundle"));
-    let (mut written, mut failed) = (0, 0);
+    let (mut written, mut failed, mut midst) = (0, 0, 0);
     for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE] {
         for n in 1.. {
             here.put_back(&before[0]);
@@ -257,8 +257,12 @@ fn a_call_of_an_export_that_fails_has_nothing_left_out_that_can_be_read() {
                     there.import(&bundle);
                 }
                 Err(error) => {
+                    // A large message was read and found good, and is read a second time into the bundle: what fails
+                    // only then is found out when the bundle has begun to tell of it.
+                    let is_in_the_midst = struck.op == Op::Read && error.to_string().contains("writing the bundle");
                     let is_own = errno != Errno::MFILE && struck.path.starts_with(&here.mail);
-                    assert!(!is_own, "{error} at {struck:?}");
+                    assert!(!is_own || is_in_the_midst, "{error} at {struck:?}");
+                    midst += usize::from(is_in_the_midst);
                     failed += 1;
                 }
             }
@@ -267,5 +271,5 @@ fn a_call_of_an_export_that_fails_has_nothing_left_out_that_can_be_read() {
             assert_eq!(here.mailbox(), ["Archive large S", "INBOX alpha S"], "{errno} at {struck:?}");
         }
     }
-    assert!(written > 0 && failed > 0, "{written} were written, {failed} have failed");
+    assert!(written > 0 && failed > midst && midst > 0, "{written} were written, {failed} have failed, {midst} late");
 }

@@ -313,10 +313,8 @@ fn a_path_that_is_too_long_for_the_system_keeps_no_machine_from_joining() {
     joins(&desktop, &laptop, &dir.path().join("invitation"), &folder, "fs", |laptop| {
         let moved = Machine { mail: dir.path().join("short"), ..laptop.clone() };
         fs::rename(&laptop.mail, &moved.mail).unwrap();
-        let config = laptop.home.join("config.toml");
-        let text_of = fs::read_to_string(&config).unwrap();
-        assert!(text_of.contains(text(&laptop.mail)));
-        fs::write(config, text_of.replace(text(&laptop.mail), text(&moved.mail))).unwrap();
+        moved.reconfigure(&[("mail_root", &format!("{:?}", text(&moved.mail)))]);
+        moved.ok(&["doctor", "--moved-root"]);
         moved
     });
 }
@@ -346,6 +344,7 @@ fn a_message_whose_path_would_be_too_long_keeps_no_machine_from_joining() {
     let moved = Machine { mail: dir.path().join("short"), ..laptop.clone() };
     fs::rename(&laptop.mail, &moved.mail).unwrap();
     moved.reconfigure(&[("mail_root", &format!("{:?}", text(&moved.mail)))]);
+    moved.ok(&["doctor", "--moved-root"]);
     moved.ok(&["scan"]);
     pass(&moved, &desktop);
     at_rest(&desktop, &moved, "when the path is short");
@@ -388,4 +387,26 @@ fn a_directory_that_may_be_written_and_not_read_keeps_nothing_else_from_being_do
         assert!(laptop.has("new") && !laptop.has("removed"), "{closed}");
         at_rest(&desktop, &laptop, closed);
     }
+}
+
+#[test]
+fn nothing_is_made_behind_a_link_that_leads_to_no_folder_known_here() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, laptop.mail.join(".out")).unwrap();
+    desktop.put("out", "cur/1:2,", message("for elsewhere"), 1_600_000_000);
+    desktop.put("out/deeper", "cur/2:2,", message("for deeper"), 1_600_000_000);
+    desktop.put("Work", "cur/3:2,", message("comes"), 1_600_000_000);
+    pass_hindered(&desktop, &laptop, &["could not be made"]);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing was made there");
+    assert!(laptop.has("comes"));
+    let told = waiting(&laptop);
+    assert!(told.iter().any(|(folder, _, why)| folder == "out" && why.contains("symbolic link")), "{told:?}");
+    // The person removes the link: then the folder is made.
+    fs::remove_file(laptop.mail.join(".out")).unwrap();
+    laptop.ok(&["scan"]);
+    assert!(laptop.has("for elsewhere") && laptop.has("for deeper"));
+    assert_eq!(waiting(&laptop), []);
 }

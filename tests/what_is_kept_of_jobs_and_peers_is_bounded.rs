@@ -194,7 +194,7 @@ fn an_invited_replica_is_no_peer_before_all_of_its_bundle_was_checked() {
         forge.lines.push(b"garbage\n".to_vec());
     });
     let cut = &good[..good.len() - 5];
-    for (bundle, words) in [(&untrue[..], "its tip doesn't cover"), (&waits[..], "entries.jsonl"), (cut, "cut off")] {
+    for (bundle, words) in [(&untrue[..], "is not covered by"), (&waits[..], "entries.jsonl"), (cut, "cut off")] {
         complains(&desktop.run_with(&["import"], bundle), 4, &[words]);
         let peers = desktop.ok(&["peer", "list", "--json"]).json();
         assert!(peers["peers"].as_array().unwrap().is_empty(), "{peers}");

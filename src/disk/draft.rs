@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Disk, Like, Meta, hand_over, remove_if_there};
+use super::contents::hand_over;
+use super::{Disk, Like, Meta, remove_if_there};
 use crate::model::Mtime;
 
 /// A file that doesn't have its name yet. Dropped, it is removed.

@@ -91,7 +91,8 @@ pub fn change<T>(
     })
 }
 
-/// Puts these contents in place of the file's, durably but for the name. Dovecot writes it under the same other name
+/// Puts these contents in place of the file's, durably: a letter in a file's name must not outlive what it stands for.
+/// Dovecot writes it under the same other name
 /// first, and removes what it finds there: nobody else has it while the folder is locked.
 fn replace(disk: &dyn Disk, dir: &Path, make: impl Fn(&Path) -> io::Result<File>, contents: &[u8]) -> io::Result<()> {
     let (path, new) = (dir.join(FILE), dir.join("dovecot-keywords.lock"));
@@ -107,7 +108,8 @@ fn replace(disk: &dyn Disk, dir: &Path, make: impl Fn(&Path) -> io::Result<File>
         disk.sync_file(&new, file)?;
         disk.replace(&new, &path)
     };
-    write(&mut file).or_else(|error| remove_if_there(disk.unlink(&new)).and(Err(error)))
+    write(&mut file).or_else(|error| remove_if_there(disk.unlink(&new)).and(Err(error)))?;
+    disk.sync_dir(dir)
 }
 
 #[cfg(test)]

@@ -56,13 +56,18 @@ const FOLDERS: &[Good] = &[
         d.put(&folder("Gone", &s(12), true));
         d.after.folder("Gone");
     }),
-    ("a folder that was removed longer ago", |d| d.put(&folder("Work", &o(1).replace(&at(1), &at(0)), false))),
-    ("a folder that was made longer ago", |d| d.put(&folder("Gone", &s(2), true))),
-    ("a folder of the same stamp that is present", |d| {
-        d.put(&folder("Gone", &s(3), true));
-        d.after.folder("Gone");
+    // Its sender knows that it was made since, and doesn't have it: it has forgotten a later removal.
+    ("a folder that was removed longer ago", |d| {
+        d.put(&folder("Work", &o(1).replace(&at(1), &at(0)), false));
+        d.after.no_folder("Work");
     }),
-    ("a folder of the same stamp that is absent", |d| d.put(&folder("Work", &s(1), false))),
+    ("a folder that was made longer ago", |d| d.put(&folder("Gone", &s(2), true))),
+    // Present would win, but whoever lacks it knows of that stamp: a later removal was forgotten.
+    ("a folder of the same stamp that is present", |d| d.put(&folder("Gone", &s(3), true))),
+    ("a folder of the same stamp that is absent", |d| {
+        d.put(&folder("Work", &s(1), false));
+        d.after.no_folder("Work");
+    }),
     ("a folder of the same clock by the lesser incarnation", |d| d.put(&folder("Gone", &o(3), true))),
     ("a folder that was never made", |d| d.put(&folder("Never", &s(12), false))),
     ("a folder within one that is none", |d| {
@@ -333,6 +338,7 @@ const FULL: &[Good] = &[
     ("a full bundle without a folder that is here", |d| {
         full(d);
         d.forge.lines.retain(|line| !line.starts_with(b"{\"folder\":{\"name\":\"Work\""));
+        d.after.no_folder("Work");
     }),
     ("a full bundle without a message that its sender never knew", |d| {
         d.of_other();

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{FileType, Like, create_like, make_like, remove_if_empty, remove_if_there};
+use crate::disk::{FileType, Like, create_like, is_absent, make_like, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
@@ -159,11 +159,39 @@ impl Replica {
     /// Makes a directory, unless it is there.
     fn make_dir_like(&self, dir: &Path) -> io::Result<()> {
         let disk = &*self.world.disk;
+        if matches!(disk.metadata(dir), Ok(meta) if meta.is_dir) {
+            return Ok(());
+        }
+        self.refuse_foreign_links(dir)?;
         match disk.make_dir(dir) {
             Ok(()) => make_like(disk, dir, &self.like_for(dir)?),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         }
+    }
+
+    /// Whether nothing is made behind a symbolic link in the mail root that leads to no folder known here: it may lead
+    /// anywhere, and what a folder is called is for others to choose.
+    ///
+    /// # Errors
+    /// There is such a link.
+    fn refuse_foreign_links(&self, dir: &Path) -> io::Result<()> {
+        let above = dir.ancestors().skip(1).take_while(|above| *above != self.mail_root());
+        for link in above.filter(|above| above.starts_with(self.mail_root())) {
+            match self.world.disk.is_link(link) {
+                Ok(true) => {}
+                Err(error) if !is_absent(&error) => return Err(error),
+                _ => continue,
+            }
+            let leads_to = |row: &FolderRow| row.on_disk && self.dir(&row.name).starts_with(link);
+            if !self.state.all_folders().iter().any(|row| leads_to(row)) {
+                return Err(io::Error::other(format!(
+                    "{} is a symbolic link, and no folder that is known here is behind it",
+                    link.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Removes the directories of folders that were removed elsewhere, if nothing is left in them.
