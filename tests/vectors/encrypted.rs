@@ -96,12 +96,6 @@ pub fn vectors() -> Vec<Vector> {
             let bytes = sealed("for-the-sender-alone");
             bytes[..bytes.len() - 9].to_vec()
         }),
-        vector(
-            "for others behind one that is not encrypted",
-            Verdict::Rejected("3", "encrypted for others"),
-            1,
-            [honest(), sealed("for-the-sender-alone")].concat(),
-        ),
         bad("with nothing in it", "9.1", "nothing there", sealed("of-nothing")),
         bad("with a mail in it", "9.1", "not a bundle", sealed("of-a-mail")),
         bad("another version of age", "9.1", "not a bundle", {
