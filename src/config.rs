@@ -59,6 +59,9 @@ pub struct Config {
     /// How many MiB of output the jobs of one peer may have here.
     #[serde(default = "default_jobs_output")]
     pub jobs_output_mib: u32,
+    /// Which bundles are encrypted.
+    #[serde(default)]
+    pub encrypt: Encrypt,
     /// From how much on a person is to say that it is meant.
     #[serde(default)]
     pub guard: Limits,
@@ -76,10 +79,28 @@ pub struct Config {
 pub struct PeerConfig {
     /// The command that hands a bundle to the peer and gives its answer: it reads bundles from its standard input and
     /// writes bundles to its standard output. Run without a shell.
-    pub call: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Vec<String>>,
     /// How long the command is waited for while not a byte goes to it, and none comes from it.
     #[serde(default = "default_peer_timeout")]
     pub timeout: String,
+    /// Which bundles for it are encrypted, if that is another rule than for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypt: Option<Encrypt>,
+}
+
+/// Which bundles are encrypted, if no option says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encrypt {
+    /// Those that become files, on a stick or in a directory that machines share. What goes to standard output or to a
+    /// program is protected on its way by whatever carries it.
+    #[default]
+    Files,
+    /// All.
+    Always,
+    /// None.
+    Never,
 }
 
 impl PeerConfig {
@@ -180,6 +201,28 @@ fn default_jobs_output() -> u32 {
     u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
 }
 
+/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for others.
+const SAMPLES: &str = "\
+             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
+             # [guard]\n\
+             # folder = 100                 # more than half of a folder that holds more messages than this\n\
+             # all = 100                    # more than a quarter of all messages, and more than this\n\
+             # folders = 10                 # more than half of the folders, if there are more than this\n\
+             \n\
+             # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
+             # [peer.server]\n\
+             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
+             # timeout = \"10m\"                                       # without a byte in either direction\n\
+             # encrypt = \"always\"                                    # another rule for this peer\n\
+             \n\
+             # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
+             # [[allow]]\n\
+             # command = \"sendmail\"                                  # what a job asks for\n\
+             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]                  # what is run, without a shell\n\
+             # args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]    # arguments that a job may add: as they are, or of a kind\n\
+             # from = [\"laptop\"]                                     # who may ask for it\n\
+             # timeout = \"2m\"\n";
+
 impl Config {
     /// The configuration of a new replica.
     pub fn new(mail_root: PathBuf, name: String, layout: Layout) -> Self {
@@ -198,6 +241,7 @@ impl Config {
             jobs_open: default_jobs_open(),
             jobs_input_mib: default_jobs_input(),
             jobs_output_mib: default_jobs_output(),
+            encrypt: Encrypt::default(),
             guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
@@ -230,7 +274,7 @@ impl Config {
                 .advise("correct it there")
         })?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
-        if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.is_empty()) {
+        if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.as_ref().is_some_and(Vec::is_empty)) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
         }
@@ -297,24 +341,10 @@ impl Config {
              jobs_input_mib = {}\n\
              jobs_output_mib = {}\n\
              \n\
-             # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
-             # [guard]\n\
-             # folder = 100                 # more than half of a folder that holds more messages than this\n\
-             # all = 100                    # more than a quarter of all messages, and more than this\n\
-             # folders = 10                 # more than half of the folders, if there are more than this\n\
+             # Which bundles are encrypted: \"files\" (what is written with -o), \"always\" or \"never\".\n\
+             encrypt = {}\n\
              \n\
-             # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
-             # [peer.server]\n\
-             # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
-             # timeout = \"10m\"                                       # without a byte in either direction\n\
-             \n\
-             # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
-             # [[allow]]\n\
-             # command = \"sendmail\"                                  # what a job asks for\n\
-             # exec = [\"/usr/sbin/sendmail\", \"-oi\"]                  # what is run, without a shell\n\
-             # args = [\"-i\", \"-oi\", \"-t\", \"-f\", \"--\", \"@address\"]    # arguments that a job may add: as they are, or of a kind\n\
-             # from = [\"laptop\"]                                     # who may ask for it\n\
-             # timeout = \"2m\"\n",
+{SAMPLES}",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
             value(self.layout),
@@ -329,6 +359,7 @@ impl Config {
             self.jobs_open,
             self.jobs_input_mib,
             self.jobs_output_mib,
+            value(self.encrypt),
         )
     }
 
@@ -399,6 +430,7 @@ mod tests {
             jobs_open: 70,
             jobs_input_mib: 71,
             jobs_output_mib: 72,
+            encrypt: Encrypt::default(),
             guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),

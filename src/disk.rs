@@ -6,6 +6,7 @@
 mod contents;
 mod draft;
 mod likeness;
+mod rights;
 mod scratch;
 
 use std::ffi::OsStr;
@@ -15,11 +16,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 pub use contents::{
-    Durability, Hashed, SMALL, beginning_of, copy_message, create_like, hash_file, hash_open, make_like, read_small,
-    write_new,
+    Durability, Hashed, SMALL, beginning_of, copy_message, hash_file, hash_open, read_small, write_new,
 };
 pub use draft::{Draft, Sink, Source, read_whole, replace_whole};
 pub use likeness::{Denial, Denied, Like, Rights};
+pub use rights::{create_like, make_like};
 use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
 pub use scratch::Scratch;
 

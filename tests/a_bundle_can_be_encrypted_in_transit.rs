@@ -23,9 +23,9 @@ fn age_takes_a_replicas_key_as_recipient_and_as_identity() {
     assert_eq!(sealed.code, 0, "{}", sealed.stderr);
     assert!(sealed.stdout.starts_with(b"age-encryption.org/v1\n-> ssh-ed25519 "));
 
-    // It is no bundle until it is opened, and nobody else can open it.
-    let refused = laptop.run_with(&["import"], &sealed.stdout);
-    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    // What age has encrypted is as good as what mailsync has, and nobody else can open it.
+    let taken = laptop.run_with(&["import", "--dry-run"], &sealed.stdout);
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
     let open = |machine: &Machine| {
         run_with(Command::new("age").args(["-d", "-i"]).arg(machine.home.join("key")), &sealed.stdout)
     };

@@ -267,7 +267,9 @@ fn a_replica_whose_key_is_known_needs_no_secret() {
     let bundle = invite(&desktop, "laptop", &dir.path().join("invitation"), &["--key", text(&public)]);
     // Once more, after a bundle that was lost.
     let again = invite(&desktop, "laptop", &dir.path().join("again"), &["--key", text(&public)]);
-    complains(&try_join(&other, &bundle), 4, &["is for SHA256:", "whose key is not"]);
+    complains(&try_join(&other, &bundle), 4, &["encrypted for others", "put the key that it was written for there"]);
+    let plain = invite(&desktop, "laptop", &dir.path().join("plain"), &["--plain", "--key", text(&public)]);
+    complains(&try_join(&other, &plain), 4, &["is for SHA256:", "whose key is not"]);
     assert!(!other.home.exists());
     join(&laptop, &again);
     expect_same(&laptop, &desktop, "joined");
@@ -642,7 +644,8 @@ fn an_invitation_without_contents_works_onto_an_empty_mail_root_too() {
 fn parts(dir: &Path) -> Vec<PathBuf> {
     let mut parts: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).collect();
     let number = |path: &PathBuf| -> u64 {
-        path.file_stem().unwrap().to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap()
+        let name = path.file_name().unwrap().to_str().unwrap().split(".zst").next().unwrap();
+        name.rsplit('-').next().unwrap().parse().unwrap()
     };
     parts.sort_by_key(number);
     parts

@@ -134,10 +134,10 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
         ran.stderr
     );
     desktop.ok(&["export", "-o", out.to_str().unwrap()]);
-    assert_eq!(names(&out), ["desktop-laptop-2.zst", "some name.zst"]);
+    assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
     // An older bundle of the same name is replaced.
     desktop.ok(&["export", "-o", file.to_str().unwrap()]);
-    assert_eq!(names(&out), ["desktop-laptop-2.zst", "some name.zst"]);
+    assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
     let stdout = desktop.ok(&["export"]).stdout;
     assert_eq!(stdout[..4], [0x28, 0xb5, 0x2f, 0xfd]);
     let numbers: Vec<Value> = [fs::read(&file).unwrap(), stdout.clone()]
@@ -151,9 +151,12 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     third.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
     desktop.ok(&["export", "-o", out.to_str().unwrap()]);
     desktop.ok(&["export", "--to", "third", "-o", out.to_str().unwrap()]);
-    assert_eq!(names(&out), ["desktop-any-5.zst", "desktop-laptop-2.zst", "desktop-third-6.zst", "some name.zst"]);
+    assert_eq!(
+        names(&out),
+        ["desktop-any-5.zst.age", "desktop-laptop-2.zst.age", "desktop-third-6.zst.age", "some name.zst"]
+    );
     for machine in [&laptop, &third] {
-        assert_eq!(machine.ok(&["import", out.join("desktop-any-5.zst").to_str().unwrap()]).code, 0);
+        assert_eq!(machine.ok(&["import", out.join("desktop-any-5.zst.age").to_str().unwrap()]).code, 0);
         assert_eq!(machine.mailbox(), desktop.mailbox());
     }
     let at = Command::new(MAILSYNC)
@@ -341,16 +344,17 @@ fn consume_removes_what_was_for_this_replica_alone_once_it_is_imported() {
     desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
     desktop.ok(&["export", "-o", path]);
     desktop.ok(&["export", "--to", "third", "-o", path]);
-    let all = ["desktop-any-3.zst", "desktop-laptop-2.zst", "desktop-third-4.zst"];
+    let all = ["desktop-any-3.zst.age", "desktop-laptop-2.zst.age", "desktop-third-4.zst.age"];
     assert_eq!(names(&drop), all);
     laptop.ok(&["import", "--consume", "--dry-run", path]);
     laptop.ok(&["import", path]);
     assert_eq!(names(&drop), all);
     laptop.ok(&["import", "--consume", path]);
-    assert_eq!(names(&drop), ["desktop-any-3.zst", "desktop-third-4.zst"]);
+    assert_eq!(names(&drop), ["desktop-any-3.zst.age", "desktop-third-4.zst.age"]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
-    // A file that holds one for everybody, too, is kept for the others.
-    let both = [desktop.ok(&["export", "--to", "laptop"]).stdout, fs::read(drop.join("desktop-any-3.zst")).unwrap()];
+    // A file that holds one for everybody, too, is kept for the others. One that is encrypted can stand behind.
+    let both =
+        [desktop.ok(&["export", "--to", "laptop"]).stdout, fs::read(drop.join("desktop-any-3.zst.age")).unwrap()];
     let file = drop.join("both.zst");
     fs::write(&file, both.concat()).unwrap();
     laptop.ok(&["import", "--consume", file.to_str().unwrap()]);
@@ -405,7 +409,7 @@ fn a_peer_is_renamed_and_removed() {
     let ran = laptop.run_with(&["import", "--json"], &bundle);
     assert_eq!((ran.code, &ran.json()["bundles"][0]["from"]), (0, &json!("tower")));
     laptop.ok(&["export", "--to", "tower", "-o", dir.path().to_str().unwrap()]);
-    assert!(dir.path().join("laptop-tower-1.zst").exists());
+    assert!(dir.path().join("laptop-tower-1.zst.age").exists());
     complains(&laptop.run(&["export", "--to", "desktop"]), 2, &["the peers are: tower"]);
     laptop.ok(&["peer", "remove", "tower"]);
     assert_eq!(laptop.ok(&["peer", "list", "--json"]).json(), json!({ "peers": [], "invited": [] }));

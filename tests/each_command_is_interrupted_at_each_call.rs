@@ -454,6 +454,7 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
+        secrecy: None,
     }
 }
 

@@ -21,7 +21,7 @@ fn share(dir: &Path) -> PathBuf {
 }
 
 fn is_called_a_bundle(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "zst")
+    Path::new(name.strip_suffix(".age").unwrap_or(name)).extension().is_some_and(|extension| extension == "zst")
 }
 
 /// Three machines, each of which knows the others.
@@ -89,6 +89,8 @@ fn what_programs_that_copy_call_a_file_until_it_is_whole_is_not_looked_at() {
         ".mailsync-aB3dEf.part",
         ".syncthing.desktop-laptop-1.zst.tmp",
         "desktop-laptop-1.zst.4f1a.partial",
+        "desktop-laptop-1.zst.age.part",
+        "desktop-laptop-1.zst.age~",
         "desktop-laptop-1.zst.filepart",
         "desktop-laptop-1.zst.part",
         "desktop-laptop-1.zst~",
@@ -119,10 +121,20 @@ fn a_directory_without_a_bundle_for_this_replica_is_said_to_have_none() {
     desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
     desktop.ok(&["export", "--to", "third", "-o", text(&share)]);
     let ran = laptop.ok(&["import", text(&share)]);
-    assert!(ran.stderr.ends_with("no bundle for this replica; 1 file there is for others\n"), "{ran:?}");
+    assert!(
+        ran.stderr.ends_with(
+            "no bundle for this replica; 1 file there is for others, or from replicas that are not known here\n"
+        ),
+        "{ran:?}"
+    );
     laptop.ok(&["export", "-o", text(&share)]);
     let ran = laptop.ok(&["import", "--consume", "--json", text(&share)]);
-    assert!(ran.stderr.ends_with("no bundle for this replica; 2 files there are for others\n"), "{ran:?}");
+    assert!(
+        ran.stderr.ends_with(
+            "no bundle for this replica; 2 files there are for others, or from replicas that are not known here\n"
+        ),
+        "{ran:?}"
+    );
     assert_eq!(ran.json()["bundles"], json!([]));
     assert_eq!(names(&share).len(), 2);
     laptop.refuses(&["import", text(&dir.path().join("nowhere"))], b"", 1, &["nowhere"]);
@@ -173,7 +185,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     }
     // Nobody was heard of yet, so nothing is known of what they can apply.
     desktop.ok(&["import", "--consume", text(&share)]);
-    assert_eq!(names(&share), ["desktop-any-1.zst", "desktop-any-2.zst"]);
+    assert_eq!(names(&share), ["desktop-any-1.zst.age", "desktop-any-2.zst.age"]);
     for machine in [&laptop, &server] {
         machine.ok(&["import", "--consume", text(&share)]);
         machine.ok(&["export", "-o", text(&share)]);
@@ -185,7 +197,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
     assert_eq!(names(&share).len(), 4);
     let ran = desktop.ok(&["import", "--consume", text(&share)]);
     assert!(ran.stderr.contains("removed 1 bundle from this replica"), "{ran:?}");
-    assert_eq!(names(&share), ["desktop-any-2.zst", "laptop-any-1.zst", "server-any-1.zst"]);
+    assert_eq!(names(&share), ["desktop-any-2.zst.age", "laptop-any-1.zst.age", "server-any-1.zst.age"]);
     // While the others stay away, the last one holds all.
     for subject in ["three", "four", "five"] {
         desktop.deliver(subject);
@@ -194,7 +206,7 @@ fn what_everybody_may_take_is_removed_by_its_sender_once_a_later_one_stands_in_f
         desktop.ok(&["import", "--consume", text(&share)]);
     }
     let own: Vec<String> = names(&share).into_iter().filter(|name| name.starts_with("desktop")).collect();
-    assert_eq!(own, ["desktop-any-7.zst", "desktop-laptop-8.zst"]);
+    assert_eq!(own, ["desktop-any-7.zst.age", "desktop-laptop-8.zst.age"]);
     server.ok(&["import", text(&share)]);
     laptop.ok(&["import", text(&share)]);
     assert_eq!(server.mailbox(), desktop.mailbox());
@@ -217,25 +229,25 @@ fn the_sender_keeps_what_somebody_may_still_need() {
         desktop.deliver(subject);
         desktop.ok(&["export", "--to", "laptop", "--since-last", "-o", text(&share)]);
     }
-    keeps(&["desktop-laptop-1.zst", "desktop-laptop-2.zst", "desktop-laptop-3.zst"]);
+    keeps(&["desktop-laptop-1.zst.age", "desktop-laptop-2.zst.age", "desktop-laptop-3.zst.age"]);
     laptop.ok(&["import", text(&share)]);
     pass(&laptop, &desktop);
-    keeps(&["desktop-laptop-3.zst"]);
-    fs::remove_file(share.join("desktop-laptop-3.zst")).unwrap();
+    keeps(&["desktop-laptop-3.zst.age"]);
+    fs::remove_file(share.join("desktop-laptop-3.zst.age")).unwrap();
     // The last one stays even if its readers have all of it: it tells them that this replica has it, too.
     pass(&desktop, &server);
     pass(&server, &desktop);
     desktop.ok(&["export", "-o", text(&share)]);
-    keeps(&["desktop-any-5.zst"]);
+    keeps(&["desktop-any-5.zst.age"]);
     // An invitation is needed until it is answered, and so is what its receiver may take.
     desktop.ok(&["invite", "tablet", "-o", text(&share)]);
     desktop.ok(&["export", "-o", text(&share)]);
     desktop.ok(&["export", "-o", text(&share)]);
-    keeps(&["desktop-any-5.zst", "desktop-any-7.zst", "desktop-any-8.zst", "desktop-tablet-6.zst"]);
+    keeps(&["desktop-any-5.zst.age", "desktop-any-7.zst.age", "desktop-any-8.zst.age", "desktop-tablet-6.zst"]);
     let tablet = Machine::new(dir.path(), "tablet");
     tablet.ok(&["join", text(&tablet.mail), text(&share.join("desktop-tablet-6.zst"))]);
     pass(&tablet, &desktop);
-    keeps(&["desktop-any-8.zst", "desktop-tablet-6.zst"]);
+    keeps(&["desktop-any-8.zst.age", "desktop-tablet-6.zst"]);
 }
 
 #[test]
@@ -250,7 +262,7 @@ fn the_other_parts_of_a_split_bundle_are_kept_while_their_contents_are_missing()
     desktop.ok(&["export", "--split", "64K", "-o", text(&share)]);
     let parts = names(&share);
     assert_eq!(parts.len(), 3, "{parts:?}");
-    laptop.ok(&["import", text(&share.join("desktop-laptop-1.zst"))]);
+    laptop.ok(&["import", text(&share.join("desktop-laptop-1.zst.age"))]);
     desktop.ok(&["export", "-o", text(&share)]);
     let answer = laptop.ok(&["export"]).stdout;
     desktop.run_with(&["import"], &answer);

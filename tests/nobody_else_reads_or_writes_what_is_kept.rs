@@ -184,7 +184,7 @@ fn a_bundle_replaces_nothing_but_a_bundle_of_mailsync() {
     // A bundle is replaced, one that was cut off as well, and what holds nothing.
     desktop.put("INBOX", "cur/large:2,", "x".repeat(100_000), 1);
     fs::write(&file, b"").unwrap();
-    desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);
+    desktop.ok(&["export", "--plain", "--to", "laptop", "-o", text(&file)]);
     let whole = fs::read(&file).unwrap();
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);

@@ -56,7 +56,7 @@ fn a_whole_copy_that_a_synchroniser_has_made_of_a_bundle_brings_nothing_new() {
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("once");
     let (stick, name) = stick(dir.path(), &desktop);
-    let base = name.strip_suffix(".zst").unwrap();
+    let base = name.strip_suffix(".zst.age").unwrap();
     let copies = [
         format!("{base}.sync-conflict-20260102-030405-ABCDEFG.zst"),
         format!("{base} (1).zst"),

@@ -90,6 +90,11 @@ impl<B: BufRead> Archive<B> {
         Self { inner, left: 0, padding: 0 }
     }
 
+    /// What is read from.
+    pub(super) fn get_ref(&self) -> &B {
+        &self.inner
+    }
+
     /// Gives the place back that is read from, wherever it stands.
     pub(super) fn into_inner(self) -> B {
         self.inner

@@ -126,6 +126,16 @@ impl<R: BufRead> Source<R> {
         self.inner
     }
 
+    /// What it reads from.
+    pub(super) fn get(&self) -> &R {
+        &self.inner
+    }
+
+    /// What it reads from. Only between frames more may be read from it.
+    pub(super) fn inner(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     /// Goes on to the end of the frame without decompressing it: over `most` bytes at most.
     pub(super) fn pass_over(&mut self, most: u64) -> Result<(), Error> {
         let mut passed = 0_u64;
@@ -139,7 +149,7 @@ impl<R: BufRead> Source<R> {
             }
             let there = match self.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there.map_err(Error::Io)?.len(),
+                there => there?.len(),
             };
             if there == 0 {
                 return Err(Error::Truncated);
@@ -158,12 +168,18 @@ impl<R: BufRead> Source<R> {
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
         while length < OPENING {
+<<<<<<< HEAD
             let there = match self.inner.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 there => there.map_err(Error::Io)?,
             };
             if there.is_empty() {
                 break;
+=======
+            match read_some(&mut self.inner, &mut self.opening[length..])? {
+                0 => break,
+                n => length += n,
+>>>>>>> main
             }
             let n = there.len().min(OPENING - length);
             self.opening[length..length + n].copy_from_slice(&there[..n]);
@@ -277,14 +293,20 @@ impl<'s, R: BufRead> Frame<'s, R> {
         Ok(Self(decoder))
     }
 
-    /// Goes on to the frame's end without decompressing it, over `most` bytes at most.
-    pub(super) fn pass_over(self, most: u64) -> Result<(), Error> {
-        self.0.finish().pass_over(most)
+    /// The source.
+    pub(super) fn source(&self) -> &Source<R> {
+        self.0.get_ref()
+    }
+
+    /// The source, wherever in the frame it stands.
+    pub(super) fn into_source(self) -> &'s mut Source<R> {
+        self.0.finish()
     }
 
     fn explain(&self, error: io::Error) -> Error {
         match error.kind() {
-            _ if self.0.get_ref().failed => Error::Io(error),
+            // An error of the encryption below comes out as it went in.
+            _ if self.0.get_ref().failed => Error::from(error),
             io::ErrorKind::UnexpectedEof => Error::Truncated,
             _ if error.to_string().contains("too much memory") => WINDOW_TOO_LARGE,
             _ => Error::corrupt(format!("zstd: {error}")),

@@ -222,7 +222,7 @@ fn a_frame_without_end_is_not_passed_over_without_end() {
     encoder.write_all(&archive(&Sample::new().members()[..2])).unwrap();
     encoder.flush().unwrap();
     // A block that is not the last one, and is stored as it is (RFC 8878, section 3.1.1.2).
-    let block = [(100_000_u32 << 3).to_le_bytes()[..3].to_vec(), vec![0; 100_000]].concat();
+    let block = [&(100_000_u32 << 3).to_le_bytes()[..3], &vec![0; 100_000]].concat();
     let long = block.repeat(500);
     let mut stream = Stream::new(BufReader::new(encoder.get_ref().chain(&long[..])));
     let reader = stream.next_bundle().unwrap().unwrap();

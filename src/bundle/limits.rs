@@ -74,6 +74,13 @@ pub const JOB_RESULT_BYTES: u64 = 256 << 10;
 /// The size of an encrypted file's header, in bytes. age reads all of it before anything is known to be right.
 pub const SEALED_HEADER_BYTES: u64 = 8 << 10;
 
+/// The size of the header of an encrypted bundle, in bytes. All of it is read before anything is known to be right.
+pub const ENVELOPE_HEADER_BYTES: u64 = 32 << 10;
+
+/// How many stanzas the header of an encrypted bundle has: one for each who can open it, and one that age adds. As long
+/// as they are, those fit [`ENVELOPE_HEADER_BYTES`].
+pub const ENVELOPE_STANZAS: usize = 256;
+
 /// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
 pub const WINDOW_LOG: u32 = 27;
 

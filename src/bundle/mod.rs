@@ -6,15 +6,16 @@
 //! [`limits`] and by the signed manifest.
 //!
 //! Writing: spool the records with a [`RecordSpool`], which counts and hashes them; put its result into a [`Manifest`];
-//! start a [`Writer`], give it the messages, finish it.
+//! start a [`Writer`], give it the messages, finish it. A [`Wrapping`] below it encrypts the bundle.
 //!
 //! Reading: a [`Stream`] gives one [`Reader`] for each bundle; [`Reader::verify`] turns it into a [`RecordsPart`], and
 //! that by way of a [`JobsPart`] into a [`MessagesPart`], in the order in which the parts stand in the file. So nothing
 //! can be read out of turn, and nothing can be read before the signature was checked, unless somebody calls
-//! [`Reader::read_unverified`] by name.
+//! [`Reader::read_unverified`] by name. A stream that was given [`Keys`] reads encrypted bundles as others.
 
 mod archive;
 mod beginning;
+mod envelope;
 mod error;
 mod frame;
 mod invitation;
@@ -27,10 +28,13 @@ mod reader;
 mod record;
 mod replica_id;
 mod seal;
+mod section;
 mod signature;
 mod spool;
 mod statements;
+mod stream;
 mod strict;
+mod wrapping;
 mod writer;
 
 #[cfg(test)]
@@ -38,20 +42,25 @@ mod example;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_envelopes;
+#[cfg(test)]
 mod testing;
 
 pub use beginning::Beginning;
+pub use envelope::Keys;
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
 pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
 pub use missing::MISSING_NAMESPACE;
-pub use outline::each_manifest;
-pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart, Stream};
+pub use outline::{Behind, each_manifest};
+pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart};
 pub use record::Record;
 pub use replica_id::ReplicaId;
 pub use seal::{Sealer, unseal};
 pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
+pub use stream::Stream;
 pub(crate) use strict::parse as parse_strictly;
+pub use wrapping::Wrapping;
 pub use writer::{Options, Writer};

@@ -1,25 +1,36 @@
 //! Outlines: the manifests of all bundles in a file, found without decompressing more than their beginnings.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
 use super::frame::{block, checksum_size, header_size};
-use super::{Beginning, Error, Stream};
+use super::{Beginning, Error, Keys, Stream};
+
+/// What is to be done behind an encrypted bundle. Nothing tells where it ends, short of reading all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// It is the last one that is looked at.
+    Left,
+    /// It is read to its end, and checked to be whole, to see what follows.
+    Seen,
+}
 
 /// Gives the beginning of every bundle in a file to `visit`, in order, until it breaks off. It finds the next bundle by
-/// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing.
+/// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing. Encrypted ones are opened with `keys`.
 ///
 /// # Errors
-/// The file holds something that is no bundle, or ends too early. The contents of the blocks are not looked at, so
+/// The file holds something that is no bundle, or no key opens one, or it ends too early. The contents of the blocks are not looked at, so
 /// bundles without an error may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
     mut source: R,
+    keys: &Keys,
+    behind: Behind,
     mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut at = 0;
     loop {
         source.seek(SeekFrom::Start(at))?;
-        let mut stream = Stream::new(BufReader::new(&mut source));
+        let mut stream = Stream::opened_by(BufReader::new(&mut source), keys.clone());
         match stream.next_bundle() {
             Err(Error::Empty) if at > 0 => return Ok(()),
             Err(Error::NotABundle { .. }) if at > 0 => {
@@ -31,11 +42,34 @@ pub fn each_manifest<R: Read + Seek>(
                 if visit(&reader.beginning()).is_break() {
                     return Ok(());
                 }
+                if reader.is_encrypted() {
+                    return match behind {
+                        Behind::Left => Ok(()),
+                        Behind::Seen => {
+                            reader.skip_checked()?;
+                            each_encrypted(&mut stream, visit)
+                        }
+                    };
+                }
             }
         }
         drop(stream);
         at = end_of_frame(&mut source, at)?;
     }
+}
+
+/// The same for the rest of a stream: behind an encrypted bundle all are encrypted.
+fn each_encrypted<R: BufRead>(
+    stream: &mut Stream<R>,
+    mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    while let Some(reader) = stream.next_bundle()? {
+        if visit(&reader.beginning()).is_break() {
+            break;
+        }
+        reader.skip_checked()?;
+    }
+    Ok(())
 }
 
 /// Finds the end of the zstd frame that starts here (RFC 8878, section 3.1.1).
@@ -79,7 +113,7 @@ mod tests {
 
     fn numbers(bytes: &[u8]) -> (Vec<u64>, Result<(), Error>) {
         let mut numbers = Vec::new();
-        let result = each_manifest(Cursor::new(bytes), |beginning| {
+        let result = each_manifest(Cursor::new(bytes), &Keys::none(), Behind::Seen, |beginning| {
             numbers.push(beginning.manifest().number);
             ControlFlow::Continue(())
         });

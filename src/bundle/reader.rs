@@ -10,8 +10,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{Archive, Data, Member, expect_member, read_data, read_small};
+use super::envelope::Envelope;
 use super::error::SHOWN;
-use super::frame::{Frame, Source};
+use super::frame::Frame;
 use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
@@ -22,62 +23,12 @@ use crate::text::beginning;
 /// The number of bytes that are decompressed at a time.
 const BUFFER: usize = 256 << 10;
 
-/// A stream of bundles, one after the other.
-pub struct Stream<R> {
-    source: Source<R>,
-    /// Whether there was a bundle.
-    any: bool,
-    /// Whether the last bundle was not read to its end.
-    within: bool,
-}
-
-impl<R: BufRead> Stream<R> {
-    /// Begins to read bundles from `source`. It reads no further than the last bundle's last byte, except for the bytes
-    /// that `source` itself buffers.
-    pub fn new(source: R) -> Self {
-        Self { source: Source::new(source), any: false, within: false }
-    }
-
-    /// The source, from which no more is to be read as a stream.
-    pub fn into_source(self) -> R {
-        self.source.into_inner()
-    }
-
-    /// Goes on to the next bundle and reads its manifest and signature. `None` at the end of the stream.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] if the stream holds no bundle at all.
-    ///
-    /// # Panics
-    /// If the bundle before was not read to its end, by [`MessagesPart::finish`] or in another way: then nobody knows
-    /// where the next one starts. After an error the stream is of no more use.
-    pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
-        assert!(!self.within, "the bundle before this one was read to its end");
-        match self.source.peek_frame() {
-            Ok(true) => {}
-            Ok(false) if self.any => return Ok(None),
-            Ok(false) => return Err(Error::Empty),
-            Err(Error::NotABundle { .. }) if self.any => {
-                return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
-            }
-            Err(other) => return Err(other),
-        }
-        self.any = true;
-        self.within = true;
-        let frame = Frame::open(&mut self.source)?;
-        Reader::open(frame, &mut self.within).map(Some)
-    }
-}
-
-impl<R> fmt::Debug for Stream<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("within", &self.within).finish_non_exhaustive()
-    }
-}
+/// What is in a bundle's frame.
+type Decompressed<'s, R> = BufReader<Frame<'s, Envelope<R>>>;
 
 /// The values that all steps share.
 struct Inner<'s, R: BufRead> {
-    archive: Archive<BufReader<Frame<'s, R>>>,
+    archive: Archive<Decompressed<'s, R>>,
     manifest: Manifest,
     /// The key with which the signature was checked; `None` if it was not.
     key: Option<PublicKey>,
@@ -88,7 +39,12 @@ impl<R: BufRead> Inner<'_, R> {
     /// Goes on to where the next bundle starts, without decompressing what is left of this one.
     fn skip(self) -> Result<(), Error> {
         let most = self.manifest.most_frame_bytes();
-        self.archive.into_inner().into_inner().pass_over(most)?;
+        let source = self.archive.into_inner().into_inner().into_source();
+        if source.inner().is_open() {
+            source.inner().pass_over(most)?;
+        } else {
+            source.pass_over(most)?;
+        }
         *self.within = false;
         Ok(())
     }
@@ -113,7 +69,7 @@ pub struct Reader<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> Reader<'s, R> {
-    fn open(frame: Frame<'s, R>, within: &'s mut bool) -> Result<Self, Error> {
+    pub(super) fn open(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
         let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
         if !archive.may_begin_with("manifest.json")? {
             return Err(Error::NotABundle { begins: None });
@@ -153,6 +109,20 @@ impl<'s, R: BufRead> Reader<'s, R> {
     /// What the bundle says of itself, with what a key is checked against.
     pub fn beginning(&self) -> Beginning<'_> {
         Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
+    }
+
+    /// Whether it came encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.archive.get_ref().get_ref().source().get().is_open()
+    }
+
+    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
+    /// or is missing.
+    pub(super) fn skip_checked(self) -> Result<(), Error> {
+        let Inner { archive, within, .. } = self.inner;
+        archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
+        *within = false;
+        Ok(())
     }
 
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
@@ -388,6 +358,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
 
     fn end(mut self) -> Result<(), Error> {
         self.inner.archive.end()?;
+        self.inner.archive.into_inner().into_inner().into_source().inner().close()?;
         *self.inner.within = false;
         Ok(())
     }
@@ -402,7 +373,7 @@ pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
     beginning: Vec<u8>,
-    data: io::Chain<io::Cursor<Vec<u8>>, Data<'m, BufReader<Frame<'s, R>>>>,
+    data: io::Chain<io::Cursor<Vec<u8>>, Data<'m, Decompressed<'s, R>>>,
 }
 
 impl<R: BufRead> Message<'_, '_, R> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
 use super::{
-    BundleKind, Counts, Error, JobSpool, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender, SpooledJobs,
-    SpooledRecords, Stream, Writer,
+    BundleKind, Counts, Error, JobSpool, Keys, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender,
+    SpooledJobs, SpooledRecords, Stream, Writer,
 };
 use crate::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Knowledge, Mtime, Origin, Stamp,
@@ -223,8 +223,13 @@ pub(super) struct Parts {
 
 /// Reads a whole stream, checking everything.
 pub(super) fn read(bytes: &[u8]) -> Result<Parts, Error> {
+    read_with(bytes, Keys::none())
+}
+
+/// The same, with what opens encrypted bundles.
+pub(super) fn read_with(bytes: &[u8], keys: Keys) -> Result<Parts, Error> {
     let mut contents = Parts::default();
-    let mut stream = Stream::new(bytes);
+    let mut stream = Stream::opened_by(bytes, keys);
     while let Some(reader) = stream.next_bundle()? {
         contents.manifests.push(reader.manifest().clone());
         let jobs = reader.verify(&key().public_key())?.records(|record| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::{LayoutKind, Server};
-use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
+use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -152,6 +152,8 @@ pub struct Invite {
     /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub split: Option<u64>,
+    #[command(flatten)]
+    pub secrecy: Encryption,
 }
 
 #[derive(Debug, clap::Args)]
@@ -276,6 +278,30 @@ pub struct Export {
     /// Don't look for local changes first
     #[arg(long)]
     pub no_scan: bool,
+    #[command(flatten)]
+    pub secrecy: Encryption,
+}
+
+/// Whether a bundle is encrypted.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Encryption {
+    /// Encrypt the bundle, wherever it is written: for its recipient and this replica, or for all peers and this replica
+    #[arg(long, conflicts_with = "plain")]
+    pub encrypt: bool,
+    /// Don't encrypt the bundle, although it becomes a file: whoever gets it can read the mail in it
+    #[arg(long)]
+    pub plain: bool,
+}
+
+impl Encryption {
+    /// The library's value for it.
+    pub fn secrecy(self) -> Option<Secrecy> {
+        match (self.encrypt, self.plain) {
+            (true, _) => Some(Secrecy::Encrypted),
+            (_, true) => Some(Secrecy::Plain),
+            _ => None,
+        }
+    }
 }
 
 /// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what

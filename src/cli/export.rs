@@ -19,6 +19,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
         },
         level: args.level,
         split: args.split,
+        secrecy: args.secrecy.secrecy(),
         ..ExportOptions::default()
     };
     target::check_split(args.split, output.as_deref())?;
@@ -29,11 +30,24 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
             let exported = replica.export(&options, target::stdout())?;
             context.say_notes(&replica);
             context.out.say(&exported);
+            if exported.encrypted_for.is_none() && target::stdout_is_a_file() {
+                target::warn_of_plain_file(
+                    context,
+                    &replica,
+                    "the file to which standard output goes",
+                    "-o FILE or --encrypt encrypts it",
+                )?;
+            }
         }
         Some(path) => {
             let written = replica.export_to_file(&options, &path)?;
             context.say_notes(&replica);
             target::tell_written(context, &written);
+            if let Some((path, _)) = written.iter().find(|(path, one)| one.encrypted_for.is_none() && path.is_file()) {
+                let instead =
+                    "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
+                target::warn_of_plain_file(context, &replica, &path.display().to_string(), instead)?;
+            }
         }
     }
     complain_of(&report)

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use mailsync::bundle::{self, BundleKind, Manifest, Stream};
+use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
 use mailsync::text::{bytes, plural, printable};
@@ -20,16 +20,18 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
-    each_bundle(&args.bundle, |reader, source| {
+    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?;
+    each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
+        let encrypted = reader.is_encrypted();
         let signer = reader.signer();
         let known = replica.as_ref().map_or(Ok(None), |replica| replica.known_as(&manifest.sender.id))?;
         let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
         rest.skip().map_err(|error| rejected(&error, source))?;
         if context.out.json() {
-            documents.push(manifest_json(&manifest, known.as_deref()));
+            documents.push(manifest_json(&manifest, known.as_deref(), encrypted));
         } else {
-            lines.extend(describe(&manifest, known.as_deref()));
+            lines.extend(describe(&manifest, known.as_deref(), encrypted));
         }
         Ok(())
     })?;
@@ -42,7 +44,7 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     let mut worst: Option<ErrorKind> = None;
-    let result = each_bundle(&args.bundle, |reader, source| {
+    let result = each_bundle(&args.bundle, replica.keys(), |reader, source| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
@@ -85,9 +87,13 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
 
 type Source = Box<dyn BufRead>;
 
-fn each_bundle(path: &Path, mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>) -> CommandResult {
+fn each_bundle(
+    path: &Path,
+    keys: Keys,
+    mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
+) -> CommandResult {
     let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
-    let mut stream = Stream::new(source::open(path)?);
+    let mut stream = Stream::opened_by(source::open(path)?, keys);
     loop {
         match stream.next_bundle() {
             Ok(Some(reader)) => each(reader, &name)?,
@@ -101,7 +107,7 @@ fn rejected(error: &bundle::Error, source: &str) -> Error {
     Replica::rejection(error).about(source)
 }
 
-fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
+fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<String> {
     let kind = match manifest.kind {
         BundleKind::Full => "full",
         BundleKind::Delta => "delta",
@@ -122,15 +128,17 @@ fn describe(manifest: &Manifest, known: Option<&str>) -> Vec<String> {
         ),
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),
+        format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
     ]
 }
 
-fn manifest_json(manifest: &Manifest, known: Option<&str>) -> Value {
+fn manifest_json(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Value {
     let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
     // The person who sees the output may be another than the one who may join.
     if let Some(token) = document.pointer_mut("/invitation/token") {
         *token = Value::from("secret");
     }
     document["known_as"] = known.into();
+    document["encrypted"] = encrypted.into();
     document
 }

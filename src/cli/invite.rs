@@ -20,6 +20,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         contents: if args.no_contents { MessageContents::LeftOut } else { MessageContents::Included },
         level: args.level.unwrap_or(ExportOptions::LEVEL),
         split: args.split,
+        secrecy: args.secrecy.secrecy(),
     };
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, Result};
-use mailsync::replica::Exported;
+use mailsync::replica::{Exported, Replica};
 
 use super::context::Context;
 use super::source::is_standard;
@@ -61,6 +61,23 @@ pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
 /// Standard output, to write bundles to.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(256 << 10, io::stdout().lock())
+}
+
+/// Whether standard output is a file, which stays as it is.
+pub fn stdout_is_a_file() -> bool {
+    use rustix::fs::{FileType, fstat};
+    // If nobody can tell what it is, it was written all the same.
+    fstat(io::stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+}
+
+/// Warns of a file that is not encrypted, once for each replica: somebody has seen it then, or it is said again.
+pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, instead: &str) -> Result<()> {
+    if !context.out.quiet() && replica.is_first_plain_file()? {
+        context.out.say(format_args!(
+            "warning: {file} is not encrypted, so whoever gets it can read the mail in it; {instead} (this is said once)"
+        ));
+    }
+    Ok(())
 }
 
 /// Tells which files were written.

@@ -13,6 +13,12 @@ use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::{complain_of, imported_json};
 
+/// The peers that the configuration tells how to reach.
+fn reachable(replica: &Replica) -> Vec<String> {
+    let peers = replica.config().peer.iter().filter(|(_, config)| config.call.is_some());
+    peers.map(|(name, _)| name.clone()).collect()
+}
+
 /// The result for one peer.
 struct Updated {
     peer: String,
@@ -22,8 +28,7 @@ struct Updated {
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
-    let peers =
-        if args.peers.is_empty() { replica.config().peer.keys().cloned().collect() } else { args.peers.clone() };
+    let peers = if args.peers.is_empty() { reachable(&replica) } else { args.peers.clone() };
     if peers.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(

@@ -1,13 +1,11 @@
-//! The small operations that are made of a disk's steps: files are written, copied, read and hashed, and get their
-//! rights.
+//! The small operations that are made of a disk's steps: files are written, copied, read and hashed.
 
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Disk, Draft, Like, Rights, Source};
+use super::{Disk, Draft, Like, Source};
 use crate::message::{FileKind, Filter, message_of};
 use crate::model::{Digest, Mtime};
 
@@ -49,47 +47,6 @@ pub fn copy_message(
     }
     draft.leave();
     Ok(())
-}
-
-/// Makes a file that is like a directory. Nothing is in it before whoever may not read it is kept from that. The file
-/// must not exist yet.
-pub fn create_like(disk: &dyn Disk, path: &Path, like: &Like<'_>) -> io::Result<File> {
-    let file = disk.create(path)?;
-    hand_over(path, like, like.file(), |rights| disk.give(path, &file, rights))?;
-    Ok(file)
-}
-
-/// Makes a directory that was just made like another one.
-pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()> {
-    hand_over(dir, like, like.dir(), |rights| disk.give_dir(dir, rights))
-}
-
-/// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
-/// that is noted.
-pub(super) fn hand_over(
-    path: &Path,
-    like: &Like<'_>,
-    rights: Rights,
-    give: impl Fn(&Rights) -> io::Result<()>,
-) -> io::Result<()> {
-    if rights.come_by_themselves() {
-        return Ok(());
-    }
-    match give(&rights) {
-        Err(error) if is_not_for_this_user(&error) => like.deny(path, &rights, &error),
-        given => return given,
-    }
-    match give(&rights.for_this_user()) {
-        Err(error) if !is_not_for_this_user(&error) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Whether owners, groups or modes can't be set: not by this user, or not on this file system.
-fn is_not_for_this_user(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errors = [Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
-    errors.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// When the contents of a new file are made durable.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::contents::hand_over;
+use super::rights::hand_over;
 use super::{Disk, Like, Meta, remove_if_there};
 use crate::model::Mtime;
 

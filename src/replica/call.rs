@@ -18,7 +18,8 @@ impl Replica {
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
     /// tells.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let Some(config) = self.config.peer.get(peer) else {
+        let config = self.config.peer.get(peer).and_then(|config| Some((config, config.call.as_ref()?)));
+        let Some((config, call)) = config else {
             return Err(Error::usage("the configuration doesn't tell how to reach it")
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
@@ -27,8 +28,8 @@ impl Replica {
             return Err(stopped());
         }
         let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
-        let (program, about) = (&config.call[0], format!("the answer from {}", printable(peer)));
-        let conversation = Conversation { call: &config.call, patience: config.timeout().map_err(Error::usage)? };
+        let (program, about) = (&call[0], format!("the answer from {}", printable(peer)));
+        let conversation = Conversation { call, patience: config.timeout().map_err(Error::usage)? };
         let (heard, answer) = self.while_others_work(|| self.converse(&about, &conversation, &mut packed.file))??;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
@@ -93,12 +94,13 @@ impl Replica {
     /// can work on the replica. Returns what it holds, if there is one: there is none if no bundle was accepted.
     ///
     /// An answer holds the mail that the sender lacks, so who can have one made with an old bundle, such as a copy from
-    /// a stick, could read that mail. Nobody but the sender makes a new one.
+    /// a stick, could read that mail. Nobody but the sender makes a new one. An answer that is encrypted for the sender
+    /// can be read by nobody else, so it is given to any.
     ///
     /// # Errors
     /// Those of an export; and a refusal for safety, if bundles were accepted and none of them is new.
     pub fn reply<W: Write>(&self, all: &[Imported], mut out: W) -> Result<Option<Exported>> {
-        let Some(options) = reply_to(all)? else { return Ok(None) };
+        let Some(options) = reply_to(all, |peer| self.answers_secretly(peer))? else { return Ok(None) };
         let mut packed = self.pack(&options)?;
         self.while_others_work(|| packed.hand_over(&mut out))??;
         self.record_handed_over(&packed)?;
@@ -106,8 +108,9 @@ impl Replica {
     }
 }
 
-/// What to export as the answer to bundles that were imported.
-fn reply_to(all: &[Imported]) -> Result<Option<ExportOptions>> {
+/// What to export as the answer to bundles that were imported. `secretly` tells whether the answer to a peer is encrypted
+/// for it: then it doesn't matter who asks.
+fn reply_to(all: &[Imported], secretly: impl Fn(&str) -> bool) -> Result<Option<ExportOptions>> {
     let heard = |imported: &&Imported| match imported.outcome {
         ImportOutcome::Applied | ImportOutcome::NothingNew => true,
         ImportOutcome::NotYet(_) => !imported.clock_ahead,
@@ -116,7 +119,7 @@ fn reply_to(all: &[Imported]) -> Result<Option<ExportOptions>> {
     let mut accepted = all.iter().rev().filter(heard);
     let Some(last) = accepted.clone().next() else { return Ok(None) };
     let from = |imported: &Imported| imported.from.clone().unwrap_or_default();
-    let Some(fresh) = accepted.find(|imported| imported.fresh) else {
+    let Some(fresh) = accepted.find(|imported| imported.fresh || secretly(&from(imported))) else {
         let (name, number) = (from(last), last.number.unwrap_or(0));
         let name = printable(&name);
         return Err(Error::refused(format!(

@@ -107,7 +107,9 @@ impl Replica {
 
     /// Marks the mail root as that of this replica.
     pub(super) fn mark_mail_root(&self) {
-        if let Err(error) = mark(&*self.world.disk, &self.home, self.mail_root()) {
+        let root = self.mail_root();
+        let marked = self.like_folder(root).and_then(|like| mark(&*self.world.disk, &self.home, root, &like));
+        if let Err(error) = marked {
             self.note(format!(
                 "{} could not be marked as this replica's mail root, so another `mailsync init` may take it: {error}",
                 self.mail_root().display()

@@ -76,8 +76,11 @@ impl Replica {
     ) -> Result<Joined> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
-        let mut stream = Stream::new(source);
-        let reader = stream.next_bundle().map_err(|error| rejected(&error))?;
+        let mut stream = Stream::opened_by(source, Self::keys_at(home, &*world.disk)?);
+        let reader = stream.next_bundle().map_err(|error| match error {
+            crate::bundle::Error::Sealed => no_key(home).about(&about),
+            error => rejected(&error),
+        })?;
         let reader = reader.expect("a stream without any bundle is an error");
         let manifest = reader.manifest().clone();
         check_invitation(&*world.disk, home, &manifest, options.expect.as_ref())
@@ -243,6 +246,14 @@ fn check_invitation(disk: &dyn Disk, home: &Home, manifest: &Manifest, expect: O
             .advise("write one with `mailsync invite NAME` on a machine that has the mail"));
     }
     Ok(())
+}
+
+/// The invitation is encrypted for a key that isn't here.
+fn no_key(home: &Home) -> Error {
+    let what = format!("the invitation is encrypted for others, whose key is not {}", home.key_file().display());
+    Error::rejected(what).advise(
+        "put the key that it was written for there, or write an invitation with `mailsync invite NAME` on a machine that has the mail",
+    )
 }
 
 /// What a replica begins with counts for all that it does later: it doesn't begin in the future.

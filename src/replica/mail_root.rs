@@ -2,7 +2,7 @@
 //! take.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Home, World};
 use crate::config::Config;
-use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
+use crate::disk::{Disk, Draft, Like, is_there, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, OWN, Separator};
 
@@ -133,11 +133,16 @@ fn marked_for(disk: &dyn Disk, dir: &Path) -> Option<PathBuf> {
 }
 
 /// Writes down whose mail root it is.
-pub(super) fn mark(disk: &dyn Disk, home: &Home, root: &Path) -> io::Result<()> {
+pub(super) fn mark(disk: &dyn Disk, home: &Home, root: &Path, like: &Like<'_>) -> io::Result<()> {
     let config = fs::canonicalize(home.config_file())?;
     let text = toml::to_string(&Mark { config }).map_err(io::Error::other)?;
     let intro = "# The mail root of a replica of mailsync, which is configured there. It can be removed.\n";
-    replace_whole(disk, &root.join(OWN), format!("{intro}{text}").as_bytes(), 0o600)
+    let new = root.join(format!("{OWN}.new"));
+    // An interrupted command may have left one.
+    remove_if_there(disk.unlink(&new))?;
+    let mut draft = Draft::create_like(disk, new, like)?;
+    draft.write_all(format!("{intro}{text}").as_bytes())?;
+    draft.replace(&root.join(OWN))
 }
 
 fn refusal(root: &Path, doubt: &Doubt) -> Error {

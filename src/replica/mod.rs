@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Secrecy, To};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -55,9 +55,9 @@ pub use world::{World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
-use crate::bundle::{PrivateKey, PublicKey};
+use crate::bundle::{Keys, PrivateKey, PublicKey};
 use crate::config::Config;
-use crate::disk::{Denied, Disk, read_whole};
+use crate::disk::{Denied, Disk, has_name, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
@@ -275,6 +275,21 @@ impl Replica {
     /// The replica's public key.
     pub fn public_key(&self) -> PublicKey {
         self.key.public_key()
+    }
+
+    /// What opens bundles that are encrypted for this replica.
+    pub fn keys(&self) -> Keys {
+        Keys::of([&self.key])
+    }
+
+    /// The same for a replica that may not be there yet: only its key may have been made.
+    ///
+    /// # Errors
+    /// The key can't be read.
+    pub fn keys_at(home: &Home, disk: &dyn Disk) -> Result<Keys> {
+        let path = home.key_file();
+        let there = has_name(disk, &path)?;
+        if there { Ok(Keys::of([&read_key(disk, &path)?])) } else { Ok(Keys::none()) }
     }
 
     /// The last `limit` events of the history at most, the oldest of them first.

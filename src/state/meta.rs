@@ -105,6 +105,11 @@ impl State {
         Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
     }
 
+    /// Whether a person was told that a bundle in a file is not encrypted.
+    pub fn was_told_of_plain_files(&self) -> Result<bool> {
+        Ok(self.meta::<i64>(name::PLAIN_TOLD)?.is_some())
+    }
+
     /// The name of a file in the trash whose message was brought back, if the file is still to be removed.
     pub fn restored(&self) -> Result<Option<String>> {
         self.meta(name::RESTORED)
@@ -177,6 +182,11 @@ impl Transaction<'_> {
     /// Records whether an import may have left files in a `tmp/`.
     pub fn set_leftovers(&self, leftovers: bool) -> Result<()> {
         if leftovers { self.set_meta(name::LEFTOVERS, 1) } else { self.clear_meta(name::LEFTOVERS) }
+    }
+
+    /// Records that a person is told that a bundle in a file is not encrypted.
+    pub fn set_told_of_plain_files(&self) -> Result<()> {
+        self.set_meta(name::PLAIN_TOLD, 1)
     }
 
     /// Records that the message of a file in the trash was brought back.

@@ -13,5 +13,6 @@ pub(super) const RESTORED_STATE: &str = "state-was-restored";
 pub(super) const ROOT: &str = "mail-root";
 pub(super) const LAYOUT: &str = "layout";
 pub(super) const BORN: &str = "born";
+pub(super) const PLAIN_TOLD: &str = "plain-files-were-told-of";
 pub(super) const IGNORED: &str = "ignored-directories";
 pub(super) const SEPARATOR: &str = "separator-of-flags";

@@ -212,7 +212,15 @@ impl Network {
         let replica = if let Some(inviter) = inviter {
             let file = self.dir.path().join(format!("invitation of {name}"));
             let contents = if beginning.with_messages { MessageContents::Included } else { MessageContents::LeftOut };
-            let invite = InviteOptions { name: name.clone(), key: None, days: 14, contents, level: 1, split: None };
+            let invite = InviteOptions {
+                name: name.clone(),
+                key: None,
+                days: 14,
+                contents,
+                level: 1,
+                split: None,
+                secrecy: None,
+            };
             let opened = self.open(inviter)?;
             opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
             let clock_ahead = ClockAhead::Refuse;

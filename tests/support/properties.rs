@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use mailsync::allow::{ARG_KINDS, decide};
-use mailsync::bundle::{Error, JobLine, Manifest, Record, Stream, each_manifest};
+use mailsync::bundle::{Behind, Error, JobLine, Keys, Manifest, Record, Stream, each_manifest};
 use mailsync::config::Config;
 use mailsync::maildir::keywords::{KeywordsFile, LetterSet, Letters};
 use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Separator, Sub, utf7};
@@ -104,7 +104,7 @@ fn passed_over(bytes: &[u8]) -> Result<Vec<u64>, Error> {
 
 fn found(bytes: &[u8]) -> Result<Vec<u64>, Error> {
     let mut numbers = Vec::new();
-    each_manifest(Cursor::new(bytes), |beginning| {
+    each_manifest(Cursor::new(bytes), &Keys::none(), Behind::Seen, |beginning| {
         numbers.push(beginning.manifest().number);
         ControlFlow::Continue(())
     })?;

@@ -3,6 +3,7 @@
 //! mailbox that a vector leads to is written down beside it and not taken from what this crate makes of it.
 
 mod container;
+pub mod encrypted;
 mod invitations;
 mod jobs;
 mod limits;
@@ -493,6 +494,7 @@ fn make() -> Vec<Vector> {
         jobs::vectors(),
         invitations::vectors(),
         sealed::vectors(),
+        encrypted::vectors(),
         limits::vectors(),
     ]
     .into_iter()

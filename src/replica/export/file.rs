@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::options::Exported;
 use super::plan::{ExportedTo, Plan, PlannedPart};
-use crate::bundle::{self, ReplicaId, each_manifest};
+use crate::bundle::{self, Behind, Keys, ReplicaId, each_manifest};
 use crate::disk::{Disk, Draft, Meta, Sink, is_absent, is_dir, real_path, remove_if_there};
 use crate::error::{Error, Result, Scope};
 use crate::replica::Replica;
@@ -51,7 +51,9 @@ impl Replica {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
         }
-        if look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0) && !is_a_bundle(disk, path)? {
+        if look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0)
+            && !is_a_bundle(disk, &self.keys(), path)?
+        {
             return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
                 .advise("choose another name, or remove that file first"));
         }
@@ -77,7 +79,7 @@ impl Replica {
         let mut written = Vec::new();
         for part in parts {
             let (path, keep) = if into_dir {
-                (path.join(self.bundle_name(&plan.to, part.manifest.number)), Keep::Both)
+                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Keep::Both)
             } else {
                 // Somebody may have put something there meanwhile.
                 check_nobody_elses(disk, path)?;
@@ -110,7 +112,7 @@ impl Replica {
         let draft = dir.join(format!("{}{:016x}{}", PART.0, (self.world.random)(), PART.1));
         let mut draft = Draft::create(disk, draft).map_err(fail)?;
         let out = io::BufWriter::with_capacity(BUFFER, &mut draft);
-        let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out).map_err(|error| error.at(&path))?;
+        let (mut out, exported) = self.write_part(part, plan, out).map_err(|error| error.at(&path))?;
         out.flush().map_err(fail)?;
         drop(out);
         draft.sync().map_err(fail)?;
@@ -159,7 +161,10 @@ fn sweep_parts(disk: &dyn Disk, dir: &Path) -> Result<()> {
 /// gets a name that tells the two apart. Returns the name.
 fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaId) -> io::Result<PathBuf> {
     let [a, b, c, d, ..] = id.to_bytes();
-    let apart = path.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.zst"));
+    let plain = path.with_extension("");
+    let (stem, ending) =
+        if path.extension().is_some_and(|end| end == "age") { (&*plain, "zst.age") } else { (path, "zst") };
+    let apart = stem.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.{ending}"));
     for name in [path, &apart] {
         let Err(error) = draft.rename(name) else { return Ok(name.to_owned()) };
         if error.kind() == io::ErrorKind::AlreadyExists {
@@ -177,8 +182,9 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one.
-fn is_a_bundle(disk: &dyn Disk, path: &Path) -> Result<bool> {
+/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one. What nobody can open here may
+/// be anything.
+fn is_a_bundle(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<bool> {
     let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
     let file = match disk.open(path) {
         Ok(file) => file,
@@ -186,7 +192,7 @@ fn is_a_bundle(disk: &dyn Disk, path: &Path) -> Result<bool> {
         Err(error) if Scope::of(&error) == Scope::Place => return Ok(false),
         Err(error) => return Err(fail(error)),
     };
-    match each_manifest(&file, |_| ControlFlow::Break(())) {
+    match each_manifest(&file, keys, Behind::Left, |_| ControlFlow::Break(())) {
         Ok(()) | Err(bundle::Error::NewerFormat { .. }) => Ok(true),
         Err(bundle::Error::Io(error)) => Err(fail(error)),
         Err(_) => Ok(false),

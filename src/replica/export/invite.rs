@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::options::{ExportOptions, Exported, Fullness, MessageContents, To};
+use super::options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
+use super::secrecy::Target;
 use crate::bundle::{PublicKey, Token};
 use crate::config::check_name;
-use crate::disk::is_dir;
 use crate::error::Result;
 use crate::model::Knowledge;
 use crate::replica::Replica;
@@ -33,6 +33,8 @@ pub struct InviteOptions {
     pub level: i32,
     /// See [`ExportOptions::split`].
     pub split: Option<u64>,
+    /// See [`ExportOptions::secrecy`].
+    pub secrecy: Option<Secrecy>,
 }
 
 impl Replica {
@@ -42,19 +44,19 @@ impl Replica {
     /// # Errors
     /// The name belongs to a peer that was heard of.
     pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<Exported> {
-        let plan = self.plan_invitation(options, None)?;
+        let plan = self.plan_invitation(options, Target::Stream)?;
         self.write_plan(plan, out)
     }
 
     /// Does the same, into a file or a directory; see [`Replica::export_to_file`].
     pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_invitation(options, is_dir(&*self.world.disk, path)?.then_some(path))?;
+        let plan = self.plan_invitation(options, self.target_of(path)?)?;
         self.write_plan_to_file(plan, path)
     }
 
     /// Plans an invitation. The token is recorded before a bundle that holds it exists.
-    fn plan_invitation(&self, options: &InviteOptions, dir: Option<&Path>) -> Result<Plan> {
+    fn plan_invitation(&self, options: &InviteOptions, target: Target<'_>) -> Result<Plan> {
         check_name(&options.name)?;
         let tx = self.begin()?;
         let to = match &options.key {
@@ -67,8 +69,9 @@ impl Replica {
             contents: options.contents,
             level: options.level,
             split: options.split,
+            secrecy: options.secrecy,
         };
-        let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, dir)?;
+        let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, target)?;
         tx.commit()?;
         Ok(plan)
     }

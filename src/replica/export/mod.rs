@@ -9,6 +9,7 @@ mod options;
 mod plan;
 mod recipient;
 mod search;
+mod secrecy;
 mod send;
 mod spool;
 mod write;
@@ -17,11 +18,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{ExportOptions, Exported, Fullness, MessageContents, To};
+pub use options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
+use secrecy::Target;
 
 use super::Replica;
-use crate::disk::is_dir;
-use crate::error::Result;
+use crate::disk::is_absent;
+use crate::error::{Error, Result};
 
 impl Replica {
     /// Plans and writes a bundle. It counts as sent once all of it was written to `out`.
@@ -29,19 +31,31 @@ impl Replica {
     /// # Errors
     /// A bundle that is to be split can't go into one stream.
     pub fn export<W: Write>(&self, options: &ExportOptions, out: W) -> Result<Exported> {
-        let plan = self.plan_export(options, None)?;
+        let plan = self.plan_export(options, Target::Stream)?;
         self.write_plan(plan, out)
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. In a directory the
-    /// file is named `<from>-<to>-<number>.zst`. A pipe or a device is written to directly. Returns the file's path;
+    /// file is named `<from>-<to>-<number>.zst`, with `.age` behind that if it is encrypted. A pipe or a device is written to directly. Returns the file's path;
     /// the paths of all parts if it is to be split.
     ///
     /// # Errors
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
-        let plan = self.plan_export(options, is_dir(&*self.world.disk, path)?.then_some(path))?;
+        let plan = self.plan_export(options, self.target_of(path)?)?;
         self.write_plan_to_file(plan, path)
+    }
+
+    /// What a bundle becomes that is written to this path.
+    fn target_of<'p>(&self, path: &'p Path) -> Result<Target<'p>> {
+        match self.world.disk.metadata(path) {
+            Ok(meta) if meta.is_dir => Ok(Target::Directory(path)),
+            Ok(meta) if !meta.is_file => Ok(Target::Stream),
+            Err(error) if !is_absent(&error) => {
+                Err(Error::io("looking at", path, error).advise("see that it can be read, then export again"))
+            }
+            Ok(_) | Err(_) => Ok(Target::File),
+        }
     }
 }

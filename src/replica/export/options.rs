@@ -35,6 +35,15 @@ pub enum MessageContents {
     LeftOut,
 }
 
+/// Whether a bundle is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// It is, for its recipient and for this replica; one for anyone, for all peers and this replica.
+    Encrypted,
+    /// It is not: whoever gets it can read it.
+    Plain,
+}
+
 /// Options for an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
@@ -48,6 +57,8 @@ pub struct ExportOptions {
     pub level: i32,
     /// No bundle is to be larger than so many bytes, unless a single message is. The rest goes into further bundles.
     pub split: Option<u64>,
+    /// Whether it is encrypted; if not given, the configuration decides.
+    pub secrecy: Option<Secrecy>,
 }
 
 impl Default for ExportOptions {
@@ -58,6 +69,7 @@ impl Default for ExportOptions {
             contents: MessageContents::default(),
             level: Self::LEVEL,
             split: None,
+            secrecy: None,
         }
     }
 }
@@ -85,6 +97,8 @@ pub struct Exported {
     pub counts: Counts,
     /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
+    /// The names of those for whom it is encrypted, besides this replica; `None` if it is not.
+    pub encrypted_for: Option<Vec<String>>,
     /// Those of these messages that it says are missing, since they could not be read.
     pub missing: Vec<Digest>,
 }
@@ -109,8 +123,13 @@ impl std::fmt::Display for Exported {
             lines => write!(f, ", {} about jobs", plural(lines, "statement"))?,
         }
         match self.missing.len() {
-            0 => Ok(()),
-            missing => write!(f, "; {missing} of the messages could not be read, and are not in it"),
+            0 => {}
+            missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,
+        }
+        match &self.encrypted_for {
+            None => f.write_str("; not encrypted"),
+            Some(names) if names.is_empty() => f.write_str("; encrypted for this replica alone"),
+            Some(names) => write!(f, "; encrypted for {} and this replica", names.join(", ")),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The plan for the next bundle, or for the parts of one, as a value. Nothing is written yet.
 
-use std::path::Path;
-
 use super::error::writing;
 use super::options::{ExportOptions, Fullness};
 use super::recipient::Recipient;
+use super::secrecy::{Readers, Target};
 use super::spool::Spool;
 use crate::bundle::{
     BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
@@ -30,6 +29,7 @@ pub(super) struct Plan {
     fullness: Fullness,
     level: i32,
     tip: Knowledge,
+    readers: Option<Readers>,
     answered: Vec<Digest>,
     parts: Vec<PlannedPart>,
 }
@@ -37,8 +37,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Separates the parts, to be written, from the rest of the plan.
     pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
-        let Self { to, occasion, fullness, level, tip, answered, parts } = self;
-        (ExportedTo { to, occasion, fullness, level, tip, answered }, parts)
+        let Self { to, occasion, fullness, level, tip, readers, answered, parts } = self;
+        (ExportedTo { to, occasion, fullness, level, tip, readers, answered }, parts)
     }
 
     /// Takes the only part out.
@@ -62,6 +62,8 @@ pub(super) struct ExportedTo {
     pub(super) fullness: Fullness,
     pub(super) level: i32,
     pub(super) tip: Knowledge,
+    /// Those for whom it is encrypted; `None` if it is not.
+    pub(super) readers: Option<Readers>,
     /// The messages that the recipient wants and that go with the bundle.
     pub(super) answered: Vec<Digest>,
 }
@@ -85,12 +87,12 @@ pub(super) const LIST: u32 = 256;
 const FRAMING: u64 = 8192;
 
 impl Replica {
-    /// Plans the next bundle. This uses up its number, whether the bundle is written or not. In the directory `dir` its
-    /// file name must be free.
-    pub(super) fn plan_export(&self, options: &ExportOptions, dir: Option<&Path>) -> Result<Plan> {
+    /// Plans the next bundle. This uses up its number, whether the bundle is written or not. In a directory its file name
+    /// must be free.
+    pub(super) fn plan_export(&self, options: &ExportOptions, target: Target<'_>) -> Result<Plan> {
         let tx = self.begin()?;
         let to = self.recipient(&options.to)?;
-        let plan = self.plan_within(&tx, options, to, Occasion::Export, dir)?;
+        let plan = self.plan_within(&tx, options, to, Occasion::Export, target)?;
         tx.commit()?;
         Ok(plan)
     }
@@ -102,9 +104,10 @@ impl Replica {
         options: &ExportOptions,
         to: Recipient,
         occasion: Occasion,
-        dir: Option<&Path>,
+        target: Target<'_>,
     ) -> Result<Plan> {
         let state = &self.state;
+        let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
@@ -145,7 +148,7 @@ impl Replica {
         };
         let manifest = Manifest {
             kind: if base.is_empty() { BundleKind::Full } else { BundleKind::Delta },
-            number: self.free_number(tx, &to, dir)?,
+            number: self.free_number(tx, &to, target)?,
             made: self.now(),
             sender: Sender { id: me, name: self.config.name.clone(), incarnation },
             recipient,
@@ -166,28 +169,36 @@ impl Replica {
         let tip = manifest.tip.clone();
         let parts = match options.split {
             None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
-            Some(size) => self.split(tx, manifest, (records, jobs), size, &to, dir)?,
+            Some(size) => {
+                let header = readers.as_ref().map_or(0, Readers::header_bytes);
+                self.split(tx, manifest, (records, jobs), size.saturating_sub(header), &to, target)?
+            }
         };
         let ExportOptions { fullness, level, .. } = *options;
-        Ok(Plan { to, occasion, fullness, level, tip, answered, parts })
+        Ok(Plan { to, occasion, fullness, level, tip, readers, answered, parts })
     }
 
-    /// Finds the number for a bundle. It skips numbers whose file names in `dir` are taken: a replica that was restored
+    /// Finds the number for a bundle. It skips numbers whose file names in a directory are taken: a replica that was restored
     /// from a backup counts from an earlier number on, and a bundle is never overwritten.
-    fn free_number(&self, tx: &Transaction<'_>, to: &Recipient, dir: Option<&Path>) -> Result<u64> {
+    fn free_number(&self, tx: &Transaction<'_>, to: &Recipient, target: Target<'_>) -> Result<u64> {
         loop {
             let number = tx.next_number()?;
-            let name = |dir: &Path| dir.join(self.bundle_name(to, number));
-            let taken = dir.map(|dir| has_name(&*self.world.disk, &name(dir))).transpose()?.unwrap_or(false);
-            if !taken {
+            let taken = |encrypted| match target {
+                Target::Directory(dir) => {
+                    has_name(&*self.world.disk, &dir.join(self.bundle_name(to, number, encrypted)))
+                }
+                Target::Stream | Target::File => Ok(false),
+            };
+            if !taken(true)? && !taken(false)? {
                 return Ok(number);
             }
         }
     }
 
     /// The name of a bundle's file in a directory.
-    pub(super) fn bundle_name(&self, to: &Recipient, number: u64) -> String {
-        format!("{}-{}-{number}.zst", self.config.name, to.name().unwrap_or("any"))
+    pub(super) fn bundle_name(&self, to: &Recipient, number: u64, encrypted: bool) -> String {
+        let age = if encrypted { ".age" } else { "" };
+        format!("{}-{}-{number}.zst{age}", self.config.name, to.name().unwrap_or("any"))
     }
 
     /// Distributes the messages over several bundles, none larger than `size` bytes unless a single message is. The
@@ -200,7 +211,7 @@ impl Replica {
         (records, jobs): (SpooledRecords, Option<SpooledJobs>),
         size: u64,
         to: &Recipient,
-        dir: Option<&Path>,
+        target: Target<'_>,
     ) -> Result<Vec<PlannedPart>> {
         // Data that zstd can't compress grows by less than this (see its ZSTD_COMPRESSBOUND).
         let room = size - size / 128;
@@ -239,7 +250,7 @@ impl Replica {
                 let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
                 if needed > left && may_stay_over {
                     let records = empty()?;
-                    later.number = self.free_number(tx, to, dir)?;
+                    later.number = self.free_number(tx, to, target)?;
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();

@@ -6,6 +6,7 @@ use std::io::{self, Seek, Write};
 use super::error::{NotWritten, writing};
 use super::options::{ExportOptions, Exported};
 use super::plan::ExportedTo;
+use super::secrecy::Target;
 use crate::bundle::WriteError;
 use crate::disk::Scratch;
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ impl Replica {
         let mut attempt = 1;
         loop {
             self.scan(&ScanOptions::default())?;
-            let (plan, part) = self.plan_export(options, None)?.take_one()?;
+            let (plan, part) = self.plan_export(options, Target::Stream)?.take_one()?;
             let mut file = self.world.disk.scratch(self.home.state_dir(), 0);
             let out = io::BufWriter::with_capacity(BUFFER, Roomy::new(&mut file, self.room_for_spool(0)));
             match self.write_and_flush(part, &plan, out) {

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::NotWritten;
 use super::options::{Exported, Fullness};
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
-use super::recipient::Recipient;
 use super::search::Sought;
-use crate::bundle::{Options, WriteError, Writer};
+use crate::bundle::{Options, Wrapping, WriteError, Writer};
 use crate::disk::{Disk, SMALL, read_small};
 use crate::error::Result;
 use crate::message::{FileKind, Filtered};
@@ -45,7 +44,7 @@ impl Replica {
         plan: &ExportedTo,
         out: W,
     ) -> std::result::Result<Exported, NotWritten> {
-        let (mut out, exported) = self.write_part(part, &plan.to, plan.level, out)?;
+        let (mut out, exported) = self.write_part(part, plan, out)?;
         out.flush().map_err(WriteError::Out)?;
         Ok(exported)
     }
@@ -54,23 +53,27 @@ impl Replica {
     pub(super) fn write_part<W: Write>(
         &self,
         part: PlannedPart,
-        to: &Recipient,
-        level: i32,
+        plan: &ExportedTo,
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
-        let options = Options { level, ..Options::default() };
+        let options = Options { level: plan.level, ..Options::default() };
         let PlannedPart { manifest, records, jobs, after } = part;
         let mut exported = Exported {
             number: manifest.number,
-            to: to.name().map(str::to_owned),
+            to: plan.to.name().map(str::to_owned),
             kind: manifest.kind,
             counts: manifest.counts,
             bytes: manifest.bytes,
+            encrypted_for: plan.readers.as_ref().map(|readers| readers.names.clone()),
             missing: Vec::new(),
+        };
+        let out = match &plan.readers {
+            Some(readers) => Wrapping::for_readers(&readers.keys, out)?,
+            None => Wrapping::Plain(out),
         };
         let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
-        let out = writer.finish()?;
+        let out = writer.finish()?.finish()?;
         Ok((out, exported))
     }
 

@@ -109,6 +109,33 @@ struct Keeper<'d> {
     keeping: RefCell<Option<io::Error>>,
 }
 
+impl Keeper<'_> {
+    /// Begins to keep the next bundle, of which these bytes were read already. Returns how much was kept before it.
+    fn begin(&self, taken: &[u8]) -> u64 {
+        if !self.keeps.replace(true)
+            && let Err(error) = self.keep(taken)
+        {
+            self.keeping.replace(Some(error));
+        }
+        self.kept.get() - taken.len() as u64
+    }
+
+    fn keep(&self, bytes: &[u8]) -> io::Result<()> {
+        self.receiver.borrow_mut().write_all(bytes)?;
+        self.kept.set(self.kept.get() + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Forgets a bundle, of which nothing more is kept: then only what came before it is.
+    fn forget(&self, before: u64) {
+        self.keeps.set(false);
+        self.kept.set(before);
+        if let Err(error) = self.receiver.borrow_mut().cut(before) {
+            self.keeping.replace(Some(error));
+        }
+    }
+}
+
 /// A source of which what was read is kept.
 struct Kept<'k, 'd, R> {
     source: BufReader<R>,
@@ -150,13 +177,10 @@ impl<R: Read> BufRead for Kept<'_, '_, R> {
 
     fn consume(&mut self, amount: usize) {
         let (keeper, bytes) = (self.keeper, &self.source.buffer()[..amount]);
-        let mut receiver = keeper.receiver.borrow_mut();
         if !keeper.keeps.get() {
-            receiver.tell(amount);
-        } else if let Err(error) = receiver.write_all(bytes) {
+            keeper.receiver.borrow_mut().tell(amount);
+        } else if let Err(error) = keeper.keep(bytes) {
             keeper.keeping.replace(Some(error));
-        } else {
-            keeper.kept.set(keeper.kept.get() + amount as u64);
         }
         self.source.consume(amount);
     }
@@ -181,7 +205,7 @@ impl Replica {
         if any && rest.is_empty() {
             return Ok(());
         }
-        self.import_all(&mut Stream::new(arrived), None, &about, options, &mut each)
+        self.import_all(&mut Stream::opened_by(arrived, self.keys()), None, &about, options, &mut each)
     }
 
     /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody
@@ -207,14 +231,18 @@ impl Replica {
             keeping: RefCell::default(),
         };
         let kept = Kept { source: BufReader::with_capacity(BUFFER, source), keeper: &keeper };
-        let mut stream = Stream::new(kept);
+        let mut stream = Stream::opened_by(kept, self.keys());
         let mut refused = Vec::new();
         let end = loop {
-            keeper.keeps.set(true);
-            let before = keeper.kept.get();
+            let before = keeper.begin(stream.taken());
             let read = match stream.next_bundle() {
                 Ok(None) => break Ok(()),
                 Ok(Some(reader)) => self.receive_bundle(reader, &keeper, before),
+                Err(bundle::Error::Sealed) => {
+                    keeper.forget(before);
+                    let goes_on = stream.pass_over_sealed().is_ok();
+                    Ok(Received::Refused(Box::new(Imported::sealed()), goes_on))
+                }
                 Err(error) => Err(error.into()),
             };
             match read {
@@ -259,11 +287,7 @@ impl Replica {
             }
             Err(refusal) => {
                 let imported = Imported::refused(manifest, sender.name(manifest), &refusal);
-                keeper.keeps.set(false);
-                keeper.kept.set(before);
-                if let Err(error) = keeper.receiver.borrow_mut().cut(before) {
-                    keeper.keeping.replace(Some(error));
-                }
+                keeper.forget(before);
                 // If it is cut off or broken, nobody knows where another one begins.
                 let goes_on = reader.skip().is_ok();
                 Ok(Received::Refused(Box::new(imported), goes_on))

@@ -17,7 +17,7 @@ use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Beginning, ReplicaId, each_manifest};
+use crate::bundle::{self, Beginning, Behind, ReplicaId, each_manifest};
 use crate::disk::{Disk, Meta, leads_nowhere};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
@@ -244,9 +244,9 @@ impl Replica {
     fn look_at_file(&self, file: &File) -> Result<Option<Look>> {
         let look = self.look_at(file)?;
         let stays_so = |error: &bundle::Error| {
-            use bundle::Error::{Empty, Io, NewerFormat, Sink, Truncated};
+            use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, Sink, Truncated};
             // It may still be being copied, or be understood by the next mailsync.
-            !matches!(error, Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_))
+            !matches!(error, CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_))
         };
         match look {
             Some(look) if look.bundles == 0 && look.wrong.as_ref().is_some_and(stays_so) => {
@@ -261,7 +261,7 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, |beginning| {
+        let result = each_manifest(file, &self.keys(), Behind::Left, |beginning| {
             look.bundles += 1;
             match self.look_at_beginning(beginning, &mut look) {
                 Ok(flow) => flow,
@@ -275,6 +275,8 @@ impl Replica {
         match result {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
+            // Only its header was read: it is for others, and so may be what follows it.
+            Err(bundle::Error::Sealed) => look.strange = true,
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
@@ -348,7 +350,9 @@ impl Replica {
 fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
     // File systems without lower case are still in use on sticks.
-    !hidden && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+    let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+    let within = if ends(path, "age") { path.with_extension("") } else { path.to_owned() };
+    !hidden && ends(&within, "zst")
 }
 
 /// Opens what is called a bundle. `None` if it is gone, or no regular file.

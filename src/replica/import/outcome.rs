@@ -125,6 +125,11 @@ impl Imported {
         Self { from, number, outcome: ImportOutcome::refused(refusal), ..Self::unknown(None) }
     }
 
+    /// A bundle that is encrypted for others.
+    pub(super) fn sealed() -> Self {
+        Self { outcome: Cut::Rejected.outcome(&bundle::Error::Sealed), ..Self::unknown(None) }
+    }
+
     /// A bundle from this peer about which nothing more is known yet.
     pub(in crate::replica) fn of(file: Option<&Path>, manifest: &Manifest, peer: &Peer) -> Self {
         Self {
@@ -173,10 +178,14 @@ pub(super) enum Cut {
 impl Cut {
     pub(super) fn outcome(self, error: &bundle::Error) -> ImportOutcome {
         match (self, error) {
-            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
-                Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
-                    .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
-            ),
+            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::CutOrChanged | bundle::Error::Empty) => {
+                ImportOutcome::Incomplete(
+                    Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later").advise(
+                        "import again when it is copied to its end; if nothing copies it any more, copy it again",
+                    ),
+                )
+            }
+            (_, bundle::Error::Sealed) => ImportOutcome::ForSomeoneElse(reading(error)),
             _ => ImportOutcome::Rejected(reading(error)),
         }
     }

@@ -292,7 +292,9 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"
         }
-        bundle::Error::Truncated => "copy it again, whole, or export again",
+        bundle::Error::Truncated | bundle::Error::CutOrChanged => "copy it again, whole, or export again",
+        bundle::Error::Sealed => "import it on the machine that it is for; if that is this one, export it again there",
+
         bundle::Error::Untrue { .. } => {
             "nothing of it was taken; update mailsync where it was made, and if that doesn't help, don't trust that machine"
         }

@@ -23,7 +23,7 @@ impl Replica {
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
-        self.import_all(&mut Stream::new(source), file, &about, options, &mut each)
+        self.import_all(&mut Stream::opened_by(source, self.keys()), file, &about, options, &mut each)
     }
 
     /// Imports all bundles of a file that was opened already.
@@ -36,7 +36,14 @@ impl Replica {
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let source = io::BufReader::with_capacity(256 << 10, file);
-        self.import_rest(&mut Stream::new(source), Some(path), &path.display().to_string(), options, cut, &mut each)
+        self.import_rest(
+            &mut Stream::opened_by(source, self.keys()),
+            Some(path),
+            &path.display().to_string(),
+            options,
+            cut,
+            &mut each,
+        )
     }
 
     /// Imports what is left of a stream.
@@ -67,7 +74,8 @@ impl Replica {
                 Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
                 Err(error) => Err(Fault::Bundle(error)),
             };
-            let goes_on = result.is_ok();
+            // Behind one that is encrypted for others, others may follow.
+            let goes_on = matches!(result, Ok(_) | Err(Fault::Bundle(bundle::Error::Sealed)));
             imported.outcome = match result {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),

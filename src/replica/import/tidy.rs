@@ -6,7 +6,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::{Manifest, ReplicaId, each_manifest};
+use crate::bundle::{Behind, Manifest, ReplicaId, each_manifest};
 use crate::disk::{Disk, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Knowledge};
@@ -34,7 +34,7 @@ impl Replica {
     pub(super) fn remove_unneeded(&self, own: &[PathBuf]) -> Result<()> {
         let mut stand_ins: BTreeMap<Option<ReplicaId>, StandIn> = BTreeMap::new();
         for path in own {
-            self.each_own(path, |manifest, readers| {
+            self.each_own(path, Behind::Left, |manifest, readers| {
                 let applicable = readers.shown.iter().all(|shown| shown.includes(&manifest.base));
                 let best = stand_ins.get(&manifest.recipient).is_none_or(|best| best.number < manifest.number);
                 if applicable && best && manifest.sender.incarnation == self.state.incarnation()? {
@@ -50,7 +50,7 @@ impl Replica {
         }
         let mut removed = 0;
         for path in own {
-            let unneeded = self.each_own(path, |manifest, readers| {
+            let unneeded = self.each_own(path, Behind::Seen, |manifest, readers| {
                 let later = stand_ins.get(&manifest.recipient).is_some_and(|later| {
                     later.incarnation == manifest.sender.incarnation
                         && later.number > manifest.number
@@ -73,10 +73,15 @@ impl Replica {
 
     /// Whether `is_so` holds for all bundles in a file. It doesn't if one is an invitation, was not made by this
     /// replica, or is for a peer that was never heard of.
-    fn each_own(&self, path: &Path, mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>) -> Result<bool> {
+    fn each_own(
+        &self,
+        path: &Path,
+        behind: Behind,
+        mut is_so: impl FnMut(&Manifest, &Readers) -> Result<bool>,
+    ) -> Result<bool> {
         let Some(file) = open_if_there(&*self.world.disk, path)? else { return Ok(false) };
         let mut answer = Ok(true);
-        let whole = each_manifest(&file, |beginning| {
+        let whole = each_manifest(&file, &self.keys(), behind, |beginning| {
             let manifest = beginning.manifest();
             let own = beginning.is_signed_by(&self.public_key()) && manifest.invitation.is_none();
             answer = match self.readers(manifest.recipient) {

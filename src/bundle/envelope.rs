@@ -1,0 +1,272 @@
+//! Encrypted bundles: an age file (age-encryption.org/v1) around the zstd frame of one bundle, which `age -d -i KEY`
+//! opens too.
+//!
+//! This layer lies below the reader: whoever reads bundles reads encrypted ones as others, with the keys that it was
+//! given. It asks nobody for one. What it gives was authenticated, except that only the end shows whether all was there.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use age::stream::StreamReader;
+use age::{DecryptError, Decryptor, Identity};
+
+use super::section::{Ahead, MAGIC};
+use super::{Error, PrivateKey, limits};
+
+/// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
+const PIECE: usize = 64 << 10;
+/// What is read ahead of the pieces, in bytes: next to nothing, as a piece is read in one go.
+const LITTLE: usize = 16;
+/// By how much the encryption of a piece is larger, in bytes.
+const TAG: u64 = 16;
+
+/// What opens encrypted bundles.
+#[derive(Clone, Default)]
+pub struct Keys(Vec<Arc<age::ssh::Identity>>);
+
+impl Keys {
+    /// Nothing: only bundles that are not encrypted can be read.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// These private keys.
+    pub fn of<'k>(keys: impl IntoIterator<Item = &'k PrivateKey>) -> Self {
+        let identity = |key: &PrivateKey| {
+            let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
+            Arc::new(identity.expect("age reads the key that ssh-key has written"))
+        };
+        Self(keys.into_iter().map(identity).collect())
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keys").field(&self.0.len()).finish()
+    }
+}
+
+/// The bytes of one age file, read from a source that several hold. It is read by one at a time.
+struct Shared<R>(Rc<RefCell<Ahead<R>>>);
+
+impl<R: BufRead> Read for Shared<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read_within(buffer)
+    }
+}
+
+/// The header, with the nonce behind it, and the rest of the age file.
+type Parts<R> = Chain<Cursor<Vec<u8>>, BufReader<Shared<R>>>;
+
+/// A bundle that was opened.
+struct Opened<R: BufRead> {
+    source: Rc<RefCell<Ahead<R>>>,
+    plain: BufReader<StreamReader<Parts<R>>>,
+}
+
+impl<R: BufRead> Opened<R> {
+    /// Gives the source back, wherever it stands.
+    fn into_source(self) -> Ahead<R> {
+        drop(self.plain);
+        take_back(self.source)
+    }
+
+    /// Why something can't be decrypted.
+    fn explain(&self, error: io::Error) -> io::Error {
+        let mut source = self.source.borrow_mut();
+        if source.failed || error.kind() == io::ErrorKind::Interrupted {
+            return error;
+        }
+        match source.within() {
+            Ok(0) => Error::CutOrChanged.into(),
+            Ok(_) => Error::corrupt("it was changed after it was encrypted").into(),
+            Err(error) => error,
+        }
+    }
+}
+
+fn take_back<R>(source: Rc<RefCell<Ahead<R>>>) -> Ahead<R> {
+    Rc::into_inner(source).expect("nobody else holds it any more").into_inner()
+}
+
+/// Where the source is.
+enum Place<R: BufRead> {
+    /// Before a bundle, or within one that is not encrypted.
+    Plain(Ahead<R>),
+    /// Within a bundle that was opened.
+    Opened(Box<Opened<R>>),
+    /// Behind the header of one that could not be opened.
+    Sealed(Ahead<R>),
+    /// On the way from one to another.
+    Moving,
+}
+
+/// A source of bundles, of which those that are encrypted are decrypted.
+pub(super) struct Envelope<R: BufRead> {
+    place: Place<R>,
+    keys: Keys,
+}
+
+impl<R: BufRead> Envelope<R> {
+    pub(super) fn new(source: R, keys: Keys) -> Self {
+        Self { place: Place::Plain(Ahead::new(source)), keys }
+    }
+
+    /// The source, wherever it stands.
+    pub(super) fn into_inner(self) -> R {
+        self.place.into_source().into_inner()
+    }
+
+    /// The bytes that were taken from the source, and belong to what comes behind the last bundle.
+    pub(super) fn taken(&self) -> &[u8] {
+        match &self.place {
+            Place::Plain(source) | Place::Sealed(source) => source.taken(),
+            Place::Opened(_) | Place::Moving => &[],
+        }
+    }
+
+    /// Whether it is within an encrypted bundle that was opened.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.place, Place::Opened(_))
+    }
+
+    /// Opens the bundle that comes next, if it is encrypted.
+    ///
+    /// # Errors
+    /// No key opens it; then [`Envelope::pass_over`] goes on behind it. It is damaged, or no bundle would look like it.
+    pub(super) fn open(&mut self) -> Result<(), Error> {
+        let Place::Plain(source) = &mut self.place else { unreachable!("the one before was closed") };
+        if !source.is_at_age_file()? {
+            return Ok(());
+        }
+        let header = source.header()?;
+        check_stanzas(&header)?;
+        let source = Rc::new(RefCell::new(self.take_source()));
+        // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
+        let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
+        let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
+            .and_then(|decryptor| decryptor.decrypt(self.keys.0.iter().map(|key| &**key as &dyn Identity)));
+        match opened {
+            Ok(plain) => {
+                self.place = Place::Opened(Box::new(Opened { source, plain: BufReader::with_capacity(PIECE, plain) }));
+                Ok(())
+            }
+            Err(error) => {
+                self.place = Place::Sealed(take_back(source));
+                Err(match error {
+                    DecryptError::NoMatchingKeys => Error::Sealed,
+                    DecryptError::Io(error) => Error::from(error),
+                    other => Error::corrupt(format!("its encryption: {other}")),
+                })
+            }
+        }
+    }
+
+    /// Ends a bundle that was read to its end. Nothing else may stand in its age file.
+    ///
+    /// # Errors
+    /// Something does, or the age file has no proper end.
+    pub(super) fn close(&mut self) -> Result<(), Error> {
+        if self.is_open() {
+            loop {
+                match self.fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok([]) => break,
+                    Ok(_) => return Err(Error::corrupt("something stands behind it in its encryption")),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.place = Place::Plain(self.take_source());
+        }
+        Ok(())
+    }
+
+    /// Goes on to the end of an encrypted bundle without decrypting what is left: a bundle of `most` bytes at most.
+    pub(super) fn pass_over(&mut self, most: u64) -> Result<(), Error> {
+        let mut source = self.take_source();
+        let pieces = most / PIECE as u64 + 2;
+        let passed = source.pass_over(most.saturating_add(pieces.saturating_mul(TAG)));
+        self.place = Place::Plain(source);
+        passed
+    }
+
+    /// Goes on to the end of a bundle that no key has opened.
+    pub(super) fn pass_over_sealed(&mut self) -> Result<(), Error> {
+        if matches!(self.place, Place::Sealed(_)) { self.pass_over(u64::MAX) } else { Ok(()) }
+    }
+
+    /// Goes on to the end of an encrypted bundle, and makes sure that nothing of it was changed or is missing, and that
+    /// nothing follows it but another encrypted one.
+    pub(super) fn pass_over_checked(&mut self) -> Result<(), Error> {
+        loop {
+            let many = match self.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there?.len(),
+            };
+            if many == 0 {
+                self.place = Place::Plain(self.take_source());
+                return Ok(());
+            }
+            self.consume(many);
+        }
+    }
+
+    fn take_source(&mut self) -> Ahead<R> {
+        std::mem::replace(&mut self.place, Place::Moving).into_source()
+    }
+}
+
+impl<R: BufRead> Place<R> {
+    fn into_source(self) -> Ahead<R> {
+        match self {
+            Self::Plain(source) | Self::Sealed(source) => source,
+            Self::Opened(opened) => opened.into_source(),
+            Self::Moving => unreachable!("nobody sees it on the way"),
+        }
+    }
+}
+
+/// Checks how many can open it: a reader tries no more than so many.
+fn check_stanzas(header: &[u8]) -> Result<(), Error> {
+    let lines = header[MAGIC.len()..].split(|&byte| byte == b'\n');
+    let stanzas = lines.filter(|line| line.starts_with(b"-> ")).count();
+    if stanzas > limits::ENVELOPE_STANZAS {
+        let limit = limits::ENVELOPE_STANZAS as u64;
+        return Err(Error::TooLarge { what: "the number of those who can open it", limit });
+    }
+    Ok(())
+}
+
+impl<R: BufRead> Read for Envelope<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buffer)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Envelope<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match &mut self.place {
+            Place::Plain(source) | Place::Sealed(source) => source.fill_buf(),
+            Place::Opened(opened) => {
+                if let Err(error) = opened.plain.fill_buf() {
+                    return Err(opened.explain(error));
+                }
+                Ok(opened.plain.buffer())
+            }
+            Place::Moving => unreachable!("nobody sees it on the way"),
+        }
+    }
+
+    fn consume(&mut self, many: usize) {
+        match &mut self.place {
+            Place::Plain(source) | Place::Sealed(source) => source.consume(many),
+            Place::Opened(opened) => opened.plain.consume(many),
+            Place::Moving => unreachable!("nobody sees it on the way"),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Encrypted bundles that no writer would make, or that were changed on their way.
+
+use std::io::{self, BufReader, Cursor, Read, Write};
+use std::ops::ControlFlow;
+
+use super::testing::{Sample, key, read_with};
+use super::{Behind, Error, Keys, PrivateKey, PublicKey, Stream, Wrapping, WriteError, each_manifest, limits};
+
+/// The key of the one for whom bundles are encrypted.
+fn reader() -> PrivateKey {
+    PrivateKey::from_seed([2; 32])
+}
+
+fn keys() -> Keys {
+    Keys::of([&reader()])
+}
+
+fn encrypt(readers: &[PublicKey], bytes: &[u8]) -> Vec<u8> {
+    let mut out = Wrapping::for_readers(readers, Vec::new()).unwrap();
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+/// A bundle of this number, encrypted for the reader.
+fn sealed(number: u64) -> Vec<u8> {
+    sealed_for(&[reader().public_key()], number)
+}
+
+fn sealed_for(readers: &[PublicKey], number: u64) -> Vec<u8> {
+    encrypt(readers, &plain(number))
+}
+
+fn plain(number: u64) -> Vec<u8> {
+    let mut sample = Sample::new();
+    sample.manifest.number = number;
+    sample.bundle()
+}
+
+/// The numbers of all bundles in a stream that can be opened, and how often one could not be; with a buffer of so many
+/// bytes.
+fn numbers(bytes: &[u8], buffer: usize, keys: Keys) -> Result<(Vec<u64>, usize), Error> {
+    let mut stream = Stream::opened_by(BufReader::with_capacity(buffer, bytes), keys);
+    let (mut numbers, mut others) = (Vec::new(), 0);
+    loop {
+        match stream.next_bundle() {
+            Ok(Some(reader)) => {
+                let number = reader.manifest().number;
+                numbers.push(number);
+                match number % 2 {
+                    0 => reader.skip()?,
+                    _ => reader.verify(&key().public_key())?.drain_verified()?,
+                }
+            }
+            Ok(None) => return Ok((numbers, others)),
+            Err(Error::Sealed) => others += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[test]
+fn an_encrypted_bundle_is_read_as_any_other_by_each_of_those_it_is_for() {
+    let other = PrivateKey::from_seed([3; 32]);
+    let sample = Sample::new();
+    let bundle = encrypt(&[reader().public_key(), other.public_key()], &sample.bundle());
+    for keys in [keys(), Keys::of([&other]), Keys::of([&PrivateKey::from_seed([9; 32]), &other])] {
+        let contents = read_with(&bundle, keys).unwrap();
+        assert_eq!(contents.manifests, std::slice::from_ref(&sample.manifest));
+        assert_eq!(contents.messages, sample.messages);
+    }
+    for keys in [Keys::none(), Keys::of([&PrivateKey::from_seed([9; 32])])] {
+        assert!(matches!(read_with(&bundle, keys), Err(Error::Sealed)));
+    }
+}
+
+#[test]
+fn an_encrypted_bundle_with_any_byte_changed_is_refused() {
+    let bundle = sealed(1);
+    for at in 0..bundle.len() {
+        for flip in [0x01, 0x20, 0xff] {
+            let mut changed = bundle.clone();
+            changed[at] ^= flip;
+            let read = read_with(&changed, keys());
+            assert!(read.is_err(), "byte {at} of {} ^ {flip:#04x} went unseen", bundle.len());
+            if at > bundle.len() / 2 {
+                assert!(matches!(read, Err(Error::CutOrChanged)), "byte {at}: {read:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encrypted_bundle_cut_off_anywhere_is_called_so() {
+    let bundle = sealed(1);
+    let whole = read_with(&bundle, keys()).unwrap();
+    let first = sealed(3);
+    for length in 1..bundle.len() {
+        let result = read_with(&bundle[..length], keys());
+        assert!(matches!(result, Err(Error::Truncated | Error::CutOrChanged)), "{length}: {result:?}");
+        // The second of two as well, of which the first one is whole.
+        let result = read_with(&[&first, &bundle[..length]].concat(), keys());
+        assert!(matches!(result, Err(Error::Truncated | Error::CutOrChanged)), "{length}: {result:?}");
+    }
+    let both = read_with(&[&first[..], &bundle].concat(), keys()).unwrap();
+    assert_eq!((both.manifests.len(), &both.manifests[1]), (2, &whole.manifests[0]));
+}
+
+#[test]
+fn damage_far_from_the_end_is_not_called_cut_off() {
+    let mut noise = 1_u64;
+    let mut next = || {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.to_be_bytes()[0]
+    };
+    let mut sample = Sample::new();
+    sample.messages = vec![(0..500_000).map(|_| next()).collect()];
+    let mut bundle = encrypt(&[reader().public_key()], &sample.counted().bundle());
+    bundle[200_000] ^= 1;
+    let result = read_with(&bundle, keys());
+    assert!(matches!(&result, Err(Error::Corrupt { what }) if what.contains("changed")), "{result:?}");
+}
+
+#[test]
+fn bundles_stand_one_after_the_other_encrypted_or_not_whoever_can_open_them() {
+    // The bundles; the numbers of those that can be opened; and how many can't.
+    type Row = (Vec<Vec<u8>>, &'static [u64], usize);
+    let other = PrivateKey::from_seed([3; 32]).public_key();
+    let of_other = |number| sealed_for(std::slice::from_ref(&other), number);
+    let table: [Row; 7] = [
+        (vec![sealed(1)], &[1], 0),
+        (vec![sealed(1), sealed(2), sealed(3)], &[1, 2, 3], 0),
+        (vec![plain(1), plain(2), sealed(3), sealed(4)], &[1, 2, 3, 4], 0),
+        (vec![of_other(1), sealed(2), of_other(3), sealed(5)], &[2, 5], 2),
+        (vec![sealed(2), of_other(3)], &[2], 1),
+        (vec![of_other(1)], &[], 1),
+        (vec![plain(1), of_other(2), of_other(3)], &[1], 2),
+    ];
+    for (bundles, expected, others) in table {
+        let stream = bundles.concat();
+        for buffer in [1, 7, 21, 22, 23, 64, 1000, 1 << 16] {
+            assert_eq!(numbers(&stream, buffer, keys()).unwrap(), (expected.to_vec(), others), "buffer {buffer}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_encrypted_is_refused_behind_what_is() {
+    let result = numbers(&[sealed(1), plain(3)].concat(), 4096, keys());
+    assert!(matches!(result, Err(Error::CutOrChanged)), "{result:?}");
+    let told = Error::CutOrChanged.to_string();
+    assert!(told.contains("not encrypted stands behind it"), "{told}");
+}
+
+#[test]
+fn an_age_file_holds_one_bundle_and_nothing_else() {
+    let only = |bytes: &[u8]| numbers(&encrypt(&[reader().public_key()], bytes), 4096, keys());
+    assert!(matches!(only(&[plain(1), plain(3)].concat()), Err(Error::Corrupt { .. })));
+    assert!(matches!(only(&[&plain(1)[..], b"x"].concat()), Err(Error::Corrupt { .. })));
+    assert!(matches!(only(b"Subject: hello\n"), Err(Error::NotABundle { .. })));
+    assert!(matches!(only(b""), Err(Error::Empty)));
+    // Encrypted twice is no bundle.
+    assert!(matches!(only(&sealed(1)), Err(Error::NotABundle { .. })));
+}
+
+#[test]
+fn a_header_that_is_too_large_is_not_even_looked_at() {
+    let stanza = b"-> ssh-ed25519 xxxxxx xxxx\nxxxx\n";
+    let absurd = [&b"age-encryption.org/v1\n"[..], &stanza.repeat(100_000), b"--- xxxx\n"].concat();
+    assert!(matches!(numbers(&absurd, 4096, keys()), Err(Error::TooLarge { .. })));
+    let many = [&b"age-encryption.org/v1\n"[..], &stanza.repeat(limits::ENVELOPE_STANZAS + 1), b"--- xxxx\n", &[0; 99]];
+    assert!(matches!(numbers(&many.concat(), 4096, keys()), Err(Error::TooLarge { .. })));
+    let endless = BufReader::new((&b"age-encryption.org/v1\n"[..]).chain(io::repeat(b'x')));
+    assert!(matches!(Stream::opened_by(endless, keys()).next_bundle(), Err(Error::TooLarge { .. })));
+    // What a writer may write is read.
+    let mut readers: Vec<PublicKey> = (0..limits::ENVELOPE_STANZAS - 2)
+        .map(|n| PrivateKey::from_seed([&n.to_le_bytes()[..], &[7; 24]].concat().try_into().unwrap()).public_key())
+        .collect();
+    readers.push(reader().public_key());
+    assert_eq!(numbers(&sealed_for(&readers, 1), 4096, keys()).unwrap(), (vec![1], 0));
+    readers.push(key().public_key());
+    assert!(matches!(Wrapping::for_readers(&readers, Vec::new()), Err(WriteError::TooLarge { .. })));
+}
+
+#[test]
+fn a_source_that_fails_is_not_called_a_damaged_bundle() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::ErrorKind::ConnectionReset.into()),
+                n => Ok(n),
+            }
+        }
+    }
+    let bundle = sealed(1);
+    for length in 0..bundle.len() {
+        let source = BufReader::with_capacity(100, Failing(&bundle[..length]));
+        let mut stream = Stream::opened_by(source, keys());
+        let result = stream.next_bundle().and_then(|reader| reader.unwrap().read_unverified().drain_verified());
+        assert!(
+            matches!(&result, Err(Error::Io(e)) if e.kind() == io::ErrorKind::ConnectionReset),
+            "{length} of {}: {result:?}",
+            bundle.len()
+        );
+    }
+}
+
+#[test]
+fn a_source_that_gives_single_bytes_and_interruptions_is_read_as_well() {
+    struct Slow<'a>(&'a [u8], bool);
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut buffer[..1]) }
+        }
+    }
+    let bundles = [sealed(1), sealed(2), sealed(3)].concat();
+    let mut stream = Stream::opened_by(BufReader::new(Slow(&bundles, false)), keys());
+    for number in 1..=3 {
+        let reader = stream.next_bundle().unwrap().unwrap();
+        assert!(reader.is_encrypted());
+        match number {
+            2 => reader.skip().unwrap(),
+            _ => reader.read_unverified().drain_verified().unwrap(),
+        }
+    }
+    assert!(stream.next_bundle().unwrap().is_none());
+}
+
+#[test]
+fn an_outline_goes_behind_an_encrypted_bundle_only_if_it_must() {
+    let outline = |bytes: &[u8], behind| {
+        let mut numbers = Vec::new();
+        let result = each_manifest(Cursor::new(bytes), &keys(), behind, |beginning| {
+            numbers.push(beginning.manifest().number);
+            ControlFlow::Continue(())
+        });
+        (numbers, result)
+    };
+    let all = [plain(1), sealed(2), sealed(3)].concat();
+    let (found, result) = outline(&all, Behind::Left);
+    assert_eq!(found, [1, 2]);
+    result.unwrap();
+    let (found, result) = outline(&all, Behind::Seen);
+    assert_eq!(found, [1, 2, 3]);
+    result.unwrap();
+    // Whoever must know all is told if that can't be.
+    let foreign = sealed_for(&[PrivateKey::from_seed([3; 32]).public_key()], 4);
+    let (found, result) = outline(&[&all[..], &foreign].concat(), Behind::Seen);
+    assert_eq!(found, [1, 2, 3]);
+    assert!(matches!(result, Err(Error::Sealed)));
+    for behind in [&plain(5)[..], b"x"] {
+        let (found, result) = outline(&[&sealed(2)[..], behind].concat(), Behind::Seen);
+        assert!(found.is_empty(), "it is so small that it is authenticated as a whole");
+        assert!(matches!(result, Err(Error::CutOrChanged)), "{result:?}");
+    }
+    assert!(matches!(outline(&foreign, Behind::Left), (found, Err(Error::Sealed)) if found.is_empty()));
+}

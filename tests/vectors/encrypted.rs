@@ -1,0 +1,129 @@
+//! Encrypted bundles. age encrypts with random keys, so they are made once, by [`make`], and lie in
+//! `tests/vectors/encrypted/`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use mailsync::bundle::{PrivateKey, PublicKey};
+
+use super::{Draft, Vector, Verdict, base_mailbox, other, receiver, signer, stranger};
+
+/// What is encrypted, by the name of the file that holds it: the bytes, and for whom.
+type Sealed = (&'static str, fn() -> Vec<u8>, fn() -> Vec<PublicKey>);
+
+fn honest() -> Vec<u8> {
+    Draft::honest().bundle()
+}
+
+/// The one that follows [`honest`].
+fn later() -> Vec<u8> {
+    let mut draft = Draft::honest();
+    draft.then();
+    draft.bundle()
+}
+
+/// Those that a writer encrypts for.
+fn both() -> Vec<PublicKey> {
+    vec![receiver().public_key(), signer().public_key()]
+}
+
+const SEALED: &[Sealed] = &[
+    ("honest", honest, both),
+    ("later", later, both),
+    ("for-many", honest, || [stranger(), other(), receiver(), signer()].iter().map(PrivateKey::public_key).collect()),
+    ("for-the-sender-alone", honest, || vec![signer().public_key()]),
+    ("for-too-many", honest, || std::iter::repeat_n(stranger().public_key(), 255).chain(both()).collect()),
+    ("two", || [honest(), later()].concat(), both),
+    ("with-something-behind", || [&honest()[..], b"x"].concat(), both),
+    ("of-nothing", Vec::new, both),
+    ("of-a-mail", || b"From: me\n\nHello.\n".to_vec(), both),
+    ("of-one-that-is-cut-off", || honest()[..honest().len() - 4].to_vec(), both),
+];
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/encrypted").join(format!("{name}.age"))
+}
+
+fn sealed(name: &str) -> Vec<u8> {
+    std::fs::read(file(name)).unwrap()
+}
+
+/// Encrypts all of them anew.
+pub fn make() {
+    for (name, contents, readers) in SEALED {
+        let recipients: Vec<age::ssh::Recipient> = readers()
+            .iter()
+            .map(|key| key.to_openssh().splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ").parse().unwrap())
+            .collect();
+        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let mut bytes = Vec::new();
+        let mut out = age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut bytes).unwrap();
+        out.write_all(&contents()).unwrap();
+        out.finish().unwrap();
+        std::fs::create_dir_all(file(name).parent().unwrap()).unwrap();
+        std::fs::write(file(name), bytes).unwrap();
+    }
+}
+
+/// A file of these bytes, of which the honest bundle is taken, or that is refused.
+fn vector(about: &str, verdict: Verdict, held: usize, bytes: Vec<u8>) -> Vector {
+    let taken = verdict == Verdict::Accepted || held > 0;
+    let after = if taken { Draft::honest().after } else { base_mailbox() };
+    let mut vector = Draft::delta().finish("encrypted", about, verdict);
+    (vector.bytes, vector.held, vector.after) = (bytes, held, after);
+    vector
+}
+
+pub fn vectors() -> Vec<Vector> {
+    let good = |about, bytes| vector(about, Verdict::Accepted, 0, bytes);
+    let bad = |about, rule, says, bytes| vector(about, Verdict::Rejected(rule, says), 0, bytes);
+    let honest_one = sealed("honest");
+    let cut = |length: usize| honest_one[..length].to_vec();
+    let flipped = |at: usize| {
+        let mut bytes = honest_one.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let length = honest_one.len();
+    let mac = honest_one.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 5;
+    vec![
+        good("an encrypted bundle", honest_one.clone()),
+        good("one that others can open as well", sealed("for-many")),
+        good("two of them", [honest_one.clone(), sealed("later")].concat()),
+        good("behind one that is not encrypted", [honest(), sealed("later")].concat()),
+        bad("for the sender alone", "3", "encrypted for others", sealed("for-the-sender-alone")),
+        bad("for others, and cut off behind its header", "3", "encrypted for others", {
+            let bytes = sealed("for-the-sender-alone");
+            bytes[..bytes.len() - 9].to_vec()
+        }),
+        bad("with nothing in it", "9.1", "nothing there", sealed("of-nothing")),
+        bad("with a mail in it", "9.1", "not a bundle", sealed("of-a-mail")),
+        bad("another version of age", "9.1", "not a bundle", {
+            let mut bytes = honest_one.clone();
+            bytes[20] = b'2';
+            bytes
+        }),
+        bad("cut off in its first line", "9.2", "cut off", cut(12)),
+        bad("cut off in its header", "9.2", "cut off", cut(60)),
+        bad("cut off behind its header", "9.2", "cut off", cut(mac + 44 + 8)),
+        bad("without its last byte", "9.2", "cut off, or was changed", cut(length - 1)),
+        bad("a byte of it was changed", "9.2", "cut off, or was changed", flipped(length - 40)),
+        bad("its header was changed", "9.2", "its encryption", flipped(mac + 3)),
+        bad("the bundle in it is cut off", "9.2", "cut off", sealed("of-one-that-is-cut-off")),
+        bad("two in one age file", "9.6", "something stands behind it", sealed("two")),
+        bad(
+            "something behind it in its age file",
+            "9.6",
+            "something stands behind it",
+            sealed("with-something-behind"),
+        ),
+        bad("one that is not encrypted behind it", "9.6", "not encrypted stands behind it", {
+            [honest_one.clone(), later()].concat()
+        }),
+        bad("one that more can open than may", "9.15", "the number of those who can open it", sealed("for-too-many")),
+        bad("a header of more than 32 KiB", "9.15", "the header of the encryption", {
+            let stanza = format!("-> x {}\n\n", "y".repeat(40 << 10));
+            [&b"age-encryption.org/v1\n"[..], stanza.as_bytes(), b"--- x\n"].concat()
+        }),
+    ]
+}
