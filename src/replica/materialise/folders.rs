@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{FileType, Like, create_like, is_absent, make_like, remove_if_empty, remove_if_there};
+use crate::disk::{FileType, Like, create_like, is_absent, leads_nowhere, make_like, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, LayoutKind, Sub};
@@ -159,8 +159,10 @@ impl Replica {
     /// Makes a directory, unless it is there.
     fn make_dir_like(&self, dir: &Path) -> io::Result<()> {
         let disk = &*self.world.disk;
-        if matches!(disk.metadata(dir), Ok(meta) if meta.is_dir) {
-            return Ok(());
+        match disk.metadata(dir) {
+            Ok(meta) if meta.is_dir => return Ok(()),
+            Err(error) if !is_absent(&error) && !leads_nowhere(&error) => return Err(error),
+            _ => {}
         }
         self.refuse_foreign_links(dir)?;
         match disk.make_dir(dir) {
