@@ -168,18 +168,12 @@ impl<R: BufRead> Source<R> {
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
         while length < OPENING {
-<<<<<<< HEAD
             let there = match self.inner.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there.map_err(Error::Io)?,
+                there => there?,
             };
             if there.is_empty() {
                 break;
-=======
-            match read_some(&mut self.inner, &mut self.opening[length..])? {
-                0 => break,
-                n => length += n,
->>>>>>> main
             }
             let n = there.len().min(OPENING - length);
             self.opening[length..length + n].copy_from_slice(&there[..n]);
