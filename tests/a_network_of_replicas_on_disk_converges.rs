@@ -56,7 +56,7 @@ fn of_three_to_eight(seed: u64) -> History {
 
 #[test]
 fn replicas_on_disk_that_are_never_restored_end_with_exactly_what_was_done() {
-    let tally = run_all_well(0, 6, Restores::Never, of_three_to_eight);
+    let tally = run_all_well(6, 6, Restores::Never, of_three_to_eight);
     let killed = tally.scans_killed > 0 && tally.exports_killed > 0 && tally.imports_killed > 0;
     assert!(tally.waited > 0 && tally.purged > 0 && killed, "histories that test nothing: {tally:?}");
     assert!(tally.jobs_done > 0 && tally.jobs_cancelled > 0, "histories that test no jobs: {tally:?}");

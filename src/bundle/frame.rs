@@ -163,35 +163,31 @@ impl<R: BufRead> Source<R> {
         }
     }
 
-    /// The first bytes, for people: up to the end of a line, or as many as are shown. Nothing can be read after it.
-    fn beginning(&mut self) -> Result<String, Error> {
-        let mut bytes = self.opening[self.ahead.clone()].to_vec();
-        let mut more = [0; SHOWN];
-        while bytes.len() < SHOWN && !bytes.contains(&b'\n') {
-            match read_some(&mut self.inner, &mut more).map_err(Error::Io)? {
-                0 => break,
-                n => bytes.extend_from_slice(&more[..n]),
-            }
-        }
-        Ok(quoted(&bytes))
-    }
-
-    /// Looks at the next frame's first bytes. `false` if there are none.
+    /// Looks at the next frame's first bytes. `false` if there are none. What is no bundle is told by the bytes that
+    /// are there, without waiting for more: who speaks another protocol may wait for an answer.
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
         while length < OPENING {
-            match read_some(&mut self.inner, &mut self.opening[length..])? {
-                0 => break,
-                n => length += n,
+            let there = match self.inner.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there?,
+            };
+            if there.is_empty() {
+                break;
             }
+            let n = there.len().min(OPENING - length);
+            self.opening[length..length + n].copy_from_slice(&there[..n]);
+            if !MAGIC.starts_with(&self.opening[..(length + n).min(MAGIC.len())]) {
+                let begins = [&self.opening[..length], &there[..there.len().min(SHOWN)]].concat();
+                return Err(Error::NotABundle { begins: Some(quoted(&begins)) });
+            }
+            self.inner.consume(n);
+            length += n;
         }
         self.ahead = 0..length;
         let there = &self.opening[..length];
         if there.is_empty() {
             return Ok(false);
-        }
-        if !MAGIC.starts_with(&there[..length.min(MAGIC.len())]) {
-            return Err(Error::NotABundle { begins: Some(self.beginning()?) });
         }
         if length < OPENING {
             return Err(Error::Truncated);
@@ -343,5 +339,32 @@ mod tests {
         let mut source = Source::new(io::Cursor::new(b"Welcome to host!\nbundle"));
         let told = source.peek_frame().unwrap_err().to_string();
         assert_eq!(told, "not a bundle: what came begins with \"Welcome to host!\"");
+    }
+
+    /// Gives these pieces, and must not be asked for more: whoever sends them waits for an answer.
+    struct Waiting(&'static [&'static [u8]]);
+
+    impl Read for Waiting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (piece, rest) = self.0.split_first().expect("more is waited for");
+            self.0 = rest;
+            buffer[..piece.len()].copy_from_slice(piece);
+            Ok(piece.len())
+        }
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_is_told_that_this_is_no_bundle() {
+        // An SFTP client, an rsync client, and one whose bytes come in two pieces.
+        const CASES: [(&[&[u8]], &str); 3] = [
+            (&[b"\0\0\0\x05\x01\0\0\0\x03"], "\\u{5}"),
+            (&[b"\x1f\0\0\0"], "\\u{1f}"),
+            (&[b"\x28\xb5", b"other"], "other"),
+        ];
+        for (pieces, shown) in CASES {
+            let mut source = Source::new(io::BufReader::new(Waiting(pieces)));
+            let told = source.peek_frame().unwrap_err().to_string();
+            assert!(told.starts_with("not a bundle: what came begins with") && told.contains(shown), "{told}");
+        }
     }
 }

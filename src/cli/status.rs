@@ -1,7 +1,7 @@
 //! `mailsync status`
 
 use mailsync::model::{FolderName, Keyword};
-use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Unseen};
+use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
 use mailsync::state::Waiting;
 use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
@@ -50,17 +50,7 @@ pub fn run(context: &Context) -> CommandResult {
             bytes(status.totals.bytes)
         ),
     ];
-    if status.missing > 0 {
-        lines.push(format!("missing    {} more, whose contents are not here yet", plural(status.missing, "entry")));
-    }
-    if status.pending > 0 {
-        let changes = plural(status.pending, "change");
-        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
-    }
-    for waiting in &status.waiting {
-        lines.push(waiting_line(waiting));
-    }
-    lines.extend(status.letterless.iter().map(letterless_line));
+    lines.extend(undone_lines(&status));
     lines.extend(jobs_line(&status.jobs));
     let rows = status
         .folders
@@ -81,6 +71,21 @@ pub fn run(context: &Context) -> CommandResult {
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
     Output::print(lines)
+}
+
+/// What is still to come, or to be done on disk.
+fn undone_lines(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    if status.missing > 0 {
+        lines.push(format!("missing    {} more, whose contents are not here yet", plural(status.missing, "entry")));
+    }
+    if status.pending > 0 {
+        let changes = plural(status.pending, "change");
+        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
+    }
+    lines.extend(status.waiting.iter().map(waiting_line));
+    lines.extend(status.letterless.iter().map(letterless_line));
+    lines
 }
 
 fn waiting_json(waiting: &Waiting) -> Value {
