@@ -23,7 +23,7 @@ use mailsync::model::{
 };
 use mailsync::replica::{
     Access, ClockAhead, Doubts, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
-    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport,
+    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport, Secrecy,
 };
 
 use crate::simulation::{Rng, View};
@@ -676,7 +676,9 @@ impl Network {
         self.files += 1;
         let file = self.dir.path().join(format!("{}.zst", self.files));
         let fullness = if since_last { Fullness::SinceLast } else { Fullness::SinceShown };
-        let options = ExportOptions { fullness, level: 1, ..ExportOptions::to_peer(&self.machines[to].name) };
+        // Nobody who was invited and has not answered could open anything else.
+        let secrecy = Some(Secrecy::Plain);
+        let options = ExportOptions { fullness, level: 1, secrecy, ..ExportOptions::to_peer(&self.machines[to].name) };
         let kill = self.kill(from, &watch, killed_at);
         let exported = replica.export_to_file(&options, &file);
         if kill.struck(&watch) {
