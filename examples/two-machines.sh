@@ -80,6 +80,8 @@ holds() {
             *:2,*) flags=${name##*:2,} ;;
             *) flags= ;;
             esac
+            # A letter of a keyword means something in its folder only: dovecot-keywords there says what.
+            flags=$(printf %s "$flags" | tr -d 'a-z')
             directory=${place%/*}
             directory=${directory#.}
             printf '%s %s [%s] %s\n' "$(folder_name "$1" "${directory#/}")" "${place##*/}" "$flags" "$(hash_of <"$file")"
