@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::rights::hand_over;
+use super::rights::give_file;
 use super::{Disk, Like, Meta, remove_if_there};
 use crate::model::Mtime;
 
@@ -24,8 +24,7 @@ impl<'d> Draft<'d> {
     /// Makes the file like a directory. Nothing is in it before whoever may not read it is kept from that.
     pub fn create_like(disk: &'d dyn Disk, path: PathBuf, like: &Like<'_>) -> io::Result<Self> {
         let draft = Self::create(disk, path)?;
-        let Sink { path, file, .. } = &draft.sink;
-        hand_over(path, like, like.file(), |rights| disk.give(path, file, rights))?;
+        give_file(disk, &draft.sink.path, &draft.sink.file, like)?;
         Ok(draft)
     }
 

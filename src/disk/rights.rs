@@ -10,8 +10,13 @@ use super::{Disk, Like, Rights};
 /// must not exist yet.
 pub fn create_like(disk: &dyn Disk, path: &Path, like: &Like<'_>) -> io::Result<File> {
     let file = disk.create(path)?;
-    hand_over(path, like, like.file(), |rights| disk.give(path, &file, rights))?;
+    give_file(disk, path, &file, like)?;
     Ok(file)
+}
+
+/// Gives a file that was just made the rights that it has in a directory.
+pub(super) fn give_file(disk: &dyn Disk, path: &Path, file: &File, like: &Like<'_>) -> io::Result<()> {
+    hand_over(path, like, like.file(), |rights| disk.give(path, file, rights))
 }
 
 /// Makes a directory that was just made like another one.
@@ -21,12 +26,7 @@ pub fn make_like(disk: &dyn Disk, dir: &Path, like: &Like<'_>) -> io::Result<()>
 
 /// Gives something its rights. If this user may not give them, or the file system has none, it stays this user's, and
 /// that is noted.
-pub(super) fn hand_over(
-    path: &Path,
-    like: &Like<'_>,
-    rights: Rights,
-    give: impl Fn(&Rights) -> io::Result<()>,
-) -> io::Result<()> {
+fn hand_over(path: &Path, like: &Like<'_>, rights: Rights, give: impl Fn(&Rights) -> io::Result<()>) -> io::Result<()> {
     if rights.come_by_themselves() {
         return Ok(());
     }
