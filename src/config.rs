@@ -298,6 +298,15 @@ impl Config {
         Ok(config)
     }
 
+    /// The names of peers that stand in it, each with where.
+    pub fn peer_names(&self) -> impl Iterator<Item = (&str, String)> {
+        let sections = self.peer.keys().map(|name| (name.as_str(), format!("[peer.{name}]")));
+        let rules = self.allow.iter().flat_map(|rule| rule.from.iter().map(move |from| (from, &rule.command)));
+        sections.chain(
+            rules.map(|(from, command)| (from.as_str(), format!("the \"from\" of the rule that allows \"{command}\""))),
+        )
+    }
+
     /// The configuration as a file with explanations.
     pub fn to_text(&self) -> String {
         format!(

@@ -82,6 +82,8 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
+    /// The same of the file that has this name itself: a symbolic link is not followed, and fails.
+    fn open_unlinked(&self, path: &Path) -> io::Result<File>;
     /// Reads what comes next in a file that [`Disk::open`] has opened; 0 bytes at its end. Signals don't interrupt it.
     fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize>;
     /// Opens what is there for writing: a pipe, which it waits for, or a device.
@@ -222,6 +224,11 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<File> {
         let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
         fs::OpenOptions::new().read(true).custom_flags(without_waiting).open(path)
+    }
+
+    fn open_unlinked(&self, path: &Path) -> io::Result<File> {
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
     }
 
     fn read(&self, _: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
@@ -436,5 +443,22 @@ mod tests {
             std::os::unix::fs::symlink("nowhere", &a).unwrap();
             assert_eq!(rename(&c, &a).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
         }
+    }
+    #[test]
+    fn no_link_is_opened_where_a_message_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| dir.path().join(name));
+        fs::write(&file, "mail").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(RealDisk.open(&link).is_ok() && RealDisk.open_unlinked(&file).is_ok());
+        let hashed = |path| hash_file(&RealDisk, path, crate::message::FileKind::Message);
+        assert!(hashed(&file).is_ok());
+        let error = hashed(&link).unwrap_err();
+        assert!(leads_nowhere(&error) && !is_absent(&error), "{error}");
+        assert!(
+            copy_message(&RealDisk, &link, &dir.path().join("copy"), Mtime(0), &Like::PRIVATE, Durability::Now)
+                .is_err()
+        );
+        assert!(read_small(&RealDisk, &link, crate::message::FileKind::Message, 4).is_err());
     }
 }

@@ -52,6 +52,8 @@ pub fn run(context: &Context) -> CommandResult {
     ];
     lines.extend(undone_lines(&status));
     lines.extend(jobs_line(&status.jobs));
+    lines
+        .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
     let rows = status
         .folders
         .iter()
@@ -86,6 +88,13 @@ fn undone_lines(status: &Status) -> Vec<String> {
     lines.extend(status.waiting.iter().map(waiting_line));
     lines.extend(status.letterless.iter().map(letterless_line));
     lines
+}
+
+/// A peer that knows the same and holds other mail.
+fn differs_line(peer: &str) -> String {
+    format!(
+        "differs    {peer} knows the same, and holds other mail: exchange bundles both ways, the next one for it is full"
+    )
 }
 
 fn waiting_json(waiting: &Waiting) -> Value {

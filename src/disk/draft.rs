@@ -121,6 +121,12 @@ impl<'d> Source<'d> {
         Ok(Self::of(disk, path, disk.open(path)?))
     }
 
+    /// Opens the file of a message: no symbolic link is followed, by which somebody who may write into a folder could
+    /// have another file taken for one.
+    pub fn open_message(disk: &'d dyn Disk, path: &Path) -> io::Result<Self> {
+        Ok(Self::of(disk, path, disk.open_unlinked(path)?))
+    }
+
     /// Goes on with a file that the disk has opened.
     pub fn of(disk: &'d dyn Disk, path: &Path, file: File) -> Self {
         Self { disk, path: path.to_owned(), file }

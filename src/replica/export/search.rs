@@ -74,7 +74,7 @@ impl Replica {
         digest: &Digest,
         unreadable: &mut Option<Error>,
     ) -> Result<Option<Source<'d>>> {
-        let opened = Source::open(&*self.world.disk, path).and_then(|mut file| {
+        let opened = Source::open_message(&*self.world.disk, path).and_then(|mut file| {
             let found = hash_open(&mut file, kind)?;
             file.rewind()?;
             Ok((found.digest == *digest).then_some(file))

@@ -159,13 +159,13 @@ impl Replica {
     }
 
     /// Compares the state digests: at equal knowledge both replicas must hold the same. If not, the next bundle for the
-    /// peer is a full one.
+    /// peer is a full one. That is told once, until they have held the same: a peer can say so with every bundle.
     pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
-        if differs {
+        if differs && !peer.suspect {
             self.note(format!(
                 "{} and this replica know the same but hold different mail; exchange bundles both ways to heal it: the next \
-                 one for {} will be full",
+                 one for {} will be full, and `mailsync status` says so until it is healed",
                 peer.name, peer.name
             ));
         }
