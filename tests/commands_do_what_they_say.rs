@@ -816,7 +816,7 @@ fn a_name_in_the_configuration_that_nobody_has_is_told_and_stops_nothing() {
     }
     // A peer that is only invited is known by its name.
     desktop.ok(&["invite", "nobody"]);
-    assert!(!desktop.ok(&["scan"]).stderr.contains("nobody"));
+    assert!(!desktop.ok(&["scan"]).stderr.contains("[peer.nobody]"));
     pass(&desktop, &laptop);
 }
 

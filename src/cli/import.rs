@@ -1,6 +1,7 @@
 //! `mailsync import`
 
 use std::collections::BTreeMap;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, ErrorKind, Result};
@@ -84,7 +85,7 @@ fn receive(context: &Context, bundles: &[PathBuf]) -> Result<BTreeMap<PathBuf, A
 
 /// Writes the answer. If it is refused for safety, that is said, and returned.
 fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Option<ErrorKind>> {
-    match replica.reply(all, target::stdout()) {
+    match target::stdout().and_then(|out| replica.reply(all, BufWriter::with_capacity(256 << 10, out))) {
         Ok(None) => Ok(None),
         Ok(Some(exported)) => {
             context.say_notes(replica);

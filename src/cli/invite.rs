@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     let mut later = 0;
     match &output {
         None => {
-            let exported = replica.invite(&options, target::stdout())?;
+            let exported = replica.invite(&options, replica.patient(target::stdout()?))?;
             context.say_notes(&replica);
             context.out.say(&exported);
         }

@@ -14,6 +14,7 @@ use super::view::{folders_json, invited_json, invited_since, layout_word, peer_j
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
+    context.say_notes(&replica);
     if context.out.json() {
         let with_unseen = |mut peer: Value, unseen: Unseen| {
             peer["unseen_entries"] = unseen.entries.into();

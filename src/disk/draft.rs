@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::rights::give_file;
@@ -94,6 +95,12 @@ impl<'d> Sink<'d> {
     /// Goes on with a file that the disk has opened.
     pub fn of(disk: &'d dyn Disk, path: &Path, file: File) -> Self {
         Self { disk, path: path.to_owned(), file }
+    }
+}
+
+impl AsFd for Sink<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -104,7 +104,8 @@ impl Replica {
         let fail = |error: io::Error| Error::io("writing the bundle", &path, error).advise(WRITING);
         let disk = &*self.world.disk;
         if look(disk, &path)?.is_some_and(|meta| !meta.is_file) {
-            let out = io::BufWriter::with_capacity(BUFFER, open_special(disk, &path)?);
+            // A pipe is opened when somebody reads it.
+            let out = self.patient(self.wait(|| open_special(disk, &path))??);
             let exported = self.write_and_flush(part, plan, out).map_err(|error| error.at(&path))?;
             return Ok((path, exported));
         }

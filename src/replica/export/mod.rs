@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod invite;
 mod options;
+mod patient;
 mod plan;
 mod recipient;
 mod search;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
+pub use patient::Patient;
 use secrecy::Target;
 
 use super::Replica;
@@ -26,7 +28,8 @@ use crate::disk::is_absent;
 use crate::error::{Error, Result};
 
 impl Replica {
-    /// Plans and writes a bundle. It counts as sent once all of it was written to `out`.
+    /// Plans and writes a bundle. It counts as sent once all of it was written to `out`: see [`Replica::patient`] for one
+    /// whose reader may be slow.
     ///
     /// # Errors
     /// A bundle that is to be split can't go into one stream.

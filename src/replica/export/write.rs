@@ -84,7 +84,10 @@ impl Replica {
         let tx = self.begin()?;
         for peer in state.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
-                tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                // While somebody took his time over this one, another command may have written a newer one.
+                if peer.sent_number.is_none_or(|newest| newest < first.number) {
+                    tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                }
                 // Where no answer ever comes, what was written counts as received. What could not be read is still
                 // wanted, and need not be asked for.
                 if plan.fullness == Fullness::SinceLast {
@@ -101,7 +104,9 @@ impl Replica {
         }
         for mut invited in state.invitations()? {
             if first.to.as_ref().is_none_or(|name| *name == invited.name) {
-                (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
+                if invited.sent_number < first.number {
+                    (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
+                }
                 if plan.occasion == Occasion::Invitation && invited.shown.is_empty() {
                     invited.shown = plan.tip.clone();
                 }

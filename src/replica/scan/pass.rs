@@ -111,7 +111,7 @@ impl Scan<'_> {
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
             io::ErrorKind::InvalidData => {
-                "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again"
+                "mount or mend what belongs there, or remove it if that is to be gone; then scan again"
             }
             _ => "scan again; if it stays, check the disk",
         };
