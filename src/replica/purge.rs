@@ -120,6 +120,7 @@ impl Replica {
 
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
         let tx = self.begin()?;
+        self.tally.borrow().end_old(&tx, self.now())?;
         let shown = self.shown_by_all()?;
         let mut horizon = self.state.horizon()?;
         let mut after: Option<EntryKey> = None;

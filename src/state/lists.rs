@@ -206,7 +206,7 @@ impl State {
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry INDEXED BY entry_at
                      WHERE at_folder = ?2 AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2)",
+                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2 AND entry <= ?1)",
             (last.0, folder.0),
         )
     }
@@ -216,8 +216,8 @@ impl State {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry
-                     WHERE at_folder IS NOT NULL AND key <= ? AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL)",
+                     WHERE at_folder IS NOT NULL AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
+                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL AND entry <= ?1)",
             [last.0],
         )
     }

@@ -25,6 +25,9 @@ pub const VERSION: i64 = 3;
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
 /// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
+/// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `last` entry and the
+/// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
+/// the entries that imports have taken from their folders since, as the list of one command has them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -96,6 +99,10 @@ CREATE TABLE invitation (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE alarm (
+    kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL, added TEXT NOT NULL
+) STRICT;
+CREATE TABLE alarm_departed (entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL

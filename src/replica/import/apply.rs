@@ -12,10 +12,10 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::Knowledge;
+use crate::model::{Amount, Knowledge};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
-use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
+use crate::replica::safety::{DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Peer};
@@ -234,12 +234,14 @@ impl Replica {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.
                 if self.state.is_rehearsing() {
+                    self.tally.borrow().record(&tx, added)?;
                     tx.commit()?;
                     self.tally.borrow_mut().keep(added);
                 }
                 Ok(applied)
             }
             Ok((applied, added)) => {
+                self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
@@ -253,6 +255,11 @@ impl Replica {
                 // error, not this one.
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
+                }
+                if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
+                    let tx = self.begin()?;
+                    self.tally.borrow().raise(&tx, self.now())?;
+                    tx.commit()?;
                 }
                 Err(fault)
             }
@@ -269,6 +276,10 @@ impl Replica {
         news: &mut JobNews,
     ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
+        if !landing.is_a_join() {
+            let allowed = (options.mass_delete, options.mass_add);
+            self.tally.borrow_mut().begin(tx, allowed, self.now())?;
+        }
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
