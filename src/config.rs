@@ -31,8 +31,8 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
-    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
-    /// names are written there.
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and
+    /// new names are written there.
     #[serde(default = "default_keywords")]
     pub keywords: bool,
     /// Patterns for directories that are no folders: they are not looked at.
@@ -201,7 +201,8 @@ fn default_jobs_output() -> u32 {
     u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
 }
 
-/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for others.
+/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for
+/// others.
 const SAMPLES: &str = "\
              # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
              # [guard]\n\

@@ -1,7 +1,7 @@
 //! The one layer through which the file system is changed, but for what `SQLite` does to the state database. A test can
-//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The small
-//! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
-//! file means.
+//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The
+//! small operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows
+//! what a file means.
 
 mod contents;
 mod draft;
@@ -90,7 +90,8 @@ pub trait Disk: Send + Sync {
     fn open_to_write(&self, path: &Path) -> io::Result<File>;
     /// Opens a file that is to be locked. It is made, for its owner only, if it isn't there.
     fn open_lock(&self, path: &Path) -> io::Result<File>;
-    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this directory.
+    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this
+    /// directory.
     fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch>;
     /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
@@ -179,9 +180,10 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
 /// Renames a file if nothing has the new name.
 ///
 /// For file systems that can do neither better: between the look and the rename somebody could take the name, and would
-/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program that
-/// renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an empty
-/// file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be mail.
+/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program
+/// that renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an
+/// empty file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be
+/// mail.
 fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(to) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),

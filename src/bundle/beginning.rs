@@ -24,8 +24,8 @@ impl Beginning<'_> {
     }
 }
 
-/// A manifest and its signature, of which nothing is understood yet: a manifest can be long, and to read all of it costs
-/// much more than to see that nobody who is known has signed it.
+/// A manifest and its signature, of which nothing is understood yet: a manifest can be long, and to read all of it
+/// costs much more than to see that nobody who is known has signed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cover<'r> {
     pub(super) signed: &'r [u8],

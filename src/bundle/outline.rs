@@ -19,8 +19,8 @@ pub enum Behind {
 /// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing. Encrypted ones are opened with `keys`.
 ///
 /// # Errors
-/// The file holds something that is no bundle, or no key opens one, or it ends too early. The contents of the blocks are not looked at, so
-/// bundles without an error may still be corrupt.
+/// The file holds something that is no bundle, or no key opens one, or it ends too early. The contents of the blocks
+/// are not looked at, so bundles without an error may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
     source: R,
     keys: &Keys,

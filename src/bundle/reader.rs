@@ -90,8 +90,8 @@ impl<'s, R: BufRead> Unopened<'s, R> {
         Cover { signed: &self.signed, signature: &self.signature, encrypted }
     }
 
-    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
-    /// or is missing.
+    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was
+    /// changed or is missing.
     pub(super) fn skip_checked(self) -> Result<(), Error> {
         self.archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
         *self.within = false;
@@ -299,8 +299,8 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     ///
     /// # Errors
     /// If there are more messages or bytes than the manifest says, or fewer at the end, together with those that the
-    /// sender says are missing; or if there is something else in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
-    /// no harm.
+    /// sender says are missing; or if there is something else in their place. A message that comes twice is not
+    /// noticed: memory must not grow with their number, and it does no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);

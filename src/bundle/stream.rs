@@ -53,8 +53,8 @@ impl<R: BufRead> Stream<R> {
     /// opens it: then the next call goes on behind it.
     ///
     /// # Panics
-    /// If the bundle before was not read to its end, by [`MessagesPart::finish`](super::MessagesPart::finish) or in another way: then nobody knows
-    /// where the next one starts. After an error the stream is of no more use.
+    /// If the bundle before was not read to its end, by [`MessagesPart::finish`](super::MessagesPart::finish) or in
+    /// another way: then nobody knows where the next one starts. After an error the stream is of no more use.
     pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
         self.next_unopened()?.map(Unopened::open).transpose()
     }

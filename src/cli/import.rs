@@ -66,8 +66,8 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
 
 /// What has come of those arguments that come as slowly as somebody writes them, by their names.
 ///
-/// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
-/// must not take the lock from it, nor keep it while the network is slow.
+/// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
+/// and must not take the lock from it, nor keep it while the network is slow.
 fn receive(context: &Context, bundles: &[PathBuf]) -> Result<BTreeMap<PathBuf, Arrived>> {
     let mut arrived = BTreeMap::new();
     for bundle in bundles.iter().filter(|bundle| source::comes_slowly(bundle)) {

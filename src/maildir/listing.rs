@@ -1,10 +1,10 @@
 //! Listings of folders, and the conclusions that a listing allows.
 //!
 //! A directory's times tell whether a name in it has come, gone or changed, but only as finely as the file system's
-//! clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a time
-//! counts only if it is older than the listing by more than a tick. And on every common file system a listing can miss
-//! a name that is changed while the directory is read. So only a listing that nothing can have disturbed may say that a
-//! file vanished.
+//! clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a
+//! time counts only if it is older than the listing by more than a tick. And on every common file system a listing can
+//! miss a name that is changed while the directory is read. So only a listing that nothing can have disturbed may say
+//! that a file vanished.
 //!
 //! What can't be looked at is unknown, not empty: a `cur` that is there and is no directory is an error.
 

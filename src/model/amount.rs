@@ -24,6 +24,7 @@ pub struct Amount {
 impl Amount {
     /// What the first bundle of a peer may not bring as much of as it likes: what no honest one has much of, such as
     /// folders that were removed.
+    #[must_use]
     pub fn beside_mail(self, folders: u64) -> Self {
         Self {
             folders,

@@ -11,7 +11,8 @@ use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::error::{Error, Result};
 use crate::maildir::{FileName, Ignored};
 
-/// Looks into all directories below a mail root that are not ignored, and opens every message. Returns whether there is any.
+/// Looks into all directories below a mail root that are not ignored, and opens every message. Returns whether there is
+/// any.
 ///
 /// # Errors
 /// A part of it can't be looked at.

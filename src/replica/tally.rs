@@ -176,7 +176,7 @@ impl Tally {
     }
 
     /// Ends the alarms that don't count any more.
-    pub fn end_old(&self, tx: &Transaction<'_>, now: u64) -> Result<()> {
+    pub fn end_old(tx: &Transaction<'_>, now: u64) -> Result<()> {
         Guarded::ALL.into_iter().try_for_each(|guarded| standing(tx, guarded, false, now).map(drop))
     }
 

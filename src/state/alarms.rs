@@ -1,5 +1,5 @@
-//! Alarms: what a guard has refused, and what was taken in since. So that an import that is repeated isn't measured anew
-//! each time.
+//! Alarms: what a guard has refused, and what was taken in since. So that an import that is repeated isn't measured
+//! anew each time.
 
 use rusqlite::OptionalExtension;
 

@@ -383,9 +383,10 @@ impl Transaction<'_> {
     }
 
     /// Remembers that a job of this replica's is forgotten: the newest `most` of one requester's by their ids, and of
-    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known. Those
-    /// that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are remembered
-    /// by their ids as long as that has not come: all that are asked for until then would count as forgotten with them.
+    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known.
+    /// Those that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are
+    /// remembered by their ids as long as that has not come: all that are asked for until then would count as forgotten
+    /// with them.
     pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64, last: u64) -> Result<()> {
         let holder = holder(requester);
         self.conn

@@ -199,8 +199,8 @@ impl State {
         Ok(EntryKey(query.query_row([], |row| row.get(0))?))
     }
 
-    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries that
-    /// have changed their places was empty. What came since then doesn't count, what has left does.
+    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries
+    /// that have changed their places was empty. What came since then doesn't count, what has left does.
     pub fn held_before(&self, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (

@@ -1,5 +1,5 @@
-//! Files that were told to be no bundles, or were found to be of no use here, so that they are told only once as a failure,
-//! and looked at only once.
+//! Files that were told to be no bundles, or were found to be of no use here, so that they are told only once as a
+//! failure, and looked at only once.
 
 use super::{State, Transaction};
 use crate::error::Result;

@@ -59,7 +59,7 @@ pub fn vectors() -> Vec<Vector> {
         vector("a message more missing than may be", too_large("the number of messages that it lacks"), |forge| {
             forge.members = |members| {
                 lacking(members, |json| {
-                    json["messages"] = (0..=MOST).map(|n| (format!("{n:064x}"), json!(0))).collect()
+                    json["messages"] = (0..=MOST).map(|n| (format!("{n:064x}"), json!(0))).collect();
                 });
             };
         }),

@@ -74,13 +74,13 @@ const OF_FORM: &[Bad] = &[
     ("an exponent that nobody asks for", "9.8", "no integer", |f| f.text = |text| beside(&text, "1e5")),
     ("minus zero that nobody asks for", "9.8", "no integer", |f| f.text = |text| beside(&text, "-0")),
     ("a number of 65 bits that nobody asks for", "9.8", "no integer", |f| {
-        f.text = |text| beside(&text, "18446744073709551616")
+        f.text = |text| beside(&text, "18446744073709551616");
     }),
     ("a negative number of 65 bits that nobody asks for", "9.8", "no integer", |f| {
-        f.text = |text| beside(&text, "-9223372036854775809")
+        f.text = |text| beside(&text, "-9223372036854775809");
     }),
     ("a number of 5000 digits that nobody asks for", "9.8", "number", |f| {
-        f.text = |text| beside(&text, &"7".repeat(5000))
+        f.text = |text| beside(&text, &"7".repeat(5000));
     }),
     ("minus zero", "9.8", "no integer", |f| f.text = |text| text.replace("\"number\":11", "\"number\":-0").into()),
     ("a zero before a number", "9.8", "invalid number", |f| {

@@ -183,8 +183,8 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one. What nobody can open here may
-/// be anything.
+/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one. What nobody can open here
+/// may be anything.
 fn is_a_bundle(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<bool> {
     let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
     let file = match disk.open(path) {

@@ -1,4 +1,5 @@
-//! Streams to which bundles are written: whoever reads one may be slow, and the lock isn't held while they are waited for.
+//! Streams to which bundles are written: whoever reads one may be slow, and the lock isn't held while they are waited
+//! for.
 
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;

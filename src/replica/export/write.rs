@@ -178,8 +178,8 @@ impl Replica {
         Ok(missing)
     }
 
-    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed. If
-    /// it is nowhere, it is put on the list of those to be sought when the others are written.
+    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
+    /// If it is nowhere, it is put on the list of those to be sought when the others are written.
     fn write_sought<W: Write>(
         &self,
         writer: &mut Writer<W>,

@@ -319,9 +319,9 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for entries
-    /// of which an earlier one told is more than the records say. All together are no more than it holds; of what goes
-    /// to several places the copies find room when they come.
+    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for
+    /// entries of which an earlier one told is more than the records say. All together are no more than it holds; of
+    /// what goes to several places the copies find room when they come.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
         let told_before = if tells_more { self.state.missing_bytes()? } else { 0 };

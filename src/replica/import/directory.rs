@@ -221,50 +221,63 @@ impl Replica {
                     continue;
                 }
             };
-            match look {
-                Look { here: Some((sender, number)), .. } => {
-                    found.here.insert((sender, number, path));
-                }
-                Look { bundles: 0, wrong: Some(error), foreign, .. } => {
-                    if let Some(foreign) = foreign {
-                        if self.state.was_passed_over(&foreign)? {
-                            found.passed_over += 1;
-                            continue;
-                        }
-                        found.settled.push(foreign);
-                    }
-                    found.unreadable += 1;
-                    each(Imported::unreadable(&path, &error, Cut::LeftForLater));
-                }
-                Look { told: Some(mut imported), .. } => {
-                    found.unreadable += 1;
-                    imported.file = Some(path.clone());
-                    imported.outcome.about(path.display());
-                    each(imported);
-                }
-                // The file begins with a bundle for another machine, and that machine will report the damage.
-                look => {
-                    found.elsewhere += 1;
-                    found.strange |= look.strange;
-                    match look.claimed {
-                        Claimed::Nothing => {}
-                        Claimed::Own => found.own.push(path),
-                        Claimed::Twin => {
-                            twin.get_or_insert_with(|| path.clone());
-                            found.own.push(path);
-                        }
-                        Claimed::Forged => self.note(format!(
-                            "{} says that this replica has made it, and is not signed with its key: don't trust it",
-                            path.display()
-                        )),
-                    }
-                }
-            }
+            self.sort_in(look, path, &mut found, &mut twin, each)?;
         }
         if let Some(path) = twin {
             self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
+    }
+
+    /// Puts a file to where it belongs by what was seen in it, and reports one that can't be read.
+    fn sort_in(
+        &self,
+        look: Look,
+        path: PathBuf,
+        found: &mut Found,
+        twin: &mut Option<PathBuf>,
+        each: &mut impl FnMut(Imported),
+    ) -> Result<()> {
+        match look {
+            Look { here: Some((sender, number)), .. } => {
+                found.here.insert((sender, number, path));
+            }
+            Look { bundles: 0, wrong: Some(error), foreign, .. } => {
+                if let Some(foreign) = foreign {
+                    if self.state.was_passed_over(&foreign)? {
+                        found.passed_over += 1;
+                        return Ok(());
+                    }
+                    found.settled.push(foreign);
+                }
+                found.unreadable += 1;
+                each(Imported::unreadable(&path, &error, Cut::LeftForLater));
+            }
+            Look { told: Some(mut imported), .. } => {
+                found.unreadable += 1;
+                imported.file = Some(path.clone());
+                imported.outcome.about(path.display());
+                each(imported);
+            }
+            // The file begins with a bundle for another machine, and that machine will report the damage.
+            look => {
+                found.elsewhere += 1;
+                found.strange |= look.strange;
+                match look.claimed {
+                    Claimed::Nothing => {}
+                    Claimed::Own => found.own.push(path),
+                    Claimed::Twin => {
+                        twin.get_or_insert_with(|| path.clone());
+                        found.own.push(path);
+                    }
+                    Claimed::Forged => self.note(format!(
+                        "{} says that this replica has made it, and is not signed with its key: don't trust it",
+                        path.display()
+                    )),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everybody who is known here, in one digest: what is from strangers is looked at again when it has changed.
@@ -275,8 +288,8 @@ impl Replica {
         Ok(Digest::of(known.join("\n").as_bytes()))
     }
 
-    /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into the
-    /// directory could else have all of them understood by every import.
+    /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into
+    /// the directory could else have all of them understood by every import.
     fn look_unless_settled(&self, file: &File, known: &Digest, found: &mut Found) -> Result<Option<Look>> {
         let fail = |error| reading(&bundle::Error::Io(error));
         let settled = |strange| strange_mark(file, strange, known).map_err(fail);
@@ -342,8 +355,8 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom it
-    /// names: anybody can write that a bundle is a peer's, or one of this replica's own.
+    /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom
+    /// it names: anybody can write that a bundle is a peer's, or one of this replica's own.
     fn look_at_cover(&self, cover: &Cover<'_>, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
         let (signer, me) = (cover.signer(), self.public_key().id());
         if signer.id() == me || self.state.is_peer(&signer.id())? {
@@ -467,9 +480,9 @@ fn mark(mut file: &File) -> io::Result<Digest> {
     Ok(Digest::of(&known))
 }
 
-/// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not taken at
-/// its word, as for [`mark`]: so that nothing passes for it that is put into its place, the file system says when it
-/// was changed, and which file it is.
+/// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
+/// taken at its word, as for [`mark`]: so that nothing passes for it that is put into its place, the file system says
+/// when it was changed, and which file it is.
 fn strange_mark(mut file: &File, strange: Strange, known: &Digest) -> io::Result<Digest> {
     let meta = Meta::from(&file.metadata()?);
     let Meta { size, mtime, ctime, device, inode, .. } = meta;

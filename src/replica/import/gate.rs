@@ -208,8 +208,8 @@ impl Replica {
     }
 
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
-    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
-    /// but may hold messages that are missing here.
+    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new
+    /// records, but may hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta

@@ -132,8 +132,8 @@ impl Replica {
     }
 
     /// Renames a file whose new name is its old one to the file system, as flags differ in case only: by way of a third
-    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not if
-    /// another file has the new name.
+    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not
+    /// if another file has the new name.
     fn rename_in_case(&self, source: &Path, to: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
         let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };

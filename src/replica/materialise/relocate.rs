@@ -50,8 +50,8 @@ impl Replica {
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
-    /// what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail`
+    /// says what was being done.
     pub(super) fn copy_across(
         &self,
         copy: &Copying<'_>,
