@@ -281,7 +281,7 @@ fn nothing_is_encrypted_for_a_key_that_is_not_known() {
     let dir = scratch();
     let desktop = Machine::replica(dir.path(), "desktop");
     let file = dir.path().join("b");
-    desktop.ok(&["invite", "laptop", "-o", text(&file)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(&file)]);
     desktop.deliver("more");
     desktop.ok(&["scan"]);
     let next = dir.path().join("next");

@@ -133,7 +133,7 @@ impl Layout {
 pub struct Invite {
     /// The new machine's name here
     pub name: String,
-    /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
+    /// Its public key, or a file that holds it: then the bundle is for it alone, and no code is needed
     #[arg(long)]
     pub key: Option<String>,
     /// Accept the new machine's answer for this many days
@@ -152,6 +152,9 @@ pub struct Invite {
     /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub split: Option<u64>,
+    /// Show the code as a QR code, too, on a terminal
+    #[arg(long, conflicts_with_all = ["key", "json"])]
+    pub qr: bool,
     #[command(flatten)]
     pub secrecy: Encryption,
 }
@@ -178,6 +181,8 @@ pub struct Join {
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,
+    #[command(flatten)]
+    pub code: CodeFile,
     /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked,
     /// and the clocks are right
     #[arg(long)]
@@ -282,10 +287,19 @@ pub struct Export {
     pub secrecy: Encryption,
 }
 
+/// The code of an invitation.
+#[derive(Debug, clap::Args)]
+pub struct CodeFile {
+    /// Read the code of an invitation from this file, which only you may read; MAILSYNC_CODE may hold it, too
+    #[arg(long, value_name = "FILE")]
+    pub code_file: Option<PathBuf>,
+}
+
 /// Whether a bundle is encrypted.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Encryption {
-    /// Encrypt the bundle, wherever it is written: for its recipient and this replica, or for all peers and this replica
+    /// Encrypt the bundle, wherever it is written: for its recipient and this replica, or for all peers and this replica; an
+    /// invitation without --key with a code
     #[arg(long, conflicts_with = "plain")]
     pub encrypt: bool,
     /// Don't encrypt the bundle, although it becomes a file: whoever gets it can read the mail in it
@@ -350,6 +364,8 @@ pub struct Import {
     /// Don't run what peers ask for; `mailsync jobs run` does it later
     #[arg(long)]
     pub no_jobs: bool,
+    #[command(flatten)]
+    pub code: CodeFile,
 }
 
 #[derive(Debug, clap::Args)]
@@ -408,6 +424,8 @@ pub struct Bundle {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
     pub bundle: PathBuf,
+    #[command(flatten)]
+    pub code: CodeFile,
 }
 
 #[derive(Debug, clap::Args)]

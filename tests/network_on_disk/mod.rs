@@ -219,10 +219,10 @@ impl Network {
                 contents,
                 level: 1,
                 split: None,
-                secrecy: None,
+                secrecy: Some(Secrecy::Plain),
             };
             let opened = self.open(inviter)?;
-            opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
+            opened.invite_to_file(&invite, &file, |_| Ok(())).map_err(|error| error.to_string())?;
             let clock_ahead = ClockAhead::Refuse;
             let join = JoinOptions {
                 mail_root,
@@ -230,6 +230,7 @@ impl Network {
                 layout,
                 server: None,
                 expect: None,
+                code: None,
                 doubts: Doubts::Heed,
                 clock_ahead,
                 lock_timeout: TIMEOUT,
