@@ -333,11 +333,11 @@ fn the_parts_of_a_split_invitation_have_one_code() {
     let desktop = Machine::replica(dir.path(), "desktop");
     let mut noise = 7_u64;
     for n in 0..30 {
-        let mut lines = String::new();
-        for _ in 0..400 {
+        let mut line = |_| {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            lines.push_str(&format!("{noise:016x}\n"));
-        }
+            format!("{noise:016x}")
+        };
+        let lines = (0..400).map(&mut line).collect::<Vec<_>>().join("\n");
         desktop.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{lines}"), 1_600_000_000);
     }
     let parts = dir.path().join("parts");

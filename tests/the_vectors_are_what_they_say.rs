@@ -304,7 +304,7 @@ fn what_the_reader_alone_can_tell_it_does() {
         rule.is_some_and(|rule| ["3", "5", "9.24"].contains(&rule)) || vector.verdict.says() == Some("synchroniser")
     };
     each(all().into_iter().filter(|vector| !of_replica(vector)), |vector| {
-        let read = read(&vector);
+        let read = read(vector);
         let refused = vector.verdict.rule().is_some_and(is_of_reader);
         match read {
             Err(error) if refused => {

@@ -76,7 +76,7 @@ impl<R: BufRead> Read for Shared<R> {
 }
 
 /// The header, with the nonce behind it, and the rest of the age file.
-type Parts<R> = Chain<Cursor<Vec<u8>>, BufReader<Shared<R>>>;
+type Parts<R> = Again<BufReader<Shared<R>>>;
 
 /// A bundle that was opened.
 struct Opened<R: BufRead> {
@@ -273,11 +273,14 @@ impl Keys {
     }
 }
 
+/// A source of which some bytes were read, and which gives these once more.
+pub type Again<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// Looks whether a code opens what comes first from a source. Gives it back as it was.
 ///
 /// # Errors
 /// The source can't be read.
-pub fn look_for_code<R: BufRead>(mut source: R) -> io::Result<(bool, Chain<Cursor<Vec<u8>>, R>)> {
+pub fn look_for_code<R: BufRead>(mut source: R) -> io::Result<(bool, Again<R>)> {
     let begins = [MAGIC, CODE_STANZA].concat();
     let mut first = Vec::new();
     source.by_ref().take(begins.len() as u64).read_to_end(&mut first)?;

@@ -36,9 +36,9 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     // On standard output is the bundle, unless that goes to a file.
     let in_json = context.out.json() && output.is_some();
     let mut code = None;
-    let show = |drawn: &Code| match in_json {
-        true => Ok(code = Some(drawn.clone())),
-        false => show(&options.name, drawn, args.qr),
+    let show = |drawn: &Code| {
+        code = Some(drawn.clone());
+        if in_json { Ok(()) } else { show(&options.name, drawn, args.qr) }
     };
     let written = match &output {
         None => {
@@ -54,7 +54,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
             written
         }
     };
-    tell_what_next(context, &replica, &options, &written);
+    tell_what_next(context, &replica, &options, &written, args.qr);
     if in_json {
         Output::print_json(&json!({
             "name": options.name,
@@ -74,7 +74,13 @@ fn show(name: &str, code: &Code, as_qr: bool) -> Result<()> {
     Ok(())
 }
 
-fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions, written: &[(PathBuf, Exported)]) {
+fn tell_what_next(
+    context: &Context,
+    replica: &Replica,
+    options: &InviteOptions,
+    written: &[(PathBuf, Exported)],
+    as_qr: bool,
+) {
     let by_code = written.iter().any(|(_, one)| one.readable == ReadableBy::CodeHolders);
     let later = written.len() - 1;
     let bundle = if later > 0 { "FIRST-BUNDLE" } else { "BUNDLE" };
@@ -86,6 +92,11 @@ fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions,
     } else {
         let id = replica.public_key().id();
         context.out.say(format_args!("next: on {}, run `mailsync join MAILROOT {bundle} --expect {id}`", options.name));
+    }
+    if as_qr && !by_code {
+        context.out.say(
+            "there is no code to show as a QR code: the invitation is not encrypted; -o FILE or --encrypt encrypts it",
+        );
     }
     if later > 0 {
         let with = if by_code { ", which needs the code in a file, with --code-file" } else { "" };

@@ -51,7 +51,7 @@ mod tests {
                 ' ' => (false, false),
                 other => panic!("{other:?}"),
             };
-            if y % 2 == 0 { upper } else { lower }
+            if y.is_multiple_of(2) { upper } else { lower }
         };
         for y in 0..width + 2 * MARGIN {
             for x in 0..width + 2 * MARGIN {

@@ -225,7 +225,7 @@ impl Network {
                 contents,
                 level: 1,
                 split: None,
-                secrecy: (seed % 2 == 0).then_some(Secrecy::Plain),
+                secrecy: seed.is_multiple_of(2).then_some(Secrecy::Plain),
             };
             let opened = self.open(inviter)?;
             let mut code = None;

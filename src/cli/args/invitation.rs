@@ -28,7 +28,7 @@ pub struct Invite {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub split: Option<u64>,
     /// Show the code as a QR code, too, on a terminal
-    #[arg(long, conflicts_with_all = ["key", "json"])]
+    #[arg(long, conflicts_with_all = ["key", "json", "plain"])]
     pub qr: bool,
     #[command(flatten)]
     pub secrecy: Encryption,

@@ -43,7 +43,8 @@ impl Layout {
 /// The code of an invitation.
 #[derive(Debug, clap::Args)]
 pub struct CodeFile {
-    /// Read the code of an invitation from this file, which only you may read; MAILSYNC_CODE may hold it, too
+    /// Read the code of an invitation from this file, which only you may read; the environment variable `MAILSYNC_CODE` may
+    /// hold it, too
     #[arg(long, value_name = "FILE")]
     pub code_file: Option<PathBuf>,
 }
