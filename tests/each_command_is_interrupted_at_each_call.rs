@@ -20,7 +20,7 @@ use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
     Access, ClockAhead, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, ScanOptions, World,
+    RepairOptions, Replica, ScanOptions, Secrecy, World,
 };
 use rustix::io::Errno;
 
@@ -455,7 +455,8 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
-        secrecy: None,
+        // A file with a code is not replaced: nobody here can tell whether somebody has noted the code.
+        secrecy: Some(Secrecy::Plain),
     }
 }
 
