@@ -53,11 +53,6 @@ impl Keys {
     pub fn and_code(self, code: Option<Code>) -> Self {
         Self { code, ..self }
     }
-
-    /// Whether there is a code.
-    pub fn have_code(&self) -> bool {
-        self.code.is_some()
-    }
 }
 
 impl fmt::Debug for Keys {
