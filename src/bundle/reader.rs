@@ -144,6 +144,11 @@ impl<'s, R: BufRead> Reader<'s, R> {
         self.inner.archive.get_ref().get_ref().source().get().is_open()
     }
 
+    /// Whether it came encrypted with a code, which has opened it.
+    pub fn is_opened_by_code(&self) -> bool {
+        self.inner.archive.get_ref().get_ref().source().get().is_opened_by_code()
+    }
+
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
