@@ -118,6 +118,7 @@ const LIMITS: &[(&str, &[&str], &str)] = &[
         "",
     ),
     ("stanzas in it", &["encrypted/one-that-more-can-open-than-may"], ""),
+    ("work factor of a code", &["encrypted/a-code-that-asks-for-more-work-than-may-be"], ""),
     ("zstd window", &["container/a-window-that-is-too-large", "container/a-segment-that-is-too-large"], ""),
     ("any member", &["records/a-size-above-that-of-any-member"], ""),
     ("`manifest.json`", &["container/a-manifest-of-8-mib-and-a-byte", "container/a-manifest-of-8-gib"], ""),
