@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
+use super::strangers::{MARK_BYTES, Strange, strange_mark};
 use super::tidy::{is_gone, open_if_there, remove};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::disk::{Disk, Meta, leads_nowhere};
@@ -48,9 +49,6 @@ struct Found {
     failed: Option<Error>,
 }
 
-/// So much of what a file begins with identifies it, in bytes.
-const MARK_BYTES: u64 = 64 << 10;
-
 /// What a file says of being this replica's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Claimed {
@@ -63,15 +61,6 @@ enum Claimed {
     Twin,
     /// That it is, without this replica's signature.
     Forged,
-}
-
-/// What becomes of a file with nothing but bundles of strangers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Strange {
-    /// It is for others, or for anyone, and counts as that.
-    Elsewhere,
-    /// It says to be for this replica, which told of it.
-    Told,
 }
 
 /// The senders and the recipients of the bundles in a file.
@@ -280,23 +269,17 @@ impl Replica {
         Ok(())
     }
 
-    /// Everybody who is known here, in one digest: what is from strangers is looked at again when it has changed.
-    fn who_is_known(&self) -> Result<Digest> {
-        let mut known = vec![self.public_key().to_openssh()];
-        known.extend(self.state.peers()?.iter().map(|peer| peer.public_key.to_openssh()));
-        known.extend(self.state.invitations()?.iter().map(|invited| format!("{} {}", invited.name, invited.made)));
-        Ok(Digest::of(known.join("\n").as_bytes()))
-    }
-
     /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into
     /// the directory could else have all of them understood by every import.
     fn look_unless_settled(&self, file: &File, known: &Digest, found: &mut Found) -> Result<Option<Look>> {
-        let fail = |error| reading(&bundle::Error::Io(error));
-        let settled = |strange| strange_mark(file, strange, known).map_err(fail);
-        if self.state.was_passed_over(&settled(Strange::Elsewhere)?)? {
+        let mark = match strange_mark(file, known) {
+            Err(error) if is_gone(&error) => return Ok(None),
+            mark => mark.map_err(|error| reading(&bundle::Error::Io(error)))?,
+        };
+        if self.state.was_passed_over(&Strange::Elsewhere.settled(&mark))? {
             return Ok(Some(Look { strange: true, ..Look::default() }));
         }
-        if self.state.was_passed_over(&settled(Strange::Told)?)? {
+        if self.state.was_passed_over(&Strange::Told.settled(&mark))? {
             found.passed_over += 1;
             return Ok(None);
         }
@@ -304,7 +287,8 @@ impl Replica {
         if let Some(look) = &look
             && (look.strangers > 0 && look.strangers == look.bundles && look.wrong.is_none() && !look.encrypted)
         {
-            found.settled.push(settled(if look.told.is_some() { Strange::Told } else { Strange::Elsewhere })?);
+            let strange = if look.told.is_some() { Strange::Told } else { Strange::Elsewhere };
+            found.settled.push(strange.settled(&mark));
         }
         Ok(look)
     }
@@ -475,19 +459,6 @@ fn open_bundle(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
 fn mark(mut file: &File) -> io::Result<Digest> {
     let meta = Meta::from(&file.metadata()?);
     let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
-    file.rewind()?;
-    file.take(MARK_BYTES).read_to_end(&mut known)?;
-    Ok(Digest::of(&known))
-}
-
-/// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
-/// taken at its word, as for [`mark`]: so that nothing passes for it that is put into its place, the file system says
-/// when it was changed, and which file it is.
-fn strange_mark(mut file: &File, strange: Strange, known: &Digest) -> io::Result<Digest> {
-    let meta = Meta::from(&file.metadata()?);
-    let Meta { size, mtime, ctime, device, inode, .. } = meta;
-    let of = format!("{strange:?} {known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0);
-    let mut known = of.into_bytes();
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))

@@ -22,6 +22,7 @@ mod recover;
 mod refusal;
 mod source;
 mod standing;
+mod strangers;
 mod tidy;
 
 pub(super) use apply::{Application, FromWhom};
