@@ -17,6 +17,7 @@ mod log;
 mod meter;
 mod output;
 mod peer;
+mod prompt;
 mod purge;
 mod restore;
 mod scan;
