@@ -14,7 +14,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Identity};
 
 use super::section::{Ahead, MAGIC};
-use super::{Error, PrivateKey, limits};
+use super::{Error, PrivateKey, ReplicaId, limits};
 
 /// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
 const PIECE: usize = 64 << 10;
@@ -25,7 +25,31 @@ const TAG: u64 = 16;
 
 /// What opens encrypted bundles.
 #[derive(Clone, Default)]
-pub struct Keys(Vec<Arc<age::ssh::Identity>>);
+pub struct Keys(Vec<Key>);
+
+/// A private key, or what gives it when a bundle is encrypted for it.
+#[derive(Clone)]
+struct Key {
+    id: ReplicaId,
+    get: Arc<GetIdentity>,
+}
+
+type GetIdentity = dyn Fn() -> io::Result<Arc<age::ssh::Identity>> + Send + Sync;
+
+impl Key {
+    /// How a line begins by which somebody with this key can open an age file (age-encryption.org/v1, "ssh-ed25519
+    /// recipient stanza"): with the beginning of the key's SHA-256 in base64. age looks at two bits more of it.
+    fn stanza(&self) -> String {
+        let id = self.id.to_string();
+        let digits = id.split_once(':').map_or("", |(_, digits)| &digits[..5]);
+        format!("-> ssh-ed25519 {digits}")
+    }
+}
+
+fn identity(key: &PrivateKey) -> Arc<age::ssh::Identity> {
+    let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
+    Arc::new(identity.expect("age reads the key that ssh-key has written"))
+}
 
 impl Keys {
     /// Nothing: only bundles that are not encrypted can be read.
@@ -35,11 +59,28 @@ impl Keys {
 
     /// These private keys.
     pub fn of<'k>(keys: impl IntoIterator<Item = &'k PrivateKey>) -> Self {
-        let identity = |key: &PrivateKey| {
-            let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
-            Arc::new(identity.expect("age reads the key that ssh-key has written"))
+        let known = |key: &PrivateKey| {
+            let identity = identity(key);
+            Key { id: key.public_key().id(), get: Arc::new(move || Ok(Arc::clone(&identity))) }
         };
-        Self(keys.into_iter().map(identity).collect())
+        Self(keys.into_iter().map(known).collect())
+    }
+
+    /// A key that somebody is asked for when the first bundle is met that is encrypted for the replica with this id.
+    #[must_use]
+    pub fn and(mut self, id: ReplicaId, get: impl Fn() -> io::Result<PrivateKey> + Send + Sync + 'static) -> Self {
+        self.0.push(Key { id, get: Arc::new(move || get().map(|key| identity(&key))) });
+        self
+    }
+
+    /// Those of them for which an age file with this header is encrypted.
+    ///
+    /// # Errors
+    /// One can't be had.
+    pub(super) fn named_in(&self, header: &[u8]) -> io::Result<Vec<Arc<age::ssh::Identity>>> {
+        let lines: Vec<&[u8]> = header.split(|&byte| byte == b'\n').collect();
+        let is_named = |key: &&Key| lines.iter().any(|line| line.starts_with(key.stanza().as_bytes()));
+        self.0.iter().filter(is_named).map(|key| (key.get)()).collect()
     }
 }
 
@@ -144,11 +185,12 @@ impl<R: BufRead> Envelope<R> {
         }
         let header = source.header()?;
         check_stanzas(&header)?;
+        let identities = self.keys.named_in(&header)?;
         let source = Rc::new(RefCell::new(self.take_source()));
         // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
         let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
         let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
-            .and_then(|decryptor| decryptor.decrypt(self.keys.0.iter().map(|key| &**key as &dyn Identity)));
+            .and_then(|decryptor| decryptor.decrypt(identities.iter().map(|key| &**key as &dyn Identity)));
         match opened {
             Ok(plain) => {
                 self.place = Place::Opened(Box::new(Opened { source, plain: BufReader::with_capacity(PIECE, plain) }));

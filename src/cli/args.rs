@@ -46,6 +46,8 @@ pub enum Command {
     Join(Join),
     /// List, add, rename or remove peers
     Peer(Peer),
+    /// Show, replace or lock the key of this replica
+    Key(Key),
     /// Find out what changed in the mail root
     Scan(Scan),
     /// Write a bundle that holds everything a peer has not shown to have
@@ -237,6 +239,24 @@ pub enum PeerCommand {
     Remove {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Key {
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Show the public key, and former ones
+    Show,
+    /// Give the key a passphrase, or another one
+    Passphrase {
+        /// Take the passphrase away
+        #[arg(long)]
+        remove: bool,
     },
 }
 

@@ -20,7 +20,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
-    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?;
+    let keys = Replica::keys_at(&context.home()?, &context.world())?;
     each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();

@@ -71,7 +71,7 @@ impl Replica {
             Some(readers) => Wrapping::for_readers(&readers.keys, out)?,
             None => Wrapping::Plain(out),
         };
-        let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
+        let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, jobs)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish()?.finish()?;
         Ok((out, exported))

@@ -280,6 +280,9 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
+            if let Some(error) = Error::within(source) {
+                return error.clone();
+            }
             return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }

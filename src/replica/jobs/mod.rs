@@ -42,7 +42,7 @@ impl Replica {
     }
 
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
-        JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
+        JobLine::sign(stamp, statement, self.key()?).map_err(|error| Error::failed(format!("signing a job: {error}")))
     }
 
     /// Records a request that is not known yet, and as much of what goes with it.

@@ -182,6 +182,8 @@ impl Replica {
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
             return settle(JobState::Cancelled, String::from("it was cancelled before it was started"));
         }
+        // What can't be had here doesn't settle it: without its key the replica could say nothing about it either.
+        self.key()?;
         // A job from a stranger is not even opened.
         let Some(peer) = self.state.peer_by_id(&job.requester)? else {
             let reason = format!(
@@ -235,7 +237,7 @@ impl Replica {
             Ok(launch) => launch,
             Err(error) => return Ok(Dealt::NotNow(error)),
         };
-        match open_body(&*self.world.disk, &self.key, body) {
+        match open_body(&*self.world.disk, &self.keys(), body) {
             Ok((_, mut input)) => self.run_job(run, &launch, &mut input),
             Err(error) => Ok(unreadable(run.job, body, error)),
         }
@@ -249,7 +251,7 @@ impl Replica {
         if Digest(hasher.finalize().into()) != body.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} was damaged", path.display())));
         }
-        let (asked, mut rest) = open_body(&*self.world.disk, &self.key, path)?;
+        let (asked, mut rest) = open_body(&*self.world.disk, &self.keys(), path)?;
         io::copy(&mut rest, &mut io::sink())?;
         Ok(asked)
     }

@@ -1,0 +1,44 @@
+//! `mailsync key`
+
+use mailsync::bundle::PublicKey;
+use mailsync::replica::Passphrase;
+use serde_json::json;
+
+use super::args::{Key, KeyCommand};
+use super::context::Context;
+use super::failure::CommandResult;
+use super::output::Output;
+
+pub fn run(context: &Context, args: &Key) -> CommandResult {
+    match args.command {
+        KeyCommand::Show => show(context),
+        KeyCommand::Passphrase { remove } => {
+            let replica = context.write()?;
+            replica.change_passphrase(if remove { Passphrase::Remove } else { Passphrase::Ask })?;
+            context.out.say(if remove { "the key has no passphrase any more" } else { "the key has a new passphrase" });
+            Ok(())
+        }
+    }
+}
+
+fn show(context: &Context) -> CommandResult {
+    let replica = context.read()?;
+    let (key, former) = (replica.public_key(), replica.former_keys());
+    if context.out.json() {
+        let shown = |key: &PublicKey| json!({ "id": key.id().to_string(), "public_key": key.to_openssh() });
+        return Output::print_json(&json!({
+            "id": key.id().to_string(),
+            "public_key": key.to_openssh(),
+            "passphrase": replica.has_passphrase(),
+            "former": former.iter().map(shown).collect::<Vec<_>>(),
+        }));
+    }
+    for key in &former {
+        context.out.say(format_args!("a former key, kept for reading: {}", key.id()));
+    }
+    if replica.has_passphrase() {
+        context.out.say("the key has a passphrase");
+    }
+    context.out.say(format_args!("the id is {}", key.id()));
+    Output::print([key.to_openssh()])
+}
