@@ -17,6 +17,7 @@ mod a_bundle_can_be_read_without_mailsync;
 mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
+mod a_key_can_have_a_passphrase;
 mod a_killed_command_is_repeated_without_harm;
 mod a_lie_is_no_truth_for_being_repeated;
 mod a_network_of_replicas_on_disk_converges;

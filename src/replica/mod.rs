@@ -55,7 +55,7 @@ pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
-pub use world::{Ask, World, host_name};
+pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
