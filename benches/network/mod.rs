@@ -89,10 +89,12 @@ fn metadata_of(bundle: &Bundle) -> u64 {
             folders: records.folders(),
             entries: records.entries(),
             messages: bundle.contents.len() as u64,
+            replicas: 0,
             jobs: 0,
         },
         bytes: bundle.contents.iter().map(size_of).sum(),
         entries: records.part(),
+        replicas: None,
         jobs: None,
     };
     manifest.to_json().len() as u64 + records.part().bytes

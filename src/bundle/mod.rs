@@ -27,6 +27,8 @@ mod outline;
 mod reader;
 mod record;
 mod replica_id;
+mod replica_lines;
+mod replica_statement;
 mod seal;
 mod section;
 mod signature;
@@ -45,6 +47,8 @@ mod hostile;
 #[cfg(test)]
 mod hostile_envelopes;
 #[cfg(test)]
+mod hostile_replicas;
+#[cfg(test)]
 mod testing;
 
 pub use beginning::Beginning;
@@ -58,11 +62,13 @@ pub use outline::{Behind, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart};
 pub use record::Record;
 pub use replica_id::ReplicaId;
+pub use replica_lines::SpooledReplicas;
+pub use replica_statement::{ReplicaLine, ReplicaStatement, Revocation, Succession};
 pub use seal::{Sealer, unseal};
-pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
+pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, REPLICA_NAMESPACE, Signature};
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 pub use stored_key::StoredKey;
 pub use stream::Stream;
 pub(crate) use strict::parse as parse_strictly;
 pub use wrapping::Wrapping;
-pub use writer::{Options, Writer};
+pub use writer::{Options, Said, Writer};

@@ -16,6 +16,9 @@ pub const NAMESPACE: &str = "mailsync";
 /// The namespace of a signature over a statement about a job, see [`super::Statement`].
 pub const JOB_NAMESPACE: &str = "mailsync-job";
 
+/// The namespace of a signature over a statement about a replica, see [`super::ReplicaStatement`].
+pub const REPLICA_NAMESPACE: &str = "mailsync-replica";
+
 pub(super) fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
     match algorithm {
         Algorithm::Ed25519 => Ok(()),
@@ -42,6 +45,12 @@ impl PublicKey {
     /// The line that a `.pub` file holds, without a newline.
     pub fn to_openssh(&self) -> String {
         self.0.to_openssh().expect("an ed25519 key has a text form")
+    }
+
+    /// The same key without its comment.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self(self.0.key_data().clone().into())
     }
 
     /// The key's fingerprint, which is the replica's id.

@@ -119,12 +119,16 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
         format!(
-            "holds      {}, {}, {} of {}, {}",
+            "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
             plural(counts.folders, "folder"),
             plural(counts.messages, "message"),
             bytes(manifest.bytes),
-            plural(counts.jobs, "job")
+            plural(counts.jobs, "job"),
+            match counts.replicas {
+                0 => String::new(),
+                said => format!(", {} about replicas", plural(said, "statement")),
+            }
         ),
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),

@@ -22,6 +22,7 @@ mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod replicas;
 mod restore;
 mod room;
 mod root;

@@ -70,13 +70,14 @@ impl State {
     }
 
     /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about
-    /// jobs.
+    /// jobs and replicas.
     pub fn newest_held(&self, last: Clock) -> Result<Knowledge> {
         let mut query = self.conn.prepare_cached(
             "SELECT incarnation, MAX(clock) FROM (
                  SELECT incarnation, clock FROM change WHERE clock <= ?1
                  UNION ALL SELECT incarnation, clock FROM folder WHERE clock <= ?1
                  UNION ALL SELECT incarnation, clock FROM statement WHERE clock <= ?1
+                 UNION ALL SELECT incarnation, clock FROM replica_statement WHERE clock <= ?1
              ) GROUP BY incarnation",
         )?;
         let rows = query.query_map([last.bits().cast_signed()], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;

@@ -25,6 +25,7 @@ mod obstacles;
 mod passed_over;
 mod peers;
 mod pending;
+mod replica_statements;
 mod schema;
 mod trash;
 
@@ -47,6 +48,7 @@ pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
+pub use replica_statements::ReplicaSaying;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::disk::Disk;

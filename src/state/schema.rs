@@ -133,6 +133,18 @@ CREATE INDEX forgotten_made ON forgotten_job (requester, made);
 CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What was said about replicas, in the form that was signed. `kind` is 0 for a revocation and 1 for a succession, `about`
+/// the id of the replica that it is about, `maker` that of the one that says it; `object` is a succession's new id, and
+/// else `''`. `carrier` is the id of the replica whose bundle has brought it, NULL if it was made here, and `heard` when.
+const REPLICAS: &str = "
+CREATE TABLE replica_statement (
+    kind INTEGER NOT NULL, about TEXT NOT NULL, maker TEXT NOT NULL, object TEXT NOT NULL,
+    clock INTEGER NOT NULL, incarnation INTEGER NOT NULL, signed TEXT NOT NULL, signature TEXT NOT NULL,
+    countersignature TEXT, carrier TEXT, heard INTEGER NOT NULL,
+    PRIMARY KEY (kind, about, maker, object)
+) STRICT, WITHOUT ROWID;
+";
+
 /// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
 const OBSTACLES: &str = "
 CREATE TABLE obstacle (
@@ -151,6 +163,7 @@ CREATE TABLE disk_name (folder INTEGER PRIMARY KEY, dir BLOB UNIQUE, separator I
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(REPLICAS)?;
     conn.execute_batch(OBSTACLES)?;
     conn.execute_batch(DISK_NAMES)?;
     conn.pragma_update(None, "user_version", VERSION)

@@ -6,7 +6,7 @@ use super::recipient::Recipient;
 use super::secrecy::{Readers, Target};
 use super::spool::Spool;
 use crate::bundle::{
-    BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
+    BundleKind, Counts, Invitation, Manifest, RecordSpool, Said, Sender, SpooledJobs, SpooledRecords, limits,
 };
 use crate::disk::has_name;
 use crate::error::{Error, Result};
@@ -73,7 +73,7 @@ pub(super) struct ExportedTo {
 pub(super) struct PlannedPart {
     pub(super) manifest: Manifest,
     pub(super) records: SpooledRecords,
-    pub(super) jobs: Option<SpooledJobs>,
+    pub(super) said: Said,
     /// The number, on the list, of the last message that belongs to an earlier part.
     pub(super) after: i64,
 }
@@ -132,9 +132,9 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, jobs, mut counts, bytes, answered } =
+        let Spool { records, said, mut counts, bytes, answered } =
             self.spool(tx, claims, &base, &to, options.contents)?;
-        counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
+        said.count_into(&mut counts);
         counts.folders = records.folders();
         counts.entries = records.entries();
         let me = self.public_key().id();
@@ -164,14 +164,15 @@ impl Replica {
             counts,
             bytes,
             entries: records.part(),
-            jobs: jobs.as_ref().map(SpooledJobs::part),
+            replicas: said.replicas.part(),
+            jobs: said.jobs.as_ref().map(SpooledJobs::part),
         };
         let tip = manifest.tip.clone();
         let parts = match options.split {
-            None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
+            None => vec![PlannedPart { manifest, records, said, after: 0 }],
             Some(size) => {
                 let header = readers.as_ref().map_or(0, Readers::header_bytes);
-                self.split(tx, manifest, (records, jobs), size.saturating_sub(header), &to, target)?
+                self.split(tx, manifest, (records, said), size.saturating_sub(header), &to, target)?
             }
         };
         let ExportOptions { fullness, level, .. } = *options;
@@ -208,7 +209,7 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         mut first: Manifest,
-        (records, jobs): (SpooledRecords, Option<SpooledJobs>),
+        (records, said): (SpooledRecords, Said),
         size: u64,
         to: &Recipient,
         target: Target<'_>,
@@ -216,7 +217,8 @@ impl Replica {
         // Data that zstd can't compress grows by less than this (see its ZSTD_COMPRESSBOUND).
         let room = size - size / 128;
         let head = first.to_json().len() as u64 + FRAMING;
-        let used = head + records.part().bytes + jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
+        let of_jobs = said.jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
+        let used = head + records.part().bytes + of_jobs + said.replicas.part().map_or(0, |part| part.bytes);
         if used > room {
             return Err(Error::usage(format!(
                 "splitting into bundles of {size} bytes: the list of entries alone takes {used}, uncompressed"
@@ -229,13 +231,14 @@ impl Replica {
             issued: Vec::new(),
             follows: Some(first.number),
             invitation: None,
+            replicas: None,
             jobs: None,
             ..first.clone()
         };
         let empty =
             || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
-        let mut parts = vec![PlannedPart { manifest: first, records, jobs, after: 0 }];
+        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0 }];
         let mut left = room - used;
         let mut after = 0;
         loop {
@@ -247,14 +250,14 @@ impl Replica {
                 // The first part may stay without messages. A receiver that takes nothing else has the entries at
                 // least.
                 let counts = part.manifest.counts;
-                let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
+                let may_stay_over = counts.messages + counts.entries + counts.jobs + counts.replicas > 0;
                 if needed > left && may_stay_over {
                     let records = empty()?;
                     later.number = self.free_number(tx, to, target)?;
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();
-                    parts.push(PlannedPart { manifest: later.clone(), records, jobs: None, after: key - 1 });
+                    parts.push(PlannedPart { manifest: later.clone(), records, said: Said::default(), after: key - 1 });
                     left = room.saturating_sub(head);
                 }
                 let part = parts.last_mut().expect("there is a first part");

@@ -57,7 +57,7 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, jobs, after } = part;
+        let PlannedPart { manifest, records, said, after } = part;
         let mut exported = Exported {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
@@ -71,7 +71,7 @@ impl Replica {
             Some(readers) => Wrapping::for_readers(&readers.keys, out)?,
             None => Wrapping::Plain(out),
         };
-        let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, jobs)?;
+        let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, said)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish()?.finish()?;
         Ok((out, exported))

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
+use crate::replica::replicas::ReplicaNews;
 use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
@@ -55,6 +56,13 @@ pub(in crate::replica) struct Applied {
     pub changes: Changes,
     /// The findings of a join's scan in the mail root.
     pub found: ScanReport,
+}
+
+/// What a bundle's statements have told.
+#[derive(Debug, Default)]
+struct News {
+    replicas: ReplicaNews,
+    jobs: JobNews,
 }
 
 impl Replica {
@@ -228,7 +236,7 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
-        let mut news = JobNews::default();
+        let mut news = News::default();
         let peer = self.meet(&tx, application.from)?;
         match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
@@ -244,7 +252,8 @@ impl Replica {
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
                 self.materialise()?;
-                self.tell_job_news(&news)?;
+                self.tell_replica_news(&news.replicas);
+                self.tell_job_news(&news.jobs)?;
                 Ok(applied)
             }
             Err(fault) => {
@@ -266,15 +275,19 @@ impl Replica {
         application: &Application<'_>,
         peer: &Peer,
         records: RecordsPart<'_, R>,
-        news: &mut JobNews,
+        news: &mut News,
     ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
+        let mut records = records;
+        let lines = records.replicas()?;
+        let (heard_of_replicas, of_replicas) = self.hear_replicas(tx, &lines, peer, options.clock_ahead)?;
+        news.replicas = of_replicas;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
-        let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
+        let (heard, messages) = self.read_jobs(tx, jobs, application, &mut news.jobs)?;
         let mut merged = merge.finish(options)?;
-        merged.changes.jobs = heard;
-        merged.changed |= heard > 0 || self.state.knowledge()? != *before;
+        (merged.changes.jobs, merged.changes.replicas) = (heard, heard_of_replicas);
+        merged.changed |= heard + heard_of_replicas > 0 || self.state.knowledge()? != *before;
         let found = if landing.is_a_join() { self.begin_life(tx, *landing)? } else { ScanReport::default() };
         let knowledge = self.state.knowledge()?;
 
