@@ -36,6 +36,7 @@ mod spool;
 mod statements;
 mod stored_key;
 mod stream;
+mod succession;
 mod strict;
 mod wrapping;
 mod writer;
@@ -69,6 +70,7 @@ pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, REPLICA_NAM
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 pub use stored_key::StoredKey;
 pub use stream::Stream;
+pub use succession::SignedSuccession;
 pub(crate) use strict::parse as parse_strictly;
 pub use wrapping::Wrapping;
 pub use writer::{Options, Said, Writer};

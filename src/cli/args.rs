@@ -252,6 +252,8 @@ pub struct Key {
 pub enum KeyCommand {
     /// Show the public key, and former ones
     Show,
+    /// Make a new key, which takes the place of the present one; peers are told in the next bundles
+    Rotate,
     /// Give the key a passphrase, or another one
     Passphrase {
         /// Take the passphrase away

@@ -12,6 +12,7 @@ use super::output::Output;
 pub fn run(context: &Context, args: &Key) -> CommandResult {
     match args.command {
         KeyCommand::Show => show(context),
+        KeyCommand::Rotate => rotate(context),
         KeyCommand::Passphrase { remove } => {
             let replica = context.write()?;
             replica.change_passphrase(if remove { Passphrase::Remove } else { Passphrase::Ask })?;
@@ -19,6 +20,26 @@ pub fn run(context: &Context, args: &Key) -> CommandResult {
             Ok(())
         }
     }
+}
+
+fn rotate(context: &Context) -> CommandResult {
+    let replica = context.write()?;
+    let rotated = replica.rotate_key()?;
+    if context.out.json() {
+        Output::print_json(&json!({
+            "id": rotated.new.id().to_string(),
+            "public_key": rotated.new.to_openssh(),
+            "former": rotated.old.to_string(),
+            "last": rotated.last,
+        }))?;
+    } else {
+        Output::print([rotated.new.to_openssh()])?;
+    }
+    context.out.say(format_args!("the id is {} now, and was {}", rotated.new.id(), rotated.old));
+    context.out.say("the next bundles tell the peers; until they have imported one, the old key is what they know");
+    context.out.say("back up the key and the directory keys beside it: what is still under way may be encrypted for the old one");
+    context.say_notes(&replica);
+    Ok(())
 }
 
 fn show(context: &Context) -> CommandResult {

@@ -60,6 +60,11 @@ impl Home {
         self.config.join("key.pub")
     }
 
+    /// The key that is about to take the place of the present one.
+    pub(super) fn next_key_file(&self) -> PathBuf {
+        self.config.join("key.next")
+    }
+
     /// The directory of former keys, for which something that is still to be read may be encrypted.
     pub fn former_keys(&self) -> PathBuf {
         self.config.join("keys")

@@ -1,17 +1,18 @@
 //! The replica's private keys: the present one, and former ones, which only read what was encrypted for them. A locked
 //! key is opened when it is needed first, and a passphrase is asked for once in a command.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
 
 use super::world::Ask;
 use super::{Home, private};
 use crate::bundle::{KeyError, Keys, PrivateKey, PublicKey, ReplicaId, StoredKey};
-use crate::disk::{Disk, is_absent, read_whole, replace_whole};
+use crate::disk::{Disk, has_name, is_absent, read_whole, replace_whole};
 use crate::error::{Error, Result};
 use crate::process::output_of;
 
@@ -22,11 +23,21 @@ const PASSPHRASE_BYTES: u64 = 4096;
 /// A person may try so often, as with ssh.
 const TRIES: u32 = 3;
 
+/// The passphrase that has opened a key in this process. A command may open its replica twice, to read and then to write,
+/// and asks once all the same.
+static GIVEN: Mutex<Option<SecretString>> = Mutex::new(None);
+
 /// A key, and its file.
 #[derive(Clone, Debug)]
 struct KeyFile {
     path: PathBuf,
     stored: StoredKey,
+}
+
+impl KeyFile {
+    fn id(&self) -> ReplicaId {
+        self.stored.public_key().id()
+    }
 }
 
 /// Where a passphrase comes from.
@@ -40,6 +51,7 @@ pub(super) struct Passphrases {
 
 /// The keys as they were opened.
 struct Opened {
+    passphrase: Option<SecretString>,
     present: PrivateKey,
     former: Vec<PrivateKey>,
 }
@@ -53,16 +65,28 @@ pub(super) struct KeyRing {
 }
 
 impl KeyRing {
-    /// Reads the files of the keys. Nothing is opened yet.
+    /// Reads the files of the keys. Nothing is opened yet. `id` is that of the present key, if the state knows it: from
+    /// the moment on at which a rotation is recorded the new key counts, wherever it lies.
     ///
     /// # Errors
     /// A key can't be read.
-    pub(super) fn read(disk: &dyn Disk, home: &Home, passphrases: Passphrases) -> Result<Self> {
-        let present = read(disk, &home.key_file())?;
+    pub(super) fn read(
+        disk: &dyn Disk,
+        home: &Home,
+        passphrases: Passphrases,
+        id: Option<&ReplicaId>,
+    ) -> Result<Self> {
+        let mut present = read(disk, &home.key_file())?;
         let mut former = Vec::new();
         for path in former_files(disk, home)? {
             former.push(read(disk, &path)?);
         }
+        if let Some(next) = read_next(disk, home)?.filter(|next| Some(&next.id()) == id && next.id() != present.id()) {
+            former.push(std::mem::replace(&mut present, next));
+        }
+        // An interrupted rotation may have left the present key among them, or one of them twice.
+        let mut seen = BTreeSet::from([present.id()]);
+        former.retain(|key| seen.insert(key.id()));
         Ok(Self { present, former, passphrases, opened: OnceLock::new() })
     }
 
@@ -101,7 +125,7 @@ impl KeyRing {
 
     /// Whether this is the id of the replica, by its present key or a former one.
     pub(super) fn is_mine(&self, id: &ReplicaId) -> bool {
-        self.public_key().id() == *id || self.former().any(|key| key.id() == *id)
+        self.present.id() == *id || self.former.iter().any(|key| key.id() == *id)
     }
 
     /// The present private key.
@@ -110,6 +134,23 @@ impl KeyRing {
     /// It is locked, and can't be opened.
     pub(super) fn key(&self) -> Result<&PrivateKey> {
         Ok(&self.open()?.present)
+    }
+
+    /// The file's contents for another key, which gets the passphrase of the present one.
+    ///
+    /// # Errors
+    /// The present one is locked, and can't be opened.
+    pub(super) fn locked_alike(&self, key: &PrivateKey) -> Result<StoredKey> {
+        let lock = |passphrase| {
+            StoredKey::lock(key, passphrase)
+                .map_err(|error| Error::io("locking the key", &self.present.path, &*error.to_string()))
+        };
+        self.open()?.passphrase.as_ref().map_or_else(|| Ok(StoredKey::unlocked(key)), lock)
+    }
+
+    /// The present key as its file has it.
+    pub(super) fn stored(&self) -> &StoredKey {
+        &self.present.stored
     }
 
     /// All private keys, the present one first.
@@ -121,12 +162,22 @@ impl KeyRing {
         Ok(std::iter::once(&opened.present).chain(&opened.former))
     }
 
+    /// The former keys from the one with this id on, in the order in which they were the replica's.
+    ///
+    /// # Errors
+    /// One of them can't be opened.
+    pub(super) fn since(&self, id: &ReplicaId) -> Result<Vec<PrivateKey>> {
+        let opened = self.open()?;
+        let files = self.former.iter().skip_while(|key| key.id() != *id);
+        let key = |file: &KeyFile| opened.former.iter().find(|key| key.public_key().id() == file.id()).cloned();
+        files.map(|file| key(file).ok_or_else(|| left_locked(&[&file.path]))).collect()
+    }
+
     /// The files of former keys that could not be opened with the passphrase of the present one, if that was opened.
     pub(super) fn left_locked(&self) -> Vec<&Path> {
         let Some(Ok(opened)) = self.opened.get() else { return Vec::new() };
         let is_open = |key: &&KeyFile| {
-            let id = key.stored.public_key().id();
-            opened.former.iter().any(|opened| opened.public_key().id() == id)
+            opened.former.iter().any(|opened| opened.public_key().id() == key.id())
         };
         self.former.iter().filter(|key| !is_open(key)).map(|key| &*key.path).collect()
     }
@@ -139,7 +190,8 @@ impl KeyRing {
                 (Some(passphrase), None) => key.stored.unlock(passphrase).ok(),
                 (None, None) => None,
             });
-            Ok(Opened { present, former: former.collect() })
+            let former = former.collect();
+            Ok(Opened { passphrase, present, former })
         });
         opened.as_ref().map_err(Clone::clone)
     }
@@ -177,10 +229,17 @@ impl Passphrases {
             return Ok((key, None));
         }
         let fail = |error: &dyn fmt::Display| Error::io("opening the key", &key.path, &*error.to_string());
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((opened, passphrase)) = given.as_ref().and_then(|given| Some((key.stored.unlock(given).ok()?, given))) {
+            return Ok((opened, Some(passphrase.clone())));
+        }
         for _ in 0..TRIES {
             let passphrase = self.get(&key.path)?;
             match (key.stored.unlock(&passphrase), &self.command) {
-                (Ok(opened), _) => return Ok((opened, Some(passphrase))),
+                (Ok(opened), _) => {
+                    *given = Some(passphrase.clone());
+                    return Ok((opened, Some(passphrase)));
+                }
                 (Err(KeyError::WrongPassphrase), None) => {}
                 (Err(error @ KeyError::WrongPassphrase), Some(_)) => {
                     return Err(fail(&error).advise("see what the passphrase_command in config.toml writes"));
@@ -262,6 +321,23 @@ pub(super) fn former_files(disk: &dyn Disk, home: &Home) -> Result<Vec<PathBuf>>
     files.retain(|file| file.extension().is_none());
     files.sort();
     Ok(files)
+}
+
+/// The key that an unfinished rotation has made, if there is one.
+///
+/// # Errors
+/// It can't be read.
+fn read_next(disk: &dyn Disk, home: &Home) -> Result<Option<KeyFile>> {
+    let path = home.next_key_file();
+    if has_name(disk, &path)? { read(disk, &path).map(Some) } else { Ok(None) }
+}
+
+/// The id of the key that an unfinished rotation has made, if there is one.
+///
+/// # Errors
+/// It can't be read.
+pub(super) fn next_id(disk: &dyn Disk, home: &Home) -> Result<Option<ReplicaId>> {
+    Ok(read_next(disk, home)?.map(|key| key.id()))
 }
 
 /// Reads the file of a private key. Nobody else may read or write it.

@@ -16,6 +16,8 @@ mod jobs;
 mod join;
 mod keyring;
 mod keys;
+mod rotate;
+mod successions;
 mod likeness;
 mod mail_root;
 mod materialise;
@@ -51,6 +53,7 @@ pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
 pub use mail_root::Doubts;
 pub use purge::Purged;
+pub use rotate::Rotated;
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
@@ -60,7 +63,7 @@ pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
-use crate::bundle::{Keys, PrivateKey, PublicKey, ReplicaId};
+use crate::bundle::{Keys, PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::disk::{Denied, has_name};
 use crate::error::{Error, Result};
@@ -128,6 +131,7 @@ impl Replica {
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
+            replica.note_contested()?;
         } else if let Err(error) = replica.check_root_is_known() {
             replica.note(error.to_string());
         }
@@ -178,11 +182,11 @@ impl Replica {
             Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
         let config = Config::read(disk, &home.config_file())?;
-        let keys = Arc::new(KeyRing::read(disk, home, passphrases(Some(&config), &world))?);
         let state = State::open(&home.database())?;
+        let keys = Arc::new(KeyRing::read(disk, home, passphrases(Some(&config), &world), state.own_id()?.as_ref())?);
         let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
         let (layout, ignored) = (config.layout(), config.ignored());
-        Ok(Self {
+        let replica = Self {
             home: home.clone(),
             config,
             layout,
@@ -197,7 +201,11 @@ impl Replica {
             tally: std::cell::RefCell::default(),
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
-        })
+        };
+        if let Access::Write(_) = access {
+            replica.settle_keys()?;
+        }
+        Ok(replica)
     }
 
     /// Finishes the work on disk that an interrupted command has left.
@@ -305,10 +313,6 @@ impl Replica {
         self.keys.key()
     }
 
-    /// Whether this is the id of this replica, by its present key or a former one.
-    fn is_me(&self, id: &ReplicaId) -> bool {
-        self.keys.is_mine(id)
-    }
 
     /// The same for a replica that may not be there yet: only its key may have been made.
     ///
@@ -321,7 +325,8 @@ impl Replica {
         }
         let there = home.exists(disk)?;
         let config = there.then(|| Config::read(disk, &home.config_file())).transpose()?;
-        let ring = KeyRing::read(disk, home, passphrases(config.as_ref(), world))?;
+        let id = if home.has_state(disk)? { State::open(&home.database())?.own_id()? } else { None };
+        let ring = KeyRing::read(disk, home, passphrases(config.as_ref(), world), id.as_ref())?;
         Ok(keyring::keys(&Arc::new(ring)))
     }
 

@@ -42,11 +42,14 @@ impl Replica {
     /// [`Replica::add_peer`] within a transaction.
     pub(super) fn add_peer_within(&self, tx: &Transaction<'_>, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
-        if *key == self.public_key() || key.id() == self.public_key().id() {
+        if self.is_me(&key.id()) {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
         let id = key.id();
+        if self.decide_key(tx, name, key)?.is_some() {
+            return self.peer(name);
+        }
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
                 // A distant peer becomes a neighbour.
@@ -64,6 +67,7 @@ impl Replica {
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
         tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
+        self.bring_up_to_date(tx, &id)?;
         self.peer(name)
     }
 

@@ -23,6 +23,8 @@ pub enum Action {
     JobsRetry,
     /// A job for this replica was dealt with.
     JobsRun,
+    /// The replica's key, or a peer's, was replaced.
+    KeyRotate,
     /// The state was found copied, moved or restored when it was opened.
     Open,
     /// A peer was made known.
@@ -44,7 +46,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -53,6 +55,7 @@ impl Action {
         Self::JobsForget,
         Self::JobsRetry,
         Self::JobsRun,
+        Self::KeyRotate,
         Self::Open,
         Self::PeerAdd,
         Self::PeerRemove,
@@ -75,6 +78,7 @@ impl Action {
             Self::JobsForget => "jobs forget",
             Self::JobsRetry => "jobs retry",
             Self::JobsRun => "jobs run",
+            Self::KeyRotate => "key rotate",
             Self::Open => "open",
             Self::PeerAdd => "peer add",
             Self::PeerRemove => "peer remove",

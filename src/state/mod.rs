@@ -27,6 +27,7 @@ mod peers;
 mod pending;
 mod replica_statements;
 mod schema;
+mod succeeded;
 mod trash;
 
 use std::cell::{Cell, RefCell};
@@ -49,6 +50,7 @@ pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
 pub use replica_statements::ReplicaSaying;
+pub use succeeded::Succeeded;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::disk::Disk;

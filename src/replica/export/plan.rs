@@ -107,6 +107,7 @@ impl Replica {
         target: Target<'_>,
     ) -> Result<Plan> {
         let state = &self.state;
+        self.check_key_counts()?;
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
@@ -154,6 +155,7 @@ impl Replica {
             recipient,
             invitation,
             proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
+            successions: self.successions_for(&to)?,
             follows: follows.filter(|_| !base.is_empty()),
             issued: head.issued,
             base,

@@ -83,11 +83,11 @@ impl Replica {
         let sender = self.sender_of(&manifest)?;
         imported.number = Some(manifest.number);
         imported.from = Some(sender.name(&manifest).to_owned());
-        imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
+        imported.for_me_alone = manifest.recipient.is_some_and(|recipient| self.is_me(&recipient));
         let key = match (&sender, sender.key(self, &manifest, reader.signer())) {
-            (Sender::Own, _) => {
+            (Sender::Own, Ok(key)) => {
                 // Anybody can write that a bundle is one of this replica's own.
-                let records = reader.verify(&self.public_key())?;
+                let records = reader.verify(&key)?;
                 let refusal = self.own_bundle(&manifest)?;
                 records.skip()?;
                 return Ok(ImportOutcome::refused(&refusal));
@@ -99,6 +99,9 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
+        if options.dry_run == DryRun::No && matches!(sender, Sender::Known(_) | Sender::Rival(_)) {
+            self.follow_manifest(&manifest)?;
+        }
         let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
         if let Reception::Refused(refusal) = &reception {
             records.skip()?;
@@ -121,13 +124,16 @@ impl Replica {
                 });
             }
             Sender::Invited(invited) => FromWhom::Invited(invited, &key),
-            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
+            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger => unreachable!("their bundles are refused"),
         };
         imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
         if imported.fresh {
             self.note_hearsay(sender.name(&manifest), &manifest)?;
         }
         let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
+        if matches!(sender, Sender::Invited(_)) {
+            self.follow_manifest(&manifest)?;
+        }
         self.compare_clocks()?;
         Ok(outcome)
     }

@@ -291,7 +291,7 @@ impl Replica {
         match sender {
             Sender::Own => {
                 let claimed = match self.own_bundle(manifest)? {
-                    _ if !beginning.is_signed_by(&self.public_key()) => Claimed::Forged,
+                    _ if !self.has_signed(beginning) => Claimed::Forged,
                     Refusal::Twin => Claimed::Twin,
                     _ => Claimed::Own,
                 };
@@ -301,8 +301,8 @@ impl Replica {
             // already.
             Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
             _ if for_anyone && manifest.invitation.is_some() => look.strange = true,
-            _ if for_anyone || manifest.recipient == Some(self.public_key().id()) => {
-                look.here = Some((manifest.sender.id, manifest.number));
+            _ if for_anyone || manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) => {
+                look.here = Some((self.present_id(&manifest.sender.id)?, manifest.number));
                 return Ok(ControlFlow::Break(()));
             }
             _ => {}

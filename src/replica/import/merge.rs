@@ -318,7 +318,7 @@ impl<'i> Merge<'i> {
 
     /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
-        self.tx.learn(&self.manifest.tip, &self.manifest.sender.id)
+        self.tx.learn(&self.manifest.tip, &self.replica.present_id(&self.manifest.sender.id)?)
     }
 
     /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.

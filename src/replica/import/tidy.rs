@@ -83,7 +83,7 @@ impl Replica {
         let mut answer = Ok(true);
         let whole = each_manifest(&file, &self.keys(), behind, |beginning| {
             let manifest = beginning.manifest();
-            let own = beginning.is_signed_by(&self.public_key()) && manifest.invitation.is_none();
+            let own = self.has_signed(beginning) && manifest.invitation.is_none();
             answer = match self.readers(manifest.recipient) {
                 Ok(Some(readers)) if own => is_so(manifest, &readers),
                 Ok(_) => Ok(false),
@@ -98,7 +98,7 @@ impl Replica {
     /// standing is then a guess from its invitation, which it may not have taken.
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
-            Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
+            Some(id) => self.peer_of(&id)?.into_iter().collect(),
             None if self.open_invitations()?.is_empty() => self.state.neighbours()?,
             None => Vec::new(),
         };

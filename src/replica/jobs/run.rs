@@ -206,7 +206,7 @@ impl Replica {
         }
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
-            Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
+            Ok(asked) if self.present_id(&asked.requester)? == job.requester && !asked.command.is_empty() => asked,
             Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
             Err(error) if is_absent(&error) || is_about_contents(&error) => {
                 return settle(

@@ -174,7 +174,7 @@ impl Replica {
                 return Err(Error::io("reading a job's input", &path, error).advise("see why, then run this again"));
             }
         };
-        let is_its = asked.requester == job.requester && !asked.command.is_empty();
+        let is_its = self.present_id(&asked.requester)? == job.requester && !asked.command.is_empty();
         Ok(is_its.then_some(asked.command))
     }
 

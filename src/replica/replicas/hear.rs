@@ -51,6 +51,7 @@ impl Replica {
             }
             waiting = left;
             if news.new.len() == before || waiting.is_empty() {
+                self.follow_all(tx, &news.new)?;
                 return Ok((changed + news.new.len() as u64, news));
             }
         }
@@ -133,7 +134,7 @@ impl Replica {
             ReplicaStatement::Succession(succession) => succession.old == *id || succession.new.id() == *id,
             ReplicaStatement::Revocation(_) => false,
         };
-        Ok(*id == self.public_key().id() || self.state.is_peer(id)? || sayings.iter().any(succeeds))
+        Ok(self.is_me(id) || self.peer_of(id)?.is_some() || sayings.iter().any(succeeds))
     }
 
     /// Tells the person what went wrong with statements about replicas.
