@@ -21,6 +21,7 @@ mod a_key_can_have_a_passphrase;
 mod a_killed_command_is_repeated_without_harm;
 mod a_lie_is_no_truth_for_being_repeated;
 mod a_network_of_replicas_on_disk_converges;
+mod a_new_key_takes_the_place_of_the_old_one;
 mod a_new_machine_joins_by_invitation;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;
 mod a_state_put_back_is_noticed;
