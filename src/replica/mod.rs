@@ -47,6 +47,7 @@ pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use mail_root::Doubts;
 pub use purge::Purged;
+pub use replicas::{RevocationHeard, RevokeOptions, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
@@ -125,6 +126,7 @@ impl Replica {
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
+            replica.note_shut_outs()?;
         } else if let Err(error) = replica.check_root_is_known() {
             replica.note(error.to_string());
         }

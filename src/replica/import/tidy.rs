@@ -99,7 +99,7 @@ impl Replica {
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
             Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
-            None if self.open_invitations()?.is_empty() => self.state.neighbours()?,
+            None if self.open_invitations()?.is_empty() => self.neighbours()?,
             None => Vec::new(),
         };
         let mut readers = Readers { shown: Vec::new(), wanting: false };
