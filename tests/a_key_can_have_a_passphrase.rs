@@ -51,13 +51,8 @@ fn a_passphrase_is_asked_for_once_and_only_when_the_key_is_needed() {
     desktop.deliver("two");
     desktop.ok(&["export", "--to", "laptop", "--full", "-o", text(&second)]);
     let answer = dir.path().join("answer");
-    let line = format!(
-        "cat {} {} | {} > {}",
-        text(&first),
-        text(&second),
-        laptop.line("import --reply"),
-        text(&answer)
-    );
+    let line =
+        format!("cat {} {} | {} > {}", text(&first), text(&second), laptop.line("import --reply"), text(&answer));
     let question = format!("Passphrase of {}", text(&laptop.home.join("key")));
     let ran = at_a_terminal(&line, &[(&question, "a long one")]).unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -115,11 +110,13 @@ fn a_passphrase_is_changed_and_taken_away_and_ssh_keygen_agrees() {
         assert_eq!(ran.code, code, "{ran:?}");
         assert_eq!(fs::read(&key).unwrap(), locked);
     }
-    let answers = [("Present passphrase:", "one"), ("New passphrase:", "zwei Wörter"), ("The same again:", "zwei Wörter")];
+    let answers =
+        [("Present passphrase:", "one"), ("New passphrase:", "zwei Wörter"), ("The same again:", "zwei Wörter")];
     assert_eq!(at_a_terminal(&line("key passphrase"), &answers).unwrap().code, 0);
     if find("ssh-keygen").is_some() {
         let opens = |passphrase: &str| {
-            run(Command::new("ssh-keygen").args(["-y", "-P", passphrase, "-f"]).arg(&key).stdin(Stdio::null())).code == 0
+            run(Command::new("ssh-keygen").args(["-y", "-P", passphrase, "-f"]).arg(&key).stdin(Stdio::null())).code
+                == 0
         };
         assert!(opens("zwei Wörter") && !opens("one"));
         // What ssh-keygen has locked is opened here.
@@ -145,7 +142,9 @@ fn without_a_terminal_it_is_said_what_to_do_or_a_program_gives_the_passphrase() 
     let export = ["export", "--to", "desktop", "-o", text(&bundle)];
     let ran = without_terminal(&laptop, &export);
     assert_eq!(ran.code, 1, "{ran:?}");
-    for words in ["it has a passphrase, and there is no terminal to ask for it", "passphrase_command", "key passphrase --remove"] {
+    for words in
+        ["it has a passphrase, and there is no terminal to ask for it", "passphrase_command", "key passphrase --remove"]
+    {
         assert!(ran.stderr.contains(words), "{ran:?}");
     }
     assert!(!bundle.exists());

@@ -36,8 +36,8 @@ mod spool;
 mod statements;
 mod stored_key;
 mod stream;
-mod succession;
 mod strict;
+mod succession;
 mod wrapping;
 mod writer;
 
@@ -70,7 +70,7 @@ pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, REPLICA_NAM
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
 pub use stored_key::StoredKey;
 pub use stream::Stream;
-pub use succession::SignedSuccession;
 pub(crate) use strict::parse as parse_strictly;
+pub use succession::SignedSuccession;
 pub use wrapping::Wrapping;
 pub use writer::{Options, Said, Writer};

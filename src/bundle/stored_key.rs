@@ -67,9 +67,7 @@ impl StoredKey {
             return Ok(key);
         }
         let key = self.0.decrypt(passphrase.expose_secret()).map_err(|error| match error {
-            ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
-                KeyError::Unusable(error)
-            }
+            ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => KeyError::Unusable(error),
             _ => KeyError::WrongPassphrase,
         })?;
         // The public half stands in the file twice, and only one of the two was encrypted.

@@ -126,7 +126,12 @@ mod tests {
             (vec![link(1, 2), link(1, 3)], 3, false),
             (vec![link(2, 3), link(1, 2)], 3, false),
         ] {
-            assert_eq!(SignedSuccession::check_chain(&chain, &id(sender)).is_ok(), is_one, "{} to {sender}", chain.len());
+            assert_eq!(
+                SignedSuccession::check_chain(&chain, &id(sender)).is_ok(),
+                is_one,
+                "{} to {sender}",
+                chain.len()
+            );
         }
         let (succession, old) = link(1, 2).verify().unwrap();
         assert_eq!((succession.old, old.id()), (id(1), id(1)));

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::{LayoutKind, Server};
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
 
+use super::moment::Moment;
+
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -238,6 +240,23 @@ pub enum PeerCommand {
     /// Forget a peer
     Remove {
         /// Its name
+        name: String,
+    },
+    /// Shut out a machine that was lost or stolen, here and wherever this is heard
+    Revoke {
+        /// Its name here, or its id
+        name: String,
+        /// When it was last in your hands, such as yesterday, 3d or "2026-11-28 18:00": what it has done since is not believed
+        /// any more. Now, if it isn't given
+        #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+        since: Option<Moment>,
+        /// Why, for those who read it on the other machines
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Trust a machine again on this one, whoever has revoked it
+    Reinstate {
+        /// Its name here, or its id
         name: String,
     },
 }

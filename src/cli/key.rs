@@ -37,7 +37,9 @@ fn rotate(context: &Context) -> CommandResult {
     }
     context.out.say(format_args!("the id is {} now, and was {}", rotated.new.id(), rotated.old));
     context.out.say("the next bundles tell the peers; until they have imported one, the old key is what they know");
-    context.out.say("back up the key and the directory keys beside it: what is still under way may be encrypted for the old one");
+    context.out.say(
+        "back up the key and the directory keys beside it: what is still under way may be encrypted for the old one",
+    );
     context.say_notes(&replica);
     Ok(())
 }

@@ -16,6 +16,7 @@ mod join;
 mod key;
 mod log;
 mod meter;
+mod moment;
 mod output;
 mod peer;
 mod prompt;

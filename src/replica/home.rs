@@ -160,7 +160,14 @@ impl Home {
     /// Takes from others the permission to read what is here. Returns what was open to them, for a person to be told.
     pub(super) fn mend_modes(&self, disk: &dyn Disk, mail_root: &Path) -> Result<Vec<String>> {
         let mut mended = Vec::new();
-        let dirs = [self.config.clone(), self.state.clone(), self.trash(), self.attachments(), self.outbox(), self.former_keys()];
+        let dirs = [
+            self.config.clone(),
+            self.state.clone(),
+            self.trash(),
+            self.attachments(),
+            self.outbox(),
+            self.former_keys(),
+        ];
         let beside = |suffix: &str| {
             let mut file = self.database().into_os_string();
             file.push(suffix);

@@ -70,12 +70,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// A key can't be read.
-    pub(super) fn read(
-        disk: &dyn Disk,
-        home: &Home,
-        passphrases: Passphrases,
-        id: Option<&ReplicaId>,
-    ) -> Result<Self> {
+    pub(super) fn read(disk: &dyn Disk, home: &Home, passphrases: Passphrases, id: Option<&ReplicaId>) -> Result<Self> {
         let mut present = read(disk, &home.key_file())?;
         let mut former = Vec::new();
         for path in former_files(disk, home)? {
@@ -176,9 +171,7 @@ impl KeyRing {
     /// The files of former keys that could not be opened with the passphrase of the present one, if that was opened.
     pub(super) fn left_locked(&self) -> Vec<&Path> {
         let Some(Ok(opened)) = self.opened.get() else { return Vec::new() };
-        let is_open = |key: &&KeyFile| {
-            opened.former.iter().any(|opened| opened.public_key().id() == key.id())
-        };
+        let is_open = |key: &&KeyFile| opened.former.iter().any(|opened| opened.public_key().id() == key.id());
         self.former.iter().filter(|key| !is_open(key)).map(|key| &*key.path).collect()
     }
 
@@ -212,8 +205,11 @@ pub(super) fn keys(ring: &Arc<KeyRing>) -> Keys {
 /// The error for former keys that have other passphrases than the present one.
 fn left_locked(files: &[&Path]) -> Error {
     let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    Error::failed(format!("opening the former key {}: it has another passphrase than the present one", files.join(", ")))
-        .advise("run `mailsync key passphrase`, which asks for it and gives all keys the same")
+    Error::failed(format!(
+        "opening the former key {}: it has another passphrase than the present one",
+        files.join(", ")
+    ))
+    .advise("run `mailsync key passphrase`, which asks for it and gives all keys the same")
 }
 
 impl fmt::Debug for KeyRing {
@@ -230,7 +226,9 @@ impl Passphrases {
         }
         let fail = |error: &dyn fmt::Display| Error::io("opening the key", &key.path, &*error.to_string());
         let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((opened, passphrase)) = given.as_ref().and_then(|given| Some((key.stored.unlock(given).ok()?, given))) {
+        if let Some((opened, passphrase)) =
+            given.as_ref().and_then(|given| Some((key.stored.unlock(given).ok()?, given)))
+        {
             return Ok((opened, Some(passphrase.clone())));
         }
         for _ in 0..TRIES {
@@ -244,7 +242,9 @@ impl Passphrases {
                 (Err(error @ KeyError::WrongPassphrase), Some(_)) => {
                     return Err(fail(&error).advise("see what the passphrase_command in config.toml writes"));
                 }
-                (Err(error), _) => return Err(fail(&error).advise("give it another cipher with `ssh-keygen -p -Z aes256-ctr`")),
+                (Err(error), _) => {
+                    return Err(fail(&error).advise("give it another cipher with `ssh-keygen -p -Z aes256-ctr`"));
+                }
             }
         }
         Err(fail(&KeyError::WrongPassphrase).advise("run this again, with the passphrase that the key was given"))
@@ -274,13 +274,19 @@ impl Passphrases {
 
 /// Gives all keys of a home another passphrase; `None` takes it away. Each file is replaced when the new one is durable,
 /// the present key's last: whoever repeats it after a crash gives the same two passphrases.
-pub(super) fn relock(disk: &dyn Disk, ring: &KeyRing, old: Option<&SecretString>, new: Option<&SecretString>) -> Result<()> {
+pub(super) fn relock(
+    disk: &dyn Disk,
+    ring: &KeyRing,
+    old: Option<&SecretString>,
+    new: Option<&SecretString>,
+) -> Result<()> {
     let mut opened = Vec::new();
     for file in ring.former.iter().chain([&ring.present]) {
         // An interrupted command may have given it the new one.
-        let key = file.stored.key().or_else(|| {
-            [old, new].into_iter().flatten().find_map(|passphrase| file.stored.unlock(passphrase).ok())
-        });
+        let key = file
+            .stored
+            .key()
+            .or_else(|| [old, new].into_iter().flatten().find_map(|passphrase| file.stored.unlock(passphrase).ok()));
         let key = key.ok_or_else(|| {
             Error::io("opening the key", &file.path, &*KeyError::WrongPassphrase.to_string())
                 .advise("no key was changed; run this again with the passphrase that it was given")

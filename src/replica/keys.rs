@@ -2,8 +2,8 @@
 
 use age::secrecy::{ExposeSecret, SecretString};
 
-use super::keyring::{is_same, relock};
 use super::Replica;
+use super::keyring::{is_same, relock};
 use crate::error::{Error, Result};
 
 /// What becomes of the passphrase of a replica's key.
@@ -42,7 +42,8 @@ impl Replica {
         if is_same(&new, &self.ask("The same again:")?) {
             return Ok(new);
         }
-        Err(Error::usage("changing the passphrase: the two that were typed differ").advise("run this again; nothing was changed"))
+        Err(Error::usage("changing the passphrase: the two that were typed differ")
+            .advise("run this again; nothing was changed"))
     }
 
     fn ask(&self, question: &str) -> Result<SecretString> {

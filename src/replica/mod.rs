@@ -16,8 +16,6 @@ mod jobs;
 mod join;
 mod keyring;
 mod keys;
-mod rotate;
-mod successions;
 mod likeness;
 mod mail_root;
 mod materialise;
@@ -28,9 +26,11 @@ mod replicas;
 mod restore;
 mod room;
 mod root;
+mod rotate;
 mod safety;
 mod scan;
 mod status;
+mod successions;
 mod survey;
 mod tally;
 mod transaction;
@@ -53,9 +53,10 @@ pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
 pub use mail_root::Doubts;
 pub use purge::Purged;
-pub use rotate::Rotated;
+pub use replicas::{RevocationHeard, RevokeOptions, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
+pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
@@ -132,6 +133,7 @@ impl Replica {
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
             replica.note_contested()?;
+            replica.note_shut_outs()?;
         } else if let Err(error) = replica.check_root_is_known() {
             replica.note(error.to_string());
         }
@@ -312,7 +314,6 @@ impl Replica {
     fn key(&self) -> Result<&PrivateKey> {
         self.keys.key()
     }
-
 
     /// The same for a replica that may not be there yet: only its key may have been made.
     ///

@@ -1,6 +1,7 @@
 //! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
+use super::replicas::TRUSTED_AGAIN;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
@@ -47,6 +48,10 @@ impl Replica {
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
         let id = key.id();
+        if let Some(out) = self.shut_outs()?.get(&self.present_id(&id)?) {
+            let what = format!("making {name} known: this key was revoked by {}", self.words_of(out)?);
+            return Err(Error::rejected(what).advise(TRUSTED_AGAIN.replace("NAME", &id.to_string())));
+        }
         if self.decide_key(tx, name, key)?.is_some() {
             return self.peer(name);
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Incarnation, WallClock};
 use crate::replica::private;
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, ReplicaSaying, Succeeded};
+use crate::state::{Action, Succeeded};
 
 const AGAIN: &str = "check the directory, then run this again; the key that peers know is still there";
 
@@ -29,9 +29,19 @@ impl Replica {
     /// Peers are told in the next bundles from here: by a statement that both keys have signed.
     ///
     /// # Errors
-    /// The key can't be opened, or a file can't be written. Then the old one counts as before.
+    /// This replica was revoked, the key can't be opened, or a file can't be written. Then the old one counts as before.
     pub fn rotate_key(&self) -> Result<Rotated> {
         let disk = &*self.world.disk;
+        if let Some(out) = self.shut_outs()?.get(&self.public_key().id()) {
+            let what = format!(
+                "replacing the key: this replica was revoked by {}, and nobody would follow it",
+                self.words_of(out)?
+            );
+            return Err(Error::refused(what).advise(
+                "have it reinstated on the others first, with `mailsync peer reinstate`; or make this machine a new replica by an \
+                 invitation, with another --home",
+            ));
+        }
         let old = self.key()?.clone();
         let new = PrivateKey::generate(&format!("mailsync {}", self.config.name))
             .map_err(|error| Error::io("making the key", &self.home.key_file(), &*error.to_string()))?;
@@ -81,8 +91,7 @@ impl Replica {
         let succession = Succession { old: old_key.id(), new: new_key.clone(), incarnation, last, at };
         let line = ReplicaLine::succeed(stamp, &succession, old, new)
             .map_err(|error| Error::failed(format!("signing that the key is replaced: {error}")))?;
-        let statement = ReplicaStatement::Succession(succession);
-        tx.set_replica_saying(&ReplicaSaying { statement, line, carrier: None, heard: self.now() })?;
+        self.say_of_replica(tx, "replacing the key", ReplicaStatement::Succession(succession), line)?;
         let (next, now) = (new_key.id(), new_key.id());
         tx.set_succeeded(&Succeeded {
             old: old_key.id(),
@@ -104,10 +113,11 @@ impl Replica {
     /// It was replaced.
     pub(super) fn check_key_counts(&self) -> Result<()> {
         match self.state.own_id()? {
-            Some(id) if id != self.public_key().id() => {
-                Err(Error::failed(format!("signing with the key {}: it was replaced meanwhile", self.public_key().id()))
-                    .advise("run this again; nothing is lost"))
-            }
+            Some(id) if id != self.public_key().id() => Err(Error::failed(format!(
+                "signing with the key {}: it was replaced meanwhile",
+                self.public_key().id()
+            ))
+            .advise("run this again; nothing is lost")),
             _ => Ok(()),
         }
     }
@@ -126,7 +136,8 @@ impl Replica {
             } else {
                 // The rotation was never recorded: nobody has heard of that key.
                 let path = home.next_key_file();
-                remove_if_there(disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error).advise(AGAIN))?;
+                remove_if_there(disk.unlink(&path))
+                    .map_err(|error| Error::io("removing", &path, error).advise(AGAIN))?;
             }
         }
         match recorded {

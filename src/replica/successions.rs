@@ -43,6 +43,17 @@ impl Replica {
         }
     }
 
+    /// The ids that the sender of a bundle has and had, as far as the bundle says, each as the one that is known now.
+    pub(super) fn ids_of(&self, manifest: &Manifest) -> Result<Vec<ReplicaId>> {
+        let mut ids = vec![self.present_id(&manifest.sender.id)?];
+        for link in &manifest.successions {
+            if let Ok(succession) = link.succession() {
+                ids.push(self.present_id(&succession.old)?);
+            }
+        }
+        Ok(ids)
+    }
+
     /// Why a bundle that this key has signed doesn't count any more: another key has followed it, and the bundle is none of
     /// the last that it has signed.
     pub(super) fn is_too_late(&self, manifest: &Manifest) -> Result<Option<Succeeded>> {
@@ -74,9 +85,7 @@ impl Replica {
             }
             return Ok(match (astray, peer, newest) {
                 (Some(peer), ..) => Led::Astray(Box::new(peer)),
-                (None, Some(peer), Some(key)) => {
-                    Led::From(Box::new(Peer { id: key.id(), public_key: key, ..peer }))
-                }
+                (None, Some(peer), Some(key)) => Led::From(Box::new(Peer { id: key.id(), public_key: key, ..peer })),
                 _ => Led::Nowhere,
             });
         }
@@ -122,6 +131,10 @@ impl Replica {
             Some(known) => return self.contest(tx, known, &succession.new),
             None if is_mine && !self.is_me(&next) => return self.warn_of_theft(tx, &next),
             None => {}
+        }
+        // Who was revoked doesn't get away from that by another key.
+        if self.shut_outs()?.get(&self.present_id(&old)?).is_some() {
+            return Ok(());
         }
         // Nobody goes back to a key that was followed by another one: it would lead in a circle.
         if self.state.succeeded(&next)?.is_some_and(|known| known.now == old) || (self.is_me(&next) && !is_mine) {
@@ -182,7 +195,12 @@ impl Replica {
         }
         let peer = self.state.peer_by_id(&known.now)?;
         let name = peer.as_ref().map(|peer| &*peer.name);
-        tx.record(self.now(), Action::KeyRotate, name, &format!("{} is said to follow {}, too", rival.id(), known.old))?;
+        tx.record(
+            self.now(),
+            Action::KeyRotate,
+            name,
+            &format!("{} is said to follow {}, too", rival.id(), known.old),
+        )?;
         if let Some(peer) = peer {
             self.note(contested(&peer, &known, rival));
         }
@@ -190,7 +208,12 @@ impl Replica {
     }
 
     fn warn_of_theft(&self, tx: &Transaction<'_>, by: &ReplicaId) -> Result<()> {
-        tx.record(self.now(), Action::KeyRotate, None, &format!("somebody else says that {by} follows this replica's key"))?;
+        tx.record(
+            self.now(),
+            Action::KeyRotate,
+            None,
+            &format!("somebody else says that {by} follows this replica's key"),
+        )?;
         self.note(format!(
             "somebody has a key of this replica, and says with it that {by} takes its place: run `mailsync key rotate` here if you \
              have not since, then on each peer `mailsync peer add NAME --key KEY` with what `mailsync key show` prints here"

@@ -31,8 +31,12 @@ pub enum Action {
     PeerAdd,
     /// A peer was forgotten, or an invitation withdrawn.
     PeerRemove,
+    /// A peer was trusted again that had been revoked.
+    PeerReinstate,
     /// A peer got another name.
     PeerRename,
+    /// A replica was revoked, here or by others.
+    PeerRevoke,
     /// Things that nobody needs any more were forgotten.
     Purge,
     /// Mail that had vanished was got back, or asked for.
@@ -46,7 +50,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -59,7 +63,9 @@ impl Action {
         Self::Open,
         Self::PeerAdd,
         Self::PeerRemove,
+        Self::PeerReinstate,
         Self::PeerRename,
+        Self::PeerRevoke,
         Self::Purge,
         Self::Restore,
         Self::Scan,
@@ -82,7 +88,9 @@ impl Action {
             Self::Open => "open",
             Self::PeerAdd => "peer add",
             Self::PeerRemove => "peer remove",
+            Self::PeerReinstate => "peer reinstate",
             Self::PeerRename => "peer rename",
+            Self::PeerRevoke => "peer revoke",
             Self::Purge => "purge",
             Self::Restore => "restore",
             Self::Scan => "scan",

@@ -138,6 +138,20 @@ impl State {
         Ok(number.map(i64::cast_unsigned))
     }
 
+    /// The incarnations whose own bundles came from the replica with this id, and from nobody else that is known, nor from this
+    /// replica, whose id is `me`.
+    pub fn incarnations_of(&self, id: &ReplicaId, me: &ReplicaId) -> Result<Vec<Incarnation>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation FROM heard WHERE peer = ?1 AND incarnation NOT IN (
+                 SELECT incarnation FROM heard WHERE peer <> ?1 AND (peer = ?2 OR peer IN (SELECT id FROM peer))
+             )",
+        )?;
+        let rows = query.query_map([id.to_string(), me.to_string()], |row| row.get::<_, i64>(0))?;
+        let own = self.incarnation()?;
+        let all = rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter(|incarnation| *incarnation != own).collect())
+    }
+
     /// The messages that a peer wants, sorted.
     pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])

@@ -19,9 +19,11 @@ pub struct ReplicaSaying {
     pub carrier: Option<ReplicaId>,
     /// When it was made or heard here: milliseconds since 1970 UTC.
     pub heard: u64,
+    /// Whether a person has said on this machine that it doesn't count.
+    pub overruled: bool,
 }
 
-const COLUMNS: &str = "clock, incarnation, signed, signature, countersignature, carrier, heard";
+const COLUMNS: &str = "clock, incarnation, signed, signature, countersignature, carrier, heard, overruled";
 
 fn saying(row: &Row<'_>) -> Result<ReplicaSaying> {
     let stamp =
@@ -33,6 +35,7 @@ fn saying(row: &Row<'_>) -> Result<ReplicaSaying> {
         line,
         carrier: carrier.map(|id| id.parse().map_err(|_| damaged("who has brought a statement"))).transpose()?,
         heard: row.get::<_, i64>(6)?.cast_unsigned(),
+        overruled: row.get(7)?,
     })
 }
 
@@ -79,13 +82,13 @@ impl Transaction<'_> {
     /// Records a statement about a replica, in the place of the earlier one that it takes the place of. Its signatures
     /// have been checked.
     pub fn set_replica_saying(&self, saying: &ReplicaSaying) -> Result<()> {
-        let ReplicaSaying { statement, line, carrier, heard } = saying;
+        let ReplicaSaying { statement, line, carrier, heard, overruled } = saying;
         let (kind, about, maker, object) = place(statement);
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO replica_statement (kind, about, maker, object, clock, incarnation, signed, signature,
-                     countersignature, carrier, heard)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     countersignature, carrier, heard, overruled)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 kind,
@@ -99,6 +102,7 @@ impl Transaction<'_> {
                 &line.countersignature,
                 carrier.map(|id| id.to_string()),
                 heard.cast_signed(),
+                overruled,
             ))?;
         Ok(())
     }

@@ -135,7 +135,8 @@ CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL)
 
 /// What was said about replicas, in the form that was signed. `kind` is 0 for a revocation and 1 for a succession, `about`
 /// the id of the replica that it is about, `maker` that of the one that says it; `object` is a succession's new id, and
-/// else `''`. `carrier` is the id of the replica whose bundle has brought it, NULL if it was made here, and `heard` when.
+/// else `''`. `carrier` is the id of the replica whose bundle has brought it, NULL if it was made here, and `heard` when. A
+/// revocation is `overruled` if a person has said on this machine that the replica is to be trusted all the same.
 ///
 /// `succeeded` has the successions that were believed: by which key the one with the id `old`, which was `public_key`, was
 /// followed (`next`), and which one the replica has `now`. Of bundles that the old key has signed only those of this
@@ -145,7 +146,7 @@ const REPLICAS: &str = "
 CREATE TABLE replica_statement (
     kind INTEGER NOT NULL, about TEXT NOT NULL, maker TEXT NOT NULL, object TEXT NOT NULL,
     clock INTEGER NOT NULL, incarnation INTEGER NOT NULL, signed TEXT NOT NULL, signature TEXT NOT NULL,
-    countersignature TEXT, carrier TEXT, heard INTEGER NOT NULL,
+    countersignature TEXT, carrier TEXT, heard INTEGER NOT NULL, overruled INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, about, maker, object)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE succeeded (

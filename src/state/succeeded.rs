@@ -93,8 +93,9 @@ impl State {
 
     /// All keys for which there are two successions, and nobody has decided between them.
     pub fn contested_keys(&self) -> Result<Vec<Succeeded>> {
-        let mut query =
-            self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM succeeded WHERE rival IS NOT NULL AND settled = 0 ORDER BY old"))?;
+        let mut query = self.conn.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM succeeded WHERE rival IS NOT NULL AND settled = 0 ORDER BY old"
+        ))?;
         let mut rows = query.query([])?;
         let mut contested = Vec::new();
         while let Some(row) = rows.next()? {
@@ -228,7 +229,8 @@ mod tests {
         for (table, column) in NAMING {
             // Whatever else stands in such a row.
             let mut columns = Vec::new();
-            let mut info = tx.conn.prepare(&format!("SELECT name, type, pk FROM pragma_table_info('{table}')")).unwrap();
+            let mut info =
+                tx.conn.prepare(&format!("SELECT name, type, pk FROM pragma_table_info('{table}')")).unwrap();
             let mut rows = info.query([]).unwrap();
             while let Some(row) = rows.next().unwrap() {
                 let (name, kind): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
@@ -251,7 +253,9 @@ mod tests {
             tx.set_heard_number(&key.id(), Incarnation(incarnation), number, 10).unwrap();
         }
         tx.set_proven(&old.id(), Incarnation(2), own).unwrap();
-        tx.conn.execute("INSERT INTO forgotten_up_to VALUES (?, 3), (?, 2)", [old.id(), new.id()].map(|id| id.to_string())).unwrap();
+        tx.conn
+            .execute("INSERT INTO forgotten_up_to VALUES (?, 3), (?, 2)", [old.id(), new.id()].map(|id| id.to_string()))
+            .unwrap();
         let before = naming(&tx, &old.id());
         assert_eq!(before.len(), NAMING.len() + 2, "{before:?}");
 

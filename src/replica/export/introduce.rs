@@ -13,7 +13,7 @@ impl Replica {
         let know = match to {
             Recipient::Peer(peer) => peer.knows_key,
             Recipient::Anyone => {
-                let silent = self.state.neighbours()?.iter().any(|peer| !peer.knows_key);
+                let silent = self.neighbours()?.iter().any(|peer| !peer.knows_key);
                 !silent && self.open_invitations()?.is_empty()
             }
             Recipient::Invited(_) => false,

@@ -136,8 +136,7 @@ impl Replica {
         let Spool { records, said, mut counts, bytes, answered } =
             self.spool(tx, claims, &base, &to, options.contents)?;
         said.count_into(&mut counts);
-        counts.folders = records.folders();
-        counts.entries = records.entries();
+        (counts.folders, counts.entries) = (records.folders(), records.entries());
         let me = self.public_key().id();
         let recipient = to.peer().map(|peer| peer.id);
         let proof = to.peer().and_then(|peer| peer.token).zip(recipient);

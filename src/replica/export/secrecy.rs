@@ -50,7 +50,7 @@ impl Replica {
         }
         let peers = match to {
             Recipient::Peer(peer) => vec![(**peer).clone()],
-            Recipient::Anyone => self.state.neighbours()?,
+            Recipient::Anyone => self.neighbours()?,
             Recipient::Invited(_) => Vec::new(),
         };
         let rules: Vec<Encrypt> = peers.iter().map(|peer| self.encrypt_rule(&peer.name)).collect();

@@ -111,7 +111,7 @@ impl Replica {
             Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
             Recipient::Invited(_) => {}
             Recipient::Anyone => {
-                for peer in state.neighbours()? {
+                for peer in self.neighbours()? {
                     wanted.extend(state.wanted_by(peer.key)?);
                 }
                 wanted.sort_unstable();

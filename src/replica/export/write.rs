@@ -82,7 +82,7 @@ impl Replica {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let tx = self.begin()?;
-        for peer in state.neighbours()? {
+        for peer in self.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 tx.set_sent(peer.key, &plan.tip, first.number, now)?;
                 // Where no answer ever comes, what was written counts as received. What could not be read is still

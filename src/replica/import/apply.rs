@@ -124,7 +124,9 @@ impl Replica {
                 });
             }
             Sender::Invited(invited) => FromWhom::Invited(invited, &key),
-            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger => unreachable!("their bundles are refused"),
+            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger => {
+                unreachable!("their bundles are refused")
+            }
         };
         imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
         if imported.fresh {
@@ -258,7 +260,7 @@ impl Replica {
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
                 self.materialise()?;
-                self.tell_replica_news(&news.replicas);
+                self.tell_replica_news(&news.replicas)?;
                 self.tell_job_news(&news.jobs)?;
                 Ok(applied)
             }
@@ -286,7 +288,7 @@ impl Replica {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         let mut records = records;
         let lines = records.replicas()?;
-        let (heard_of_replicas, of_replicas) = self.hear_replicas(tx, &lines, peer, options.clock_ahead)?;
+        let (heard_of_replicas, of_replicas) = self.hear_replicas(tx, &lines, peer, before, options.clock_ahead)?;
         news.replicas = of_replicas;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;

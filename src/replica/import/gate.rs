@@ -161,6 +161,10 @@ impl Replica {
             }
             Sender::Invited(_) => {}
         }
+        if let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?) {
+            let (name, by) = (sender.name(manifest).to_owned(), self.words_of(out)?);
+            return Ok(Reception::Refused(Refusal::Revoked { name, by }));
+        }
         if let Some(recipient) = manifest.recipient.filter(|recipient| !self.is_me(recipient)) {
             let whom = self.known_as(&recipient)?.unwrap_or_else(|| recipient.to_string());
             return Ok(Reception::Refused(Refusal::ForSomeoneElse(whom)));
@@ -178,7 +182,9 @@ impl Replica {
         }
         let incarnation = self.state.incarnation()?;
         let issued = self.state.has_issued(manifest.tip.get(incarnation))?;
-        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &manifest.head());
+        // What isn't believed asks for nothing that would have to be known.
+        let head = self.caps(&knowledge)?.head(&manifest.head());
+        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &head);
         Ok(match judged {
             Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
                 Reception::Outlived
@@ -198,7 +204,7 @@ impl Replica {
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
             Ok(Judgement::NotYet(missing)) => Reception::NotYet(refusal::not_yet(name, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
-            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &knowledge)? => Reception::NothingNew,
+            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &head.tip, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
         })
     }
@@ -225,10 +231,10 @@ impl Replica {
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
     /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
     /// but may hold messages that are missing here.
-    fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
+    fn has_nothing_new(&self, manifest: &Manifest, tip: &Knowledge, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
-            && knowledge.includes(&manifest.tip)
+            && knowledge.includes(tip)
             && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))

@@ -10,7 +10,7 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
+    Caps, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
 };
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
@@ -25,6 +25,8 @@ pub(super) struct Merge<'i> {
     manifest: &'i Manifest,
     from: &'i Peer,
     landing: Landing,
+    /// How far what is told of replicas that were revoked is believed.
+    caps: Caps,
     /// It decides about each entry.
     meeting: Meeting,
     /// This replica's horizon. At the end of the merge it is joined with the sender's.
@@ -93,6 +95,9 @@ impl<'i> Merge<'i> {
             replica.tally.borrow_mut().begin(tx)?;
         }
         let proven = replica.state.proven(&replica.public_key().id())?;
+        let caps = replica.caps(knowledge)?;
+        let meeting = Meeting::new(knowledge, &horizon, proven.clone(), &caps.head(&manifest.head()))
+            .spoilt(caps.has_forgotten(&manifest.horizon));
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
@@ -100,7 +105,8 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
-            meeting: Meeting::new(knowledge, &horizon, proven.clone(), &manifest.head()),
+            caps,
+            meeting,
             horizon,
             stamp: None,
             held: Held::default(),
@@ -135,7 +141,7 @@ impl<'i> Merge<'i> {
         if self.is_full() {
             self.decide_on_absent()?;
             // The scan of a join reads the horizon from the state.
-            self.horizon.join(&self.manifest.horizon);
+            self.horizon.join(&self.caps.knowledge(&self.manifest.horizon));
             self.tx.set_horizon(&self.horizon)?;
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
@@ -172,8 +178,11 @@ impl<'i> Merge<'i> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => self.merge_folder(&name, theirs),
-            Record::Entry { id, mut entry } => {
+            Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
+                let Some(mut entry) = self.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
+                    return Ok(());
+                };
                 // Where the contents are here, their size was measured.
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
@@ -221,6 +230,7 @@ impl<'i> Merge<'i> {
         let key = state.find_folder(name);
         let mine = key.map(|key| state.folder_row(key)).transpose()?.and_then(|row| row.state);
         self.told.extend(key);
+        let Some(theirs) = self.caps.folder(theirs) else { return Ok(()) };
         let becomes = self.meeting.decide_folder(mine, Some(theirs));
         if becomes == FolderDecision::Keep {
             return Ok(());
@@ -318,7 +328,8 @@ impl<'i> Merge<'i> {
 
     /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
-        self.tx.learn(&self.manifest.tip, &self.replica.present_id(&self.manifest.sender.id)?)
+        let sender = self.replica.present_id(&self.manifest.sender.id)?;
+        self.tx.learn(&self.caps.knowledge(&self.manifest.tip), &sender)
     }
 
     /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.

@@ -3,6 +3,7 @@
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
+use crate::replica::replicas::TRUSTED_AGAIN;
 use crate::state::Spent;
 
 /// A reason why a bundle is not accepted, whatever it holds.
@@ -53,6 +54,13 @@ pub enum Refusal {
         /// The id of the key that is known.
         known: ReplicaId,
     },
+    /// Its sender was revoked.
+    Revoked {
+        /// Its name here, or its own name for itself.
+        name: String,
+        /// Who has revoked it, and when, for people.
+        by: String,
+    },
     /// With what it knows there would be more incarnations than a bundle can name.
     TooManyIncarnations,
 }
@@ -96,6 +104,8 @@ impl Refusal {
             .advise(format!(
                 "see on {name} what `mailsync key show` prints, and give that here: `mailsync peer add {name} --key KEY`"
             )),
+            Self::Revoked { name, by } => Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it"))
+                .advise(TRUSTED_AGAIN.replace("NAME", name)),
             Self::TooManyIncarnations => Error::rejected(format!(
                 "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
                 limits::INCARNATIONS

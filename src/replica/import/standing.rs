@@ -82,7 +82,7 @@ impl Replica {
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
     /// once. Whoever stamps changes anew by this clock should know it first.
     pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
-        let mut heard = self.state.neighbours()?;
+        let mut heard = self.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
             (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),

@@ -53,6 +53,7 @@ impl Replica {
             }
             return Err(self.unknown_peer(peer));
         };
+        self.check_not_shut_out(&format!("asking {peer}"), &target)?;
         let asked = JobBody { requester: self.public_key().id(), command: command.to_vec() };
         let head = head(&asked);
         if head.len() as u64 > BODY_BYTES {

@@ -192,6 +192,15 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
+        if let Some(out) = self.shut_outs()?.get(&peer.id) {
+            let reason = format!(
+                "{} was revoked by {}, as {} has heard; if it is trusted again, it must ask anew",
+                peer.name,
+                self.words_of(out)?,
+                self.config.name
+            );
+            return settle(JobState::Rejected, reason);
+        }
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
             Some(true) => {}
             Some(false) => return Ok(Dealt::Waits),

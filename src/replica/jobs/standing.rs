@@ -63,7 +63,7 @@ impl Replica {
         let waits = job.state == JobState::Queued && job.target != self.public_key().id();
         let mut sent_to = Vec::new();
         if waits && report.is_none() {
-            for peer in self.state.neighbours()? {
+            for peer in self.neighbours()? {
                 let covers =
                     |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
                 let asks = peer.id == job.requester;

@@ -1,12 +1,12 @@
 //! Hearing a bundle's statements about replicas. The model has the rules which of them are kept.
 
-use crate::bundle::{self, ReplicaId, ReplicaLine, ReplicaStatement, limits};
+use crate::bundle::{self, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::Result;
-use crate::model::{Kept, NewsOfReplica, Ruling, SaidOfReplica};
+use crate::model::{Caps, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
-use crate::state::{Peer, ReplicaSaying};
+use crate::state::{Action, Peer, ReplicaSaying};
 use crate::text::{plural, utc};
 
 /// What an import has heard about replicas.
@@ -29,19 +29,22 @@ impl Replica {
         tx: &Transaction<'_>,
         lines: &[Vec<u8>],
         carrier: &Peer,
+        knowledge: &Knowledge,
         clock_ahead: ClockAhead,
     ) -> Result<(u64, ReplicaNews)> {
         let mut news = ReplicaNews::default();
         let mut waiting: Vec<_> =
             lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
         let mut changed = 0;
+        let caps = self.caps(knowledge)?;
         // A statement can make known whom another one is about, whichever comes first.
         loop {
             let before = news.new.len();
             let mut left = Vec::new();
             for (statement, line) in waiting {
-                let saying = ReplicaSaying { statement, line, carrier: Some(carrier.id), heard: self.now() };
-                match self.take_saying(tx, &saying)? {
+                let saying =
+                    ReplicaSaying { statement, line, carrier: Some(carrier.id), heard: self.now(), overruled: false };
+                match self.take_saying(tx, &saying, &caps)? {
                     Taking::News => news.new.push(saying),
                     Taking::Stamp => changed += 1,
                     Taking::Known => {}
@@ -51,10 +54,36 @@ impl Replica {
             }
             waiting = left;
             if news.new.len() == before || waiting.is_empty() {
-                self.follow_all(tx, &news.new)?;
-                return Ok((changed + news.new.len() as u64, news));
+                break;
             }
         }
+        self.follow_all(tx, &news.new)?;
+        self.restamp_what_is_not_believed(tx, knowledge)?;
+        self.record_revocations(tx, &news)?;
+        Ok((changed + news.new.len() as u64, news))
+    }
+
+    /// A statement whose stamp isn't believed is passed on by a stamp of this replica's own: what is said doesn't depend on
+    /// the stamp beside it, and a replica passes on no stamp that it doesn't know. Which stamps are believed may follow from
+    /// the statements that came with it.
+    fn restamp_what_is_not_believed(&self, tx: &Transaction<'_>, knowledge: &Knowledge) -> Result<()> {
+        let caps = self.caps(knowledge)?;
+        for saying in tx.replica_sayings()?.into_iter().filter(|saying| !caps.takes(saying.line.stamp)) {
+            let line = ReplicaLine { stamp: tx.issue(self.now())?, ..saying.line };
+            tx.set_replica_saying(&ReplicaSaying { line, ..saying })?;
+        }
+        Ok(())
+    }
+
+    /// Puts the revocations that are new here into the history.
+    fn record_revocations(&self, tx: &Transaction<'_>, news: &ReplicaNews) -> Result<()> {
+        for saying in &news.new {
+            if let ReplicaStatement::Revocation(Revocation { who, by, since, .. }) = &saying.statement {
+                let text = format!("{} is revoked as of {} by {}", who, utc(*since), self.name_of(by)?);
+                tx.record(self.now(), Action::PeerRevoke, Some(&self.name_of(who)?), &text)?;
+            }
+        }
+        Ok(())
     }
 
     /// The statement in a line, if it can be true. This is the only place where that is decided, but for its stamp, which
@@ -90,27 +119,37 @@ impl Replica {
     }
 
     /// Takes one statement whose signatures hold.
-    fn take_saying(&self, tx: &Transaction<'_>, saying: &ReplicaSaying) -> Result<Taking> {
-        let known = tx.replica_saying_like(&saying.statement)?;
-        match ranked(saying).against(known.as_ref().map(ranked).as_ref()) {
-            Ruling::Same => {
-                let Some(known) = known.filter(|known| known.line.stamp < saying.line.stamp) else {
+    fn take_saying(&self, tx: &Transaction<'_>, saying: &ReplicaSaying, caps: &Caps) -> Result<Taking> {
+        match self.rule_on(tx, saying)? {
+            (Ruling::Same, _) => {
+                let known = tx.replica_saying_like(&saying.statement)?;
+                let is_later = |known: &ReplicaSaying| known.line.stamp < saying.line.stamp;
+                let Some(known) = known.filter(|known| is_later(known) && caps.takes(saying.line.stamp)) else {
                     return Ok(Taking::Known);
                 };
                 let line = ReplicaLine { stamp: saying.line.stamp, ..known.line };
                 tx.set_replica_saying(&ReplicaSaying { line, ..known })?;
-                return Ok(Taking::Stamp);
+                Ok(Taking::Stamp)
             }
-            Ruling::Known | Ruling::NoSay => return Ok(Taking::Known),
-            Ruling::New if known.is_some() => {}
-            Ruling::New => match self.news_of(&saying.statement)?.is_kept(limits::REPLICA_STATEMENTS) {
-                Kept::Yes => {}
-                Kept::Strangers => return Ok(Taking::Strangers),
-                Kept::TooMany => return Ok(Taking::TooMany),
-            },
+            (Ruling::Known | Ruling::NoSay, _) => Ok(Taking::Known),
+            (Ruling::New, Kept::Strangers) => Ok(Taking::Strangers),
+            (Ruling::New, Kept::TooMany) => Ok(Taking::TooMany),
+            (Ruling::New, Kept::Yes) => {
+                tx.set_replica_saying(saying)?;
+                Ok(Taking::News)
+            }
         }
-        tx.set_replica_saying(saying)?;
-        Ok(Taking::News)
+    }
+
+    /// What the model says of a statement whose signatures hold: whether it is news, and whether it is kept.
+    pub(super) fn rule_on(&self, tx: &Transaction<'_>, saying: &ReplicaSaying) -> Result<(Ruling, Kept)> {
+        let known = tx.replica_saying_like(&saying.statement)?;
+        let ruling = ranked(saying).against(known.as_ref().map(ranked).as_ref());
+        let kept = match known {
+            Some(_) => Kept::Yes,
+            None => self.news_of(&saying.statement)?.is_kept(limits::REPLICA_STATEMENTS),
+        };
+        Ok((ruling, kept))
     }
 
     /// What decides whether a statement is kept of which there is none like it yet.
@@ -137,8 +176,8 @@ impl Replica {
         Ok(self.is_me(id) || self.peer_of(id)?.is_some() || sayings.iter().any(succeeds))
     }
 
-    /// Tells the person what went wrong with statements about replicas.
-    pub(in crate::replica) fn tell_replica_news(&self, news: &ReplicaNews) {
+    /// Tells the person what was heard about replicas, and what went wrong.
+    pub(in crate::replica) fn tell_replica_news(&self, news: &ReplicaNews) -> Result<()> {
         let is_are = |count: u64| if count == 1 { "is" } else { "are" };
         let statements = |count: u64| plural(count, "statement");
         if news.bad > 0 {
@@ -168,6 +207,7 @@ impl Replica {
                 is_are(count)
             ));
         }
+        if news.new.is_empty() { Ok(()) } else { self.note_shut_outs() }
     }
 }
 
