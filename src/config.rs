@@ -352,6 +352,9 @@ impl Config {
              # Which bundles are encrypted: \"files\" (what is written with -o), \"always\" or \"never\".\n\
              encrypt = {}\n\
              \n\
+             # The program that writes the passphrase of the key, if it has one. Without it a person is asked.\n\
+             # passphrase_command = [\"secret-tool\", \"lookup\", \"mailsync\", \"key\"]\n\
+             \n\
 {SAMPLES}",
             value(self.mail_root.to_string_lossy()),
             value(&self.name),
@@ -438,6 +441,7 @@ mod tests {
             jobs_open: 70,
             jobs_input_mib: 71,
             jobs_output_mib: 72,
+            passphrase_command: None,
             encrypt: Encrypt::default(),
             guard: Limits::default(),
             allow: Vec::new(),

@@ -1,5 +1,7 @@
 //! The command line as it is typed.
 
+mod key;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use mailsync::maildir::{LayoutKind, Server};
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
 
 use super::moment::Moment;
+
+pub use key::{Key, KeyCommand};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -258,26 +262,6 @@ pub enum PeerCommand {
     Reinstate {
         /// Its name here, or its id
         name: String,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Key {
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Show the public key, and former ones
-    Show,
-    /// Make a new key, which takes the place of the present one; peers are told in the next bundles
-    Rotate,
-    /// Give the key a passphrase, or another one
-    Passphrase {
-        /// Take the passphrase away
-        #[arg(long)]
-        remove: bool,
     },
 }
 

@@ -6,7 +6,7 @@ use super::{Home, Replica};
 use crate::bundle::{PrivateKey, PublicKey, ReplicaId, ReplicaLine, ReplicaStatement, StoredKey, Succession};
 use crate::disk::{Disk, has_name, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
-use crate::model::{Incarnation, WallClock};
+use crate::model::{Digest, Incarnation, WallClock};
 use crate::replica::private;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Succeeded};
@@ -57,9 +57,9 @@ impl Replica {
         let (disk, dir) = (&*self.world.disk, self.home.former_keys());
         private::make_dir(disk, &dir).map_err(|error| Error::io("making the directory", &dir, error).advise(AGAIN))?;
         let files = former_files(disk, &self.home)?;
-        let digits: String = key.public_key().id().to_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = &Digest(key.public_key().id().to_bytes()).to_string()[..16];
         // An interrupted rotation has kept it already. The names tell in which order the keys were the replica's.
-        let kept = files.iter().find(|file| file.to_string_lossy().ends_with(&digits));
+        let kept = files.iter().find(|file| file.to_string_lossy().ends_with(digits));
         let path = kept.cloned().unwrap_or_else(|| dir.join(format!("{:04}-{digits}", files.len() + 1)));
         write(disk, &path, key)
     }

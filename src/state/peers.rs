@@ -14,6 +14,7 @@ use crate::model::{Clock, Digest, Incarnation, Knowledge, Skew, Standing};
 pub struct PeerKey(i64);
 
 /// The record of a peer. Times are milliseconds since 1970 UTC.
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not, whatever the others are")]
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its number.

@@ -202,10 +202,11 @@ mod tests {
     fn naming(state: &State, id: &ReplicaId) -> Vec<String> {
         let mut found = Vec::new();
         let mut tables = state.conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-        let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(|name| name.unwrap()).collect();
         for table in tables {
             let mut columns = state.conn.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).unwrap();
-            let columns: Vec<String> = columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            let columns: Vec<String> =
+                columns.query_map([], |row| row.get(0)).unwrap().map(|name| name.unwrap()).collect();
             for column in columns {
                 let sql = format!("SELECT COUNT(*) FROM {table} WHERE {column} = ?");
                 let count: i64 = state.conn.query_row(&sql, [id.to_string()], |row| row.get(0)).unwrap();

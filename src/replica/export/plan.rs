@@ -91,6 +91,7 @@ impl Replica {
     /// must be free.
     pub(super) fn plan_export(&self, options: &ExportOptions, target: Target<'_>) -> Result<Plan> {
         let tx = self.begin()?;
+        self.check_key_counts()?;
         let to = self.recipient(&options.to)?;
         let plan = self.plan_within(&tx, options, to, Occasion::Export, target)?;
         tx.commit()?;
@@ -107,7 +108,6 @@ impl Replica {
         target: Target<'_>,
     ) -> Result<Plan> {
         let state = &self.state;
-        self.check_key_counts()?;
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
         let horizon = state.horizon()?;
         let (shown, follows) = self.base_for(options.fullness, &to)?;
@@ -137,8 +137,7 @@ impl Replica {
             self.spool(tx, claims, &base, &to, options.contents)?;
         said.count_into(&mut counts);
         (counts.folders, counts.entries) = (records.folders(), records.entries());
-        let me = self.public_key().id();
-        let recipient = to.peer().map(|peer| peer.id);
+        let (me, recipient) = (self.public_key().id(), to.peer().map(|peer| peer.id));
         let proof = to.peer().and_then(|peer| peer.token).zip(recipient);
         let invitation = match (&to, occasion) {
             (Recipient::Invited(invited), Occasion::Invitation) => {

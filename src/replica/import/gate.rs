@@ -74,9 +74,8 @@ impl Sender {
         match self {
             Self::Own if manifest.sender.id == replica.public_key().id() => Ok(replica.public_key()),
             Self::Known(peer) if manifest.sender.id == peer.id => Ok(peer.public_key.clone()),
-            // Of a key that it had before the id is known: the one with that id is checked.
-            Self::Own | Self::Known(_) | Self::Rival(_) => Ok(signer),
-            Self::Invited(_) | Self::Late { .. } => Ok(signer),
+            // Of a key that it had before the id is known, and only the key with that id holds.
+            Self::Own | Self::Known(_) | Self::Rival(_) | Self::Invited(_) | Self::Late { .. } => Ok(signer),
             Self::Stranger => Err(stranger(manifest)),
         }
     }

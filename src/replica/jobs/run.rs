@@ -76,6 +76,8 @@ impl Replica {
         if !any(JobState::Queued)? && !any(JobState::Running)? {
             return Ok(());
         }
+        // Without its key the replica could open none, and say of none what has become of it.
+        self.key()?;
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, HANDOVER)? else {
             self.note("another mailsync is running jobs, and runs the new ones too");
             return Ok(());
@@ -123,7 +125,9 @@ impl Replica {
 
     /// Settles what a process has left that died while it ran jobs, unless another one runs jobs at this moment.
     pub(in crate::replica) fn settle_left_jobs(&self) -> Result<()> {
-        if self.state.next_job_for(&self.public_key().id(), JobState::Running, None)?.is_none() {
+        let me = self.public_key().id();
+        // A person is not asked for a passphrase for that: whoever runs jobs settles them, too.
+        if self.keys.is_locked() || self.state.next_job_for(&me, JobState::Running, None)?.is_none() {
             return Ok(());
         }
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, Duration::ZERO)? else { return Ok(()) };
@@ -182,8 +186,6 @@ impl Replica {
         if self.state.statement(job.key, StatementKind::Cancel)?.is_some() {
             return settle(JobState::Cancelled, String::from("it was cancelled before it was started"));
         }
-        // What can't be had here doesn't settle it: without its key the replica could say nothing about it either.
-        self.key()?;
         // A job from a stranger is not even opened.
         let Some(peer) = self.state.peer_by_id(&job.requester)? else {
             let reason = format!(
