@@ -206,8 +206,14 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     assert!(told.stderr.contains("about jobs by a replica that was revoked"), "{}", told.stderr);
     assert!(server.has("wanted") && !server.has("forged") && !ran.exists());
     assert_eq!(server.run(&["jobs", "show", &job]).code, 2, "the job isn't there");
-    pass(&laptop, &unaware);
+    // One that it has told to shut out the server, until a person there knows better.
+    let heard = pass(&laptop, &unaware);
+    assert!(heard.stderr.contains("server WAS REVOKED by laptop"), "{}", heard.stderr);
+    unaware.ok(&["peer", "reinstate", "server"]);
+    // By then it has begun anew, and nothing but its own bundles tells whose that is: whoever has them tells the others.
+    unaware.ok(&["peer", "revoke", "laptop", "--since", &theft]);
     let told = pass(&unaware, &server);
+    assert!(server.has("wanted") && !server.has("forged"));
     assert!(
         !told.stderr.contains("THIS REPLICA WAS REVOKED"),
         "what it says after its theft doesn't count: {}",
@@ -222,7 +228,7 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     assert!(sent.stderr.contains("encrypted for desktop and this replica"), "{}", sent.stderr);
     let bundle = walkdir::WalkDir::new(&shared).into_iter().map(Result::unwrap).find(|file| file.file_type().is_file());
     let bundle = std::fs::read(bundle.unwrap().path()).unwrap();
-    assert_eq!(laptop.run_with(&["inspect"], &bundle).code, 4);
+    assert_eq!(laptop.run_with(&["inspect", "-"], &bundle).code, 4);
 }
 
 #[test]
