@@ -72,6 +72,7 @@ mod times_that_are_set_back_hide_nothing;
 mod update_calls_the_peers;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
+mod what_a_revoked_replica_did_is_passed_over;
 mod what_a_stick_or_a_stream_brings_is_told_apart;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_ignored_is_unknown;
