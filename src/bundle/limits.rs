@@ -67,6 +67,9 @@ pub const REPLICA_LINE_BYTES: u64 = 4 << 10;
 /// The length of the reason for which a replica was revoked, in bytes.
 pub const REASON_BYTES: usize = 255;
 
+/// The number of incarnations that a revocation names.
+pub const REVOKED_INCARNATIONS: usize = 64;
+
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 

@@ -24,6 +24,10 @@ pub struct Revocation {
     /// Why, for people: 1 to [`limits::REASON_BYTES`] bytes, no control characters.
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Incarnations of which bundles of its own came to whoever says this: so others can tell what it has done, though
+    /// nothing came to them from it. At most [`limits::REVOKED_INCARNATIONS`], ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incarnations: Vec<Incarnation>,
 }
 
 /// A succession: a replica has another key from now on, and so another id.
@@ -61,7 +65,7 @@ impl ReplicaStatement {
             return Err(wrong(&format!("at is {at}, and not from 1 to {}", limits::JOB_TIME)));
         }
         match self {
-            Self::Revocation(Revocation { who, since, by, reason, .. }) => {
+            Self::Revocation(Revocation { who, since, by, reason, incarnations, .. }) => {
                 if !(1..=at).contains(since) {
                     return Err(wrong(&format!("since is {since}, and not from 1 to {at}, when it was said")));
                 }
@@ -73,6 +77,9 @@ impl ReplicaStatement {
                 };
                 if reason.as_ref().is_some_and(|reason| !can_be(reason)) {
                     return Err(wrong("the reason is empty, too long or not printable"));
+                }
+                if incarnations.len() > limits::REVOKED_INCARNATIONS || !incarnations.is_sorted_by(|a, b| a < b) {
+                    return Err(wrong("it names too many incarnations, or not in ascending order"));
                 }
                 Ok(())
             }
@@ -239,7 +246,8 @@ mod tests {
 
     fn revocation() -> Revocation {
         let (who, by) = (ReplicaId::from_bytes([7; 32]), key().public_key().id());
-        Revocation { who, since: 5, by, at: 9, reason: Some("left on the train".to_owned()) }
+        let incarnations = vec![Incarnation(7), stamp(0).incarnation];
+        Revocation { who, since: 5, by, at: 9, reason: Some("left on the train".to_owned()), incarnations }
     }
 
     fn succession() -> Succession {
@@ -261,6 +269,11 @@ mod tests {
             assert_eq!(statement.about(), about);
             assert_eq!(again.verify().unwrap(), (statement, key().public_key()));
         }
+    }
+
+    /// So many incarnations.
+    fn many(count: usize) -> Vec<Incarnation> {
+        (0..count as u64).map(|n| Incarnation(u64::MAX / 2 + n)).collect()
     }
 
     #[test]
@@ -290,6 +303,18 @@ mod tests {
             (revoke(|r| r.reason = Some("\"".repeat(limits::REASON_BYTES))), true),
             (revoke(|r| r.reason = Some("x".repeat(limits::REASON_BYTES + 1))), false),
             (revoke(|r| r.reason = Some("two\nlines".to_owned())), false),
+            (revoke(|r| r.incarnations.clear()), true),
+            (revoke(|r| r.incarnations.reverse()), false),
+            (revoke(|r| r.incarnations = vec![Incarnation(1); 2]), false),
+            (revoke(|r| r.incarnations = many(limits::REVOKED_INCARNATIONS)), true),
+            (
+                revoke(|r| {
+                    r.incarnations = many(limits::REVOKED_INCARNATIONS);
+                    r.reason = Some("\\".repeat(limits::REASON_BYTES));
+                }),
+                true,
+            ),
+            (revoke(|r| r.incarnations = many(limits::REVOKED_INCARNATIONS + 1)), false),
             (succeed(|_| {}), true),
             (succeed(|s| s.last = 0), true),
             (succeed(|s| s.at = 0), false),
@@ -341,7 +366,10 @@ mod tests {
             let signature = key().sign_for(REPLICA_NAMESPACE, statement.as_bytes()).unwrap().to_armor();
             ReplicaLine { stamp: stamp(3), signed: statement.to_owned(), signature, countersignature: None }.verify()
         };
-        let told = ReplicaLine::revoke(stamp(3), &Revocation { reason: None, ..revocation() }, &key()).unwrap().signed;
+        let told =
+            ReplicaLine::revoke(stamp(3), &Revocation { reason: None, incarnations: vec![], ..revocation() }, &key())
+                .unwrap()
+                .signed;
         assert!(signed(&told).is_ok());
         for (what, by) in [
             ("\"at\":9", "\"at\":9,\"reason\":null"),

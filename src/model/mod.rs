@@ -43,7 +43,7 @@ pub use knowledge::Knowledge;
 pub use meeting::{Decision, FolderDecision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
-pub use revocation::{Caps, Revoked, which_revocations_count};
+pub use revocation::{Believed, Caps, Revoked, which_revocations_count};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

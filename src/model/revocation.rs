@@ -82,26 +82,27 @@ impl Caps {
         self.0.get(&stamp.incarnation).is_none_or(|cap| stamp.clock <= *cap)
     }
 
-    /// What is believed of a knowledge.
-    pub fn knowledge(&self, knowledge: &Knowledge) -> Knowledge {
-        let mut believed = knowledge.clone();
-        for (&incarnation, &cap) in &self.0 {
-            believed.set(incarnation, cap.min(believed.get(incarnation)));
-        }
-        believed
-    }
-
-    /// What is believed of a bundle's head. Whether the bundle can be applied follows from that: a base that tells of what
-    /// isn't believed asks for nothing that would be taken.
-    pub fn head(&self, head: &Head) -> Head {
-        let [base, tip, horizon] = [&head.base, &head.tip, &head.horizon].map(|knowledge| self.knowledge(knowledge));
-        Head { base, tip, horizon, issued: head.issued.clone(), ..*head }
-    }
-
-    /// Whether a sender of this horizon has forgotten something of what isn't believed. Then that it lacks an entry is no
-    /// sign that somebody honest has removed it.
-    pub fn has_forgotten(&self, horizon: &Knowledge) -> bool {
-        self.0.iter().any(|(&incarnation, cap)| horizon.get(incarnation) > *cap)
+    /// What is believed of a bundle with this head by a replica of this knowledge.
+    pub fn believe(&self, head: &Head, knowledge: &Knowledge) -> Believed {
+        // A base that tells of what isn't believed may leave out what would be. So nothing is taken of that incarnation: else
+        // the replica would seem to know what came in between.
+        let of_bundle = |(&incarnation, &cap): (&Incarnation, &Clock)| {
+            let leaves_out = head.base.get(incarnation) > cap;
+            (incarnation, if leaves_out { knowledge.get(incarnation) } else { cap })
+        };
+        let caps = Self(self.0.iter().map(of_bundle).collect());
+        let believed = |told: &Knowledge| {
+            let mut believed = told.clone();
+            for (&incarnation, &cap) in caps.0.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
+                believed.set(incarnation, knowledge.get(incarnation).min(cap));
+            }
+            believed
+        };
+        let [base, tip, horizon] = [&head.base, &head.tip, &head.horizon].map(believed);
+        let capped = caps.0.iter().map(|(&incarnation, &cap)| (incarnation, cap));
+        let cut = capped.filter(|(incarnation, cap)| head.tip.get(*incarnation) > *cap).collect();
+        let is_spoilt = caps.0.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
+        Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
     }
 
     /// What is believed of a folder.
@@ -149,6 +150,30 @@ impl Caps {
             entry.flags.write(flag.clone(), *stamp, *on);
         }
         Some(entry)
+    }
+}
+
+/// What is believed of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Believed {
+    /// How far each incarnation is believed, in this bundle.
+    pub caps: Caps,
+    /// Its head, which says nothing of what isn't believed: whether the bundle can be applied follows from that. In the place of a
+    /// clock beyond a cap stands what is known here.
+    pub head: Head,
+    /// The incarnations of which the bundle tells more than is believed, and how far they are. Of each of them becomes known
+    /// what is held after the bundle, and no more: nobody tells up to where it has issued stamps before the cap.
+    pub cut: BTreeMap<Incarnation, Clock>,
+    /// Whether the sender has forgotten something of what isn't believed. Then that it lacks an entry is no sign that somebody
+    /// honest has removed it.
+    pub is_spoilt: bool,
+}
+
+impl Believed {
+    /// Whether a replica of this knowledge may find something to believe in the bundle, as far as the tip tells.
+    pub fn may_tell(&self, knowledge: &Knowledge) -> bool {
+        let known = |(&incarnation, &cap): (&Incarnation, &Clock)| knowledge.get(incarnation) >= cap;
+        !knowledge.includes(&self.head.tip) || !self.cut.iter().all(known)
     }
 }
 
@@ -253,17 +278,42 @@ mod tests {
         assert!(known.takes(at(49, THIEF)) && !known.takes(at(50, THIEF)));
         known.revoke(HONEST, 0, &Knowledge::new());
         assert!(!known.takes(Stamp { clock: Clock::FIRST, incarnation: HONEST }));
+    }
 
-        let tip = knowledge.clone();
-        let horizon: Knowledge = [(THIEF, at(40, THIEF).clock)].into_iter().collect();
-        assert!(caps.has_forgotten(&tip) && !caps.has_forgotten(&horizon));
-        let head =
-            Head { incarnation: HONEST, number: 1, full: false, base: tip.clone(), tip, horizon, issued: vec![] };
-        let believed = caps.head(&head);
-        assert!(!believed.tip.covers(at(THEFT, THIEF)) && believed.tip.covers(at(THEFT - 1, THIEF)));
-        assert_eq!((&believed.base, &believed.horizon), (&believed.tip, &head.horizon));
-        // Of what nobody tells nothing becomes known.
-        assert_eq!(caps.knowledge(&Knowledge::new()), Knowledge::new());
+    #[test]
+    fn a_bundle_that_tells_more_than_is_believed_makes_nothing_known_by_its_head() {
+        let knows =
+            |millis: u64| -> Knowledge { (millis > 0).then(|| (THIEF, at(millis, THIEF).clock)).into_iter().collect() };
+        let told = |base, tip, horizon| Head {
+            incarnation: HONEST,
+            number: 1,
+            full: base == 0,
+            base: knows(base),
+            tip: knows(tip),
+            horizon: knows(horizon),
+            issued: vec![],
+        };
+        let last = Clock::from_bits((THEFT << 16) - 1).unwrap();
+        // Base, tip, horizon, what is known here; then what is believed of the three, how far, and whether it is spoilt.
+        for (base, tip, horizon, known, believed, cap, spoilt) in [
+            (10, 40, 5, 20, [10, 40, 5], last, false),
+            (10, 60, 40, 20, [10, 20, 40], last, false),
+            (10, 60, 55, 20, [10, 20, 20], last, true),
+            (0, 60, 0, 0, [0, 0, 0], last, false),
+            // What came between 20 and 55 isn't in it, though some of it would be believed.
+            (55, 60, 0, 20, [20, 20, 0], at(20, THIEF).clock, false),
+        ] {
+            let head = told(base, tip, horizon);
+            let found = caps().believe(&head, &knows(known));
+            let case = format!("{head:?} by {known}");
+            let is_cut = head.tip.get(THIEF) > cap;
+            assert_eq!(found.cut.get(&THIEF), is_cut.then_some(&cap), "{case}");
+            assert_eq!(found.may_tell(&knows(known)), knows(known).get(THIEF) < cap.min(head.tip.get(THIEF)), "{case}");
+            assert_eq!((found.caps.0[&THIEF], found.is_spoilt), (cap, spoilt), "{case}");
+            assert_eq!([found.head.base, found.head.tip, found.head.horizon], believed.map(knows), "{case}");
+        }
+        let all = Caps::default().believe(&told(0, 60, 60), &knows(0));
+        assert_eq!((all.head.tip, all.head.horizon, all.cut.len()), (knows(60), knows(60), 0));
     }
 
     type Case<'a> = (&'a str, Option<Entry>, Entry, Option<Entry>);

@@ -88,6 +88,21 @@ impl State {
         .collect()
     }
 
+    /// The newest clock of this incarnation of all that is here: entries, folders and statements; [`Clock::ZERO`] if there is
+    /// nothing of it.
+    pub fn newest_held_of(&self, incarnation: Incarnation) -> Result<Clock> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT MAX(clock) FROM (
+                 SELECT MAX(clock) AS clock FROM change WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM folder WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM statement WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM replica_statement WHERE incarnation = ?1
+             )",
+        )?;
+        let newest: Option<i64> = query.query_row([incarnation.0.cast_signed()], |row| row.get(0))?;
+        newest.map_or(Ok(Clock::ZERO), clock_from)
+    }
+
     /// The newest `limit` clocks of the stamps that the present incarnation has issued after `base`, ascending.
     pub fn newest_issued_after(&self, base: Clock, limit: usize) -> Result<Vec<Clock>> {
         let mut query =

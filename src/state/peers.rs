@@ -139,18 +139,21 @@ impl State {
         Ok(number.map(i64::cast_unsigned))
     }
 
-    /// The incarnations whose own bundles came from the replica with this id, and from nobody else that is known, nor from this
-    /// replica, whose id is `me`.
-    pub fn incarnations_of(&self, id: &ReplicaId, me: &ReplicaId) -> Result<Vec<Incarnation>> {
+    /// The incarnations whose own bundles came from the replica with this id, those that were heard of last first.
+    pub fn incarnations_of(&self, id: &ReplicaId) -> Result<Vec<Incarnation>> {
+        let mut query = self.conn.prepare_cached("SELECT incarnation FROM heard WHERE peer = ? ORDER BY key DESC")?;
+        let rows = query.query_map([id.to_string()], |row| row.get::<_, i64>(0))?;
+        Ok(rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether an incarnation is another's than that replica's, as far as is known: a bundle of its own came from another peer, or
+    /// it is one of this replica's, whose id is `me`.
+    pub fn is_incarnation_of_another(&self, incarnation: Incarnation, id: &ReplicaId, me: &ReplicaId) -> Result<bool> {
         let mut query = self.conn.prepare_cached(
-            "SELECT incarnation FROM heard WHERE peer = ?1 AND incarnation NOT IN (
-                 SELECT incarnation FROM heard WHERE peer <> ?1 AND (peer = ?2 OR peer IN (SELECT id FROM peer))
-             )",
+            "SELECT 1 FROM heard WHERE incarnation = ? AND peer <> ? AND (peer = ? OR peer IN (SELECT id FROM peer))",
         )?;
-        let rows = query.query_map([id.to_string(), me.to_string()], |row| row.get::<_, i64>(0))?;
-        let own = self.incarnation()?;
-        let all = rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(all.into_iter().filter(|incarnation| *incarnation != own).collect())
+        let of_another = query.exists((incarnation.0.cast_signed(), id.to_string(), me.to_string()))?;
+        Ok(of_another || incarnation == self.incarnation()?)
     }
 
     /// The messages that a peer wants, sorted.

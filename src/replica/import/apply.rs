@@ -288,7 +288,8 @@ impl Replica {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         let mut records = records;
         let lines = records.replicas()?;
-        let (heard_of_replicas, of_replicas) = self.hear_replicas(tx, &lines, peer, before, options.clock_ahead)?;
+        let (heard_of_replicas, of_replicas) =
+            self.hear_replicas(tx, &lines, peer, (&manifest.head(), before), options.clock_ahead)?;
         news.replicas = of_replicas;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
@@ -373,7 +374,7 @@ impl Replica {
         let heard = self.hear_jobs(
             tx,
             &mut io::BufReader::new(said),
-            &application.knowledge,
+            (&application.manifest.head(), &application.knowledge),
             application.options.clock_ahead,
             news,
         )??;

@@ -4,7 +4,7 @@
 use super::refusal::{self, Refusal};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
+use crate::model::{Believed, Clock, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::successions::Led;
@@ -182,8 +182,8 @@ impl Replica {
         let incarnation = self.state.incarnation()?;
         let issued = self.state.has_issued(manifest.tip.get(incarnation))?;
         // What isn't believed asks for nothing that would have to be known.
-        let head = self.caps(&knowledge)?.head(&manifest.head());
-        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &head);
+        let believed = self.caps(&knowledge)?.believe(&manifest.head(), &knowledge);
+        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &believed.head);
         Ok(match judged {
             Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
                 Reception::Outlived
@@ -203,7 +203,7 @@ impl Replica {
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
             Ok(Judgement::NotYet(missing)) => Reception::NotYet(refusal::not_yet(name, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
-            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &head.tip, &knowledge)? => Reception::NothingNew,
+            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &believed, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
         })
     }
@@ -230,10 +230,10 @@ impl Replica {
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
     /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
     /// but may hold messages that are missing here.
-    fn has_nothing_new(&self, manifest: &Manifest, tip: &Knowledge, knowledge: &Knowledge) -> Result<bool> {
+    fn has_nothing_new(&self, manifest: &Manifest, believed: &Believed, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
-            && knowledge.includes(tip)
+            && !believed.may_tell(knowledge)
             && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))

@@ -10,7 +10,7 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Caps, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
+    Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
 };
 use crate::replica::Replica;
 use crate::replica::safety::Amount;
@@ -25,8 +25,8 @@ pub(super) struct Merge<'i> {
     manifest: &'i Manifest,
     from: &'i Peer,
     landing: Landing,
-    /// How far what is told of replicas that were revoked is believed.
-    caps: Caps,
+    /// What is believed of the bundle: not all if it tells of a replica that was revoked.
+    believed: Believed,
     /// It decides about each entry.
     meeting: Meeting,
     /// This replica's horizon. At the end of the merge it is joined with the sender's.
@@ -95,9 +95,8 @@ impl<'i> Merge<'i> {
             replica.tally.borrow_mut().begin(tx)?;
         }
         let proven = replica.state.proven(&replica.public_key().id())?;
-        let caps = replica.caps(knowledge)?;
-        let meeting = Meeting::new(knowledge, &horizon, proven.clone(), &caps.head(&manifest.head()))
-            .spoilt(caps.has_forgotten(&manifest.horizon));
+        let believed = replica.caps(knowledge)?.believe(&manifest.head(), knowledge);
+        let meeting = Meeting::new(knowledge, &horizon, proven.clone(), &believed.head).spoilt(believed.is_spoilt);
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
@@ -105,7 +104,7 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
-            caps,
+            believed,
             meeting,
             horizon,
             stamp: None,
@@ -141,7 +140,7 @@ impl<'i> Merge<'i> {
         if self.is_full() {
             self.decide_on_absent()?;
             // The scan of a join reads the horizon from the state.
-            self.horizon.join(&self.caps.knowledge(&self.manifest.horizon));
+            self.horizon.join(&self.believed.head.horizon);
             self.tx.set_horizon(&self.horizon)?;
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
@@ -180,7 +179,7 @@ impl<'i> Merge<'i> {
             Record::Folder { name, state: theirs } => self.merge_folder(&name, theirs),
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let Some(mut entry) = self.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
+                let Some(mut entry) = self.believed.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
                     return Ok(());
                 };
                 // Where the contents are here, their size was measured.
@@ -230,7 +229,7 @@ impl<'i> Merge<'i> {
         let key = state.find_folder(name);
         let mine = key.map(|key| state.folder_row(key)).transpose()?.and_then(|row| row.state);
         self.told.extend(key);
-        let Some(theirs) = self.caps.folder(theirs) else { return Ok(()) };
+        let Some(theirs) = self.believed.caps.folder(theirs) else { return Ok(()) };
         let becomes = self.meeting.decide_folder(mine, Some(theirs));
         if becomes == FolderDecision::Keep {
             return Ok(());
@@ -328,8 +327,12 @@ impl<'i> Merge<'i> {
 
     /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
-        let sender = self.replica.present_id(&self.manifest.sender.id)?;
-        self.tx.learn(&self.caps.knowledge(&self.manifest.tip), &sender)
+        let mut tip = self.believed.head.tip.clone();
+        for &incarnation in self.believed.cut.keys() {
+            let held = self.replica.state.newest_held_of(incarnation)?;
+            tip.set(incarnation, held.max(tip.get(incarnation)));
+        }
+        self.tx.learn(&tip, &self.replica.present_id(&self.manifest.sender.id)?)
     }
 
     /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.

@@ -8,7 +8,7 @@ use super::report_in;
 use crate::bundle::{self, JobId, JobLine, PublicKey, ReplicaId, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
 use crate::model::{
-    Caps, Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, keeps_input,
+    Caps, Head, Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, keeps_input,
     which_counts,
 };
 use crate::replica::Replica;
@@ -76,18 +76,18 @@ struct Hearer<'h> {
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before. Returns of how many jobs
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `head` the bundle's. Returns of how many jobs
     /// something new was said; or why the bundle can't be taken.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
-        knowledge: &Knowledge,
+        (head, knowledge): (&Head, &Knowledge),
         clock_ahead: ClockAhead,
         news: &mut JobNews,
     ) -> Result<std::result::Result<u64, bundle::Error>> {
         let me = self.public_key().id();
-        let (shut_outs, caps) = (self.shut_outs()?, self.caps(knowledge)?);
+        let (shut_outs, caps) = (self.shut_outs()?, self.caps(knowledge)?.believe(head, knowledge).caps);
         let intake = Intake::new(self);
         let mut hearer = Hearer { replica: self, tx, knowledge, clock_ahead, intake, shut_outs, caps, news };
         let mut changed = 0;

@@ -2,7 +2,7 @@
 
 use crate::bundle::{self, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::Result;
-use crate::model::{Caps, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica};
+use crate::model::{Caps, Head, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
@@ -29,14 +29,14 @@ impl Replica {
         tx: &Transaction<'_>,
         lines: &[Vec<u8>],
         carrier: &Peer,
-        knowledge: &Knowledge,
+        (head, knowledge): (&Head, &Knowledge),
         clock_ahead: ClockAhead,
     ) -> Result<(u64, ReplicaNews)> {
         let mut news = ReplicaNews::default();
         let mut waiting: Vec<_> =
             lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
         let mut changed = 0;
-        let caps = self.caps(knowledge)?;
+        let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
         // A statement can make known whom another one is about, whichever comes first.
         loop {
             let before = news.new.len();
@@ -58,7 +58,8 @@ impl Replica {
             }
         }
         self.follow_all(tx, &news.new)?;
-        self.restamp_what_is_not_believed(tx, knowledge)?;
+        let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
+        self.restamp_what_is_not_believed(tx, &caps)?;
         self.record_revocations(tx, &news)?;
         Ok((changed + news.new.len() as u64, news))
     }
@@ -66,8 +67,7 @@ impl Replica {
     /// A statement whose stamp isn't believed is passed on by a stamp of this replica's own: what is said doesn't depend on
     /// the stamp beside it, and a replica passes on no stamp that it doesn't know. Which stamps are believed may follow from
     /// the statements that came with it.
-    fn restamp_what_is_not_believed(&self, tx: &Transaction<'_>, knowledge: &Knowledge) -> Result<()> {
-        let caps = self.caps(knowledge)?;
+    fn restamp_what_is_not_believed(&self, tx: &Transaction<'_>, caps: &Caps) -> Result<()> {
         for saying in tx.replica_sayings()?.into_iter().filter(|saying| !caps.takes(saying.line.stamp)) {
             let line = ReplicaLine { stamp: tx.issue(self.now())?, ..saying.line };
             tx.set_replica_saying(&ReplicaSaying { line, ..saying })?;

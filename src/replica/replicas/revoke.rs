@@ -54,7 +54,10 @@ impl Replica {
             _ => None,
         });
         let at = before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
-        let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone() };
+        let mut incarnations = self.state.incarnations_of(&who)?;
+        incarnations.truncate(limits::REVOKED_INCARNATIONS);
+        incarnations.sort_unstable();
+        let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone(), incarnations };
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;

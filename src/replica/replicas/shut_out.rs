@@ -113,12 +113,16 @@ impl Replica {
     }
 
     /// How far what others tell of replicas that are shut out is believed. Their incarnations are those of which bundles of
-    /// their own came.
+    /// their own came, here or to those who have revoked them, and of nobody else.
     pub(in crate::replica) fn caps(&self, knowledge: &Knowledge) -> Result<Caps> {
         let (mut caps, me) = (Caps::default(), self.public_key().id());
         for (id, out) in self.shut_outs()?.iter().filter(|(id, _)| **id != me) {
-            for incarnation in self.state.incarnations_of(id, &me)? {
-                caps.revoke(incarnation, out.since, knowledge);
+            let mut incarnations = self.state.incarnations_of(id)?;
+            incarnations.extend(out.by.iter().flat_map(|heard| &heard.revocation.incarnations));
+            for incarnation in incarnations {
+                if !self.state.is_incarnation_of_another(incarnation, id, &me)? {
+                    caps.revoke(incarnation, out.since, knowledge);
+                }
             }
         }
         Ok(caps)
