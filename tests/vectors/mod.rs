@@ -13,7 +13,7 @@ mod receiver;
 mod records;
 pub mod sealed;
 mod signature;
-mod successions;
+pub mod successions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -34,7 +34,7 @@ fn succession(old: &PrivateKey, new: &PrivateKey) -> Value {
 }
 
 /// The signer's keys, from the one that the receiver knows on.
-fn keys() -> [PrivateKey; 4] {
+pub fn keys() -> [PrivateKey; 4] {
     [signer(), key(0x61), key(0x62), key(0x63)]
 }
 
@@ -75,7 +75,7 @@ fn good() -> Vec<Vector> {
     let [first, second, third, fourth] = keys();
     let mut known = Draft::delta();
     followed(&mut known);
-    by(&mut known, &second, Vec::new());
+    by(&mut known, &second, vec![succession(&first, &second)]);
     known.after.folder("Later");
     let mut again = Draft::delta();
     followed(&mut again);
@@ -97,7 +97,7 @@ fn good() -> Vec<Vector> {
     told.next();
     told.put(&folder("Told", &s(12), true));
     told.after.folder("Told");
-    by(&mut told, &second, Vec::new());
+    by(&mut told, &second, vec![succession(&first, &second)]);
     vec![
         taken("the key after the one that is known", &second, vec![succession(&first, &second)]),
         taken(
@@ -116,10 +116,10 @@ fn good() -> Vec<Vector> {
             vec![said(&stranger(), &first, &second, &second), succession(&first, &second)],
         ),
         taken("the known key with its own past", &first, vec![succession(&stranger(), &first)]),
-        known.finish(GROUP, "the second bundle of a new key needs no successions", Verdict::Accepted),
+        known.finish(GROUP, "two bundles of a new key", Verdict::Accepted),
         again.finish(GROUP, "two keys one after the other", Verdict::Accepted),
         late.finish(GROUP, "the last bundle of the old key after the first of the new one", Verdict::Accepted),
-        told.finish(GROUP, "a key of which another peer tells", Verdict::Accepted),
+        told.finish(GROUP, "a key of which another peer tells first", Verdict::Accepted),
     ]
 }
 
