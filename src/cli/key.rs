@@ -8,10 +8,11 @@ use super::args::{Key, KeyCommand};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::Output;
+use super::qr;
 
 pub fn run(context: &Context, args: &Key) -> CommandResult {
     match args.command {
-        KeyCommand::Show => show(context),
+        KeyCommand::Show { qr } => show(context, qr),
         KeyCommand::Rotate => rotate(context),
         KeyCommand::Passphrase { remove } => {
             let replica = context.write()?;
@@ -44,7 +45,10 @@ fn rotate(context: &Context) -> CommandResult {
     Ok(())
 }
 
-fn show(context: &Context) -> CommandResult {
+fn show(context: &Context, as_qr: bool) -> CommandResult {
+    if as_qr {
+        qr::check(&std::io::stderr(), "standard error")?;
+    }
     let replica = context.read()?;
     let (key, former) = (replica.public_key(), replica.former_keys());
     if context.out.json() {
@@ -63,5 +67,8 @@ fn show(context: &Context) -> CommandResult {
         context.out.say("the key has a passphrase");
     }
     context.out.say(format_args!("the id is {}", key.id()));
+    if as_qr {
+        qr::lines(&key.to_openssh())?.iter().try_for_each(|line| Output::show(line))?;
+    }
     Output::print([key.to_openssh()])
 }

@@ -4,11 +4,13 @@
 //! a signal included, the terminal shows again what is typed. (The usual crate for this dies of Ctrl-C before it has
 //! seen to that.)
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use age::secrecy::SecretString;
+use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::{Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -27,12 +29,13 @@ const LINE: usize = 4096;
 /// # Errors
 /// The terminal fails, or what is typed is no text.
 pub fn secret(question: &str) -> Result<Option<SecretString>> {
-    let terminal = match OpenOptions::new().read(true).write(true).open(TERMINAL) {
-        Ok(terminal) => terminal,
+    let opened = RealDisk.open_to_write(Path::new(TERMINAL)).and_then(|out| Ok((out, File::open(TERMINAL)?)));
+    let (out, terminal) = match opened {
+        Ok(opened) => opened,
         Err(error) if is_nobody_there(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let line = ask(&terminal, question).map_err(failed)?;
+    let line = ask(&terminal, out, question).map_err(failed)?;
     let line = String::from_utf8(line).map_err(|_| failed(io::Error::other("what was typed is not UTF-8 text")))?;
     Ok(Some(SecretString::from(line)))
 }
@@ -47,10 +50,9 @@ fn failed(error: io::Error) -> Error {
     Error::os("asking on the terminal", error).advise("see that it works, then run this again")
 }
 
-fn ask(terminal: &File, question: &str) -> io::Result<Vec<u8>> {
+fn ask(terminal: &File, mut out: impl Write, question: &str) -> io::Result<Vec<u8>> {
     let signals = Signals::listen()?;
     let hidden = Hidden::begin(terminal)?;
-    let mut out = terminal;
     write!(out, "{question} ")?;
     let line = read_line(terminal, &signals);
     drop(hidden);

@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Secrecy, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, ReadableBy, Secrecy, To};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -64,7 +64,7 @@ pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
-use crate::bundle::{Keys, PrivateKey, PublicKey};
+use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::disk::{Denied, has_name};
 use crate::error::{Error, Result};
@@ -84,6 +84,8 @@ pub struct Replica {
     layout: Layout,
     ignored: Ignored,
     keys: Arc<KeyRing>,
+    /// What was given to open bundles for this one command.
+    code: Option<Code>,
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
@@ -194,6 +196,7 @@ impl Replica {
             layout,
             ignored,
             keys,
+            code: None,
             state,
             world,
             notes: std::cell::RefCell::new(mended),
@@ -304,7 +307,7 @@ impl Replica {
 
     /// What opens bundles that are encrypted for this replica. A passphrase is asked for when there is one.
     pub fn keys(&self) -> Keys {
-        keyring::keys(&self.keys)
+        keyring::keys(&self.keys).and_code(self.code.clone())
     }
 
     /// The replica's private key.
@@ -313,6 +316,12 @@ impl Replica {
     /// It has a passphrase, which can't be had.
     fn key(&self) -> Result<&PrivateKey> {
         self.keys.key()
+    }
+
+    /// The same replica, which opens also what is encrypted with this code, as a part of an invitation is. It is not kept.
+    #[must_use]
+    pub fn with_code(self, code: Option<Code>) -> Self {
+        Self { code, ..self }
     }
 
     /// The same for a replica that may not be there yet: only its key may have been made.
