@@ -25,7 +25,8 @@ pub fn check(shown_on: &impl IsTerminal, what: &str) -> Result<()> {
 pub fn lines(text: &str) -> Result<Vec<String>> {
     let code = QrCode::new(text)
         .map_err(|error| Error::usage(format!("showing a QR code: {error}")).advise("run this without --qr"))?;
-    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    // What the crate calls dark is what a terminal draws.
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     Ok(drawn.lines().map(str::to_owned).collect())
 }
 
