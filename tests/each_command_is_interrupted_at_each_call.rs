@@ -324,8 +324,11 @@ impl Scene {
             Command::DoctorRepair => problems = replica.repair(&RepairOptions::default(), &mut |_| {})?.scan.problems,
             Command::DoctorNewIdentity => drop(replica.new_identity()?),
             // Whoever was interrupted looks whether the key was replaced.
-            Command::KeyRotate if replica.former_keys().is_empty() => drop(replica.rotate_key()?),
-            Command::KeyRotate => {}
+            Command::KeyRotate => {
+                if replica.former_keys().is_empty() {
+                    replica.rotate_key()?;
+                }
+            }
         }
         Ok(!problems.is_empty())
     }

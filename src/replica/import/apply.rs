@@ -99,8 +99,8 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
-        if options.dry_run == DryRun::No && matches!(sender, Sender::Known(_) | Sender::Rival(_)) {
-            self.follow_manifest(&manifest)?;
+        if options.dry_run == DryRun::No {
+            self.follow_sender(&sender, &manifest)?;
         }
         let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
         if let Reception::Refused(refusal) = &reception {
@@ -138,6 +138,15 @@ impl Replica {
         }
         self.compare_clocks()?;
         Ok(outcome)
+    }
+
+    /// Follows a peer to the key with which it has signed a bundle, if that is not the one that is known.
+    fn follow_sender(&self, sender: &Sender, manifest: &Manifest) -> Result<()> {
+        match sender {
+            Sender::Known(peer) if !self.state.is_peer(&peer.id)? => self.follow_manifest(manifest),
+            Sender::Rival(_) => self.follow_manifest(manifest),
+            Sender::Own | Sender::Known(_) | Sender::Invited(_) | Sender::Late { .. } | Sender::Stranger => Ok(()),
+        }
     }
 
     /// Does what the gate has decided about a peer's bundle.
