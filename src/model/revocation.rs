@@ -120,8 +120,9 @@ impl Caps {
         }
         let believed = |stamp: Stamp| Some(stamp).filter(|&stamp| stamp != Stamp::ZERO && self.takes(stamp));
         let floor = believed(theirs.floor);
-        // It was delivered at its floor as well, unless the first scan of a replica has only found it.
-        let (born, mtime) = match (believed(theirs.born).or(floor), mine) {
+        // It was delivered at its floor as well, unless the first scan of a replica has only found it. And whoever honest has moved
+        // it wants it, whoever has delivered it.
+        let (born, mtime) = match (believed(theirs.born).or(floor).or(believed(theirs.location.0)), mine) {
             (Some(born), _) => (born, theirs.mtime),
             (None, Some(mine)) => (mine.born, mine.mtime),
             (None, None) => return None,
@@ -352,7 +353,17 @@ mod tests {
                 Some(moved(delivered(at(40, THIEF)), at(45, THIEF))),
             ),
             ("delivered by the thief", None, delivered(late), None),
-            ("delivered by the thief, and moved by others", None, moved(delivered(late), at(70, HONEST)), None),
+            (
+                "delivered by the thief, and moved by others",
+                None,
+                moved(delivered(late), at(70, HONEST)),
+                Some(Entry {
+                    born: at(70, HONEST),
+                    floor: Stamp::ZERO,
+                    flags: crate::model::FlagRegisters::default(),
+                    ..moved(delivered(late), at(70, HONEST))
+                }),
+            ),
             ("delivered by the thief, and removed by others", None, removed(delivered(late), at(70, HONEST)), None),
             ("flagged by the thief", None, flagged(mine(), late), Some(mine())),
             ("moved by the thief", None, moved(mine(), late), Some(mine())),
