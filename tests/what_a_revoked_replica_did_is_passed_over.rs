@@ -25,6 +25,12 @@ struct Story {
     /// What honest replicas have delivered, and what they, or the thief's replica before the theft, have removed.
     delivered: BTreeSet<EntryId>,
     removed: BTreeSet<EntryId>,
+    /// Whose tombstones were purged while not everybody had heard: what goes on from there nobody can tell.
+    forgotten: BTreeSet<EntryId>,
+    /// What the stolen replica had delivered before the theft.
+    own: BTreeSet<EntryId>,
+    /// What honest replicas have moved, whoever has delivered it.
+    adopted: BTreeSet<EntryId>,
     /// What the thief has delivered.
     forged: BTreeSet<EntryId>,
     tally: Tally,
@@ -51,6 +57,9 @@ impl Story {
             heard: [false; HONEST],
             delivered: BTreeSet::new(),
             removed: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            own: BTreeSet::new(),
+            adopted: BTreeSet::new(),
             forged: BTreeSet::new(),
             tally: Tally::default(),
         }
@@ -97,10 +106,16 @@ impl Story {
                 if bad {
                     self.forged.insert(id);
                 } else {
-                    self.delivered.insert(id);
+                    // What was delivered on the stolen one before may never have come to anybody else.
+                    if at == THIEF { &mut self.own } else { &mut self.delivered }.insert(id);
                 }
             }
-            (3..=4, Some(id)) => self.replicas[at].move_to(stamp, &id, &folder),
+            (3..=4, Some(id)) => {
+                self.replicas[at].move_to(stamp, &id, &folder);
+                if at != THIEF {
+                    self.adopted.insert(id);
+                }
+            }
             (5..=6, Some(id)) => {
                 let (flag, on): (Flag, bool) = (self.rng.one_of(&["S", "F"]).parse().unwrap(), self.rng.percent(50));
                 self.replicas[at].set_flag(stamp, &id, flag, on);
@@ -132,7 +147,9 @@ impl Story {
             _ => {
                 let at = self.rng.below(HONEST + 1);
                 let peers = (0..=THIEF).filter(|&other| self.exchanges(at, other)).collect();
+                let before: BTreeSet<EntryId> = self.replicas[at].entries().keys().cloned().collect();
                 self.replicas[at].purge(&peers);
+                self.forgotten.extend(before.into_iter().filter(|id| !self.replicas[at].entries().contains_key(id)));
             }
         }
         Ok(())
@@ -164,10 +181,15 @@ impl Story {
     }
 
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
-        let first = self.replicas[0].view();
+        let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
+        let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        let mut first = self.replicas[0].view();
+        first.entries.retain(|id, _| !twice.contains(id));
         for other in 1..count {
-            let view = self.replicas[other].view();
-            if view != first {
+            let mut view = self.replicas[other].view();
+            // Which of the two deliveries of the same message somebody has removed nobody can tell.
+            view.entries.retain(|id, _| !twice.contains(id));
+            if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
                 return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
             }
         }
@@ -200,13 +222,14 @@ impl Story {
         story.settle(HONEST)?;
         story.all_hold_the_same(HONEST, "among honest replicas")?;
         let view = story.replicas[0].view();
+        let somewhere = |id: &EntryId| story.replicas[..HONEST].iter().any(|one| one.view().entries.contains_key(id));
         for id in story.delivered.difference(&story.removed) {
-            if !view.entries.contains_key(id) {
+            if !somewhere(id) && !story.forgotten.contains(id) {
                 return Err(format!("{id} is gone, and nobody honest has removed it"));
             }
         }
         for id in story.forged.difference(&story.delivered) {
-            if view.entries.contains_key(id) {
+            if view.entries.contains_key(id) && !story.own.contains(id) && !story.adopted.contains(id) {
                 return Err(format!("{id} was delivered by the thief"));
             }
         }

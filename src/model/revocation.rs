@@ -120,8 +120,9 @@ impl Caps {
         }
         let believed = |stamp: Stamp| Some(stamp).filter(|&stamp| stamp != Stamp::ZERO && self.takes(stamp));
         let floor = believed(theirs.floor);
-        // It was delivered at its floor as well, unless the first scan of a replica has only found it.
-        let (born, mtime) = match (believed(theirs.born).or(floor), mine) {
+        // It was delivered at its floor as well, unless the first scan of a replica has only found it. And whoever honest has moved
+        // it wants it, whoever has delivered it.
+        let (born, mtime) = match (believed(theirs.born).or(floor).or(believed(theirs.location.0)), mine) {
             (Some(born), _) => (born, theirs.mtime),
             (None, Some(mine)) => (mine.born, mine.mtime),
             (None, None) => return None,
@@ -132,11 +133,9 @@ impl Caps {
         } else {
             mine.map_or_else(|| delivered.clone(), |mine| mine.location.clone().max(delivered.clone()))
         };
-        // Whoever honest has removed it from where it isn't believed to be wanted it gone.
-        let removal = theirs.removal.filter(|removal| self.takes(removal.stamp)).map(|removal| {
-            let seen = if self.takes(removal.seen) { removal.seen.min(location.0) } else { location.0 };
-            Removal { seen, ..removal }
-        });
+        // A removal that has seen what isn't believed may be of what the thief delivered. In doubt mail is kept.
+        let removal = theirs.removal.filter(|removal| self.takes(removal.stamp) && self.takes(removal.seen));
+        let removal = removal.map(|removal| Removal { seen: removal.seen.min(location.0), ..removal });
         let mut entry = Entry {
             location,
             born,
@@ -170,6 +169,13 @@ pub struct Believed {
 }
 
 impl Believed {
+    /// What an entry that is taken shows of the incarnations of which the bundle tells more than is believed. A removal shows what
+    /// it has seen, though that may be nowhere else any more.
+    pub fn shown_by(&self, entry: &Entry) -> impl Iterator<Item = Stamp> {
+        let seen = entry.removal.map(|removal| removal.seen);
+        entry.stamps().chain(seen).filter(|stamp| self.cut.contains_key(&stamp.incarnation))
+    }
+
     /// Whether a replica of this knowledge may find something to believe in the bundle, as far as the tip tells.
     pub fn may_tell(&self, knowledge: &Knowledge) -> bool {
         let known = |(&incarnation, &cap): (&Incarnation, &Clock)| knowledge.get(incarnation) >= cap;
@@ -339,7 +345,6 @@ mod tests {
             let flags = past.flags_on().cloned().collect();
             Entry::delivered(Some(past), Origin::Delivery, stamp, id().birth, &flags, 1, Mtime(9))
         };
-        let gone = |entry: Entry, stamp| Entry { removal: Some(Removal { seen: entry.location.0, stamp }), ..entry };
         let cases: Vec<Case<'_>> = vec![
             (
                 "before the theft",
@@ -348,7 +353,17 @@ mod tests {
                 Some(moved(delivered(at(40, THIEF)), at(45, THIEF))),
             ),
             ("delivered by the thief", None, delivered(late), None),
-            ("delivered by the thief, and moved by others", None, moved(delivered(late), at(70, HONEST)), None),
+            (
+                "delivered by the thief, and moved by others",
+                None,
+                moved(delivered(late), at(70, HONEST)),
+                Some(Entry {
+                    born: at(70, HONEST),
+                    floor: Stamp::ZERO,
+                    flags: crate::model::FlagRegisters::default(),
+                    ..moved(delivered(late), at(70, HONEST))
+                }),
+            ),
             ("delivered by the thief, and removed by others", None, removed(delivered(late), at(70, HONEST)), None),
             ("flagged by the thief", None, flagged(mine(), late), Some(mine())),
             ("moved by the thief", None, moved(mine(), late), Some(mine())),
@@ -366,16 +381,31 @@ mod tests {
                 Some(moved(mine(), at(70, HONEST))),
             ),
             (
-                "moved by the thief, and removed by others",
+                "moved by the thief, and removed by others from there",
                 None,
                 removed(moved(mine(), late), at(70, HONEST)),
-                Some(gone(mine(), at(70, HONEST))),
+                Some(mine()),
+            ),
+            (
+                "removed by others, and moved by the thief",
+                None,
+                moved(removed(mine(), at(40, HONEST)), late),
+                Some(removed(mine(), at(40, HONEST))),
             ),
             (
                 "moved by the thief, and here before",
                 Some(moved(mine(), at(20, HONEST))),
                 moved(mine(), late),
                 Some(moved(mine(), at(20, HONEST))),
+            ),
+            (
+                "moved by the thief, removed by others from there, and delivered anew",
+                None,
+                redelivered(&removed(moved(mine(), late), at(70, HONEST)), at(80, HONEST)),
+                Some(Entry {
+                    removal: None,
+                    ..redelivered(&removed(moved(mine(), late), at(70, HONEST)), at(80, HONEST))
+                }),
             ),
             (
                 "delivered anew by the thief, and flagged by others",

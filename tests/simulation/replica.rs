@@ -398,7 +398,7 @@ impl Replica {
             self.horizon.join(&believed.head.horizon);
         }
         self.have.extend(&bundle.contents);
-        let mut anew: Option<Anew> = None;
+        let (mut anew, mut shown): (Option<Anew>, _) = (None, Knowledge::new());
         let absent = self.entries.keys().filter(|id| head.full && !bundle.entries.contains_key(*id));
         for id in bundle.entries.keys().chain(absent).cloned().collect::<Vec<_>>() {
             let (mine, theirs) = (self.entries.get(&id), bundle.entries.get(&id));
@@ -407,6 +407,9 @@ impl Replica {
                 continue;
             }
             let decision = meeting.decide(mine, told.as_ref());
+            if let Some(told) = &told {
+                shown.extend(believed.shown_by(told));
+            }
             if decision != Decision::Keep {
                 self.remember(&id);
             }
@@ -444,6 +447,7 @@ impl Replica {
                 }
             }
         }
+        self.knowledge.join(&shown);
         self.learn_what_is_held(&believed);
         self.has_proven(bundle.from, head);
         self.sort_out_contents(&bundle.contents);

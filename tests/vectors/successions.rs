@@ -174,13 +174,13 @@ fn bad() -> Vec<Vector> {
             &second,
             many.windows(2).map(|two| succession(&two[0], &two[1])).collect(),
         ),
-        stopped.finish(GROUP, "a later bundle of the old key", Verdict::Rejected("9.25", "has replaced the key")),
+        stopped.finish(GROUP, "a later bundle of the old key", Verdict::Rejected("9.26", "has replaced the key")),
         other_life.finish(
             GROUP,
             "a bundle of another incarnation with the old key",
-            Verdict::Rejected("9.25", "has replaced the key"),
+            Verdict::Rejected("9.26", "has replaced the key"),
         ),
-        rival.finish(GROUP, "two keys that follow one", Verdict::Rejected("9.25", "one of the two is somebody else's")),
+        rival.finish(GROUP, "two keys that follow one", Verdict::Rejected("9.26", "one of the two is somebody else's")),
     ]
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Merge<'i> {
     landing: Landing,
     /// What is believed of the bundle: not all if it tells of a replica that was revoked.
     believed: Believed,
+    /// What the entries that were taken show of those of whom it tells more than is believed.
+    shown: Knowledge,
     /// It decides about each entry.
     meeting: Meeting,
     /// This replica's horizon. At the end of the merge it is joined with the sender's.
@@ -105,6 +107,7 @@ impl<'i> Merge<'i> {
             from,
             landing,
             believed,
+            shown: Knowledge::new(),
             meeting,
             horizon,
             stamp: None,
@@ -182,6 +185,7 @@ impl<'i> Merge<'i> {
                 let Some(mut entry) = self.believed.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
                     return Ok(());
                 };
+                self.shown.extend(self.believed.shown_by(&entry));
                 // Where the contents are here, their size was measured.
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
@@ -330,7 +334,7 @@ impl<'i> Merge<'i> {
         let mut tip = self.believed.head.tip.clone();
         for &incarnation in self.believed.cut.keys() {
             let held = self.replica.state.newest_held_of(incarnation)?;
-            tip.set(incarnation, held.max(tip.get(incarnation)));
+            tip.set(incarnation, held.max(self.shown.get(incarnation)).max(tip.get(incarnation)));
         }
         self.tx.learn(&tip, &self.replica.present_id(&self.manifest.sender.id)?)
     }

@@ -92,19 +92,24 @@ fn taken_back(honest: &Caps, entry: &Entry, before: Option<&Entry>, stamp: Stamp
         true => lived || (honest.takes(entry.location.0) && honest.takes(entry.born)),
         false => lived && !removed_by_honest,
     };
-    let mut new = entry.clone();
-    if !lives {
+    // What nobody honest ever had is only removed: others have never taken it.
+    let Some(before) = before else {
+        let mut new = entry.clone();
         new.remove(stamp);
         return new;
-    }
-    let is_on = |flag: &Flag, entry: Option<&Entry>| entry.is_some_and(|entry| entry.flags_on().any(|on| on == flag));
+    };
+    let is_on = |flag: &Flag, entry: &Entry| entry.flags_on().any(|on| on == flag);
     let flags: FlagSet = entry
         .flags
         .iter()
-        .filter(|(flag, stamp, _)| is_on(flag, if honest.takes(*stamp) { Some(entry) } else { before }))
+        .filter(|(flag, stamp, _)| is_on(flag, if honest.takes(*stamp) { entry } else { before }))
         .map(|(flag, ..)| flag.clone())
         .collect();
-    let folder = before.filter(|_| !honest.takes(entry.location.0)).unwrap_or(entry).location.1.clone();
-    let mtime = before.filter(|_| !honest.takes(entry.born)).unwrap_or(entry).mtime;
-    Entry::delivered(Some(entry), Origin::Delivery, stamp, folder, &flags, entry.size, mtime)
+    let folder = if honest.takes(entry.location.0) { entry } else { before }.location.1.clone();
+    let mtime = if honest.takes(entry.born) { entry } else { before }.mtime;
+    let mut new = Entry::delivered(Some(entry), Origin::Delivery, stamp, folder, &flags, entry.size, mtime);
+    if !lives {
+        new.remove(stamp);
+    }
+    new
 }
