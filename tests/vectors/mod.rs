@@ -13,6 +13,7 @@ mod receiver;
 mod records;
 pub mod sealed;
 mod signature;
+pub mod successions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -500,6 +501,7 @@ fn make() -> Vec<Vector> {
         invitations::vectors(),
         sealed::vectors(),
         encrypted::vectors(),
+        successions::vectors(),
         limits::vectors(),
     ]
     .into_iter()

@@ -76,6 +76,8 @@ impl Replica {
         if !any(JobState::Queued)? && !any(JobState::Running)? {
             return Ok(());
         }
+        // Without its key the replica could open none, and say of none what has become of it.
+        self.key()?;
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, HANDOVER)? else {
             self.note("another mailsync is running jobs, and runs the new ones too");
             return Ok(());
@@ -123,7 +125,9 @@ impl Replica {
 
     /// Settles what a process has left that died while it ran jobs, unless another one runs jobs at this moment.
     pub(in crate::replica) fn settle_left_jobs(&self) -> Result<()> {
-        if self.state.next_job_for(&self.public_key().id(), JobState::Running, None)?.is_none() {
+        let me = self.public_key().id();
+        // A person is not asked for a passphrase for that: whoever runs jobs settles them, too.
+        if self.keys.is_locked() || self.state.next_job_for(&me, JobState::Running, None)?.is_none() {
             return Ok(());
         }
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, Duration::ZERO)? else { return Ok(()) };
@@ -190,6 +194,15 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
+        if let Some(out) = self.shut_outs()?.get(&peer.id) {
+            let reason = format!(
+                "{} was revoked by {}, as {} has heard; if it is trusted again, it must ask anew",
+                peer.name,
+                self.words_of(out)?,
+                self.config.name
+            );
+            return settle(JobState::Rejected, reason);
+        }
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
             Some(true) => {}
             Some(false) => return Ok(Dealt::Waits),
@@ -200,7 +213,7 @@ impl Replica {
         }
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
-            Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
+            Ok(asked) if self.present_id(&asked.requester)? == job.requester && !asked.command.is_empty() => asked,
             Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
             Err(error) if is_absent(&error) || is_about_contents(&error) => {
                 return settle(
@@ -231,7 +244,7 @@ impl Replica {
             Ok(launch) => launch,
             Err(error) => return Ok(Dealt::NotNow(error)),
         };
-        match open_body(&*self.world.disk, &self.key, body) {
+        match open_body(&*self.world.disk, &self.keys(), body) {
             Ok((_, mut input)) => self.run_job(run, &launch, &mut input),
             Err(error) => Ok(unreadable(run.job, body, error)),
         }
@@ -245,7 +258,7 @@ impl Replica {
         if Digest(hasher.finalize().into()) != body.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} was damaged", path.display())));
         }
-        let (asked, mut rest) = open_body(&*self.world.disk, &self.key, path)?;
+        let (asked, mut rest) = open_body(&*self.world.disk, &self.keys(), path)?;
         io::copy(&mut rest, &mut io::sink())?;
         Ok(asked)
     }
