@@ -99,7 +99,7 @@ fn every_rule_by_which_a_bundle_is_not_taken_has_a_vector() {
         rules.map(|rule| format!("{number}.{rule}")).collect::<Vec<_>>()
     };
     let mut rules = numbered(section("\n## 9. ", "\n## 10. "), "9");
-    assert_eq!(rules.len(), 24, "the rules have got other numbers: see that the vectors name the right ones");
+    assert_eq!(rules.len(), 25, "the rules have got other numbers: see that the vectors name the right ones");
     rules.extend(numbered(section("\n## 12. ", "\n## 13. "), "12"));
     let used: BTreeSet<_> = all().iter().filter_map(|vector| vector.verdict.rule()).map(str::to_owned).collect();
     for rule in &rules {
@@ -229,7 +229,15 @@ fn each_that_may_change_something(half: usize) {
         let listed = listed["jobs"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let jobs: BTreeMap<_, _> = listed.map(|job| (text(&job["id"]), text(&job["state"]))).collect();
-        if jobs == vector.jobs { Ok(()) } else { Err(format!("other jobs: {jobs:?} in place of {:?}", vector.jobs)) }
+        if jobs != vector.jobs {
+            return Err(format!("other jobs: {jobs:?} in place of {:?}", vector.jobs));
+        }
+        let listed = machine.ok(&["peer", "list", "--json"]).json();
+        let of = |list: &str| listed[list].as_array().unwrap().clone().into_iter();
+        let shut_out = of("peers").chain(of("revoked_others")).filter(|one| !one["revoked"].is_null());
+        let shut_out: BTreeSet<_> = shut_out.map(|one| text(&one["id"])).collect();
+        let wrong = || format!("shut out are {shut_out:?} in place of {:?}: {}", vector.revoked, ran.stderr);
+        if shut_out == vector.revoked { Ok(()) } else { Err(wrong()) }
     });
 }
 
