@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Scope};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Launch, clean_environment};
 use crate::replica::Replica;
-use crate::state::{Action, Job, StatementKind};
+use crate::state::{Action, Job, Peer, StatementKind};
 use crate::text::printable;
 
 /// How long to wait for the lock when another command is known to give it back soon.
@@ -161,6 +161,14 @@ impl Replica {
         Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
     }
 
+    /// Why no job of a peer is run, if it was revoked.
+    fn why_not_trusted(&self, peer: &Peer) -> Result<Option<String>> {
+        let Some(out) = self.shut_outs()?.get(&peer.id).cloned() else { return Ok(None) };
+        let (name, by) = (&peer.name, self.words_of(&out)?);
+        let here = &self.config.name;
+        Ok(Some(format!("{name} was revoked by {by}, as {here} has heard; if it is trusted again, it must ask anew")))
+    }
+
     /// Runs a job, or settles it without running.
     fn deal_with(&self, job: &Job) -> Result<Dealt> {
         let (_, request) = self.request_of(job)?;
@@ -194,13 +202,7 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
-        if let Some(out) = self.shut_outs()?.get(&peer.id) {
-            let reason = format!(
-                "{} was revoked by {}, as {} has heard; if it is trusted again, it must ask anew",
-                peer.name,
-                self.words_of(out)?,
-                self.config.name
-            );
+        if let Some(reason) = self.why_not_trusted(&peer)? {
             return settle(JobState::Rejected, reason);
         }
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
