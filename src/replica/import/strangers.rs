@@ -38,8 +38,8 @@ impl Replica {
 }
 
 /// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
-/// taken at its word, as for a file that is no bundle: so that nothing passes for it that is put into its place, the file system says
-/// when it was changed, and which file it is.
+/// taken at its word, as for a file that is no bundle: so that nothing passes for it that is put into its place, the
+/// file system says when it was changed, and which file it is.
 pub(super) fn strange_mark(mut file: &File, known: &Digest) -> io::Result<Digest> {
     let Meta { size, mtime, ctime, device, inode, .. } = Meta::from(&file.metadata()?);
     let mut known = format!("{known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0).into_bytes();
