@@ -78,6 +78,7 @@ fn metadata_of(bundle: &Bundle) -> u64 {
         recipient: Some(id("recipient")),
         invitation: None,
         proof: None,
+        successions: Vec::new(),
         follows: Some(bundle.head.number),
         base: bundle.head.base.clone(),
         tip: bundle.head.tip.clone(),

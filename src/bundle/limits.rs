@@ -36,6 +36,9 @@ pub const JOBS: u64 = STATEMENTS / 3;
 /// they fit [`REPLICAS_BYTES`].
 pub const REPLICA_STATEMENTS: u64 = 1024;
 
+/// How many successions a manifest names. Whoever has missed more has to be told the key.
+pub const SUCCESSIONS: usize = 32;
+
 /// How deeply arrays and objects may be nested in JSON, the outermost one included.
 pub const JSON_DEPTH: usize = 32;
 
@@ -129,7 +132,8 @@ mod tests {
         let wants = (WANTS as u64) * (64 + LISTED);
         const { assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES) };
         let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
-        assert!(clocks + wants + knowledge + (64 << 10) < MANIFEST_BYTES);
+        let successions = SUCCESSIONS as u64 * REPLICA_LINE_BYTES;
+        assert!(clocks + wants + knowledge + successions + (64 << 10) < MANIFEST_BYTES);
     }
 
     #[test]

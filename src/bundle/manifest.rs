@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::error::SHOWN;
-use super::{Error, Invitation, ReplicaId, limits, strict};
+use super::{Error, Invitation, ReplicaId, SignedSuccession, limits, strict};
 use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 use crate::text::beginning;
 
@@ -40,6 +40,10 @@ pub struct Manifest {
     /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
+    /// How the sender came to its key: its latest successions, each from the id to which the one before has led, the last
+    /// one to the sender's key. Left out if the recipient has shown to know that. At most [`limits::SUCCESSIONS`].
+    #[serde(default, deserialize_with = "strict::objects", skip_serializing_if = "Vec::is_empty")]
+    pub successions: Vec<SignedSuccession>,
     /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided
     /// by it.
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
@@ -174,6 +178,7 @@ impl Manifest {
     /// The manifest says something that can't be true, or is above a limit.
     pub(super) fn claims(&self) -> Result<Claims, Error> {
         for (found, limit, what) in [
+            (self.successions.len() as u64, limits::SUCCESSIONS as u64, "the number of its sender's keys"),
             (self.wants.len() as u64, limits::WANTS as u64, "the number of messages that it wants"),
             (self.counts.folders, limits::FOLDERS, "the number of its folders"),
             (self.counts.replicas, limits::REPLICA_STATEMENTS, "the number of its statements about replicas"),
@@ -226,6 +231,7 @@ impl Manifest {
         let manifest: Self = strict::parse(json).map_err(wrong)?;
         manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;
         manifest.invitation.as_ref().map_or(Ok(()), Invitation::check)?;
+        SignedSuccession::check_chain(&manifest.successions, &manifest.sender.id)?;
         Ok(manifest)
     }
 

@@ -19,7 +19,7 @@ pub const JOB_NAMESPACE: &str = "mailsync-job";
 /// The namespace of a signature over a statement about a replica, see [`super::ReplicaStatement`].
 pub const REPLICA_NAMESPACE: &str = "mailsync-replica";
 
-fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
+pub(super) fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
     match algorithm {
         Algorithm::Ed25519 => Ok(()),
         other => Err(KeyError::NotEd25519 { found: other.to_string() }),
@@ -31,6 +31,10 @@ fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
 pub struct PublicKey(ssh_key::PublicKey);
 
 impl PublicKey {
+    pub(super) fn of(key: ssh_key::PublicKey) -> Self {
+        Self(key)
+    }
+
     /// Reads the line that a `.pub` file holds: `ssh-ed25519 AAAA… comment`.
     pub fn from_openssh(line: &str) -> Result<Self, KeyError> {
         let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(KeyError::Unusable)?;
@@ -73,11 +77,19 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A replica's private key: ed25519, without a passphrase.
+/// A replica's private key: ed25519. [`super::StoredKey`] is its file, which may be locked by a passphrase.
 #[derive(Clone)]
 pub struct PrivateKey(ssh_key::PrivateKey);
 
 impl PrivateKey {
+    pub(super) fn of(key: ssh_key::PrivateKey) -> Self {
+        Self(key)
+    }
+
+    pub(super) fn inner(&self) -> &ssh_key::PrivateKey {
+        &self.0
+    }
+
     /// Makes a new key from the operating system's randomness. The comment is for people and no secret.
     pub fn generate(comment: &str) -> Result<Self, KeyError> {
         let mut key = ssh_key::PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(KeyError::Unusable)?;

@@ -75,6 +75,7 @@ impl Sample {
             recipient: None,
             invitation: None,
             proof: None,
+            successions: Vec::new(),
             follows: None,
             base: Knowledge::new(),
             tip: [(stamp(0).incarnation, stamp(4).clock)].into_iter().collect(),

@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod invitation;
+mod key;
 mod values;
 
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use values::parse_size;
 pub use values::{CodeFile, Encryption, Layout, MailServer};
 
 use super::moment::Moment;
+
+pub use key::{Key, KeyCommand};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -54,6 +57,8 @@ pub enum Command {
     Join(Join),
     /// List, add, rename or remove peers
     Peer(Peer),
+    /// Show, replace or lock the key of this replica
+    Key(Key),
     /// Find out what changed in the mail root
     Scan(Scan),
     /// Write a bundle that holds everything a peer has not shown to have

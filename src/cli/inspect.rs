@@ -22,7 +22,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     let code = code::given(args.code.code_file.as_deref())?;
-    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?.and_code(code);
+    let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
     each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();

@@ -23,6 +23,8 @@ pub enum Action {
     JobsRetry,
     /// A job for this replica was dealt with.
     JobsRun,
+    /// The replica's key, or a peer's, was replaced.
+    KeyRotate,
     /// The state was found copied, moved or restored when it was opened.
     Open,
     /// A peer was made known.
@@ -48,7 +50,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -57,6 +59,7 @@ impl Action {
         Self::JobsForget,
         Self::JobsRetry,
         Self::JobsRun,
+        Self::KeyRotate,
         Self::Open,
         Self::PeerAdd,
         Self::PeerRemove,
@@ -81,6 +84,7 @@ impl Action {
             Self::JobsForget => "jobs forget",
             Self::JobsRetry => "jobs retry",
             Self::JobsRun => "jobs run",
+            Self::KeyRotate => "key rotate",
             Self::Open => "open",
             Self::PeerAdd => "peer add",
             Self::PeerRemove => "peer remove",

@@ -54,6 +54,7 @@ impl Full<'_> {
             recipient: None,
             invitation: None,
             proof: None,
+            successions: Vec::new(),
             follows: None,
             base: Knowledge::new(),
             tip,

@@ -14,6 +14,7 @@ mod records;
 mod replicas;
 pub mod sealed;
 mod signature;
+pub mod successions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -511,6 +512,7 @@ fn make() -> Vec<Vector> {
         invitations::vectors(),
         sealed::vectors(),
         encrypted::vectors(),
+        successions::vectors(),
         limits::vectors(),
     ]
     .into_iter()

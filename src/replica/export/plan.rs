@@ -99,6 +99,7 @@ impl Replica {
     /// must be free.
     pub(super) fn plan_export(&self, options: &ExportOptions, target: Target<'_>) -> Result<Plan> {
         let tx = self.begin()?;
+        self.check_key_counts()?;
         let to = self.recipient(&options.to)?;
         let plan = self.plan_within(&tx, options, to, Occasion::Export, target)?;
         tx.commit()?;
@@ -144,8 +145,7 @@ impl Replica {
             self.spool(tx, claims, &base, &to, options.contents)?;
         said.count_into(&mut counts);
         (counts.folders, counts.entries) = (records.folders(), records.entries());
-        let me = self.public_key().id();
-        let recipient = to.peer().map(|peer| peer.id);
+        let (me, recipient) = (self.public_key().id(), to.peer().map(|peer| peer.id));
         let proof = to.peer().and_then(|peer| peer.token).zip(recipient);
         let invitation = match (&to, occasion) {
             (Recipient::Invited(invited), Occasion::Invitation) => {
@@ -161,6 +161,7 @@ impl Replica {
             recipient,
             invitation,
             proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
+            successions: self.successions_for(&to)?,
             follows: follows.filter(|_| !base.is_empty()),
             issued: head.issued,
             base,

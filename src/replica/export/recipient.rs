@@ -163,6 +163,7 @@ mod tests {
             token: None,
             distant: false,
             disowns: false,
+            knows_key: false,
             skew: None,
         }
     }

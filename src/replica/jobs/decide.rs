@@ -151,8 +151,11 @@ impl Replica {
         stderr: &[u8],
     ) -> Result<AttachmentRef> {
         let (line, _) = self.request_of(job)?;
-        let requester: PublicKey =
-            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
+        // By the key that it has now; if that isn't known, by the one with which it asked.
+        let requester: PublicKey = match self.state.peer_by_id(&job.requester)? {
+            Some(peer) => peer.public_key,
+            None => line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?,
+        };
         let head = head(told);
         // Nothing is encrypted for one that was revoked.
         let mut readers = vec![requester, self.public_key()];

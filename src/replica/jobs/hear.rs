@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 
 use super::admit::Intake;
 use super::report_in;
-use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
+use crate::bundle::{self, JobId, JobLine, PublicKey, ReplicaId, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
 use crate::model::{
     Caps, Head, Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, keeps_input,
@@ -258,7 +258,7 @@ impl Hearer<'_> {
                 return None;
             }
         };
-        if self.shut_outs.get(&signer.id()).is_some() || !self.caps.takes(line.stamp) {
+        if !self.caps.takes(line.stamp) {
             self.news.revoked += 1;
             return None;
         }
@@ -275,18 +275,26 @@ impl Hearer<'_> {
     fn hear(&mut self, statement: &Statement, signer: &PublicKey, line: &JobLine) -> Result<Option<StatementEffect>> {
         let (replica, tx) = (self.replica, self.tx);
         let ignored = Ok(None);
+        if self.shut_outs.get(&replica.present_id(&signer.id())?).is_some() {
+            self.news.revoked += 1;
+            return ignored;
+        }
+        if !replica.counts_of(&signer.id(), statement.said_at())? {
+            self.news.bad += 1;
+            return ignored;
+        }
         let (job, kind, counts) = match statement {
-            Statement::Request(request) => return self.hear_request(request, line),
+            Statement::Request(request) => return self.hear_request(&replica.of_present(request.clone())?, line),
             Statement::Cancel(cancel) => {
                 let Some(job) = replica.state.job_by_id(&cancel.job)? else { return ignored };
                 let known = replica.state.statement(job.key, StatementKind::Cancel)?.is_some();
-                let signer = if signer.id() == job.requester { Signer::Entitled } else { Signer::Other };
+                let signer = self.signer_among(signer, &job.requester)?;
                 let counts = which_counts(Hearing::Cancel { signer, known });
                 (job, StatementKind::Cancel, counts)
             }
             Statement::Report(report) => {
                 let Some(job) = replica.state.job_by_id(&report.job)? else { return ignored };
-                let signer = if signer.id() == job.target { Signer::Entitled } else { Signer::Other };
+                let signer = self.signer_among(signer, &job.target)?;
                 let known = replica.state.statement(job.key, StatementKind::Report)?;
                 let counts = which_counts(Hearing::Report {
                     signer,
@@ -315,6 +323,12 @@ impl Hearer<'_> {
                 Ok(Some(StatementEffect { changed: Some(job.key), finished }))
             }
         }
+    }
+
+    /// Whether a statement's signer, by its present key or a former one, is the replica that has a say.
+    fn signer_among(&self, signer: &PublicKey, entitled: &ReplicaId) -> Result<Signer> {
+        let is_it = self.replica.present_id(&signer.id())? == *entitled;
+        Ok(if is_it { Signer::Entitled } else { Signer::Other })
     }
 
     /// Takes a request whose signature holds. `None` if it is passed over.

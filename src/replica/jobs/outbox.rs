@@ -216,7 +216,9 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command), Taken::Whole)?;
+            // It may have been signed with the key before the present one.
+            let request = self.of_present(request.clone())?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, &request, Some(command), Taken::Whole)?;
             tx.record(self.now(), Action::Uux, Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;

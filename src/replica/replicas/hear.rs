@@ -57,6 +57,7 @@ impl Replica {
                 break;
             }
         }
+        self.follow_all(tx, &news.new)?;
         let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
         self.restamp_what_is_not_believed(tx, &caps)?;
         self.record_revocations(tx, &news)?;
@@ -172,7 +173,7 @@ impl Replica {
             ReplicaStatement::Succession(succession) => succession.old == *id || succession.new.id() == *id,
             ReplicaStatement::Revocation(_) => false,
         };
-        Ok(*id == self.public_key().id() || self.state.is_peer(id)? || sayings.iter().any(succeeds))
+        Ok(self.is_me(id) || self.peer_of(id)?.is_some() || sayings.iter().any(succeeds))
     }
 
     /// Tells the person what was heard about replicas, and what went wrong.

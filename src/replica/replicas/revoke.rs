@@ -58,7 +58,7 @@ impl Replica {
         incarnations.truncate(limits::REVOKED_INCARNATIONS);
         incarnations.sort_unstable();
         let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone(), incarnations };
-        let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, &self.key)
+        let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
         let text = format!("{who} is revoked as of {}", utc(since));
@@ -99,11 +99,13 @@ impl Replica {
     pub fn reinstate(&self, name: &str) -> Result<(ReplicaId, u64)> {
         let who = self.replica_called(name)?;
         let tx = self.begin()?;
-        let overruled = Self::overrule(&tx, &who)?;
+        let overruled = self.overrule(&tx, &who)?;
         if overruled == 0 {
             return Err(Error::failed(format!("reinstating {name}: nobody has revoked it, as far as is known here"))
                 .advise("`mailsync peer list` shows who is revoked"));
         }
+        // What it has said of its key meanwhile was not believed.
+        self.follow_all(&tx, &tx.replica_sayings()?)?;
         tx.record(self.now(), Action::PeerReinstate, Some(name), &who.to_string())?;
         tx.commit()?;
         Ok((who, overruled))
@@ -115,7 +117,7 @@ impl Replica {
             return Ok(peer.id);
         }
         if let Ok(id) = name.parse() {
-            return Ok(id);
+            return self.present_id(&id);
         }
         if name == self.config.name {
             return Ok(self.public_key().id());

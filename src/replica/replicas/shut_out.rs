@@ -47,12 +47,18 @@ impl ShutOuts {
         self.0.get(id)
     }
 
+    /// The same of a replica that has, or had, any of these ids.
+    pub(in crate::replica) fn get_any(&self, ids: &[ReplicaId]) -> Option<&ShutOut> {
+        ids.iter().find_map(|id| self.get(id))
+    }
+
     /// Each replica that is shut out.
     pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, &ShutOut)> {
         self.0.iter()
     }
 
-    fn of(sayings: Vec<ReplicaSaying>) -> Self {
+    /// `now` gives the id that a replica has now of which this is an id: what names it by a former one means it.
+    fn of(sayings: Vec<ReplicaSaying>, now: impl Fn(&ReplicaId) -> Result<ReplicaId>) -> Result<Self> {
         let mut revocations: Vec<_> = sayings
             .into_iter()
             .filter_map(|ReplicaSaying { statement, carrier, heard, overruled, .. }| match statement {
@@ -65,24 +71,28 @@ impl ShutOuts {
         revocations.sort_by_key(|(one, _)| one.heard);
         let reduced: Vec<_> = revocations
             .iter()
-            .map(|(RevocationHeard { revocation, carrier, .. }, overruled)| Revoked {
-                who: revocation.who,
-                by: revocation.by,
-                since: revocation.since,
-                at: revocation.at,
-                here: carrier.is_none(),
-                overruled: *overruled,
+            .map(|(RevocationHeard { revocation, carrier, .. }, overruled)| {
+                Ok(Revoked {
+                    who: now(&revocation.who)?,
+                    by: now(&revocation.by)?,
+                    since: revocation.since,
+                    at: revocation.at,
+                    here: carrier.is_none(),
+                    overruled: *overruled,
+                })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let counts = which_revocations_count(&reduced);
         let mut all: BTreeMap<ReplicaId, ShutOut> = BTreeMap::new();
-        for ((heard, _), _) in revocations.into_iter().zip(counts).filter(|(_, counts)| *counts) {
+        for ((heard, _), (revoked, _)) in
+            revocations.into_iter().zip(reduced.iter().zip(counts)).filter(|(_, (_, counts))| *counts)
+        {
             let since = heard.revocation.since;
-            let out = all.entry(heard.revocation.who).or_insert(ShutOut { since, by: Vec::new() });
+            let out = all.entry(revoked.who).or_insert(ShutOut { since, by: Vec::new() });
             out.since = out.since.min(since);
             out.by.push(heard);
         }
-        Self(all)
+        Ok(Self(all))
     }
 }
 
@@ -92,7 +102,7 @@ impl Replica {
         if self.state.count_replica_sayings()? == 0 {
             return Ok(ShutOuts::default());
         }
-        Ok(ShutOuts::of(self.state.replica_sayings()?))
+        ShutOuts::of(self.state.replica_sayings()?, |id| self.present_id(id))
     }
 
     /// The peers with which bundles are exchanged and that aren't shut out, sorted by name.
@@ -183,10 +193,11 @@ impl Replica {
     }
 
     /// Overrules all revocations of a replica that came here until now. Returns how many counted.
-    pub(super) fn overrule(tx: &Transaction<'_>, id: &ReplicaId) -> Result<u64> {
+    pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<u64> {
         let mut overruled = 0;
         for saying in tx.replica_sayings()? {
-            let is_it = matches!(&saying.statement, ReplicaStatement::Revocation(revocation) if revocation.who == *id);
+            let ReplicaStatement::Revocation(Revocation { who, .. }) = &saying.statement else { continue };
+            let is_it = self.present_id(who)? == *id;
             if is_it && !saying.overruled {
                 tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying })?;
                 overruled += 1;
