@@ -128,6 +128,7 @@ const LIMITS: &[(&str, &[&str], &str)] = &[
     ("incarnations in a knowledge", &["manifest/more-incarnations-than-a-knowledge-has"], ""),
     ("`issued`", &["limits/a-clock-more-issued-than-may-be"], ""),
     ("`wants`", &["limits/a-want-more-than-may-be"], ""),
+    ("`successions`", &["successions/33-successions"], ""),
     ("folders", &["limits/a-folder-more-than-a-bundle-has", "manifest/more-folders-than-a-bundle-has"], ""),
     ("`manifest.json.sig`, `missing.json.sig`", &["container/a-signature-of-16-kib-and-a-byte"], ""),
     ("`missing.json`", &["limits/a-missing-json-of-8-mib-and-a-byte", "limits/a-message-more-missing-than-may-be"], ""),
