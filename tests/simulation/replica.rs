@@ -425,10 +425,25 @@ impl Replica {
                 Decision::Drop => self.put(&id, None),
             }
         }
-        let absent = self.folders.keys().filter(|name| head.full && !bundle.folders.contains_key(*name));
+        self.import_folders(bundle, &meeting, &believed.caps, &mut anew, now);
+        self.knowledge.join(&shown);
+        self.learn_what_is_held(&believed);
+        self.has_proven(bundle.from, head);
+        self.sort_out_contents(&bundle.contents);
+        let mut differs = false;
+        if self.knowledge == head.tip {
+            differs = self.state != bundle.state;
+            self.peers.entry(bundle.from).or_default().suspect = differs;
+        }
+        Ok(Outcome::Applied { differs, anew })
+    }
+
+    /// The folders that a bundle tells of, and those that a full one doesn't.
+    fn import_folders(&mut self, bundle: &Bundle, meeting: &Meeting, caps: &Caps, anew: &mut Option<Anew>, now: u64) {
+        let absent = self.folders.keys().filter(|name| bundle.head.full && !bundle.folders.contains_key(*name));
         for name in bundle.folders.keys().chain(absent).cloned().collect::<Vec<_>>() {
             let theirs = bundle.folders.get(&name).copied();
-            let told = theirs.and_then(|theirs| believed.caps.folder(theirs));
+            let told = theirs.and_then(|theirs| caps.folder(theirs));
             if theirs.is_some() && told.is_none() {
                 continue;
             }
@@ -447,16 +462,6 @@ impl Replica {
                 }
             }
         }
-        self.knowledge.join(&shown);
-        self.learn_what_is_held(&believed);
-        self.has_proven(bundle.from, head);
-        self.sort_out_contents(&bundle.contents);
-        let mut differs = false;
-        if self.knowledge == head.tip {
-            differs = self.state != bundle.state;
-            self.peers.entry(bundle.from).or_default().suspect = differs;
-        }
-        Ok(Outcome::Applied { differs, anew })
     }
 
     /// Forgets the removals that all these peers know of.

@@ -170,6 +170,13 @@ fn refused() -> Vec<Vector> {
             vec![good.clone(), good.clone()],
             json!({ "counts": counts(1) }),
         ),
+        rejected(
+            "a statement more than a bundle has",
+            "9.15",
+            "the number of its statements about replicas",
+            vec![good.clone()],
+            json!({ "counts": counts(1025) }),
+        ),
         rejected("counted and not announced", "9.9", "disagree", vec![], json!({ "counts": counts(1) })),
         rejected("lines of another hash", "9.11", "vouches for", vec![good.clone()], json!({ "replicas": part })),
         rejected("lines of another size", "9.11", "not of the size", vec![good], json!({ "replicas": longer })),
