@@ -325,6 +325,7 @@ mod tests {
     type Case<'a> = (&'a str, Option<Entry>, Entry, Option<Entry>);
 
     #[test]
+    #[allow(clippy::too_many_lines)]
     fn of_an_entry_what_honest_replicas_have_done_is_kept() {
         let (honest, late) = (at(10, HONEST), at(60, THIEF));
         let (sent, flag): (crate::model::FolderName, Flag) = ("Sent".parse().unwrap(), "F".parse().unwrap());

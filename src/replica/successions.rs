@@ -4,7 +4,7 @@
 use super::Replica;
 use super::rotate::{is_in_time, is_one_of_the_last};
 use super::transaction::Transaction;
-use crate::bundle::{Beginning, Manifest, PublicKey, ReplicaId, ReplicaStatement, Succession};
+use crate::bundle::{Beginning, Manifest, PublicKey, ReplicaId, ReplicaStatement, SignedSuccession, Succession};
 use crate::error::Result;
 use crate::state::{Action, Peer, PeerKey, ReplicaSaying, Succeeded};
 
@@ -69,8 +69,8 @@ impl Replica {
 
     /// Where the successions in a manifest lead from to its sender, who is not known. The signatures of both keys hold for
     /// each of them that matters.
-    pub(super) fn led_to(&self, manifest: &Manifest) -> Result<Led> {
-        for (n, link) in manifest.successions.iter().enumerate() {
+    pub(super) fn led_to(&self, successions: &[SignedSuccession]) -> Result<Led> {
+        for (n, link) in successions.iter().enumerate() {
             let Ok(Succession { old, new, .. }) = link.succession() else { return Ok(Led::Nowhere) };
             let peer = self.state.peer_by_id(&old)?;
             let followed = self.state.succeeded(&old)?.filter(|known| known.next != new.id());
@@ -79,7 +79,7 @@ impl Replica {
                 continue;
             }
             let mut newest = None;
-            for link in &manifest.successions[n..] {
+            for link in &successions[n..] {
                 let Ok((succession, _)) = link.verify() else { return Ok(Led::Nowhere) };
                 newest = Some(succession.new);
             }

@@ -2,9 +2,9 @@
 //! of a directory all use this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
-use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, SignedSuccession, limits};
 use crate::error::{Error, Result};
-use crate::model::{Believed, Clock, Judgement, Knowledge, RolledBack, Standing, judge};
+use crate::model::{Believed, Clock, Digest, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::successions::Led;
@@ -108,19 +108,28 @@ fn stranger(manifest: &Manifest) -> Refusal {
 impl Replica {
     /// Finds out who made a bundle.
     pub fn sender_of(&self, manifest: &Manifest) -> Result<Sender> {
-        let sender = manifest.sender.id;
+        self.sender_who(manifest.sender.id, manifest.proof.as_ref(), &manifest.successions)
+    }
+
+    /// Finds out who says to be this replica, with this proof of an invitation, and with this way to its key.
+    pub(super) fn sender_who(
+        &self,
+        sender: ReplicaId,
+        proof: Option<&Digest>,
+        successions: &[SignedSuccession],
+    ) -> Result<Sender> {
         if self.is_me(&sender) {
             return Ok(Sender::Own);
         }
         if let Some(peer) = self.peer_of(&sender)? {
             return Ok(Sender::Known(Box::new(peer)));
         }
-        match self.led_to(manifest)? {
+        match self.led_to(successions)? {
             Led::From(peer) => return Ok(Sender::Known(peer)),
             Led::Astray(peer) => return Ok(Sender::Rival(peer)),
             Led::Nowhere => {}
         }
-        let Some(proof) = &manifest.proof else { return Ok(Sender::Stranger) };
+        let Some(proof) = proof else { return Ok(Sender::Stranger) };
         let mine: Vec<ReplicaId> = [self.public_key()].iter().chain(&self.former_keys()).map(PublicKey::id).collect();
         let proves = |token: crate::bundle::Token| mine.iter().any(|me| token.is_proved_by(proof, me, &sender));
         if let Some(invited) = self.state.invitations()?.into_iter().find(|invited| proves(invited.token)) {
@@ -228,8 +237,8 @@ impl Replica {
     }
 
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
-    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
-    /// but may hold messages that are missing here.
+    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new
+    /// records, but may hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, believed: &Believed, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta

@@ -157,7 +157,12 @@ impl Replica {
             None => line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?,
         };
         let head = head(told);
-        self.seal_attachment(&[requester, self.public_key()], |out| {
+        // Nothing is encrypted for one that was revoked.
+        let mut readers = vec![requester, self.public_key()];
+        if self.shut_outs()?.get(&job.requester).is_some() {
+            readers.remove(0);
+        }
+        self.seal_attachment(&readers, |out| {
             let mut write = |bytes: &[u8]| out.write_all(bytes);
             write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
                 Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Scope};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Launch, clean_environment};
 use crate::replica::Replica;
-use crate::state::{Action, Job, StatementKind};
+use crate::state::{Action, Job, Peer, StatementKind};
 use crate::text::printable;
 
 /// How long to wait for the lock when another command is known to give it back soon.
@@ -161,6 +161,14 @@ impl Replica {
         Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
     }
 
+    /// Why no job of a peer is run, if it was revoked.
+    fn why_not_trusted(&self, peer: &Peer) -> Result<Option<String>> {
+        let Some(out) = self.shut_outs()?.get(&peer.id).cloned() else { return Ok(None) };
+        let (name, by) = (&peer.name, self.words_of(&out)?);
+        let here = &self.config.name;
+        Ok(Some(format!("{name} was revoked by {by}, as {here} has heard; if it is trusted again, it must ask anew")))
+    }
+
     /// Runs a job, or settles it without running.
     fn deal_with(&self, job: &Job) -> Result<Dealt> {
         let (_, request) = self.request_of(job)?;
@@ -194,25 +202,15 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
-        if let Some(out) = self.shut_outs()?.get(&peer.id) {
-            let reason = format!(
-                "{} was revoked by {}, as {} has heard; if it is trusted again, it must ask anew",
-                peer.name,
-                self.words_of(out)?,
-                self.config.name
-            );
+        if let Some(reason) = self.why_not_trusted(&peer)? {
             return settle(JobState::Rejected, reason);
         }
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
             Some(true) => {}
             Some(false) => return Ok(Dealt::Waits),
             None => {
-                let reason = format!(
-                    "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
-                     input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
-                    self.config.name, peer.name
-                );
-                return settle(JobState::Rejected, reason);
+                let wrong = self.state.had_wrong_input(job.key)?;
+                return settle(JobState::Rejected, without_input(&self.config.name, &peer.name, wrong));
             }
         }
         let path = self.attachment_path(&request.body.digest);
@@ -362,6 +360,19 @@ impl Replica {
         tx.commit()?;
         Ok(Dealt::Settled(JobRun { stopped, ..self.job_run(job, state, reason)? }))
     }
+}
+
+/// Why a job has no input here, and will get none: for its requester.
+fn without_input(here: &str, requester: &str, wrong: bool) -> String {
+    if wrong {
+        return format!(
+            "its input isn't what the request says: what came to {here} in its place has another size; ask anew"
+        );
+    }
+    format!(
+        "its input was not taken in on {here}: {requester} had as many jobs or as much input there as jobs_open and \
+         jobs_input_mib let in; ask anew when there is room"
+    )
 }
 
 /// The job is as it was: whatever keeps its input from being read may pass.

@@ -86,11 +86,12 @@ impl Replica {
 
 /// The entry as it is to be, with `stamp`: what honest replicas have made of it since stays.
 fn taken_back(honest: &Caps, entry: &Entry, before: Option<&Entry>, stamp: Stamp) -> Entry {
-    let lived = before.is_some_and(Entry::alive);
+    let was_alive = before.is_some_and(Entry::alive);
     let removed_by_honest = entry.removal.is_some_and(|removal| honest.takes(removal.stamp));
-    let lives = match entry.alive() {
-        true => lived || (honest.takes(entry.location.0) && honest.takes(entry.born)),
-        false => lived && !removed_by_honest,
+    let lives = if entry.alive() {
+        was_alive || (honest.takes(entry.location.0) && honest.takes(entry.born))
+    } else {
+        was_alive && !removed_by_honest
     };
     // What nobody honest ever had is only removed: others have never taken it.
     let Some(before) = before else {
