@@ -15,6 +15,7 @@ mod jobs;
 mod join;
 mod log;
 mod meter;
+mod moment;
 mod output;
 mod peer;
 mod purge;
