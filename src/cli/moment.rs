@@ -47,7 +47,8 @@ impl Moment {
     pub fn millis(&self, now: u64, zone: &TimeZone) -> Result<u64, String> {
         let wrong = |why: &str| format!("{why}; {EXPECTED}");
         let now = i64::try_from(now).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
-        let now: ZonedDateTime = now.ok_or_else(|| wrong("this machine's clock can't be right"))?.to_zoned_datetime(zone.clone());
+        let now: ZonedDateTime =
+            now.ok_or_else(|| wrong("this machine's clock can't be right"))?.to_zoned_datetime(zone.clone());
         let then = match self {
             Self::At(at) => Ok(*at),
             Self::Local(local) => local.to_zoned_datetime(zone.clone()).map(|then| then.timestamp()),
