@@ -4,6 +4,7 @@
 //! elsewhere becomes a file. The model knows what registers mean, the format knows what a bundle looks like, and the
 //! state knows how everything is stored.
 
+mod authors;
 mod call;
 mod disk_names;
 mod doctor;
@@ -30,6 +31,7 @@ mod survey;
 mod tally;
 mod transaction;
 mod trash;
+mod undo;
 mod world;
 
 use std::collections::HashSet;
@@ -51,9 +53,11 @@ pub use root::MoveOptions;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
+pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
+pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{World, host_name};
 
-pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
+pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
 
 use crate::bundle::{Keys, PrivateKey, PublicKey};
 use crate::config::Config;
@@ -292,12 +296,13 @@ impl Replica {
         if there { Ok(Keys::of([&read_key(disk, &path)?])) } else { Ok(Keys::none()) }
     }
 
-    /// The last `limit` events of the history at most, the oldest of them first.
+    /// The last `limit` events of the history at most, the oldest of them first: those since a time (milliseconds since
+    /// 1970 UTC) that concern a peer of this name, if these are given.
     ///
     /// # Errors
     /// The history can't be read.
-    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
-        self.state.history(limit)
+    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
+        self.state.history(limit, since, peer)
     }
 
     /// The state, for the tests to look into. A program uses the verbs.

@@ -10,7 +10,7 @@ use super::transaction::Transaction;
 use crate::disk::Hashed;
 use crate::error::{Error, Result};
 use crate::model::{Digest, FolderName, FolderState, Origin};
-use crate::state::{Action, TrashKey};
+use crate::state::{Action, Occasion, TrashKey};
 use crate::text::plural;
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
@@ -85,6 +85,7 @@ impl Replica {
         let selection = if options.names.is_empty() { Selection::All } else { Selection::These { folders, messages } };
         let mut done = Restored { restored: trashed.len() as u64, ..Restored::default() };
         let tx = self.begin()?;
+        tx.on_occasion(Occasion { action: Action::Restore, peer: None, bundle: None });
         let scan = ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() };
         done.scan = self.scan_within(&tx, &scan, Purpose::Restore(&selection))?;
         done.folders = done.scan.folders_missing;

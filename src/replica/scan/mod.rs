@@ -22,7 +22,7 @@ use super::safety::DryRun;
 use super::transaction::Transaction;
 use crate::error::Result;
 use crate::model::Origin;
-use crate::state::Action;
+use crate::state::{Action, Occasion};
 use pass::{Names, Scan};
 pub(super) use report::Purpose;
 pub use report::{Depth, ScanOptions, ScanReport, Selection};
@@ -35,6 +35,9 @@ impl Replica {
     /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
+        if !self.state.initial_scan_due()? {
+            tx.on_occasion(Occasion { action: Action::Scan, peer: None, bundle: None });
+        }
         let report = self.scan_within(&tx, options, Purpose::Changes)?;
         if options.dry_run == DryRun::No {
             if report.has_changes() {
