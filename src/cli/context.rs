@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use mailsync::error::{Error, Result};
 use mailsync::replica::{Access, Home, Replica, World};
 
 use super::meter;
+use super::moment::Moment;
 use super::output::Output;
 
 /// The surroundings of a command.
@@ -55,6 +57,15 @@ impl Context {
         let replica = Replica::open_moved(&self.home()?, self.world(), self.lock_timeout)?;
         self.say_notes(&replica);
         Ok(replica)
+    }
+
+    /// The moment that a person means, in milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// It isn't in the past.
+    pub fn millis(&self, moment: &Moment) -> Result<u64> {
+        let now = (self.world().now)();
+        moment.millis(now, &TimeZone::system()).map_err(|why| Error::usage(format!("understanding --since: {why}")))
     }
 
     /// Tells what a command found worth knowing, and keeps what is to be told at its end.

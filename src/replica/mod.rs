@@ -9,6 +9,7 @@ mod call;
 mod disk_names;
 mod doctor;
 mod export;
+mod happenings;
 mod home;
 mod identity;
 mod import;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Secrecy, To};
+pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;

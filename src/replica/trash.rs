@@ -50,7 +50,7 @@ pub struct TrashItem {
     /// The folder into which it goes.
     pub folder: FolderName,
     /// The flags that it gets.
-    flags: FlagSet,
+    pub flags: FlagSet,
     /// The file that it was copied to.
     pub copy: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ impl Replica {
     }
 
     /// The file of a message in the trash.
-    pub fn trash_file(&self, trashed: &Trashed) -> std::path::PathBuf {
+    pub fn trash_file(&self, trashed: &Trashed) -> PathBuf {
         self.home.trash().join(&trashed.file)
     }
 
@@ -111,11 +111,16 @@ impl Replica {
     ///
     /// # Errors
     /// Nothing has.
-    pub(super) fn in_trash(&self, key: TrashKey) -> Result<Trashed> {
+    pub fn in_trash(&self, key: TrashKey) -> Result<Trashed> {
         self.state.trashed(key)?.ok_or_else(|| {
             Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
         })
+    }
+
+    /// Who has removed a message: by whose change that was, or else whose bundle told of it.
+    pub fn remover(&self, trashed: &Trashed) -> Result<String> {
+        trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| self.who(stamp.incarnation))
     }
 
     /// What is meant, as the state looks for it.
