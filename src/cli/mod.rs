@@ -18,6 +18,7 @@ mod log;
 mod meter;
 mod moment;
 mod output;
+mod past_args;
 mod peer;
 mod purge;
 mod restore;

@@ -6,18 +6,19 @@ use mailsync::replica::{Replica, TrashItem, TrashOptions, TrashSelection, Trashe
 use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
-use super::args::{TrashCommand, WhichTrash, dry_run};
+use super::args::dry_run;
 use super::columns::{Column, row};
 use super::context::{Context, absolute};
 use super::failure::CommandResult;
 use super::moment::{local, local_short, offset};
 use super::output::{Output, json_time};
+use super::past_args::{Trash, TrashCommand, WhichTrash};
 
 /// The columns of the list, which fit 80 together.
 const COLUMNS: [Column; 6] =
     [Column::right(5), Column::left(16), Column::left(9), Column::left(12), Column::left(13), Column::left(15)];
 
-pub fn run(context: &Context, args: super::args::Trash) -> CommandResult {
+pub fn run(context: &Context, args: Trash) -> CommandResult {
     match args.command {
         TrashCommand::List { which } => list(context, &selection(context, which, Vec::new())?),
         TrashCommand::Show { id } => show(context, id),
@@ -152,9 +153,10 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std:
         None => replica.restore_trashed(options, &mut each)?,
     };
     context.say_notes(&replica);
-    if done.messages == 0 && done.there == 0 && context.problems.borrow().is_empty() {
+    let failed = !context.problems.borrow().is_empty();
+    if done.messages == 0 && done.there == 0 && !failed {
         context.out.say("nothing of that is in the trash");
-    } else if done.messages != 1 || done.there > 0 {
+    } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
         let would = if dry { "would be " } else { "" };
         context.out.say(format_args!("{would}{what}: {done}"));

@@ -261,18 +261,19 @@ impl Replica {
         dry_run: DryRun,
         restoring: &mut Restoring<'_>,
     ) -> Result<Vec<(TrashItem, Result<()>)>> {
-        let mut done = Vec::with_capacity(items.len());
-        if items.is_empty() {
-            return Ok(done);
+        let (mut done, mut whole) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for item in items {
+            match self.read_trashed(&item.trashed)? {
+                Ok(hashed) => whole.push((item, hashed)),
+                Err(error) => done.push((item, Err(error))),
+            }
         }
         if dry_run == DryRun::Yes {
-            for item in items {
-                let result = self.read_trashed(&item.trashed)?;
-                if result.is_ok() {
-                    restoring.done.count(&item);
-                }
-                done.push((item, result.map(|_| ())));
-            }
+            whole.iter().for_each(|(item, _)| restoring.done.count(item));
+            done.extend(whole.into_iter().map(|(item, _)| (item, Ok(()))));
+            return Ok(done);
+        }
+        if whole.is_empty() {
             return Ok(done);
         }
         let tx = self.begin()?;
@@ -282,13 +283,10 @@ impl Replica {
         tx.on_occasion(Occasion { action: Action::TrashRestore, peer: None, bundle: None });
         let stamp = tx.issue(self.now())?;
         let (mut dirs, mut back) = (BTreeSet::new(), restoring.done);
-        for item in items {
-            let result = match self.read_trashed(&item.trashed)? {
-                Ok(hashed) => match self.restore_within(&tx, &item, &hashed, stamp, &mut dirs) {
-                    Err(error) if !error.is_about_a_place() => return Err(error),
-                    result => result,
-                },
-                Err(error) => Err(error),
+        for (item, hashed) in whole {
+            let result = match self.restore_within(&tx, &item, &hashed, stamp, &mut dirs) {
+                Err(error) if !error.is_about_a_place() => return Err(error),
+                result => result,
             };
             if result.is_ok() {
                 back.count(&item);
