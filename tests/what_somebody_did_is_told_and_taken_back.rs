@@ -519,3 +519,68 @@ fn the_history_of_messages_goes_with_its_days() {
     assert!(ran.stderr.contains("nothing since then that could be taken back"), "{ran:?}");
     assert!(desktop.dir("Work").join("cur").read_dir().unwrap().next().is_some());
 }
+
+#[test]
+fn the_last_removal_of_a_message_counts_and_one_copy_comes_back() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let server = Machine::replica(dir.path(), "server");
+    make_peers(&desktop, &server);
+    let round = || {
+        for _ in 0..2 {
+            exchange(&laptop, &desktop);
+            exchange(&desktop, &server);
+        }
+    };
+    desktop.deliver("one");
+    desktop.deliver("two");
+    round();
+    let before = desktop.mailbox();
+    remove(&laptop, "one");
+    remove(&laptop, "two");
+    round();
+    server.ok(&["trash", "restore", "--all"]);
+    round();
+    assert_same(&desktop.mailbox(), &before, "the server has brought both back");
+    // The laptop removes one of them once more, and a person at the desktop the other.
+    remove(&laptop, "one");
+    round();
+    remove(&desktop, "two");
+    round();
+    let trash = desktop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
+    assert_eq!(trash.as_array().unwrap().len(), 3, "{trash}");
+    let done = desktop.ok(&["trash", "restore", "--by", "laptop", "--since", "1h", "--json"]).json();
+    assert_eq!([&done["messages"], &done["there"], &done["left"]], [&json!(1), &json!(0), &json!(2)], "{done}");
+    round();
+    let mut wanted = before;
+    wanted.remove(&Digest::of(message("two").as_bytes()));
+    for machine in [&desktop, &laptop, &server] {
+        assert_same(&machine.mailbox(), &wanted, &machine.name);
+    }
+    // Whoever names it gets it.
+    let two = trash.as_array().unwrap().iter().find(|item| item["digest"] == digest("two").as_str()).unwrap();
+    desktop.ok(&["trash", "restore", &two["id"].to_string()]);
+    assert!(desktop.has("two"));
+}
+
+#[test]
+fn what_a_peer_that_was_forgotten_did_is_told_by_its_id_and_taken_back() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    desktop.deliver("two");
+    exchange(&desktop, &laptop);
+    let before = desktop.mailbox();
+    move_to(&laptop, "one", "Junk");
+    remove(&laptop, "two");
+    exchange(&laptop, &desktop);
+    desktop.ok(&["peer", "remove", "laptop"]);
+    let id = laptop.public_key().id().to_string();
+    assert_eq!(told(&desktop, "one").last().unwrap().1, id);
+    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json()["trash"][0]["by"], id.as_str());
+    desktop.ok(&["undo", "--by", &id, "--since", "1h"]);
+    desktop.ok(&["trash", "restore", "--by", &id]);
+    assert_same(&desktop.mailbox(), &before, "as before");
+    let stranger = Machine::replica(dir.path(), "stranger").public_key().id().to_string();
+    desktop.refuses(&["undo", "--by", &stranger, "--since", "1h"], b"", 1, &["no bundle of its own", &stranger]);
+}

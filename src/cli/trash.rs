@@ -154,7 +154,7 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std:
     };
     context.say_notes(&replica);
     let failed = !context.problems.borrow().is_empty();
-    if done.messages == 0 && done.there == 0 && !failed {
+    if done.messages + done.there + done.left == 0 && !failed {
         context.out.say("nothing of that is in the trash");
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
@@ -165,6 +165,12 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std:
         let there = plural(done.there, "message");
         context.out.say(format_args!("back already, by somebody else: {there}; the copies stay in the trash"));
     }
+    if done.left > 0 {
+        let left = plural(done.left, "message");
+        context.out.say(format_args!(
+            "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
+        ));
+    }
     if !context.out.json() {
         return Ok(());
     }
@@ -173,6 +179,7 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std:
         "messages": done.messages,
         "bytes": done.bytes,
         "there": done.there,
+        "left": done.left,
         "items": items,
     }))
 }

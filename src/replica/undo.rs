@@ -8,7 +8,7 @@ use super::authors::{Author, ChangesOf};
 use super::safety::DryRun;
 use super::scan::{ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Digest, Flag, FolderName, FolderState, Register, Stamp, TakenBack, take_back};
 use crate::state::{Action, By, EntryRow, Occasion};
 use crate::text::plural;
@@ -124,6 +124,10 @@ impl Replica {
     pub fn undo(&self, options: &UndoOptions, each: &mut dyn FnMut(&UndoItem) -> Result<()>) -> Result<Undone> {
         let author = self.author(&options.by)?;
         let theirs = self.changes_of(&author, options.since)?;
+        if theirs.incarnations.is_empty() {
+            let what = format!("undoing what {} has done: no bundle of its own has come here", author.name);
+            return Err(Error::failed(what).advise("run this on a machine that has exchanged bundles with it"));
+        }
         match options.dry_run {
             DryRun::Yes => self.rehearse(|| self.undo_theirs(options, &author, theirs, each)),
             DryRun::No => {

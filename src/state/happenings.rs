@@ -51,6 +51,9 @@ pub struct EventFilter {
     pub removed: bool,
 }
 
+/// So much the history of messages tells: about 120 MB.
+const MOST: i64 = 1_000_000;
+
 const ARRIVED: i64 = 0;
 const CHANGED: i64 = 1;
 const REMOVED: i64 = 2;
@@ -197,8 +200,12 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Records an occasion, at `now` (milliseconds since 1970 UTC).
+    /// Records an occasion, at `now` (milliseconds since 1970 UTC). Of all that became of messages on earlier ones, the
+    /// newest [`MOST`] stay: nobody fills the disk by changing things to and fro.
     pub fn add_occasion(&self, now: u64, occasion: &Occasion) -> Result<OccasionKey> {
+        self.conn
+            .prepare_cached("DELETE FROM happening WHERE key <= (SELECT MAX(key) FROM happening) - ?")?
+            .execute([MOST])?;
         self.conn.prepare_cached("INSERT INTO occasion (at, command, peer, bundle) VALUES (?, ?, ?, ?)")?.execute((
             now.cast_signed(),
             occasion.action.word(),

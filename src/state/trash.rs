@@ -264,6 +264,15 @@ impl State {
         )
     }
 
+    /// Whether the same entry came into the trash once more after this.
+    pub fn is_trashed_again(&self, trashed: &Trashed) -> Result<bool> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT 1 FROM trash WHERE digest = ? AND birth = ? AND ordinal = ? AND key > ? LIMIT 1")?;
+        let id = &trashed.id;
+        Ok(query.exists((id.digest.0, id.birth.as_str(), id.ordinal, trashed.key))?)
+    }
+
     /// The files in the trash whose messages were brought back.
     pub fn restored_files(&self) -> Result<Vec<String>> {
         let mut query = self.conn.prepare_cached("SELECT file FROM restored")?;
