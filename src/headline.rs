@@ -1,5 +1,7 @@
 //! What a person knows a mail by: who wrote it, what about, and when.
 
+use std::fmt;
+
 use mail_parser::{HeaderName, MessageParser};
 
 use crate::text::printable;
@@ -17,6 +19,14 @@ pub struct Headline {
     pub date: Option<u64>,
     /// The Message-ID, without its angle brackets.
     pub message_id: Option<String>,
+}
+
+impl fmt::Display for Headline {
+    /// Sender and subject, in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_dash = |text: &Option<String>| text.as_deref().unwrap_or("-").to_owned();
+        write!(f, "{}: {}", or_dash(&self.from), or_dash(&self.subject))
+    }
 }
 
 impl Headline {

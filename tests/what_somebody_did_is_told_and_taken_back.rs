@@ -271,11 +271,11 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     laptop.refuses(&["trash", "restore", &range, "--to", copies.to_str().unwrap()], b"", 1, &["make the directory"]);
     fs::create_dir(&copies).unwrap();
     for _ in 0..2 {
-        let copied = laptop.ok(&["trash", "restore", &range, "--to", copies.to_str().unwrap(), "--json"]).json();
-        assert_eq!(copied["messages"], 10);
+        let report = laptop.ok(&["trash", "restore", &range, "--to", copies.to_str().unwrap(), "--json"]).json();
+        assert_eq!(report["messages"], 10);
         assert_eq!(names(&copies).len(), 10, "{:?}", names(&copies));
-        let file = copied["items"][0]["file"].as_str().unwrap();
-        assert_eq!(Digest::of(&fs::read(file).unwrap()).to_string(), copied["items"][0]["digest"].as_str().unwrap());
+        let file = report["items"][0]["file"].as_str().unwrap();
+        assert_eq!(Digest::of(&fs::read(file).unwrap()).to_string(), report["items"][0]["digest"].as_str().unwrap());
     }
     fs::write(copies.join(&names(&copies)[0]), "mine").unwrap();
     laptop.refuses(&["trash", "restore", &range, "--to", copies.to_str().unwrap()], b"", 1, &["another file"]);
@@ -470,9 +470,9 @@ fn whatever_a_peer_has_moved_and_flagged_at_random_is_as_before_after_the_undo()
             for _ in 0..pick(10) {
                 let subject = pick(12).to_string();
                 if pick(2) == 0 {
-                    move_to(laptop, &subject, FOLDERS[pick(4)])
+                    move_to(laptop, &subject, FOLDERS[pick(4)]);
                 } else {
-                    flag(laptop, &subject, FLAGS[pick(5)])
+                    flag(laptop, &subject, FLAGS[pick(5)]);
                 }
             }
             if pick(2) == 0 {

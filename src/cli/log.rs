@@ -70,7 +70,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
-            documents.push(document(event, names.of(event.happening.stamp)?));
+            documents.push(document(event, names.of(event.happening.stamp)?.as_deref()));
         }
         let mut document = json!({ "messages": documents });
         if let Some(origins) = origins {
@@ -83,8 +83,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     let mut lines = Vec::with_capacity(events.len() + 2);
     if let Some(origins) = &origins {
         let headline = replica.headline(&origins.digest)?.unwrap_or_default();
-        let (from, subject) = (headline.from.as_deref().unwrap_or("-"), headline.subject.as_deref().unwrap_or("-"));
-        lines.push(format!("{} {from}: {subject}", origins.digest));
+        lines.push(format!("{} {headline}", origins.digest));
         let is_told = events.iter().any(|event| matches!(event.happening.what, Happened::Arrived(_)));
         for (folder, born) in origins.folders.iter().zip(&origins.born).filter(|_| !is_told) {
             let who = names.of(Some(*born))?.unwrap_or_default();
@@ -94,13 +93,13 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     }
     for event in &events {
         let by = names.of(event.happening.stamp)?;
-        let mut line = format!("{}  {}", local(event.at, &zone), told(event, by.as_deref(), &zone));
-        if origins.is_none() {
-            let headline = replica.headline(&event.id.digest)?.unwrap_or_default();
-            let (from, subject) = (headline.from.as_deref().unwrap_or("-"), headline.subject.as_deref().unwrap_or("-"));
-            line += &format!("  {} {from}: {subject}", &event.id.digest.to_string()[..12]);
+        let line = format!("{}  {}", local(event.at, &zone), told(event, by.as_deref(), &zone));
+        if origins.is_some() {
+            lines.push(line);
+            continue;
         }
-        lines.push(line);
+        let headline = replica.headline(&event.id.digest)?.unwrap_or_default();
+        lines.push(format!("{line}  {} {headline}", &event.id.digest.to_string()[..12]));
     }
     if events.is_empty() {
         context
@@ -112,7 +111,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
 
 /// What became of a message, in words.
 fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
-    let mut text = match &event.happening.what {
+    let text = match &event.happening.what {
         Happened::Arrived(folder) => format!("arrived in {}", printable(folder.as_str())),
         Happened::Removed(folder) => format!("removed from {}", printable(folder.as_str())),
         Happened::Changed { folder, from, flags } => {
@@ -128,18 +127,19 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
             words.join(", ")
         }
     };
-    text += &match (by, event.happening.stamp) {
-        (Some(by), Some(stamp)) => format!(" by {by} at {}", local(stamp.clock.millis(), zone)),
-        _ => String::from(" by somebody"),
+    let by = match (by, event.happening.stamp) {
+        (Some(by), Some(stamp)) => format!("by {by} at {}", local(stamp.clock.millis(), zone)),
+        _ => String::from("by somebody"),
     };
     let occasion = &event.occasion;
-    text + &match (&occasion.peer, occasion.bundle) {
-        (Some(peer), Some(bundle)) => format!(" (bundle {bundle} from {peer})"),
-        _ => format!(" ({})", occasion.action.word()),
-    }
+    let how = match (&occasion.peer, occasion.bundle) {
+        (Some(peer), Some(bundle)) => format!("bundle {bundle} from {peer}"),
+        _ => occasion.action.word().to_owned(),
+    };
+    format!("{text} {by} ({how})")
 }
 
-fn document(event: &MessageEvent, by: Option<String>) -> Value {
+fn document(event: &MessageEvent, by: Option<&str>) -> Value {
     let (what, folder, from, flags) = match &event.happening.what {
         Happened::Arrived(folder) => ("arrived", folder, None, None),
         Happened::Removed(folder) => ("removed", folder, None, None),

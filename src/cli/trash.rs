@@ -1,5 +1,7 @@
 //! `mailsync trash`
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::replica::{Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
@@ -24,7 +26,7 @@ pub fn run(context: &Context, args: Trash) -> CommandResult {
         TrashCommand::Show { id } => show(context, id),
         TrashCommand::Restore { ids, all: _, which, dry_run: dry, to } => {
             let options = TrashOptions { selection: selection(context, which, ids)?, dry_run: dry_run(dry) };
-            restore(context, &options, dry, to)
+            restore(context, &options, dry, to.as_deref())
         }
     }
 }
@@ -127,7 +129,7 @@ fn show(context: &Context, id: i64) -> CommandResult {
     ])
 }
 
-fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std::path::PathBuf>) -> CommandResult {
+fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
     let replica = if to.is_some() { context.read()? } else { context.write()? };
     let mut items: Vec<Value> = Vec::new();
     let mut each = |item: &TrashItem| {
@@ -148,7 +150,7 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<std:
         }
         Ok(())
     };
-    let done = match &to {
+    let done = match to {
         Some(dir) => replica.copy_trashed(options, &absolute(dir)?, &mut each)?,
         None => replica.restore_trashed(options, &mut each)?,
     };

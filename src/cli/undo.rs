@@ -68,22 +68,13 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
 /// What is taken back of one message, and what isn't.
 fn line(replica: &Replica, item: &UndoItem) -> mailsync::error::Result<String> {
     let headline = replica.headline(&item.digest)?.unwrap_or_default();
-    let mut line = printable(item.folder.as_str());
-    if let Some(back_to) = &item.back_to {
-        line += &format!(" -> {}", printable(back_to.as_str()));
-    }
-    for back in &item.flags {
-        line += &format!(" {}{}", if back.on { '+' } else { '-' }, back.flag);
-    }
-    line += &format!(
-        "  {}  {}: {}",
-        &item.digest.to_string()[..12],
-        headline.from.as_deref().unwrap_or("-"),
-        headline.subject.as_deref().unwrap_or("-")
-    );
-    for left in &item.left {
-        let what = left.flag.as_ref().map(|flag| format!("{flag}: ")).unwrap_or_default();
-        line += &format!("; left: {what}{}", left.why);
-    }
-    Ok(line)
+    let mut parts = vec![printable(item.folder.as_str())];
+    parts.extend(item.back_to.iter().map(|folder| format!("-> {}", printable(folder.as_str()))));
+    parts.extend(item.flags.iter().map(|back| format!("{}{}", if back.on { '+' } else { '-' }, back.flag)));
+    parts.push(format!(" {}  {headline}", &item.digest.to_string()[..12]));
+    let left = item.left.iter().map(|left| match &left.flag {
+        Some(flag) => format!("; left: {flag}: {}", left.why),
+        None => format!("; left: {}", left.why),
+    });
+    Ok(parts.join(" ") + &left.collect::<String>())
 }

@@ -64,21 +64,28 @@ pub fn happenings(before: Option<&Entry>, after: Option<&Entry>) -> Vec<Happenin
     }
 }
 
+/// The visible part of a change: the folder where the entry was before, and flags.
+#[derive(Default)]
+struct Visible {
+    from: Option<FolderName>,
+    flags: Vec<(Flag, bool)>,
+}
+
 /// The visible changes of a living entry.
 fn changes(was: &Entry, is: &Entry) -> Vec<Happening> {
-    let mut changes: BTreeMap<Stamp, (Option<FolderName>, Vec<(Flag, bool)>)> = BTreeMap::new();
+    let mut changes: BTreeMap<Stamp, Visible> = BTreeMap::new();
     if was.location.1 != is.location.1 {
-        changes.entry(is.location.0).or_default().0 = Some(was.location.1.clone());
+        changes.entry(is.location.0).or_default().from = Some(was.location.1.clone());
     }
     let (flags_before, flags_after): (FlagSet, FlagSet) =
         (was.flags_on().cloned().collect(), is.flags_on().cloned().collect());
     for flag in flags_before.symmetric_difference(&flags_after) {
         // A flag may also be off by a delivery after it was set.
         let stamp = register_of(is, flag).map_or(is.floor, |(stamp, _)| stamp.max(is.floor));
-        changes.entry(stamp).or_default().1.push((flag.clone(), flags_after.contains(flag)));
+        changes.entry(stamp).or_default().flags.push((flag.clone(), flags_after.contains(flag)));
     }
     let mut folder = was.location.1.clone();
-    let told = changes.into_iter().map(|(stamp, (from, flags))| {
+    let told = changes.into_iter().map(|(stamp, Visible { from, flags })| {
         if from.is_some() {
             folder = is.location.1.clone();
         }

@@ -39,7 +39,7 @@ impl Replica {
     /// Nobody is called so.
     pub(super) fn author(&self, name: &str) -> Result<Author> {
         let me = self.public_key().id();
-        let is_me = name == self.config.name || name.parse() == Ok(me.clone());
+        let is_me = name == self.config.name || name.parse() == Ok(me);
         if is_me {
             return Ok(Author { name: self.config.name.clone(), id: me });
         }

@@ -82,7 +82,7 @@ impl State {
     /// somebody lies.
     pub fn replicas_of(&self, incarnation: Incarnation, me: &ReplicaId) -> Result<Vec<ReplicaId>> {
         if incarnation == self.incarnation()? {
-            return Ok(vec![me.clone()]);
+            return Ok(vec![*me]);
         }
         let mut query = self.conn.prepare_cached("SELECT peer FROM heard WHERE incarnation = ? ORDER BY peer")?;
         let rows = query.query_map([incarnation.0.cast_signed()], |row| row.get::<_, String>(0))?;

@@ -160,8 +160,10 @@ impl Replica {
             }
         }
         if dry_run == DryRun::Yes {
-            whole.iter().for_each(|(item, _)| restoring.done.count(item));
-            done.extend(whole.into_iter().map(|(item, _)| (item, Ok(()))));
+            for (item, _) in whole {
+                restoring.done.count(&item);
+                done.push((item, Ok(())));
+            }
             return Ok(done);
         }
         if whole.is_empty() {
