@@ -1,12 +1,14 @@
 //! The command line as it is typed.
 
+mod past;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mailsync::maildir::{LayoutKind, Server};
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
 
-use super::past_args::{Log, Restore, Trash, Undo};
+pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]

@@ -9,11 +9,11 @@ use mailsync::replica::{HistoryOptions, MessageEvent, Replica};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
+use super::args::Log;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::local;
 use super::output::{Output, json_time, table};
-use super::past_args::Log;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;

@@ -18,7 +18,6 @@ mod log;
 mod meter;
 mod moment;
 mod output;
-mod past_args;
 mod peer;
 mod purge;
 mod restore;

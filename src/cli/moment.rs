@@ -76,11 +76,6 @@ pub fn local_short(millis: u64, zone: &TimeZone) -> String {
     shown(millis, zone, "%Y-%m-%d %H:%M")
 }
 
-/// The distance of this place from UTC at a time.
-pub fn offset(millis: u64, zone: &TimeZone) -> String {
-    shown(millis, zone, "%:z")
-}
-
 fn shown(millis: u64, zone: &TimeZone, format: &str) -> String {
     let time = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
     time.map_or_else(|| String::from("-"), |time| time.to_zoned_datetime(zone.clone()).strftime(format).to_string())

@@ -4,11 +4,10 @@ use mailsync::replica::RestoreOptions;
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
-use super::args::dry_run;
+use super::args::{Restore, dry_run};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::Output;
-use super::past_args::Restore;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {

@@ -8,13 +8,12 @@ use mailsync::replica::{Replica, TrashItem, TrashOptions, TrashSelection, Trashe
 use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
-use super::args::dry_run;
+use super::args::{Trash, TrashCommand, WhichTrash, dry_run};
 use super::columns::{Column, row};
 use super::context::{Context, absolute};
 use super::failure::CommandResult;
-use super::moment::{local, local_short, offset};
+use super::moment::{local, local_short};
 use super::output::{Output, json_time};
-use super::past_args::{Trash, TrashCommand, WhichTrash};
 
 /// The columns of the list, which fit 80 together.
 const COLUMNS: [Column; 6] =
@@ -50,7 +49,8 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
             return Ok(());
         }
         if lines.is_empty() {
-            let removed = format!("REMOVED ({})", offset(trashed.removed, &zone));
+            // The distance from UTC ends a time.
+            let removed = format!("REMOVED ({})", local(trashed.removed, &zone).get(19..).unwrap_or("UTC"));
             lines.push(row(&COLUMNS, &["ID", &removed, "BY", "FOLDER", "FROM", "SUBJECT"]));
         }
         let headline = replica.headline_in(&replica.trash_file(&trashed)).unwrap_or_default();

@@ -82,3 +82,69 @@ impl Replica {
         Ok(if names.is_empty() { String::from("a replica not known here") } else { names.join(" or ") })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bundle::PrivateKey;
+    use crate::replica::{Doubts, Home, InitOptions, World};
+
+    fn stamp(clock: u64, incarnation: u64) -> Stamp {
+        Stamp { clock: Clock::from_bits(clock << 16).unwrap(), incarnation: Incarnation(incarnation) }
+    }
+
+    #[test]
+    fn an_incarnation_that_two_replicas_call_theirs_is_nobodys_and_told_as_either_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mail_root = dir.path().join("mail");
+        std::fs::create_dir(&mail_root).unwrap();
+        let options = InitOptions {
+            mail_root,
+            name: String::from("desktop"),
+            layout: None,
+            server: None,
+            doubts: Doubts::Heed,
+            lock_timeout: Duration::ZERO,
+        };
+        let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
+        let key = |name: &str| PrivateKey::generate(name).unwrap().public_key();
+        let (laptop, server) = (key("laptop"), key("server"));
+        replica.add_peer("laptop", &laptop).unwrap();
+        replica.add_peer("server", &server).unwrap();
+        let mine = replica.state.incarnation().unwrap();
+        let tx = replica.begin().unwrap();
+        for (peer, incarnation) in [(&laptop, 7), (&laptop, 8), (&server, 8), (&server, 9), (&laptop, mine.0)] {
+            tx.set_heard_number(&peer.id(), Incarnation(incarnation), 1, 100).unwrap();
+        }
+        tx.commit().unwrap();
+
+        let author = |name: &str| replica.author(name).unwrap();
+        let theirs = |name: &str| replica.changes_of(&author(name), 1000).unwrap();
+        let (of_laptop, of_server, own) = (theirs("laptop"), theirs("server"), theirs("desktop"));
+        assert_eq!(of_laptop.incarnations, [Incarnation(7)].into());
+        assert_eq!(of_server.incarnations, [Incarnation(9)].into());
+        // Whatever a peer calls itself, what is this replica's own is its own.
+        assert_eq!(own.incarnations, [mine].into());
+        for (clock, incarnation, expected) in
+            [(1000, 7, true), (1001, 7, true), (999, 7, false), (1000, 8, false), (1000, mine.0, false)]
+        {
+            assert_eq!(of_laptop.has(stamp(clock, incarnation)), expected, "{clock} {incarnation}");
+        }
+        let mut disputed = replica.incarnations(&author("laptop"), true).unwrap();
+        disputed.sort();
+        assert_eq!(disputed, [Incarnation(7), Incarnation(8)]);
+
+        let who = |incarnation| replica.who(Incarnation(incarnation)).unwrap();
+        let mut either: Vec<String> = who(8).split(" or ").map(str::to_owned).collect();
+        either.sort();
+        assert_eq!(either, ["laptop", "server"]);
+        assert_eq!([who(7), who(9), who(mine.0)], ["laptop", "server", "desktop"].map(String::from));
+        assert_eq!(who(10), "a replica not known here");
+        replica.remove_peer("laptop").unwrap();
+        assert_eq!(who(7), laptop.id().to_string());
+        assert_eq!(author(&laptop.id().to_string()).name, laptop.id().to_string());
+        assert!(replica.author("laptop").unwrap_err().to_string().contains("the peers are: server"));
+    }
+}

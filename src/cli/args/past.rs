@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use mailsync::model::FolderName;
 
-use super::moment::Moment;
+use crate::cli::moment::Moment;
 
 #[derive(Debug, clap::Args)]
 pub struct Log {
