@@ -20,7 +20,7 @@ use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
     Access, ClockAhead, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, ScanOptions, World,
+    RepairOptions, Replica, ScanOptions, Secrecy, World,
 };
 use rustix::io::Errno;
 
@@ -162,7 +162,7 @@ impl Scene {
             Command::JoinEmptyRoot | Command::JoinWithMail => {
                 let replica = there.opened();
                 let file = File::create(self.bundle()).unwrap();
-                replica.invite(&invite("here"), std::io::BufWriter::new(file)).unwrap();
+                replica.invite(&invite("here"), std::io::BufWriter::new(file), |_| Ok(())).unwrap();
             }
             Command::Purge | Command::TrashRestore => {
                 there.act_all(&changes);
@@ -239,6 +239,7 @@ impl Scene {
                     name: None,
                     layout: None,
                     expect: None,
+                    code: None,
                     clock_ahead: ClockAhead::Refuse,
                     lock_timeout: TIMEOUT,
                 };
@@ -316,7 +317,7 @@ impl Scene {
             }
             Command::Invite => {
                 problems = scan()?.problems;
-                replica.invite_to_file(&invite("new"), &self.out.join("invitation.zst"))?;
+                replica.invite_to_file(&invite("new"), &self.out.join("invitation.zst"), |_| Ok(()))?;
             }
             Command::DoctorRepair => problems = replica.repair(&RepairOptions::default(), &mut |_| {})?.scan.problems,
             Command::DoctorNewIdentity => drop(replica.new_identity()?),
@@ -454,7 +455,8 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
-        secrecy: None,
+        // A file with a code is not replaced: nobody here can tell whether somebody has noted the code.
+        secrecy: Some(Secrecy::Plain),
     }
 }
 

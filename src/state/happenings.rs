@@ -152,11 +152,13 @@ impl State {
     /// What became of messages, as far as the filter lets it through: the newest `limit` events, the oldest of them
     /// first.
     pub fn message_events(&self, filter: &EventFilter, limit: u64) -> Result<Vec<MessageEvent>> {
-        let mut query = self.conn.prepare_cached(
+        // What is known of one message is found by its digest.
+        let of_message = if filter.digest.is_some() { "h.digest = ?1" } else { "?1 IS NULL" };
+        let mut query = self.conn.prepare_cached(&format!(
             "SELECT at, command, peer, bundle, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags
              FROM (
                  SELECT h.*, o.at, o.command, o.peer, o.bundle FROM happening h JOIN occasion o ON o.key = h.occasion
-                 WHERE (?1 IS NULL OR h.digest = ?1)
+                 WHERE {of_message}
                  AND (?2 IS NULL OR h.folder = ?2 OR h.from_folder = ?2
                       OR substr(h.folder, 1, length(?2) + 1) = ?2 || '/'
                       OR substr(h.from_folder, 1, length(?2) + 1) = ?2 || '/')
@@ -164,8 +166,8 @@ impl State {
                  AND (?4 IS NULL OR o.peer = ?4 OR h.incarnation IN (SELECT value FROM json_each(?5)))
                  AND (?6 IS NULL OR h.what = ?6)
                  ORDER BY h.key DESC LIMIT ?7
-             ) ORDER BY key",
-        )?;
+             ) ORDER BY key"
+        ))?;
         let (by, incarnations) = filter.by.as_ref().map(|(name, all)| (name.as_str(), list(all))).unzip();
         let mut rows = query.query((
             filter.digest.map(|digest| digest.0),
