@@ -31,8 +31,8 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
-    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
-    /// names are written there.
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and
+    /// new names are written there.
     #[serde(default = "default_keywords")]
     pub keywords: bool,
     /// Patterns for directories that are no folders: they are not looked at.
@@ -201,7 +201,8 @@ fn default_jobs_output() -> u32 {
     u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
 }
 
-/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for others.
+/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for
+/// others.
 const SAMPLES: &str = "\
              # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
              # [guard]\n\
@@ -296,6 +297,15 @@ impl Config {
             return Err(Error::usage(what).advise("give it as an absolute path"));
         }
         Ok(config)
+    }
+
+    /// The names of peers that stand in it, each with where.
+    pub fn peer_names(&self) -> impl Iterator<Item = (&str, String)> {
+        let sections = self.peer.keys().map(|name| (name.as_str(), format!("[peer.{name}]")));
+        let rules = self.allow.iter().flat_map(|rule| rule.from.iter().map(move |from| (from, &rule.command)));
+        sections.chain(
+            rules.map(|(from, command)| (from.as_str(), format!("the \"from\" of the rule that allows \"{command}\""))),
+        )
     }
 
     /// The configuration as a file with explanations.

@@ -47,7 +47,7 @@ mod hostile_envelopes;
 #[cfg(test)]
 mod testing;
 
-pub use beginning::Beginning;
+pub use beginning::{Beginning, Cover, Label};
 pub use code::{Code, CodeError};
 pub use envelope::{Keys, look_for_code};
 pub use error::{Error, KeyError, WriteError};
@@ -55,7 +55,7 @@ pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
 pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
 pub use missing::MISSING_NAMESPACE;
-pub use outline::{Behind, each_manifest};
+pub use outline::{Behind, each_cover, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart};
 pub use record::Record;
 pub use replica_id::ReplicaId;

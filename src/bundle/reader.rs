@@ -16,7 +16,7 @@ use super::frame::Frame;
 use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
-use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
+use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -61,6 +61,51 @@ macro_rules! debug_as_manifest {
 }
 debug_as_manifest!(Reader, RecordsPart, JobsPart, MessagesPart);
 
+/// A bundle whose manifest and signature have been read, and of which nothing is understood yet.
+pub(super) struct Unopened<'s, R: BufRead> {
+    archive: Archive<Decompressed<'s, R>>,
+    signed: Vec<u8>,
+    signature: Signature,
+    within: &'s mut bool,
+}
+
+impl<'s, R: BufRead> Unopened<'s, R> {
+    pub(super) fn read(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
+        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
+        if !archive.may_begin_with("manifest.json")? {
+            return Err(Error::NotABundle { begins: None });
+        }
+        let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
+        let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)
+            .and_then(|signature| Signature::from_armor(&signature));
+        match signature {
+            Ok(signature) => Ok(Self { archive, signed, signature, within }),
+            // What stands behind the manifest may be otherwise in a later version, and that is what it tells.
+            Err(error) => Manifest::from_json(&signed).and(Err(error)),
+        }
+    }
+
+    pub(super) fn cover(&self) -> Cover<'_> {
+        let encrypted = self.archive.get_ref().get_ref().source().get().is_open();
+        Cover { signed: &self.signed, signature: &self.signature, encrypted }
+    }
+
+    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was
+    /// changed or is missing.
+    pub(super) fn skip_checked(self) -> Result<(), Error> {
+        self.archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
+        *self.within = false;
+        Ok(())
+    }
+
+    /// Reads what the manifest says.
+    pub(super) fn open(self) -> Result<Reader<'s, R>, Error> {
+        let manifest = self.cover().manifest()?;
+        let Self { archive, signed, signature, within } = self;
+        Ok(Reader { inner: Inner { archive, manifest, key: None, within }, signed, signature })
+    }
+}
+
 /// A bundle whose manifest has been read and whose signature has not been checked.
 pub struct Reader<'s, R: BufRead> {
     inner: Inner<'s, R>,
@@ -69,18 +114,6 @@ pub struct Reader<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> Reader<'s, R> {
-    pub(super) fn open(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
-        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
-        if !archive.may_begin_with("manifest.json")? {
-            return Err(Error::NotABundle { begins: None });
-        }
-        let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
-        let manifest = Manifest::from_json(&signed)?;
-        let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)?;
-        let signature = Signature::from_armor(&signature)?;
-        Ok(Self { inner: Inner { archive, manifest, key: None, within }, signed, signature })
-    }
-
     /// The bundle's manifest. Until [`Reader::verify`], anybody may have written it.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
@@ -106,11 +139,6 @@ impl<'s, R: BufRead> Reader<'s, R> {
         Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed) })
     }
 
-    /// What the bundle says of itself, with what a key is checked against.
-    pub fn beginning(&self) -> Beginning<'_> {
-        Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
-    }
-
     /// Whether it came encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.inner.archive.get_ref().get_ref().source().get().is_open()
@@ -119,15 +147,6 @@ impl<'s, R: BufRead> Reader<'s, R> {
     /// Whether it came encrypted with a code, which has opened it.
     pub fn is_opened_by_code(&self) -> bool {
         self.inner.archive.get_ref().get_ref().source().get().is_opened_by_code()
-    }
-
-    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
-    /// or is missing.
-    pub(super) fn skip_checked(self) -> Result<(), Error> {
-        let Inner { archive, within, .. } = self.inner;
-        archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
-        *within = false;
-        Ok(())
     }
 
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
@@ -285,8 +304,8 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     ///
     /// # Errors
     /// If there are more messages or bytes than the manifest says, or fewer at the end, together with those that the
-    /// sender says are missing; or if there is something else in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
-    /// no harm.
+    /// sender says are missing; or if there is something else in their place. A message that comes twice is not
+    /// noticed: memory must not grow with their number, and it does no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);

@@ -14,6 +14,7 @@ use super::view::{folders_json, invited_json, invited_since, layout_word, peer_j
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
+    context.say_notes(&replica);
     if context.out.json() {
         let with_unseen = |mut peer: Value, unseen: Unseen| {
             peer["unseen_entries"] = unseen.entries.into();
@@ -52,6 +53,8 @@ pub fn run(context: &Context) -> CommandResult {
     ];
     lines.extend(undone_lines(&status));
     lines.extend(jobs_line(&status.jobs));
+    lines
+        .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
     let rows = status
         .folders
         .iter()
@@ -86,6 +89,13 @@ fn undone_lines(status: &Status) -> Vec<String> {
     lines.extend(status.waiting.iter().map(waiting_line));
     lines.extend(status.letterless.iter().map(letterless_line));
     lines
+}
+
+/// A peer that knows the same and holds other mail.
+fn differs_line(peer: &str) -> String {
+    format!(
+        "differs    {peer} knows the same, and holds other mail: exchange bundles both ways, the next one for it is full"
+    )
 }
 
 fn waiting_json(waiting: &Waiting) -> Value {

@@ -66,6 +66,7 @@ pub fn peer_json(peer: &Peer) -> Value {
         "added": json_time(Some(peer.added)),
         "last_heard": json_time(peer.last_heard),
         "last_sent": json_time(peer.last_sent),
+        "differs": peer.suspect,
     })
 }
 

@@ -4,6 +4,7 @@
 //! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in
 //! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
+mod amount;
 mod claims;
 mod digest;
 mod entry;
@@ -22,6 +23,7 @@ mod stamp;
 mod text;
 mod wall;
 
+pub use amount::Amount;
 pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, ReadableBy, Secrecy, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
@@ -225,6 +225,8 @@ impl Replica {
         let done = work();
         if held {
             self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
+            // What they have changed is seen from here on.
+            self.begin()?.commit()?;
             self.roll_on()?;
             if self.tally.borrow().has_begun() {
                 let tx = self.begin()?;

@@ -6,6 +6,7 @@ use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
 use crate::state::{Action, Invited, Peer, Spent};
+use crate::text::printable;
 
 impl Replica {
     /// All peers, sorted by name.
@@ -123,6 +124,22 @@ impl Replica {
             Some(invited) if invited.is_over(self.now()) => tx.end_invitation(&invited, Spent::Expired),
             _ => Ok(()),
         }
+    }
+
+    /// Notes which names in the configuration are nobody's here. What is said there of them has no effect, and nobody
+    /// would notice.
+    pub(super) fn note_unknown_names(&self) -> Result<()> {
+        for (name, place) in self.config.peer_names() {
+            if self.state.peer_by_name(name)?.is_none() && self.state.invitation(name)?.is_none() {
+                self.note(format!(
+                    "{}: {} names a peer that is not known here, and has no effect: {}",
+                    self.home.config_file().display(),
+                    printable(&place),
+                    self.unknown_peer(&printable(name)),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn peer(&self, name: &str) -> Result<Peer> {

@@ -5,6 +5,7 @@
 //! [`Transaction`], so that nothing is ever changed outside one. Only the lists of a scan and an export, which nobody
 //! else sees, are kept without one.
 
+mod alarms;
 mod codec;
 mod derived;
 mod disk_name_rows;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use alarms::{Alarm, Guarded};
 pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};

@@ -24,7 +24,11 @@ pub const VERSION: i64 = 3;
 /// letter in the folder where their entries are.
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
-/// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
+/// `passed_over` has the files that were told to be no bundles, or are from strangers, each by the digest of what identifies
+/// it, and of who was known then.
+/// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `last` entry and the
+/// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
+/// the entries that imports have taken from their folders since, as the list of one command has them.
 /// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
 /// back.
@@ -103,6 +107,10 @@ CREATE TABLE invitation (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE alarm (
+    kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL, added TEXT NOT NULL
+) STRICT;
+CREATE TABLE alarm_departed (entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
@@ -119,7 +127,8 @@ CREATE INDEX happening_digest ON happening (digest);
 ";
 
 /// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,
-/// for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what requests and
+/// for the queries. `asked` is command and arguments, known to requester and target only. A job has `wrong_input` if what
+/// came under the digest of its body has another size than its request says. `blob` has what requests and
 /// reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
 /// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever
 /// taken for new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is
@@ -127,7 +136,8 @@ CREATE INDEX happening_digest ON happening (digest);
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
-    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB
+    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB,
+    wrong_input INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);

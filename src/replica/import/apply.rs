@@ -12,10 +12,10 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::Knowledge;
+use crate::model::{Amount, Knowledge};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
-use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
+use crate::replica::safety::{DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Occasion, Peer};
@@ -238,12 +238,14 @@ impl Replica {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.
                 if self.state.is_rehearsing() {
+                    self.tally.borrow().record(&tx, added)?;
                     tx.commit()?;
                     self.tally.borrow_mut().keep(added);
                 }
                 Ok(applied)
             }
             Ok((applied, added)) => {
+                self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
@@ -257,6 +259,11 @@ impl Replica {
                 // error, not this one.
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
+                }
+                if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
+                    let tx = self.begin()?;
+                    self.tally.borrow().raise(&tx, self.now())?;
+                    tx.commit()?;
                 }
                 Err(fault)
             }
@@ -273,6 +280,10 @@ impl Replica {
         news: &mut JobNews,
     ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
+        if !landing.is_a_join() {
+            let allowed = (options.mass_delete, options.mass_add);
+            self.tally.borrow_mut().begin(tx, allowed, self.now())?;
+        }
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
@@ -312,9 +323,9 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for entries
-    /// of which an earlier one told is more than the records say. All together are no more than it holds; of what goes
-    /// to several places the copies find room when they come.
+    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for
+    /// entries of which an earlier one told is more than the records say. All together are no more than it holds; of
+    /// what goes to several places the copies find room when they come.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
         let told_before = if tells_more { self.state.missing_bytes()? } else { 0 };

@@ -4,7 +4,7 @@
 use super::refusal::{self, Refusal};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
+use crate::model::{Clock, Digest, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::state::{Invited, Peer, Spent};
@@ -104,14 +104,19 @@ fn stranger(manifest: &Manifest) -> Refusal {
 impl Replica {
     /// Finds out who made a bundle.
     pub fn sender_of(&self, manifest: &Manifest) -> Result<Sender> {
-        let (me, sender) = (self.public_key().id(), manifest.sender.id);
+        self.sender_who(manifest.sender.id, manifest.proof.as_ref())
+    }
+
+    /// Finds out who says to be this replica, with this proof of an invitation.
+    pub(super) fn sender_who(&self, sender: ReplicaId, proof: Option<&Digest>) -> Result<Sender> {
+        let me = self.public_key().id();
         if sender == me {
             return Ok(Sender::Own);
         }
         if let Some(peer) = self.state.peer_by_id(&sender)? {
             return Ok(Sender::Known(Box::new(peer)));
         }
-        let Some(proof) = &manifest.proof else { return Ok(Sender::Stranger) };
+        let Some(proof) = proof else { return Ok(Sender::Stranger) };
         let proves = |token: crate::bundle::Token| token.is_proved_by(proof, &me, &sender);
         if let Some(invited) = self.state.invitations()?.into_iter().find(|invited| proves(invited.token)) {
             let is_over = invited.is_over(self.now());
@@ -203,8 +208,8 @@ impl Replica {
     }
 
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
-    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
-    /// but may hold messages that are missing here.
+    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new
+    /// records, but may hold messages that are missing here.
     fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta

@@ -10,10 +10,9 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
+    Amount, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
 };
 use crate::replica::Replica;
-use crate::replica::safety::Amount;
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending};
 
@@ -89,9 +88,6 @@ impl<'i> Merge<'i> {
         knowledge: &Knowledge,
     ) -> Result<Self> {
         let horizon = replica.state.horizon()?;
-        if !landing.is_a_join() {
-            replica.tally.borrow_mut().begin(tx)?;
-        }
         let proven = replica.state.proven(&replica.public_key().id())?;
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::refusal::{Refusal, reading};
-use crate::bundle::{self, Manifest};
+use crate::bundle::{self, Label, Manifest, limits};
 use crate::error::{Error, ErrorKind};
 use crate::replica::safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 use crate::state::Peer;
-use crate::text::plural;
+use crate::text::{beginning, plural};
 
 /// Options for an import.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +123,13 @@ impl Imported {
     pub(super) fn refused(manifest: &Manifest, from: &str, refusal: &Refusal) -> Self {
         let (from, number) = (Some(from.to_owned()), Some(manifest.number));
         Self { from, number, outcome: ImportOutcome::refused(refusal), ..Self::unknown(None) }
+    }
+
+    /// A bundle of somebody who isn't known here, and of which no more is read than this.
+    pub(super) fn of_stranger(label: &Label) -> Self {
+        let (id, name) = (label.sender(), beginning(label.name(), limits::NAME_BYTES));
+        let outcome = ImportOutcome::refused(&Refusal::Stranger { id, name: name.clone() });
+        Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
     }
 
     /// A bundle that is encrypted for others.

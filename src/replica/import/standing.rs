@@ -46,9 +46,8 @@ impl Replica {
     }
 
     /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
-    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it here;
-    /// a repair makes either good. Of what the bundle says
-    /// nothing else is stored.
+    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it
+    /// here; a repair makes either good. Of what the bundle says nothing else is stored.
     pub(super) fn record_rolled_back(
         &self,
         peer: &Peer,
@@ -116,8 +115,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings messages
-    /// may be a later part of one that never came.
+    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings
+    /// messages may be a later part of one that never came.
     pub(super) fn record_proven(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let own = manifest.tip.get(incarnation);
@@ -130,8 +129,8 @@ impl Replica {
         Ok(())
     }
 
-    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was long
-    /// on its way; else somebody has told what isn't so, and hides the sender's mail by that.
+    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was
+    /// long on its way; else somebody has told what isn't so, and hides the sender's mail by that.
     pub(super) fn note_hearsay(&self, name: &str, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
@@ -159,13 +158,13 @@ impl Replica {
     }
 
     /// Compares the state digests: at equal knowledge both replicas must hold the same. If not, the next bundle for the
-    /// peer is a full one.
+    /// peer is a full one. That is told once, until they have held the same: a peer can say so with every bundle.
     pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
-        if differs {
+        if differs && !peer.suspect {
             self.note(format!(
                 "{} and this replica know the same but hold different mail; exchange bundles both ways to heal it: the next \
-                 one for {} will be full",
+                 one for {} will be full, and `mailsync status` says so until it is healed",
                 peer.name, peer.name
             ));
         }

@@ -194,12 +194,8 @@ impl Replica {
             Some(true) => {}
             Some(false) => return Ok(Dealt::Waits),
             None => {
-                let reason = format!(
-                    "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
-                     input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
-                    self.config.name, peer.name
-                );
-                return settle(JobState::Rejected, reason);
+                let wrong = self.state.had_wrong_input(job.key)?;
+                return settle(JobState::Rejected, without_input(&self.config.name, &peer.name, wrong));
             }
         }
         let path = self.attachment_path(&request.body.digest);
@@ -349,6 +345,19 @@ impl Replica {
         tx.commit()?;
         Ok(Dealt::Settled(JobRun { stopped, ..self.job_run(job, state, reason)? }))
     }
+}
+
+/// Why a job has no input here, and will get none: for its requester.
+fn without_input(here: &str, requester: &str, wrong: bool) -> String {
+    if wrong {
+        return format!(
+            "its input isn't what the request says: what came to {here} in its place has another size; ask anew"
+        );
+    }
+    format!(
+        "its input was not taken in on {here}: {requester} had as many jobs or as much input there as jobs_open and \
+         jobs_input_mib let in; ask anew when there is room"
+    )
 }
 
 /// The job is as it was: whatever keeps its input from being read may pass.

@@ -37,27 +37,6 @@ impl Replica {
         }
     }
 
-    /// Renames a file to another directory. A symbolic link that would lead nowhere from there is treated as if it were
-    /// on another file system, so that its target is copied.
-    pub(super) fn rename_to_another_directory(
-        &self,
-        from: &Path,
-        to: &Path,
-        progress: &mut DiskWork,
-    ) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        self.rename(from, to, progress)?;
-        let Err(looked) = disk.metadata(to) else { return Ok(()) };
-        // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
-        match disk.rename(to, from) {
-            // It was moved, and a mail program has moved it on.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) if looked.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::CrossesDevices.into()),
-            Ok(()) => Err(looked),
-        }
-    }
-
     /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
     /// more, or if something else has its new name.
     pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
@@ -71,8 +50,8 @@ impl Replica {
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
-    /// what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail`
+    /// says what was being done.
     pub(super) fn copy_across(
         &self,
         copy: &Copying<'_>,

@@ -13,6 +13,9 @@ use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, EventKey, Occasion, Pending, TrashKey, Trashed};
 
+/// So many files are made durable one by one; more of them all together.
+const FEW: usize = 8;
+
 /// What is to become of a message in the trash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -175,9 +178,10 @@ impl Replica {
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::TrashRestore, peer: None, bundle: None });
         let stamp = tx.issue(self.now())?;
+        let durability = if whole.len() <= FEW { Durability::Now } else { Durability::Later };
         let (mut dirs, mut back) = (BTreeSet::new(), restoring.done);
         for (item, hashed) in whole {
-            let result = match self.restore_within(&tx, &item, &hashed, stamp, &mut dirs) {
+            let result = match self.restore_within(&tx, (&item, &hashed), stamp, durability, &mut dirs) {
                 Err(error) if !error.is_about_a_place() => return Err(error),
                 result => result,
             };
@@ -189,7 +193,10 @@ impl Replica {
         if back == restoring.done {
             return Ok(done);
         }
-        self.sync_dirs(&dirs)?;
+        match durability {
+            Durability::Now => self.sync_dirs(&dirs)?,
+            Durability::Later => self.sync_file_systems(dirs.iter())?,
+        }
         let only = done.iter().find(|(_, result)| result.is_ok()).filter(|_| back.messages == 1);
         let text = match (only, &restoring.author) {
             (Some((item, _)), _) => format!("{} in {}", item.trashed.id.digest, item.folder),
@@ -216,9 +223,9 @@ impl Replica {
     fn restore_within(
         &self,
         tx: &Transaction<'_>,
-        item: &TrashItem,
-        hashed: &Hashed,
+        (item, hashed): (&TrashItem, &Hashed),
         stamp: Stamp,
+        durability: Durability,
         dirs: &mut BTreeSet<PathBuf>,
     ) -> Result<()> {
         let disk = &*self.world.disk;
@@ -235,7 +242,7 @@ impl Replica {
         self.make_dirs(dir).map_err(fail)?;
         remove_if_there(disk.unlink(&tmp)).map_err(fail)?;
         let like = self.look_at_folder_of(&tmp)?;
-        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), &like, Durability::Now).map_err(fail)?;
+        copy_message(disk, &file, &tmp, Mtime(hashed.mtime.0), &like, durability).map_err(fail)?;
         dirs.extend(self.upwards(dir));
         let delivered = delivery.entry.clone();
         let entry = self.deliver(tx, delivery, &at)?;

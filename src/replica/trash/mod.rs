@@ -18,7 +18,7 @@ use crate::state::{TrashFilter, TrashKey, Trashed};
 use crate::text::{bytes, plural};
 
 /// So many messages are brought back in one transaction.
-const BATCH: u32 = 64;
+const BATCH: u32 = 256;
 
 /// What of the trash a person means: all that fits each thing that is given.
 #[derive(Clone, Debug, Default)]
