@@ -774,11 +774,44 @@ fn every_kind_of_call_is_interrupted_somewhere() {
 fn what_somebody_removed_comes_back_from_the_trash_together() {
     hold(
         Case {
-            start: &["INBOX alpha S", "INBOX beta -", "Lists/Old gamma F", "INBOX delta S"],
-            there: &["remove INBOX alpha", "remove INBOX beta", "rmdir Lists/Old"],
+            // So many that they are made durable all together.
+            start: &[
+                "INBOX a1 S",
+                "INBOX a2 S",
+                "INBOX a3 S",
+                "INBOX a4 S",
+                "INBOX a5 S",
+                "INBOX a6 S",
+                "INBOX a7 S",
+                "INBOX beta -",
+                "INBOX delta S",
+                "Lists/Old gamma F",
+            ],
+            there: &[
+                "remove INBOX a1",
+                "remove INBOX a2",
+                "remove INBOX a3",
+                "remove INBOX a4",
+                "remove INBOX a5",
+                "remove INBOX a6",
+                "remove INBOX a7",
+                "remove INBOX beta",
+                "rmdir Lists/Old",
+            ],
             here: &["flag INBOX delta F"],
             command: Command::RestoreTheirs,
-            end: &["INBOX alpha S", "INBOX beta -", "INBOX delta F", "Lists/Old gamma F"],
+            end: &[
+                "INBOX a1 S",
+                "INBOX a2 S",
+                "INBOX a3 S",
+                "INBOX a4 S",
+                "INBOX a5 S",
+                "INBOX a6 S",
+                "INBOX a7 S",
+                "INBOX beta -",
+                "INBOX delta F",
+                "Lists/Old gamma F",
+            ],
             ..NOTHING
         },
         COURIER,
