@@ -62,6 +62,9 @@ pub struct Config {
     /// Which bundles are encrypted.
     #[serde(default)]
     pub encrypt: Encrypt,
+    /// The program that writes the passphrase of the replica's key, and its arguments. Without it a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_command: Option<Vec<String>>,
     /// From how much on a person is to say that it is meant.
     #[serde(default)]
     pub guard: Limits,
@@ -243,6 +246,7 @@ impl Config {
             jobs_input_mib: default_jobs_input(),
             jobs_output_mib: default_jobs_output(),
             encrypt: Encrypt::default(),
+            passphrase_command: None,
             guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
@@ -277,6 +281,10 @@ impl Config {
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.as_ref().is_some_and(Vec::is_empty)) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
+                .advise("give a program and its arguments, or take it out"));
+        }
+        if config.passphrase_command.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::usage(format!("{}: the passphrase_command is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
         }
         for (name, peer) in &config.peer {
@@ -353,6 +361,9 @@ impl Config {
              \n\
              # Which bundles are encrypted: \"files\" (what is written with -o), \"always\" or \"never\".\n\
              encrypt = {}\n\
+             \n\
+             # The program that writes the passphrase of the key, if it has one. Without it a person is asked.\n\
+             # passphrase_command = [\"secret-tool\", \"lookup\", \"mailsync\", \"key\"]\n\
              \n\
 {SAMPLES}",
             value(self.mail_root.to_string_lossy()),
@@ -440,6 +451,7 @@ mod tests {
             jobs_open: 70,
             jobs_input_mib: 71,
             jobs_output_mib: 72,
+            passphrase_command: None,
             encrypt: Encrypt::default(),
             guard: Limits::default(),
             allow: Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Error, Manifest, PublicKey, ReplicaId, Signature};
+use super::{Error, Manifest, PublicKey, ReplicaId, Signature, SignedSuccession, limits};
 use crate::model::Digest;
 
 /// The beginning of a bundle: what it says of itself, and who has signed that.
@@ -45,6 +45,8 @@ pub struct Label {
     /// The proof that its sender was invited, whether that is so or not.
     pub proof: Option<Digest>,
     invitation: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    successions: Vec<SignedSuccession>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -62,6 +64,19 @@ impl Label {
     /// What its sender calls itself: any text.
     pub fn name(&self) -> &str {
         &self.sender.name
+    }
+
+    /// How its sender says that it came to its key.
+    ///
+    /// # Errors
+    /// It is no way to its key, or is longer than any.
+    pub fn successions(&self) -> Result<&[SignedSuccession], Error> {
+        if self.successions.len() > limits::SUCCESSIONS {
+            let limit = limits::SUCCESSIONS as u64;
+            return Err(Error::TooLarge { what: "the number of its sender's keys", limit });
+        }
+        SignedSuccession::check_chain(&self.successions, &self.sender.id)?;
+        Ok(&self.successions)
     }
 
     /// Whether it says to be an invitation.

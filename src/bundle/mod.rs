@@ -28,13 +28,17 @@ mod outline;
 mod reader;
 mod record;
 mod replica_id;
+mod replica_lines;
+mod replica_statement;
 mod seal;
 mod section;
 mod signature;
 mod spool;
 mod statements;
+mod stored_key;
 mod stream;
 mod strict;
+mod succession;
 mod wrapping;
 mod writer;
 
@@ -44,6 +48,8 @@ mod example;
 mod hostile;
 #[cfg(test)]
 mod hostile_envelopes;
+#[cfg(test)]
+mod hostile_replicas;
 #[cfg(test)]
 mod testing;
 
@@ -59,10 +65,14 @@ pub use outline::{Behind, each_cover, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart};
 pub use record::Record;
 pub use replica_id::ReplicaId;
+pub use replica_lines::SpooledReplicas;
+pub use replica_statement::{ReplicaLine, ReplicaStatement, Revocation, Succession};
 pub use seal::{Sealer, unseal};
-pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
+pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, REPLICA_NAMESPACE, Signature};
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
+pub use stored_key::StoredKey;
 pub use stream::Stream;
 pub(crate) use strict::parse as parse_strictly;
+pub use succession::SignedSuccession;
 pub use wrapping::Wrapping;
-pub use writer::{Options, Writer};
+pub use writer::{Options, Said, Writer};

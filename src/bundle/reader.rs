@@ -16,7 +16,7 @@ use super::frame::Frame;
 use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
-use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits};
+use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, replica_lines};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -136,7 +136,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
         }
         let claims = Some(self.inner.manifest.claims()?);
         let inner = Inner { key: Some(key.clone()), ..self.inner };
-        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed) })
+        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed), is_past_replicas: false })
     }
 
     /// Whether it came encrypted.
@@ -152,7 +152,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
-        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed) }
+        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed), is_past_replicas: false }
     }
 
     /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
@@ -168,12 +168,27 @@ pub struct RecordsPart<'s, R: BufRead> {
     claims: Option<Claims>,
     /// The SHA-256 of the manifest.
     signed: Digest,
+    /// Whether the statements about replicas, which come first, were read.
+    is_past_replicas: bool,
 }
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
+    }
+
+    /// The lines of `replicas.jsonl`, without their newlines; none if there is no such member. They can be asked for once,
+    /// and before the records, which go on over them otherwise.
+    ///
+    /// # Errors
+    /// They are not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong
+    /// with a statement is for whoever takes it to find out: it may come from far away.
+    pub fn replicas(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        if std::mem::replace(&mut self.is_past_replicas, true) {
+            return Ok(Vec::new());
+        }
+        replica_lines::read_lines(&mut self.inner.archive, &self.inner.manifest, self.claims.as_ref())
     }
 
     /// Gives every record to `take`, in order. Only the end shows whether they are the signed ones, so nothing of them
@@ -186,6 +201,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         mut self,
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
+        self.replicas()?;
         self.read_records(&mut take)?;
         Ok(JobsPart { inner: self.inner, claims: self.claims, signed: self.signed })
     }

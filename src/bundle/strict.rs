@@ -62,6 +62,11 @@ pub(super) fn present_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     object(deserializer).map(Some)
 }
 
+/// A field that is an array of objects.
+pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Vec::<Object<T>>::deserialize(deserializer).map(|all| all.into_iter().map(|object| object.0).collect())
+}
+
 /// A field that may be null, and is not absent.
 pub(super) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)

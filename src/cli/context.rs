@@ -1,15 +1,27 @@
 //! The context that every command is given.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
+use age::secrecy::SecretString;
 use jiff::tz::TimeZone;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Access, Home, Replica, World};
+use mailsync::replica::{Access, Ask, Home, Replica, World};
 
 use super::meter;
 use super::moment::Moment;
 use super::output::Output;
+use super::prompt;
+
+/// The person at the terminal.
+struct Terminal;
+
+impl Ask for Terminal {
+    fn secret(&self, question: &str) -> Result<Option<SecretString>> {
+        prompt::secret(question)
+    }
+}
 
 /// The surroundings of a command.
 pub struct Context {
@@ -28,7 +40,7 @@ impl Context {
     }
 
     pub fn world(&self) -> World {
-        World { meter: meter::of(self.out.quiet()), ..World::real() }
+        World { meter: meter::of(self.out.quiet()), ask: Arc::new(Terminal), ..World::real() }
     }
 
     pub fn open(&self, access: Access) -> Result<Replica> {

@@ -44,6 +44,8 @@ impl Replica {
             return Ok(Author { name: self.config.name.clone(), id: me });
         }
         if let Ok(id) = name.parse::<ReplicaId>() {
+            // It may have another key by now.
+            let id = self.state.present_id(&id)?;
             let peer = self.state.peer_by_id(&id)?;
             return Ok(Author { name: peer.map_or_else(|| id.to_string(), |peer| peer.name), id });
         }
@@ -56,7 +58,7 @@ impl Replica {
     /// The incarnations of a replica, as far as its own bundles have shown them here. With `disputed`, those that
     /// somebody else has called its own, too.
     pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
-        self.state.incarnations_of(&author.id, &self.public_key().id(), disputed)
+        self.state.incarnations_claimed_by(&author.id, &self.public_key().id(), disputed)
     }
 
     /// A replica's changes since a time, in milliseconds since 1970 UTC, as its clock was. Those of an incarnation that

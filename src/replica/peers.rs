@@ -1,6 +1,7 @@
 //! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
+use super::replicas::TRUSTED_AGAIN;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
@@ -43,11 +44,18 @@ impl Replica {
     /// [`Replica::add_peer`] within a transaction.
     pub(super) fn add_peer_within(&self, tx: &Transaction<'_>, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
-        if *key == self.public_key() || key.id() == self.public_key().id() {
+        if self.is_me(&key.id()) {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
         let id = key.id();
+        if let Some(out) = self.shut_outs()?.get(&self.present_id(&id)?) {
+            let what = format!("making {name} known: this key was revoked by {}", self.words_of(out)?);
+            return Err(Error::rejected(what).advise(TRUSTED_AGAIN.replace("NAME", &id.to_string())));
+        }
+        if self.decide_key(tx, name, key)?.is_some() {
+            return self.peer(name);
+        }
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
                 // A distant peer becomes a neighbour.
@@ -65,6 +73,7 @@ impl Replica {
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
         tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
+        self.bring_up_to_date(tx, &id)?;
         self.peer(name)
     }
 

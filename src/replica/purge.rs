@@ -83,7 +83,7 @@ impl Replica {
 
     /// The knowledge that each neighbour and each invited replica has shown.
     pub(super) fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
-        let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
+        let peers = self.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
         let invited = self.open_invitations()?.into_iter().map(|invited| invited.shown);
         Ok(peers.chain(invited).collect())
     }

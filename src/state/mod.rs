@@ -27,7 +27,9 @@ mod obstacles;
 mod passed_over;
 mod peers;
 mod pending;
+mod replica_statements;
 mod schema;
+mod succeeded;
 mod trash;
 
 use std::cell::{Cell, RefCell};
@@ -51,6 +53,8 @@ pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
+pub use replica_statements::ReplicaSaying;
+pub use succeeded::Succeeded;
 pub use trash::{By, Discard, TrashFilter, TrashKey, Trashed};
 
 use crate::disk::Disk;

@@ -12,7 +12,7 @@ pub const VERSION: i64 = 3;
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 /// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
-/// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
+/// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
 /// bundles were taken in; those that were heard last with the highest keys. It outlives the peer's removal, so that no old
@@ -94,7 +94,7 @@ CREATE TABLE peer (
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
-    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
+    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
     key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
@@ -159,6 +159,30 @@ CREATE INDEX forgotten_made ON forgotten_job (requester, made);
 CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What was said about replicas, in the form that was signed. `kind` is 0 for a revocation and 1 for a succession, `about`
+/// the id of the replica that it is about, `maker` that of the one that says it; `object` is a succession's new id, and
+/// else `''`. `carrier` is the id of the replica whose bundle has brought it, NULL if it was made here, and `heard` when. A
+/// revocation is `overruled` if a person has said on this machine that the replica is to be trusted all the same.
+///
+/// `succeeded` has the successions that were believed: by which key the one with the id `old`, which was `public_key`, was
+/// followed (`next`), and which one the replica has `now`. Of bundles that the old key has signed only those of this
+/// incarnation count, up to the number `last`. A `rival` is the key of another succession of the same key: one of the two
+/// was made by somebody who shouldn't have it, until a person has `settled` it.
+const REPLICAS: &str = "
+CREATE TABLE replica_statement (
+    kind INTEGER NOT NULL, about TEXT NOT NULL, maker TEXT NOT NULL, object TEXT NOT NULL,
+    clock INTEGER NOT NULL, incarnation INTEGER NOT NULL, signed TEXT NOT NULL, signature TEXT NOT NULL,
+    countersignature TEXT, carrier TEXT, heard INTEGER NOT NULL, overruled INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, about, maker, object)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE succeeded (
+    old TEXT PRIMARY KEY, next TEXT NOT NULL, now TEXT NOT NULL, public_key TEXT NOT NULL,
+    incarnation INTEGER NOT NULL, last INTEGER NOT NULL, at INTEGER NOT NULL, rival TEXT,
+    settled INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX succeeded_now ON succeeded (now);
+";
+
 /// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
 const OBSTACLES: &str = "
 CREATE TABLE obstacle (
@@ -177,6 +201,7 @@ CREATE TABLE disk_name (folder INTEGER PRIMARY KEY, dir BLOB UNIQUE, separator I
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(REPLICAS)?;
     conn.execute_batch(OBSTACLES)?;
     conn.execute_batch(DISK_NAMES)?;
     conn.pragma_update(None, "user_version", VERSION)

@@ -4,6 +4,7 @@
 
 mod error;
 mod file;
+mod introduce;
 mod invite;
 mod options;
 mod patient;

@@ -58,7 +58,7 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, jobs, after } = part;
+        let PlannedPart { manifest, records, said, after } = part;
         let mut exported = Exported {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
@@ -73,7 +73,7 @@ impl Replica {
             Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,
             None => Wrapping::Plain(out),
         };
-        let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
+        let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, said)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish()?.finish()?;
         Ok((out, exported))
@@ -84,7 +84,7 @@ impl Replica {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let tx = self.begin()?;
-        for peer in state.neighbours()? {
+        for peer in self.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 // While somebody took his time over this one, another command may have written a newer one.
                 if peer.sent_number.is_none_or(|newest| newest < first.number) {

@@ -358,8 +358,8 @@ impl Replica {
     /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom
     /// it names: anybody can write that a bundle is a peer's, or one of this replica's own.
     fn look_at_cover(&self, cover: &Cover<'_>, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
-        let (signer, me) = (cover.signer(), self.public_key().id());
-        if signer.id() == me || self.state.is_peer(&signer.id())? {
+        let signer = cover.signer();
+        if self.is_me(&signer.id()) || self.peer_of(&signer.id())?.is_some() {
             cover.verify(&signer)?;
             let manifest = cover.manifest()?;
             if manifest.sender.id == signer.id() {
@@ -367,10 +367,15 @@ impl Replica {
             }
         }
         let label = cover.label()?;
-        let (for_anyone, for_me) = (label.recipient.is_none(), label.recipient == Some(me));
-        let mine = for_anyone || for_me;
-        match self.sender_who(label.sender(), label.proof.as_ref())? {
+        let for_anyone = label.recipient.is_none();
+        let mine = for_anyone || label.recipient.is_some_and(|recipient| self.is_me(&recipient));
+        match self.sender_who(label.sender(), label.proof.as_ref(), label.successions()?)? {
             Sender::Own => look.claimed = look.claimed.max(Claimed::Forged),
+            // It says how it came to its key, by statements that a peer's key has signed.
+            Sender::Known(peer) if peer.id == signer.id() && label.sender() == signer.id() => {
+                cover.verify(&signer)?;
+                return self.look_at_known(&cover.manifest()?, look);
+            }
             _ if !mine => look.strangers += 1,
             Sender::Known(_) => {
                 let (expected, found) = (label.sender(), signer.id());
@@ -381,7 +386,7 @@ impl Replica {
                 look.strangers += 1;
             }
             // The import deals with one that proves an invitation: it tells that the invitation was used already.
-            Sender::Invited(_) | Sender::Late { .. } => {
+            Sender::Invited(_) | Sender::Late { .. } | Sender::Rival(_) => {
                 look.here = Some((label.sender(), label.number));
                 return Ok(ControlFlow::Break(()));
             }
@@ -399,15 +404,14 @@ impl Replica {
 
     /// The same of one that its sender has signed, who is a peer or this replica.
     fn look_at_known(&self, manifest: &Manifest, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
-        let me = self.public_key().id();
         let for_anyone = manifest.recipient.is_none();
-        if manifest.sender.id == me {
+        if self.is_me(&manifest.sender.id) {
             let is_twin = matches!(self.own_bundle(manifest)?, Refusal::Twin);
             look.claimed = look.claimed.max(if is_twin { Claimed::Twin } else { Claimed::Own });
         } else if for_anyone && manifest.invitation.is_some() {
             look.strange = true;
-        } else if for_anyone || manifest.recipient == Some(me) {
-            look.here = Some((manifest.sender.id, manifest.number));
+        } else if for_anyone || manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
+            look.here = Some((self.present_id(&manifest.sender.id)?, manifest.number));
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))

@@ -213,6 +213,8 @@ pub struct Changes {
     pub folders: u64,
     /// Jobs about which there was news.
     pub jobs: u64,
+    /// Statements about replicas that were news.
+    pub replicas: u64,
 }
 
 impl fmt::Display for Changes {
@@ -226,6 +228,9 @@ impl fmt::Display for Changes {
         }
         if self.jobs > 0 {
             write!(f, ", {}", plural(self.jobs, "job"))?;
+        }
+        if self.replicas > 0 {
+            write!(f, ", {} about replicas", plural(self.replicas, "statement"))?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use crate::state::{Action, Peer};
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
     pub(super) fn is_fresh(&self, standing: &Standing, manifest: &Manifest, reception: &Reception) -> Result<bool> {
-        let highest = self.state.heard_number(&manifest.sender.id, manifest.sender.incarnation)?;
+        let sender = self.present_id(&manifest.sender.id)?;
+        let highest = self.state.heard_number(&sender, manifest.sender.incarnation)?;
         Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
@@ -80,7 +81,7 @@ impl Replica {
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
     /// once. Whoever stamps changes anew by this clock should know it first.
     pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
-        let mut heard = self.state.neighbours()?;
+        let mut heard = self.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
             (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),
@@ -103,7 +104,7 @@ impl Replica {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
-        if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
+        if peer.token.is_some() && manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
@@ -111,6 +112,9 @@ impl Replica {
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+            if let Some(recipient) = manifest.recipient {
+                tx.set_knows_key(peer.key, recipient == self.public_key().id())?;
+            }
         }
         Ok(())
     }
@@ -134,7 +138,8 @@ impl Replica {
     pub(super) fn note_hearsay(&self, name: &str, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
-        let teller = self.state.told_by(incarnation)?.filter(|id| *id != manifest.sender.id);
+        let sender = self.present_id(&manifest.sender.id)?;
+        let teller = self.state.told_by(incarnation)?.filter(|id| *id != sender);
         if let (true, Some(teller)) = (own < known, teller) {
             let teller = self.known_as(&teller)?.unwrap_or_else(|| teller.to_string());
             self.note(refusal::hearsay(name, own, known, &teller));
