@@ -19,6 +19,7 @@
 pub mod bundle;
 pub mod config;
 pub mod error;
+pub mod headline;
 pub mod maildir;
 pub mod message;
 pub mod meter;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use mailsync::error::{Error, Result};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Digest;
-use mailsync::replica::Replica;
+use mailsync::replica::{DryRun, Replica, TrashOptions, TrashSelection, UndoOptions};
 use rustix::io::Errno;
 
 use crate::support::disk::{Call, Fault, Names, Op, Watch, beside, tally};
@@ -27,6 +27,10 @@ enum Command {
     Restore(&'static str),
     /// `mailsync restore --all` of what vanished here.
     BringBack,
+    /// `mailsync trash restore --by` of all that was removed there.
+    RestoreTheirs,
+    /// `mailsync undo` of all that was done there.
+    Undo,
 }
 
 struct Case {
@@ -82,7 +86,7 @@ impl Stage {
         assert_eq!(here.mailbox(), there.mailbox());
         case.there.iter().for_each(|what| there.act(what));
         there.export(&here, &bundle);
-        if let Command::Restore(_) = case.command {
+        if let Command::Restore(_) | Command::RestoreTheirs | Command::Undo = case.command {
             here.import(&bundle);
             here.opened().scan(&mailsync::replica::ScanOptions::default()).unwrap();
         }
@@ -118,6 +122,17 @@ impl Stage {
             Command::BringBack => {
                 let options = mailsync::replica::RestoreOptions::default();
                 replica.bring_back(&options, &mut |_| Ok(())).map(|done| done.scan.problems)
+            }
+            Command::RestoreTheirs => {
+                let selection = TrashSelection { by: Some(String::from("there")), ..TrashSelection::default() };
+                let options = TrashOptions { selection, ..TrashOptions::default() };
+                replica.restore_trashed(&options, &mut |_| Ok(()))?;
+                replica.drain_problems().pop().map_or(Ok(Vec::new()), Err)
+            }
+            Command::Undo => {
+                let by = String::from("there");
+                let options = UndoOptions { by, since: 0, folder: None, dry_run: DryRun::No };
+                replica.undo(&options, &mut |_| Ok(())).map(|done| done.scan.problems)
             }
             Command::Restore(message) => {
                 let digest = Digest::of(&contents(message));
@@ -753,4 +768,98 @@ fn every_kind_of_call_is_interrupted_somewhere() {
     for op in ops {
         assert!(tally.contains_key(&op), "{op:?} of {tally:?}");
     }
+}
+
+#[test]
+fn what_somebody_removed_comes_back_from_the_trash_together() {
+    hold(
+        Case {
+            // So many that they are made durable all together.
+            start: &[
+                "INBOX a1 S",
+                "INBOX a2 S",
+                "INBOX a3 S",
+                "INBOX a4 S",
+                "INBOX a5 S",
+                "INBOX a6 S",
+                "INBOX a7 S",
+                "INBOX beta -",
+                "INBOX delta S",
+                "Lists/Old gamma F",
+            ],
+            there: &[
+                "remove INBOX a1",
+                "remove INBOX a2",
+                "remove INBOX a3",
+                "remove INBOX a4",
+                "remove INBOX a5",
+                "remove INBOX a6",
+                "remove INBOX a7",
+                "remove INBOX beta",
+                "rmdir Lists/Old",
+            ],
+            here: &["flag INBOX delta F"],
+            command: Command::RestoreTheirs,
+            end: &[
+                "INBOX a1 S",
+                "INBOX a2 S",
+                "INBOX a3 S",
+                "INBOX a4 S",
+                "INBOX a5 S",
+                "INBOX a6 S",
+                "INBOX a7 S",
+                "INBOX beta -",
+                "INBOX delta F",
+                "Lists/Old gamma F",
+            ],
+            ..NOTHING
+        },
+        COURIER,
+    );
+}
+
+#[test]
+fn what_somebody_moved_and_flagged_is_taken_back() {
+    hold(
+        Case {
+            start: &["INBOX alpha S", "INBOX beta -", "Lists/Old gamma F", "INBOX delta S", "Work epsilon S"],
+            there: &[
+                "mkdir Junk",
+                "move INBOX alpha Junk",
+                "flag INBOX beta FT",
+                "move Lists/Old gamma Junk",
+                "flag Junk gamma -",
+                "rmdir Lists/Old",
+                "move Work epsilon INBOX",
+            ],
+            here: &["flag INBOX delta F", "move INBOX epsilon Junk", "deliver INBOX zeta new"],
+            command: Command::Undo,
+            end: &[
+                "INBOX alpha S",
+                "INBOX beta -",
+                "INBOX delta F",
+                "INBOX zeta new",
+                "Junk epsilon S",
+                "Lists/Old gamma F",
+                "Work",
+            ],
+            ..NOTHING
+        },
+        FS,
+    );
+}
+
+#[test]
+fn what_somebody_moved_is_taken_back_across_file_systems() {
+    hold(
+        Case {
+            start: &["INBOX alpha S", "INBOX beta -", "Archive gamma S"],
+            there: &["move INBOX alpha Archive", "move Archive gamma INBOX"],
+            command: Command::Undo,
+            end: &["Archive gamma S", "INBOX alpha S", "INBOX beta -"],
+            mount: Some("Archive"),
+            ..NOTHING
+        },
+        COURIER,
+    );
 }

@@ -15,7 +15,7 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 /// own, above all.
 const FLOORS: &[&[&str]] = &[
     &["meter", "pool", "read", "text"],
-    &["error", "message"],
+    &["error", "headline", "message"],
     &["model"],
     &["disk", "process"],
     &["bundle", "maildir", "allow"],

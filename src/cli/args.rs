@@ -2,6 +2,7 @@
 
 mod invitation;
 mod key;
+mod past;
 mod values;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
+pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 use values::parse_size;
 pub use values::{CodeFile, Encryption, Layout, MailServer};
 
@@ -85,6 +87,8 @@ pub enum Command {
     Restore(Restore),
     /// List or restore what imports have removed
     Trash(Trash),
+    /// Take back what a replica has moved and flagged
+    Undo(Undo),
     /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
     /// to an earlier one in place
     Doctor(Doctor),
@@ -298,13 +302,6 @@ pub enum JobsCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Log {
-    /// Show at most this many of the last things that were done
-    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER")]
-    pub limit: u64,
-}
-
-#[derive(Debug, clap::Args)]
 pub struct Bundle {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
@@ -336,37 +333,6 @@ pub struct Doctor {
     /// Let it find that much was removed
     #[arg(long, requires = "scans")]
     pub allow_mass_delete: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Restore {
-    /// Folders, with those below them; messages, by how their digests begin (8 digits or more); or numbers in the trash
-    #[arg(value_name = "FOLDER|ID", required_unless_present = "all")]
-    pub names: Vec<String>,
-    /// Everything that has vanished
-    #[arg(long, conflicts_with = "names")]
-    pub all: bool,
-    /// Tell what would come back, message by message, and change nothing
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Trash {
-    #[command(subcommand)]
-    pub command: TrashCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum TrashCommand {
-    /// List what imports have removed
-    List,
-    /// Bring messages back into their folders
-    Restore {
-        /// Their numbers, as `mailsync trash list` shows them
-        #[arg(required = true)]
-        ids: Vec<i64>,
-    },
 }
 
 /// The library's value for `--dry-run`.

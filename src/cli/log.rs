@@ -1,24 +1,168 @@
 //! `mailsync log`
 
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use mailsync::error::Result;
+use mailsync::model::{Happened, Incarnation, Stamp};
+use mailsync::replica::{HistoryOptions, MessageEvent, Replica};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::Log;
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, json_time, table, time};
+use super::moment::local;
+use super::output::{Output, json_time, table};
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
-    let events = context.read()?.history(args.limit)?;
+    let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
+    if args.message.is_some() || args.folder.is_some() || args.removed {
+        return messages(context, args, since);
+    }
+    let replica = context.read()?;
+    let events = replica.history(args.limit, since, args.peer.as_deref())?;
     if context.out.json() {
         let events = events.iter().map(|event| {
             json!({ "at": json_time(Some(event.at)), "command": event.action.word(), "peer": event.peer, "text": event.text })
         });
         return Output::print_json(&json!({ "events": events.collect::<Vec<Value>>() }));
     }
+    let zone = TimeZone::system();
     let rows = events.iter().map(|event| {
         let peer = event.peer.as_deref().unwrap_or("-").to_owned();
-        vec![time(event.at), event.action.word().to_owned(), peer, printable(&event.text)]
+        vec![local(event.at, &zone), event.action.word().to_owned(), peer, printable(&event.text)]
     });
     Output::print(table(&rows.collect::<Vec<_>>()))
+}
+
+/// The replicas that have made changes, each looked up once.
+struct Names<'r> {
+    replica: &'r Replica,
+    known: BTreeMap<Incarnation, String>,
+}
+
+impl Names<'_> {
+    fn of(&mut self, stamp: Option<Stamp>) -> Result<Option<String>> {
+        let Some(Stamp { incarnation, .. }) = stamp else { return Ok(None) };
+        if let Some(name) = self.known.get(&incarnation) {
+            return Ok(Some(name.clone()));
+        }
+        let name = self.replica.who(incarnation)?;
+        self.known.insert(incarnation, name.clone());
+        Ok(Some(name))
+    }
+}
+
+fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult {
+    let replica = context.read()?;
+    let options = HistoryOptions {
+        message: args.message.clone(),
+        folder: args.folder.clone(),
+        since,
+        peer: args.peer.clone(),
+        removed: args.removed,
+        limit: args.limit,
+    };
+    let events = replica.message_history(&options)?;
+    let mut names = Names { replica: &replica, known: BTreeMap::new() };
+    let origins = args.message.as_ref().map(|message| replica.origins(message)).transpose()?;
+    if context.out.json() {
+        let mut documents = Vec::with_capacity(events.len());
+        for event in &events {
+            documents.push(document(event, names.of(event.happening.stamp)?.as_deref()));
+        }
+        let mut document = json!({ "messages": documents });
+        if let Some(origins) = origins {
+            document["digest"] = json!(origins.digest);
+            document["folders"] = json!(origins.folders);
+        }
+        return Output::print_json(&document);
+    }
+    let zone = TimeZone::system();
+    let mut lines = Vec::with_capacity(events.len() + 2);
+    if let Some(origins) = &origins {
+        let headline = replica.headline(&origins.digest)?.unwrap_or_default();
+        lines.push(format!("{} {headline}", origins.digest));
+        let is_told = events.iter().any(|event| matches!(event.happening.what, Happened::Arrived(_)));
+        for (folder, born) in origins.folders.iter().zip(&origins.born).filter(|_| !is_told) {
+            let who = names.of(Some(*born))?.unwrap_or_default();
+            let (folder, at) = (printable(folder.as_str()), local(born.clock.millis(), &zone));
+            lines.push(format!("in {folder}: since before the history begins; delivered by {who} at {at}"));
+        }
+    }
+    for event in &events {
+        let by = names.of(event.happening.stamp)?;
+        let line = format!("{}  {}", local(event.at, &zone), told(event, by.as_deref(), &zone));
+        if origins.is_some() {
+            lines.push(line);
+            continue;
+        }
+        let headline = replica.headline(&event.id.digest)?.unwrap_or_default();
+        lines.push(format!("{line}  {} {headline}", &event.id.digest.to_string()[..12]));
+    }
+    if events.is_empty() {
+        context
+            .out
+            .say("the history tells of no message like that; it goes back as far as history_days in config.toml says");
+    }
+    Output::print(lines)
+}
+
+/// What became of a message, in words.
+fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
+    let text = match &event.happening.what {
+        Happened::Arrived(folder) => format!("arrived in {}", printable(folder.as_str())),
+        Happened::Removed(folder) => format!("removed from {}", printable(folder.as_str())),
+        Happened::Changed { folder, from, flags } => {
+            let mut words = Vec::new();
+            if let Some(from) = from {
+                words.push(format!("moved from {} to {}", printable(from.as_str()), printable(folder.as_str())));
+            }
+            if !flags.is_empty() {
+                let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
+                let place = if from.is_some() { String::new() } else { format!(" in {}", printable(folder.as_str())) };
+                words.push(format!("flagged {}{place}", signed.collect::<Vec<_>>().join(" ")));
+            }
+            words.join(", ")
+        }
+    };
+    let by = match (by, event.happening.stamp) {
+        (Some(by), Some(stamp)) => format!("by {by} at {}", local(stamp.clock.millis(), zone)),
+        _ => String::from("by somebody"),
+    };
+    let occasion = &event.occasion;
+    let how = match (&occasion.peer, occasion.bundle) {
+        (Some(peer), Some(bundle)) => format!("bundle {bundle} from {peer}"),
+        _ => occasion.action.word().to_owned(),
+    };
+    format!("{text} {by} ({how})")
+}
+
+fn document(event: &MessageEvent, by: Option<&str>) -> Value {
+    let (what, folder, from, flags) = match &event.happening.what {
+        Happened::Arrived(folder) => ("arrived", folder, None, None),
+        Happened::Removed(folder) => ("removed", folder, None, None),
+        Happened::Changed { folder, from, flags } => {
+            let word = if from.is_some() { "moved" } else { "flagged" };
+            (word, folder, from.as_ref(), (!flags.is_empty()).then_some(flags))
+        }
+    };
+    let flags = flags.map(|flags| {
+        let one = |(flag, on): &(mailsync::model::Flag, bool)| json!({ "flag": flag, "on": on });
+        flags.iter().map(one).collect::<Vec<Value>>()
+    });
+    json!({
+        "at": json_time(Some(event.at)),
+        "what": what,
+        "digest": event.id.digest,
+        "folder": folder,
+        "from_folder": from,
+        "flags": flags,
+        "by": by,
+        "done": json_time(event.happening.stamp.map(|stamp| stamp.clock.millis())),
+        "command": event.occasion.action.word(),
+        "peer": event.occasion.peer,
+        "bundle": event.occasion.bundle,
+    })
 }

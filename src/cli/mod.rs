@@ -3,6 +3,7 @@
 
 mod args;
 mod code;
+mod columns;
 mod context;
 mod doctor;
 mod export;
@@ -29,6 +30,7 @@ mod source;
 mod status;
 mod target;
 mod trash;
+mod undo;
 mod update;
 mod uux;
 mod view;
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => inspect::verify(&context, &args),
         Command::Restore(args) => restore::run(&context, args),
         Command::Trash(args) => trash::run(&context, args),
+        Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
     };
     // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if

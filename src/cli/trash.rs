@@ -1,56 +1,187 @@
 //! `mailsync trash`
 
-use mailsync::text::{bytes, printable};
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use mailsync::error::Result;
+use mailsync::replica::{Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
-use super::args::TrashCommand;
-use super::context::Context;
+use super::args::{Trash, TrashCommand, WhichTrash, dry_run};
+use super::columns::{Column, row};
+use super::context::{Context, absolute};
 use super::failure::CommandResult;
-use super::output::{Output, json_time, time};
+use super::moment::{local, local_short};
+use super::output::{Output, json_time};
 
-pub fn run(context: &Context, args: super::args::Trash) -> CommandResult {
+/// The columns of the list, which fit 80 together.
+const COLUMNS: [Column; 6] =
+    [Column::right(5), Column::left(16), Column::left(9), Column::left(12), Column::left(13), Column::left(15)];
+
+pub fn run(context: &Context, args: Trash) -> CommandResult {
     match args.command {
-        TrashCommand::List => list(context),
-        TrashCommand::Restore { ids } => {
-            let replica = context.write()?;
-            for id in ids {
-                let restored = replica.restore(id)?;
-                context.say_notes(&replica);
-                context.out.say(format_args!("{id} is back in {}", printable(restored.folder.as_str())));
-            }
-            Ok(())
+        TrashCommand::List { which } => list(context, &selection(context, which, Vec::new())?),
+        TrashCommand::Show { id } => show(context, id),
+        TrashCommand::Restore { ids, all: _, which, dry_run: dry, to } => {
+            let options = TrashOptions { selection: selection(context, which, ids)?, dry_run: dry_run(dry) };
+            restore(context, &options, dry, to.as_deref())
         }
     }
 }
 
-fn list(context: &Context) -> CommandResult {
+fn selection(context: &Context, which: WhichTrash, ids: Vec<(i64, i64)>) -> Result<TrashSelection> {
+    Ok(TrashSelection {
+        ids: (!ids.is_empty()).then_some(ids),
+        folder: which.folder,
+        since: which.since.map(|moment| context.millis(&moment)).transpose()?,
+        by: which.by,
+    })
+}
+
+fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
     let replica = context.read()?;
-    let mut rows: Vec<Value> = Vec::new();
-    let mut lines = Vec::new();
-    replica.each_trashed(|trashed| {
+    let zone = TimeZone::system();
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    replica.each_selected(selection, |trashed| {
         if context.out.json() {
-            rows.push(json!({
-                "id": trashed.key,
-                "digest": trashed.id.digest,
-                "folder": trashed.folder,
-                "flags": trashed.flags,
-                "bytes": trashed.size,
-                "removed": json_time(Some(trashed.removed)),
-                "by": trashed.by.to_string(),
-                "file": replica.trash_file(&trashed).to_string_lossy(),
-            }));
-        } else {
-            lines.push(format!(
-                "{:>6}  {}  by {}  {:>10}  {}  {}",
-                trashed.key,
-                time(trashed.removed),
-                trashed.by,
-                bytes(trashed.size),
-                printable(trashed.folder.as_str()),
-                replica.trash_file(&trashed).display(),
-            ));
+            rows.push(document(&replica, &trashed)?);
+            return Ok(());
         }
+        if lines.is_empty() {
+            // The distance from UTC ends a time.
+            let removed = format!("REMOVED ({})", local(trashed.removed, &zone).get(19..).unwrap_or("UTC"));
+            lines.push(row(&COLUMNS, &["ID", &removed, "BY", "FOLDER", "FROM", "SUBJECT"]));
+        }
+        let headline = replica.headline_in(&replica.trash_file(&trashed)).unwrap_or_default();
+        lines.push(row(
+            &COLUMNS,
+            &[
+                &trashed.key.to_string(),
+                &local_short(trashed.removed, &zone),
+                &replica.remover(&trashed)?,
+                trashed.folder.as_str(),
+                headline.from.as_deref().unwrap_or("-"),
+                headline.subject.as_deref().unwrap_or("-"),
+            ],
+        ));
         Ok(())
     })?;
-    if context.out.json() { Output::print_json(&json!({ "trash": rows })) } else { Output::print(lines) }
+    if context.out.json() {
+        return Output::print_json(&json!({ "trash": rows }));
+    }
+    if lines.is_empty() {
+        context.out.say("nothing of that is in the trash");
+    }
+    Output::print(lines)
+}
+
+fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
+    let file = replica.trash_file(trashed);
+    let headline = replica.headline_in(&file).unwrap_or_default();
+    Ok(json!({
+        "id": trashed.key,
+        "digest": trashed.id.digest,
+        "folder": trashed.folder,
+        "flags": trashed.flags,
+        "bytes": trashed.size,
+        "removed": json_time(Some(trashed.removed)),
+        "by": replica.remover(trashed)?,
+        "done": json_time(trashed.removal.map(|stamp| stamp.clock.millis())),
+        "told_by": trashed.by.to_string(),
+        "from": headline.from,
+        "subject": headline.subject,
+        "date": json_time(headline.date),
+        "message_id": headline.message_id,
+        "file": file.to_string_lossy(),
+    }))
+}
+
+fn show(context: &Context, id: i64) -> CommandResult {
+    let replica = context.read()?;
+    let trashed = replica.in_trash(id)?;
+    if context.out.json() {
+        return Output::print_json(&document(&replica, &trashed)?);
+    }
+    let (zone, file) = (TimeZone::system(), replica.trash_file(&trashed));
+    let headline = replica.headline_in(&file).unwrap_or_default();
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| String::from("-"));
+    let flags = trashed.flags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let by = replica.remover(&trashed)?;
+    let done = trashed.removal.map(|stamp| format!(", by its clock {}", local(stamp.clock.millis(), &zone)));
+    let from = match (headline.from, headline.address) {
+        (Some(name), Some(address)) if name != address => Some(format!("{name} <{address}>")),
+        (from, _) => from,
+    };
+    Output::print([
+        format!("id          {}", trashed.key),
+        format!("from        {}", or_dash(from)),
+        format!("subject     {}", or_dash(headline.subject)),
+        format!("date        {}", or_dash(headline.date.map(|date| local(date, &zone)))),
+        format!("message-id  {}", or_dash(headline.message_id)),
+        format!("folder      {}", printable(trashed.folder.as_str())),
+        format!("flags       {}", if flags.is_empty() { "-" } else { &flags }),
+        format!("size        {}", bytes(trashed.size)),
+        format!("removed     by {by}{}", done.unwrap_or_default()),
+        format!("in trash    since {}, told by {}", local(trashed.removed, &zone), trashed.by),
+        format!("digest      {}", trashed.id.digest),
+        format!("file        {}", file.display()),
+    ])
+}
+
+fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
+    let replica = if to.is_some() { context.read()? } else { context.write()? };
+    let mut items: Vec<Value> = Vec::new();
+    let mut each = |item: &TrashItem| {
+        if context.out.json() {
+            items.push(json!({
+                "id": item.trashed.key,
+                "digest": item.trashed.id.digest,
+                "folder": item.folder,
+                "flags": item.flags,
+                "file": item.copy.as_ref().map(|file| file.to_string_lossy()),
+            }));
+            return Ok(());
+        }
+        let (id, would) = (item.trashed.key, if dry { "would be" } else { "is" });
+        match &item.copy {
+            Some(file) => context.out.say(format_args!("{id} {would} copied to {}", file.display())),
+            None => context.out.say(format_args!("{id} {would} back in {}", printable(item.folder.as_str()))),
+        }
+        Ok(())
+    };
+    let done = match to {
+        Some(dir) => replica.copy_trashed(options, &absolute(dir)?, &mut each)?,
+        None => replica.restore_trashed(options, &mut each)?,
+    };
+    context.say_notes(&replica);
+    let failed = !context.problems.borrow().is_empty();
+    if done.messages + done.there + done.left == 0 && !failed {
+        context.out.say("nothing of that is in the trash");
+    } else if done.messages > 1 {
+        let what = if to.is_some() { "copied" } else { "back" };
+        let would = if dry { "would be " } else { "" };
+        context.out.say(format_args!("{would}{what}: {done}"));
+    }
+    if done.there > 0 {
+        let there = plural(done.there, "message");
+        context.out.say(format_args!("back already, by somebody else: {there}; the copies stay in the trash"));
+    }
+    if done.left > 0 {
+        let left = plural(done.left, "message");
+        context.out.say(format_args!(
+            "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
+        ));
+    }
+    if !context.out.json() {
+        return Ok(());
+    }
+    Output::print_json(&json!({
+        "dry_run": dry,
+        "messages": done.messages,
+        "bytes": done.bytes,
+        "there": done.there,
+        "left": done.left,
+        "items": items,
+    }))
 }

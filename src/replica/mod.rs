@@ -4,10 +4,12 @@
 //! elsewhere becomes a file. The model knows what registers mean, the format knows what a bundle looks like, and the
 //! state knows how everything is stored.
 
+mod authors;
 mod call;
 mod disk_names;
 mod doctor;
 mod export;
+mod happenings;
 mod home;
 mod identity;
 mod import;
@@ -35,6 +37,7 @@ mod survey;
 mod tally;
 mod transaction;
 mod trash;
+mod undo;
 mod world;
 
 use std::collections::HashSet;
@@ -45,6 +48,7 @@ use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -60,9 +64,11 @@ pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
+pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
+pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
-pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
+pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
 use crate::config::Config;
@@ -342,12 +348,13 @@ impl Replica {
         Ok(keyring::keys(&Arc::new(ring)))
     }
 
-    /// The last `limit` events of the history at most, the oldest of them first.
+    /// The last `limit` events of the history at most, the oldest of them first: those since a time (milliseconds since
+    /// 1970 UTC) that concern a peer of this name, if these are given.
     ///
     /// # Errors
     /// The history can't be read.
-    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
-        self.state.history(limit)
+    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
+        self.state.history(limit, since, peer)
     }
 
     /// The state, for the tests to look into. A program uses the verbs.

@@ -27,7 +27,7 @@ pub struct Purged {
     pub trashed: u64,
     /// Their bytes.
     pub trashed_bytes: u64,
-    /// Lines of the history.
+    /// Lines of the history, and of that of messages.
     pub history: u64,
     /// Finished jobs.
     pub jobs: u64,
@@ -53,7 +53,8 @@ impl Replica {
         }
         let tx = self.begin()?;
         if wall.is_set() {
-            purged.history = tx.purge_history(wall.0.saturating_sub(u64::from(self.config.history_days) * DAY))?;
+            let before = wall.0.saturating_sub(u64::from(self.config.history_days) * DAY);
+            purged.history = tx.purge_history(before)? + tx.purge_happenings(before)?;
         }
         if purged.tombstones + purged.folders + purged.trashed + purged.history + purged.jobs > 0 {
             tx.record(self.now(), Action::Purge, None, &purged.to_string())?;
@@ -69,6 +70,7 @@ impl Replica {
         let tx = self.begin()?;
         let trashed = tx.date_trash_anew(from, to, wall.0)?;
         tx.date_history_anew(from, to, wall.0)?;
+        tx.date_occasions_anew(from, to, wall.0)?;
         tx.date_jobs_anew(from, to, wall.0)?;
         if trashed > 0 {
             self.note(format!(

@@ -4,17 +4,15 @@
 use serde::Serialize;
 
 use super::Replica;
+use super::happenings::DIGITS;
 use super::safety::DryRun;
 use super::scan::{Purpose, ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
 use crate::disk::Hashed;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Digest, FolderName, FolderState, Origin};
-use crate::state::{Action, TrashKey};
+use crate::state::{Action, Occasion, TrashKey};
 use crate::text::plural;
-
-/// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
-const DIGITS: usize = 8;
 
 /// What a person wants back.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +83,7 @@ impl Replica {
         let selection = if options.names.is_empty() { Selection::All } else { Selection::These { folders, messages } };
         let mut done = Restored { restored: trashed.len() as u64, ..Restored::default() };
         let tx = self.begin()?;
+        tx.on_occasion(Occasion { action: Action::Restore, peer: None, bundle: None });
         let scan = ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() };
         done.scan = self.scan_within(&tx, &scan, Purpose::Restore(&selection))?;
         done.folders = done.scan.folders_missing;
@@ -157,22 +156,6 @@ impl Replica {
             }
         }
         Ok(wanted)
-    }
-
-    fn message_that_begins(&self, name: &str) -> Result<Digest> {
-        let nothing = |why: &str| {
-            Error::usage(format!("restoring {name}: {why}")).advise(
-                "name folders as `mailsync status` lists them, and messages as `mailsync restore --all --dry-run` does",
-            )
-        };
-        if name.len() < DIGITS || !name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(nothing("there is no such folder, and it is not how a digest begins"));
-        }
-        match self.state.digests_that_begin(name)?[..] {
-            [] => Err(nothing("no message that is known here has a digest that begins so")),
-            [digest] => Ok(digest),
-            _ => Err(nothing("the digests of several messages begin so")),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::scan::{Purpose, ScanOptions, ScanReport};
 use super::transaction::Transaction;
 use crate::disk::is_there;
 use crate::error::{Error, Result};
-use crate::state::{Action, MailRoot, Pending};
+use crate::state::{Action, MailRoot, Occasion, Pending};
 
 /// How to take another mail root.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +60,7 @@ impl Replica {
     /// As for [`Replica::scan`]; then nothing was changed.
     pub fn move_root(&self, options: &MoveOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
+        tx.on_occasion(Occasion { action: Action::Doctor, peer: None, bundle: None });
         self.record_root(&tx)?;
         tx.forget_directories()?;
         self.take_back_interrupted_moves(&tx)?;

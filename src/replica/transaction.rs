@@ -1,13 +1,13 @@
 //! Transactions: changes to the state, and the work on disk that follows once they are durable.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
 use super::Replica;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::{Digest, MOST_FORGOTTEN, WallClock};
-use crate::state::{self, Job, JobKey, StatementKind};
+use crate::model::{Digest, Entry, EntryId, MOST_FORGOTTEN, WallClock, happenings};
+use crate::state::{self, EntryKey, EntryRow, Job, JobKey, Occasion, OccasionKey, Place, StatementKind};
 
 /// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
 /// nothing follows. A function that changes something within a transaction takes it as a parameter.
@@ -18,6 +18,10 @@ pub(super) struct Transaction<'r> {
     state: state::Transaction<'r>,
     /// Attachments that some job no longer needs, by digest.
     unneeded: RefCell<Vec<Digest>>,
+    /// The occasion on which it changes entries, if their history is to tell of it.
+    occasion: RefCell<Option<Occasion>>,
+    /// The same once something has become of an entry.
+    recorded: Cell<Option<OccasionKey>>,
 }
 
 /// What is remembered of a job when everything else of it is forgotten.
@@ -32,7 +36,13 @@ pub(super) enum Remember {
 impl Replica {
     /// Begins a transaction. There is one at a time.
     pub(super) fn begin(&self) -> Result<Transaction<'_>> {
-        Ok(Transaction { replica: self, state: self.state.begin()?, unneeded: RefCell::default() })
+        Ok(Transaction {
+            replica: self,
+            state: self.state.begin()?,
+            unneeded: RefCell::default(),
+            occasion: RefCell::default(),
+            recorded: Cell::default(),
+        })
     }
 }
 
@@ -61,13 +71,52 @@ impl Transaction<'_> {
         self.forget_job(job)
     }
 
+    /// From here on the history of messages tells what becomes of entries by this transaction. What a replica begins with
+    /// is not told message by message: a first scan and a join have no occasion.
+    pub(super) fn on_occasion(&self, occasion: Occasion) {
+        self.occasion.replace(Some(occasion));
+    }
+
+    /// Adds an entry.
+    pub(super) fn insert_entry(&self, id: &EntryId, entry: &Entry, at: Option<&Place>) -> Result<EntryKey> {
+        self.tell(id, None, Some(entry))?;
+        self.state.insert_entry(id, entry, at)
+    }
+
+    /// Replaces an entry's replicated state. `row` is its record until now.
+    pub(super) fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
+        self.tell(&row.id, Some(&row.entry), Some(entry))?;
+        self.state.update_entry(row, entry)
+    }
+
+    /// Forgets an entry, including its tombstone.
+    pub(super) fn delete_entry(&self, row: &EntryRow) -> Result<()> {
+        self.tell(&row.id, Some(&row.entry), None)?;
+        self.state.delete_entry(row)
+    }
+
+    /// Records in the history of messages what becomes of an entry.
+    fn tell(&self, id: &EntryId, before: Option<&Entry>, after: Option<&Entry>) -> Result<()> {
+        let occasion = self.occasion.borrow();
+        let Some(occasion) = occasion.as_ref() else { return Ok(()) };
+        for happening in happenings(before, after) {
+            let key = match self.recorded.get() {
+                Some(key) => key,
+                None => self.state.add_occasion(self.replica.now(), occasion)?,
+            };
+            self.recorded.set(Some(key));
+            self.state.add_happening(key, id, &happening)?;
+        }
+        Ok(())
+    }
+
     /// Makes the changes durable, then does the work that follows. In a rehearsal they only last until its end, and
     /// nothing follows.
     ///
     /// # Errors
     /// The changes could not be made durable, and are undone; or the state can't be read any more after that.
     pub(super) fn commit(self) -> Result<()> {
-        let Self { replica, state, unneeded } = self;
+        let Self { replica, state, unneeded, .. } = self;
         state.commit()?;
         if replica.state.is_rehearsing() {
             return Ok(());

@@ -153,13 +153,15 @@ impl State {
         Ok(found)
     }
 
-    /// The messages whose digests begin with these hexadecimal digits, up to two of them. Removed ones count.
+    /// The messages whose digests begin with these hexadecimal digits, up to two of them. Removed ones count, and those of which the
+    /// history tells.
     pub fn digests_that_begin(&self, digits: &str) -> Result<Vec<Digest>> {
         let (least, most) = (format!("{digits:0<64}").parse::<Digest>(), format!("{digits:f<64}").parse::<Digest>());
         let Ok((least, most)) = least.and_then(|least| Ok((least, most?))) else { return Ok(Vec::new()) };
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT DISTINCT digest FROM entry WHERE digest BETWEEN ? AND ? ORDER BY digest LIMIT 2")?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT digest FROM entry WHERE digest BETWEEN ?1 AND ?2
+             UNION SELECT digest FROM happening WHERE digest BETWEEN ?1 AND ?2 ORDER BY digest LIMIT 2",
+        )?;
         let found = query.query_map((least.0, most.0), |row| Ok(Digest(row.get(0)?)))?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }

@@ -43,14 +43,16 @@ pub enum Action {
     Restore,
     /// A scan found changes made here.
     Scan,
-    /// A message was brought back from the trash.
+    /// Messages were brought back from the trash.
     TrashRestore,
+    /// Changes that somebody had made were taken back.
+    Undo,
     /// A job was asked for here.
     Uux,
 }
 
 impl Action {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -70,6 +72,7 @@ impl Action {
         Self::Restore,
         Self::Scan,
         Self::TrashRestore,
+        Self::Undo,
         Self::Uux,
     ];
 
@@ -95,14 +98,19 @@ impl Action {
             Self::Restore => "restore",
             Self::Scan => "scan",
             Self::TrashRestore => "trash restore",
+            Self::Undo => "undo",
             Self::Uux => "uux",
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.word() == word)
     }
 }
+
+/// The number of a line of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventKey(i64);
 
 /// An action that was done, as the history has it.
 #[derive(Clone, Debug)]
@@ -125,15 +133,22 @@ impl State {
         Ok(query.exists((action.word(), peer, text))?)
     }
 
-    /// The last `limit` events at most, the oldest of them first.
+    /// The last `limit` events at most, the oldest of them first: those that were done since a time (milliseconds since
+    /// 1970 UTC) and concern a peer of this name, if these are given.
     ///
     /// # Errors
     /// An event names an action that this version doesn't know.
-    pub fn history(&self, limit: u64) -> Result<Vec<Event>> {
+    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT at, command, peer, text FROM (SELECT * FROM history ORDER BY key DESC LIMIT ?) ORDER BY key",
+            "SELECT at, command, peer, text FROM (
+                 SELECT * FROM history WHERE (?2 IS NULL OR at >= ?2) AND (?3 IS NULL OR peer = ?3) ORDER BY key DESC LIMIT ?1
+             ) ORDER BY key",
         )?;
-        let mut rows = query.query([limit.min(i64::MAX.cast_unsigned()).cast_signed()])?;
+        let mut rows = query.query((
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
+            peer,
+        ))?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
             let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
@@ -150,13 +165,19 @@ impl State {
 
 impl Transaction<'_> {
     /// Records an action that was done at `now` (milliseconds since 1970 UTC).
-    pub fn record(&self, now: u64, action: Action, peer: Option<&str>, text: &str) -> Result<()> {
+    pub fn record(&self, now: u64, action: Action, peer: Option<&str>, text: &str) -> Result<EventKey> {
         self.conn.prepare_cached("INSERT INTO history (at, command, peer, text) VALUES (?, ?, ?, ?)")?.execute((
             now.cast_signed(),
             action.word(),
             peer,
             text,
         ))?;
+        Ok(EventKey(self.conn.last_insert_rowid()))
+    }
+
+    /// Gives an action that goes on other details.
+    pub fn amend(&self, event: EventKey, text: &str) -> Result<()> {
+        self.conn.prepare_cached("UPDATE history SET text = ? WHERE key = ?")?.execute((text, event.0))?;
         Ok(())
     }
 

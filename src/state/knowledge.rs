@@ -62,6 +62,33 @@ impl State {
         Ok(proven)
     }
 
+    /// The incarnations of the replica with this id, as far as its own bundles have shown them; `me` is this replica's. One
+    /// that another replica has called its own as well is given only with `disputed`.
+    pub fn incarnations_claimed_by(&self, id: &ReplicaId, me: &ReplicaId, disputed: bool) -> Result<Vec<Incarnation>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation FROM heard h WHERE peer = ?1 AND incarnation <> ?2
+             AND (?3 OR NOT EXISTS (SELECT 1 FROM heard o WHERE o.incarnation = h.incarnation AND o.peer <> ?1))",
+        )?;
+        let mine = self.incarnation()?;
+        let rows = query.query_map((id.to_string(), mine.0.cast_signed(), disputed), |row| row.get::<_, i64>(0))?;
+        let mut all = rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<Vec<_>>>()?;
+        if id == me {
+            all.push(mine);
+        }
+        Ok(all)
+    }
+
+    /// The replicas whose own bundles have shown this incarnation as theirs; `me` is this replica's id. More than one, if
+    /// somebody lies.
+    pub fn replicas_of(&self, incarnation: Incarnation, me: &ReplicaId) -> Result<Vec<ReplicaId>> {
+        if incarnation == self.incarnation()? {
+            return Ok(vec![*me]);
+        }
+        let mut query = self.conn.prepare_cached("SELECT peer FROM heard WHERE incarnation = ? ORDER BY peer")?;
+        let rows = query.query_map([incarnation.0.cast_signed()], |row| row.get::<_, String>(0))?;
+        rows.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
+    }
+
     /// The incarnations whose own bundles have denied what is known of them here.
     pub fn denied(&self) -> Result<Vec<Incarnation>> {
         let mut query = self.conn.prepare_cached("SELECT incarnation FROM knowledge WHERE denied <> 0")?;

@@ -109,11 +109,6 @@ impl State {
     pub fn was_told_of_plain_files(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::PLAIN_TOLD)?.is_some())
     }
-
-    /// The name of a file in the trash whose message was brought back, if the file is still to be removed.
-    pub fn restored(&self) -> Result<Option<String>> {
-        self.meta(name::RESTORED)
-    }
 }
 
 impl Transaction<'_> {
@@ -187,16 +182,6 @@ impl Transaction<'_> {
     /// Records that a person is told that a bundle in a file is not encrypted.
     pub fn set_told_of_plain_files(&self) -> Result<()> {
         self.set_meta(name::PLAIN_TOLD, 1)
-    }
-
-    /// Records that the message of a file in the trash was brought back.
-    pub fn set_restored(&self, file: &str) -> Result<()> {
-        self.set_meta(name::RESTORED, file)
-    }
-
-    /// Records that this file was removed.
-    pub fn clear_restored(&self) -> Result<()> {
-        self.clear_meta(name::RESTORED)
     }
 
     /// Gives the number for the next bundle. Every call gives a greater one.

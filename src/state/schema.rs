@@ -29,6 +29,12 @@ pub const VERSION: i64 = 3;
 /// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `last` entry and the
 /// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
+/// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
+/// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
+/// back.
+/// A `happening` is what became of an entry (0: it arrived, 1: it was moved or flagged, 2: it was removed) by the change
+/// with this stamp, and `occasion` where this was seen. It names folders and entries by what they are called: it
+/// outlives them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -73,15 +79,16 @@ CREATE TABLE pending (
 CREATE TABLE discard (
     key INTEGER PRIMARY KEY AUTOINCREMENT, folder INTEGER NOT NULL, sub INTEGER NOT NULL, name BLOB NOT NULL,
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL, flags TEXT NOT NULL,
-    size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL
+    size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
 CREATE TABLE missing (entry INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE trash (
     key INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL,
     folder TEXT NOT NULL, flags TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-    removed INTEGER NOT NULL, reason TEXT NOT NULL
+    removed INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
 CREATE INDEX trash_digest ON trash (digest);
+CREATE TABLE restored (file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
@@ -108,6 +115,15 @@ CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRI
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
 ) STRICT;
+CREATE TABLE occasion (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, bundle INTEGER
+) STRICT;
+CREATE TABLE happening (
+    key INTEGER PRIMARY KEY, occasion INTEGER NOT NULL,
+    digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL,
+    incarnation INTEGER, clock INTEGER, what INTEGER NOT NULL, folder TEXT NOT NULL, from_folder TEXT, flags TEXT
+) STRICT;
+CREATE INDEX happening_digest ON happening (digest);
 ";
 
 /// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,

@@ -5,11 +5,11 @@ use std::fmt;
 
 use rusqlite::Row;
 
-use super::codec::damaged;
+use super::codec::{clock_from, damaged};
 use super::entries::place;
 use super::{FolderKey, Place, State, Transaction};
 use crate::error::Result;
-use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Mtime};
+use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderName, Incarnation, Mtime, Stamp};
 
 /// The number of a message in the trash, by which it is restored.
 pub type TrashKey = i64;
@@ -40,8 +40,10 @@ pub struct Discard {
     pub size: u64,
     /// The delivery date.
     pub mtime: Mtime,
-    /// Who removed it.
+    /// Who removed it, as far as that was told.
     pub by: By,
+    /// The stamp of the removal, if it is known.
+    pub removal: Option<Stamp>,
 }
 
 /// A message in the trash.
@@ -61,13 +63,30 @@ pub struct Trashed {
     pub size: u64,
     /// The delivery date.
     pub mtime: Mtime,
-    /// When it was removed, in milliseconds since 1970 UTC.
+    /// When it came into the trash, in milliseconds since 1970 UTC.
     pub removed: u64,
-    /// Who removed it.
+    /// Who removed it, as far as that was told: the peer whose bundle the removal was in.
     pub by: By,
+    /// The stamp of the removal, if it is known.
+    pub removal: Option<Stamp>,
 }
 
-const COLUMNS: &str = "key, file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason";
+/// What of the trash is meant: all that fits each thing that is given.
+#[derive(Clone, Debug, Default)]
+pub struct TrashFilter {
+    /// Its number is in one of these ranges, both ends included.
+    pub keys: Option<Vec<(TrashKey, TrashKey)>>,
+    /// It was in this folder, or one below it.
+    pub folder: Option<FolderName>,
+    /// It came into the trash at this time or later: milliseconds since 1970 UTC.
+    pub since: Option<u64>,
+    /// It was removed by one of these incarnations; or, where it isn't known by whom, a bundle of the peer with this
+    /// name told of it.
+    pub by: Option<(String, Vec<Incarnation>)>,
+}
+
+const COLUMNS: &str =
+    "key, file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason, incarnation, clock";
 
 /// [`By`] is stored as a word or a peer's name. No peer's name holds a space. A prefix sets a peer apart whose name is
 /// itself one of these words.
@@ -131,6 +150,15 @@ fn entry_id(row: &Row<'_>, first: usize) -> Result<EntryId> {
     })
 }
 
+/// Reads the stamp that stands in two columns from this one on, if there is one.
+fn stamp(row: &Row<'_>, first: usize) -> Result<Option<Stamp>> {
+    let (incarnation, clock): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
+    let stamp = incarnation.zip(clock).map(|(incarnation, clock)| {
+        Ok(Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) })
+    });
+    stamp.transpose()
+}
+
 impl State {
     /// Whether a file is to be moved to the trash.
     pub fn is_discarded(&self, at: &Place) -> Result<bool> {
@@ -156,8 +184,8 @@ impl State {
     /// Files that are to be moved to the trash.
     pub fn discard_batch(&self, after: i64, limit: u32) -> Result<Vec<Discard>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason FROM discard
-             WHERE key > ? ORDER BY key LIMIT ?",
+            "SELECT key, folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason, incarnation, clock
+             FROM discard WHERE key > ? ORDER BY key LIMIT ?",
         )?;
         let mut rows = query.query((after, limit))?;
         let mut batch = Vec::new();
@@ -170,6 +198,7 @@ impl State {
                 size: row.get::<_, i64>(8)?.cast_unsigned(),
                 mtime: Mtime(row.get(9)?),
                 by: By::from_text(text(row, 10)?),
+                removal: stamp(row, 11)?,
             });
         }
         Ok(batch)
@@ -190,6 +219,7 @@ impl State {
                 mtime: Mtime(row.get(8)?),
                 removed: row.get::<_, i64>(9)?.cast_unsigned(),
                 by: By::from_text(text(row, 10)?),
+                removal: stamp(row, 11)?,
             });
         }
         Ok(found)
@@ -198,6 +228,55 @@ impl State {
     /// The next messages in the trash after the one with the number `after`, in the order of their numbers.
     pub fn trash_batch(&self, after: TrashKey, limit: u32) -> Result<Vec<Trashed>> {
         self.trash_where("WHERE key > ? ORDER BY key LIMIT ?", (after, limit))
+    }
+
+    /// The same of those messages that are meant.
+    pub fn trash_selected(&self, filter: &TrashFilter, after: TrashKey, limit: u32) -> Result<Vec<Trashed>> {
+        let json = |numbers: Vec<i64>| serde_json::to_string(&numbers).expect("numbers become JSON");
+        let (lows, highs): (Vec<_>, Vec<_>) = filter.keys.iter().flatten().copied().unzip();
+        let ranged = filter.keys.is_some();
+        let (by, incarnations) = match &filter.by {
+            Some((name, all)) => (
+                Some(By::Peer(name.clone()).to_text().into_owned()),
+                json(all.iter().map(|incarnation| incarnation.0.cast_signed()).collect()),
+            ),
+            None => (None, json(Vec::new())),
+        };
+        self.trash_where(
+            "WHERE key > ?1 AND (NOT ?2 OR EXISTS (
+                 SELECT 1 FROM json_each(?3) low JOIN json_each(?4) high ON low.key = high.key
+                 WHERE trash.key BETWEEN low.value AND high.value))
+             AND (?5 IS NULL OR folder = ?5 OR substr(folder, 1, length(?5) + 1) = ?5 || '/')
+             AND (?6 IS NULL OR removed >= ?6)
+             AND (?7 IS NULL OR incarnation IN (SELECT value FROM json_each(?8)) OR (incarnation IS NULL AND reason = ?7))
+             ORDER BY key LIMIT ?9",
+            (
+                after,
+                ranged,
+                json(lows),
+                json(highs),
+                filter.folder.as_ref().map(FolderName::as_str),
+                filter.since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
+                by,
+                incarnations,
+                limit,
+            ),
+        )
+    }
+
+    /// Whether the same entry came into the trash once more after this.
+    pub fn is_trashed_again(&self, trashed: &Trashed) -> Result<bool> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT 1 FROM trash WHERE digest = ? AND birth = ? AND ordinal = ? AND key > ? LIMIT 1")?;
+        let id = &trashed.id;
+        Ok(query.exists((id.digest.0, id.birth.as_str(), id.ordinal, trashed.key))?)
+    }
+
+    /// The files in the trash whose messages were brought back.
+    pub fn restored_files(&self) -> Result<Vec<String>> {
+        let mut query = self.conn.prepare_cached("SELECT file FROM restored")?;
+        Ok(query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The message with this number.
@@ -212,12 +291,13 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Records a file that is to be moved to the trash.
+    /// Records a file that is to be moved to the trash. If the entry was removed, it says by which change.
     pub fn add_discard(&self, id: &EntryId, entry: &Entry, at: &Place, by: &By) -> Result<()> {
+        let removal = entry.removal.filter(|_| !entry.alive()).and_then(|removal| removal.author());
         self.conn
             .prepare_cached(
-                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO discard (folder, sub, name, digest, birth, ordinal, flags, size, mtime, reason, incarnation, clock)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 at.folder.0,
@@ -230,6 +310,8 @@ impl Transaction<'_> {
                 entry.size.cast_signed(),
                 entry.mtime.0,
                 by.to_text(),
+                removal.map(|stamp| stamp.incarnation.0.cast_signed()),
+                removal.map(|stamp| stamp.clock.bits().cast_signed()),
             ))?;
         Ok(())
     }
@@ -244,10 +326,12 @@ impl Transaction<'_> {
     pub fn add_trash(&self, file: &str, discard: &Discard, folder: &FolderName, now: u64) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT OR IGNORE INTO trash (file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO trash
+                     (key, file, digest, birth, ordinal, folder, flags, size, mtime, removed, reason, incarnation, clock)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
+                discard.key,
                 file,
                 discard.id.digest.0,
                 discard.id.birth.as_str(),
@@ -258,6 +342,8 @@ impl Transaction<'_> {
                 discard.mtime.0,
                 now.cast_signed(),
                 discard.by.to_text(),
+                discard.removal.map(|stamp| stamp.incarnation.0.cast_signed()),
+                discard.removal.map(|stamp| stamp.clock.bits().cast_signed()),
             ))?;
         Ok(())
     }
@@ -268,6 +354,18 @@ impl Transaction<'_> {
         let mut statement =
             self.conn.prepare_cached("UPDATE trash SET removed = ? WHERE removed NOT BETWEEN ? AND ?")?;
         Ok(statement.execute((now.cast_signed(), from.cast_signed(), to.cast_signed()))? as u64)
+    }
+
+    /// Records that the message of a file in the trash was brought back.
+    pub fn add_restored(&self, file: &str) -> Result<()> {
+        self.conn.prepare_cached("INSERT OR IGNORE INTO restored (file) VALUES (?)")?.execute([file])?;
+        Ok(())
+    }
+
+    /// Records that these files were removed.
+    pub fn clear_restored(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM restored", [])?;
+        Ok(())
     }
 
     /// Forgets a message that is no longer in the trash.

@@ -16,7 +16,7 @@ use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, Purpose, ScanOptions};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, By, EntryRow, Job, ReplicaSaying, StatementKind};
+use crate::state::{Action, By, EntryRow, Job, Occasion, ReplicaSaying, StatementKind};
 use crate::text::plural;
 
 /// How to repair.
@@ -43,6 +43,7 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
+        tx.on_occasion(Occasion { action: Action::Doctor, peer: None, bundle: None });
         // What follows is found by it.
         let derived = tx.mend_derived()?.count();
         let standpoint = self.standpoint()?;

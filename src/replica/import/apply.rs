@@ -19,7 +19,7 @@ use crate::replica::replicas::ReplicaNews;
 use crate::replica::safety::{DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, Invited, Peer};
+use crate::state::{Action, Invited, Occasion, Peer};
 
 /// A bundle's statements about jobs are kept in memory up to this size, in bytes; larger ones go into a file.
 const JOBS_IN_MEMORY: usize = 1 << 20;
@@ -255,6 +255,10 @@ impl Replica {
         let tx = self.begin()?;
         let mut news = News::default();
         let peer = self.meet(&tx, application.from)?;
+        if !application.landing.is_a_join() {
+            let (peer, bundle) = (Some(peer.name.clone()), Some(application.manifest.number));
+            tx.on_occasion(Occasion { action: Action::Import, peer, bundle });
+        }
         match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.

@@ -140,7 +140,8 @@ impl Replica {
         let attempt = report.map_or(1, |report| report.attempt);
         let report = Report { job: job.id, attempt, at: self.moment(), state, status: None, result: Some(result) };
         self.say(tx, job, &Statement::Report(report))?;
-        tx.record(self.now(), Action::JobsRun, None, &format!("job {}: {state}, {reason}", job.id))
+        tx.record(self.now(), Action::JobsRun, None, &format!("job {}: {state}, {reason}", job.id))?;
+        Ok(())
     }
 
     pub(super) fn seal_result(

@@ -23,7 +23,7 @@ use super::transaction::Transaction;
 use crate::error::Result;
 use crate::maildir::listing::Others;
 use crate::model::Origin;
-use crate::state::Action;
+use crate::state::{Action, Occasion};
 use pass::{Names, Scan};
 pub(super) use report::Purpose;
 pub use report::{Depth, ScanOptions, ScanReport, Selection};
@@ -37,6 +37,9 @@ impl Replica {
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         self.note_unknown_names()?;
         let tx = self.begin()?;
+        if !self.state.initial_scan_due()? {
+            tx.on_occasion(Occasion { action: Action::Scan, peer: None, bundle: None });
+        }
         let report = self.scan_within(&tx, options, Purpose::Changes)?;
         if options.dry_run == DryRun::No {
             if report.has_changes() {

@@ -1,0 +1,71 @@
+//! Tables whose width doesn't depend on what is in them: a cell that is too long is cut.
+
+use mailsync::text::printable;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    width: usize,
+    right: bool,
+}
+
+impl Column {
+    /// A column of this width, whose cells begin at its left edge.
+    pub const fn left(width: usize) -> Self {
+        Self { width, right: false }
+    }
+
+    /// The same, whose cells end at its right edge. A number is never cut.
+    pub const fn right(width: usize) -> Self {
+        Self { width, right: true }
+    }
+}
+
+/// A line of the table. The last cell isn't filled up.
+pub fn row(columns: &[Column], cells: &[&str]) -> String {
+    let mut line = String::new();
+    for (column, cell) in columns.iter().zip(cells) {
+        if !line.is_empty() {
+            line.push_str("  ");
+        }
+        let cell = printable(cell);
+        let cell = if column.right { cell } else { cut(&cell, column.width) };
+        let blanks = " ".repeat(column.width.saturating_sub(cell.width()));
+        line = if column.right { line + &blanks + &cell } else { line + &cell + &blanks };
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The beginning of a text that takes no more columns than these, with an ellipsis if something is missing.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut taken = 0;
+    let fits = text.chars().take_while(|c| {
+        taken += c.width().unwrap_or(0);
+        taken < width
+    });
+    fits.collect::<String>() + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 3] = [Column::right(4), Column::left(6), Column::left(5)];
+
+    #[test]
+    fn a_row_keeps_its_width_whatever_is_in_it() {
+        for (cells, expected) in [
+            (["1", "INBOX", "short"], "   1  INBOX   short"),
+            (["12345", "Archive/2019", "a longer one"], "12345  Archi…  a lo…"),
+            (["7", "会議の記録", "😀😀😀"], "   7  会議…   😀😀…"),
+            (["8", "a\u{1b}[2J", ""], "   8  a\u{fffd}[2J"),
+        ] {
+            assert_eq!(row(&COLUMNS, &cells), expected);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `mailsync undo`
+
+use mailsync::replica::{Replica, UndoItem, UndoOptions};
+use mailsync::text::{plural, printable};
+use serde_json::{Value, json};
+
+use super::args::{Undo, dry_run};
+use super::context::Context;
+use super::failure::CommandResult;
+use super::output::Output;
+use super::view::complain_of;
+
+pub fn run(context: &Context, args: Undo) -> CommandResult {
+    let options = UndoOptions {
+        since: context.millis(&args.since)?,
+        by: args.by,
+        folder: args.folder,
+        dry_run: dry_run(args.dry_run),
+    };
+    let replica = context.write()?;
+    let mut items: Vec<Value> = Vec::new();
+    let done = replica.undo(&options, &mut |item| {
+        if context.out.json() {
+            items.push(json!(item));
+        } else if args.dry_run || !item.left.is_empty() {
+            context.out.say(line(&replica, item)?);
+        }
+        Ok(())
+    })?;
+    context.say_notes(&replica);
+    let would = if args.dry_run { "would be " } else { "" };
+    if done.moved + done.flagged + done.left + done.gone == 0 {
+        context.out.say(format_args!("{} has moved and flagged nothing since then that could be taken back", done.by));
+    } else {
+        context.out.say(format_args!(
+            "{would}taken back of what {} has done: {}, {}",
+            done.by,
+            plural(done.moved, "move"),
+            plural(done.flagged, "change") + " of flags"
+        ));
+    }
+    if done.left > 0 {
+        context.out.say(format_args!("left as they are: {}", plural(done.left, "message")));
+    }
+    if done.gone > 0 {
+        context.out.say(format_args!(
+            "removed since: {}; `mailsync trash restore --by` brings back what somebody has removed",
+            plural(done.gone, "message")
+        ));
+    }
+    if context.out.json() {
+        Output::print_json(&json!({
+            "dry_run": args.dry_run,
+            "by": done.by,
+            "moved": done.moved,
+            "flagged": done.flagged,
+            "folders": done.folders,
+            "left": done.left,
+            "gone": done.gone,
+            "messages": items,
+            "scan": done.scan,
+        }))?;
+    }
+    complain_of(&done.scan)
+}
+
+/// What is taken back of one message, and what isn't.
+fn line(replica: &Replica, item: &UndoItem) -> mailsync::error::Result<String> {
+    let headline = replica.headline(&item.digest)?.unwrap_or_default();
+    let mut parts = vec![printable(item.folder.as_str())];
+    parts.extend(item.back_to.iter().map(|folder| format!("-> {}", printable(folder.as_str()))));
+    parts.extend(item.flags.iter().map(|back| format!("{}{}", if back.on { '+' } else { '-' }, back.flag)));
+    parts.push(format!(" {}  {headline}", &item.digest.to_string()[..12]));
+    let left = item.left.iter().map(|left| match &left.flag {
+        Some(flag) => format!("; left: {flag}: {}", left.why),
+        None => format!("; left: {}", left.why),
+    });
+    Ok(parts.join(" ") + &left.collect::<String>())
+}

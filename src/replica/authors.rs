@@ -1,0 +1,152 @@
+//! Who has made a change: replicas by their names, and the incarnations of which they have shown that they are theirs.
+
+use std::collections::BTreeSet;
+
+use super::Replica;
+use crate::bundle::ReplicaId;
+use crate::error::Result;
+use crate::model::{Clock, Incarnation, Stamp};
+
+/// A replica that a person names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Author {
+    /// The name by which it is known here; its id, if it is no peer any more.
+    pub(super) name: String,
+    /// Its id.
+    pub(super) id: ReplicaId,
+}
+
+/// Somebody's changes from some time on.
+#[derive(Clone, Debug)]
+pub(super) struct ChangesOf {
+    /// The incarnations that are theirs.
+    pub(super) incarnations: BTreeSet<Incarnation>,
+    /// The first clock.
+    pub(super) since: Clock,
+}
+
+impl ChangesOf {
+    /// Whether a change with this stamp is one of them.
+    pub(super) fn has(&self, stamp: Stamp) -> bool {
+        stamp.clock >= self.since && self.incarnations.contains(&stamp.incarnation)
+    }
+}
+
+impl Replica {
+    /// The replica that a person means: this one or a peer by its name, or any replica by its id.
+    ///
+    /// # Errors
+    /// Nobody is called so.
+    pub(super) fn author(&self, name: &str) -> Result<Author> {
+        let me = self.public_key().id();
+        let is_me = name == self.config.name || name.parse() == Ok(me);
+        if is_me {
+            return Ok(Author { name: self.config.name.clone(), id: me });
+        }
+        if let Ok(id) = name.parse::<ReplicaId>() {
+            // It may have another key by now.
+            let id = self.state.present_id(&id)?;
+            let peer = self.state.peer_by_id(&id)?;
+            return Ok(Author { name: peer.map_or_else(|| id.to_string(), |peer| peer.name), id });
+        }
+        match self.state.peer_by_name(name)? {
+            Some(peer) => Ok(Author { name: peer.name, id: peer.id }),
+            None => Err(self.unknown_peer(name)),
+        }
+    }
+
+    /// The incarnations of a replica, as far as its own bundles have shown them here. With `disputed`, those that
+    /// somebody else has called its own, too.
+    pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
+        self.state.incarnations_claimed_by(&author.id, &self.public_key().id(), disputed)
+    }
+
+    /// A replica's changes since a time, in milliseconds since 1970 UTC, as its clock was. Those of an incarnation that
+    /// two replicas call theirs are nobody's: what isn't sure to be theirs is not taken back.
+    pub(super) fn changes_of(&self, author: &Author, since: u64) -> Result<ChangesOf> {
+        let incarnations: BTreeSet<_> = self.incarnations(author, false)?.into_iter().collect();
+        let since = Clock::from_bits(since.min(Clock::LAST.millis()) << 16).expect("the last millisecond has a clock");
+        Ok(ChangesOf { incarnations, since })
+    }
+
+    /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more.
+    pub fn who(&self, incarnation: Incarnation) -> Result<String> {
+        let me = self.public_key().id();
+        let mut names = Vec::new();
+        for id in self.state.replicas_of(incarnation, &me)? {
+            let peer = if id == me { None } else { self.state.peer_by_id(&id)? };
+            names.push(match peer {
+                Some(peer) => peer.name,
+                None if id == me => self.config.name.clone(),
+                None => id.to_string(),
+            });
+        }
+        Ok(if names.is_empty() { String::from("a replica not known here") } else { names.join(" or ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bundle::PrivateKey;
+    use crate::replica::{Doubts, Home, InitOptions, World};
+
+    fn stamp(clock: u64, incarnation: u64) -> Stamp {
+        Stamp { clock: Clock::from_bits(clock << 16).unwrap(), incarnation: Incarnation(incarnation) }
+    }
+
+    #[test]
+    fn an_incarnation_that_two_replicas_call_theirs_is_nobodys_and_told_as_either_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mail_root = dir.path().join("mail");
+        std::fs::create_dir(&mail_root).unwrap();
+        let options = InitOptions {
+            mail_root,
+            name: String::from("desktop"),
+            layout: None,
+            server: None,
+            doubts: Doubts::Heed,
+            lock_timeout: Duration::ZERO,
+        };
+        let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
+        let key = |name: &str| PrivateKey::generate(name).unwrap().public_key();
+        let (laptop, server) = (key("laptop"), key("server"));
+        replica.add_peer("laptop", &laptop).unwrap();
+        replica.add_peer("server", &server).unwrap();
+        let mine = replica.state.incarnation().unwrap();
+        let tx = replica.begin().unwrap();
+        for (peer, incarnation) in [(&laptop, 7), (&laptop, 8), (&server, 8), (&server, 9), (&laptop, mine.0)] {
+            tx.set_heard_number(&peer.id(), Incarnation(incarnation), 1, 100).unwrap();
+        }
+        tx.commit().unwrap();
+
+        let author = |name: &str| replica.author(name).unwrap();
+        let theirs = |name: &str| replica.changes_of(&author(name), 1000).unwrap();
+        let (of_laptop, of_server, own) = (theirs("laptop"), theirs("server"), theirs("desktop"));
+        assert_eq!(of_laptop.incarnations, [Incarnation(7)].into());
+        assert_eq!(of_server.incarnations, [Incarnation(9)].into());
+        // Whatever a peer calls itself, what is this replica's own is its own.
+        assert_eq!(own.incarnations, [mine].into());
+        for (clock, incarnation, expected) in
+            [(1000, 7, true), (1001, 7, true), (999, 7, false), (1000, 8, false), (1000, mine.0, false)]
+        {
+            assert_eq!(of_laptop.has(stamp(clock, incarnation)), expected, "{clock} {incarnation}");
+        }
+        let mut disputed = replica.incarnations(&author("laptop"), true).unwrap();
+        disputed.sort();
+        assert_eq!(disputed, [Incarnation(7), Incarnation(8)]);
+
+        let who = |incarnation| replica.who(Incarnation(incarnation)).unwrap();
+        let mut either: Vec<String> = who(8).split(" or ").map(str::to_owned).collect();
+        either.sort();
+        assert_eq!(either, ["laptop", "server"]);
+        assert_eq!([who(7), who(9), who(mine.0)], ["laptop", "server", "desktop"].map(String::from));
+        assert_eq!(who(10), "a replica not known here");
+        replica.remove_peer("laptop").unwrap();
+        assert_eq!(who(7), laptop.id().to_string());
+        assert_eq!(author(&laptop.id().to_string()).name, laptop.id().to_string());
+        assert!(replica.author("laptop").unwrap_err().to_string().contains("the peers are: server"));
+    }
+}

@@ -1,0 +1,133 @@
+//! What became of messages: the questions that a person asks of their history.
+
+use std::path::Path;
+
+use super::Replica;
+use crate::disk::{beginning_of, hash_file};
+use crate::error::{Error, Result};
+use crate::headline::Headline;
+use crate::message::FileKind;
+use crate::model::{Digest, FolderName, Stamp};
+use crate::state::{EventFilter, MessageEvent};
+
+/// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
+pub(super) const DIGITS: usize = 8;
+
+/// What a person asks of the history of messages: all that fits each thing that is given.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryOptions {
+    /// A message: how its digest begins, its number in the trash, or a file that holds it.
+    pub message: Option<String>,
+    /// It came into, was in, or left this folder, or one below it.
+    pub folder: Option<FolderName>,
+    /// It was seen here at this time or later: milliseconds since 1970 UTC.
+    pub since: Option<u64>,
+    /// It is a change by the replica of this name or id, or was in a bundle of that one.
+    pub peer: Option<String>,
+    /// Only removals.
+    pub removed: bool,
+    /// The newest events, at most so many.
+    pub limit: u64,
+}
+
+/// What is known of a message besides its history.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// The message.
+    pub digest: Digest,
+    /// The folders in which it is.
+    pub folders: Vec<FolderName>,
+    /// The stamps of the deliveries by which it is there.
+    pub born: Vec<Stamp>,
+}
+
+impl Replica {
+    /// What became of messages, as far as the history goes: the oldest event first.
+    ///
+    /// # Errors
+    /// The message, or the peer, isn't known.
+    pub fn message_history(&self, options: &HistoryOptions) -> Result<Vec<MessageEvent>> {
+        let digest = options.message.as_ref().map(|name| self.message_called(name)).transpose()?;
+        let by = match &options.peer {
+            Some(name) => {
+                let author = self.author(name)?;
+                Some((author.name.clone(), self.incarnations(&author, true)?))
+            }
+            None => None,
+        };
+        let HistoryOptions { folder, since, removed, limit, .. } = options;
+        self.state.message_events(
+            &EventFilter { digest, folder: folder.clone(), since: *since, by, removed: *removed },
+            *limit,
+        )
+    }
+
+    /// Where a message is, and since when: that is known even if the history doesn't go back so far.
+    ///
+    /// # Errors
+    /// The message isn't known.
+    pub fn origins(&self, message: &str) -> Result<Origins> {
+        let digest = self.message_called(message)?;
+        let rows = self.state.entries_of(&digest)?;
+        let alive = || rows.iter().filter(|row| row.entry.alive());
+        Ok(Origins {
+            digest,
+            folders: alive().map(|row| row.entry.location.1.clone()).collect(),
+            born: alive().map(|row| row.entry.born).collect(),
+        })
+    }
+
+    /// What a person knows a message by, if its file is here and can be read.
+    pub fn headline(&self, digest: &Digest) -> Result<Option<Headline>> {
+        for row in self.state.entries_of(digest)? {
+            if let Some(at) = &row.at
+                && let Some(found) = self.headline_in(&self.path(at)?)
+            {
+                return Ok(Some(found));
+            }
+        }
+        let trashed = self.state.trashed_message(digest)?;
+        Ok(trashed.and_then(|trashed| self.headline_in(&self.trash_file(&trashed))))
+    }
+
+    /// The same of the message in this file. It is for people to recognise a mail: what can't be read has none.
+    pub fn headline_in(&self, file: &Path) -> Option<Headline> {
+        beginning_of(&*self.world.disk, file, Headline::LOOKS_AT).ok().map(|beginning| Headline::read(&beginning))
+    }
+
+    /// The message that a person means.
+    fn message_called(&self, name: &str) -> Result<Digest> {
+        let numbered = name.len() < DIGITS && name.bytes().all(|c| c.is_ascii_digit());
+        if let Some(key) = numbered.then(|| name.parse().ok()).flatten() {
+            return Ok(self.in_trash(key)?.id.digest);
+        }
+        if name.len() >= DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            return self.message_that_begins(name);
+        }
+        let path = Path::new(name);
+        let found = hash_file(&*self.world.disk, path, FileKind::Message).map_err(|error| {
+            Error::io("looking for the message in", path, error).advise(
+                "give the file of a mail, a number that `mailsync trash list` shows, or 8 digits or more of a message's digest",
+            )
+        })?;
+        Ok(found.digest)
+    }
+
+    /// The message whose digest begins so.
+    pub(super) fn message_that_begins(&self, name: &str) -> Result<Digest> {
+        let nothing = |why: &str| {
+            Error::usage(format!("finding the message {name}: {why}")).advise(
+                "name folders as `mailsync status` lists them, and messages as `mailsync restore --all --dry-run` or \
+                 `mailsync log --removed` does",
+            )
+        };
+        if name.len() < DIGITS || !name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(nothing("there is no such folder, and it is not how a digest begins"));
+        }
+        match self.state.digests_that_begin(name)?[..] {
+            [] => Err(nothing("no message that is known here has a digest that begins so")),
+            [digest] => Ok(digest),
+            _ => Err(nothing("the digests of several messages begin so")),
+        }
+    }
+}

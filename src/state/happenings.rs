@@ -1,0 +1,286 @@
+//! The history of messages: what became of each entry, by whose change, and on which occasion it was seen here.
+
+use rusqlite::Row;
+
+use super::codec::{clock_from, damaged};
+use super::history::Action;
+use super::{State, Transaction};
+use crate::error::Result;
+use crate::model::{Clock, Digest, EntryId, Flag, FolderName, Happened, Happening, Incarnation, PastChange, Stamp};
+
+/// An action in whose course something became of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// The action.
+    pub action: Action,
+    /// The peer whose bundle it was.
+    pub peer: Option<String>,
+    /// The number of that bundle.
+    pub bundle: Option<u64>,
+}
+
+/// The number of an occasion that is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OccasionKey(i64);
+
+/// Something that became of a message, as the history has it.
+#[derive(Clone, Debug)]
+pub struct MessageEvent {
+    /// When it was seen here, in milliseconds since 1970 UTC.
+    pub at: u64,
+    /// The occasion.
+    pub occasion: Occasion,
+    /// The entry.
+    pub id: EntryId,
+    /// What became of it, and by which change.
+    pub happening: Happening,
+}
+
+/// What of the history of messages is looked for: all that fits each thing that is given.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// The message.
+    pub digest: Option<Digest>,
+    /// It came into, was in, or left this folder or one below it.
+    pub folder: Option<FolderName>,
+    /// It was seen here at this time or later: milliseconds since 1970 UTC.
+    pub since: Option<u64>,
+    /// It was in a bundle of this peer, or is a change by one of these incarnations.
+    pub by: Option<(String, Vec<Incarnation>)>,
+    /// It was removed.
+    pub removed: bool,
+}
+
+/// So much the history of messages tells: about 120 MB.
+const MOST: i64 = 1_000_000;
+
+const ARRIVED: i64 = 0;
+const CHANGED: i64 = 1;
+const REMOVED: i64 = 2;
+
+/// Flags that were set or cleared are stored as their names after a sign, separated by spaces.
+fn flags_to_text(flags: &[(Flag, bool)]) -> String {
+    let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
+    signed.collect::<Vec<_>>().join(" ")
+}
+
+fn flags_from_text(text: &str) -> Result<Vec<(Flag, bool)>> {
+    let flag = |word: &str| {
+        let (on, name) =
+            word.strip_prefix('+').map_or_else(|| (false, word.strip_prefix('-')), |name| (true, Some(name)));
+        Some((name?.parse().ok()?, on))
+    };
+    text.split_ascii_whitespace().map(|word| flag(word).ok_or_else(|| damaged("a flag in the history"))).collect()
+}
+
+fn name(row: &Row<'_>, column: usize) -> Result<FolderName> {
+    let text = row.get_ref(column)?.as_str().ok().and_then(|text| text.parse().ok());
+    text.ok_or_else(|| damaged("a folder's name in the history"))
+}
+
+fn optional_name(row: &Row<'_>, column: usize) -> Result<Option<FolderName>> {
+    if row.get_ref(column)? == rusqlite::types::ValueRef::Null { Ok(None) } else { name(row, column).map(Some) }
+}
+
+fn stamp(row: &Row<'_>, first: usize) -> Result<Option<Stamp>> {
+    let (incarnation, clock): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
+    let stamp = incarnation.zip(clock).map(|(incarnation, clock)| {
+        Ok(Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) })
+    });
+    stamp.transpose()
+}
+
+/// Reads what happened from the columns that begin here: incarnation, clock, what, folder, `from_folder`, flags.
+fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
+    let folder = name(row, first + 3)?;
+    let what = match row.get(first + 2)? {
+        ARRIVED => Happened::Arrived(folder),
+        CHANGED => {
+            let flags: Option<String> = row.get(first + 5)?;
+            let flags = flags_from_text(flags.as_deref().unwrap_or_default())?;
+            Happened::Changed { folder, from: optional_name(row, first + 4)?, flags }
+        }
+        REMOVED => Happened::Removed(folder),
+        _ => return Err(damaged("what became of a message")),
+    };
+    Ok(Happening { stamp: stamp(row, first)?, what })
+}
+
+/// Incarnations as a list that SQL can read.
+fn list(incarnations: &[Incarnation]) -> String {
+    let numbers: Vec<i64> = incarnations.iter().map(|incarnation| incarnation.0.cast_signed()).collect();
+    serde_json::to_string(&numbers).expect("numbers become JSON")
+}
+
+impl State {
+    /// The changes of an entry that the history has, the newest first. Arrivals and removals are not among them.
+    pub fn past_of(&self, id: &EntryId) -> Result<Vec<PastChange>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT h.incarnation, h.clock, h.what, h.folder, h.from_folder, h.flags, o.command
+             FROM happening h JOIN occasion o ON o.key = h.occasion
+             WHERE h.digest = ? AND h.birth = ? AND h.ordinal = ? AND h.what = 1 ORDER BY h.key DESC",
+        )?;
+        let mut rows = query.query((id.digest.0, id.birth.as_str(), id.ordinal))?;
+        let mut past = Vec::new();
+        while let Some(row) = rows.next()? {
+            let took_back = row.get_ref(6)?.as_str().ok() == Some(Action::Undo.word());
+            let Happening { stamp: Some(stamp), what: Happened::Changed { folder, from, flags } } = happening(row, 0)?
+            else {
+                continue;
+            };
+            past.push(PastChange { stamp, moved: from.map(|from| (from, folder)), flags, took_back });
+        }
+        Ok(past)
+    }
+
+    /// The next messages, in the order of their digests, of which an entry was moved or flagged by one of these
+    /// incarnations at this clock or later.
+    pub fn changed_by(
+        &self,
+        by: &[Incarnation],
+        since: Clock,
+        after: Option<Digest>,
+        limit: u32,
+    ) -> Result<Vec<Digest>> {
+        self.digests(
+            "SELECT DISTINCT digest FROM happening WHERE digest > ? AND what = 1 AND clock >= ?
+             AND incarnation IN (SELECT value FROM json_each(?)) ORDER BY digest LIMIT ?",
+            (after.map_or(Vec::new(), |digest| digest.0.to_vec()), since.bits().cast_signed(), list(by), limit),
+        )
+    }
+
+    /// What became of messages, as far as the filter lets it through: the newest `limit` events, the oldest of them
+    /// first.
+    pub fn message_events(&self, filter: &EventFilter, limit: u64) -> Result<Vec<MessageEvent>> {
+        // What is known of one message is found by its digest.
+        let of_message = if filter.digest.is_some() { "h.digest = ?1" } else { "?1 IS NULL" };
+        let mut query = self.conn.prepare_cached(&format!(
+            "SELECT at, command, peer, bundle, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags
+             FROM (
+                 SELECT h.*, o.at, o.command, o.peer, o.bundle FROM happening h JOIN occasion o ON o.key = h.occasion
+                 WHERE {of_message}
+                 AND (?2 IS NULL OR h.folder = ?2 OR h.from_folder = ?2
+                      OR substr(h.folder, 1, length(?2) + 1) = ?2 || '/'
+                      OR substr(h.from_folder, 1, length(?2) + 1) = ?2 || '/')
+                 AND (?3 IS NULL OR o.at >= ?3)
+                 AND (?4 IS NULL OR o.peer = ?4 OR h.incarnation IN (SELECT value FROM json_each(?5)))
+                 AND (?6 IS NULL OR h.what = ?6)
+                 ORDER BY h.key DESC LIMIT ?7
+             ) ORDER BY key"
+        ))?;
+        let (by, incarnations) = filter.by.as_ref().map(|(name, all)| (name.as_str(), list(all))).unzip();
+        let mut rows = query.query((
+            filter.digest.map(|digest| digest.0),
+            filter.folder.as_ref().map(FolderName::as_str),
+            filter.since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
+            by,
+            incarnations,
+            filter.removed.then_some(REMOVED),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        ))?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
+            let digest = row.get_ref(4)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+            events.push(MessageEvent {
+                at: row.get::<_, i64>(0)?.cast_unsigned(),
+                occasion: Occasion {
+                    action: action.ok_or_else(|| damaged("the name of an action in the history"))?,
+                    peer: row.get(2)?,
+                    bundle: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+                },
+                id: EntryId {
+                    digest: Digest(digest.ok_or_else(|| damaged("a digest in the history"))?),
+                    birth: name(row, 5)?,
+                    ordinal: row.get(6)?,
+                },
+                happening: happening(row, 7)?,
+            });
+        }
+        Ok(events)
+    }
+}
+
+impl Transaction<'_> {
+    /// Records an occasion, at `now` (milliseconds since 1970 UTC). Of all that became of messages on earlier ones, the
+    /// newest [`MOST`] stay: nobody fills the disk by changing things to and fro.
+    pub fn add_occasion(&self, now: u64, occasion: &Occasion) -> Result<OccasionKey> {
+        self.conn
+            .prepare_cached("DELETE FROM happening WHERE key <= (SELECT MAX(key) FROM happening) - ?")?
+            .execute([MOST])?;
+        self.conn.prepare_cached("INSERT INTO occasion (at, command, peer, bundle) VALUES (?, ?, ?, ?)")?.execute((
+            now.cast_signed(),
+            occasion.action.word(),
+            &occasion.peer,
+            occasion.bundle.map(u64::cast_signed),
+        ))?;
+        Ok(OccasionKey(self.conn.last_insert_rowid()))
+    }
+
+    /// Records what became of an entry.
+    pub fn add_happening(&self, occasion: OccasionKey, id: &EntryId, happening: &Happening) -> Result<()> {
+        let (what, folder, from, flags) = match &happening.what {
+            Happened::Arrived(folder) => (ARRIVED, folder, None, None),
+            Happened::Changed { folder, from, flags } => {
+                (CHANGED, folder, from.as_ref(), (!flags.is_empty()).then(|| flags_to_text(flags)))
+            }
+            Happened::Removed(folder) => (REMOVED, folder, None, None),
+        };
+        self.conn
+            .prepare_cached(
+                "INSERT INTO happening
+                     (occasion, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                occasion.0,
+                id.digest.0,
+                id.birth.as_str(),
+                id.ordinal,
+                happening.stamp.map(|stamp| stamp.incarnation.0.cast_signed()),
+                happening.stamp.map(|stamp| stamp.clock.bits().cast_signed()),
+                what,
+                folder.as_str(),
+                from.map(FolderName::as_str),
+                flags,
+            ))?;
+        Ok(())
+    }
+
+    /// Dates occasions at a time that can't be (before `from`, after `to`) as if they had been `now`. All are
+    /// milliseconds since 1970 UTC.
+    pub fn date_occasions_anew(&self, from: u64, to: u64, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE occasion SET at = ? WHERE at NOT BETWEEN ? AND ?")?.execute((
+            now.cast_signed(),
+            from.cast_signed(),
+            to.cast_signed(),
+        ))?;
+        Ok(())
+    }
+
+    /// Forgets what became of messages on occasions before a time (milliseconds since 1970 UTC). Returns how much that
+    /// is.
+    pub fn purge_happenings(&self, before: u64) -> Result<u64> {
+        let before = before.cast_signed();
+        let forgotten = self
+            .conn
+            .execute("DELETE FROM happening WHERE occasion IN (SELECT key FROM occasion WHERE at < ?)", [before])?;
+        self.conn.execute("DELETE FROM occasion WHERE at < ?", [before])?;
+        Ok(forgotten as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_of_the_history_is_lost_in_silence() {
+        let flag = |name: &str| name.parse::<Flag>().unwrap();
+        let flags = vec![(flag("S"), true), (flag("recent"), false), (flag("keyword:-odd"), true)];
+        assert_eq!(flags_to_text(&flags), "+S -recent +keyword:-odd");
+        assert_eq!(flags_from_text("+S -recent +keyword:-odd").unwrap(), flags);
+        assert_eq!(flags_from_text("").unwrap(), Vec::new());
+        assert!(flags_from_text("S").is_err() && flags_from_text("+seen").is_err());
+    }
+}
