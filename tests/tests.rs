@@ -36,6 +36,7 @@ mod dovecot_and_mailsync_share_a_maildir;
 mod dovecot_lays_out_mail_as_mailsync_does;
 mod each_claim_of_the_threat_model_has_a_test;
 mod each_command_is_interrupted_at_each_call;
+mod each_command_is_interrupted_at_each_system_call;
 mod each_line_about_a_mail_program_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;

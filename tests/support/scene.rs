@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,10 +19,13 @@ use mailsync::replica::{
 
 use super::disk::Watch;
 use super::party::{Party, Snapshot, TIMEOUT, contents, exchange, make_peers};
-use super::{make_folder, rest, scratch};
+use super::{make_folder, rest, scratch, text};
 
 /// What is left over by commands that were killed is swept when it is a day old.
 const LONG_AGO: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// What is on the standard input of a command.
+pub const INPUT: &[u8] = b"some input\n";
 
 /// A command that writes, and the way in which it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,8 @@ pub struct Scene {
     pub out: PathBuf,
     before: (Snapshot, Snapshot),
     held: Vec<String>,
-    keep: PathBuf,
+    /// A place for what a test keeps.
+    pub keep: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -169,6 +174,7 @@ impl Scene {
                 if self.command == Command::Purge {
                     for place in [self.here.home.state_dir().join("jobs"), self.here.home.state_dir().join("outbox")] {
                         fs::create_dir_all(&place).unwrap();
+                        fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
                         fs::write(place.join(".1234.part"), "left over").unwrap();
                     }
                     self.age();
@@ -181,7 +187,7 @@ impl Scene {
             }
             Command::JobsRun => {
                 let config = here.home.config_file();
-                let allow = "\n[[allow]]\ncommand = \"send\"\nexec = [\"send\"]\nfrom = [\"there\"]\n";
+                let allow = "\n[[allow]]\ncommand = \"send\"\nexec = [\"/bin/cat\"]\nfrom = [\"there\"]\n";
                 fs::write(&config, fs::read_to_string(&config).unwrap() + allow).unwrap();
                 ask(there, "here", Box::new(RealDisk)).unwrap();
                 there.export(here, &self.bundle());
@@ -263,6 +269,44 @@ impl Scene {
         Ok(told | !problems.is_empty() | !replica.drain_notes().is_empty())
     }
 
+    /// What a person types for it, or for its repetition. `None` if that finds that there is nothing left to be done.
+    pub fn line(&self) -> Option<Vec<String>> {
+        let (out, bundle) = (text(&self.out).to_owned(), text(&self.bundle()).to_owned());
+        let file = |name: &str| text(&self.out.join(name)).to_owned();
+        let mail = text(&self.here.mail).to_owned();
+        let words = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (mut line, last) = match self.command {
+            Command::Init if is_complete(&self.here).unwrap_or(false) => (words("scan"), vec![]),
+            Command::Init => (words("init --name here"), vec![mail]),
+            Command::Scan => (words("scan"), vec![]),
+            Command::ExportToFile => (words("export --to there --level 1 -o"), vec![file("written.zst")]),
+            Command::ExportToDirectory => (words("export --to there --level 1 -o"), vec![out]),
+            Command::Import => (words("import"), vec![bundle]),
+            Command::ImportConsume => (words("import --consume"), vec![out]),
+            Command::JoinEmptyRoot | Command::JoinWithMail => (words("join"), vec![mail, bundle]),
+            Command::Purge => (words("purge"), vec![]),
+            Command::Restore => (words("restore --all"), vec![]),
+            Command::TrashRestore => {
+                let replica = Replica::open(&self.here.home, World::real(), Access::Read).unwrap();
+                (words("trash restore"), vec![trashed_beta(&replica).unwrap()?.to_string()])
+            }
+            Command::Uux if count_jobs(&self.here).unwrap() > 0 => return None,
+            Command::Uux => (words("uux there send"), vec![]),
+            Command::JobsRun => (words("jobs run"), vec![]),
+            Command::Invite => (words("invite new --level 1 -o"), vec![file("invitation.zst")]),
+            Command::DoctorRepair => (words("doctor --repair"), vec![]),
+            Command::DoctorNewIdentity => (words("doctor --new-identity"), vec![]),
+        };
+        line.extend(last);
+        Some(line)
+    }
+
+    /// What a person types then: a job that may have been run is to be run again.
+    pub fn line_of_a_person(&self) -> Option<Vec<String>> {
+        let jobs = interrupted_jobs(&self.here.opened()).unwrap();
+        jobs.first().map(|job| [&["jobs", "retry"].map(str::to_owned)[..], std::slice::from_ref(job)].concat())
+    }
+
     fn act(&self, replica: &Replica) -> Result<bool> {
         let scan = || replica.scan(&ScanOptions::default());
         let to_there = ExportOptions { level: 1, ..ExportOptions::to_peer("there") };
@@ -300,15 +344,7 @@ impl Scene {
             }
             Command::JobsRun => {
                 replica.run_jobs(|_| {})?;
-                // Of a job that may have been run, a person says that it is to be run again.
-                let mut interrupted = Vec::new();
-                replica.each_job(|job| {
-                    if job.state == JobState::Interrupted {
-                        interrupted.push(job.id.to_string());
-                    }
-                    Ok(())
-                })?;
-                for job in interrupted {
+                for job in interrupted_jobs(replica)? {
                     replica.retry_job(&job)?;
                     replica.run_jobs(|_| {})?;
                 }
@@ -446,6 +482,18 @@ fn without_numbers(name: &str) -> String {
     text
 }
 
+/// Jobs that may have been run.
+fn interrupted_jobs(replica: &Replica) -> Result<Vec<String>> {
+    let mut interrupted = Vec::new();
+    replica.each_job(|job| {
+        if job.state == JobState::Interrupted {
+            interrupted.push(job.id.to_string());
+        }
+        Ok(())
+    })?;
+    Ok(interrupted)
+}
+
 /// The number of the message in the trash that is to come back.
 fn trashed_beta(replica: &Replica) -> Result<Option<TrashKey>> {
     let digest = Digest::of(&contents("beta"));
@@ -471,7 +519,7 @@ fn invite(name: &str) -> InviteOptions {
 
 fn ask(party: &Party, peer: &str, disk: Box<dyn Disk>) -> Result<()> {
     let replica = Replica::open(&party.home, Scene::world(disk), Access::Read)?;
-    replica.uux(peer, &[String::from("send")], &mut &b"some input\n"[..]).map(drop)
+    replica.uux(peer, &[String::from("send")], &mut &INPUT[..]).map(drop)
 }
 
 /// How many jobs a replica knows.
