@@ -10,7 +10,7 @@ use mailsync::replica::{Replica, ScanOptions};
 
 use crate::support::disk::{Fault, Watch};
 use crate::support::folding::{Folding, Habit, apart};
-use crate::support::party::{Party, export, import, make_peers};
+use crate::support::party::{Party, contents, export, import, make_peers};
 use crate::support::{names, scratch};
 
 /// Opens a party on a file system with this habit.
@@ -44,7 +44,7 @@ fn at_rest(plain: &Party, odd: &Party, habit: Habit) {
     for replica in [plain.opened(), on(odd, habit)] {
         let report = replica.scan(&ScanOptions::default()).unwrap();
         assert!(!report.has_changes(), "{report}");
-        assert_eq!(replica.status().unwrap().pending, 0);
+        assert_eq!(replica.status().unwrap().pending, 0, "{:?}", replica.hindrance());
     }
     assert!(odd.leftovers().is_empty(), "{:?}", odd.leftovers());
 }
@@ -268,4 +268,153 @@ fn a_second_directory_of_a_folder_is_told_of_and_one_that_is_renamed_is_followed
     assert_eq!(folders(&party, None), ["INBOX 0", "Work 1"]);
     fs::rename(party.mail.join("%57ork~"), party.mail.join("Work")).unwrap();
     assert_eq!(scan(), (false, vec![]));
+}
+
+#[test]
+fn folders_whose_names_are_refused_get_others() {
+    let long = "Ä: ".repeat(60);
+    let long = long.trim_end();
+    let below = format!("Re: plans/{long}");
+    let all = ["Re: plans", "a\\b/what?", "a\\b/fine", long, &below];
+    let deliver = |party: &Party, name: &str| {
+        for folder in all {
+            crate::support::make_folder(&party.dir(folder));
+            fs::write(party.dir(folder).join("new").join(name), contents(name)).unwrap();
+        }
+    };
+    let (habit, refused) = (Habit::NoColons, [':', '?', '\\']);
+    for layout in [LayoutKind::Fs, LayoutKind::MaildirPlusPlus] {
+        for with_mail in [true, false] {
+            let dir = scratch();
+            let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S"]);
+            let odd = Party::new(dir.path(), "odd", layout, &[]);
+            make_peers(&plain, &odd);
+            let file = dir.path().join("bundle");
+            if with_mail {
+                deliver(&plain, "alpha");
+            } else {
+                all.iter().for_each(|folder| crate::support::make_folder(&plain.dir(folder)));
+            }
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            deliver(&plain, "beta");
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            assert_eq!(folders(&odd, Some(habit)).len(), 6);
+            let is_refused = |path: &Path| path.strip_prefix(&odd.mail).unwrap().to_str().unwrap().contains(refused);
+            let dirs = walkdir::WalkDir::new(&odd.mail).into_iter().map(|item| item.unwrap().into_path());
+            let wrong: Vec<_> = dirs.filter(|path| is_refused(path)).collect();
+            assert!(wrong.is_empty(), "{wrong:?}");
+            fs::remove_dir_all(plain.dir("a\\b/what?")).unwrap();
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            assert_eq!(folders(&odd, Some(habit)).len(), 5);
+        }
+    }
+}
+
+/// A party that was made where colons can be in names, and is moved to where they can't: files that are there have
+/// another separator from then on.
+fn moved_to_where_no_colon_can_be(dir: &Path) -> (Party, Party) {
+    let mail = ["INBOX one S", "INBOX two -", "INBOX three new", "Empty"];
+    let plain = Party::new(dir, "plain", LayoutKind::Fs, &mail);
+    let odd = Party::new(dir, "odd", LayoutKind::Fs, &[]);
+    make_peers(&plain, &odd);
+    crate::support::party::exchange(&plain, &odd, &dir.join("bundle"));
+    for name in names(&odd.mail.join("INBOX/cur")) {
+        let cur = odd.mail.join("INBOX/cur");
+        fs::rename(cur.join(&name), cur.join(name.replace(':', ";"))).unwrap();
+    }
+    on(&odd, Habit::NoColons).scan(&ScanOptions::default()).unwrap();
+    for what in [
+        "flag INBOX one FS",
+        "flag INBOX three S",
+        "move INBOX two Empty",
+        "deliver Empty four F",
+        "deliver Other five S",
+        "deliver Other six new",
+    ] {
+        plain.act(what);
+    }
+    (plain, odd)
+}
+
+#[test]
+fn a_mail_root_that_was_moved_to_where_no_colon_can_be_gets_other_separators() {
+    let dir = scratch();
+    let (plain, odd) = moved_to_where_no_colon_can_be(dir.path());
+    let (habit, file) = (Habit::NoColons, dir.path().join("bundle"));
+    exchange(&plain, &odd, habit, &file);
+    at_rest(&plain, &odd, habit);
+    assert_eq!(odd.mailbox(), plain.mailbox());
+    plain.act("flag Other six S");
+    plain.act("deliver Other seven RS");
+    exchange(&plain, &odd, habit, &file);
+    at_rest(&plain, &odd, habit);
+    assert_eq!(odd.mailbox(), plain.mailbox());
+    for folder in ["INBOX", "Empty", "Other"] {
+        for name in names(&odd.mail.join(folder).join("cur")) {
+            assert!(name.contains(";2,"), "{folder}: {name}");
+        }
+    }
+    assert!(odd.trash().is_empty() && plain.trash().is_empty());
+}
+
+#[test]
+fn names_get_other_separators_whenever_an_import_is_stopped() {
+    let dir = scratch();
+    let (plain, odd) = moved_to_where_no_colon_can_be(dir.path());
+    let (habit, bundle, answer) = (Habit::NoColons, dir.path().join("bundle"), dir.path().join("answer"));
+    plain.export(&odd, &bundle);
+    let before = (odd.snapshot(), plain.snapshot());
+    let watch = Watch::new(&dir.path().join("keep"));
+    let mut step = 0;
+    loop {
+        step += 1;
+        odd.put_back(&before.0);
+        plain.put_back(&before.1);
+        let disk = Folding::new(watch.disk(), &odd.mail, habit);
+        let act = || odd.open(Box::new(disk)).and_then(|replica| import(&replica, &bundle)).map(drop);
+        let (done, _) = watch.hinder(Fault::Stop(step), &odd.home.database(), || (), act);
+        let struck = watch.struck();
+        assert_eq!(done.is_ok(), struck.is_none(), "step {step}: {done:?}");
+        let case = format!("stopped at {step}, {struck:?}");
+        import(&on(&odd, habit), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
+        on(&odd, habit).scan(&ScanOptions::default()).unwrap();
+        assert_eq!(odd.mailbox(), plain.mailbox(), "{case}");
+        assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{case}: {:?}", odd.leftovers());
+        export(&on(&odd, habit), &plain, &answer);
+        let told = crate::support::party::import(&plain.opened(), &answer).unwrap().1;
+        assert_eq!((told[0].changes.new, told[0].changes.removed, told[0].changes.moved), (0, 0, 0), "{case}");
+        if struck.is_none() {
+            break;
+        }
+    }
+    assert!(step > 20, "{step}");
+}
+
+#[test]
+fn a_message_gets_another_separator_when_it_moves_to_a_file_system_that_takes_no_colon() {
+    let dir = scratch();
+    let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S", "Stick two F"]);
+    let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+    make_peers(&plain, &odd);
+    let file = dir.path().join("bundle");
+    crate::support::make_folder(&odd.mail.join("Stick"));
+    let stick = odd.mail.join("Stick");
+    let watch = Watch::new(&dir.path().join("keep"));
+    watch.mount(&stick);
+    let open = || odd.open(Box::new(Folding::new(watch.disk(), &stick, Habit::NoColons))).unwrap();
+    for what in ["flag INBOX one FS", "move INBOX one Stick", "move Stick one INBOX"] {
+        plain.act(what);
+        plain.export(&odd, &file);
+        let replica = open();
+        import(&replica, &file).unwrap();
+        assert!(replica.hindrance().is_none(), "{what}: {:?}", replica.hindrance());
+        assert_eq!(replica.status().unwrap().pending, 0, "{what}");
+        assert!(!replica.scan(&ScanOptions::default()).unwrap().has_changes(), "{what}");
+        drop(replica);
+        assert_eq!(odd.mailbox(), plain.mailbox(), "{what}");
+        assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{what}: {:?}", odd.leftovers());
+    }
 }

@@ -19,6 +19,7 @@ mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
 mod a_killed_command_is_repeated_without_harm;
 mod a_lie_is_no_truth_for_being_repeated;
+mod a_message_too_large_for_a_file_is_left_out;
 mod a_network_of_replicas_on_disk_converges;
 mod a_new_machine_joins_by_invitation;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;

@@ -86,6 +86,8 @@ pub struct Replica {
     denied: Denied,
     /// Folders and directories of which this command has found out that they are called so on disk.
     verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
+    /// Directories, relative to the mail root, whose names its file system has refused.
+    refused: std::cell::RefCell<HashSet<PathBuf>>,
 }
 
 /// What could not be looked at, though everything else was done.
@@ -193,6 +195,7 @@ impl Replica {
             tally: std::cell::RefCell::default(),
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
+            refused: std::cell::RefCell::default(),
         })
     }
 

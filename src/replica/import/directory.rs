@@ -333,6 +333,8 @@ impl Replica {
         let mut taken = true;
         self.import_from(file, path, options, cut, |imported| {
             taken &= imported.outcome.error().is_none() && imported.for_me_alone;
+            // It brings them when it is imported again.
+            taken &= imported.changes.left_out == 0;
             each(imported);
         })?;
         // A newer bundle may have replaced the file meanwhile, or have been added to it.

@@ -206,6 +206,8 @@ pub struct Changes {
     pub folders: u64,
     /// Jobs about which there was news.
     pub jobs: u64,
+    /// Messages for which no file here may be large enough.
+    pub left_out: u64,
 }
 
 impl fmt::Display for Changes {
@@ -219,6 +221,9 @@ impl fmt::Display for Changes {
         }
         if self.jobs > 0 {
             write!(f, ", {}", plural(self.jobs, "job"))?;
+        }
+        if self.left_out > 0 {
+            write!(f, ", {} left out", plural(self.left_out, "message"))?;
         }
         Ok(())
     }

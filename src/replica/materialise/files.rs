@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::decide::other_id;
 use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{
+    Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, refuses_name, remove_if_there,
+};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, SizeField, Sub, delivered_base, visible};
@@ -46,6 +48,12 @@ impl Replica {
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
+            }
+            Err(error) if refuses_name(&error) => {
+                let Some(at) = self.rename_with_another_separator(&from, &at, progress)? else {
+                    return Err(delivering(&to, &error));
+                };
+                progress.renamed.push((row.key, at));
             }
             Err(error) => return Err(delivering(&to, &error)),
         }
@@ -107,10 +115,20 @@ impl Replica {
         match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                if !self.move_across(row, &source, at, &to)? {
-                    progress.disturbed.push((row.key, from.clone()));
-                    return Ok(());
+                match self.move_across(row, &source, at, progress)? {
+                    None => {
+                        progress.disturbed.push((row.key, from.clone()));
+                        return Ok(());
+                    }
+                    Some(place) if place != *at => progress.renamed.push((row.key, place)),
+                    Some(_) => {}
                 }
+            }
+            Err(error) if refuses_name(&error) => {
+                let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
+                    return Err(Error::io("moving a message to", &to, error).advise("run this again"));
+                };
+                progress.renamed.push((row.key, place));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // An interrupted command may have moved it, perhaps not durably, or another program.

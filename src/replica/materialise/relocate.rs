@@ -1,13 +1,15 @@
 //! Renames and copies of message files, within a file system and across, and the search for contents elsewhere on this
 //! machine.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, refuses_name, remove_if_there};
 use crate::error::{Error, Result, Scope};
+use crate::maildir::{FileName, Separator};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
@@ -18,6 +20,15 @@ pub(super) struct Copying<'c> {
     pub digest: &'c Digest,
     pub mtime: Mtime,
     pub like: Like<'c>,
+}
+
+/// The same place with each other separator in the file's name, if it has one.
+fn with_other_separators(at: &Place) -> impl Iterator<Item = (Separator, Place)> {
+    let name = FileName::parse(&at.name);
+    Separator::ALL
+        .into_iter()
+        .filter(move |other| Some(*other) != name.separator())
+        .filter_map(move |separator| Some((separator, Place { name: name.with_separator(separator)?, ..at.clone() })))
 }
 
 impl Replica {
@@ -58,16 +69,64 @@ impl Replica {
         }
     }
 
-    /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
-    /// more, or if something else has its new name.
-    pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
-        if !is_there(&*self.world.disk, source)? {
-            return is_there(&*self.world.disk, to);
+    /// Renames a file to a place whose name its file system refuses with the separator that it has, under a name with
+    /// another one, which from then on is that of the folder. Returns the place; `None` if that is refused as well.
+    pub(super) fn rename_with_another_separator(
+        &self,
+        from: &Path,
+        at: &Place,
+        progress: &mut DiskWork,
+    ) -> Result<Option<Place>> {
+        for (separator, place) in with_other_separators(at) {
+            let to = self.path(&place)?;
+            match self.rename_to_another_directory(from, &to, progress) {
+                Ok(()) => {
+                    progress.separators.insert(at.folder, separator);
+                    progress.touch(&to);
+                    return Ok(Some(place));
+                }
+                Err(error) if refuses_name(&error) => {}
+                Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+            }
         }
-        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        let like = self.look_at_folder_of(to)?;
+        Ok(None)
+    }
+
+    /// Moves a file to a folder on another file system. Returns where it is then, which may have another separator;
+    /// `None` if the file isn't as last seen any more, or if something else has its new name.
+    pub(super) fn move_across(
+        &self,
+        row: &EntryRow,
+        source: &Path,
+        at: &Place,
+        progress: &mut DiskWork,
+    ) -> Result<Option<Place>> {
+        let to = self.path(at)?;
+        if !is_there(&*self.world.disk, source)? {
+            return Ok(is_there(&*self.world.disk, &to)?.then(|| at.clone()));
+        }
+        let like = self.look_at_folder_of(&to)?;
         let copy = Copying { digest: &row.id.digest, mtime: row.entry.mtime, like };
-        self.copy_across(&copy, source, &self.tmp_path(at)?, to, fail)
+        let refused = Cell::new(false);
+        let attempt = |place: &Place| {
+            let to = self.path(place)?;
+            self.copy_across(&copy, source, &self.tmp_path(place)?, &to, |error| {
+                refused.set(refuses_name(&error));
+                Error::io("moving a message to", &to, error).advise("run this again")
+            })
+        };
+        let mut moved = attempt(at).map(|moved| moved.then(|| at.clone()));
+        for (separator, place) in with_other_separators(at) {
+            if !refused.take() {
+                break;
+            }
+            moved = attempt(&place).map(|moved| moved.then_some(place));
+            if let Ok(Some(place)) = &moved {
+                progress.touch(&self.path(place)?);
+                progress.separators.insert(at.folder, separator);
+            }
+        }
+        moved
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
@@ -96,7 +155,11 @@ impl Replica {
                     return Ok(false);
                 }
             }
-            Err(error) => return Err(fail(error)),
+            Err(error) => {
+                // What is left of it would be swept, too.
+                let _ = disk.unlink(tmp);
+                return Err(fail(error));
+            }
         }
         let durable = disk.sync_dir(to.parent().expect("a message lies in a directory"));
         match durable.and_then(|()| disk.unlink(source)) {
