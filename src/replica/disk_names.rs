@@ -128,7 +128,7 @@ impl Replica {
             above => [Spelling::Usual, Spelling::Out].map(|spelling| layout.dir_below(above, name, spelling)),
         };
         for (dir, spelling) in candidates.iter().zip([Spelling::Usual, Spelling::Out]) {
-            if spelling == Spelling::Usual && self.is_unfit(dir, name) {
+            if self.refused.borrow().contains(dir) || (spelling == Spelling::Usual && self.is_unfit(dir, name)) {
                 continue;
             }
             match self.who_has(dir, name)? {
@@ -141,14 +141,12 @@ impl Replica {
         Ok(if layout.kind == LayoutKind::Fs { last } else { out })
     }
 
-    /// Whether no folder is to be made under this name: it can't be, or would be ignored; or Dovecot takes it for the INBOX in another
+    /// Whether no folder is to be made under this name: it would be ignored; or Dovecot takes it for the INBOX in another
     /// case, doesn't list it, and looks for what is below it elsewhere.
     fn is_unfit(&self, dir: &Path, name: &FolderName) -> bool {
         let first = name.first(1);
         let inbox = first.as_str().eq_ignore_ascii_case("INBOX") && !first.is_inbox();
-        (inbox && name == &first && self.layout.kind == LayoutKind::MaildirPlusPlus)
-            || self.refused.borrow().contains(dir)
-            || self.ignores(dir)
+        (inbox && name == &first && self.layout.kind == LayoutKind::MaildirPlusPlus) || self.ignores(dir)
     }
 
     /// Gives folders that were just made their usual directories, where what had those has just been removed: somebody
@@ -169,6 +167,7 @@ impl Replica {
             moving.retain(|row| self.lies_in(&self.relative_dir(&row.name), &from));
             let (old, new) = (self.mail_root().join(&from), self.mail_root().join(&to));
             if moving.iter().any(|row| !made.contains(&row.key))
+                || self.refused.borrow().contains(&to)
                 || self.is_unfit(&to, &name)
                 || is_there(&*self.world.disk, &new)?
                 || self.who_has(&to, &name)? != Holder::Nobody

@@ -35,9 +35,11 @@ impl Replica {
         }
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
-            Err(error) if is_absent(&error) && !is_there(disk, &from)? => {
+            Err(error) if (is_absent(&error) || refuses_name(&error)) && !is_there(disk, &from)? => {
                 // If the file is at its place, an interrupted command has delivered it, though perhaps not durably.
-                if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
+                if let Some(place) = self.is_there_with_another_separator(&at, progress)? {
+                    progress.renamed.push((row.key, place));
+                } else if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
                     if !self.recover_contents(row, &from)? {
                         progress.lost.push(row.key);
@@ -124,18 +126,26 @@ impl Replica {
                     Some(_) => {}
                 }
             }
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound || (refuses_name(&error) && !is_there(disk, &source)?) =>
+            {
+                // An interrupted command may have moved it, perhaps not durably, or another program.
+                if is_there(disk, &source)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
+                if let Some(place) = self.is_there_with_another_separator(at, progress)? {
+                    progress.renamed.push((row.key, place));
+                } else if !is_there(disk, &to)? {
+                    progress.disturbed.push((row.key, from.clone()));
+                    return Ok(());
+                }
+            }
             Err(error) if refuses_name(&error) => {
                 let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
                     return Err(Error::io("moving a message to", &to, error).advise("run this again"));
                 };
                 progress.renamed.push((row.key, place));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // An interrupted command may have moved it, perhaps not durably, or another program.
-                if !is_there(disk, &to)? || is_there(disk, &source)? {
-                    progress.disturbed.push((row.key, from.clone()));
-                    return Ok(());
-                }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !self.rename_in_case(&source, &to)? {

@@ -92,6 +92,24 @@ impl Replica {
         Ok(None)
     }
 
+    /// Whether an interrupted command has brought a file to its place under another separator, since its file system
+    /// refuses the usual one. No other entry has a file there.
+    pub(super) fn is_there_with_another_separator(&self, at: &Place, progress: &mut DiskWork) -> Result<Option<Place>> {
+        if is_there(&*self.world.disk, &self.path(at)?)? {
+            return Ok(None);
+        }
+        for (separator, place) in with_other_separators(at) {
+            if is_there(&*self.world.disk, &self.path(&place)?)?
+                && self.state.entry_at(&place)?.is_none()
+                && !self.state.is_discarded(&place)?
+            {
+                progress.separators.insert(at.folder, separator);
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
     /// Moves a file to a folder on another file system. Returns where it is then, which may have another separator;
     /// `None` if the file isn't as last seen any more, or if something else has its new name.
     pub(super) fn move_across(
@@ -103,6 +121,9 @@ impl Replica {
     ) -> Result<Option<Place>> {
         let to = self.path(at)?;
         if !is_there(&*self.world.disk, source)? {
+            if let Some(place) = self.is_there_with_another_separator(at, progress)? {
+                return Ok(Some(place));
+            }
             return Ok(is_there(&*self.world.disk, &to)?.then(|| at.clone()));
         }
         let like = self.look_at_folder_of(&to)?;
