@@ -91,7 +91,10 @@ impl Replica {
         loop {
             self.choose_dir(tx, key)?;
             match make() {
-                Err(error) if refuses_name(&error) && self.refuse_name(key)? => {}
+                // Some say that a name isn't there which can't be.
+                Err(error)
+                    if (refuses_name(&error) || error.kind() == io::ErrorKind::NotFound)
+                        && self.refuse_name(key)? => {}
                 made => return Ok(made),
             }
         }
@@ -100,6 +103,9 @@ impl Replica {
     /// Remembers the name on the way to a folder that could not be made. Returns whether it wasn't known.
     fn refuse_name(&self, key: FolderKey) -> Result<bool> {
         let dir = self.relative_dir(&self.state.folder_row(key)?.name);
+        if !is_there(&*self.world.disk, self.mail_root())? {
+            return Ok(false);
+        }
         let mut way = PathBuf::new();
         for part in &dir {
             way.push(part);

@@ -51,7 +51,7 @@ impl Replica {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
             }
-            Err(error) if refuses_name(&error) => {
+            Err(error) if self.is_refused(&error, &from, &at)? => {
                 let Some(at) = self.rename_with_another_separator(&from, &at, progress)? else {
                     return Err(delivering(&to, &error));
                 };
@@ -126,9 +126,13 @@ impl Replica {
                     Some(_) => {}
                 }
             }
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound || (refuses_name(&error) && !is_there(disk, &source)?) =>
-            {
+            Err(error) if self.is_refused(&error, &source, at)? => {
+                let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
+                    return Err(Error::io("moving a message to", &to, error).advise("run this again"));
+                };
+                progress.renamed.push((row.key, place));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound || refuses_name(&error) => {
                 // An interrupted command may have moved it, perhaps not durably, or another program.
                 if is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
@@ -140,12 +144,6 @@ impl Replica {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
                 }
-            }
-            Err(error) if refuses_name(&error) => {
-                let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
-                    return Err(Error::io("moving a message to", &to, error).advise("run this again"));
-                };
-                progress.renamed.push((row.key, place));
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !self.rename_in_case(&source, &to)? {

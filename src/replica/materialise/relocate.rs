@@ -2,8 +2,9 @@
 //! machine.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
@@ -21,6 +22,9 @@ pub(super) struct Copying<'c> {
     pub mtime: Mtime,
     pub like: Like<'c>,
 }
+
+/// How the name of a file begins by which it is tried what names can be.
+pub(super) const TRIAL: &[u8] = b"mailsync-trial";
 
 /// The same place with each other separator in the file's name, if it has one.
 fn with_other_separators(at: &Place) -> impl Iterator<Item = (Separator, Place)> {
@@ -69,6 +73,34 @@ impl Replica {
         }
     }
 
+    /// Whether a file could not be given the name of a place since that place's file system refuses such names. The file
+    /// is still there.
+    pub(super) fn is_refused(&self, error: &io::Error, from: &Path, at: &Place) -> Result<bool> {
+        let absent = error.kind() == io::ErrorKind::NotFound;
+        Ok((absent || refuses_name(error))
+            && is_there(&*self.world.disk, from)?
+            && (!absent || self.refuses_info(at)?))
+    }
+
+    /// Whether no file can be called like one with flags in this place. Some file systems then say that it isn't there,
+    /// as they do of a file that another program has taken away; so that is tried.
+    fn refuses_info(&self, at: &Place) -> Result<bool> {
+        let (disk, tmp) = (&*self.world.disk, self.tmp_path(at)?);
+        let Some(info) = at.name.get(FileName::parse(&at.name).base().len()..).filter(|info| !info.is_empty()) else {
+            return Ok(false);
+        };
+        let trial = tmp.with_file_name(OsStr::from_bytes(&[TRIAL, info].concat()));
+        let fail = |error: io::Error| Error::io("trying a name,", &trial, error).advise("see why, then run this again");
+        match disk.create(&trial) {
+            Ok(_) => remove_if_there(disk.unlink(&trial)).map(|()| false).map_err(fail),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                is_there(disk, tmp.parent().expect("a file lies in a directory"))
+            }
+            Err(error) if refuses_name(&error) => Ok(true),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
     /// Renames a file to a place whose name its file system refuses with the separator that it has, under a name with
     /// another one, which from then on is that of the folder. Returns the place; `None` if that is refused as well.
     pub(super) fn rename_with_another_separator(
@@ -85,7 +117,7 @@ impl Replica {
                     progress.touch(&to);
                     return Ok(Some(place));
                 }
-                Err(error) if refuses_name(&error) => {}
+                Err(error) if self.is_refused(&error, from, &place)? => {}
                 Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
             }
         }
@@ -132,13 +164,13 @@ impl Replica {
         let attempt = |place: &Place| {
             let to = self.path(place)?;
             self.copy_across(&copy, source, &self.tmp_path(place)?, &to, |error| {
-                refused.set(refuses_name(&error));
+                refused.set(refuses_name(&error) || error.kind() == io::ErrorKind::NotFound);
                 Error::io("moving a message to", &to, error).advise("run this again")
             })
         };
         let mut moved = attempt(at).map(|moved| moved.then(|| at.clone()));
         for (separator, place) in with_other_separators(at) {
-            if !refused.take() {
+            if !refused.take() || !self.refuses_info(at)? {
                 break;
             }
             moved = attempt(&place).map(|moved| moved.then_some(place));
