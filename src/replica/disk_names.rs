@@ -152,7 +152,8 @@ impl Replica {
     fn is_unfit(&self, dir: &Path, name: &FolderName) -> bool {
         let first = name.first(1);
         let inbox = first.as_str().eq_ignore_ascii_case("INBOX") && !first.is_inbox();
-        (inbox && name == &first && self.layout.kind == LayoutKind::MaildirPlusPlus) || self.ignores(dir)
+        let at_root = || self.layout.dir_of(&FolderName::inbox()).as_os_str().is_empty();
+        (inbox && name == &first && at_root()) || self.ignores(dir)
     }
 
     /// Gives folders that were just made their usual directories, where what had those has just been removed: somebody
