@@ -11,7 +11,7 @@ use mailsync::replica::{Replica, ScanOptions};
 use crate::support::disk::{Fault, Watch};
 use crate::support::folding::{Folding, Habit, apart};
 use crate::support::party::{Party, contents, export, import, make_peers};
-use crate::support::{names, scratch};
+use crate::support::{names, reliability_says, scratch};
 
 /// Opens a party on a file system with this habit.
 fn on(party: &Party, habit: Habit) -> Replica {
@@ -50,7 +50,22 @@ fn at_rest(plain: &Party, odd: &Party, habit: Habit) {
 }
 
 #[test]
-fn folders_that_differ_in_what_a_file_system_ignores_are_both_kept() {
+fn folders_that_a_file_system_mixes_up_or_refuses_are_kept_apart() {
+    let mut networks = [0; 3];
+    folders_are_mixed_up(&mut networks);
+    folders_are_refused(&mut networks);
+    let what =
+        ["it finds a name in any case", "it writes accents in its own way", "it refuses colons and other characters"];
+    let rows: Vec<_> = what
+        .iter()
+        .zip(networks)
+        .map(|(what, networks)| [(*what).to_owned(), networks.to_string(), "all".to_owned(), "0".to_owned()])
+        .collect();
+    reliability_says(&["what the file system does", "networks", "equal afterwards", "messages lost"], &rows);
+}
+
+/// Folders that differ in what a file system ignores are both kept.
+fn folders_are_mixed_up(networks: &mut [usize; 3]) {
     let two = |one: &str| apart(one);
     for (habit, first, second, layout, dirs) in [
         (Habit::AnyCase, "Work", String::from("work"), LayoutKind::Fs, ["Work", "%77ork~"]),
@@ -63,6 +78,7 @@ fn folders_that_differ_in_what_a_file_system_ignores_are_both_kept() {
     ] {
         for together in [true, false] {
             let case = format!("{habit:?}: {first} and {second}, together: {together}");
+            networks[habit as usize] += 1;
             let dir = scratch();
             let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &[]);
             let odd = Party::new(dir.path(), "odd", layout, &[]);
@@ -270,8 +286,8 @@ fn a_second_directory_of_a_folder_is_told_of_and_one_that_is_renamed_is_followed
     assert_eq!(scan(), (false, vec![]));
 }
 
-#[test]
-fn folders_whose_names_are_refused_get_others() {
+/// Folders whose names are refused get others.
+fn folders_are_refused(networks: &mut [usize; 3]) {
     let long = "Ä: ".repeat(60);
     let long = long.trim_end();
     let below = format!("Re: plans/{long}");
@@ -285,6 +301,7 @@ fn folders_whose_names_are_refused_get_others() {
     let (habit, refused) = (Habit::NoColons, [':', '?', '\\']);
     for layout in [LayoutKind::Fs, LayoutKind::MaildirPlusPlus] {
         for with_mail in [true, false] {
+            networks[habit as usize] += 1;
             let dir = scratch();
             let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S"]);
             let odd = Party::new(dir.path(), "odd", layout, &[]);

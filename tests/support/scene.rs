@@ -301,9 +301,13 @@ impl Scene {
         Some(line)
     }
 
-    /// What a person types then: a job that may have been run is to be run again.
+    /// What a person types then: a job that may have been run is to be run again, and what a join has left out is to come.
     pub fn line_of_a_person(&self) -> Option<Vec<String>> {
-        let jobs = interrupted_jobs(&self.here.opened()).unwrap();
+        let replica = self.here.opened();
+        if self.is_a_join() && !replica.state().missing_digests(1).unwrap().is_empty() {
+            return Some(vec![String::from("import"), text(&self.bundle()).to_owned()]);
+        }
+        let jobs = interrupted_jobs(&replica).unwrap();
         jobs.first().map(|job| [&["jobs", "retry"].map(str::to_owned)[..], std::slice::from_ref(job)].concat())
     }
 

@@ -29,7 +29,10 @@ impl LeftOut {
         if error.lack() != Some(Lack::FileSize) {
             return Err(error);
         }
-        let error = error.about(format_args!("a message of {} is left out, and wanted again", bytes(size)));
+        let error = error.about(format_args!(
+            "a message of {} is left out, and wanted: `mailsync import` gets it from this bundle, or the next one",
+            bytes(size)
+        ));
         Ok(Self { entries, late, error })
     }
 }
