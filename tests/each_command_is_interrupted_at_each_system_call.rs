@@ -1,5 +1,5 @@
 //! The real binary is killed, or a system call of it fails, wherever it changes something on disk or opens a file, what
-//! SQLite does included. Then the command is repeated: it ends as if nothing had happened, no message is gone meanwhile,
+//! `SQLite` does included. Then the command is repeated: it ends as if nothing had happened, no message is gone meanwhile,
 //! and nothing is left over.
 //!
 //! `strace` does the killing and the failing, and refuses threads, so that the calls have one order; a limit of a file's

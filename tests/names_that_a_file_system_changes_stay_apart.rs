@@ -310,7 +310,9 @@ fn folders_are_refused(networks: &mut [usize; 3]) {
             if with_mail {
                 deliver(&plain, "alpha");
             } else {
-                all.iter().for_each(|folder| crate::support::make_folder(&plain.dir(folder)));
+                for folder in all {
+                    crate::support::make_folder(&plain.dir(folder));
+                }
             }
             exchange(&plain, &odd, habit, &file);
             at_rest(&plain, &odd, habit);

@@ -95,7 +95,7 @@ impl Replica {
                 Err(error)
                     if (refuses_name(&error) || error.kind() == io::ErrorKind::NotFound)
                         && self.refuse_name(key)? => {}
-                made => return Ok(made),
+                result => return Ok(result),
             }
         }
     }

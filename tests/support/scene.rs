@@ -340,7 +340,7 @@ impl Scene {
             }
             Command::Purge => drop(replica.purge()?),
             Command::Restore => {
-                problems = replica.bring_back(&RestoreOptions::default(), &mut |_| Ok(()))?.scan.problems
+                problems = replica.bring_back(&RestoreOptions::default(), &mut |_| Ok(()))?.scan.problems;
             }
             Command::TrashRestore => {
                 // An interrupted command that had decided to restore it was brought to its end by the next one.

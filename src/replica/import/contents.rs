@@ -143,7 +143,7 @@ impl<'i> IncomingMessages<'i> {
                     // The requester names a job's attachments, and may be far away. A wrong name is no fault of this
                     // bundle. If it is a message as well, it becomes a file of each.
                     if self.tx.attachment_came(&digest, message.size())? && self.dry_run == DryRun::No {
-                        self.store_attachment(message, destination)?;
+                        self.store_attachment(message, &destination)?;
                         continue;
                     }
                 }
@@ -157,7 +157,7 @@ impl<'i> IncomingMessages<'i> {
                     continue;
                 }
                 if message.size() > SMALL {
-                    self.store_large(message, destination, durability, leftovers)?;
+                    self.store_large(message, &destination, durability, leftovers)?;
                     continue;
                 }
                 let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));

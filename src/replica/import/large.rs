@@ -20,7 +20,7 @@ impl IncomingMessages<'_> {
     pub(super) fn store_attachment<R: BufRead>(
         &mut self,
         message: bundle::Message<'_, '_, R>,
-        destination: Destination<'_>,
+        destination: &Destination<'_>,
     ) -> std::result::Result<(), Fault> {
         let (replica, digest, size) = (self.replica, message.digest(), message.size());
         let mut sink = Checked::new(replica.new_attachment()?);
@@ -43,14 +43,14 @@ impl IncomingMessages<'_> {
                 path
             }
         };
-        Ok(self.copy_to_others(&digest, size, &file, &destination, 0)?)
+        Ok(self.copy_to_others(&digest, size, &file, destination, 0)?)
     }
 
     /// Writes a message that is too large to be kept in memory.
     pub(super) fn store_large<R: BufRead>(
         &mut self,
         message: bundle::Message<'_, '_, R>,
-        destination: Destination<'_>,
+        destination: &Destination<'_>,
         durability: Durability,
         leftovers: Leftovers,
     ) -> std::result::Result<(), Fault> {
@@ -81,7 +81,7 @@ impl IncomingMessages<'_> {
             sink.to.sync().map_err(fail)?;
         }
         sink.to.leave();
-        Ok(self.copy_to_others(&digest, size, first, &destination, 1)?)
+        Ok(self.copy_to_others(&digest, size, first, destination, 1)?)
     }
 
     /// Copies a message from one file to all files but the first ones; holds it for those that can't be written, and for
@@ -121,7 +121,7 @@ impl IncomingMessages<'_> {
     fn hold_large<R: BufRead>(
         &mut self,
         message: bundle::Message<'_, '_, R>,
-        destination: Destination<'_>,
+        destination: &Destination<'_>,
     ) -> std::result::Result<(), Fault> {
         let (disk, held) = (&*self.replica.world.disk, self.replica.held());
         let (digest, size) = (message.digest(), message.size());
