@@ -198,7 +198,7 @@ impl Bench {
         self.make_peer("laptop", &home);
         let (mut ours, mut theirs) = (Runs::default(), Runs::default());
         for _ in 0..self.options.runs {
-            ours.0.push(mailsync(&home, &["export", "--to", "laptop", "--full", "-o", &text(&bundle)]));
+            ours.0.push(mailsync(&home, &["export", "--to", "laptop", "--full", "--plain", "-o", &text(&bundle)]));
             theirs.0.push(shell(&format!("tar -C {} -cf - . | zstd -q -f -T0 -3 -o {}", text(mail), text(&archive))));
         }
         let sizes = (size_of_file(&bundle), size_of_file(&archive));
@@ -206,14 +206,7 @@ impl Bench {
         let (mut ours, mut theirs) = (Runs::default(), Runs::default());
         for run in 0..self.options.runs {
             if run > 0 {
-                fs::remove_dir_all(self.path("laptop-mail")).expect("the mail can be removed");
-                let key = self.path("laptop").join("key");
-                let kept = fs::read(&key).expect("there is a key");
-                fs::remove_dir_all(self.path("laptop")).expect("the replica can be removed");
-                fs::create_dir_all(self.path("laptop")).expect("a home can be made");
-                fs::write(&key, kept).expect("the key can be kept");
-                Self::init(&self.path("laptop-mail"), &self.path("laptop"));
-                mailsync(&self.path("laptop"), &["peer", "add", "desktop", "--key", &text(&home.join("key.pub"))]);
+                self.empty_laptop(&home);
             }
             ours.0.push(mailsync(&self.path("laptop"), &["import", &text(&bundle)]));
             let to = self.path("untar");
@@ -223,10 +216,44 @@ impl Bench {
         }
         fs::remove_dir_all(self.path("untar")).expect("the copy can be removed");
         self.row("full import", "`zstd -d \\| tar x`", &ours, &theirs);
+        self.encrypted(&home, &bundle);
         writeln!(self.table, "\nThe full bundle has {} bytes, the archive {}.\n", sizes.0, sizes.1).expect("a string");
         self.table.push_str(
             "| what | mailsync | beside it | ratio (wall) | CPU | peak memory |\n|---|---|---|---|---|---|\n",
         );
+    }
+
+    /// What encryption costs: the same bundle with and without it.
+    fn encrypted(&mut self, home: &Path, plain: &Path) {
+        let sealed = self.path("full.zst.age");
+        let (mut with, mut without) = (Runs::default(), Runs::default());
+        for _ in 0..self.options.runs {
+            for (costs, secrecy, file) in [(&mut with, "--encrypt", &*sealed), (&mut without, "--plain", plain)] {
+                costs.0.push(mailsync(home, &["export", "--to", "laptop", "--full", secrecy, "-o", &text(file)]));
+            }
+        }
+        self.row("full export, encrypted", "the same with `--plain`", &with, &without);
+        let (mut with, mut without) = (Runs::default(), Runs::default());
+        for _ in 0..self.options.runs {
+            for (costs, file) in [(&mut with, &*sealed), (&mut without, plain)] {
+                self.empty_laptop(home);
+                costs.0.push(mailsync(&self.path("laptop"), &["import", &text(file)]));
+            }
+        }
+        self.row("full import, encrypted", "the same with `--plain`", &with, &without);
+        fs::remove_file(sealed).expect("the bundle can be removed");
+    }
+
+    /// Makes the laptop anew, with an empty mail root and the key that it had.
+    fn empty_laptop(&self, home: &Path) {
+        fs::remove_dir_all(self.path("laptop-mail")).expect("the mail can be removed");
+        let key = self.path("laptop").join("key");
+        let kept = fs::read(&key).expect("there is a key");
+        fs::remove_dir_all(self.path("laptop")).expect("the replica can be removed");
+        fs::create_dir_all(self.path("laptop")).expect("a home can be made");
+        fs::write(&key, kept).expect("the key can be kept");
+        Self::init(&self.path("laptop-mail"), &self.path("laptop"));
+        mailsync(&self.path("laptop"), &["peer", "add", "desktop", "--key", &text(&home.join("key.pub"))]);
     }
 
     fn make_peer(&self, name: &str, home: &Path) {

@@ -60,6 +60,7 @@ fn replicas_on_disk_that_are_never_restored_end_with_exactly_what_was_done() {
     let killed = tally.scans_killed > 0 && tally.exports_killed > 0 && tally.imports_killed > 0;
     assert!(tally.waited > 0 && tally.purged > 0 && killed, "histories that test nothing: {tally:?}");
     assert!(tally.jobs_done > 0 && tally.jobs_cancelled > 0, "histories that test no jobs: {tally:?}");
+    assert!(tally.encrypted > 0 && tally.by_code > 0, "histories in which nothing is encrypted: {tally:?}");
 }
 
 #[test]

@@ -40,9 +40,10 @@ fn message(n: u64, random: &mut Random) -> String {
     format!("Subject: {n}\n\n{}", noise(n % 90, random))
 }
 
-/// An invitation in a file.
+/// An invitation in a file, without a code.
 fn invite(from: &Machine, name: &str, file: &Path, options: &[&str]) -> PathBuf {
-    from.ok(&[&["invite", name, "-o", text(file)], options].concat());
+    let plain: &[&str] = if options.contains(&"--key") { &[] } else { &["--plain"] };
+    from.ok(&[&["invite", name, "-o", text(file)], plain, options].concat());
     file.to_owned()
 }
 
@@ -950,6 +951,7 @@ fn a_join_stopped_at_any_step_is_repeated_without_harm() {
             layout: Some(mailsync::maildir::LayoutKind::Fs),
             server: None,
             expect: None,
+            code: None,
             doubts: mailsync::replica::Doubts::Heed,
             lock_timeout: Duration::from_secs(10),
             clock_ahead: mailsync::replica::ClockAhead::Refuse,
@@ -1096,6 +1098,7 @@ fn a_join_doubles_nothing_whatever_can_not_be_read_and_when() {
             layout: None,
             server: None,
             expect: None,
+            code: None,
             doubts: mailsync::replica::Doubts::Heed,
             clock_ahead: mailsync::replica::ClockAhead::Refuse,
             lock_timeout: Duration::from_secs(10),

@@ -264,7 +264,7 @@ fn a_bundle_of_an_invited_replica_that_shows_a_rollback_accepts_nothing() {
     desktop.deliver("first");
     exchange(&desktop, &laptop);
     let invitation = dir.path().join("invitation");
-    desktop.ok(&["invite", "phone", "-o", invitation.to_str().unwrap()]);
+    desktop.ok(&["invite", "phone", "--plain", "-o", invitation.to_str().unwrap()]);
     let phone = Machine::new(dir.path(), "phone");
     phone.ok(&["join", phone.mail.to_str().unwrap(), invitation.to_str().unwrap()]);
     make_peers(&laptop, &phone);

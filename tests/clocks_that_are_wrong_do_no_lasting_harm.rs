@@ -149,7 +149,7 @@ fn an_invitation_from_the_future_is_not_joined_unless_a_person_says_so() {
     desktop.deliver("one");
     at(&desktop, now() + 20 * DAY, scan);
     let file = dir.path().join("invitation.zst");
-    desktop.ok(&["invite", "laptop", "-o", text(&file)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(&file)]);
     let laptop = Machine::new(dir.path(), "laptop");
     let join = ["join", text(&laptop.mail), text(&file)];
     complains(&laptop.run(&join), 3, &["more than a day ahead", "mailsync join --accept-clock"]);

@@ -480,7 +480,7 @@ fn status_tells_what_came_after_an_invitation_that_nobody_has_answered_yet() {
     let desktop = Machine::replica(dir.path(), "desktop");
     desktop.put("INBOX", "cur/1:2,", "in the invitation", 1);
     desktop.ok(&["scan"]);
-    desktop.ok(&["invite", "laptop", "-o", dir.path().join("invitation.zst").to_str().unwrap()]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", dir.path().join("invitation.zst").to_str().unwrap()]);
     let unseen = || {
         let invited = desktop.ok(&["status", "--json"]).json()["invited"][0].clone();
         assert_eq!(invited["name"], "laptop");

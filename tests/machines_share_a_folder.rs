@@ -240,7 +240,7 @@ fn the_sender_keeps_what_somebody_may_still_need() {
     desktop.ok(&["export", "-o", text(&share)]);
     keeps(&["desktop-any-5.zst.age"]);
     // An invitation is needed until it is answered, and so is what its receiver may take.
-    desktop.ok(&["invite", "tablet", "-o", text(&share)]);
+    desktop.ok(&["invite", "tablet", "--plain", "-o", text(&share)]);
     desktop.ok(&["export", "-o", text(&share)]);
     desktop.ok(&["export", "-o", text(&share)]);
     keeps(&["desktop-any-5.zst.age", "desktop-any-7.zst.age", "desktop-any-8.zst.age", "desktop-tablet-6.zst"]);
@@ -426,7 +426,7 @@ fn bundles_of_strangers_and_invitations_of_others_are_passed_over_in_a_folder() 
     for machine in [&two, &four] {
         machine.ok(&["export", "-o", shared]);
     }
-    three.ok(&["invite", "five", "-o", shared]);
+    three.ok(&["invite", "five", "--plain", "-o", shared]);
     // "two" doesn't know "four", and "one" neither knows "four" nor is invited.
     for machine in [&one, &two, &three] {
         machine.ok(&["import", shared]);

@@ -48,6 +48,8 @@ const NAMES: &[&[u8]] = &[
 pub fn seeds(target: &str) -> BTreeSet<Vec<u8>> {
     let files: Vec<Vec<u8>> =
         vectors::all().into_iter().map(|vector| vector.bytes).chain([vectors::base().bytes]).collect();
+    let encrypted: Vec<Vec<u8>> =
+        vectors::all().into_iter().filter(|vector| vector.group == "encrypted").map(|vector| vector.bytes).collect();
     let archives = files.iter().filter_map(|file| zstd::decode_all(file.as_slice()).ok());
     let members = |name: &'static str| archives.clone().flat_map(move |archive| member(&archive, name));
     let lines = |name: &'static str| {
@@ -56,6 +58,7 @@ pub fn seeds(target: &str) -> BTreeSet<Vec<u8>> {
     };
     let seeds: BTreeSet<Vec<u8>> = match target {
         "stream" => files.into_iter().collect(),
+        "envelope" => files.into_iter().take(40).chain(encrypted).collect(),
         "archive" => archives.collect(),
         "manifest" => members("manifest.json").collect(),
         "records" => members("entries.jsonl").chain(lines("entries.jsonl")).collect(),
@@ -176,6 +179,11 @@ fn try_all(name: &str) {
 #[test]
 fn no_stream_does() {
     try_all("stream");
+}
+
+#[test]
+fn no_envelope_does() {
+    try_all("envelope");
 }
 
 #[test]

@@ -176,7 +176,9 @@ fn a_bundle_replaces_nothing_but_a_bundle_of_mailsync() {
     let compressed = zstd::encode_all(&b"my own files"[..], 3).unwrap();
     for contents in [&compressed[..], b"text", &compressed[..8]] {
         fs::write(&file, contents).unwrap();
-        for args in [&["export", "--to", "laptop", "-o", text(&file)][..], &["invite", "third", "-o", text(&file)]] {
+        for args in
+            [&["export", "--to", "laptop", "-o", text(&file)][..], &["invite", "third", "--plain", "-o", text(&file)]]
+        {
             desktop.refuses(args, b"", 6, &["no bundle", text(&file)]);
         }
         assert_eq!(fs::read(&file).unwrap(), contents);

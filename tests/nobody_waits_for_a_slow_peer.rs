@@ -126,7 +126,7 @@ fn what_comes_is_kept_only_as_far_as_there_is_room_for_more() {
     let watch = Watch::new(&dir.path().join("keep"));
     let receive = || {
         let world = World { disk: watch.disk(), ..World::real() };
-        Replica::receive_bundles(&laptop.home, world, "a test", &mut &bundle[..])
+        Replica::receive_bundles(&laptop.home, world, None, "a test", &mut &bundle[..])
     };
     watch.leave_free((1 << 20) - 1);
     let error = receive().unwrap_err().to_string();
@@ -315,7 +315,7 @@ fn a_bundle_of_a_stranger_goes_by_and_is_not_kept() {
     let known = desktop.ok(&["export", "--to", "laptop"]).stdout;
     let kept = |stream: &[u8]| {
         let (home, mut source) = (Home::at(&laptop.home), stream);
-        let mut arrived = Replica::receive_bundles(&home, World::real(), "a test", &mut source).unwrap();
+        let mut arrived = Replica::receive_bundles(&home, World::real(), None, "a test", &mut source).unwrap();
         let mut kept = Vec::new();
         arrived.read_to_end(&mut kept).unwrap();
         kept

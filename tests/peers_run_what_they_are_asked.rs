@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mailsync::bundle::{Cancel, JobLine, JobSpool, Options, RecordSpool, Report, Statement, Stream, Writer};
@@ -14,7 +14,7 @@ use mailsync::model::{Digest, JobState, Mtime};
 use serde_json::Value;
 
 use crate::support::machine::{Machine, complains, make_peers, pass, row};
-use crate::support::programs::{Ran, run_with};
+use crate::support::programs::{Ran, peak, run_with};
 use crate::support::{copy, files, scratch, text};
 
 /// A machine's rule: whoever may ask for this gets this script run, with these arguments allowed.
@@ -477,37 +477,17 @@ fn a_thousand_jobs_come_in_one_bundle_and_run_in_order() {
     assert!(jobs["jobs"].as_array().unwrap().iter().all(|job| job["state"] == "done"));
 }
 
-/// Runs a command with `input` bytes of nothing special on its standard input. Returns its peak memory, in MiB.
-fn peak(command: &mut Command, input: u64) -> u64 {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let feeder = std::thread::spawn(move || {
-        let mut state = 1_u64;
-        let mut block = vec![0; 1 << 20];
-        for _ in 0..input >> 20 {
-            for byte in &mut block {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                *byte = (state >> 56) as u8;
-            }
-            stdin.write_all(&block).unwrap();
+/// Writes so many bytes of nothing special.
+fn feed(stdin: &mut ChildStdin, bytes: u64) {
+    let mut state = 1_u64;
+    let mut block = vec![0; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        for byte in &mut block {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (state >> 56) as u8;
         }
-    });
-    // What wait4(2) tells begins with the memory of the process that has started it.
-    let status_file = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let status = loop {
-        let text = fs::read_to_string(&status_file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
-        peak = peak.max(kib >> 10);
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    feeder.join().unwrap();
-    assert!(status.success(), "{command:?}");
-    peak
+        stdin.write_all(&block).unwrap();
+    }
 }
 
 #[test]
@@ -519,9 +499,9 @@ fn input_of_any_size_passes_through_memory_that_does_not_grow() {
     allow(&server, "count", "laptop", "wc -c", &[]);
     let bundle = dir.path().join("bundle.zst");
     let peaks = [
-        peak(&mut laptop.command(&["uux", "server", "--", "count"]), INPUT),
-        peak(&mut laptop.command(&["export", "--to", "server", "-o", bundle.to_str().unwrap()]), 0),
-        peak(&mut server.command(&["import", bundle.to_str().unwrap()]), 0),
+        peak(&mut laptop.command(&["uux", "server", "--", "count"]), |stdin| feed(stdin, INPUT)),
+        peak(&mut laptop.command(&["export", "--to", "server", "-o", bundle.to_str().unwrap()]), |_| {}),
+        peak(&mut server.command(&["import", bundle.to_str().unwrap()]), |_| {}),
     ];
     println!("uux, export, import and run: {peaks:?} MiB");
     assert!(peaks.iter().all(|&peak| (1..128).contains(&peak)), "{peaks:?} MiB");

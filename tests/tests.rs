@@ -25,6 +25,7 @@ mod a_new_machine_joins_by_invitation;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;
 mod a_state_put_back_is_noticed;
 mod an_import_happens_in_order;
+mod an_invitation_is_opened_by_its_code;
 mod an_old_bundle_gets_no_answer;
 mod another_mail_root_is_noticed;
 mod bad_input_is_refused;

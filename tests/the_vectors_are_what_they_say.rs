@@ -7,14 +7,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use mailsync::bundle::{Keys, Stream};
+use mailsync::bundle::{Code, Keys, Stream};
 use mailsync::state::State;
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::claims_that_can_not_be_true_are_refused::dump;
 use crate::support::machine::Machine;
-use crate::support::programs::Ran;
+use crate::support::programs::{Ran, run_with};
 use crate::support::{copy, reliability_says, scratch, text};
 use crate::vectors::{TOKEN, Vector, Verdict, all, base, directory, files, invited, other, receiver, sealed, signer};
 
@@ -156,6 +156,11 @@ fn copied(machine: &Machine, dir: &Path) -> Machine {
     copied
 }
 
+fn import(machine: &Machine, vector: &Vector, options: &[&str]) -> Ran {
+    let mut command = machine.command(&[&["import", "--json"], options].concat());
+    run_with(command.envs(vector.code.map(|code| ("MAILSYNC_CODE", code))), &vector.bytes)
+}
+
 /// What was said of the bundles: the outcomes, and the errors.
 fn outcomes(ran: &Ran) -> Vec<(String, String)> {
     let document = ran.json();
@@ -209,7 +214,7 @@ fn each_that_may_change_something(half: usize) {
         let is_run = vector.group == "sealed";
         let machine = if is_run { receiver_in(dir.path()) } else { copied(&machine, dir.path()) };
         let before = machine.mailbox();
-        let ran = machine.run_with(&["import", "--json", "--no-jobs", "--allow-mass-add"], &vector.bytes);
+        let ran = import(&machine, vector, &["--no-jobs", "--allow-mass-add"]);
         if is_run {
             machine.run(&["jobs", "run"]);
         }
@@ -253,7 +258,7 @@ fn what_is_refused_is_so_by_the_rule_in_the_index_and_changes_nothing() {
     let mut rules: BTreeMap<(u32, u32), [usize; 3]> = BTreeMap::new();
     let mut wrong = Vec::new();
     for vector in all().into_iter().filter(is_refused_whole) {
-        let ran = machine.run_with(&["import", "--json"], &vector.bytes);
+        let ran = import(&machine, &vector, &[]);
         let said = check_said(&vector, &ran);
         let before = std::mem::replace(&mut state, dump(&machine));
         let mut new: Vec<_> = state.iter().filter(|row| !before.contains(row)).collect();
@@ -299,7 +304,7 @@ fn what_the_reader_alone_can_tell_it_does() {
         rule.is_some_and(|rule| ["3", "5", "9.24"].contains(&rule)) || vector.verdict.says() == Some("synchroniser")
     };
     each(all().into_iter().filter(|vector| !of_replica(vector)), |vector| {
-        let read = read(&vector.bytes);
+        let read = read(vector);
         let refused = vector.verdict.rule().is_some_and(is_of_reader);
         match read {
             Err(error) if refused => {
@@ -313,8 +318,9 @@ fn what_the_reader_alone_can_tell_it_does() {
 }
 
 /// Reads a whole file, each bundle with the key of the sender that it names.
-fn read(bytes: &[u8]) -> Result<usize, String> {
-    let mut stream = Stream::opened_by(bytes, Keys::of([&receiver()]));
+fn read(vector: &Vector) -> Result<usize, String> {
+    let code = vector.code.map(|code| Code::parse(code).unwrap());
+    let mut stream = Stream::opened_by(&vector.bytes[..], Keys::of([&receiver()]).and_code(code));
     let mut bundles = 0;
     while let Some(reader) = stream.next_bundle().map_err(|error| error.to_string())? {
         let signer = signer().public_key();

@@ -274,7 +274,7 @@ fn joins(
 ) {
     desktop.put(folder, "cur/one:2,", message("one"), 1_600_000_000);
     desktop.put("INBOX", "cur/two:2,", message("two"), 1_600_000_000);
-    desktop.ok(&["invite", "laptop", "-o", text(bundle)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(bundle)]);
     hindered(
         &laptop.run(&["join", text(&laptop.mail), text(bundle), "--quiet", "--layout", layout]),
         &["2 changes", "making the folder"],
@@ -329,7 +329,7 @@ fn a_message_whose_path_would_be_too_long_keeps_no_machine_from_joining() {
     desktop.put("Work", "cur/both:2,", message("both"), 1_600_000_000);
     desktop.put("INBOX", "cur/both:2,", message("both"), 1_600_000_000);
     let bundle = dir.path().join("invitation");
-    desktop.ok(&["invite", "laptop", "-o", text(&bundle)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(&bundle)]);
     // The folder's directories can be made, and a message's file has a path of more than 4095 bytes.
     let mut root = dir.path().to_owned();
     while text(&root).len() < 3820 {

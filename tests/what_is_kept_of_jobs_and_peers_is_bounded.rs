@@ -171,7 +171,7 @@ fn an_invited_replica_is_no_peer_before_all_of_its_bundle_was_checked() {
     let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::new(dir.path(), "laptop"));
     desktop.deliver("first");
     let invitation = dir.path().join("invitation");
-    desktop.ok(&["invite", "laptop", "-o", text(&invitation)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(&invitation)]);
     laptop.ok(&["join", text(&laptop.mail), text(&invitation)]);
     laptop.deliver("of the laptop");
     let good = laptop.ok(&["export"]).stdout;

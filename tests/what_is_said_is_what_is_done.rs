@@ -58,7 +58,7 @@ fn verify_accepts_the_first_bundle_of_a_replica_that_was_invited() {
     let desktop = Machine::replica(dir.path(), "desktop");
     put(&desktop, 2);
     let invitation = dir.path().join("invitation");
-    desktop.ok(&["invite", "laptop", "-o", text(&invitation)]);
+    desktop.ok(&["invite", "laptop", "--plain", "-o", text(&invitation)]);
     let laptop = Machine::new(dir.path(), "laptop");
     laptop.ok(&["join", text(&laptop.mail), text(&invitation)]);
     laptop.put("INBOX", "cur/new:2,S", "Subject: new\n\nnew\n", 1_600_000_100);

@@ -10,7 +10,7 @@ fn without_contents(dir: &Path) -> (Machine, Machine) {
     let (server, laptop) = (Machine::replica(dir, "server"), Machine::new(dir, "laptop"));
     server.put("INBOX", "cur/1:2,", "a message", 1);
     let invitation = dir.join("invitation");
-    server.ok(&["invite", "laptop", "--no-contents", "-o", invitation.to_str().unwrap()]);
+    server.ok(&["invite", "laptop", "--no-contents", "--plain", "-o", invitation.to_str().unwrap()]);
     laptop.ok(&["join", laptop.mail.to_str().unwrap(), invitation.to_str().unwrap()]);
     assert!(laptop.mailbox().is_empty());
     pass(&laptop, &server);

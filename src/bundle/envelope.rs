@@ -14,7 +14,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Identity};
 
 use super::section::{Ahead, MAGIC};
-use super::{Error, PrivateKey, limits};
+use super::{Code, Error, PrivateKey, limits};
 
 /// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
 const PIECE: usize = 64 << 10;
@@ -23,9 +23,15 @@ const LITTLE: usize = 16;
 /// By how much the encryption of a piece is larger, in bytes.
 const TAG: u64 = 16;
 
+/// How the only stanza of a header begins for which there is a code (age-encryption.org/v1, "The scrypt recipient type").
+const CODE_STANZA: &[u8] = b"-> scrypt ";
+
 /// What opens encrypted bundles.
 #[derive(Clone, Default)]
-pub struct Keys(Vec<Arc<age::ssh::Identity>>);
+pub struct Keys {
+    keys: Vec<Arc<age::ssh::Identity>>,
+    code: Option<Code>,
+}
 
 impl Keys {
     /// Nothing: only bundles that are not encrypted can be read.
@@ -39,13 +45,19 @@ impl Keys {
             let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
             Arc::new(identity.expect("age reads the key that ssh-key has written"))
         };
-        Self(keys.into_iter().map(identity).collect())
+        Self { keys: keys.into_iter().map(identity).collect(), code: None }
+    }
+
+    /// The same, and a code if there is one. It is tried only where there is nothing but a code that could open a bundle.
+    #[must_use]
+    pub fn and_code(self, code: Option<Code>) -> Self {
+        Self { code, ..self }
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Keys").field(&self.0.len()).finish()
+        f.debug_struct("Keys").field("keys", &self.keys.len()).field("code", &self.code.is_some()).finish()
     }
 }
 
@@ -59,11 +71,12 @@ impl<R: BufRead> Read for Shared<R> {
 }
 
 /// The header, with the nonce behind it, and the rest of the age file.
-type Parts<R> = Chain<Cursor<Vec<u8>>, BufReader<Shared<R>>>;
+type Parts<R> = Again<BufReader<Shared<R>>>;
 
 /// A bundle that was opened.
 struct Opened<R: BufRead> {
     source: Rc<RefCell<Ahead<R>>>,
+    by_code: bool,
     plain: BufReader<StreamReader<Parts<R>>>,
 }
 
@@ -133,31 +146,40 @@ impl<R: BufRead> Envelope<R> {
         matches!(self.place, Place::Opened(_))
     }
 
+    /// Whether it is within a bundle that the code has opened.
+    pub(super) fn is_opened_by_code(&self) -> bool {
+        matches!(&self.place, Place::Opened(opened) if opened.by_code)
+    }
+
     /// Opens the bundle that comes next, if it is encrypted.
     ///
     /// # Errors
-    /// No key opens it; then [`Envelope::pass_over`] goes on behind it. It is damaged, or no bundle would look like it.
+    /// Neither a key nor the code opens it; then [`Envelope::pass_over`] goes on behind it. It is damaged, or no bundle would look like it.
     pub(super) fn open(&mut self) -> Result<(), Error> {
         let Place::Plain(source) = &mut self.place else { unreachable!("the one before was closed") };
         if !source.is_at_age_file()? {
             return Ok(());
         }
         let header = source.header()?;
-        check_stanzas(&header)?;
+        let by_code = check_stanzas(&header)?;
         let source = Rc::new(RefCell::new(self.take_source()));
         // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
         let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
         let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
-            .and_then(|decryptor| decryptor.decrypt(self.keys.0.iter().map(|key| &**key as &dyn Identity)));
+            .and_then(|decryptor| self.keys.decrypt(decryptor, by_code));
         match opened {
             Ok(plain) => {
-                self.place = Place::Opened(Box::new(Opened { source, plain: BufReader::with_capacity(PIECE, plain) }));
+                let plain = BufReader::with_capacity(PIECE, plain);
+                self.place = Place::Opened(Box::new(Opened { source, by_code, plain }));
                 Ok(())
             }
             Err(error) => {
                 self.place = Place::Sealed(take_back(source));
                 Err(match error {
+                    DecryptError::NoMatchingKeys if by_code => Error::Locked,
                     DecryptError::NoMatchingKeys => Error::Sealed,
+                    DecryptError::DecryptionFailed if by_code => Error::WrongCode,
+                    DecryptError::ExcessiveWork { .. } => TOO_MUCH_WORK,
                     DecryptError::Io(error) => Error::from(error),
                     other => Error::corrupt(format!("its encryption: {other}")),
                 })
@@ -229,15 +251,46 @@ impl<R: BufRead> Place<R> {
     }
 }
 
-/// Checks how many can open it: a reader tries no more than so many.
-fn check_stanzas(header: &[u8]) -> Result<(), Error> {
-    let lines = header[MAGIC.len()..].split(|&byte| byte == b'\n');
-    let stanzas = lines.filter(|line| line.starts_with(b"-> ")).count();
+/// A code that asks for more work than a reader does.
+const TOO_MUCH_WORK: Error =
+    Error::TooLarge { what: "the work that its code asks for, as a power of two", limit: limits::CODE_WORK as u64 };
+
+impl Keys {
+    /// Decrypts what a key opens, or else the code. The work for the code is done only where it can be of use.
+    fn decrypt<R: Read>(&self, sealed: Decryptor<R>, by_code: bool) -> Result<StreamReader<R>, DecryptError> {
+        let code = self.code.as_ref().filter(|_| by_code).map(|code| {
+            let mut identity = age::scrypt::Identity::new(code.passphrase());
+            identity.set_max_work_factor(limits::CODE_WORK);
+            identity
+        });
+        let keys = self.keys.iter().map(|key| &**key as &dyn Identity);
+        sealed.decrypt(keys.chain(code.iter().map(|code| code as &dyn Identity)))
+    }
+}
+
+/// A source of which some bytes were read, and which gives these once more.
+pub type Again<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// Looks whether a code opens what comes first from a source. Gives it back as it was.
+///
+/// # Errors
+/// The source can't be read.
+pub fn look_for_code<R: BufRead>(mut source: R) -> io::Result<(bool, Again<R>)> {
+    let begins = [MAGIC, CODE_STANZA].concat();
+    let mut first = Vec::new();
+    source.by_ref().take(begins.len() as u64).read_to_end(&mut first)?;
+    Ok((first == begins, Cursor::new(first).chain(source)))
+}
+
+/// Checks how many can open it: a reader tries no more than so many. Returns whether whoever has a code can.
+fn check_stanzas(header: &[u8]) -> Result<bool, Error> {
+    let lines = || header[MAGIC.len()..].split(|&byte| byte == b'\n');
+    let stanzas = lines().filter(|line| line.starts_with(b"-> ")).count();
     if stanzas > limits::ENVELOPE_STANZAS {
         let limit = limits::ENVELOPE_STANZAS as u64;
         return Err(Error::TooLarge { what: "the number of those who can open it", limit });
     }
-    Ok(())
+    Ok(lines().any(|line| line.starts_with(CODE_STANZA)))
 }
 
 impl<R: BufRead> Read for Envelope<R> {

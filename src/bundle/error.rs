@@ -54,6 +54,13 @@ pub enum Error {
     /// It is encrypted, and no key that was given opens it.
     #[error("the bundle is encrypted for others")]
     Sealed,
+    /// It is encrypted with a code, and none was given.
+    #[error("the bundle is encrypted with a code, as an invitation is")]
+    Locked,
+    /// It is encrypted with another code than the one that was given. It looks like that, too, if it was changed where the
+    /// code is checked.
+    #[error("the code doesn't open the bundle")]
+    WrongCode,
     /// It contradicts itself or the format.
     #[error("the bundle is corrupt: {what}")]
     Corrupt {
@@ -99,6 +106,12 @@ pub enum Error {
 impl Error {
     pub(crate) fn untrue(what: impl Into<String>) -> Self {
         Self::Untrue { what: what.into() }
+    }
+
+    /// Whether it is encrypted, and not for whoever reads it. Nothing else is known to be wrong with it, and others may
+    /// follow it.
+    pub fn is_for_others(&self) -> bool {
+        matches!(self, Self::Sealed | Self::Locked | Self::WrongCode)
     }
 
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {

@@ -4,7 +4,10 @@ use std::io::{self, BufReader, Cursor, Read, Write};
 use std::ops::ControlFlow;
 
 use super::testing::{Sample, key, read_with};
-use super::{Behind, Error, Keys, PrivateKey, PublicKey, Stream, Wrapping, WriteError, each_manifest, limits};
+use super::{
+    Behind, Code, Error, Keys, PrivateKey, PublicKey, Stream, Wrapping, WriteError, each_manifest, limits,
+    look_for_code,
+};
 
 /// The key of the one for whom bundles are encrypted.
 fn reader() -> PrivateKey {
@@ -52,7 +55,7 @@ fn numbers(bytes: &[u8], buffer: usize, keys: Keys) -> Result<(Vec<u64>, usize),
                 }
             }
             Ok(None) => return Ok((numbers, others)),
-            Err(Error::Sealed) => others += 1,
+            Err(error) if error.is_for_others() => others += 1,
             Err(error) => return Err(error),
         }
     }
@@ -255,4 +258,145 @@ fn an_outline_goes_behind_an_encrypted_bundle_only_if_it_must() {
         assert!(matches!(result, Err(Error::CutOrChanged)), "{result:?}");
     }
     assert!(matches!(outline(&foreign, Behind::Left), (found, Err(Error::Sealed)) if found.is_empty()));
+}
+
+fn code() -> Code {
+    Code::parse("abandon-act-zoo-zebra-action-wrong").unwrap()
+}
+
+fn other_code() -> Code {
+    Code::parse("abandon-act-zoo-zebra-action-zoo").unwrap()
+}
+
+fn by_code(code: &Code) -> Keys {
+    keys().and_code(Some(code.clone()))
+}
+
+/// Encrypts with the code, as cheaply as that can be done: so that it can be tried often.
+fn locked(work: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut recipient = age::scrypt::Recipient::new(code().words().to_owned().into());
+    recipient.set_work_factor(work);
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).unwrap();
+    let mut out = encryptor.wrap_output(Vec::new()).unwrap();
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+#[test]
+fn what_is_encrypted_with_a_code_is_read_with_that_code_only() {
+    let mut out = Wrapping::with_code(&code(), Vec::new()).unwrap();
+    out.write_all(&plain(1)).unwrap();
+    let bundle = out.finish().unwrap();
+    assert_eq!(numbers(&bundle, 4096, by_code(&code())).unwrap(), (vec![1], 0));
+    let mut stream = Stream::opened_by(&bundle[..], by_code(&code()));
+    let reader = stream.next_bundle().unwrap().unwrap();
+    assert!(reader.is_encrypted() && reader.is_opened_by_code());
+    for (keys, error) in [
+        (keys(), "encrypted with a code"),
+        (Keys::none(), "encrypted with a code"),
+        (by_code(&other_code()), "the code doesn't open the bundle"),
+    ] {
+        let told = Stream::opened_by(&bundle[..], keys).next_bundle().unwrap_err();
+        assert!(told.is_for_others() && told.to_string().contains(error), "{told}");
+    }
+    // A key that opens is not said to be the code, even if there is one.
+    let sealed = sealed(1);
+    let mut stream = Stream::opened_by(&sealed[..], by_code(&code()));
+    assert!(!stream.next_bundle().unwrap().unwrap().is_opened_by_code());
+    let plain = plain(1);
+    let mut stream = Stream::opened_by(&plain[..], by_code(&code()));
+    assert!(!stream.next_bundle().unwrap().unwrap().is_opened_by_code());
+}
+
+#[test]
+fn what_is_encrypted_with_a_code_stands_among_other_bundles() {
+    let all = [plain(1), sealed(2), locked(1, &plain(3)), sealed(4), locked(2, &plain(5))].concat();
+    for buffer in [1, 22, 1000] {
+        assert_eq!(numbers(&all, buffer, by_code(&code())).unwrap(), (vec![1, 2, 3, 4, 5], 0));
+        assert_eq!(numbers(&all, buffer, keys()).unwrap(), (vec![1, 2, 4], 2));
+        assert_eq!(numbers(&all, buffer, by_code(&other_code())).unwrap(), (vec![1, 2, 4], 2));
+    }
+}
+
+#[test]
+fn what_is_encrypted_with_a_code_is_refused_with_any_byte_changed_and_wherever_it_is_cut_off() {
+    let bundle = locked(1, &plain(1));
+    let header = bundle.windows(5).position(|bytes| bytes == b"\n--- ").unwrap();
+    for at in 0..bundle.len() {
+        let mut changed = bundle.clone();
+        changed[at] ^= 1;
+        let read = read_with(&changed, by_code(&code()));
+        assert!(read.is_err(), "byte {at} of {} went unseen", bundle.len());
+        // Whoever has changed the work factor doesn't make anybody work.
+        assert!(at > header || !matches!(read, Err(Error::Io(_))), "byte {at}: {read:?}");
+    }
+    for length in 1..bundle.len() {
+        let result = read_with(&bundle[..length], by_code(&code()));
+        assert!(matches!(result, Err(Error::Truncated | Error::CutOrChanged)), "{length}: {result:?}");
+    }
+}
+
+#[test]
+fn a_code_that_asks_for_absurd_work_is_not_tried() {
+    let limit = limits::CODE_WORK;
+    const { assert!(limits::DEFAULT_CODE_WORK <= limits::CODE_WORK) };
+    let bundle = locked(1, &plain(1));
+    let asks = |work: &str| {
+        let line = bundle.split(|&byte| byte == b'\n').nth(1).unwrap();
+        let stanza = String::from_utf8(line.to_vec()).unwrap();
+        let (before, _) = stanza.rsplit_once(' ').unwrap();
+        let rest = &bundle[b"age-encryption.org/v1\n".len() + line.len()..];
+        let changed = [b"age-encryption.org/v1\n", format!("{before} {work}").as_bytes(), rest].concat();
+        read_with(&changed, by_code(&code())).map(drop).unwrap_err()
+    };
+    // Each would take some terabytes, and hours.
+    for work in [&format!("{}", limit + 1), "24", "40", "63"] {
+        let error = asks(work);
+        assert!(matches!(error, Error::TooLarge { limit, .. } if limit == u64::from(limits::CODE_WORK)), "{error}");
+    }
+    for work in ["0", "01", "64", "255", "256", "-1", "1.5", "", "x", "99999999999999999999"] {
+        let error = asks(work);
+        assert!(matches!(error, Error::TooLarge { .. } | Error::Corrupt { .. }), "{work}: {error}");
+    }
+    // Of whoever gives no code, none is asked.
+    assert!(matches!(Stream::opened_by(&bundle[..], keys()).next_bundle(), Err(Error::Locked)));
+}
+
+#[test]
+fn beside_a_code_stands_nothing_that_opens_too() {
+    let (code_file, key_file) = (locked(1, &plain(1)), sealed(1));
+    let stanzas = |file: &[u8]| {
+        let end = file.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 1;
+        file[b"age-encryption.org/v1\n".len()..end].to_vec()
+    };
+    let (by_code_one, by_key) = (stanzas(&code_file), stanzas(&key_file));
+    let rest = &code_file[b"age-encryption.org/v1\n".len() + by_code_one.len()..];
+    for both in [[&by_code_one[..], &by_key], [&by_key, &by_code_one], [&by_code_one, &by_code_one]] {
+        let file = [b"age-encryption.org/v1\n", &both.concat()[..], rest].concat();
+        for keys in [keys(), by_code(&code()), Keys::none()] {
+            let error = Stream::opened_by(&file[..], keys).next_bundle().map(drop).unwrap_err();
+            assert!(matches!(&error, Error::Corrupt { what } if what.contains("its encryption")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_source_is_as_it_was_after_a_look_for_a_code() {
+    let locked = locked(1, &plain(1));
+    for (bytes, expected) in [
+        (&locked[..], true),
+        (&locked[..32], true),
+        (&locked[..31], false),
+        (&sealed(1), false),
+        (&plain(1), false),
+        (b"", false),
+        (b"age-encryption.org/v1\n-> scryptx", false),
+    ] {
+        for buffer in [1, 5, 64] {
+            let (found, mut source) = look_for_code(BufReader::with_capacity(buffer, bytes)).unwrap();
+            let mut all = Vec::new();
+            source.read_to_end(&mut all).unwrap();
+            assert_eq!((found, &all[..]), (expected, bytes));
+        }
+    }
 }

@@ -81,6 +81,13 @@ pub const ENVELOPE_HEADER_BYTES: u64 = 32 << 10;
 /// as they are, those fit [`ENVELOPE_HEADER_BYTES`].
 pub const ENVELOPE_STANZAS: usize = 256;
 
+/// The base-two logarithm of the work that the code of an encrypted bundle costs (age-encryption.org/v1, "The scrypt
+/// recipient type"): 256 MiB of memory, and about a second. `age -p` takes as much.
+pub const CODE_WORK: u8 = 18;
+
+/// The same for a code that a writer has drawn: 64 MiB, which a small machine has. A code of so many bits needs no more.
+pub const DEFAULT_CODE_WORK: u8 = 16;
+
 /// The base-two logarithm of the zstd window, which is the memory that decompression takes: 128 MiB.
 pub const WINDOW_LOG: u32 = 27;
 

@@ -15,6 +15,7 @@
 
 mod archive;
 mod beginning;
+mod code;
 mod envelope;
 mod error;
 mod frame;
@@ -47,7 +48,8 @@ mod hostile_envelopes;
 mod testing;
 
 pub use beginning::Beginning;
-pub use envelope::Keys;
+pub use code::{Code, CodeError};
+pub use envelope::{Keys, look_for_code};
 pub use error::{Error, KeyError, WriteError};
 pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};

@@ -116,6 +116,11 @@ impl<'s, R: BufRead> Reader<'s, R> {
         self.inner.archive.get_ref().get_ref().source().get().is_open()
     }
 
+    /// Whether it came encrypted with a code, which has opened it.
+    pub fn is_opened_by_code(&self) -> bool {
+        self.inner.archive.get_ref().get_ref().source().get().is_opened_by_code()
+    }
+
     /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
     /// or is missing.
     pub(super) fn skip_checked(self) -> Result<(), Error> {

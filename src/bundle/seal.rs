@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 
-use super::{PrivateKey, PublicKey, limits};
+use super::{Code, PrivateKey, PublicKey, limits};
 
 /// Encrypts what is written to it; [`Sealer::finish`] ends it.
 pub struct Sealer<W: Write>(age::stream::StreamWriter<W>);
@@ -23,7 +23,20 @@ impl<W: Write> Sealer<W> {
             recipients
                 .push(key.parse().map_err(|error| io::Error::other(format!("the key of {}: {error:?}", reader.id())))?);
         }
-        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+        Self::begin(recipients.iter().map(|recipient| recipient as &dyn age::Recipient), out)
+    }
+
+    /// Begins to encrypt with a code, for whoever has it.
+    ///
+    /// # Errors
+    /// `out` fails.
+    pub fn with_code(code: &Code, out: W) -> io::Result<Self> {
+        let mut recipient = age::scrypt::Recipient::new(code.passphrase());
+        recipient.set_work_factor(limits::DEFAULT_CODE_WORK);
+        Self::begin(std::iter::once(&recipient as &dyn age::Recipient), out)
+    }
+
+    fn begin<'r>(recipients: impl Iterator<Item = &'r dyn age::Recipient>, out: W) -> io::Result<Self> {
         let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
         Ok(Self(encryptor.wrap_output(out)?))
     }

@@ -48,8 +48,8 @@ impl<R: BufRead> Stream<R> {
     /// Goes on to the next bundle and reads its manifest and signature. `None` at the end of the stream.
     ///
     /// # Errors
-    /// [`Error::Empty`] if the stream holds no bundle at all. [`Error::Sealed`] if the bundle is encrypted and no key
-    /// opens it: then the next call goes on behind it.
+    /// [`Error::Empty`] if the stream holds no bundle at all. One for which [`Error::is_for_others`] holds if
+    /// the bundle is encrypted and can't be opened: then the next call goes on behind it.
     ///
     /// # Panics
     /// If the bundle before was not read to its end, by [`MessagesPart::finish`](super::MessagesPart::finish) or in another way: then nobody knows
@@ -58,7 +58,7 @@ impl<R: BufRead> Stream<R> {
         assert!(!self.within, "the bundle before this one was read to its end");
         self.pass_over_sealed()?;
         if let Err(error) = self.source.inner().open() {
-            self.any |= matches!(error, Error::Sealed);
+            self.any |= error.is_for_others();
             return Err(error);
         }
         match self.source.peek_frame() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{PublicKey, Sealer, WriteError, limits};
+use super::{Code, PublicKey, Sealer, WriteError, limits};
 
 /// Where a bundle is written, encrypted or not.
 #[derive(Debug)]
@@ -24,6 +24,14 @@ impl<W: Write> Wrapping<W> {
             return Err(WriteError::TooLarge { what: "the number of replicas that it is encrypted for", limit });
         }
         Sealer::new(readers, out).map(Self::Encrypted).map_err(WriteError::Out)
+    }
+
+    /// Begins to encrypt with a code, for whoever has it.
+    ///
+    /// # Errors
+    /// `out` fails.
+    pub fn with_code(code: &Code, out: W) -> Result<Self, WriteError> {
+        Sealer::with_code(code, out).map(Self::Encrypted).map_err(WriteError::Out)
     }
 
     /// Ends the bundle, and gives `out` back, not flushed.

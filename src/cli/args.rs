@@ -1,10 +1,16 @@
 //! The command line as it is typed.
 
+mod invitation;
+mod values;
+
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use mailsync::maildir::{LayoutKind, Server};
-use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete, Secrecy};
+use clap::{Parser, Subcommand};
+use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
+
+pub use invitation::{Invite, Join};
+use values::parse_size;
+pub use values::{CodeFile, Encryption, Layout, MailServer};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -93,95 +99,6 @@ pub struct Init {
     /// Take this directory although it seems to be the wrong one: you have looked, and it is right
     #[arg(long)]
     pub anyway: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Layout {
-    /// .Archive.2019, and the mail root is the INBOX
-    #[value(name = "maildir++")]
-    MaildirPlusPlus,
-    /// Archive/2019
-    Fs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum MailServer {
-    /// The mail root is the INBOX under fs, too, and names are written in modified UTF-7
-    Dovecot,
-}
-
-impl MailServer {
-    /// The server that it stands for.
-    pub fn server(self) -> Server {
-        match self {
-            Self::Dovecot => Server::Dovecot,
-        }
-    }
-}
-
-impl Layout {
-    /// The layout that it stands for.
-    pub fn kind(self) -> LayoutKind {
-        match self {
-            Self::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
-            Self::Fs => LayoutKind::Fs,
-        }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Invite {
-    /// The new machine's name here
-    pub name: String,
-    /// Its public key, or a file that holds it: then the bundle is for it alone, and no secret is needed
-    #[arg(long)]
-    pub key: Option<String>,
-    /// Accept the new machine's answer for this many days
-    #[arg(long, value_name = "DAYS", default_value_t = 14, conflicts_with = "key",
-        value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub expires: u32,
-    /// Leave the messages out: the new machine has them from elsewhere
-    #[arg(long)]
-    pub no_contents: bool,
-    /// Write to this file, or to a file in this directory, instead of standard output
-    #[arg(short, long, value_name = "FILE|DIR")]
-    pub output: Option<PathBuf>,
-    /// zstd's compression level
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub level: Option<i32>,
-    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub split: Option<u64>,
-    #[command(flatten)]
-    pub secrecy: Encryption,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Join {
-    /// The directory that holds your Maildirs, or is to hold them
-    pub mail_root: PathBuf,
-    /// The invitation, or - for standard input
-    #[arg(value_name = "BUNDLE|-", default_value = "-")]
-    pub bundle: PathBuf,
-    /// The replica's name; if not given, the one by which it was invited, or the host's for an invitation by key
-    #[arg(long)]
-    pub name: Option<String>,
-    /// How folders become directories; found out if not given
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
-    /// Lay out what isn't there yet as this server does
-    #[arg(long = "for", value_enum, value_name = "SERVER")]
-    pub server: Option<MailServer>,
-    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
-    #[arg(long)]
-    pub anyway: bool,
-    /// The id of the replica that must have written the invitation
-    #[arg(long, value_name = "FINGERPRINT")]
-    pub expect: Option<String>,
-    /// Take an invitation with changes that were made more than a day ahead of this machine's clock: you have looked,
-    /// and the clocks are right
-    #[arg(long)]
-    pub accept_clock: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -282,48 +199,6 @@ pub struct Export {
     pub secrecy: Encryption,
 }
 
-/// Whether a bundle is encrypted.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Encryption {
-    /// Encrypt the bundle, wherever it is written: for its recipient and this replica, or for all peers and this replica
-    #[arg(long, conflicts_with = "plain")]
-    pub encrypt: bool,
-    /// Don't encrypt the bundle, although it becomes a file: whoever gets it can read the mail in it
-    #[arg(long)]
-    pub plain: bool,
-}
-
-impl Encryption {
-    /// The library's value for it.
-    pub fn secrecy(self) -> Option<Secrecy> {
-        match (self.encrypt, self.plain) {
-            (true, _) => Some(Secrecy::Encrypted),
-            (_, true) => Some(Secrecy::Plain),
-            _ => None,
-        }
-    }
-}
-
-/// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what
-/// FAT32 holds.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        _ => return Err(String::from("a number of bytes is expected, with K, M or G if you like")),
-    };
-    let size: u64 =
-        digits.parse().map_err(|_| String::from("a number of bytes is expected, with K, M or G if you like"))?;
-    let size = size.checked_mul(factor).ok_or("that is too large")?;
-    if size < 64 << 10 {
-        return Err(String::from("less than 64K leaves no room for messages"));
-    }
-    Ok(if size == 4 << 30 { size - 1 } else { size })
-}
-
 #[derive(Debug, clap::Args)]
 // Each is a switch on the command line.
 #[allow(clippy::struct_excessive_bools)]
@@ -350,6 +225,8 @@ pub struct Import {
     /// Don't run what peers ask for; `mailsync jobs run` does it later
     #[arg(long)]
     pub no_jobs: bool,
+    #[command(flatten)]
+    pub code: CodeFile,
 }
 
 #[derive(Debug, clap::Args)]
@@ -408,6 +285,8 @@ pub struct Bundle {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
     pub bundle: PathBuf,
+    #[command(flatten)]
+    pub code: CodeFile,
 }
 
 #[derive(Debug, clap::Args)]

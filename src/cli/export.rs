@@ -30,7 +30,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
             let exported = replica.export(&options, target::stdout())?;
             context.say_notes(&replica);
             context.out.say(&exported);
-            if exported.encrypted_for.is_none() && target::stdout_is_a_file() {
+            if !exported.readable.is_encrypted() && target::stdout_is_a_file() {
                 target::warn_of_plain_file(
                     context,
                     &replica,
@@ -43,7 +43,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
             let written = replica.export_to_file(&options, &path)?;
             context.say_notes(&replica);
             target::tell_written(context, &written);
-            if let Some((path, _)) = written.iter().find(|(path, one)| one.encrypted_for.is_none() && path.is_file()) {
+            if let Some((path, _)) = written.iter().find(|(path, one)| !one.readable.is_encrypted() && path.is_file()) {
                 let instead =
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, &replica, &path.display().to_string(), instead)?;

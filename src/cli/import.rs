@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mailsync::bundle::Code;
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
 use serde_json::json;
@@ -14,7 +15,7 @@ use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::target::check_stdout;
 use super::view::{complain_of, imported_json, tell, worst};
-use super::{source, target};
+use super::{code, source, target};
 
 pub fn run(context: &Context, args: Import) -> CommandResult {
     if args.reply {
@@ -28,8 +29,9 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
-    let mut arrived = receive(context, &bundles)?;
-    let replica = context.write()?;
+    let code = code::given(args.code.code_file.as_deref())?;
+    let mut arrived = receive(context, &bundles, code.as_ref())?;
+    let replica = context.write()?.with_code(code);
     let mut all: Vec<Imported> = Vec::new();
     let mut work = || {
         let report = replica.scan_before_import(&options)?;
@@ -67,7 +69,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
 ///
 /// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
 /// must not take the lock from it, nor keep it while the network is slow.
-fn receive(context: &Context, bundles: &[PathBuf]) -> Result<BTreeMap<PathBuf, Arrived>> {
+fn receive(context: &Context, bundles: &[PathBuf], code: Option<&Code>) -> Result<BTreeMap<PathBuf, Arrived>> {
     let mut arrived = BTreeMap::new();
     for bundle in bundles.iter().filter(|bundle| source::comes_slowly(bundle)) {
         // Nothing is left of one that is named twice.
@@ -76,7 +78,7 @@ fn receive(context: &Context, bundles: &[PathBuf]) -> Result<BTreeMap<PathBuf, A
         }
         let name = if source::is_standard(bundle) { "standard input".into() } else { bundle.display().to_string() };
         let mut source = source::open(bundle)?;
-        let received = Replica::receive_bundles(&context.home()?, context.world(), &name, &mut source)?;
+        let received = Replica::receive_bundles(&context.home()?, context.world(), code.cloned(), &name, &mut source)?;
         arrived.insert(bundle.clone(), received);
     }
     Ok(arrived)

@@ -10,6 +10,7 @@ use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
+use super::code;
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::output::{Output, time};
@@ -20,7 +21,8 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
-    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?;
+    let code = code::given(args.code.code_file.as_deref())?;
+    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?.and_code(code);
     each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
@@ -40,7 +42,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
 
 /// Checks a bundle from end to end, and whether it can be applied here.
 pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
-    let replica = context.read()?;
+    let replica = context.read()?.with_code(code::given(args.code.code_file.as_deref())?);
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     let mut worst: Option<ErrorKind> = None;

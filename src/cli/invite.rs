@@ -1,18 +1,27 @@
 //! `mailsync invite`
 
-use mailsync::replica::{ExportOptions, InviteOptions, MessageContents, Replica, ScanOptions};
+use std::path::PathBuf;
+
+use mailsync::bundle::Code;
+use mailsync::error::Result;
+use mailsync::replica::{ExportOptions, Exported, InviteOptions, MessageContents, ReadableBy, Replica, ScanOptions};
 use mailsync::text::plural;
+use serde_json::json;
 
 use super::args::Invite;
 use super::context::Context;
 use super::failure::CommandResult;
+use super::output::Output;
 use super::source::read_key;
-use super::target;
 use super::view::complain_of;
+use super::{qr, target};
 
 pub fn run(context: &Context, args: Invite) -> CommandResult {
     let output = target::target(args.output)?;
     target::check_split(args.split, output.as_deref())?;
+    if args.qr {
+        qr::check(&std::io::stderr(), "standard error")?;
+    }
     let options = InviteOptions {
         key: args.key.as_deref().map(read_key).transpose()?,
         name: args.name,
@@ -24,33 +33,81 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     };
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;
-    let mut later = 0;
-    match &output {
+    // On standard output is the bundle, unless that goes to a file.
+    let in_json = context.out.json() && output.is_some();
+    let mut code = None;
+    let show = |drawn: &Code| {
+        code = Some(drawn.clone());
+        if in_json { Ok(()) } else { show(&options.name, drawn, args.qr) }
+    };
+    let written = match &output {
         None => {
-            let exported = replica.invite(&options, target::stdout())?;
+            let exported = replica.invite(&options, target::stdout(), show)?;
             context.say_notes(&replica);
             context.out.say(&exported);
+            vec![(PathBuf::new(), exported)]
         }
         Some(path) => {
-            let written = replica.invite_to_file(&options, path)?;
+            let written = replica.invite_to_file(&options, path, show)?;
             context.say_notes(&replica);
-            later = written.len() - 1;
             target::tell_written(context, &written);
+            written
         }
+    };
+    tell_what_next(context, &replica, &options, &written, args.qr);
+    if in_json {
+        Output::print_json(&json!({
+            "name": options.name,
+            "code": code.as_ref().map(Code::words),
+            "files": written.iter().map(|(path, _)| path.to_string_lossy()).collect::<Vec<_>>(),
+        }))?;
     }
-    tell_what_next(context, &replica, &options, later);
     complain_of(&report)
 }
 
-fn tell_what_next(context: &Context, replica: &Replica, options: &InviteOptions, later: usize) {
-    let id = replica.public_key().id();
+/// Shows the code, which is kept nowhere.
+fn show(name: &str, code: &Code, as_qr: bool) -> Result<()> {
+    Output::show(&format!("mailsync: the code for {name}, which is shown this once: {}", code.words()))?;
+    if as_qr {
+        qr::lines(code.words())?.iter().try_for_each(|line| Output::show(line))?;
+    }
+    Ok(())
+}
+
+fn tell_what_next(
+    context: &Context,
+    replica: &Replica,
+    options: &InviteOptions,
+    written: &[(PathBuf, Exported)],
+    as_qr: bool,
+) {
+    let by_code = written.iter().any(|(_, one)| one.readable == ReadableBy::CodeHolders);
+    let later = written.len() - 1;
     let bundle = if later > 0 { "FIRST-BUNDLE" } else { "BUNDLE" };
-    context.out.say(format_args!("next: on {}, run `mailsync join MAILROOT {bundle} --expect {id}`", options.name));
+    if by_code {
+        let name = &options.name;
+        context
+            .out
+            .say(format_args!("next: on {name}, run `mailsync join MAILROOT {bundle}`, which asks for the code"));
+    } else {
+        let id = replica.public_key().id();
+        context.out.say(format_args!("next: on {}, run `mailsync join MAILROOT {bundle} --expect {id}`", options.name));
+    }
+    if as_qr && !by_code {
+        context.out.say(
+            "there is no code to show as a QR code: the invitation is not encrypted; -o FILE or --encrypt encrypts it",
+        );
+    }
     if later > 0 {
-        context.out.say(format_args!("and then `mailsync import` with the {later} others, in any order"));
+        let with = if by_code { ", which needs the code in a file, with --code-file" } else { "" };
+        context.out.say(format_args!("and then `mailsync import` with the {later} others, in any order{with}"));
     }
     if options.key.is_none() {
-        context.out.say("whoever has the bundle can read the mail in it and join once: carry it with care");
+        context.out.say(if by_code {
+            "whoever has the bundle and the code can read the mail in it and join once: carry the code by another way"
+        } else {
+            "whoever has the bundle can read the mail in it and join once: carry it with care"
+        });
         let days = plural(u64::from(options.days), "day");
         context.out.say(format_args!("the answer of {} is accepted for {days} from now", options.name));
     }

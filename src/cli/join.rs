@@ -1,12 +1,13 @@
 //! `mailsync join`
 
-use mailsync::bundle::ReplicaId;
+use mailsync::bundle::{ReplicaId, look_for_code};
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
 use serde_json::json;
 
 use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
+use super::code;
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::output::Output;
@@ -15,17 +16,22 @@ use super::view::{complain_of, imported_json, replica_json, tell, worst};
 
 pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
+    let given = code::given(args.code.code_file.as_deref())?;
+    let source = source::open(&args.bundle)?;
+    let (by_code, source) = look_for_code(source).map_err(|error| {
+        Error::io("reading the bundle", &args.bundle, error).advise("check it, then run this again")
+    })?;
     let options = JoinOptions {
         mail_root: args.mail_root,
         name: args.name,
         layout: args.layout.map(Layout::kind),
         server: args.server.map(MailServer::server),
         expect,
+        code: if by_code && given.is_none() { code::ask()? } else { given },
         doubts: doubts(args.anyway),
         clock_ahead: clock_ahead(args.accept_clock),
         lock_timeout: context.lock_timeout,
     };
-    let source = source::open(&args.bundle)?;
     let file = (!source::is_standard(&args.bundle)).then_some(&*args.bundle);
     let joined = Replica::join(&context.home()?, context.world(), &options, file, source)?;
     context.say_notes(&joined.replica);
@@ -41,7 +47,9 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         inviter.name,
         inviter.id,
     ));
-    if expect.is_none() {
+    if joined.by_code {
+        context.out.say("the code has shown that the invitation is from whoever told it: there is no id to compare");
+    } else if expect.is_none() {
         context.out.say("compare that id with the one that `mailsync status` shows there");
     }
     if joined.found.new + joined.found.adopted > 0 {
@@ -57,6 +65,7 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         Output::print_json(&json!({
             "replica": replica_json(replica),
             "joined_before": joined.before,
+            "by_code": joined.by_code,
             "inviter": { "name": inviter.name, "id": inviter.id },
             "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
             "found": joined.found,

@@ -2,6 +2,7 @@
 //! as text or JSON. Data goes to standard output, words for people go to standard error.
 
 mod args;
+mod code;
 mod context;
 mod doctor;
 mod export;
@@ -17,7 +18,9 @@ mod log;
 mod meter;
 mod output;
 mod peer;
+mod prompt;
 mod purge;
+mod qr;
 mod restore;
 mod scan;
 mod source;
@@ -62,7 +65,12 @@ pub fn main() -> ExitCode {
         problems: RefCell::default(),
     };
     // A bundle on standard output is no JSON, whole or not.
-    let documents = args.global.json && !matches!(args.command, Command::Export(_) | Command::Invite(_));
+    let documents = args.global.json
+        && match &args.command {
+            Command::Export(_) => false,
+            Command::Invite(args) => args.output.as_ref().is_some_and(|output| !source::is_standard(output)),
+            _ => true,
+        };
     let result = match args.command {
         Command::Init(args) => init::run(&context, args),
         Command::Invite(args) => invite::run(&context, args),

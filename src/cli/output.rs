@@ -43,6 +43,16 @@ impl Output {
         }
     }
 
+    /// Shows the person what is shown nowhere else, and this once, whatever is wanted to be quiet.
+    ///
+    /// # Errors
+    /// It can't be shown.
+    pub fn show(line: &str) -> std::result::Result<(), Error> {
+        writeln!(io::stderr(), "{line}").map_err(|error| {
+            Error::os("writing to standard error", error).advise("let it go to a terminal, then run this again")
+        })
+    }
+
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
         let _ = writeln!(io::stderr(), "mailsync: {error}");

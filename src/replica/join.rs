@@ -15,7 +15,7 @@ use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_st
 use super::mail_root::{check_doubts, check_size, probe};
 use super::survey::survey;
 use super::{Access, ClockAhead, Doubts, Home, Replica, ScanReport, World};
-use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, Stream};
+use crate::bundle::{BundleKind, Code, Manifest, PublicKey, ReplicaId, Stream};
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, Result};
@@ -38,6 +38,8 @@ pub struct JoinOptions {
     pub server: Option<Server>,
     /// The replica that must have written the invitation.
     pub expect: Option<ReplicaId>,
+    /// The code with which the invitation must be encrypted.
+    pub code: Option<Code>,
     /// Whether the mail root is taken although it is evidently not the one that is meant.
     pub doubts: Doubts,
     /// Whether it takes stamps from far ahead.
@@ -57,6 +59,8 @@ pub struct Joined {
     pub bundles: Vec<Imported>,
     /// The findings in the mail root.
     pub found: ScanReport,
+    /// Whether the invitation was encrypted with the code. Then it is from whoever has told the code.
+    pub by_code: bool,
     /// Whether it had joined before, so that this only repeated a complete join.
     pub before: bool,
 }
@@ -76,12 +80,18 @@ impl Replica {
     ) -> Result<Joined> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
-        let mut stream = Stream::opened_by(source, Self::keys_at(home, &*world.disk)?);
+        let keys = Self::keys_at(home, &*world.disk)?.and_code(options.code.clone());
+        let mut stream = Stream::opened_by(source, keys);
         let reader = stream.next_bundle().map_err(|error| match error {
             crate::bundle::Error::Sealed => no_key(home).about(&about),
+            crate::bundle::Error::Locked => no_code().about(&about),
             error => rejected(&error),
         })?;
         let reader = reader.expect("a stream without any bundle is an error");
+        let by_code = reader.is_opened_by_code();
+        if options.code.is_some() && !by_code {
+            return Err(not_the_one().about(&about));
+        }
         let manifest = reader.manifest().clone();
         check_invitation(&*world.disk, home, &manifest, options.expect.as_ref())
             .map_err(|error| error.about(&about))?;
@@ -95,7 +105,7 @@ impl Replica {
             records.drain_verified().map_err(|error| rejected(&error))?;
             let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
             replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
-            return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), before: true });
+            return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), by_code, before: true });
         }
 
         let (replica, landing) = Self::begin_join(home, world, options, &manifest)?;
@@ -118,7 +128,7 @@ impl Replica {
         replica.mark_mail_root();
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
-        Ok(Joined { replica, inviter, bundles, found: applied.found, before: false })
+        Ok(Joined { replica, inviter, bundles, found: applied.found, by_code, before: false })
     }
 
     /// The inviter, if this very join is complete already. A person who repeats a killed command can't know whether it
@@ -253,6 +263,20 @@ fn no_key(home: &Home) -> Error {
     let what = format!("the invitation is encrypted for others, whose key is not {}", home.key_file().display());
     Error::rejected(what).advise(
         "put the key that it was written for there, or write an invitation with `mailsync invite NAME` on a machine that has the mail",
+    )
+}
+
+/// The invitation is encrypted with a code, and nobody has given it.
+fn no_code() -> Error {
+    Error::usage("the invitation is encrypted with a code, and there is no terminal to ask for it")
+        .advise("give the words that `mailsync invite` has shown, with --code-file FILE or in MAILSYNC_CODE")
+}
+
+/// Whoever tells a code has encrypted the invitation with it. So another one was put in its place, perhaps by somebody who
+/// wants to be taken for the inviter.
+fn not_the_one() -> Error {
+    Error::rejected("a code was given, and this invitation is not encrypted with one").advise(
+        "don't trust it before you know how it came there; if it is meant to be so, join without --code-file and MAILSYNC_CODE",
     )
 }
 

@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Secrecy, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, ReadableBy, Secrecy, To};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
@@ -55,7 +55,7 @@ pub use world::{World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
-use crate::bundle::{Keys, PrivateKey, PublicKey};
+use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
 use crate::config::Config;
 use crate::disk::{Denied, Disk, has_name, read_whole};
 use crate::error::{Error, Result};
@@ -76,6 +76,8 @@ pub struct Replica {
     layout: Layout,
     ignored: Ignored,
     key: PrivateKey,
+    /// What was given to open bundles for this one command.
+    code: Option<Code>,
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
@@ -186,6 +188,7 @@ impl Replica {
             layout,
             ignored,
             key,
+            code: None,
             state,
             world,
             notes: std::cell::RefCell::new(mended),
@@ -282,7 +285,13 @@ impl Replica {
 
     /// What opens bundles that are encrypted for this replica.
     pub fn keys(&self) -> Keys {
-        Keys::of([&self.key])
+        Keys::of([&self.key]).and_code(self.code.clone())
+    }
+
+    /// The same replica, which opens also what is encrypted with this code, as a part of an invitation is. It is not kept.
+    #[must_use]
+    pub fn with_code(self, code: Option<Code>) -> Self {
+        Self { code, ..self }
     }
 
     /// The same for a replica that may not be there yet: only its key may have been made.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use mailsync::bundle::JobId;
+use mailsync::bundle::{Code, JobId};
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::Error;
 use mailsync::maildir::{Layout, LayoutKind, NameEncoding};
@@ -53,6 +53,10 @@ pub struct Tally {
     pub restored: usize,
     pub purged: u64,
     pub invited: usize,
+    /// Invitations that were encrypted with a code.
+    pub by_code: usize,
+    /// Bundles that were encrypted for their recipient.
+    pub encrypted: usize,
     pub wanted: usize,
     pub gone: usize,
     pub late: usize,
@@ -72,6 +76,8 @@ impl std::ops::AddAssign for Tally {
         self.restored += other.restored;
         self.purged += other.purged;
         self.invited += other.invited;
+        self.by_code += other.by_code;
+        self.encrypted += other.encrypted;
         self.wanted += other.wanted;
         self.gone += other.gone;
         self.late += other.late;
@@ -219,10 +225,16 @@ impl Network {
                 contents,
                 level: 1,
                 split: None,
-                secrecy: None,
+                secrecy: seed.is_multiple_of(2).then_some(Secrecy::Plain),
             };
             let opened = self.open(inviter)?;
-            opened.invite_to_file(&invite, &file).map_err(|error| error.to_string())?;
+            let mut code = None;
+            let show = |drawn: &Code| {
+                code = Some(drawn.clone());
+                Ok(())
+            };
+            opened.invite_to_file(&invite, &file, show).map_err(|error| error.to_string())?;
+            self.tally.by_code += usize::from(code.is_some());
             let clock_ahead = ClockAhead::Refuse;
             let join = JoinOptions {
                 mail_root,
@@ -230,6 +242,7 @@ impl Network {
                 layout,
                 server: None,
                 expect: None,
+                code,
                 doubts: Doubts::Heed,
                 clock_ahead,
                 lock_timeout: TIMEOUT,
@@ -677,7 +690,9 @@ impl Network {
         let file = self.dir.path().join(format!("{}.zst", self.files));
         let fullness = if since_last { Fullness::SinceLast } else { Fullness::SinceShown };
         // Nobody who was invited and has not answered could open anything else.
-        let secrecy = Some(Secrecy::Plain);
+        let fail = |error: Error| format!("replica {from} looks for its peers: {error}");
+        let is_known = replica.peers().map_err(fail)?.iter().any(|peer| peer.name == self.machines[to].name);
+        let secrecy = (!is_known).then_some(Secrecy::Plain);
         let options = ExportOptions { fullness, level: 1, secrecy, ..ExportOptions::to_peer(&self.machines[to].name) };
         let kill = self.kill(from, &watch, killed_at);
         let exported = replica.export_to_file(&options, &file);
@@ -688,7 +703,10 @@ impl Network {
                 return Ok(None);
             }
         } else {
-            exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
+            let exported = exported.map_err(|error| format!("replica {from} exports for replica {to}: {error}"))?;
+            let encrypted = exported.iter().filter(|(_, one)| one.readable.is_encrypted()).count();
+            assert_eq!(encrypted, if is_known { exported.len() } else { 0 });
+            self.tally.encrypted += encrypted;
         }
         let may_hold = Rc::new(self.machines[from].mail().into_iter().map(|mail| mail.digest).collect());
         Ok(Some(Letter { from, to, file, may_hold }))

@@ -69,7 +69,13 @@ impl Machine {
     /// The command, to be changed before it is run. Nothing of the surroundings reaches it.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MAILSYNC);
-        command.env_remove("MAILSYNC_HOME").arg("--home").arg(&self.home).args(args).stdin(Stdio::null());
+        command
+            .env_remove("MAILSYNC_HOME")
+            .env_remove("MAILSYNC_CODE")
+            .arg("--home")
+            .arg(&self.home)
+            .args(args)
+            .stdin(Stdio::null());
         command
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary that is tested.
@@ -70,6 +70,29 @@ pub fn run_and_kill(command: &mut Command, after: Duration) -> bool {
     // A child that is not yet waited for still has its number, so that nobody else is hit.
     let _ = child.kill();
     running & !child.wait().unwrap().success()
+}
+
+/// Runs a command that must succeed, with what is fed to its standard input. Returns its peak memory, in MiB.
+pub fn peak(command: &mut Command, input: impl FnOnce(&mut ChildStdin) + Send + 'static) -> u64 {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || input(&mut stdin));
+    // What wait4(2) tells begins with the memory of the process that has started it.
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let status = loop {
+        let text = fs::read_to_string(&status_file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+        peak = peak.max(kib >> 10);
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    feeder.join().unwrap();
+    assert!(status.success(), "{command:?}");
+    peak
 }
 
 /// A server of one test's own, which ends with it.

@@ -2,13 +2,15 @@
 //! ordinary test call these; so nothing here knows the other tests.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 use mailsync::allow::{ARG_KINDS, decide};
-use mailsync::bundle::{Behind, Error, JobLine, Keys, Manifest, Record, Stream, each_manifest};
+use mailsync::bundle::{
+    Behind, Error, JobLine, Keys, Manifest, PrivateKey, Record, Stream, Wrapping, each_manifest, look_for_code,
+};
 use mailsync::config::Config;
 use mailsync::maildir::keywords::{KeywordsFile, LetterSet, Letters};
 use mailsync::maildir::{FileName, Layout, LayoutKind, NAME_MAX, NameEncoding, Separator, Sub, utf7};
@@ -20,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All that bytes can be.
 pub const TARGETS: &[Target] = &[
     ("stream", stream),
+    ("envelope", envelope),
     ("archive", archive),
     ("manifest", manifest),
     ("records", records),
@@ -40,14 +43,56 @@ fn layouts() -> impl Iterator<Item = Layout> {
 /// A file or stream of bundles. If it can be read to its end, then so it can be passed over, and its bundles are found
 /// by the sizes of zstd's blocks; and whoever looks at a manifest alone sees the same as whoever reads all.
 pub fn stream(bytes: &[u8]) {
-    let Ok(numbers) = read(bytes) else {
+    let _ = stream_opened_by(bytes, &Keys::none());
+}
+
+fn stream_opened_by(bytes: &[u8], keys: &Keys) -> Result<Vec<u64>, Error> {
+    let numbers = read(bytes, keys).inspect_err(|_| {
         // Whatever is wrong, looking for the next bundle ends, too.
-        let _ = passed_over(bytes);
-        let _ = found(bytes);
-        return;
+        let _ = passed_over(bytes, keys);
+        let _ = found(bytes, keys);
+    })?;
+    assert_eq!(passed_over(bytes, keys).expect("what can be read can be passed over"), numbers);
+    assert_eq!(found(bytes, keys).expect("what can be read can be found"), numbers);
+    Ok(numbers)
+}
+
+/// The key that opens the encrypted bundles of the test vectors: the receiver's. It is no secret.
+const KEY: &str = include_str!("../../fixtures/vectors/receiver.key");
+
+/// The same with a key; and the bytes as what is in an age file, which is as good as they are by themselves, but for being
+/// alone there.
+pub fn envelope(bytes: &[u8]) {
+    let key = PrivateKey::from_openssh(KEY).expect("it is a key");
+    let keys = Keys::of([&key]);
+    let as_they_are = stream_opened_by(bytes, &keys);
+    let (by_code, mut source) = look_for_code(bytes).expect("a slice can be read");
+    let mut again = Vec::new();
+    source.read_to_end(&mut again).expect("a slice can be read");
+    assert_eq!(again, bytes);
+    if matches!(Stream::opened_by(bytes, keys.clone()).next_bundle(), Err(Error::Locked)) {
+        assert!(by_code, "whoever looks for a code finds it");
+    }
+    let sealed = |bytes: &[u8]| {
+        let mut out = Wrapping::for_readers(&[key.public_key()], Vec::new()).expect("there is one reader");
+        out.write_all(bytes).expect("a vector takes every byte");
+        out.finish().expect("a vector takes every byte")
     };
-    assert_eq!(passed_over(bytes).expect("what can be read can be passed over"), numbers);
-    assert_eq!(found(bytes).expect("what can be read can be found"), numbers);
+    let alone = sealed(bytes);
+    let within = stream_opened_by(&alone, &keys);
+    match as_they_are {
+        Ok(numbers) if numbers.len() == 1 && !bytes.starts_with(b"age-encryption.org/v1\n") => {
+            assert_eq!(within.expect("a bundle can be encrypted"), numbers);
+            // Two, one behind the other, and one behind the same that is not encrypted.
+            let both = stream_opened_by(&[&alone[..], &sealed(bytes)].concat(), &keys);
+            assert_eq!(both.expect("they stand beside each other"), [&numbers[..], &numbers].concat());
+            let both = stream_opened_by(&[bytes, &alone].concat(), &keys);
+            assert_eq!(both.expect("they stand beside each other"), [&numbers[..], &numbers].concat());
+            assert!(stream_opened_by(&[&alone[..], bytes].concat(), &keys).is_err());
+        }
+        _ => drop(within.expect_err("an age file holds one bundle that is right, and nothing else")),
+    }
+    assert!(matches!(Stream::new(&alone[..]).next_bundle(), Err(Error::Sealed)));
 }
 
 /// An archive, in a frame that is good.
@@ -59,8 +104,8 @@ pub fn archive(bytes: &[u8]) {
 }
 
 /// Reads a whole stream, whoever has signed it, and gives the numbers of its bundles.
-fn read(bytes: &[u8]) -> Result<Vec<u64>, Error> {
-    let (mut stream, mut numbers) = (Stream::new(bytes), Vec::new());
+fn read(bytes: &[u8], keys: &Keys) -> Result<Vec<u64>, Error> {
+    let (mut stream, mut numbers) = (Stream::opened_by(bytes, keys.clone()), Vec::new());
     while let Some(reader) = stream.next_bundle()? {
         let said = reader.manifest().clone();
         manifest(&said.to_json());
@@ -93,8 +138,8 @@ fn read(bytes: &[u8]) -> Result<Vec<u64>, Error> {
     Ok(numbers)
 }
 
-fn passed_over(bytes: &[u8]) -> Result<Vec<u64>, Error> {
-    let (mut stream, mut numbers) = (Stream::new(bytes), Vec::new());
+fn passed_over(bytes: &[u8], keys: &Keys) -> Result<Vec<u64>, Error> {
+    let (mut stream, mut numbers) = (Stream::opened_by(bytes, keys.clone()), Vec::new());
     while let Some(reader) = stream.next_bundle()? {
         numbers.push(reader.manifest().number);
         reader.skip()?;
@@ -102,9 +147,9 @@ fn passed_over(bytes: &[u8]) -> Result<Vec<u64>, Error> {
     Ok(numbers)
 }
 
-fn found(bytes: &[u8]) -> Result<Vec<u64>, Error> {
+fn found(bytes: &[u8], keys: &Keys) -> Result<Vec<u64>, Error> {
     let mut numbers = Vec::new();
-    each_manifest(Cursor::new(bytes), &Keys::none(), Behind::Seen, |beginning| {
+    each_manifest(Cursor::new(bytes), keys, Behind::Seen, |beginning| {
         numbers.push(beginning.manifest().number);
         ControlFlow::Continue(())
     })?;

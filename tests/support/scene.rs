@@ -14,7 +14,7 @@ use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
     Access, ClockAhead, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, RestoreOptions, ScanOptions, TrashKey, World,
+    RepairOptions, Replica, RestoreOptions, ScanOptions, Secrecy, TrashKey, World,
 };
 
 use super::disk::Watch;
@@ -163,7 +163,7 @@ impl Scene {
             Command::JoinEmptyRoot | Command::JoinWithMail => {
                 let replica = there.opened();
                 let file = File::create(self.bundle()).unwrap();
-                replica.invite(&invite("here"), std::io::BufWriter::new(file)).unwrap();
+                replica.invite(&invite("here"), std::io::BufWriter::new(file), |_| Ok(())).unwrap();
             }
             Command::Purge | Command::TrashRestore => {
                 there.act_all(&changes);
@@ -247,6 +247,7 @@ impl Scene {
                     name: None,
                     layout: None,
                     expect: None,
+                    code: None,
                     clock_ahead: ClockAhead::Refuse,
                     lock_timeout: TIMEOUT,
                 };
@@ -293,7 +294,7 @@ impl Scene {
             Command::Uux if count_jobs(&self.here).unwrap() > 0 => return None,
             Command::Uux => (words("uux there send"), vec![]),
             Command::JobsRun => (words("jobs run"), vec![]),
-            Command::Invite => (words("invite new --level 1 -o"), vec![file("invitation.zst")]),
+            Command::Invite => (words("invite new --plain --level 1 -o"), vec![file("invitation.zst")]),
             Command::DoctorRepair => (words("doctor --repair"), vec![]),
             Command::DoctorNewIdentity => (words("doctor --new-identity"), vec![]),
         };
@@ -355,7 +356,7 @@ impl Scene {
             }
             Command::Invite => {
                 problems = scan()?.problems;
-                replica.invite_to_file(&invite("new"), &self.out.join("invitation.zst"))?;
+                replica.invite_to_file(&invite("new"), &self.out.join("invitation.zst"), |_| Ok(()))?;
             }
             Command::DoctorRepair => problems = replica.repair(&RepairOptions::default(), &mut |_| {})?.scan.problems,
             Command::DoctorNewIdentity => drop(replica.new_identity()?),
@@ -517,7 +518,8 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
-        secrecy: None,
+        // A file with a code is not replaced: nobody here can tell whether somebody has noted the code.
+        secrecy: Some(Secrecy::Plain),
     }
 }
 

@@ -40,6 +40,14 @@ const SEALED: &[Sealed] = &[
     ("of-one-that-is-cut-off", || honest()[..honest().len() - 4].to_vec(), both),
 ];
 
+/// The code with which [`honest`] is encrypted, too.
+const CODE: &str = "abandon-act-zoo-zebra-action-wrong";
+/// The work that it costs, as a power of two: as a writer would have it.
+const WORK: u8 = 16;
+
+/// The bundle that is encrypted with [`CODE`], by the name of the file that holds it.
+const LOCKED: &str = "with-a-code";
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/encrypted").join(format!("{name}.age"))
 }
@@ -55,14 +63,57 @@ pub fn make() {
             .iter()
             .map(|key| key.to_openssh().splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ").parse().unwrap())
             .collect();
-        let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
-        let mut bytes = Vec::new();
-        let mut out = age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut bytes).unwrap();
-        out.write_all(&contents()).unwrap();
-        out.finish().unwrap();
-        std::fs::create_dir_all(file(name).parent().unwrap()).unwrap();
-        std::fs::write(file(name), bytes).unwrap();
+        write(name, &contents(), recipients.iter().map(|recipient| recipient as &dyn age::Recipient));
     }
+    let mut recipient = age::scrypt::Recipient::new(CODE.to_owned().into());
+    recipient.set_work_factor(WORK);
+    write(LOCKED, &honest(), std::iter::once(&recipient as &dyn age::Recipient));
+}
+
+fn write<'r>(name: &str, contents: &[u8], recipients: impl Iterator<Item = &'r dyn age::Recipient>) {
+    let mut bytes = Vec::new();
+    let mut out = age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut bytes).unwrap();
+    out.write_all(contents).unwrap();
+    out.finish().unwrap();
+    std::fs::create_dir_all(file(name).parent().unwrap()).unwrap();
+    std::fs::write(file(name), bytes).unwrap();
+}
+
+/// Those that are encrypted with a code, which is given or not.
+fn with_a_code() -> Vec<Vector> {
+    let given = |code: &'static str, vector: Vector| Vector { code: Some(code), ..vector };
+    let bad = |about, rule, says, bytes| vector(about, Verdict::Rejected(rule, says), 0, bytes);
+    let locked = sealed(LOCKED);
+    let first_line = b"age-encryption.org/v1\n".len();
+    let header = |change: &dyn Fn(String) -> String| {
+        let end = locked.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 1;
+        let stanza = String::from_utf8(locked[first_line..end].to_vec()).unwrap();
+        [&locked[..first_line], change(stanza).as_bytes(), &locked[end..]].concat()
+    };
+    let work = |work: &str| header(&|stanza| stanza.replacen(&format!(" {WORK}\n"), &format!(" {work}\n"), 1));
+    let beside = "-> ssh-ed25519 AAAAAA AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+    vec![
+        given(CODE, vector("encrypted with the code that is given", Verdict::Accepted, 0, locked.clone())),
+        given("ABAN act zoo, zebra ACTI  wrong", {
+            vector("encrypted with a code that is typed otherwise", Verdict::Accepted, 0, locked.clone())
+        }),
+        bad("encrypted with a code that is not given", "3", "encrypted with a code", locked.clone()),
+        given("abandon-act-zoo-zebra-action-zoo", {
+            bad("encrypted with another code", "3", "the code doesn't open the bundle", locked.clone())
+        }),
+        given(
+            CODE,
+            bad("a code that asks for more work than may be", "9.15", "the work that its code asks for", work("19")),
+        ),
+        given(
+            CODE,
+            bad("a code that asks for less work than it was made with", "3", "the code doesn't open", work("15")),
+        ),
+        given(CODE, bad("work in another form", "9.2", "its encryption", work("016"))),
+        given(CODE, {
+            bad("a key beside a code", "9.2", "its encryption", header(&|stanza| format!("{stanza}{beside}")))
+        }),
+    ]
 }
 
 /// A file of these bytes, of which the honest bundle is taken, or that is refused.
@@ -86,7 +137,7 @@ pub fn vectors() -> Vec<Vector> {
     };
     let length = honest_one.len();
     let mac = honest_one.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 5;
-    vec![
+    let mut vectors = vec![
         good("an encrypted bundle", honest_one.clone()),
         good("one that others can open as well", sealed("for-many")),
         good("two of them", [honest_one.clone(), sealed("later")].concat()),
@@ -125,5 +176,7 @@ pub fn vectors() -> Vec<Vector> {
             let stanza = format!("-> x {}\n\n", "y".repeat(40 << 10));
             [&b"age-encryption.org/v1\n"[..], stanza.as_bytes(), b"--- x\n"].concat()
         }),
-    ]
+    ];
+    vectors.extend(with_a_code());
+    vectors
 }

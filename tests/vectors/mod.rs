@@ -217,6 +217,8 @@ pub struct Vector {
     /// How many bundles stand before the one that is refused, or waits, and hold.
     pub held: usize,
     pub bytes: Vec<u8>,
+    /// The code that is given for the import.
+    pub code: Option<&'static str>,
     /// What is alive afterwards.
     pub after: Mailbox,
     /// The jobs that are known afterwards, by their ids, and how they stand.
@@ -238,6 +240,9 @@ impl Vector {
         line.insert("result".into(), json!(self.verdict.word()));
         if let Some(rule) = self.verdict.rule() {
             line.insert("rule".into(), json!(rule));
+        }
+        if let Some(code) = self.code {
+            line.insert("code".into(), json!(code));
         }
         if self.held > 0 {
             line.insert("held".into(), json!(self.held));
@@ -352,7 +357,7 @@ impl Draft {
         let last = self.bundle();
         self.before.push(last);
         let bytes = self.before.concat();
-        Vector { group, about: about.to_owned(), verdict, held, bytes, after: self.after, jobs: self.jobs }
+        Vector { group, about: about.to_owned(), verdict, held, bytes, code: None, after: self.after, jobs: self.jobs }
     }
 }
 

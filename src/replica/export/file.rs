@@ -52,9 +52,9 @@ impl Replica {
                 .advise("choose another place"));
         }
         if look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0)
-            && !is_a_bundle(disk, &self.keys(), path)?
+            && let Some(what) = what_must_stay(disk, &self.keys(), path)?
         {
-            return Err(Error::refused(format!("{doing}: there is a file that is no bundle"))
+            return Err(Error::refused(format!("{doing}: there is {what}"))
                 .advise("choose another name, or remove that file first"));
         }
         Ok(())
@@ -182,20 +182,22 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Whether a file holds a bundle that mailsync has written, whole or not, be it a newer one. What nobody can open here may
-/// be anything.
-fn is_a_bundle(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<bool> {
+/// What a file holds that no bundle may replace. `None` if it is a bundle that mailsync has written, whole or not, be it a
+/// newer one. What nobody can open here may be anything.
+fn what_must_stay(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<Option<&'static str>> {
     let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
     let file = match disk.open(path) {
         Ok(file) => file,
         // What can't be looked at is left alone.
-        Err(error) if Scope::of(&error) == Scope::Place => return Ok(false),
+        Err(error) if Scope::of(&error) == Scope::Place => return Ok(Some("a file that can't be read")),
         Err(error) => return Err(fail(error)),
     };
     match each_manifest(&file, keys, Behind::Left, |_| ControlFlow::Break(())) {
-        Ok(()) | Err(bundle::Error::NewerFormat { .. }) => Ok(true),
+        Ok(()) | Err(bundle::Error::NewerFormat { .. }) => Ok(None),
         Err(bundle::Error::Io(error)) => Err(fail(error)),
-        Err(_) => Ok(false),
+        Err(bundle::Error::Locked) => Ok(Some("a file that is encrypted with a code, as an invitation is")),
+        Err(bundle::Error::Sealed) => Ok(Some("a file that is encrypted, and that this replica can't open")),
+        Err(_) => Ok(Some("a file that is no bundle")),
     }
 }
 

@@ -7,7 +7,7 @@ use super::options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use super::secrecy::Target;
-use crate::bundle::{PublicKey, Token};
+use crate::bundle::{Code, PublicKey, Token};
 use crate::config::check_name;
 use crate::error::Result;
 use crate::model::Knowledge;
@@ -41,17 +41,36 @@ impl Replica {
     /// Writes a full bundle for a new replica. Inviting it again, after a bundle that was lost, gives one with the same
     /// token, so that either will do, and for longer. Once the invitation has expired, only the new one will do.
     ///
+    /// If it is encrypted without a key, that is with a code. `show` is given the code before anything is written: whoever
+    /// reads the other end of a pipe needs it to go on. Nothing keeps it; without it, the bundle is of no use.
+    ///
     /// # Errors
-    /// The name belongs to a peer that was heard of.
-    pub fn invite<W: Write>(&self, options: &InviteOptions, out: W) -> Result<Exported> {
+    /// The name belongs to a peer that was heard of. The code can't be shown.
+    pub fn invite<W: Write>(
+        &self,
+        options: &InviteOptions,
+        out: W,
+        show: impl FnOnce(&Code) -> Result<()>,
+    ) -> Result<Exported> {
         let plan = self.plan_invitation(options, Target::Stream)?;
+        if let Some(code) = plan.code() {
+            show(code)?;
+        }
         self.write_plan(plan, out)
     }
 
     /// Does the same, into a file or a directory; see [`Replica::export_to_file`].
-    pub fn invite_to_file(&self, options: &InviteOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+    pub fn invite_to_file(
+        &self,
+        options: &InviteOptions,
+        path: &Path,
+        show: impl FnOnce(&Code) -> Result<()>,
+    ) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path)?;
         let plan = self.plan_invitation(options, self.target_of(path)?)?;
+        if let Some(code) = plan.code() {
+            show(code)?;
+        }
         self.write_plan_to_file(plan, path)
     }
 
@@ -63,6 +82,7 @@ impl Replica {
             Some(key) => Recipient::Peer(Box::new(self.invite_key(&tx, &options.name, key)?)),
             None => Recipient::Invited(self.invite_name(&tx, &options.name, options.days)?),
         };
+        let again = matches!(&to, Recipient::Invited(invited) if invited.sent_number > 0);
         let export = ExportOptions {
             to: To::Peer(options.name.clone()),
             fullness: Fullness::Full,
@@ -73,6 +93,13 @@ impl Replica {
         };
         let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, target)?;
         tx.commit()?;
+        if again && plan.code().is_some() {
+            self.note(format!(
+                "{} was invited before, and has not answered: either invitation will do, each with a code of its own, and the \
+                 first answer counts",
+                options.name
+            ));
+        }
         Ok(plan)
     }
 

@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
+pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
 use secrecy::Target;
 
 use super::Replica;

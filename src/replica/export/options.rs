@@ -84,6 +84,24 @@ impl ExportOptions {
     }
 }
 
+/// Who can read a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadableBy {
+    /// Whoever has it: it is not encrypted.
+    Anybody,
+    /// It is encrypted for the peers of these names, and for this replica.
+    Peers(Vec<String>),
+    /// It is encrypted with a code, for whoever has that.
+    CodeHolders,
+}
+
+impl ReadableBy {
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        *self != Self::Anybody
+    }
+}
+
 /// A bundle that was exported.
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -97,8 +115,8 @@ pub struct Exported {
     pub counts: Counts,
     /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
-    /// The names of those for whom it is encrypted, besides this replica; `None` if it is not.
-    pub encrypted_for: Option<Vec<String>>,
+    /// Who can read it.
+    pub readable: ReadableBy,
     /// Those of these messages that it says are missing, since they could not be read.
     pub missing: Vec<Digest>,
 }
@@ -126,10 +144,11 @@ impl std::fmt::Display for Exported {
             0 => {}
             missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,
         }
-        match &self.encrypted_for {
-            None => f.write_str("; not encrypted"),
-            Some(names) if names.is_empty() => f.write_str("; encrypted for this replica alone"),
-            Some(names) => write!(f, "; encrypted for {} and this replica", names.join(", ")),
+        match &self.readable {
+            ReadableBy::Anybody => f.write_str("; not encrypted"),
+            ReadableBy::Peers(names) if names.is_empty() => f.write_str("; encrypted for this replica alone"),
+            ReadableBy::Peers(names) => write!(f, "; encrypted for {} and this replica", names.join(", ")),
+            ReadableBy::CodeHolders => f.write_str("; encrypted with the code"),
         }
     }
 }

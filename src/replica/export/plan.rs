@@ -6,7 +6,7 @@ use super::recipient::Recipient;
 use super::secrecy::{Readers, Target};
 use super::spool::Spool;
 use crate::bundle::{
-    BundleKind, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
+    BundleKind, Code, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
 };
 use crate::disk::has_name;
 use crate::error::{Error, Result};
@@ -39,6 +39,14 @@ impl Plan {
     pub(super) fn into_parts(self) -> (ExportedTo, Vec<PlannedPart>) {
         let Self { to, occasion, fullness, level, tip, readers, answered, parts } = self;
         (ExportedTo { to, occasion, fullness, level, tip, readers, answered }, parts)
+    }
+
+    /// The code with which it is going to be encrypted.
+    pub(super) fn code(&self) -> Option<&Code> {
+        match &self.readers {
+            Some(Readers::Code(code)) => Some(code),
+            Some(Readers::Keys(..)) | None => None,
+        }
     }
 
     /// Takes the only part out.

@@ -1,8 +1,8 @@
 //! Whether a bundle is encrypted, and for whom: the option decides, then the peer's rule, then the general one.
 
-use super::options::Secrecy;
+use super::options::{ReadableBy, Secrecy};
 use super::recipient::Recipient;
-use crate::bundle::PublicKey;
+use crate::bundle::{Code, PublicKey};
 use crate::config::Encrypt;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -18,23 +18,39 @@ pub(super) enum Target<'p> {
     Directory(&'p std::path::Path),
 }
 
-/// Those who can open an encrypted bundle: this replica among them, so that it can tell its own bundles later.
+/// Those who can open an encrypted bundle.
 #[derive(Clone, Debug)]
-pub(super) struct Readers {
-    pub(super) keys: Vec<PublicKey>,
-    /// Their names here, without this replica's.
-    pub(super) names: Vec<String>,
+pub(super) enum Readers {
+    /// The holders of these keys: this replica among them, so that it can tell its own bundles later. With their names here,
+    /// without this replica's.
+    Keys(Vec<PublicKey>, Vec<String>),
+    /// Whoever has this code, and nobody else: age lets nothing stand beside a code.
+    Code(Code),
 }
 
 impl Readers {
     /// At most so many bytes are before the encrypted bundle. Each stanza takes 110, and the rest is age's.
     pub(super) fn header_bytes(&self) -> u64 {
-        1024 + 128 * self.keys.len() as u64
+        let stanzas = match self {
+            Self::Keys(keys, _) => keys.len(),
+            Self::Code(_) => 1,
+        };
+        1024 + 128 * stanzas as u64
+    }
+
+    /// The same, for people.
+    pub(super) fn readable(readers: Option<&Self>) -> ReadableBy {
+        match readers {
+            None => ReadableBy::Anybody,
+            Some(Self::Keys(_, names)) => ReadableBy::Peers(names.clone()),
+            Some(Self::Code(_)) => ReadableBy::CodeHolders,
+        }
     }
 }
 
 impl Replica {
-    /// Those for whom a bundle is to be encrypted. `None` if it is not.
+    /// Those for whom a bundle is to be encrypted. `None` if it is not. An invitation of somebody whose key isn't known
+    /// gets a code, which is drawn here.
     ///
     /// # Errors
     /// It is to be encrypted for a replica whose key is not known.
@@ -45,20 +61,21 @@ impl Replica {
         is_invitation: bool,
         target: Target<'_>,
     ) -> Result<Option<Readers>> {
-        if let (Recipient::Invited(invited), true) = (to, is_invitation) {
-            return no_reader(&invited.name, asked);
-        }
         let peers = match to {
             Recipient::Peer(peer) => vec![(**peer).clone()],
             Recipient::Anyone => self.state.neighbours()?,
             Recipient::Invited(_) => Vec::new(),
         };
-        let rules: Vec<Encrypt> = peers.iter().map(|peer| self.encrypt_rule(&peer.name)).collect();
+        let names = peers.iter().map(|peer| peer.name.as_str()).chain(to.name());
+        let rules: Vec<Encrypt> = names.map(|name| self.encrypt_rule(name)).collect();
         let rules = if rules.is_empty() { vec![self.config.encrypt] } else { rules };
         if !is_encrypted(asked, &rules, target != Target::Stream) {
             return Ok(None);
         }
         if let Recipient::Invited(invited) = to {
+            if is_invitation {
+                return Ok(Some(Readers::Code(Code::draw(|| (self.world.random)()))));
+            }
             let name = &invited.name;
             return Err(Error::refused(format!(
                 "exporting: {name} was invited and has not answered, so its key is not known here, and nothing can be encrypted for it"
@@ -68,7 +85,7 @@ impl Replica {
         let names = peers.iter().map(|peer| peer.name.clone()).collect();
         let mut keys: Vec<PublicKey> = peers.into_iter().map(|peer| peer.public_key).collect();
         keys.push(self.public_key());
-        Ok(Some(Readers { keys, names }))
+        Ok(Some(Readers::Keys(keys, names)))
     }
 
     /// Whether a person is still to be told that a bundle in a file is not encrypted. It is asked by whoever tells it: from
@@ -95,18 +112,6 @@ impl Replica {
     pub(in crate::replica) fn answers_secretly(&self, peer: &str) -> bool {
         is_encrypted(None, &[self.encrypt_rule(peer)], false)
     }
-}
-
-/// An invitation with a token is for whoever has it: there is no key to encrypt it for.
-///
-/// # Errors
-/// It is to be encrypted.
-fn no_reader(name: &str, asked: Option<Secrecy>) -> Result<Option<Readers>> {
-    if asked == Some(Secrecy::Encrypted) {
-        return Err(Error::usage(format!("inviting {name}: without its key nothing can be encrypted for it"))
-            .advise("give its public key with --key, which `mailsync init` or ssh-keygen has printed there"));
-    }
-    Ok(None)
 }
 
 /// Whether a bundle is encrypted. Of several rules the strictest counts.

@@ -8,6 +8,7 @@ use super::error::NotWritten;
 use super::options::{Exported, Fullness};
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
 use super::search::Sought;
+use super::secrecy::Readers;
 use crate::bundle::{Options, Wrapping, WriteError, Writer};
 use crate::disk::{Disk, SMALL, read_small};
 use crate::error::Result;
@@ -64,11 +65,12 @@ impl Replica {
             kind: manifest.kind,
             counts: manifest.counts,
             bytes: manifest.bytes,
-            encrypted_for: plan.readers.as_ref().map(|readers| readers.names.clone()),
+            readable: Readers::readable(plan.readers.as_ref()),
             missing: Vec::new(),
         };
         let out = match &plan.readers {
-            Some(readers) => Wrapping::for_readers(&readers.keys, out)?,
+            Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,
+            Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,
             None => Wrapping::Plain(out),
         };
         let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::outcome::{ImportOptions, Imported};
-use crate::bundle::{self, Reader, Stream};
+use crate::bundle::{self, Code, Reader, Stream};
 use crate::disk::Scratch;
 use crate::error::{Error, Result};
 use crate::meter::Gauge;
@@ -216,8 +216,14 @@ impl Replica {
     ///
     /// # Errors
     /// No replica lives there; `source` can't be read; or there is no room.
-    pub fn receive_bundles(home: &Home, world: World, about: &str, source: &mut dyn Read) -> Result<Arrived> {
-        Self::open(home, world, Access::Read)?.keep_bundles(about, source)
+    pub fn receive_bundles(
+        home: &Home,
+        world: World,
+        code: Option<Code>,
+        about: &str,
+        source: &mut dyn Read,
+    ) -> Result<Arrived> {
+        Self::open(home, world, Access::Read)?.with_code(code).keep_bundles(about, source)
     }
 
     /// The same, for a replica that is open. What is behind the last bundle that can be read is not asked for.
@@ -238,10 +244,10 @@ impl Replica {
             let read = match stream.next_bundle() {
                 Ok(None) => break Ok(()),
                 Ok(Some(reader)) => self.receive_bundle(reader, &keeper, before),
-                Err(bundle::Error::Sealed) => {
+                Err(error) if error.is_for_others() => {
                     keeper.forget(before);
                     let goes_on = stream.pass_over_sealed().is_ok();
-                    Ok(Received::Refused(Box::new(Imported::sealed()), goes_on))
+                    Ok(Received::Refused(Box::new(Imported::sealed(&error)), goes_on))
                 }
                 Err(error) => Err(error.into()),
             };

@@ -276,7 +276,7 @@ impl Replica {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
-            Err(bundle::Error::Sealed) => look.strange = true,
+            Err(error) if error.is_for_others() => look.strange = true,
             result => look.wrong = result.err(),
         }
         Ok(Some(look))

@@ -126,8 +126,8 @@ impl Imported {
     }
 
     /// A bundle that is encrypted for others.
-    pub(super) fn sealed() -> Self {
-        Self { outcome: Cut::Rejected.outcome(&bundle::Error::Sealed), ..Self::unknown(None) }
+    pub(super) fn sealed(error: &bundle::Error) -> Self {
+        Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
     }
 
     /// A bundle from this peer about which nothing more is known yet.
@@ -185,7 +185,7 @@ impl Cut {
                     ),
                 )
             }
-            (_, bundle::Error::Sealed) => ImportOutcome::ForSomeoneElse(reading(error)),
+            (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error)),
             _ => ImportOutcome::Rejected(reading(error)),
         }
     }

@@ -294,7 +294,14 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         }
         bundle::Error::Truncated | bundle::Error::CutOrChanged => "copy it again, whole, or export again",
         bundle::Error::Sealed => "import it on the machine that it is for; if that is this one, export it again there",
-
+        bundle::Error::Locked => {
+            "`mailsync join MAILROOT BUNDLE` makes a new replica from an invitation; for anything else, give the code with \
+             --code-file FILE or in MAILSYNC_CODE"
+        }
+        bundle::Error::WrongCode => {
+            "give the words that `mailsync invite` has shown for this very file: each has a code of its own; if they are \
+             right, the file was changed: copy it again, or invite again"
+        }
         bundle::Error::Untrue { .. } => {
             "nothing of it was taken; update mailsync where it was made, and if that doesn't help, don't trust that machine"
         }

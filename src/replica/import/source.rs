@@ -75,7 +75,10 @@ impl Replica {
                 Err(error) => Err(Fault::Bundle(error)),
             };
             // Behind one that is encrypted for others, others may follow.
-            let goes_on = matches!(result, Ok(_) | Err(Fault::Bundle(bundle::Error::Sealed)));
+            let goes_on = match &result {
+                Ok(_) => true,
+                Err(fault) => matches!(fault, Fault::Bundle(error) if error.is_for_others()),
+            };
             imported.outcome = match result {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => cut.outcome(&error),

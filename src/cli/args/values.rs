@@ -1,0 +1,93 @@
+//! What the arguments of several commands are made of.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use mailsync::maildir::{LayoutKind, Server};
+use mailsync::replica::Secrecy;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Layout {
+    /// .Archive.2019, and the mail root is the INBOX
+    #[value(name = "maildir++")]
+    MaildirPlusPlus,
+    /// Archive/2019
+    Fs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum MailServer {
+    /// The mail root is the INBOX under fs, too, and names are written in modified UTF-7
+    Dovecot,
+}
+
+impl MailServer {
+    /// The server that it stands for.
+    pub fn server(self) -> Server {
+        match self {
+            Self::Dovecot => Server::Dovecot,
+        }
+    }
+}
+
+impl Layout {
+    /// The layout that it stands for.
+    pub fn kind(self) -> LayoutKind {
+        match self {
+            Self::MaildirPlusPlus => LayoutKind::MaildirPlusPlus,
+            Self::Fs => LayoutKind::Fs,
+        }
+    }
+}
+
+/// The code of an invitation.
+#[derive(Debug, clap::Args)]
+pub struct CodeFile {
+    /// Read the code of an invitation from this file, which only you may read; the environment variable `MAILSYNC_CODE` may
+    /// hold it, too
+    #[arg(long, value_name = "FILE")]
+    pub code_file: Option<PathBuf>,
+}
+
+/// Whether a bundle is encrypted.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Encryption {
+    /// Encrypt the bundle, wherever it is written: for its recipient and this replica, or for all peers and this replica; an
+    /// invitation without --key with a code
+    #[arg(long, conflicts_with = "plain")]
+    pub encrypt: bool,
+    /// Don't encrypt the bundle, although it becomes a file: whoever gets it can read the mail in it
+    #[arg(long)]
+    pub plain: bool,
+}
+
+impl Encryption {
+    /// The library's value for it.
+    pub fn secrecy(self) -> Option<Secrecy> {
+        match (self.encrypt, self.plain) {
+            (true, _) => Some(Secrecy::Encrypted),
+            (_, true) => Some(Secrecy::Plain),
+            _ => None,
+        }
+    }
+}
+
+/// A number of bytes: digits, and K, M or G for a factor of 1024, 1024^2 or 1024^3. 4G is one byte less, which is what
+/// FAT32 holds.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(String::from("a number of bytes is expected, with K, M or G if you like")),
+    };
+    let size: u64 =
+        digits.parse().map_err(|_| String::from("a number of bytes is expected, with K, M or G if you like"))?;
+    let size = size.checked_mul(factor).ok_or("that is too large")?;
+    if size < 64 << 10 {
+        return Err(String::from("less than 64K leaves no room for messages"));
+    }
+    Ok(if size == 4 << 30 { size - 1 } else { size })
+}
