@@ -298,10 +298,15 @@ fn folders_are_refused(networks: &mut [usize; 3]) {
             fs::write(party.dir(folder).join("new").join(name), contents(name)).unwrap();
         }
     };
-    let (habit, refused) = (Habit::NoColons, [':', '?', '\\']);
-    for layout in [LayoutKind::Fs, LayoutKind::MaildirPlusPlus] {
+    let refused = [':', '?', '\\'];
+    for (layout, habit) in [
+        (LayoutKind::Fs, Habit::NoColons),
+        (LayoutKind::MaildirPlusPlus, Habit::NoColons),
+        (LayoutKind::Fs, Habit::ColonsAreAbsent),
+        (LayoutKind::MaildirPlusPlus, Habit::ColonsAreAbsent),
+    ] {
         for with_mail in [true, false] {
-            networks[habit as usize] += 1;
+            networks[2] += 1;
             let dir = scratch();
             let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S"]);
             let odd = Party::new(dir.path(), "odd", layout, &[]);
@@ -334,7 +339,7 @@ fn folders_are_refused(networks: &mut [usize; 3]) {
 
 /// A party that was made where colons can be in names, and is moved to where they can't: files that are there have
 /// another separator from then on.
-fn moved_to_where_no_colon_can_be(dir: &Path) -> (Party, Party) {
+fn moved_to_where_no_colon_can_be(dir: &Path, habit: Habit) -> (Party, Party) {
     let mail = ["INBOX one S", "INBOX two -", "INBOX three new", "Empty"];
     let plain = Party::new(dir, "plain", LayoutKind::Fs, &mail);
     let odd = Party::new(dir, "odd", LayoutKind::Fs, &[]);
@@ -344,7 +349,7 @@ fn moved_to_where_no_colon_can_be(dir: &Path) -> (Party, Party) {
         let cur = odd.mail.join("INBOX/cur");
         fs::rename(cur.join(&name), cur.join(name.replace(':', ";"))).unwrap();
     }
-    on(&odd, Habit::NoColons).scan(&ScanOptions::default()).unwrap();
+    on(&odd, habit).scan(&ScanOptions::default()).unwrap();
     for what in [
         "flag INBOX one FS",
         "flag INBOX three S",
@@ -360,80 +365,86 @@ fn moved_to_where_no_colon_can_be(dir: &Path) -> (Party, Party) {
 
 #[test]
 fn a_mail_root_that_was_moved_to_where_no_colon_can_be_gets_other_separators() {
-    let dir = scratch();
-    let (plain, odd) = moved_to_where_no_colon_can_be(dir.path());
-    let (habit, file) = (Habit::NoColons, dir.path().join("bundle"));
-    exchange(&plain, &odd, habit, &file);
-    at_rest(&plain, &odd, habit);
-    assert_eq!(odd.mailbox(), plain.mailbox());
-    plain.act("flag Other six S");
-    plain.act("deliver Other seven RS");
-    exchange(&plain, &odd, habit, &file);
-    at_rest(&plain, &odd, habit);
-    assert_eq!(odd.mailbox(), plain.mailbox());
-    for folder in ["INBOX", "Empty", "Other"] {
-        for name in names(&odd.mail.join(folder).join("cur")) {
-            assert!(name.contains(";2,"), "{folder}: {name}");
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let (plain, odd) = moved_to_where_no_colon_can_be(dir.path(), habit);
+        let file = dir.path().join("bundle");
+        exchange(&plain, &odd, habit, &file);
+        at_rest(&plain, &odd, habit);
+        assert_eq!(odd.mailbox(), plain.mailbox());
+        plain.act("flag Other six S");
+        plain.act("deliver Other seven RS");
+        exchange(&plain, &odd, habit, &file);
+        at_rest(&plain, &odd, habit);
+        assert_eq!(odd.mailbox(), plain.mailbox());
+        for folder in ["INBOX", "Empty", "Other"] {
+            for name in names(&odd.mail.join(folder).join("cur")) {
+                assert!(name.contains(";2,"), "{folder}: {name}");
+            }
         }
+        assert!(odd.trash().is_empty() && plain.trash().is_empty());
     }
-    assert!(odd.trash().is_empty() && plain.trash().is_empty());
 }
 
 #[test]
 fn names_get_other_separators_whenever_an_import_is_stopped() {
-    let dir = scratch();
-    let (plain, odd) = moved_to_where_no_colon_can_be(dir.path());
-    let (habit, bundle, answer) = (Habit::NoColons, dir.path().join("bundle"), dir.path().join("answer"));
-    plain.export(&odd, &bundle);
-    let before = (odd.snapshot(), plain.snapshot());
-    let watch = Watch::new(&dir.path().join("keep"));
-    let mut step = 0;
-    loop {
-        step += 1;
-        odd.put_back(&before.0);
-        plain.put_back(&before.1);
-        let disk = Folding::new(watch.disk(), &odd.mail, habit);
-        let act = || odd.open(Box::new(disk)).and_then(|replica| import(&replica, &bundle)).map(drop);
-        let (done, _) = watch.hinder(Fault::Stop(step), &odd.home.database(), || (), act);
-        let struck = watch.struck();
-        assert_eq!(done.is_ok(), struck.is_none(), "step {step}: {done:?}");
-        let case = format!("stopped at {step}, {struck:?}");
-        import(&on(&odd, habit), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
-        on(&odd, habit).scan(&ScanOptions::default()).unwrap();
-        assert_eq!(odd.mailbox(), plain.mailbox(), "{case}");
-        assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{case}: {:?}", odd.leftovers());
-        export(&on(&odd, habit), &plain, &answer);
-        let told = crate::support::party::import(&plain.opened(), &answer).unwrap().1;
-        assert_eq!((told[0].changes.new, told[0].changes.removed, told[0].changes.moved), (0, 0, 0), "{case}");
-        if struck.is_none() {
-            break;
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let (plain, odd) = moved_to_where_no_colon_can_be(dir.path(), habit);
+        let (bundle, answer) = (dir.path().join("bundle"), dir.path().join("answer"));
+        plain.export(&odd, &bundle);
+        let before = (odd.snapshot(), plain.snapshot());
+        let watch = Watch::new(&dir.path().join("keep"));
+        let mut step = 0;
+        loop {
+            step += 1;
+            odd.put_back(&before.0);
+            plain.put_back(&before.1);
+            let disk = Folding::new(watch.disk(), &odd.mail, habit);
+            let act = || odd.open(Box::new(disk)).and_then(|replica| import(&replica, &bundle)).map(drop);
+            let (done, _) = watch.hinder(Fault::Stop(step), &odd.home.database(), || (), act);
+            let struck = watch.struck();
+            assert_eq!(done.is_ok(), struck.is_none(), "step {step}: {done:?}");
+            let case = format!("{habit:?}, stopped at {step}, {struck:?}");
+            import(&on(&odd, habit), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
+            on(&odd, habit).scan(&ScanOptions::default()).unwrap();
+            assert_eq!(odd.mailbox(), plain.mailbox(), "{case}");
+            assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{case}: {:?}", odd.leftovers());
+            export(&on(&odd, habit), &plain, &answer);
+            let told = crate::support::party::import(&plain.opened(), &answer).unwrap().1;
+            assert_eq!((told[0].changes.new, told[0].changes.removed, told[0].changes.moved), (0, 0, 0), "{case}");
+            if struck.is_none() {
+                break;
+            }
         }
+        assert!(step > 20, "{step}");
     }
-    assert!(step > 20, "{step}");
 }
 
 #[test]
 fn a_message_gets_another_separator_when_it_moves_to_a_file_system_that_takes_no_colon() {
-    let dir = scratch();
-    let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S", "Stick two F"]);
-    let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
-    make_peers(&plain, &odd);
-    let file = dir.path().join("bundle");
-    crate::support::make_folder(&odd.mail.join("Stick"));
-    let stick = odd.mail.join("Stick");
-    let watch = Watch::new(&dir.path().join("keep"));
-    watch.mount(&stick);
-    let open = || odd.open(Box::new(Folding::new(watch.disk(), &stick, Habit::NoColons))).unwrap();
-    for what in ["flag INBOX one FS", "move INBOX one Stick", "move Stick one INBOX"] {
-        plain.act(what);
-        plain.export(&odd, &file);
-        let replica = open();
-        import(&replica, &file).unwrap();
-        assert!(replica.hindrance().is_none(), "{what}: {:?}", replica.hindrance());
-        assert_eq!(replica.status().unwrap().pending, 0, "{what}");
-        assert!(!replica.scan(&ScanOptions::default()).unwrap().has_changes(), "{what}");
-        drop(replica);
-        assert_eq!(odd.mailbox(), plain.mailbox(), "{what}");
-        assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{what}: {:?}", odd.leftovers());
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S", "Stick two F"]);
+        let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+        make_peers(&plain, &odd);
+        let file = dir.path().join("bundle");
+        crate::support::make_folder(&odd.mail.join("Stick"));
+        let stick = odd.mail.join("Stick");
+        let watch = Watch::new(&dir.path().join("keep"));
+        watch.mount(&stick);
+        let open = || odd.open(Box::new(Folding::new(watch.disk(), &stick, habit))).unwrap();
+        for what in ["flag INBOX one FS", "move INBOX one Stick", "move Stick one INBOX"] {
+            plain.act(what);
+            plain.export(&odd, &file);
+            let replica = open();
+            import(&replica, &file).unwrap();
+            assert!(replica.hindrance().is_none(), "{what}: {:?}", replica.hindrance());
+            assert_eq!(replica.status().unwrap().pending, 0, "{what}");
+            assert!(!replica.scan(&ScanOptions::default()).unwrap().has_changes(), "{what}");
+            drop(replica);
+            assert_eq!(odd.mailbox(), plain.mailbox(), "{what}");
+            assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{what}: {:?}", odd.leftovers());
+        }
     }
 }

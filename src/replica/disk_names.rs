@@ -1,7 +1,7 @@
 //! Which directory a folder has here. It is the one that the layout says, unless that can't be had: the file system
 //! folds case, or writes accents in another way, and the name is another folder's already; or it refuses the name; or the
-//! name is of a kind that is ignored; or a server would not list it. Such a folder gets a directory whose name is spelled out. What is
-//! particular is kept in the state, and only here: to other replicas a folder is its canonical name.
+//! name is of a kind that is ignored; or a server would not list it. Such a folder gets a directory whose name is spelled
+//! out. What is particular is kept in the state, and only here: to other replicas a folder is its canonical name.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
