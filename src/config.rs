@@ -31,8 +31,8 @@ pub struct Config {
     /// Whether the mail root itself is the INBOX.
     #[serde(default)]
     pub inbox_at_root: bool,
-    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and new
-    /// names are written there.
+    /// Whether letters in the names of files stand for the keywords that each folder's `dovecot-keywords` names, and
+    /// new names are written there.
     #[serde(default = "default_keywords")]
     pub keywords: bool,
     /// Patterns for directories that are no folders: they are not looked at.
@@ -62,6 +62,9 @@ pub struct Config {
     /// Which bundles are encrypted.
     #[serde(default)]
     pub encrypt: Encrypt,
+    /// The program that writes the passphrase of the replica's key, and its arguments. Without it a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_command: Option<Vec<String>>,
     /// From how much on a person is to say that it is meant.
     #[serde(default)]
     pub guard: Limits,
@@ -201,7 +204,8 @@ fn default_jobs_output() -> u32 {
     u32::try_from(Quota::DEFAULT.output / MIB).expect("it is a small number")
 }
 
-/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for others.
+/// What a new configuration only explains: without it the defaults hold, no peer is called, and nothing is run for
+/// others.
 const SAMPLES: &str = "\
              # From how much on a command that removes or adds mail is refused; the reference has all keys.\n\
              # [guard]\n\
@@ -242,6 +246,7 @@ impl Config {
             jobs_input_mib: default_jobs_input(),
             jobs_output_mib: default_jobs_output(),
             encrypt: Encrypt::default(),
+            passphrase_command: None,
             guard: Limits::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
@@ -278,6 +283,10 @@ impl Config {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
                 .advise("give a program and its arguments, or take it out"));
         }
+        if config.passphrase_command.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::usage(format!("{}: the passphrase_command is empty", path.display()))
+                .advise("give a program and its arguments, or take it out"));
+        }
         for (name, peer) in &config.peer {
             peer.timeout().map_err(|why| {
                 Error::usage(format!("{}: peer {name}: {why}", path.display())).advise("correct it there")
@@ -296,6 +305,15 @@ impl Config {
             return Err(Error::usage(what).advise("give it as an absolute path"));
         }
         Ok(config)
+    }
+
+    /// The names of peers that stand in it, each with where.
+    pub fn peer_names(&self) -> impl Iterator<Item = (&str, String)> {
+        let sections = self.peer.keys().map(|name| (name.as_str(), format!("[peer.{name}]")));
+        let rules = self.allow.iter().flat_map(|rule| rule.from.iter().map(move |from| (from, &rule.command)));
+        sections.chain(
+            rules.map(|(from, command)| (from.as_str(), format!("the \"from\" of the rule that allows \"{command}\""))),
+        )
     }
 
     /// The configuration as a file with explanations.
@@ -343,6 +361,9 @@ impl Config {
              \n\
              # Which bundles are encrypted: \"files\" (what is written with -o), \"always\" or \"never\".\n\
              encrypt = {}\n\
+             \n\
+             # The program that writes the passphrase of the key, if it has one. Without it a person is asked.\n\
+             # passphrase_command = [\"secret-tool\", \"lookup\", \"mailsync\", \"key\"]\n\
              \n\
 {SAMPLES}",
             value(self.mail_root.to_string_lossy()),
@@ -430,6 +451,7 @@ mod tests {
             jobs_open: 70,
             jobs_input_mib: 71,
             jobs_output_mib: 72,
+            passphrase_command: None,
             encrypt: Encrypt::default(),
             guard: Limits::default(),
             allow: Vec::new(),

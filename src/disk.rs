@@ -1,7 +1,7 @@
 //! The one layer through which the file system is changed, but for what `SQLite` does to the state database. A test can
-//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The small
-//! operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows what a
-//! file means.
+//! put its own in its place, to count the steps, see their order, make any one fail, or stop everything there. The
+//! small operations that are made of these steps are here, too: hashing, reading and copying files. Nothing here knows
+//! what a file means.
 
 mod contents;
 mod draft;
@@ -82,13 +82,16 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path, each: &mut dyn FnMut(&OsStr, FileType)) -> io::Result<()>;
     /// Opens a file for reading. It never waits: a pipe, which may have taken the file's place, has perhaps no writer.
     fn open(&self, path: &Path) -> io::Result<File>;
+    /// The same of the file that has this name itself: a symbolic link is not followed, and fails.
+    fn open_unlinked(&self, path: &Path) -> io::Result<File>;
     /// Reads what comes next in a file that [`Disk::open`] has opened; 0 bytes at its end. Signals don't interrupt it.
     fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize>;
     /// Opens what is there for writing: a pipe, which it waits for, or a device.
     fn open_to_write(&self, path: &Path) -> io::Result<File>;
     /// Opens a file that is to be locked. It is made, for its owner only, if it isn't there.
     fn open_lock(&self, path: &Path) -> io::Result<File>;
-    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this directory.
+    /// Begins something that is kept for a while: up to so many bytes of it in memory, more in a file in this
+    /// directory.
     fn scratch(&self, dir: &Path, in_memory: usize) -> Box<dyn Scratch>;
     /// Makes a file for its owner only. The file must not exist yet.
     fn create(&self, path: &Path) -> io::Result<File>;
@@ -177,9 +180,10 @@ fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
 /// Renames a file if nothing has the new name.
 ///
 /// For file systems that can do neither better: between the look and the rename somebody could take the name, and would
-/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program that
-/// renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an empty
-/// file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be mail.
+/// lose that file. But the names that mailsync gives derive from ids, and nobody else gives them; and a mail program
+/// that renames the same file at the same moment takes it away, so that this rename fails. To reserve the name by an
+/// empty file would be worse: a mail program sees that for a message, may rename it, and what then has the name may be
+/// mail.
 fn rename_if_free(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(to) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -222,6 +226,11 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<File> {
         let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
         fs::OpenOptions::new().read(true).custom_flags(without_waiting).open(path)
+    }
+
+    fn open_unlinked(&self, path: &Path) -> io::Result<File> {
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
     }
 
     fn read(&self, _: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
@@ -443,5 +452,22 @@ mod tests {
             std::os::unix::fs::symlink("nowhere", &a).unwrap();
             assert_eq!(rename(&c, &a).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{way}");
         }
+    }
+    #[test]
+    fn no_link_is_opened_where_a_message_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| dir.path().join(name));
+        fs::write(&file, "mail").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(RealDisk.open(&link).is_ok() && RealDisk.open_unlinked(&file).is_ok());
+        let hashed = |path| hash_file(&RealDisk, path, crate::message::FileKind::Message);
+        assert!(hashed(&file).is_ok());
+        let error = hashed(&link).unwrap_err();
+        assert!(leads_nowhere(&error) && !is_absent(&error), "{error}");
+        assert!(
+            copy_message(&RealDisk, &link, &dir.path().join("copy"), Mtime(0), &Like::PRIVATE, Durability::Now)
+                .is_err()
+        );
+        assert!(read_small(&RealDisk, &link, crate::message::FileKind::Message, 4).is_err());
     }
 }

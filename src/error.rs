@@ -153,6 +153,11 @@ impl Cause for &dyn fmt::Display {}
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// The error of this crate that an error of reading is about, such as a key that could not be opened.
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
     /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self { kind, what: printable(&what.into()), advice: None, scope: None, lack: None }

@@ -1,9 +1,11 @@
 //! Programs that run for jobs: without a shell, in a clean environment and a process group of their own, for a limited
 //! time, with bounded output. And talking with one that reaches a peer.
 
+mod ask;
 mod converse;
 mod stop;
 
+pub use ask::output_of;
 pub use converse::{Conversation, Heard, converse};
 pub use stop::{outlive_large_files, was_told_to_stop};
 

@@ -348,7 +348,7 @@ fn a_state_that_mailsync_can_not_understand_is_left_alone() {
         (
             "a public key",
             Box::new(|| {
-                fs::copy(laptop.home.join("key.pub"), laptop.home.join("key")).unwrap();
+                fs::write(laptop.home.join("key"), fs::read(laptop.home.join("key.pub")).unwrap()).unwrap();
             }),
             1,
             "/key",

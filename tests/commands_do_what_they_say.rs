@@ -765,6 +765,12 @@ fn two_mailboxes_that_differ_at_equal_knowledge_are_noticed_and_healed() {
     let words = "know the same but hold different mail";
     let ran = pass(&laptop, &desktop);
     assert!(ran.stderr.contains(words) && ran.stderr.contains("laptop"), "{ran:?}");
+    // It is told once, until it is healed; the status tells it all the time.
+    let ran = pass(&laptop, &desktop);
+    assert!(!ran.stderr.contains(words), "{ran:?}");
+    let status = desktop.ok(&["status"]).text().to_owned();
+    assert!(status.contains("differs    laptop knows the same, and holds other mail"), "{status}");
+    assert_eq!(desktop.ok(&["status", "--json"]).json()["peers"][0]["differs"], true);
     let full = laptop.ok(&["export"]);
     assert!(full.stderr.contains("(delta)"), "it has not heard of it yet: {full:?}");
     let full = desktop.ok(&["export"]);
@@ -780,6 +786,38 @@ fn two_mailboxes_that_differ_at_equal_knowledge_are_noticed_and_healed() {
     let ran = pass(&laptop, &desktop);
     assert!(!ran.stderr.contains(words), "{ran:?}");
     assert!(desktop.ok(&["export"]).stderr.contains("(delta)"));
+    assert!(!desktop.ok(&["status"]).text().contains("differs"));
+    // Once it was healed, it is news again.
+    lose(&laptop, b"message 1");
+    let ran = pass(&laptop, &desktop);
+    assert!(ran.stderr.contains(words), "{ran:?}");
+}
+
+#[test]
+fn a_name_in_the_configuration_that_nobody_has_is_told_and_stops_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.allow("send", &["true"], &[], "ghost");
+    desktop.allow("print", &["true"], &[], "laptop");
+    let config = desktop.home.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\n[peer.nobody]\ncall = [\"true\"]\n[peer.laptop]\ntimeout = \"5m\"\n")).unwrap();
+    for args in [&["scan"][..], &["status"], &["export"], &["update"]] {
+        let said = desktop.run(args).stderr;
+        for (place, name) in [("[peer.nobody]", "nobody"), ("the \"from\" of the rule that allows \"send\"", "ghost")] {
+            let told = format!(
+                "note: {}: {place} names a peer that is not known here, and has no effect: there is no peer called {name}; \
+                 the peers are: laptop",
+                config.display()
+            );
+            assert_eq!(said.matches(&told).count(), 1, "{args:?}: {said}");
+        }
+        assert!(!said.contains("[peer.laptop]") && !said.contains("print"), "{said}");
+    }
+    // A peer that is only invited is known by its name.
+    desktop.ok(&["invite", "nobody"]);
+    assert!(!desktop.ok(&["scan"]).stderr.contains("[peer.nobody]"));
+    pass(&desktop, &laptop);
 }
 
 #[test]

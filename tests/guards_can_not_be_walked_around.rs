@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mailsync::bundle::PrivateKey;
@@ -138,10 +138,144 @@ fn the_bundles_of_one_command_are_counted_together() {
         assert!(ran.code == 6 && ran.stderr.contains("80 of the 120 messages in Lists"), "{ran:?}");
         assert_eq!(laptop.mailbox().len(), left);
     }
-    // The person has seen that something was removed, and goes on.
-    let ran = laptop.run_with(&["import"], &bundles[1]);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    // What was refused is not taken for being tried again.
+    let words = &["80 of the 120 messages in Lists", "counted from before an import that was refused"];
+    is_taken_only_if_meant(&laptop, &bundles[1], "--allow-mass-delete", words);
     assert_eq!(laptop.mailbox().len(), 40);
+}
+
+/// A command is refused, whatever else it says.
+#[track_caller]
+fn is_refused(machine: &Machine, args: &[&str], stdin: &[u8], words: &[&str]) {
+    let ran = machine.run_with(args, stdin);
+    assert!(ran.code == 6 && words.iter().all(|words| ran.stderr.contains(words)), "{words:?}: {ran:?}");
+}
+
+/// A stick with three bundles, each of which removes 100 of the 400 messages in a folder.
+fn stick_of_three(dir: &Path, desktop: &Machine) -> PathBuf {
+    let stick = dir.join("stick");
+    fs::create_dir(&stick).unwrap();
+    for start in [0, 100, 200] {
+        remove(desktop, "Lists", start..start + 100);
+        desktop.ok(&["export", "--since-last", "--to", "laptop", "-o", text(&stick)]);
+    }
+    stick
+}
+
+/// So many hours pass for the refusals that a machine remembers.
+fn pass_hours(machine: &Machine, hours: i64) {
+    let state = rusqlite::Connection::open(machine.home.join("state.db")).unwrap();
+    let changed = state.execute("UPDATE alarm SET raised = raised - ?", [hours * 60 * 60 * 1000]).unwrap();
+    assert!(changed > 0, "nothing was refused");
+}
+
+const COUNTED: &str = "counted from before an import that was refused";
+
+#[test]
+fn a_loop_of_imports_does_not_take_what_one_of_them_refuses() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 300);
+    let stick = stick_of_three(dir.path(), &desktop);
+    let import = ["import", text(&stick)];
+    // The first bundle is within the limits, and what came before a refusal stays.
+    is_refused(&laptop, &import, &[], &["200 of the 300 messages in Lists"]);
+    for round in 0..6 {
+        // A purge forgets nothing of it.
+        laptop.ok(&["purge"]);
+        for dry in [&[][..], &["--dry-run"]] {
+            is_refused(&laptop, &[&import, dry].concat(), &[], &["200 of the 300 messages in Lists", COUNTED]);
+        }
+        assert_eq!(laptop.mailbox().len(), 200, "{round}");
+        pass_hours(&laptop, 23);
+    }
+    laptop.ok(&[&import[..], &["--allow-mass-delete"]].concat());
+    fill(&desktop, "Other", 150);
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // A person has allowed it: from here on it is counted anew.
+    remove(&desktop, "Other", 0..70);
+    assert_eq!(laptop.run_with(&["import"], &next_bundle(&desktop)).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn what_others_take_away_after_a_refusal_counts_together_with_it_for_a_day() {
+    for hours in [0, 23, 24] {
+        let dir = scratch();
+        let (desktop, laptop) = with_mail(dir.path(), "Lists", 300);
+        remove(&desktop, "Lists", 0..100);
+        let first = next_bundle(&desktop);
+        remove(&desktop, "Lists", 100..160);
+        let second = next_bundle(&desktop);
+        is_refused(&laptop, &["import"], &[first, second.clone()].concat(), &["160 of the 300 messages in Lists"]);
+        assert_eq!(laptop.mailbox().len(), 200);
+        pass_hours(&laptop, hours);
+        let ran = laptop.run_with(&["import"], &second);
+        if hours < 24 {
+            assert!(ran.code == 6 && ran.stderr.contains(COUNTED), "{hours}: {ran:?}");
+            assert_eq!(laptop.mailbox().len(), 200);
+        } else {
+            // Nothing was refused for a day: 60 of the 200 that are left are little.
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert_eq!(laptop.mailbox(), desktop.mailbox());
+        }
+    }
+}
+
+#[test]
+fn new_messages_do_not_make_a_refusal_small() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 300);
+    remove(&desktop, "Lists", 0..180);
+    let much = next_bundle(&desktop);
+    is_refused(&laptop, &["import"], &much, &["180 of the 300 messages in Lists"]);
+    for number in 0..300 {
+        laptop.put("Lists", &format!("cur/new{number}:2,"), format!("Subject: new {number}\n\n"), number);
+    }
+    laptop.ok(&["scan"]);
+    is_taken_only_if_meant(&laptop, &much, "--allow-mass-delete", &["180 of the 300 messages in Lists", COUNTED]);
+}
+
+#[test]
+fn a_loop_of_imports_does_not_add_what_one_of_them_refuses() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 5);
+    laptop.configure("[guard]\nadd_messages = 50");
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    for folder in ["A", "B", "C"] {
+        fill(&desktop, folder, 40);
+        desktop.ok(&["export", "--since-last", "--to", "laptop", "-o", text(&stick)]);
+    }
+    let import = ["import", text(&stick)];
+    is_refused(&laptop, &import, &[], &["80 messages would be added to 5"]);
+    for _ in 0..3 {
+        is_refused(&laptop, &import, &[], &["80 messages would be added to 5", COUNTED, "--allow-mass-add"]);
+        assert_eq!(laptop.mailbox().len(), 45);
+    }
+    // Who allows the one has not seen the other.
+    is_refused(&laptop, &[&import[..], &["--allow-mass-delete"]].concat(), &[], &["80 messages", "--allow-mass-add"]);
+    laptop.ok(&[&import[..], &["--allow-mass-add"]].concat());
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    fill(&desktop, "D", 40);
+    assert_eq!(laptop.run_with(&["import"], &next_bundle(&desktop)).code, 0);
+}
+
+#[test]
+fn a_scan_that_was_refused_has_taken_nothing_and_its_repetition_measures_the_same() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 300);
+    for item in fs::read_dir(laptop.dir("Lists").join("cur")).unwrap().take(200) {
+        fs::remove_file(item.unwrap().path()).unwrap();
+    }
+    let bundle = desktop.ok(&["export", "--full"]).stdout;
+    for round in 0..2 {
+        for args in [&["scan"][..], &["scan", "Lists"], &["scan", "--deep"], &["export"], &["import"]] {
+            fill(&laptop, &format!("New{round}{}", args.concat()), 50);
+            is_refused(&laptop, args, &bundle, &["200 of the 300 messages in Lists"]);
+        }
+        assert_eq!(laptop.ok(&["status", "--json"]).json()["entries"], 300);
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn what_others_could_read_is_closed_to_them_and_that_is_told() {
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("mail");
     pass(&desktop, &laptop);
-    let names = ["config.toml", "key", "state.db", "lock"];
+    let names = ["config.toml", "state.db", "lock"];
     set_mode(&laptop.home, 0o755);
     set_mode(&laptop.home.join("trash"), 0o755);
     for name in names {
@@ -74,7 +74,7 @@ fn what_others_could_read_is_closed_to_them_and_that_is_told() {
     }
     // Who only reads leaves it as it is.
     laptop.ok(&["status"]);
-    assert_eq!(open_to_others(&laptop).len(), 6);
+    assert_eq!(open_to_others(&laptop).len(), 5);
     let ran = laptop.ok(&["scan"]);
     for name in names.iter().chain(&["trash"]) {
         assert!(

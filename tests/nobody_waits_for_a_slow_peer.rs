@@ -179,6 +179,105 @@ fn the_lock_is_free_while_an_answer_comes_and_while_it_is_taken() {
     assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
 
+/// Reads some of what a command writes, so that it has begun and waits for more to be read.
+fn begun(child: &mut Child) -> (std::process::ChildStdout, Vec<u8>) {
+    let mut out = child.stdout.take().unwrap();
+    let mut first = vec![0; 10_000];
+    out.read_exact(&mut first).unwrap();
+    (out, first)
+}
+
+/// Waits until another command gets the lock.
+#[track_caller]
+fn becomes_free(machine: &Machine) {
+    let started = Instant::now();
+    while machine.run(&["scan", "--lock-timeout", "0"]).code != 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the lock is held");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_lock_is_free_while_whoever_takes_a_bundle_is_slow() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for number in 0..8 {
+        desktop.put("INBOX", &format!("cur/large{number}:2,"), noise(40 + number), 1_600_000_000);
+    }
+    let mut export = spawned(&desktop, &["export"], Stdio::null());
+    let (mut out, mut bundle) = begun(&mut export);
+    becomes_free(&desktop);
+    // What is still to be written is moved, flagged and removed meanwhile, by programs and by another machine.
+    desktop.put("Archive", "cur/other:2,", "other", 1);
+    let inbox = desktop.mail.join("cur");
+    fs::rename(inbox.join("large5:2,"), desktop.mail.join(".Archive/cur/large5:2,S")).unwrap();
+    fs::rename(inbox.join("large6:2,"), inbox.join("large6:2,F")).unwrap();
+    fs::remove_file(inbox.join("large7:2,")).unwrap();
+    becomes_free(&desktop);
+    let later = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    out.read_to_end(&mut bundle).unwrap();
+    let (status, said) = ended(export);
+    assert!(status.success(), "{said}");
+    let ran = laptop.run_with(&["import"], &bundle);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(laptop.mailbox().len() >= 7, "{:?}", laptop.mailbox());
+    assert_eq!(laptop.run_with(&["import"], &later).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // An older bundle that was written to its end after a newer one is not taken for what was sent last.
+    desktop.deliver("news");
+    assert!(desktop.ok(&["export", "--since-last"]).stderr.contains("1 entry"));
+}
+
+#[test]
+fn the_lock_is_free_while_nobody_reads_a_pipe_or_whoever_does_is_slow() {
+    for args in [&["export"][..], &["invite", "phone"]] {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        desktop.put("INBOX", "cur/large:2,", noise(50), 1_600_000_000);
+        let pipe = dir.path().join("pipe");
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, fifo, mode, 0).unwrap();
+        let export = spawned(&desktop, &[args, &["-o", text(&pipe)]].concat(), Stdio::null());
+        // It has the lock when it has scanned.
+        while desktop.ok(&["status", "--json"]).json()["entries"] == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        becomes_free(&desktop);
+        let mut reader = fs::File::open(&pipe).unwrap();
+        let mut bundle = vec![0; 10_000];
+        reader.read_exact(&mut bundle).unwrap();
+        becomes_free(&desktop);
+        reader.read_to_end(&mut bundle).unwrap();
+        let (status, said) = ended(export);
+        assert!(status.success(), "{said}");
+        assert!(pipe.exists());
+        if args == ["export"] {
+            assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+            assert_eq!(laptop.mailbox(), desktop.mailbox());
+        }
+    }
+}
+
+#[test]
+fn a_bundle_is_not_gone_on_with_when_the_mail_was_moved_meanwhile() {
+    let dir = scratch();
+    let (desktop, _) = pair(dir.path());
+    desktop.put("INBOX", "cur/large:2,", noise(60), 1_600_000_000);
+    let mut export = spawned(&desktop, &["export"], Stdio::null());
+    let (mut out, mut bundle) = begun(&mut export);
+    becomes_free(&desktop);
+    let moved = dir.path().join("moved");
+    fs::rename(&desktop.mail, &moved).unwrap();
+    let config = desktop.home.join("config.toml");
+    let told = fs::read_to_string(&config).unwrap();
+    fs::write(&config, told.replace(text(&desktop.mail), text(&moved))).unwrap();
+    desktop.ok(&["doctor", "--moved-root"]);
+    out.read_to_end(&mut bundle).unwrap();
+    let (status, said) = ended(export);
+    assert!(status.code() == Some(6) && said.contains("doctor --moved-root"), "{said}");
+    assert_eq!(desktop.ok(&["status", "--json"]).json()["entries"], 1);
+}
+
 #[test]
 fn two_machines_that_update_each_other_at_once_both_get_through() {
     let dir = scratch();

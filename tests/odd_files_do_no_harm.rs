@@ -136,52 +136,70 @@ fn what_is_no_message_is_neither_read_nor_waited_for_nor_touched() {
     assert!(path("message:2,S").exists());
 }
 
+/// Somebody who may write into a folder, such as one that several users share, could have any file of another user's
+/// sent to all machines.
 #[test]
-fn a_link_to_a_message_is_a_message_and_stays_one_wherever_it_goes() {
+fn a_symbolic_link_in_the_place_of_a_message_is_none_and_this_is_told() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
-    fs::write(desktop.mail.join("linked"), "linked").unwrap();
-    let cur = desktop.mail.join("cur");
-    symlink("../linked", cur.join("relative:2,S")).unwrap();
-    fs::write(desktop.mail.join("kept"), "also linked").unwrap();
-    symlink(desktop.mail.join("kept"), cur.join("absolute:2,")).unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    desktop.put("INBOX", "cur/message:2,S", "message", 1);
     settle(&desktop, &laptop);
-    assert_eq!(laptop.mailbox().len(), 2);
-    flag_all(&laptop, "INBOX", b'F');
-    settle(&desktop, &laptop);
-    assert!(cur.join("relative:2,FS").exists() && cur.join("absolute:2,F").exists());
-    // From another folder, the first one would lead nowhere.
-    let files = fs::read_dir(laptop.mail.join("cur")).unwrap().map(|item| item.unwrap().path()).collect::<Vec<_>>();
-    fs::create_dir_all(laptop.mail.join(".Archive/cur")).unwrap();
-    for file in &files {
-        fs::rename(file, laptop.mail.join(".Archive/cur").join(file.file_name().unwrap())).unwrap();
+    for sub in ["new", "cur"] {
+        symlink(&secret, desktop.mail.join(sub).join("linked:2,S")).unwrap();
+    }
+    symlink("../../secret", desktop.mail.join("new/relative")).unwrap();
+    for args in [&["scan"][..], &["scan", "--deep"]] {
+        let said = desktop.ok(args).stderr;
+        assert!(said.contains("3 files in folders are left alone") && said.contains("a symbolic link"), "{said}");
     }
     settle(&desktop, &laptop);
-    let contents = |dir: &Path| {
-        let mut all: Vec<String> =
-            fs::read_dir(dir).unwrap().map(|item| fs::read_to_string(item.unwrap().path()).unwrap()).collect();
-        all.sort();
-        all
-    };
-    assert_eq!(contents(&desktop.mail.join(".Archive/cur")), ["also linked", "linked"]);
-    assert_eq!(contents(&laptop.mail.join(".Archive/cur")), ["also linked", "linked"]);
-    assert_eq!(contents(&cur), [] as [&str; 0]);
+    assert_eq!(laptop.mailbox().len(), 1);
+    assert_eq!(desktop.ok(&["status", "--json"]).json()["entries"], 1);
+    assert_eq!(fs::read_link(desktop.mail.join("new/linked:2,S")).unwrap(), secret);
 
-    // Nor would it from the trash.
-    symlink("../linked", cur.join("again:2,S")).unwrap();
-    settle(&desktop, &laptop);
-    let copy = laptop.mailbox()[&Digest::of(b"linked")].len();
-    assert_eq!(copy, 2);
-    for item in fs::read_dir(laptop.mail.join("cur")).unwrap() {
-        fs::remove_file(item.unwrap().path()).unwrap();
+    // It takes the place of a message that was here, or of its name with other flags: that may be behind it.
+    let message = desktop.mail.join("cur/message:2,S");
+    fs::rename(&message, dir.path().join("aside")).unwrap();
+    for name in ["message:2,S", "message:2,FS"] {
+        let link = desktop.mail.join("cur").join(name);
+        symlink(dir.path().join("aside"), &link).unwrap();
+        let ran = desktop.run(&["scan"]);
+        assert!(ran.code == 1 && ran.stderr.contains("a symbolic link is in the place of the message"), "{ran:?}");
+        let bundle = desktop.run(&["export"]);
+        assert_eq!(bundle.code, 1, "{bundle:?}");
+        laptop.run_with(&["import"], &bundle.stdout);
+        assert_eq!(laptop.mailbox().len(), 1, "{name}");
+        fs::remove_file(&link).unwrap();
     }
+    fs::rename(dir.path().join("aside"), &message).unwrap();
     settle(&desktop, &laptop);
-    let trash = desktop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
-    assert_eq!(fs::read_to_string(trash[0]["file"].as_str().unwrap()).unwrap(), "linked");
-    desktop.ok(&["trash", "restore", &trash[0]["id"].to_string()]);
-    settle(&desktop, &laptop);
-    assert_eq!(laptop.mailbox()[&Digest::of(b"linked")].len(), 2);
-    assert_eq!(fs::read_to_string(desktop.mail.join("linked")).unwrap(), "linked");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox().len(), 1);
+}
+
+#[test]
+fn what_is_no_file_among_messages_is_told_when_the_folder_is_read() {
+    type Make = fn(&Path);
+    let table: [(&str, Make); 3] = [
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
+        ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+    ];
+    let dir = scratch();
+    for (number, (what, make)) in table.into_iter().enumerate() {
+        let desktop = Machine::replica(dir.path(), &format!("desktop{number}"));
+        make(&desktop.mail.join("new/odd"));
+        let ran = desktop.ok(&["scan"]);
+        let told = format!(
+            "note: 1 file in folders is left alone: a symbolic link, a directory, a pipe or a device is no message; \
+             such as {}",
+            desktop.mail.join("new/odd").display()
+        );
+        assert!(ran.stderr.contains(&told), "{what}: {ran:?}");
+        assert_eq!(desktop.ok(&["status", "--json"]).json()["entries"], 0, "{what}");
+    }
 }
 
 #[test]

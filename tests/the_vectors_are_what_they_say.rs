@@ -16,7 +16,9 @@ use crate::claims_that_can_not_be_true_are_refused::dump;
 use crate::support::machine::Machine;
 use crate::support::programs::{Ran, run_with};
 use crate::support::{copy, reliability_says, scratch, text};
-use crate::vectors::{TOKEN, Vector, Verdict, all, base, directory, files, invited, other, receiver, sealed, signer};
+use crate::vectors::{
+    TOKEN, Vector, Verdict, all, base, directory, files, invited, other, receiver, sealed, signer, successions,
+};
 
 /// The most bytes of one file, but for the few that are about what is large; and of all together.
 const MOST_OF_ONE: usize = 4 << 10;
@@ -99,7 +101,7 @@ fn every_rule_by_which_a_bundle_is_not_taken_has_a_vector() {
         rules.map(|rule| format!("{number}.{rule}")).collect::<Vec<_>>()
     };
     let mut rules = numbered(section("\n## 9. ", "\n## 10. "), "9");
-    assert_eq!(rules.len(), 24, "the rules have got other numbers: see that the vectors name the right ones");
+    assert_eq!(rules.len(), 26, "the rules have got other numbers: see that the vectors name the right ones");
     rules.extend(numbered(section("\n## 12. ", "\n## 13. "), "12"));
     let used: BTreeSet<_> = all().iter().filter_map(|vector| vector.verdict.rule()).map(str::to_owned).collect();
     for rule in &rules {
@@ -108,6 +110,70 @@ fn every_rule_by_which_a_bundle_is_not_taken_has_a_vector() {
     // "3", "4" and "5" are sections: who can open a bundle, for whom it is, and by whom it is signed.
     let known = |rule: &str| rules.iter().any(|one| one == rule) || ["3", "4", "5"].contains(&rule);
     assert!(used.iter().all(|rule| known(rule)), "{used:?}");
+}
+
+/// For each limit in section 10 of `bundle-format.md` the vectors that are above it; or why there is none.
+const LIMITS: &[(&str, &[&str], &str)] = &[
+    (
+        "header of an encrypted bundle, from its first line to the end of that which begins with `---`",
+        &["encrypted/a-header-of-more-than-32-kib"],
+        "",
+    ),
+    ("stanzas in it", &["encrypted/one-that-more-can-open-than-may"], ""),
+    ("work factor of a code", &["encrypted/a-code-that-asks-for-more-work-than-may-be"], ""),
+    ("zstd window", &["container/a-window-that-is-too-large", "container/a-segment-that-is-too-large"], ""),
+    ("any member", &["records/a-size-above-that-of-any-member"], ""),
+    ("`manifest.json`", &["container/a-manifest-of-8-mib-and-a-byte", "container/a-manifest-of-8-gib"], ""),
+    ("nesting of JSON", &["manifest/too-deep"], ""),
+    ("incarnations in a knowledge", &["manifest/more-incarnations-than-a-knowledge-has"], ""),
+    ("`issued`", &["limits/a-clock-more-issued-than-may-be"], ""),
+    ("`wants`", &["limits/a-want-more-than-may-be"], ""),
+    ("folders", &["limits/a-folder-more-than-a-bundle-has", "manifest/more-folders-than-a-bundle-has"], ""),
+    ("`manifest.json.sig`, `missing.json.sig`", &["container/a-signature-of-16-kib-and-a-byte"], ""),
+    ("`missing.json`", &["limits/a-missing-json-of-8-mib-and-a-byte", "limits/a-message-more-missing-than-may-be"], ""),
+    (
+        "line of `entries.jsonl` without its newline",
+        &["records/a-line-that-is-too-long", "limits/a-mebibyte-of-a-line-for-an-entry"],
+        "",
+    ),
+    ("flags of an entry", &["records/more-flags-than-an-entry-has"], ""),
+    ("folder name", &["records/a-name-of-1025-bytes", "records/a-name-of-1025-bytes-in-513-characters"], ""),
+    ("name of a keyword", &["records/a-keyword-that-is-too-long"], ""),
+    ("sender's name", &["manifest/a-name-that-is-too-long", "manifest/an-invited-name-that-is-too-long"], ""),
+    ("`jobs.jsonl`", &["limits/a-jobs-jsonl-of-more-than-1-gib", "manifest/more-statements-than-a-bundle-has"], ""),
+    ("line of `jobs.jsonl` without its newline", &["jobs/a-line-that-is-too-long"], ""),
+    (
+        "numbers in a statement about a job",
+        &["jobs/a-report-on-one-attempt-too-many", "jobs/a-report-of-failed-with-status-256"],
+        "",
+    ),
+    ("incarnations that a request names", &["jobs/a-request-that-knows-too-much"], ""),
+    ("sealed result of a job", &["jobs/a-report-with-a-result-that-is-too-large"], ""),
+    (
+        "zeros behind the archive",
+        &["container/too-many-zeros-behind-the-end", "limits/64-mib-of-zeros-behind-the-archive"],
+        "",
+    ),
+];
+
+#[test]
+fn every_limit_has_a_vector_that_is_above_it() {
+    let format = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle-format.md")).unwrap();
+    let section = format.split_once("\n## 10. ").unwrap().1.split_once("\n## 11. ").unwrap().0;
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).map(|(what, _)| what);
+    let rows: Vec<&str> = rows.filter(|what| *what != "what").collect();
+    assert_eq!(rows, LIMITS.iter().map(|(what, ..)| *what).collect::<Vec<_>>(), "the limits are others");
+    let verdicts: BTreeMap<String, Verdict> = all().iter().map(|vector| (vector.file(), vector.verdict)).collect();
+    for (what, vectors, why_none) in LIMITS {
+        assert_ne!(vectors.is_empty(), why_none.is_empty(), "{what}: either vectors, or why there are none");
+        for vector in *vectors {
+            let verdict =
+                verdicts.get(&format!("{vector}.zst")).unwrap_or_else(|| panic!("{what}: there is no {vector}"));
+            // What is wrong with a line about a job is ignored.
+            let is_ignored = vector.starts_with("jobs/");
+            assert_eq!(is_ignored, *verdict == Verdict::Accepted, "{what}: {vector}");
+        }
+    }
 }
 
 /// A replica that knows the keys in the vectors and has the base state.
@@ -325,8 +391,10 @@ fn read(vector: &Vector) -> Result<usize, String> {
     while let Some(reader) = stream.next_bundle().map_err(|error| error.to_string())? {
         let signer = signer().public_key();
         let sender = reader.manifest().sender.id;
+        let later = successions::keys().map(|key| key.public_key());
         let key = [other().public_key(), receiver().public_key(), invited().public_key()]
             .into_iter()
+            .chain(later)
             .find(|key| key.id() == sender)
             .unwrap_or(signer);
         reader

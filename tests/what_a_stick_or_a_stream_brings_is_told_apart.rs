@@ -5,10 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mailsync::bundle::PrivateKey;
 use mailsync::model::Digest;
 use rustix::io::Errno;
+use serde_json::json;
+
+use crate::claims_that_can_not_be_true_are_refused::now;
 
 use crate::support::disk::{Fault, Op, Watch};
+use crate::support::forge::{Forge, clock};
 use crate::support::machine::{Machine, message, pair};
 use crate::support::party::{self, Party};
 use crate::support::programs::{Ran, run};
@@ -109,6 +114,98 @@ fn a_file_that_is_no_bundle_fails_one_import_and_is_then_passed_over() {
     fs::rename(dir.path().join("two.zst"), stick.join("renamed.zst")).unwrap();
     laptop.ok(&["import", text(&stick)]);
     assert!(laptop.has("two"));
+}
+
+/// How many files a machine remembers not to look at again.
+fn settled(machine: &Machine) -> u64 {
+    let state = rusqlite::Connection::open(machine.home.join("state.db")).unwrap();
+    state.query_row("SELECT COUNT(*) FROM passed_over", [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs()
+}
+
+#[test]
+fn a_stranger_s_manifest_is_not_understood_and_its_file_is_looked_at_once() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("honest");
+    let (stick, _) = stick(dir.path(), &desktop);
+    let stranger = PrivateKey::generate("stranger").unwrap();
+    let forged = |name: &str, change: &dyn Fn(&mut Forge)| {
+        let mut forge = Forge::new(&stranger, &clock(now(), 0));
+        // Whoever reads all of it finds that these don't ascend.
+        let wants: Vec<String> = (0..20_000_u32).rev().map(|n| Digest::of(&n.to_le_bytes()).to_string()).collect();
+        forge.manifest["wants"] = wants.into();
+        change(&mut forge);
+        fs::write(stick.join(name), forge.bundle()).unwrap();
+    };
+    let id = |machine: &Machine| machine.public_key().id().to_string();
+    forged("for-anyone.zst", &|_| {});
+    forged("for-others.zst", &|f| f.manifest["recipient"] = id(&desktop).into());
+    forged("for-me.zst", &|f| f.manifest["recipient"] = id(&laptop).into());
+    forged("as-a-peer.zst", &|f| f.manifest["sender"]["id"] = id(&desktop).into());
+    forged("as-myself.zst", &|f| f.manifest["sender"]["id"] = id(&laptop).into());
+    forged("invites.zst", &|f| {
+        f.manifest.insert("invitation".into(), json!({ "name": "x", "token": "0".repeat(64) }));
+    });
+    let not_signed = |name: &str, key: PrivateKey| {
+        let mut forge = Forge::new(&key, &clock(now(), 0));
+        forge.manifest["wants"] = json!(["1".repeat(64), "0".repeat(64)]);
+        forge.sign = |key, _| key.sign(b"something else").unwrap().to_armor().into_bytes();
+        fs::write(stick.join(name), forge.bundle()).unwrap();
+    };
+    not_signed("not-signed.zst", desktop.private_key());
+    let told = fails(&laptop, &["import", text(&stick)]);
+    for (name, words) in [
+        ("for-me.zst", "unknown sender"),
+        ("as-a-peer.zst", "not from"),
+        ("not-signed.zst", "it was not made over these bytes"),
+    ] {
+        let line = told.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {told}"));
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(["for-anyone", "for-others", "invites"].iter().all(|name| !told.contains(name)), "{told}");
+    assert!(told.contains("as-myself.zst says that this replica has made it") && !told.contains("wants"), "{told}");
+    assert!(laptop.has("honest"));
+    assert_eq!(settled(&laptop), 6);
+    for _ in 0..2 {
+        let told = laptop.ok(&["import", text(&stick)]).stderr;
+        assert!(told.contains("3 files in") && told.contains("from replicas that are not known here"), "{told}");
+        assert!(!told.contains("unknown sender"), "{told}");
+        assert_eq!(settled(&laptop), 6);
+    }
+    // Another file in its place is looked at, whatever its date.
+    let date = fs::metadata(stick.join("for-me.zst")).unwrap().modified().unwrap();
+    fs::copy(stick.join("for-me.zst"), stick.join("copy.zst")).unwrap();
+    fs::File::options().write(true).open(stick.join("copy.zst")).unwrap().set_modified(date).unwrap();
+    fs::rename(stick.join("copy.zst"), stick.join("for-me.zst")).unwrap();
+    assert!(fails(&laptop, &["import", text(&stick)]).contains("unknown sender"));
+    // Somebody else is known: so all are looked at again.
+    laptop.ok(&["peer", "add", "stranger", "--key", &stranger.public_key().to_openssh()]);
+    let told = fails(&laptop, &["import", text(&stick)]);
+    assert!(told.contains("for-anyone.zst") && told.contains("for-me.zst") && told.contains("wants"), "{told}");
+}
+
+#[test]
+fn the_bundles_of_a_stranger_who_becomes_a_peer_are_imported() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let phone = Machine::replica(dir.path(), "phone");
+    phone.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
+    phone.deliver("from the phone");
+    let (stick, _) = stick(dir.path(), &desktop);
+    for args in [&["--plain"][..], &["--encrypt"]] {
+        phone.ok(&[&["export", "-o", text(&stick)], args].concat());
+    }
+    // One file with two bundles is looked at as long as one of them may be for this replica.
+    let both =
+        [phone.ok(&["export", "--to", "laptop"]).stdout, desktop.ok(&["export", "--to", "laptop"]).stdout].concat();
+    fs::write(stick.join("both.zst"), both).unwrap();
+    for _ in 0..2 {
+        let told = fails(&laptop, &["import", text(&stick)]);
+        assert!(told.contains("both.zst") && told.contains("unknown sender"), "{told}");
+    }
+    laptop.ok(&["peer", "add", "phone", "--key", &phone.key()]);
+    laptop.ok(&["import", text(&stick)]);
+    assert!(laptop.has("from the phone"));
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn metadata_of(bundle: &Bundle) -> u64 {
         recipient: Some(id("recipient")),
         invitation: None,
         proof: None,
+        successions: Vec::new(),
         follows: Some(bundle.head.number),
         base: bundle.head.base.clone(),
         tip: bundle.head.tip.clone(),
@@ -89,10 +90,12 @@ fn metadata_of(bundle: &Bundle) -> u64 {
             folders: records.folders(),
             entries: records.entries(),
             messages: bundle.contents.len() as u64,
+            replicas: 0,
             jobs: 0,
         },
         bytes: bundle.contents.iter().map(size_of).sum(),
         entries: records.part(),
+        replicas: None,
         jobs: None,
     };
     manifest.to_json().len() as u64 + records.part().bytes

@@ -14,7 +14,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Identity};
 
 use super::section::{Ahead, MAGIC};
-use super::{Code, Error, PrivateKey, limits};
+use super::{Code, Error, PrivateKey, ReplicaId, limits};
 
 /// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
 const PIECE: usize = 64 << 10;
@@ -29,8 +29,32 @@ const CODE_STANZA: &[u8] = b"-> scrypt ";
 /// What opens encrypted bundles.
 #[derive(Clone, Default)]
 pub struct Keys {
-    keys: Vec<Arc<age::ssh::Identity>>,
+    keys: Vec<Key>,
     code: Option<Code>,
+}
+
+/// A private key, or what gives it when a bundle is encrypted for it.
+#[derive(Clone)]
+struct Key {
+    id: ReplicaId,
+    get: Arc<GetIdentity>,
+}
+
+type GetIdentity = dyn Fn() -> io::Result<Arc<age::ssh::Identity>> + Send + Sync;
+
+impl Key {
+    /// How a line begins by which somebody with this key can open an age file (age-encryption.org/v1, "ssh-ed25519
+    /// recipient stanza"): with the beginning of the key's SHA-256 in base64. age looks at two bits more of it.
+    fn stanza(&self) -> String {
+        let id = self.id.to_string();
+        let digits = id.split_once(':').map_or("", |(_, digits)| &digits[..5]);
+        format!("-> ssh-ed25519 {digits}")
+    }
+}
+
+fn identity(key: &PrivateKey) -> Arc<age::ssh::Identity> {
+    let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
+    Arc::new(identity.expect("age reads the key that ssh-key has written"))
 }
 
 impl Keys {
@@ -41,11 +65,28 @@ impl Keys {
 
     /// These private keys.
     pub fn of<'k>(keys: impl IntoIterator<Item = &'k PrivateKey>) -> Self {
-        let identity = |key: &PrivateKey| {
-            let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None);
-            Arc::new(identity.expect("age reads the key that ssh-key has written"))
+        let known = |key: &PrivateKey| {
+            let identity = identity(key);
+            Key { id: key.public_key().id(), get: Arc::new(move || Ok(Arc::clone(&identity))) }
         };
-        Self { keys: keys.into_iter().map(identity).collect(), code: None }
+        Self { keys: keys.into_iter().map(known).collect(), code: None }
+    }
+
+    /// A key that somebody is asked for when the first bundle is met that is encrypted for the replica with this id.
+    #[must_use]
+    pub fn and(mut self, id: ReplicaId, get: impl Fn() -> io::Result<PrivateKey> + Send + Sync + 'static) -> Self {
+        self.keys.push(Key { id, get: Arc::new(move || get().map(|key| identity(&key))) });
+        self
+    }
+
+    /// Those of them for which an age file with this header is encrypted.
+    ///
+    /// # Errors
+    /// One can't be had.
+    pub(super) fn named_in(&self, header: &[u8]) -> io::Result<Vec<Arc<age::ssh::Identity>>> {
+        let lines: Vec<&[u8]> = header.split(|&byte| byte == b'\n').collect();
+        let is_named = |key: &&Key| lines.iter().any(|line| line.starts_with(key.stanza().as_bytes()));
+        self.keys.iter().filter(is_named).map(|key| (key.get)()).collect()
     }
 
     /// The same, and a code if there is one. It is tried only where there is nothing but a code that could open a bundle.
@@ -162,11 +203,12 @@ impl<R: BufRead> Envelope<R> {
         }
         let header = source.header()?;
         let by_code = check_stanzas(&header)?;
+        let identities = self.keys.named_in(&header)?;
         let source = Rc::new(RefCell::new(self.take_source()));
         // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
         let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
         let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
-            .and_then(|decryptor| self.keys.decrypt(decryptor, by_code));
+            .and_then(|decryptor| self.keys.decrypt(decryptor, &identities, by_code));
         match opened {
             Ok(plain) => {
                 let plain = BufReader::with_capacity(PIECE, plain);
@@ -256,14 +298,19 @@ const TOO_MUCH_WORK: Error =
     Error::TooLarge { what: "the work that its code asks for, as a power of two", limit: limits::CODE_WORK as u64 };
 
 impl Keys {
-    /// Decrypts what a key opens, or else the code. The work for the code is done only where it can be of use.
-    fn decrypt<R: Read>(&self, sealed: Decryptor<R>, by_code: bool) -> Result<StreamReader<R>, DecryptError> {
+    /// Decrypts what one of these keys opens, or else the code. The work for the code is done only where it can be of use.
+    fn decrypt<R: Read>(
+        &self,
+        sealed: Decryptor<R>,
+        keys: &[Arc<age::ssh::Identity>],
+        by_code: bool,
+    ) -> Result<StreamReader<R>, DecryptError> {
         let code = self.code.as_ref().filter(|_| by_code).map(|code| {
             let mut identity = age::scrypt::Identity::new(code.passphrase());
             identity.set_max_work_factor(limits::CODE_WORK);
             identity
         });
-        let keys = self.keys.iter().map(|key| &**key as &dyn Identity);
+        let keys = keys.iter().map(|key| &**key as &dyn Identity);
         sealed.decrypt(keys.chain(code.iter().map(|code| code as &dyn Identity)))
     }
 }

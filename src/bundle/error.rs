@@ -18,9 +18,12 @@ pub enum KeyError {
         /// The kind that it is.
         found: String,
     },
-    /// It is protected by a passphrase, which nobody is there to type.
-    #[error("the key is protected by a passphrase, and must not be")]
+    /// It is locked by a passphrase.
+    #[error("the key is locked by a passphrase")]
     Encrypted,
+    /// It is locked by another passphrase.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
 }
 
 /// An error shows at most so many characters of a text from a bundle.

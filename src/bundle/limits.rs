@@ -32,6 +32,13 @@ pub const STATEMENTS: u64 = 60_000;
 /// How many jobs a state knows: a request, a cancel and a report on each of them fit a full bundle.
 pub const JOBS: u64 = STATEMENTS / 3;
 
+/// How many lines `replicas.jsonl` has, and so how many statements about replicas a state knows. As long as lines can be,
+/// they fit [`REPLICAS_BYTES`].
+pub const REPLICA_STATEMENTS: u64 = 1024;
+
+/// How many successions a manifest names. Whoever has missed more has to be told the key.
+pub const SUCCESSIONS: usize = 32;
+
 /// How deeply arrays and objects may be nested in JSON, the outermost one included.
 pub const JSON_DEPTH: usize = 32;
 
@@ -51,13 +58,25 @@ pub const JOBS_BYTES: u64 = 1 << 30;
 /// The length of a line of `jobs.jsonl`, in bytes, without its newline.
 pub const JOB_LINE_BYTES: u64 = 16 << 10;
 
+/// The size of `replicas.jsonl`, in bytes. All of it is read before the records, to which it matters.
+pub const REPLICAS_BYTES: u64 = 5 << 20;
+
+/// The length of a line of `replicas.jsonl`, in bytes, without its newline.
+pub const REPLICA_LINE_BYTES: u64 = 4 << 10;
+
+/// The length of the reason for which a replica was revoked, in bytes.
+pub const REASON_BYTES: usize = 255;
+
+/// The number of incarnations that a revocation names.
+pub const REVOKED_INCARNATIONS: usize = 64;
+
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;
 
 /// The number of incarnations that a request names.
 pub const JOB_INCARNATIONS: usize = 256;
 
-/// The last time that a statement about a job names, in milliseconds since 1970 UTC: the end of the year 9999, which
+/// The last time that a statement about a job or a replica names, in milliseconds since 1970 UTC: the end of the year 9999, which
 /// every calendar can show.
 pub const JOB_TIME: u64 = 253_402_300_799_999;
 
@@ -113,11 +132,13 @@ mod tests {
         let wants = (WANTS as u64) * (64 + LISTED);
         const { assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES) };
         let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
-        assert!(clocks + wants + knowledge + (64 << 10) < MANIFEST_BYTES);
+        let successions = SUCCESSIONS as u64 * REPLICA_LINE_BYTES;
+        assert!(clocks + wants + knowledge + successions + (64 << 10) < MANIFEST_BYTES);
     }
 
     #[test]
-    fn what_a_state_may_know_of_jobs_fits_a_bundle() {
+    fn what_a_state_may_know_of_jobs_and_replicas_fits_a_bundle() {
         const { assert!(3 * JOBS <= STATEMENTS && STATEMENTS * (JOB_LINE_BYTES + 1) < JOBS_BYTES) };
+        const { assert!(REPLICA_STATEMENTS * (REPLICA_LINE_BYTES + 1) < REPLICAS_BYTES) };
     }
 }

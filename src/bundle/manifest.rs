@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::error::SHOWN;
-use super::{Error, Invitation, ReplicaId, limits, strict};
+use super::{Error, Invitation, ReplicaId, SignedSuccession, limits, strict};
 use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
 use crate::text::beginning;
 
@@ -40,6 +40,10 @@ pub struct Manifest {
     /// From a replica that may not be known yet: the proof that it was invited, see [`super::Token::proof`].
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
     pub proof: Option<Digest>,
+    /// How the sender came to its key: its latest successions, each from the id to which the one before has led, the last
+    /// one to the sender's key. Left out if the recipient has shown to know that. At most [`limits::SUCCESSIONS`].
+    #[serde(default, deserialize_with = "strict::objects", skip_serializing_if = "Vec::is_empty")]
+    pub successions: Vec<SignedSuccession>,
     /// The number of the sender's bundle whose tip is `base`, if it was chosen for that. For people; nothing is decided
     /// by it.
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
@@ -62,6 +66,9 @@ pub struct Manifest {
     pub counts: Counts,
     /// The sizes of all messages in the bundle, added up: bytes.
     pub bytes: u64,
+    /// `replicas.jsonl`; `None` when there is none.
+    #[serde(default, deserialize_with = "strict::present_object", skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Part>,
     /// `entries.jsonl`.
     #[serde(deserialize_with = "strict::object")]
     pub entries: Part,
@@ -99,10 +106,18 @@ pub struct Counts {
     pub folders: u64,
     /// Entry records.
     pub entries: u64,
+    /// Lines of `replicas.jsonl`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replicas: u64,
     /// Messages.
     pub messages: u64,
     /// Lines of `jobs.jsonl`.
     pub jobs: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it by reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A member of the archive that the manifest vouches for.
@@ -163,8 +178,10 @@ impl Manifest {
     /// The manifest says something that can't be true, or is above a limit.
     pub(super) fn claims(&self) -> Result<Claims, Error> {
         for (found, limit, what) in [
+            (self.successions.len() as u64, limits::SUCCESSIONS as u64, "the number of its sender's keys"),
             (self.wants.len() as u64, limits::WANTS as u64, "the number of messages that it wants"),
             (self.counts.folders, limits::FOLDERS, "the number of its folders"),
+            (self.counts.replicas, limits::REPLICA_STATEMENTS, "the number of its statements about replicas"),
             (self.counts.jobs, limits::STATEMENTS, "the number of its statements about jobs"),
         ] {
             if found > limit {
@@ -177,7 +194,8 @@ impl Manifest {
     /// No frame with this manifest is longer, in bytes, however badly it was compressed: twice its members and their
     /// headers, and room for the manifest itself. Blocks that hold nothing can make a frame endless.
     pub(super) fn most_frame_bytes(&self) -> u64 {
-        let members = [self.entries.bytes, self.jobs.map_or(0, |jobs| jobs.bytes), self.bytes];
+        let said = |part: Option<Part>| part.map_or(0, |part| part.bytes);
+        let members = [said(self.replicas), self.entries.bytes, said(self.jobs), self.bytes];
         let held = members.into_iter().fold(2 * limits::MANIFEST_BYTES, u64::saturating_add);
         let headers = self.counts.messages.saturating_mul(1024);
         held.saturating_add(headers).saturating_mul(2)
@@ -213,6 +231,7 @@ impl Manifest {
         let manifest: Self = strict::parse(json).map_err(wrong)?;
         manifest.check().map_err(|what| Error::corrupt(format!("manifest.json: {what}")))?;
         manifest.invitation.as_ref().map_or(Ok(()), Invitation::check)?;
+        SignedSuccession::check_chain(&manifest.successions, &manifest.sender.id)?;
         Ok(manifest)
     }
 
@@ -224,6 +243,9 @@ impl Manifest {
         }
         if !self.wants.is_sorted_by(|a, b| a < b) {
             return Err("\"wants\" is not in ascending order");
+        }
+        if self.replicas.is_some() != (self.counts.replicas > 0) {
+            return Err("\"replicas\" and \"counts.replicas\" disagree");
         }
         if self.jobs.is_some() != (self.counts.jobs > 0) {
             return Err("\"jobs\" and \"counts.jobs\" disagree");

@@ -28,13 +28,17 @@ mod outline;
 mod reader;
 mod record;
 mod replica_id;
+mod replica_lines;
+mod replica_statement;
 mod seal;
 mod section;
 mod signature;
 mod spool;
 mod statements;
+mod stored_key;
 mod stream;
 mod strict;
+mod succession;
 mod wrapping;
 mod writer;
 
@@ -45,9 +49,11 @@ mod hostile;
 #[cfg(test)]
 mod hostile_envelopes;
 #[cfg(test)]
+mod hostile_replicas;
+#[cfg(test)]
 mod testing;
 
-pub use beginning::Beginning;
+pub use beginning::{Beginning, Cover, Label};
 pub use code::{Code, CodeError};
 pub use envelope::{Keys, look_for_code};
 pub use error::{Error, KeyError, WriteError};
@@ -55,14 +61,18 @@ pub use invitation::{Invitation, Token};
 pub use job::{AttachmentRef, Cancel, JobId, JobLine, Report, Request, Statement};
 pub use manifest::{BundleKind, Counts, FORMAT, Manifest, Part, Sender, VERSION};
 pub use missing::MISSING_NAMESPACE;
-pub use outline::{Behind, each_manifest};
+pub use outline::{Behind, each_cover, each_manifest};
 pub use reader::{JobsPart, Message, MessagesPart, Reader, RecordsPart};
 pub use record::Record;
 pub use replica_id::ReplicaId;
+pub use replica_lines::SpooledReplicas;
+pub use replica_statement::{ReplicaLine, ReplicaStatement, Revocation, Succession};
 pub use seal::{Sealer, unseal};
-pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, Signature};
+pub use signature::{JOB_NAMESPACE, NAMESPACE, PrivateKey, PublicKey, REPLICA_NAMESPACE, Signature};
 pub use spool::{JobSpool, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
+pub use stored_key::StoredKey;
 pub use stream::Stream;
 pub(crate) use strict::parse as parse_strictly;
+pub use succession::SignedSuccession;
 pub use wrapping::Wrapping;
-pub use writer::{Options, Writer};
+pub use writer::{Options, Said, Writer};

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 
 use super::frame::{block, checksum_size, header_size};
-use super::{Beginning, Error, Keys, Stream};
+use super::{Beginning, Cover, Error, Keys, Stream};
 
 /// What is to be done behind an encrypted bundle. Nothing tells where it ends, short of reading all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +19,32 @@ pub enum Behind {
 /// the sizes of zstd's blocks, so a file of gigabytes costs next to nothing. Encrypted ones are opened with `keys`.
 ///
 /// # Errors
-/// The file holds something that is no bundle, or no key opens one, or it ends too early. The contents of the blocks are not looked at, so
-/// bundles without an error may still be corrupt.
+/// The file holds something that is no bundle, or no key opens one, or it ends too early. The contents of the blocks
+/// are not looked at, so bundles without an error may still be corrupt.
 pub fn each_manifest<R: Read + Seek>(
-    mut source: R,
+    source: R,
     keys: &Keys,
     behind: Behind,
     mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    each_cover(source, keys, behind, |cover| Ok(visit(&Beginning { manifest: &cover.manifest()?, cover: *cover })))
+}
+
+/// The same before anything of the manifests is understood: `visit` decides which are worth that.
+///
+/// # Errors
+/// The same, and those of `visit`.
+pub fn each_cover<R: Read + Seek>(
+    mut source: R,
+    keys: &Keys,
+    behind: Behind,
+    mut visit: impl FnMut(&Cover<'_>) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let mut at = 0;
     loop {
         source.seek(SeekFrom::Start(at))?;
         let mut stream = Stream::opened_by(BufReader::new(&mut source), keys.clone());
-        match stream.next_bundle() {
+        match stream.next_unopened() {
             Err(Error::Empty) if at > 0 => return Ok(()),
             Err(Error::NotABundle { .. }) if at > 0 => {
                 return Err(Error::corrupt("the data behind it in the file is not another bundle"));
@@ -39,10 +52,10 @@ pub fn each_manifest<R: Read + Seek>(
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
             Ok(Some(reader)) => {
-                if visit(&reader.beginning()).is_break() {
+                if visit(&reader.cover())?.is_break() {
                     return Ok(());
                 }
-                if reader.is_encrypted() {
+                if reader.cover().is_encrypted() {
                     return match behind {
                         Behind::Left => Ok(()),
                         Behind::Seen => {
@@ -61,10 +74,10 @@ pub fn each_manifest<R: Read + Seek>(
 /// The same for the rest of a stream: behind an encrypted bundle all are encrypted.
 fn each_encrypted<R: BufRead>(
     stream: &mut Stream<R>,
-    mut visit: impl FnMut(&Beginning<'_>) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Cover<'_>) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
-    while let Some(reader) = stream.next_bundle()? {
-        if visit(&reader.beginning()).is_break() {
+    while let Some(reader) = stream.next_unopened()? {
+        if visit(&reader.cover())?.is_break() {
             break;
         }
         reader.skip_checked()?;

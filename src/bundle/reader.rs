@@ -16,7 +16,7 @@ use super::frame::Frame;
 use super::missing::{self, Missing};
 use super::record::{Decoder, Order};
 use super::statements::StatementLines;
-use super::{Beginning, Error, Manifest, PublicKey, Record, Signature, limits};
+use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, replica_lines};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -61,6 +61,51 @@ macro_rules! debug_as_manifest {
 }
 debug_as_manifest!(Reader, RecordsPart, JobsPart, MessagesPart);
 
+/// A bundle whose manifest and signature have been read, and of which nothing is understood yet.
+pub(super) struct Unopened<'s, R: BufRead> {
+    archive: Archive<Decompressed<'s, R>>,
+    signed: Vec<u8>,
+    signature: Signature,
+    within: &'s mut bool,
+}
+
+impl<'s, R: BufRead> Unopened<'s, R> {
+    pub(super) fn read(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
+        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
+        if !archive.may_begin_with("manifest.json")? {
+            return Err(Error::NotABundle { begins: None });
+        }
+        let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
+        let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)
+            .and_then(|signature| Signature::from_armor(&signature));
+        match signature {
+            Ok(signature) => Ok(Self { archive, signed, signature, within }),
+            // What stands behind the manifest may be otherwise in a later version, and that is what it tells.
+            Err(error) => Manifest::from_json(&signed).and(Err(error)),
+        }
+    }
+
+    pub(super) fn cover(&self) -> Cover<'_> {
+        let encrypted = self.archive.get_ref().get_ref().source().get().is_open();
+        Cover { signed: &self.signed, signature: &self.signature, encrypted }
+    }
+
+    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was
+    /// changed or is missing.
+    pub(super) fn skip_checked(self) -> Result<(), Error> {
+        self.archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
+        *self.within = false;
+        Ok(())
+    }
+
+    /// Reads what the manifest says.
+    pub(super) fn open(self) -> Result<Reader<'s, R>, Error> {
+        let manifest = self.cover().manifest()?;
+        let Self { archive, signed, signature, within } = self;
+        Ok(Reader { inner: Inner { archive, manifest, key: None, within }, signed, signature })
+    }
+}
+
 /// A bundle whose manifest has been read and whose signature has not been checked.
 pub struct Reader<'s, R: BufRead> {
     inner: Inner<'s, R>,
@@ -69,18 +114,6 @@ pub struct Reader<'s, R: BufRead> {
 }
 
 impl<'s, R: BufRead> Reader<'s, R> {
-    pub(super) fn open(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
-        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
-        if !archive.may_begin_with("manifest.json")? {
-            return Err(Error::NotABundle { begins: None });
-        }
-        let signed = read_small(&mut archive, "manifest.json", limits::MANIFEST_BYTES)?;
-        let manifest = Manifest::from_json(&signed)?;
-        let signature = read_small(&mut archive, "manifest.json.sig", limits::SIGNATURE_BYTES)?;
-        let signature = Signature::from_armor(&signature)?;
-        Ok(Self { inner: Inner { archive, manifest, key: None, within }, signed, signature })
-    }
-
     /// The bundle's manifest. Until [`Reader::verify`], anybody may have written it.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
@@ -103,12 +136,7 @@ impl<'s, R: BufRead> Reader<'s, R> {
         }
         let claims = Some(self.inner.manifest.claims()?);
         let inner = Inner { key: Some(key.clone()), ..self.inner };
-        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed) })
-    }
-
-    /// What the bundle says of itself, with what a key is checked against.
-    pub fn beginning(&self) -> Beginning<'_> {
-        Beginning { manifest: &self.inner.manifest, signed: &self.signed, signature: &self.signature }
+        Ok(RecordsPart { inner, claims, signed: Digest::of(&self.signed), is_past_replicas: false })
     }
 
     /// Whether it came encrypted.
@@ -121,19 +149,10 @@ impl<'s, R: BufRead> Reader<'s, R> {
         self.inner.archive.get_ref().get_ref().source().get().is_opened_by_code()
     }
 
-    /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was changed
-    /// or is missing.
-    pub(super) fn skip_checked(self) -> Result<(), Error> {
-        let Inner { archive, within, .. } = self.inner;
-        archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
-        *within = false;
-        Ok(())
-    }
-
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
     /// is read this way may change a replica.
     pub fn read_unverified(self) -> RecordsPart<'s, R> {
-        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed) }
+        RecordsPart { inner: self.inner, claims: None, signed: Digest::of(&self.signed), is_past_replicas: false }
     }
 
     /// Goes on to the bundle's end without looking at what it holds: nothing of it is even decompressed.
@@ -149,12 +168,27 @@ pub struct RecordsPart<'s, R: BufRead> {
     claims: Option<Claims>,
     /// The SHA-256 of the manifest.
     signed: Digest,
+    /// Whether the statements about replicas, which come first, were read.
+    is_past_replicas: bool,
 }
 
 impl<'s, R: BufRead> RecordsPart<'s, R> {
     /// The bundle's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
+    }
+
+    /// The lines of `replicas.jsonl`, without their newlines; none if there is no such member. They can be asked for once,
+    /// and before the records, which go on over them otherwise.
+    ///
+    /// # Errors
+    /// They are not what the manifest vouches for, or a statement has a stamp that it can't have. Whatever else is wrong
+    /// with a statement is for whoever takes it to find out: it may come from far away.
+    pub fn replicas(&mut self) -> Result<Vec<Vec<u8>>, Error> {
+        if std::mem::replace(&mut self.is_past_replicas, true) {
+            return Ok(Vec::new());
+        }
+        replica_lines::read_lines(&mut self.inner.archive, &self.inner.manifest, self.claims.as_ref())
     }
 
     /// Gives every record to `take`, in order. Only the end shows whether they are the signed ones, so nothing of them
@@ -167,6 +201,7 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
         mut self,
         mut take: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<JobsPart<'s, R>, E> {
+        self.replicas()?;
         self.read_records(&mut take)?;
         Ok(JobsPart { inner: self.inner, claims: self.claims, signed: self.signed })
     }
@@ -285,8 +320,8 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
     ///
     /// # Errors
     /// If there are more messages or bytes than the manifest says, or fewer at the end, together with those that the
-    /// sender says are missing; or if there is something else in their place. A message that comes twice is not noticed: memory must not grow with their number, and it does
-    /// no harm.
+    /// sender says are missing; or if there is something else in their place. A message that comes twice is not
+    /// noticed: memory must not grow with their number, and it does no harm.
     pub fn next_message(&mut self) -> Result<Option<Message<'_, 's, R>>, Error> {
         if self.ended {
             return Ok(None);

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 
-use super::{Code, PrivateKey, PublicKey, limits};
+use super::{Code, Keys, PublicKey, limits};
 
 /// Encrypts what is written to it; [`Sealer::finish`] ends it.
 pub struct Sealer<W: Write>(age::stream::StreamWriter<W>);
@@ -63,19 +63,19 @@ impl<W: Write> fmt::Debug for Sealer<W> {
     }
 }
 
-/// Opens a file that was sealed for this key. Every byte that it gives was authenticated. A file that was cut off gives
-/// an error at its end.
-pub fn unseal<R: Read>(key: &PrivateKey, mut sealed: R) -> io::Result<impl Read + use<R>> {
+/// Opens a file that was sealed for one of these keys. Every byte that it gives was authenticated. A file that was cut
+/// off gives an error at its end.
+pub fn unseal<R: Read>(keys: &Keys, mut sealed: R) -> io::Result<impl Read + use<R>> {
     let mut head = Vec::new();
     sealed.by_ref().take(limits::SEALED_HEADER_BYTES).read_to_end(&mut head)?;
     // The line that ends the header begins like this (age-encryption.org/v1, "Header").
     if !head.windows(5).any(|bytes| bytes == b"\n--- ") {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not encrypted, or its header has no end"));
     }
+    let identities = keys.named_in(&head)?;
     let sealed = io::Cursor::new(head).chain(sealed);
-    let identity = age::ssh::Identity::from_buffer(key.to_openssh().as_bytes(), None)?;
     let decryptor = age::Decryptor::new_buffered(BufReader::new(sealed)).map_err(opening)?;
-    decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(opening)
+    decryptor.decrypt(identities.iter().map(|key| &**key as &dyn age::Identity)).map_err(opening)
 }
 
 fn opening(error: age::DecryptError) -> io::Error {
@@ -87,7 +87,12 @@ fn opening(error: age::DecryptError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PrivateKey;
     use super::*;
+
+    fn unseal<R: Read>(key: &PrivateKey, sealed: R) -> io::Result<impl Read + use<R>> {
+        super::unseal(&Keys::of([key]), sealed)
+    }
 
     fn seal(readers: &[PublicKey], bytes: &[u8]) -> Vec<u8> {
         let mut sealer = Sealer::new(readers, Vec::new()).unwrap();

@@ -16,7 +16,10 @@ pub const NAMESPACE: &str = "mailsync";
 /// The namespace of a signature over a statement about a job, see [`super::Statement`].
 pub const JOB_NAMESPACE: &str = "mailsync-job";
 
-fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
+/// The namespace of a signature over a statement about a replica, see [`super::ReplicaStatement`].
+pub const REPLICA_NAMESPACE: &str = "mailsync-replica";
+
+pub(super) fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
     match algorithm {
         Algorithm::Ed25519 => Ok(()),
         other => Err(KeyError::NotEd25519 { found: other.to_string() }),
@@ -28,6 +31,10 @@ fn must_be_ed25519(algorithm: &Algorithm) -> Result<(), KeyError> {
 pub struct PublicKey(ssh_key::PublicKey);
 
 impl PublicKey {
+    pub(super) fn of(key: ssh_key::PublicKey) -> Self {
+        Self(key)
+    }
+
     /// Reads the line that a `.pub` file holds: `ssh-ed25519 AAAA… comment`.
     pub fn from_openssh(line: &str) -> Result<Self, KeyError> {
         let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(KeyError::Unusable)?;
@@ -38,6 +45,12 @@ impl PublicKey {
     /// The line that a `.pub` file holds, without a newline.
     pub fn to_openssh(&self) -> String {
         self.0.to_openssh().expect("an ed25519 key has a text form")
+    }
+
+    /// The same key without its comment.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self(self.0.key_data().clone().into())
     }
 
     /// The key's fingerprint, which is the replica's id.
@@ -64,11 +77,19 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A replica's private key: ed25519, without a passphrase.
+/// A replica's private key: ed25519. [`super::StoredKey`] is its file, which may be locked by a passphrase.
 #[derive(Clone)]
 pub struct PrivateKey(ssh_key::PrivateKey);
 
 impl PrivateKey {
+    pub(super) fn of(key: ssh_key::PrivateKey) -> Self {
+        Self(key)
+    }
+
+    pub(super) fn inner(&self) -> &ssh_key::PrivateKey {
+        &self.0
+    }
+
     /// Makes a new key from the operating system's randomness. The comment is for people and no secret.
     pub fn generate(comment: &str) -> Result<Self, KeyError> {
         let mut key = ssh_key::PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(KeyError::Unusable)?;

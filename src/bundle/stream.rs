@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use super::envelope::{Envelope, Keys};
 use super::frame::{Frame, Source};
+use super::reader::Unopened;
 use super::{Error, Reader};
 
 /// A stream of bundles, one after the other.
@@ -52,9 +53,14 @@ impl<R: BufRead> Stream<R> {
     /// the bundle is encrypted and can't be opened: then the next call goes on behind it.
     ///
     /// # Panics
-    /// If the bundle before was not read to its end, by [`MessagesPart::finish`](super::MessagesPart::finish) or in another way: then nobody knows
-    /// where the next one starts. After an error the stream is of no more use.
+    /// If the bundle before was not read to its end, by [`MessagesPart::finish`](super::MessagesPart::finish) or in
+    /// another way: then nobody knows where the next one starts. After an error the stream is of no more use.
     pub fn next_bundle(&mut self) -> Result<Option<Reader<'_, R>>, Error> {
+        self.next_unopened()?.map(Unopened::open).transpose()
+    }
+
+    /// The same, and nothing of the manifest is understood yet.
+    pub(super) fn next_unopened(&mut self) -> Result<Option<Unopened<'_, R>>, Error> {
         assert!(!self.within, "the bundle before this one was read to its end");
         self.pass_over_sealed()?;
         if let Err(error) = self.source.inner().open() {
@@ -73,7 +79,7 @@ impl<R: BufRead> Stream<R> {
         self.any = true;
         self.within = true;
         let frame = Frame::open(&mut self.source)?;
-        Reader::open(frame, &mut self.within).map(Some)
+        Unopened::read(frame, &mut self.within).map(Some)
     }
 }
 

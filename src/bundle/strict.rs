@@ -19,7 +19,7 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
     check(text).and_then(|()| serde_json::from_str::<Object<T>>(text)).map(|object| object.0).map_err(|e| e.to_string())
 }
 
-/// Whether no object has a member twice, known or not, and nothing is nested too deeply.
+/// Whether no object has a member twice, known or not, nothing is nested too deeply, and every number is an integer.
 fn check(text: &str) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_str(text);
     Checked { depth: 0 }.deserialize(&mut json)?;
@@ -60,6 +60,11 @@ pub(super) fn present_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     object(deserializer).map(Some)
+}
+
+/// A field that is an array of objects.
+pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Vec::<Object<T>>::deserialize(deserializer).map(|all| all.into_iter().map(|object| object.0).collect())
 }
 
 /// A field that may be null, and is not absent.
@@ -136,8 +141,9 @@ impl<'de> Visitor<'de> for Checked {
     fn visit_u64<E>(self, _: u64) -> Result<(), E> {
         Ok(())
     }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    /// A fraction, an exponent, minus zero, or more digits than 64 bits have.
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        Err(E::custom("a number that is no integer from -2^63 to 2^64 - 1"))
     }
     fn visit_str<E>(self, _: &str) -> Result<(), E> {
         Ok(())
@@ -198,7 +204,9 @@ mod tests {
         for good in [
             format!("{{{least}}}"),
             format!(" {{ {least} }}\n"),
-            format!(r#"{{{least},"number":5,"more":{{"n":2,"x":null}},"x":[null,1.5,"é",true,-7]}}"#),
+            format!(
+                r#"{{{least},"number":5,"more":{{"n":2,"x":null}},"x":[null,18446744073709551615,"é",true,-9223372036854775808,0]}}"#
+            ),
             r#"{"inner":{"n":1},"text":"t","last":{"n":3}}"#.into(),
             deep(limits::JSON_DEPTH - 1),
             many(100),
@@ -212,9 +220,15 @@ mod tests {
             (format!(r#"{{{least},"more":[2]}}"#), "an object"),
             (format!(r#"{{{least},"more":null}}"#), "null"),
             (format!(r#"{{{least},"number":null}}"#), "null"),
-            (format!(r#"{{{least},"number":5.0}}"#), "floating point"),
-            (format!(r#"{{{least},"number":5e0}}"#), "floating point"),
-            (format!(r#"{{{least},"number":-0}}"#), "floating point"),
+            (format!(r#"{{{least},"number":5.0}}"#), "no integer"),
+            (format!(r#"{{{least},"number":5e0}}"#), "no integer"),
+            (format!(r#"{{{least},"number":-0}}"#), "no integer"),
+            (format!(r#"{{{least},"x":1.5}}"#), "no integer"),
+            (format!(r#"{{{least},"x":[{{"y":1e5}}]}}"#), "no integer"),
+            (format!(r#"{{{least},"x":-0}}"#), "no integer"),
+            (format!(r#"{{{least},"x":18446744073709551616}}"#), "no integer"),
+            (format!(r#"{{{least},"x":-9223372036854775809}}"#), "no integer"),
+            (format!(r#"{{{least},"x":1{}}}"#, "0".repeat(5000)), "number"),
             (format!(r#"{{{least},"number":05}}"#), "invalid number"),
             (r#"{"inner":{"n":1},"last":null}"#.into(), "missing field `text`"),
             (r#"{"inner":{"n":1},"text":null}"#.into(), "missing field `last`"),

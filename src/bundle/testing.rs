@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
 use super::{
-    BundleKind, Counts, Error, JobSpool, Keys, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Sender,
-    SpooledJobs, SpooledRecords, Stream, Writer,
+    BundleKind, Counts, Error, JobSpool, Keys, Manifest, Options, Part, PrivateKey, Record, RecordSpool, Said, Sender,
+    SpooledJobs, SpooledRecords, SpooledReplicas, Stream, Writer,
 };
 use crate::model::{
     Clock, Digest, Entry, EntryId, Flag, FolderName, FolderState, Incarnation, Knowledge, Mtime, Origin, Stamp,
@@ -36,6 +36,8 @@ pub(super) fn entry(contents: &[u8], birth: &str, mtime: Mtime) -> (EntryId, Ent
 /// The parts of a bundle to be made.
 #[derive(Clone)]
 pub(super) struct Sample {
+    /// Lines of `replicas.jsonl`, without their newlines.
+    pub(super) replicas: Vec<Vec<u8>>,
     pub(super) records: Vec<Record>,
     pub(super) jobs: Option<Vec<u8>>,
     pub(super) messages: Vec<Vec<u8>>,
@@ -73,6 +75,7 @@ impl Sample {
             recipient: None,
             invitation: None,
             proof: None,
+            successions: Vec::new(),
             follows: None,
             base: Knowledge::new(),
             tip: [(stamp(0).incarnation, stamp(4).clock)].into_iter().collect(),
@@ -83,21 +86,25 @@ impl Sample {
             counts: Counts::default(),
             bytes: 0,
             entries: Part::of(b""),
+            replicas: None,
             jobs: None,
         };
-        Self { records, jobs, messages, delivered: Mtime::new(1_500_000_000, 0), manifest }.counted()
+        let replicas = Vec::new();
+        Self { replicas, records, jobs, messages, delivered: Mtime::new(1_500_000_000, 0), manifest }.counted()
     }
 
     /// Makes the manifest say what is there.
     pub(super) fn counted(mut self) -> Self {
         let spooled = self.spool();
         self.manifest.entries = spooled.part();
+        self.manifest.replicas = self.spool_replicas().part();
         self.manifest.jobs = self.jobs.as_deref().map(Part::of);
         self.manifest.bytes = self.messages.iter().map(|message| message.len() as u64).sum();
         self.manifest.counts = Counts {
             folders: spooled.folders(),
             entries: spooled.entries(),
             messages: self.messages.len() as u64,
+            replicas: self.replicas.len() as u64,
             jobs: u64::from(self.jobs.is_some()),
         };
         self
@@ -119,14 +126,26 @@ impl Sample {
         spool.finish().unwrap()
     }
 
+    fn spool_replicas(&self) -> SpooledReplicas {
+        let mut spool = SpooledReplicas::default();
+        for line in &self.replicas {
+            spool.push(line).unwrap();
+        }
+        spool
+    }
+
+    /// All that it says besides records.
+    pub(super) fn said(&self) -> Said {
+        Said { replicas: self.spool_replicas(), jobs: self.spool_jobs() }
+    }
+
     /// The bundle, as the writer makes it.
     pub(super) fn bundle(&self) -> Vec<u8> {
         self.bundle_with(&Options::default())
     }
 
     pub(super) fn bundle_with(&self, options: &Options) -> Vec<u8> {
-        let mut writer =
-            Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
+        let mut writer = Writer::start(Vec::new(), options, &self.manifest, &key(), self.spool(), self.said()).unwrap();
         for message in &self.messages {
             writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
         }
@@ -137,7 +156,7 @@ impl Sample {
     pub(super) fn bundle_lacking_one(&self) -> Vec<u8> {
         let options = Options::default();
         let mut writer =
-            Writer::start(Vec::new(), &options, &self.manifest, &key(), self.spool(), self.spool_jobs()).unwrap();
+            Writer::start(Vec::new(), &options, &self.manifest, &key(), self.spool(), self.said()).unwrap();
         writer.leave_out(Digest::of(&self.messages[0]), self.messages[0].len() as u64).unwrap();
         for message in &self.messages[1..] {
             writer.message_bytes(Digest::of(message), self.delivered, message).unwrap();
@@ -154,6 +173,7 @@ impl Sample {
         let head = [
             ("manifest.json", Some(json)),
             ("manifest.json.sig", Some(signature)),
+            ("replicas.jsonl", Some(self.spool_replicas().text().to_vec()).filter(|text| !text.is_empty())),
             ("entries.jsonl", Some(entries)),
             ("jobs.jsonl", self.jobs.clone()),
         ];
@@ -215,6 +235,7 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) manifests: Vec<Manifest>,
+    pub(super) replicas: Vec<Vec<u8>>,
     pub(super) records: Vec<Record>,
     pub(super) jobs: Vec<u8>,
     pub(super) messages: Vec<Vec<u8>>,
@@ -232,7 +253,9 @@ pub(super) fn read_with(bytes: &[u8], keys: Keys) -> Result<Parts, Error> {
     let mut stream = Stream::opened_by(bytes, keys);
     while let Some(reader) = stream.next_bundle()? {
         contents.manifests.push(reader.manifest().clone());
-        let jobs = reader.verify(&key().public_key())?.records(|record| {
+        let mut records = reader.verify(&key().public_key())?;
+        contents.replicas.extend(records.replicas()?);
+        let jobs = records.records(|record| {
             contents.records.push(record);
             Ok::<_, Error>(())
         })?;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::{BLOCK, header, padding};
 use super::missing::{self, Missing};
-use super::{Error, Manifest, PrivateKey, SpooledJobs, SpooledRecords, WriteError, limits};
+use super::{Counts, Error, Manifest, PrivateKey, SpooledJobs, SpooledRecords, SpooledReplicas, WriteError, limits};
 use crate::model::{Digest, Mtime};
 use crate::read::read_some;
 
@@ -58,6 +58,29 @@ impl Options {
     }
 }
 
+/// What a bundle passes on of what others have said.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// About replicas.
+    pub replicas: SpooledReplicas,
+    /// About jobs.
+    pub jobs: Option<SpooledJobs>,
+}
+
+impl Said {
+    /// Puts down how many lines there are.
+    pub fn count_into(&self, counts: &mut Counts) {
+        counts.replicas = self.replicas.lines();
+        counts.jobs = self.jobs.as_ref().map_or(0, SpooledJobs::lines);
+    }
+}
+
+impl From<Option<SpooledJobs>> for Said {
+    fn from(jobs: Option<SpooledJobs>) -> Self {
+        Self { replicas: SpooledReplicas::default(), jobs }
+    }
+}
+
 /// Writes one bundle: its head when started, then messages, then its end.
 ///
 /// After an error, or if it is dropped without [`Writer::finish`], the written bytes are no bundle. A reader finds them
@@ -74,10 +97,10 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes manifest, signature, records and jobs.
+    /// Writes manifest, signature, records and statements.
     ///
     /// # Errors
-    /// If the manifest doesn't describe the records and jobs, or names another sender than the key's; if something is
+    /// If the manifest doesn't describe the records and statements, or names another sender than the key's; if something is
     /// above a limit; or if `out` fails.
     pub fn start(
         out: W,
@@ -85,8 +108,9 @@ impl<W: Write> Writer<W> {
         manifest: &Manifest,
         key: &PrivateKey,
         records: SpooledRecords,
-        jobs: Option<SpooledJobs>,
+        said: impl Into<Said>,
     ) -> Result<Self, WriteError> {
+        let Said { replicas, jobs } = said.into();
         manifest.check().map_err(WriteError::inconsistent)?;
         manifest.claims().map_err(|error| match error {
             Error::TooLarge { what, limit } => WriteError::TooLarge { what, limit },
@@ -105,6 +129,9 @@ impl<W: Write> Writer<W> {
         if described != (jobs.as_ref().map(SpooledJobs::part), jobs.as_ref().map_or(0, SpooledJobs::lines)) {
             return Err(WriteError::inconsistent("the manifest describes other jobs"));
         }
+        if (manifest.replicas, manifest.counts.replicas) != (replicas.part(), replicas.lines()) {
+            return Err(WriteError::inconsistent("the manifest describes other statements about replicas"));
+        }
         let json = manifest.to_json();
         if json.len() as u64 > limits::MANIFEST_BYTES {
             return Err(WriteError::TooLarge { what: "the manifest's size", limit: limits::MANIFEST_BYTES });
@@ -121,6 +148,9 @@ impl<W: Write> Writer<W> {
         };
         writer.member("manifest.json", &json, 0)?;
         writer.member("manifest.json.sig", signature.as_bytes(), 0)?;
+        if replicas.lines() > 0 {
+            writer.member("replicas.jsonl", replicas.text(), 0)?;
+        }
         let size = records.part().bytes;
         writer.put(header("entries.jsonl", size, 0).as_bytes())?;
         records.copy_to(&mut writer.out)?;
@@ -270,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_replicas_comes_before_the_records_and_can_be_gone_over() {
+        let mut sample = Sample::new();
+        sample.replicas = vec![b"{\"one\":1}".to_vec(), b"what is no statement".to_vec()];
+        let sample = sample.counted();
+        let contents = read(&sample.bundle()).unwrap();
+        assert_eq!((contents.manifests, contents.replicas), (vec![sample.manifest.clone()], sample.replicas.clone()));
+        assert_eq!((contents.records, Some(contents.jobs)), (sample.records.clone(), sample.jobs.clone()));
+        assert_eq!(sample.members()[2].data, b"{\"one\":1}\nwhat is no statement\n");
+        let bundle = sample.bundle();
+        let mut stream = super::super::Stream::new(bundle.as_slice());
+        let reader = stream.next_bundle().unwrap().unwrap();
+        reader.verify(&key().public_key()).unwrap().drain_verified().unwrap();
+        assert!(stream.next_bundle().unwrap().is_none());
+    }
+
+    #[test]
     fn a_streamed_message_gives_the_same_bytes_as_one_from_memory() {
         let sample = Sample::new();
         let start = || {
@@ -353,10 +399,12 @@ mod tests {
         writer.leave_out(Digest::of(one), one.len() as u64).unwrap();
         assert!(inconsistent(writer.finish().map(drop)), "neither brought nor missing");
 
-        let lies: [fn(&mut Manifest); 7] = [
+        let lies: [fn(&mut Manifest); 9] = [
             |m| m.counts.entries += 1,
             |m| m.counts.folders += 1,
             |m| m.counts.jobs += 1,
+            |m| m.counts.replicas += 1,
+            |m| (m.replicas, m.counts.replicas) = (Some(m.entries), 1),
             |m| m.entries.bytes += 1,
             |m| m.jobs = None,
             |m| m.kind = super::super::BundleKind::Full,

@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod invitation;
+mod key;
 mod values;
 
 use std::path::PathBuf;
@@ -11,6 +12,10 @@ use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 pub use invitation::{Invite, Join};
 use values::parse_size;
 pub use values::{CodeFile, Encryption, Layout, MailServer};
+
+use super::moment::Moment;
+
+pub use key::{Key, KeyCommand};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
@@ -52,6 +57,8 @@ pub enum Command {
     Join(Join),
     /// List, add, rename or remove peers
     Peer(Peer),
+    /// Show, replace or lock the key of this replica
+    Key(Key),
     /// Find out what changed in the mail root
     Scan(Scan),
     /// Write a bundle that holds everything a peer has not shown to have
@@ -153,6 +160,23 @@ pub enum PeerCommand {
     /// Forget a peer
     Remove {
         /// Its name
+        name: String,
+    },
+    /// Shut out a machine that was lost or stolen, here and wherever this is heard
+    Revoke {
+        /// Its name here, or its id
+        name: String,
+        /// When it was last in your hands, such as yesterday, 3d or "2026-11-28 18:00": what it has done since is not believed
+        /// any more. Now, if it isn't given
+        #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+        since: Option<Moment>,
+        /// Why, for those who read it on the other machines
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Trust a machine again on this one, whoever has revoked it
+    Reinstate {
+        /// Its name here, or its id
         name: String,
     },
 }

@@ -1,13 +1,27 @@
 //! The context that every command is given.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
+use age::secrecy::SecretString;
+use jiff::tz::TimeZone;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Access, Home, Replica, World};
+use mailsync::replica::{Access, Ask, Home, Replica, World};
 
 use super::meter;
+use super::moment::Moment;
 use super::output::Output;
+use super::prompt;
+
+/// The person at the terminal.
+struct Terminal;
+
+impl Ask for Terminal {
+    fn secret(&self, question: &str) -> Result<Option<SecretString>> {
+        prompt::secret(question)
+    }
+}
 
 /// The surroundings of a command.
 pub struct Context {
@@ -26,7 +40,7 @@ impl Context {
     }
 
     pub fn world(&self) -> World {
-        World { meter: meter::of(self.out.quiet()), ..World::real() }
+        World { meter: meter::of(self.out.quiet()), ask: Arc::new(Terminal), ..World::real() }
     }
 
     pub fn open(&self, access: Access) -> Result<Replica> {
@@ -55,6 +69,15 @@ impl Context {
         let replica = Replica::open_moved(&self.home()?, self.world(), self.lock_timeout)?;
         self.say_notes(&replica);
         Ok(replica)
+    }
+
+    /// The moment that a person means, in milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// It isn't in the past.
+    pub fn millis(&self, moment: &Moment) -> Result<u64> {
+        let now = (self.world().now)();
+        moment.millis(now, &TimeZone::system()).map_err(|why| Error::usage(format!("understanding --since: {why}")))
     }
 
     /// Tells what a command found worth knowing, and keeps what is to be told at its end.

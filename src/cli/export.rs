@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
     match output {
         None => {
-            let exported = replica.export(&options, target::stdout())?;
+            let exported = replica.export(&options, replica.patient(target::stdout()?))?;
             context.say_notes(&replica);
             context.out.say(&exported);
             if !exported.readable.is_encrypted() && target::stdout_is_a_file() {

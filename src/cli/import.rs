@@ -1,6 +1,7 @@
 //! `mailsync import`
 
 use std::collections::BTreeMap;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use mailsync::bundle::Code;
@@ -67,8 +68,8 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
 
 /// What has come of those arguments that come as slowly as somebody writes them, by their names.
 ///
-/// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first, and
-/// must not take the lock from it, nor keep it while the network is slow.
+/// In `mailsync export | ssh HOST mailsync import --reply | mailsync import` the last command starts with the first,
+/// and must not take the lock from it, nor keep it while the network is slow.
 fn receive(context: &Context, bundles: &[PathBuf], code: Option<&Code>) -> Result<BTreeMap<PathBuf, Arrived>> {
     let mut arrived = BTreeMap::new();
     for bundle in bundles.iter().filter(|bundle| source::comes_slowly(bundle)) {
@@ -86,7 +87,7 @@ fn receive(context: &Context, bundles: &[PathBuf], code: Option<&Code>) -> Resul
 
 /// Writes the answer. If it is refused for safety, that is said, and returned.
 fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Option<ErrorKind>> {
-    match replica.reply(all, target::stdout()) {
+    match target::stdout().and_then(|out| replica.reply(all, BufWriter::with_capacity(256 << 10, out))) {
         Ok(None) => Ok(None),
         Ok(Some(exported)) => {
             context.say_notes(replica);

@@ -22,7 +22,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     let code = code::given(args.code.code_file.as_deref())?;
-    let keys = Replica::keys_at(&context.home()?, &*context.world().disk)?.and_code(code);
+    let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
     each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
@@ -121,12 +121,16 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
         format!(
-            "holds      {}, {}, {} of {}, {}",
+            "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
             plural(counts.folders, "folder"),
             plural(counts.messages, "message"),
             bytes(manifest.bytes),
-            plural(counts.jobs, "job")
+            plural(counts.jobs, "job"),
+            match counts.replicas {
+                0 => String::new(),
+                said => format!(", {} about replicas", plural(said, "statement")),
+            }
         ),
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),

@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     };
     let written = match &output {
         None => {
-            let exported = replica.invite(&options, target::stdout(), show)?;
+            let exported = replica.invite(&options, replica.patient(target::stdout()?), show)?;
             context.say_notes(&replica);
             context.out.say(&exported);
             vec![(PathBuf::new(), exported)]

@@ -14,8 +14,10 @@ mod invite;
 mod job_runs;
 mod jobs;
 mod join;
+mod key;
 mod log;
 mod meter;
+mod moment;
 mod output;
 mod peer;
 mod prompt;
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Invite(args) => invite::run(&context, args),
         Command::Join(args) => join::run(&context, args),
         Command::Peer(args) => peer::run(&context, args),
+        Command::Key(args) => key::run(&context, &args),
         Command::Scan(args) => scan::run(&context, &args),
         Command::Export(args) => export::run(&context, args),
         Command::Import(args) => import::run(&context, args),

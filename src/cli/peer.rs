@@ -1,13 +1,16 @@
 //! `mailsync peer`
 
+use mailsync::replica::{Peer, RevokeOptions};
+use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
 use super::context::Context;
 use super::failure::CommandResult;
+use super::moment::Moment;
 use super::output::{Output, table, time};
 use super::source::read_key;
-use super::view::{invited_json, invited_since, peer_json};
+use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -37,16 +40,66 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
             Ok(())
         }
+        PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
+        PeerCommand::Reinstate { name } => reinstate(context, &name),
     }
+}
+
+fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>) -> CommandResult {
+    let since = since.map(|moment| context.millis(moment)).transpose()?;
+    let is_dated = since.is_some();
+    let replica = context.write()?;
+    let options = RevokeOptions { who, since, reason };
+    let (id, out) = replica.revoke(&options)?;
+    let who = printable(&options.who);
+    if context.out.json() {
+        return Output::print_json(&json!({ "id": id, "revoked": shut_out_json(&out) }));
+    }
+    context.out.say(format_args!(
+        "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
+        time(out.since)
+    ));
+    if !is_dated {
+        context.out.say(format_args!(
+            "if it was out of your hands before, say since when: `mailsync peer revoke {who} --since TIME`"
+        ));
+    }
+    context.out.say(format_args!(
+        "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
+         rest"
+    ));
+    Ok(())
+}
+
+fn reinstate(context: &Context, name: &str) -> CommandResult {
+    let replica = context.write()?;
+    let (id, overruled) = replica.reinstate(name)?;
+    if context.out.json() {
+        return Output::print_json(&json!({ "id": id, "overruled": overruled }));
+    }
+    let name = printable(name);
+    context.out.say(format_args!(
+        "{name} is trusted again on this machine, against {}; the next bundles bring what was passed over",
+        plural(overruled, "revocation")
+    ));
+    context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
+    Ok(())
 }
 
 fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
-    let (peers, invited) = (replica.peers()?, replica.invitations()?);
+    let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        let peers: Vec<Value> = peers.iter().map(peer_json).collect();
+        let with_revoked = |peer: &Peer| {
+            let mut document = peer_json(peer);
+            document["revoked"] = out.get(&peer.id).map_or(Value::Null, shut_out_json);
+            document
+        };
+        let named: Vec<Value> = peers.iter().map(with_revoked).collect();
+        let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
+        let others: Vec<Value> = others.map(|(id, out)| json!({ "id": id, "revoked": shut_out_json(out) })).collect();
         let invited: Vec<Value> = invited.iter().map(|invited| invited_json(&replica, invited)).collect();
-        return Output::print_json(&json!({ "peers": peers, "invited": invited }));
+        return Output::print_json(&json!({ "peers": named, "invited": invited, "revoked_others": others }));
     }
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
@@ -56,5 +109,7 @@ fn list(context: &Context) -> CommandResult {
     let invited = invited
         .iter()
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
-    Output::print(table(&rows.chain(invited).collect::<Vec<_>>()))
+    let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
+    lines.extend(revoked_lines(&replica)?);
+    Output::print(lines)
 }

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::{Output, table, time};
-use super::view::{folders_json, invited_json, invited_since, layout_word, peer_json, replica_json};
+use super::view::{
+    folders_json, invited_json, invited_since, layout_word, peer_json, replica_json, revoked_lines, shut_out_json,
+};
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
+    context.say_notes(&replica);
     if context.out.json() {
         let with_unseen = |mut peer: Value, unseen: Unseen| {
             peer["unseen_entries"] = unseen.entries.into();
@@ -21,7 +24,13 @@ pub fn run(context: &Context) -> CommandResult {
             peer["unseen_jobs"] = unseen.jobs.into();
             peer
         };
-        let peers = status.peers.iter().map(|one| with_unseen(peer_json(&one.peer), one.unseen));
+        let out = replica.shut_outs()?;
+        let with_revoked = |one: &PeerStatus| {
+            let mut peer = with_unseen(peer_json(&one.peer), one.unseen);
+            peer["revoked"] = out.get(&one.peer.id).map_or(Value::Null, shut_out_json);
+            peer
+        };
+        let peers = status.peers.iter().map(with_revoked);
         let invited = status.invited.iter().map(|one| with_unseen(invited_json(&replica, &one.invited), one.unseen));
         return Output::print_json(&json!({
             "replica": replica_json(&replica),
@@ -38,7 +47,7 @@ pub fn run(context: &Context) -> CommandResult {
             "invited": invited.collect::<Vec<_>>(),
         }));
     }
-    let config = replica.config();
+    let (config, out) = (replica.config(), replica.shut_outs()?);
     let mut lines = vec![
         format!("replica    {} ({})", config.name, replica.public_key().id()),
         format!("mail root  {} ({})", config.mail_root.display(), layout_word(config)),
@@ -50,8 +59,11 @@ pub fn run(context: &Context) -> CommandResult {
             bytes(status.totals.bytes)
         ),
     ];
+    lines.extend(revoked_lines(&replica)?);
     lines.extend(undone_lines(&status));
     lines.extend(jobs_line(&status.jobs));
+    lines
+        .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
     let rows = status
         .folders
         .iter()
@@ -66,7 +78,7 @@ pub fn run(context: &Context) -> CommandResult {
     } else {
         let head = ["peer", "last heard", "not seen yet", "next"].map(String::from).to_vec();
         let rows = std::iter::once(head)
-            .chain(status.peers.iter().map(peer_row))
+            .chain(status.peers.iter().map(|status| peer_row(status, out.get(&status.peer.id).is_some())))
             .chain(status.invited.iter().map(|status| invited_row(&replica, status)));
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
@@ -86,6 +98,13 @@ fn undone_lines(status: &Status) -> Vec<String> {
     lines.extend(status.waiting.iter().map(waiting_line));
     lines.extend(status.letterless.iter().map(letterless_line));
     lines
+}
+
+/// A peer that knows the same and holds other mail.
+fn differs_line(peer: &str) -> String {
+    format!(
+        "differs    {peer} knows the same, and holds other mail: exchange bundles both ways, the next one for it is full"
+    )
 }
 
 fn waiting_json(waiting: &Waiting) -> Value {
@@ -141,9 +160,11 @@ fn unseen_text(unseen: Unseen) -> String {
     if words.is_empty() { String::from("nothing") } else { words.join(", ") }
 }
 
-fn peer_row(status: &PeerStatus) -> Vec<String> {
+fn peer_row(status: &PeerStatus, is_revoked: bool) -> Vec<String> {
     let peer = &status.peer;
-    let next = if status.unseen.entries + status.unseen.jobs > 0 || peer.suspect {
+    let next = if is_revoked {
+        String::from("revoked")
+    } else if status.unseen.entries + status.unseen.jobs > 0 || peer.suspect {
         format!("mailsync export --to {}", peer.name)
     } else if peer.last_heard.is_none() {
         String::from("import a bundle from there")

@@ -1,6 +1,7 @@
 //! The targets to which commands write a bundle: a file or a directory, or standard output unless that is a terminal.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock};
+use std::fs::File;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -58,9 +59,13 @@ pub fn check_split(split: Option<u64>, output: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Standard output, to write bundles to.
-pub fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(256 << 10, io::stdout().lock())
+/// Standard output, to write bundles to. Nothing between it and the bundle keeps a part of that back.
+///
+/// # Errors
+/// Too many files are open.
+pub fn stdout() -> Result<File> {
+    let fail = |error| Error::os("opening standard output", error);
+    io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(fail)
 }
 
 /// Whether standard output is a file, which stays as it is.

@@ -13,10 +13,12 @@ use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::{complain_of, imported_json};
 
-/// The peers that the configuration tells how to reach.
-fn reachable(replica: &Replica) -> Vec<String> {
-    let peers = replica.config().peer.iter().filter(|(_, config)| config.call.is_some());
-    peers.map(|(name, _)| name.clone()).collect()
+/// The peers that the configuration tells how to reach, but for those that were revoked.
+fn reachable(replica: &Replica) -> Result<Vec<String>, Error> {
+    let (known, out) = (replica.peers()?, replica.shut_outs()?);
+    let is_revoked = |name: &str| known.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
+    let peers = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && !is_revoked(name));
+    Ok(peers.map(|(name, _)| name.clone()).collect())
 }
 
 /// The result for one peer.
@@ -28,7 +30,7 @@ struct Updated {
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
-    let peers = if args.peers.is_empty() { reachable(&replica) } else { args.peers.clone() };
+    let peers = if args.peers.is_empty() { reachable(&replica)? } else { args.peers.clone() };
     if peers.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(

@@ -4,7 +4,7 @@ use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::FolderName;
-use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport};
+use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport, ShutOut};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -66,7 +66,40 @@ pub fn peer_json(peer: &Peer) -> Value {
         "added": json_time(Some(peer.added)),
         "last_heard": json_time(peer.last_heard),
         "last_sent": json_time(peer.last_sent),
+        "differs": peer.suspect,
     })
+}
+
+/// Who has revoked a replica, as JSON.
+pub fn shut_out_json(out: &ShutOut) -> Value {
+    let by = out.by.iter().map(|heard| {
+        let said = &heard.revocation;
+        json!({
+            "by": said.by,
+            "since": json_time(Some(said.since)),
+            "at": json_time(Some(said.at)),
+            "reason": said.reason,
+            "brought_by": heard.carrier,
+            "heard": json_time(Some(heard.heard)),
+        })
+    });
+    json!({ "since": json_time(Some(out.since)), "looked_at": out.was_looked_at(), "by": by.collect::<Vec<_>>() })
+}
+
+/// Which replicas are revoked, by whom and when: a line for each.
+pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    for (id, out) in replica.shut_outs()?.iter() {
+        let name = if *id == replica.public_key().id() {
+            String::from("THIS REPLICA")
+        } else {
+            replica.known_as(id)?.unwrap_or_else(|| id.to_string())
+        };
+        let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
+        let (name, by, since) = (printable(&name), replica.words_of(out)?, time(out.since));
+        lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
+    }
+    Ok(lines)
 }
 
 /// Tells which files a scan could not look at. That is a failure, although everything else was done.

@@ -38,7 +38,7 @@ pub fn copy_message(
     like: &Like<'_>,
     durability: Durability,
 ) -> io::Result<()> {
-    let mut source = Source::open(disk, from)?;
+    let mut source = Source::open_message(disk, from)?;
     let mut draft = Draft::create_like(disk, to.to_owned(), like)?;
     read_through(&mut source, FileKind::Message, 128 << 10, |bytes| draft.write_all(bytes))?;
     draft.set_mtime(mtime)?;
@@ -76,7 +76,7 @@ pub struct Hashed {
 
 /// Reads a file and computes the digest of what it holds.
 pub fn hash_file(disk: &dyn Disk, path: &Path, kind: FileKind) -> io::Result<Hashed> {
-    hash_open(&mut Source::open(disk, path)?, kind)
+    hash_open(&mut Source::open_message(disk, path)?, kind)
 }
 
 /// Reads an open file from where it stands, and computes the digest of what it holds.
@@ -116,7 +116,7 @@ fn read_through(
 /// Reads a small file whole: what it holds, and the digest of that. Of a larger one it is the digest of nothing that it
 /// holds.
 pub fn read_small(disk: &dyn Disk, path: &Path, kind: FileKind, expected: u64) -> io::Result<(Vec<u8>, Digest)> {
-    let file = Source::open(disk, path)?;
+    let file = Source::open_message(disk, path)?;
     // What is expected is only a hint.
     let mut bytes = Vec::with_capacity(usize::try_from(expected.min(SMALL)).expect("at most 1 MiB") + 1);
     file.take(SMALL + 1).read_to_end(&mut bytes)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::rights::give_file;
@@ -97,6 +98,12 @@ impl<'d> Sink<'d> {
     }
 }
 
+impl AsFd for Sink<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.write(&self.path, &mut self.file, bytes)?;
@@ -119,6 +126,12 @@ impl<'d> Source<'d> {
     /// Opens it.
     pub fn open(disk: &'d dyn Disk, path: &Path) -> io::Result<Self> {
         Ok(Self::of(disk, path, disk.open(path)?))
+    }
+
+    /// Opens the file of a message: no symbolic link is followed, by which somebody who may write into a folder could
+    /// have another file taken for one.
+    pub fn open_message(disk: &'d dyn Disk, path: &Path) -> io::Result<Self> {
+        Ok(Self::of(disk, path, disk.open_unlinked(path)?))
     }
 
     /// Goes on with a file that the disk has opened.

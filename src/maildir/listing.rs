@@ -1,10 +1,10 @@
 //! Listings of folders, and the conclusions that a listing allows.
 //!
 //! A directory's times tell whether a name in it has come, gone or changed, but only as finely as the file system's
-//! clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a time
-//! counts only if it is older than the listing by more than a tick. And on every common file system a listing can miss
-//! a name that is changed while the directory is read. So only a listing that nothing can have disturbed may say that a
-//! file vanished.
+//! clock ticks: a change within the same tick as a listing leaves no trace. git calls this the racy timestamp. So a
+//! time counts only if it is older than the listing by more than a tick. And on every common file system a listing can
+//! miss a name that is changed while the directory is read. So only a listing that nothing can have disturbed may say
+//! that a file vanished.
 //!
 //! What can't be looked at is unknown, not empty: a `cur` that is there and is no directory is an error.
 
@@ -137,9 +137,30 @@ pub struct Listing {
     pub devices: Devices,
     /// Of `new/` and `cur/`, those that hold nothing at all.
     pub empty: Vec<Sub>,
-    /// The bases of names that are symbolic links and lead nowhere: there may be messages behind them, and nobody can
-    /// tell.
-    pub dangling: BTreeSet<Vec<u8>>,
+    /// The bases of names that are symbolic links. What these lead to is no message: whoever may write into a folder
+    /// could have any file of this user's sent to others by one. But where a message was, it may still be behind it.
+    pub links: BTreeSet<Vec<u8>>,
+    /// What is there besides and is no message: links, directories, pipes, sockets and devices.
+    pub others: Others,
+}
+
+/// What is in the place of messages and is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many there are.
+    pub count: u64,
+    /// One of them.
+    pub example: Option<PathBuf>,
+}
+
+impl Others {
+    /// Counts these as well.
+    pub fn add(&mut self, more: &Self) {
+        self.count += more.count;
+        if self.example.is_none() {
+            self.example.clone_from(&more.example);
+        }
+    }
 }
 
 /// The times that were found, and the moment at which they were found.
@@ -190,13 +211,17 @@ impl Listing {
             if FileName::ignored(bytes) || unclear.is_err() {
                 return;
             }
-            match is_file(disk, dir, name, kind) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) if leads_nowhere(&error) => {
-                    self.dangling.insert(FileName::parse(bytes).base().to_vec());
+            match kind_of(disk, dir, name, kind) {
+                Ok(Kind::Message) => {}
+                Ok(kind) => {
+                    if kind == Kind::Link {
+                        self.links.insert(FileName::parse(bytes).base().to_vec());
+                    }
+                    self.others.add(&Others { count: 1, example: Some(dir.join(name)) });
                     return;
                 }
+                // It has gone meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 // A file that can't be looked at must not count as gone.
                 Err(error) => {
                     unclear = Err(error);
@@ -245,11 +270,26 @@ fn slice(bytes: &[u8], start: usize, length: u16) -> &[u8] {
     &bytes[start..start + usize::from(length)]
 }
 
-fn is_file(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Result<bool> {
+/// What a name in `new/` or `cur/` is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Link,
+    Other,
+}
+
+fn kind_of(disk: &dyn Disk, dir: &Path, name: &OsStr, kind: FileType) -> io::Result<Kind> {
     match kind {
-        FileType::File => Ok(true),
-        FileType::Directory | FileType::Other => Ok(false),
-        FileType::Unclear => disk.metadata(&dir.join(name)).map(|meta| meta.is_file),
+        FileType::File => Ok(Kind::Message),
+        FileType::Directory | FileType::Other => Ok(Kind::Other),
+        FileType::Unclear => {
+            let meta = disk.link_metadata(&dir.join(name))?;
+            Ok(match (meta.is_link, meta.is_file) {
+                (true, _) => Kind::Link,
+                (_, true) => Kind::Message,
+                _ => Kind::Other,
+            })
+        }
     }
 }
 

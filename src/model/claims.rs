@@ -140,6 +140,11 @@ impl Claims {
         self.stamp(stamp, "a statement about a job")
     }
 
+    /// Checks the stamp beside a statement about a replica.
+    pub fn of_replica(&self, stamp: Stamp) -> Result<(), Untrue> {
+        self.stamp(stamp, "a statement about a replica")
+    }
+
     fn stamp(&self, stamp: Stamp, what: &'static str) -> Result<(), Untrue> {
         can_be(stamp.clock, what)?;
         if self.tip.covers(stamp) { Ok(()) } else { Err(Untrue::NotCovered { what, stamp }) }
@@ -289,6 +294,7 @@ mod tests {
         ] {
             assert_eq!(claims.folder(FolderState { stamp, present: true }).is_ok(), can_be, "{stamp}");
             assert_eq!(claims.statement(stamp).is_ok(), can_be, "{stamp}");
+            assert_eq!(claims.of_replica(stamp).is_ok(), can_be, "{stamp}");
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Meeting {
     sender: Incarnation,
     /// What the importing replica has of each incarnation by bundles of that incarnation itself.
     proven: Knowledge,
+    /// Whether the sender may lack an entry for what a revoked replica did.
+    is_spoilt: bool,
 }
 
 /// One of the two replicas of a [`Meeting`].
@@ -93,7 +95,15 @@ impl Meeting {
             there: side(&head.tip, &head.horizon, horizon),
             sender: head.incarnation,
             proven,
+            is_spoilt: false,
         }
+    }
+
+    /// The same if the sender has forgotten changes that aren't believed here, as a revoked replica has made them. Nobody
+    /// can tell then whether an entry that it lacks was removed by them: it is delivered anew.
+    #[must_use]
+    pub fn spoilt(self, is_spoilt: bool) -> Self {
+        Self { is_spoilt, ..self }
     }
 
     /// Whether only hearsay says that the sender, which lacks this entry, has forgotten it: no horizon names it, and the
@@ -136,7 +146,7 @@ impl Meeting {
             Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
                 Some(_) if unheard_of && self.is_hearsay_here(&merged) => Decision::StoreAnew(merged),
                 Some(_) if unheard_of => Decision::Keep,
-                None if self.is_hearsay_there(&merged) => Decision::StoreAnew(merged),
+                None if self.is_spoilt || self.is_hearsay_there(&merged) => Decision::StoreAnew(merged),
                 None if lacking.knows_all_of(&merged) => Decision::Drop,
                 // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
                 // names that.
@@ -172,6 +182,9 @@ impl Meeting {
             Some((_, lacking)) if merged.present && lacking.forgotten.covers(merged.stamp) => {
                 if present(theirs) {
                     return FolderDecision::Keep;
+                }
+                if self.is_spoilt && theirs.is_none() {
+                    return FolderDecision::MakeAnew;
                 }
                 // The record of an earlier removal, if they have one, or else this one: as absent until all know it.
                 FolderDecision::Store(theirs.unwrap_or(FolderState { present: false, ..merged }))

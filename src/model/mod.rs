@@ -4,6 +4,7 @@
 //! Everything here is pure. Nothing reads a file, a clock, a database or a random number: time and identities come in
 //! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
+mod amount;
 mod claims;
 mod digest;
 mod entry;
@@ -17,10 +18,13 @@ mod keyword;
 mod knowledge;
 mod meeting;
 mod repair;
+mod replicas;
+mod revocation;
 mod stamp;
 mod text;
 mod wall;
 
+pub use amount::Amount;
 pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
@@ -40,6 +44,8 @@ pub use keyword::Keyword;
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, FolderDecision, Meeting};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
+pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
+pub use revocation::{Believed, Caps, Revoked, which_revocations_count};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

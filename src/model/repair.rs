@@ -308,6 +308,11 @@ impl Repair {
         self.claims.statement(stamp).err()
     }
 
+    /// What is wrong with the stamp beside a statement about a replica.
+    pub fn of_replica(&self, stamp: Stamp) -> Option<Untrue> {
+        self.claims.of_replica(stamp).err()
+    }
+
     fn is_known(&self, stamp: Stamp) -> bool {
         stamp.clock != Clock::ZERO && self.knowledge.covers(stamp)
     }

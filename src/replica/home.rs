@@ -60,6 +60,16 @@ impl Home {
         self.config.join("key.pub")
     }
 
+    /// The key that is about to take the place of the present one.
+    pub(super) fn next_key_file(&self) -> PathBuf {
+        self.config.join("key.next")
+    }
+
+    /// The directory of former keys, for which something that is still to be read may be encrypted.
+    pub fn former_keys(&self) -> PathBuf {
+        self.config.join("keys")
+    }
+
     /// The directory that holds the state.
     pub fn state_dir(&self) -> &Path {
         &self.state
@@ -142,14 +152,22 @@ impl Home {
     /// # Errors
     /// Somebody else may write it.
     pub(super) fn check_private(&self, disk: &dyn Disk) -> Result<()> {
-        let files = [self.config_file(), self.key_file(), self.database()];
-        [&self.config, &self.state].into_iter().chain(&files).try_for_each(|path| private::check(disk, path))
+        let others = [&self.config_file(), &self.database(), &self.config, &self.state, &self.former_keys()];
+        others.into_iter().try_for_each(|path| private::check(disk, path))?;
+        private::check_secret(disk, &self.key_file())
     }
 
     /// Takes from others the permission to read what is here. Returns what was open to them, for a person to be told.
     pub(super) fn mend_modes(&self, disk: &dyn Disk, mail_root: &Path) -> Result<Vec<String>> {
         let mut mended = Vec::new();
-        let dirs = [self.config.clone(), self.state.clone(), self.trash(), self.attachments(), self.outbox()];
+        let dirs = [
+            self.config.clone(),
+            self.state.clone(),
+            self.trash(),
+            self.attachments(),
+            self.outbox(),
+            self.former_keys(),
+        ];
         let beside = |suffix: &str| {
             let mut file = self.database().into_os_string();
             file.push(suffix);
@@ -157,7 +175,6 @@ impl Home {
         };
         let files = [
             self.config_file(),
-            self.key_file(),
             self.database(),
             beside("-wal"),
             beside("-shm"),

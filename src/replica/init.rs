@@ -191,17 +191,17 @@ pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Resul
 /// Makes the replica's key, or as much of it as an interrupted `init` has not made.
 pub(super) fn make_key(disk: &dyn Disk, home: &Home, name: &str) -> Result<()> {
     let key = if is_there(disk, &home.key_file())? {
-        super::read_key(disk, &home.key_file())?
+        super::keyring::read_public(disk, &home.key_file())?
     } else {
         let key = PrivateKey::generate(&format!("mailsync {name}"))
             .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
         write_file(disk, &home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
-        key
+        key.public_key()
     };
     if is_there(disk, &home.public_key_file())? {
         return Ok(());
     }
-    let public = format!("{}\n", key.public_key().to_openssh());
+    let public = format!("{}\n", key.to_openssh());
     write_file(disk, &home.public_key_file(), public.as_bytes(), 0o644)
 }
 

@@ -80,7 +80,7 @@ impl Replica {
     ) -> Result<Joined> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
-        let keys = Self::keys_at(home, &*world.disk)?.and_code(options.code.clone());
+        let keys = Self::keys_at(home, &world)?.and_code(options.code.clone());
         let mut stream = Stream::opened_by(source, keys);
         let reader = stream.next_bundle().map_err(|error| match error {
             crate::bundle::Error::Sealed => no_key(home).about(&about),
@@ -237,8 +237,8 @@ fn check_invitation(disk: &dyn Disk, home: &Home, manifest: &Manifest, expect: O
         if !is_there(disk, &home.key_file())? {
             return Ok(false);
         }
-        let key = super::read_key(disk, &home.key_file())?;
-        Ok(manifest.recipient == Some(key.public_key().id()))
+        let key = super::keyring::read_public(disk, &home.key_file())?;
+        Ok(manifest.recipient == Some(key.id()))
     };
     if let (None, Some(recipient)) = (&manifest.invitation, &manifest.recipient)
         && !for_this_key()?

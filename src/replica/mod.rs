@@ -14,18 +14,23 @@ mod import;
 mod init;
 mod jobs;
 mod join;
+mod keyring;
+mod keys;
 mod likeness;
 mod mail_root;
 mod materialise;
 mod peers;
 mod private;
 mod purge;
+mod replicas;
 mod restore;
 mod room;
 mod root;
+mod rotate;
 mod safety;
 mod scan;
 mod status;
+mod successions;
 mod survey;
 mod tally;
 mod transaction;
@@ -35,36 +40,39 @@ mod world;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, ReadableBy, Secrecy, To};
+pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use keys::Passphrase;
 pub use mail_root::Doubts;
 pub use purge::Purged;
+pub use replicas::{RevocationHeard, RevokeOptions, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
+pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
-pub use world::{World, host_name};
+pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, Peer, Totals, TrashKey, Trashed};
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
 use crate::config::Config;
-use crate::disk::{Denied, Disk, has_name, read_whole};
+use crate::disk::{Denied, has_name};
 use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
+use keyring::{KeyRing, Passphrases};
 
-/// A file with a key is not larger than this, in bytes.
-const KEY_BYTES: u64 = 64 << 10;
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -75,7 +83,7 @@ pub struct Replica {
     config: Config,
     layout: Layout,
     ignored: Ignored,
-    key: PrivateKey,
+    keys: Arc<KeyRing>,
     /// What was given to open bundles for this one command.
     code: Option<Code>,
     state: State,
@@ -128,6 +136,8 @@ impl Replica {
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
+            replica.note_contested()?;
+            replica.note_shut_outs()?;
         } else if let Err(error) = replica.check_root_is_known() {
             replica.note(error.to_string());
         }
@@ -178,16 +188,16 @@ impl Replica {
             Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
         let config = Config::read(disk, &home.config_file())?;
-        let key = read_key(disk, &home.key_file())?;
         let state = State::open(&home.database())?;
+        let keys = Arc::new(KeyRing::read(disk, home, passphrases(Some(&config), &world), state.own_id()?.as_ref())?);
         let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
         let (layout, ignored) = (config.layout(), config.ignored());
-        Ok(Self {
+        let replica = Self {
             home: home.clone(),
             config,
             layout,
             ignored,
-            key,
+            keys,
             code: None,
             state,
             world,
@@ -199,7 +209,11 @@ impl Replica {
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
             refused: std::cell::RefCell::default(),
-        })
+        };
+        if let Access::Write(_) = access {
+            replica.settle_keys()?;
+        }
+        Ok(replica)
     }
 
     /// Finishes the work on disk that an interrupted command has left.
@@ -222,6 +236,8 @@ impl Replica {
         let done = work();
         if held {
             self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
+            // What they have changed is seen from here on.
+            self.begin()?.commit()?;
             self.roll_on()?;
             if self.tally.borrow().has_begun() {
                 let tx = self.begin()?;
@@ -270,6 +286,7 @@ impl Replica {
     /// Gives the notes that were made since the last call: things that the person should know.
     pub fn drain_notes(&self) -> Vec<String> {
         self.note_denied();
+        self.note_left_locked();
         self.notes.take()
     }
 
@@ -280,12 +297,30 @@ impl Replica {
 
     /// The replica's public key.
     pub fn public_key(&self) -> PublicKey {
-        self.key.public_key()
+        self.keys.public_key()
     }
 
-    /// What opens bundles that are encrypted for this replica.
+    /// The replica's former public keys: what was encrypted for them can be read here.
+    pub fn former_keys(&self) -> Vec<PublicKey> {
+        self.keys.former().collect()
+    }
+
+    /// Whether a passphrase is needed for the replica's key.
+    pub fn has_passphrase(&self) -> bool {
+        self.keys.is_locked()
+    }
+
+    /// What opens bundles that are encrypted for this replica. A passphrase is asked for when there is one.
     pub fn keys(&self) -> Keys {
-        Keys::of([&self.key]).and_code(self.code.clone())
+        keyring::keys(&self.keys).and_code(self.code.clone())
+    }
+
+    /// The replica's private key.
+    ///
+    /// # Errors
+    /// It has a passphrase, which can't be had.
+    fn key(&self) -> Result<&PrivateKey> {
+        self.keys.key()
     }
 
     /// The same replica, which opens also what is encrypted with this code, as a part of an invitation is. It is not kept.
@@ -298,10 +333,16 @@ impl Replica {
     ///
     /// # Errors
     /// The key can't be read.
-    pub fn keys_at(home: &Home, disk: &dyn Disk) -> Result<Keys> {
-        let path = home.key_file();
-        let there = has_name(disk, &path)?;
-        if there { Ok(Keys::of([&read_key(disk, &path)?])) } else { Ok(Keys::none()) }
+    pub fn keys_at(home: &Home, world: &World) -> Result<Keys> {
+        let disk = &*world.disk;
+        if !has_name(disk, &home.key_file())? {
+            return Ok(Keys::none());
+        }
+        let there = home.exists(disk)?;
+        let config = there.then(|| Config::read(disk, &home.config_file())).transpose()?;
+        let id = if home.has_state(disk)? { State::open(&home.database())?.own_id()? } else { None };
+        let ring = KeyRing::read(disk, home, passphrases(config.as_ref(), world), id.as_ref())?;
+        Ok(keyring::keys(&Arc::new(ring)))
     }
 
     /// The last `limit` events of the history at most, the oldest of them first.
@@ -348,20 +389,7 @@ impl Replica {
     }
 }
 
-fn read_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKey> {
-    let fail = |error: &dyn std::fmt::Display| {
-        Error::io("reading the key", path, error)
-            .advise("put it back from a backup; without it peers don't know this replica")
-    };
-    let text = match read_whole(disk, path, KEY_BYTES) {
-        Ok(text) => String::from_utf8(text).map_err(|error| fail(&error))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(fail(&error)),
-        // It is there, and may well be whole.
-        Err(error) => {
-            return Err(
-                Error::io("reading the key", path, error).advise("see why it can't be read, then run this again")
-            );
-        }
-    };
-    PrivateKey::from_openssh(&text).map_err(|error| fail(&error))
+/// Where a passphrase comes from.
+fn passphrases(config: Option<&Config>, world: &World) -> Passphrases {
+    Passphrases { command: config.and_then(|config| config.passphrase_command.clone()), ask: Arc::clone(&world.ask) }
 }

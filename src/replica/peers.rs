@@ -1,11 +1,13 @@
 //! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
+use super::replicas::TRUSTED_AGAIN;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
 use crate::state::{Action, Invited, Peer, Spent};
+use crate::text::printable;
 
 impl Replica {
     /// All peers, sorted by name.
@@ -42,11 +44,18 @@ impl Replica {
     /// [`Replica::add_peer`] within a transaction.
     pub(super) fn add_peer_within(&self, tx: &Transaction<'_>, name: &str, key: &PublicKey) -> Result<Peer> {
         check_name(name)?;
-        if *key == self.public_key() || key.id() == self.public_key().id() {
+        if self.is_me(&key.id()) {
             return Err(Error::usage(format!("making {name} known: this is the key of this replica itself"))
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
         let id = key.id();
+        if let Some(out) = self.shut_outs()?.get(&self.present_id(&id)?) {
+            let what = format!("making {name} known: this key was revoked by {}", self.words_of(out)?);
+            return Err(Error::rejected(what).advise(TRUSTED_AGAIN.replace("NAME", &id.to_string())));
+        }
+        if self.decide_key(tx, name, key)?.is_some() {
+            return self.peer(name);
+        }
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {
                 // A distant peer becomes a neighbour.
@@ -64,6 +73,7 @@ impl Replica {
         self.check_name_is_free(name)?;
         tx.add_peer(name, key, self.now())?;
         tx.record(self.now(), Action::PeerAdd, Some(name), &id.to_string())?;
+        self.bring_up_to_date(tx, &id)?;
         self.peer(name)
     }
 
@@ -123,6 +133,22 @@ impl Replica {
             Some(invited) if invited.is_over(self.now()) => tx.end_invitation(&invited, Spent::Expired),
             _ => Ok(()),
         }
+    }
+
+    /// Notes which names in the configuration are nobody's here. What is said there of them has no effect, and nobody
+    /// would notice.
+    pub(super) fn note_unknown_names(&self) -> Result<()> {
+        for (name, place) in self.config.peer_names() {
+            if self.state.peer_by_name(name)?.is_none() && self.state.invitation(name)?.is_none() {
+                self.note(format!(
+                    "{}: {} names a peer that is not known here, and has no effect: {}",
+                    self.home.config_file().display(),
+                    printable(&place),
+                    self.unknown_peer(&printable(name)),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn peer(&self, name: &str) -> Result<Peer> {

@@ -57,6 +57,27 @@ pub(super) fn check(disk: &dyn Disk, path: &Path) -> Result<()> {
     )))
 }
 
+/// The same for a file that holds a secret: nobody else may read it either, now or at any time before. It may have been
+/// read as long as it was open, so it is not just closed.
+///
+/// # Errors
+/// Somebody may.
+pub(super) fn check_secret(disk: &dyn Disk, path: &Path) -> Result<()> {
+    check(disk, path)?;
+    let Some(meta) = look(disk, path)? else { return Ok(()) };
+    // Who else's file it is decides who may read it.
+    if meta.owner != rustix::process::geteuid().as_raw() || meta.mode & OTHERS == 0 {
+        return Ok(());
+    }
+    let mode = meta.mode & 0o7777;
+    let what = format!("opening {}: other users may read it (mode {mode:04o}), and it is secret", path.display());
+    Err(Error::refused(what).advise(format!(
+        "run `chmod 600 {}`, and if somebody may have read it, `mailsync key rotate`; on a file system without modes, mount it with \
+         umask=077",
+        path.display()
+    )))
+}
+
 /// Takes all permissions for what this user owns from others. Returns what they had, for a person to be told.
 pub(super) fn mend(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
     let Some(meta) = look(disk, path)? else { return Ok(None) };

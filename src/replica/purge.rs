@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Replica;
+use super::tally::Tally;
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, WallClock, purgeable, purgeable_folder};
@@ -33,9 +34,10 @@ pub struct Purged {
 }
 
 impl Replica {
-    /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in the trash for long enough and has no
-    /// tombstone any more, jobs that have been finished for long enough and of which every peer has heard, jobs that
-    /// don't concern this replica any more, and old history. The days are the configuration's.
+    /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in
+    /// the trash for long enough and has no tombstone any more, jobs that have been finished for long enough and of
+    /// which every peer has heard, jobs that don't concern this replica any more, and old history. The days are the
+    /// configuration's.
     pub fn purge(&self) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
@@ -79,7 +81,7 @@ impl Replica {
 
     /// The knowledge that each neighbour and each invited replica has shown.
     pub(super) fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
-        let peers = self.state.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
+        let peers = self.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
         let invited = self.open_invitations()?.into_iter().map(|invited| invited.shown);
         Ok(peers.chain(invited).collect())
     }
@@ -120,6 +122,7 @@ impl Replica {
 
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
         let tx = self.begin()?;
+        Tally::end_old(&tx, self.now())?;
         let shown = self.shown_by_all()?;
         let mut horizon = self.state.horizon()?;
         let mut after: Option<EntryKey> = None;

@@ -4,6 +4,7 @@
 
 use crate::config::Limits;
 use crate::error::{Error, Result};
+use crate::model::Amount;
 use crate::text::{bytes, plural};
 
 /// Whether a scan or an import may remove much.
@@ -54,6 +55,36 @@ pub(super) struct Loss {
     pub held: u64,
 }
 
+/// From when on what is done is counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Since {
+    /// From the beginning of the command.
+    #[default]
+    Command,
+    /// From the beginning of an earlier command that was refused.
+    Refusal,
+}
+
+impl Since {
+    /// What is said of it.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Command => "",
+            Self::Refusal => ", counted from before an import that was refused",
+        }
+    }
+}
+
+/// So long after something was refused last, in milliseconds, it is counted together with what comes: or else what was
+/// refused would only have to be tried again and again, each time measured against what is left.
+const REFUSAL_COUNTS: u64 = 24 * 60 * 60 * 1000;
+
+/// Whether what was refused at one time still counts at another one, in milliseconds since 1970 UTC. If the clock was
+/// put back meanwhile, nobody knows how long ago that was.
+pub(super) fn still_counts(refused: u64, now: u64) -> bool {
+    refused.abs_diff(now) < REFUSAL_COUNTS
+}
+
 /// What a command takes away. Of a folder that was renamed nothing is lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Losses {
@@ -63,56 +94,8 @@ pub(super) struct Losses {
     pub all: Loss,
     /// Folders.
     pub folders: Loss,
-}
-
-/// How much a command adds, or how much there was before it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub messages: u64,
-    pub bytes: u64,
-    pub folders: u64,
-    /// Of removed messages that were not known here.
-    pub tombstones: u64,
-    /// That have told nothing here themselves.
-    pub incarnations: u64,
-    /// Registers of flags.
-    pub flags: u64,
-    /// Of the keywords among the flags.
-    pub keyword_bytes: u64,
-}
-
-impl Amount {
-    /// What the first bundle of a peer may not bring as much of as it likes: what no honest one has much of, such as
-    /// folders that were removed.
-    pub fn beside_mail(self, folders: u64) -> Self {
-        Self {
-            folders,
-            incarnations: self.incarnations,
-            flags: self.flags,
-            keyword_bytes: self.keyword_bytes,
-            ..Self::default()
-        }
-    }
-
-    /// How many flags, and how many bytes of keywords, are in proportion to so many messages.
-    pub fn flags_for(messages: u64) -> (u64, u64) {
-        (messages.saturating_mul(8), messages.saturating_mul(64))
-    }
-}
-
-impl std::ops::Add for Amount {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            messages: self.messages.saturating_add(other.messages),
-            bytes: self.bytes.saturating_add(other.bytes),
-            folders: self.folders.saturating_add(other.folders),
-            tombstones: self.tombstones.saturating_add(other.tombstones),
-            incarnations: self.incarnations.saturating_add(other.incarnations),
-            flags: self.flags.saturating_add(other.flags),
-            keyword_bytes: self.keyword_bytes.saturating_add(other.keyword_bytes),
-        }
-    }
+    /// From when on it is counted.
+    pub since: Since,
 }
 
 /// The command that gets back what vanished.
@@ -220,11 +203,18 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
         return Ok(());
     };
     let folder = large.map(|(name, _)| name.as_str());
-    Err(Error::refused(format!("{}: {what}", by.doing())).advise(by.advice(folder)))
+    let since = losses.since.words();
+    Err(Error::refused(format!("{}: {what}{since}", by.doing())).advise(by.advice(folder)))
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
-pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount, held: &Amount) -> Result<()> {
+pub(super) fn guard_additions(
+    allowed: MassAdd,
+    limits: &Limits,
+    added: &Amount,
+    held: &Amount,
+    since: Since,
+) -> Result<()> {
     if allowed == MassAdd::Allow {
         return Ok(());
     }
@@ -248,7 +238,7 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, added: &Amount,
     } else {
         return Ok(());
     };
-    Err(Error::refused(format!("importing: {what}")).advise(allow("--allow-mass-add")))
+    Err(Error::refused(format!("importing: {what}{}", since.words())).advise(allow("--allow-mass-add")))
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
@@ -272,6 +262,23 @@ pub(super) fn check_room(what: &str, needed: u64, free: Option<u64>, dir: &std::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_counts_for_a_day_by_whatever_the_clock_shows() {
+        const HOUR: u64 = 60 * 60 * 1000;
+        let now = 1_800_000_000_000;
+        for (refused, counts) in [
+            (now, true),
+            (now - 24 * HOUR + 1, true),
+            (now - 24 * HOUR, false),
+            (0, false),
+            (now + 23 * HOUR, true),
+            (now + 24 * HOUR, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(still_counts(refused, now), counts, "{refused}");
+        }
+    }
 
     #[test]
     fn the_guard_refuses_to_remove_more_than_half_of_a_large_folder() {
@@ -387,13 +394,16 @@ mod tests {
             (Amount { tombstones: 31, ..none }, held, Some("31 removed messages that were never here")),
         ];
         for (added, held, refused) in table {
-            let guarded = guard_additions(MassAdd::Refuse, &limits, &added, &held);
+            let guarded = guard_additions(MassAdd::Refuse, &limits, &added, &held, Since::Command);
             assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
             if let (Err(error), Some(words)) = (guarded, refused) {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
-            assert!(guard_additions(MassAdd::Allow, &limits, &added, &held).is_ok(), "{added:?} to {held:?}");
+            assert!(
+                guard_additions(MassAdd::Allow, &limits, &added, &held, Since::Command).is_ok(),
+                "{added:?} to {held:?}"
+            );
         }
     }
 

@@ -79,6 +79,7 @@ pub struct JobCounts {
 impl Replica {
     /// Finds out how the replica stands. Doesn't look at the disk.
     pub fn status(&self) -> Result<Status> {
+        self.note_unknown_names()?;
         let mut folders: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
         for row in self.state.all_folders() {
             if row.state.is_some_and(|state| state.present) {

@@ -11,7 +11,8 @@ use crate::disk::{Disk, FileType, leads_nowhere};
 use crate::error::{Error, Result};
 use crate::maildir::{FileName, Ignored};
 
-/// Looks into all directories below a mail root that are not ignored, and opens every message. Returns whether there is any.
+/// Looks into all directories below a mail root that are not ignored, and opens every message. Returns whether there is
+/// any.
 ///
 /// # Errors
 /// A part of it can't be looked at.
@@ -27,7 +28,7 @@ pub(super) fn survey(disk: &dyn Disk, root: &Path, ignored: &Ignored) -> Result<
         for (name, kind) in list(disk, &dir)? {
             let path = dir.join(&name);
             let kind = match kind {
-                FileType::Unclear => kind_of(disk, &path, &name)?,
+                FileType::Unclear => kind_of(disk, &path, &name, is_of_messages)?,
                 kind => kind,
             };
             match kind {
@@ -50,9 +51,13 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(OsString, FileType)>> {
     Ok(names)
 }
 
-/// What is behind a symbolic link.
-fn kind_of(disk: &dyn Disk, path: &Path, name: &OsStr) -> Result<FileType> {
+/// What is behind a symbolic link. In the place of a message it is no message.
+fn kind_of(disk: &dyn Disk, path: &Path, name: &OsStr, is_of_messages: bool) -> Result<FileType> {
     match disk.metadata(path) {
+        Ok(meta) if meta.is_file && is_of_messages => {
+            let is_link = disk.is_link(path).map_err(|error| unread(path, &error))?;
+            Ok(if is_link { FileType::Other } else { FileType::File })
+        }
         Ok(meta) if meta.is_dir => Ok(FileType::Directory),
         Ok(meta) if meta.is_file => Ok(FileType::File),
         Ok(_) => Ok(FileType::Other),

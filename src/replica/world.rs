@@ -3,7 +3,10 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use age::secrecy::SecretString;
 
 use crate::disk::{Disk, RealDisk, read_whole};
 use crate::error::{Error, Result, Scope};
@@ -28,6 +31,27 @@ pub struct World {
     pub machine: Result<String>,
     /// Shows the progress of long work.
     pub meter: Box<dyn Meter>,
+    /// Asks a person for what is kept nowhere.
+    pub ask: Arc<dyn Ask>,
+}
+
+/// Asks a person for a secret, such as a passphrase.
+pub trait Ask: Send + Sync {
+    /// What the person answers to the question. `None` if there is nobody to ask.
+    ///
+    /// # Errors
+    /// The question can't be asked.
+    fn secret(&self, question: &str) -> Result<Option<SecretString>>;
+}
+
+/// Nobody is there to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Ask for Nobody {
+    fn secret(&self, _question: &str) -> Result<Option<SecretString>> {
+        Ok(None)
+    }
 }
 
 impl World {
@@ -43,6 +67,7 @@ impl World {
             launcher: Box::new(Processes),
             machine: machine_id(&RealDisk),
             meter: Box::new(Silent),
+            ask: Arc::new(Nobody),
         }
     }
 }

@@ -141,6 +141,8 @@ impl Transaction<'_> {
                  UNION SELECT from_folder FROM pending WHERE from_folder IS NOT NULL
                  UNION SELECT folder FROM discard
                  UNION SELECT key FROM obstacle WHERE kind = 0
+                 UNION SELECT folder FROM alarm_departed WHERE folder IS NOT NULL
+                 UNION SELECT target FROM alarm_departed WHERE target IS NOT NULL
              ) RETURNING key",
         )?;
         let forgotten = query.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -23,14 +23,20 @@ pub enum Action {
     JobsRetry,
     /// A job for this replica was dealt with.
     JobsRun,
+    /// The replica's key, or a peer's, was replaced.
+    KeyRotate,
     /// The state was found copied, moved or restored when it was opened.
     Open,
     /// A peer was made known.
     PeerAdd,
     /// A peer was forgotten, or an invitation withdrawn.
     PeerRemove,
+    /// A peer was trusted again that had been revoked.
+    PeerReinstate,
     /// A peer got another name.
     PeerRename,
+    /// A replica was revoked, here or by others.
+    PeerRevoke,
     /// Things that nobody needs any more were forgotten.
     Purge,
     /// Mail that had vanished was got back, or asked for.
@@ -44,7 +50,7 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Doctor,
         Self::Export,
         Self::Import,
@@ -53,10 +59,13 @@ impl Action {
         Self::JobsForget,
         Self::JobsRetry,
         Self::JobsRun,
+        Self::KeyRotate,
         Self::Open,
         Self::PeerAdd,
         Self::PeerRemove,
+        Self::PeerReinstate,
         Self::PeerRename,
+        Self::PeerRevoke,
         Self::Purge,
         Self::Restore,
         Self::Scan,
@@ -75,10 +84,13 @@ impl Action {
             Self::JobsForget => "jobs forget",
             Self::JobsRetry => "jobs retry",
             Self::JobsRun => "jobs run",
+            Self::KeyRotate => "key rotate",
             Self::Open => "open",
             Self::PeerAdd => "peer add",
             Self::PeerRemove => "peer remove",
+            Self::PeerReinstate => "peer reinstate",
             Self::PeerRename => "peer rename",
+            Self::PeerRevoke => "peer revoke",
             Self::Purge => "purge",
             Self::Restore => "restore",
             Self::Scan => "scan",

@@ -302,6 +302,12 @@ impl State {
         Ok(query.query_row((digest.0, job.0, kind as i64), |row| row.get(0)).optional()?)
     }
 
+    /// Whether what came as the job's input has another size than its request says.
+    pub fn had_wrong_input(&self, job: JobKey) -> Result<bool> {
+        let mut query = self.conn.prepare_cached("SELECT wrong_input FROM job WHERE key = ?")?;
+        Ok(query.query_row([job.0], |row| row.get(0)).optional()?.unwrap_or(false))
+    }
+
     /// The size in bytes of an attachment that is here and that a job needs.
     pub fn attachment_size(&self, digest: &Digest) -> Result<Option<u64>> {
         let mut query = self.conn.prepare_cached("SELECT size FROM blob WHERE digest = ? AND here = 1 LIMIT 1")?;
@@ -377,9 +383,10 @@ impl Transaction<'_> {
     }
 
     /// Remembers that a job of this replica's is forgotten: the newest `most` of one requester's by their ids, and of
-    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known. Those
-    /// that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are remembered
-    /// by their ids as long as that has not come: all that are asked for until then would count as forgotten with them.
+    /// the others only when the latest of them was asked for. `None` stands for all requesters that are not known.
+    /// Those that were asked for after `last` (milliseconds since 1970 UTC), which can only be a wrong clock, are
+    /// remembered by their ids as long as that has not come: all that are asked for until then would count as forgotten
+    /// with them.
     pub fn remember_forgotten(&self, job: &Job, requester: Option<&ReplicaId>, most: u64, last: u64) -> Result<()> {
         let holder = holder(requester);
         self.conn
@@ -450,9 +457,14 @@ impl Transaction<'_> {
     /// Records that an attachment of this size has come. A job that names it with another size needs something that
     /// doesn't exist, and no longer waits for it. Returns whether any job needs it.
     pub fn attachment_came(&self, digest: &Digest, bytes: u64) -> Result<bool> {
+        const OTHERS: &str = "FROM blob WHERE digest = ?1 AND here = 0 AND size <> ?2";
+        let (kind, bytes) = (StatementKind::Request as i64, bytes.cast_signed());
         self.conn
-            .prepare_cached("DELETE FROM blob WHERE digest = ? AND here = 0 AND size <> ?")?
-            .execute((digest.0, bytes.cast_signed()))?;
+            .prepare_cached(&format!(
+                "UPDATE job SET wrong_input = 1 WHERE key IN (SELECT job {OTHERS} AND kind = {kind})"
+            ))?
+            .execute((digest.0, bytes))?;
+        self.conn.prepare_cached(&format!("DELETE {OTHERS}"))?.execute((digest.0, bytes))?;
         let mut came = self.conn.prepare_cached("UPDATE blob SET here = 1 WHERE digest = ? AND here = 0")?;
         Ok(came.execute([digest.0])? > 0)
     }

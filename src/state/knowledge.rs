@@ -70,13 +70,14 @@ impl State {
     }
 
     /// For each incarnation the newest clock, up to `last`, of all that is here: entries, folders and statements about
-    /// jobs.
+    /// jobs and replicas.
     pub fn newest_held(&self, last: Clock) -> Result<Knowledge> {
         let mut query = self.conn.prepare_cached(
             "SELECT incarnation, MAX(clock) FROM (
                  SELECT incarnation, clock FROM change WHERE clock <= ?1
                  UNION ALL SELECT incarnation, clock FROM folder WHERE clock <= ?1
                  UNION ALL SELECT incarnation, clock FROM statement WHERE clock <= ?1
+                 UNION ALL SELECT incarnation, clock FROM replica_statement WHERE clock <= ?1
              ) GROUP BY incarnation",
         )?;
         let rows = query.query_map([last.bits().cast_signed()], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
@@ -85,6 +86,21 @@ impl State {
             Ok((Incarnation(incarnation.cast_unsigned()), clock_from(clock)?))
         })
         .collect()
+    }
+
+    /// The newest clock of this incarnation of all that is here: entries, folders and statements; [`Clock::ZERO`] if there is
+    /// nothing of it.
+    pub fn newest_held_of(&self, incarnation: Incarnation) -> Result<Clock> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT MAX(clock) FROM (
+                 SELECT MAX(clock) AS clock FROM change WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM folder WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM statement WHERE incarnation = ?1
+                 UNION ALL SELECT MAX(clock) FROM replica_statement WHERE incarnation = ?1
+             )",
+        )?;
+        let newest: Option<i64> = query.query_row([incarnation.0.cast_signed()], |row| row.get(0))?;
+        newest.map_or(Ok(Clock::ZERO), clock_from)
     }
 
     /// The newest `limit` clocks of the stamps that the present incarnation has issued after `base`, ascending.

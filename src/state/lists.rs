@@ -199,14 +199,14 @@ impl State {
         Ok(EntryKey(query.query_row([], |row| row.get(0))?))
     }
 
-    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries that
-    /// have changed their places was empty. What came since then doesn't count, what has left does.
+    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries
+    /// that have changed their places was empty. What came since then doesn't count, what has left does.
     pub fn held_before(&self, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry INDEXED BY entry_at
                      WHERE at_folder = ?2 AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2)",
+                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2 AND entry <= ?1)",
             (last.0, folder.0),
         )
     }
@@ -216,8 +216,8 @@ impl State {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry
-                     WHERE at_folder IS NOT NULL AND key <= ? AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL)",
+                     WHERE at_folder IS NOT NULL AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
+                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL AND entry <= ?1)",
             [last.0],
         )
     }

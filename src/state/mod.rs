@@ -5,6 +5,7 @@
 //! [`Transaction`], so that nothing is ever changed outside one. Only the lists of a scan and an export, which nobody
 //! else sees, are kept without one.
 
+mod alarms;
 mod codec;
 mod derived;
 mod disk_name_rows;
@@ -25,7 +26,9 @@ mod obstacles;
 mod passed_over;
 mod peers;
 mod pending;
+mod replica_statements;
 mod schema;
+mod succeeded;
 mod trash;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +38,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use alarms::{Alarm, Guarded};
 pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
@@ -47,6 +51,8 @@ pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};
 pub use pending::Pending;
+pub use replica_statements::ReplicaSaying;
+pub use succeeded::Succeeded;
 pub use trash::{By, Discard, TrashKey, Trashed};
 
 use crate::disk::Disk;

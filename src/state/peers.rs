@@ -14,6 +14,7 @@ use crate::model::{Clock, Digest, Incarnation, Knowledge, Skew, Standing};
 pub struct PeerKey(i64);
 
 /// The record of a peer. Times are milliseconds since 1970 UTC.
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not, whatever the others are")]
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its number.
@@ -47,10 +48,12 @@ pub struct Peer {
     pub skew: Option<Skew>,
     /// Whether its last bundle knew of stamps that this replica's incarnation has never issued.
     pub disowns: bool,
+    /// Whether it has shown to know this replica's present key.
+    pub knows_key: bool,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns";
+     sent_number, token, distant, skew, disowns, knows_key";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -80,6 +83,7 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
             behind => Some(Skew::Behind(behind.unsigned_abs())),
         },
         disowns: row.get(16)?,
+        knows_key: row.get(17)?,
     })
 }
 
@@ -133,6 +137,23 @@ impl State {
         let number =
             query.query_row((peer.to_string(), incarnation.0.cast_signed()), |row| row.get::<_, i64>(0)).optional()?;
         Ok(number.map(i64::cast_unsigned))
+    }
+
+    /// The incarnations whose own bundles came from the replica with this id, those that were heard of last first.
+    pub fn incarnations_of(&self, id: &ReplicaId) -> Result<Vec<Incarnation>> {
+        let mut query = self.conn.prepare_cached("SELECT incarnation FROM heard WHERE peer = ? ORDER BY key DESC")?;
+        let rows = query.query_map([id.to_string()], |row| row.get::<_, i64>(0))?;
+        Ok(rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether an incarnation is another's than that replica's, as far as is known: a bundle of its own came from another peer, or
+    /// it is one of this replica's, whose id is `me`.
+    pub fn is_incarnation_of_another(&self, incarnation: Incarnation, id: &ReplicaId, me: &ReplicaId) -> Result<bool> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT 1 FROM heard WHERE incarnation = ? AND peer <> ? AND (peer = ? OR peer IN (SELECT id FROM peer))",
+        )?;
+        let of_another = query.exists((incarnation.0.cast_signed(), id.to_string(), me.to_string()))?;
+        Ok(of_another || incarnation == self.incarnation()?)
     }
 
     /// The messages that a peer wants, sorted.
@@ -194,6 +215,22 @@ impl Transaction<'_> {
     /// Records whether a peer knows of stamps that this replica's incarnation has never issued.
     pub fn set_disowns(&self, key: PeerKey, disowns: bool) -> Result<()> {
         self.conn.prepare_cached("UPDATE peer SET disowns = ? WHERE key = ?")?.execute((disowns, key.0))?;
+        Ok(())
+    }
+
+    /// Records whether a peer has shown to know this replica's present key.
+    pub fn set_knows_key(&self, key: PeerKey, knows: bool) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET knows_key = ? WHERE key = ?")?.execute((knows, key.0))?;
+        Ok(())
+    }
+
+    /// Records a peer's new key. Its id is the key's fingerprint.
+    pub fn set_peer_key(&self, key: PeerKey, public_key: &PublicKey) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET id = ?, public_key = ? WHERE key = ?")?.execute((
+            public_key.id().to_string(),
+            public_key.to_openssh(),
+            key.0,
+        ))?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ pub const VERSION: i64 = 3;
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 /// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
-/// far as its last bundle shows. It `disowns` this replica if its last bundle knew of stamps that the present
+/// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
 /// bundles were taken in; those that were heard last with the highest keys. It outlives the peer's removal, so that no old
@@ -24,7 +24,11 @@ pub const VERSION: i64 = 3;
 /// letter in the folder where their entries are.
 /// A folder's `device`, `new_device` and `cur_device` are the file systems on which its directories were when they were
 /// last listed, and so are a directory's `device` and that of the one above it.
-/// `passed_over` has the files that were told to be no bundles, each by the digest of what identifies it.
+/// `passed_over` has the files that were told to be no bundles, or are from strangers, each by the digest of what identifies
+/// it, and of who was known then.
+/// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `last` entry and the
+/// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
+/// the entries that imports have taken from their folders since, as the list of one command has them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -83,7 +87,7 @@ CREATE TABLE peer (
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
-    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0
+    skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
     key INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, incarnation INTEGER NOT NULL, number INTEGER NOT NULL,
@@ -96,6 +100,10 @@ CREATE TABLE invitation (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE alarm (
+    kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL, added TEXT NOT NULL
+) STRICT;
+CREATE TABLE alarm_departed (entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
@@ -103,7 +111,8 @@ CREATE TABLE history (
 ";
 
 /// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,
-/// for the queries. `asked` is command and arguments, known to requester and target only. `blob` has what requests and
+/// for the queries. `asked` is command and arguments, known to requester and target only. A job has `wrong_input` if what
+/// came under the digest of its body has another size than its request says. `blob` has what requests and
 /// reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
 /// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever
 /// taken for new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is
@@ -111,7 +120,8 @@ CREATE TABLE history (
 const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
-    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB
+    made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB,
+    wrong_input INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
@@ -133,6 +143,30 @@ CREATE INDEX forgotten_made ON forgotten_job (requester, made);
 CREATE TABLE forgotten_up_to (requester TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// What was said about replicas, in the form that was signed. `kind` is 0 for a revocation and 1 for a succession, `about`
+/// the id of the replica that it is about, `maker` that of the one that says it; `object` is a succession's new id, and
+/// else `''`. `carrier` is the id of the replica whose bundle has brought it, NULL if it was made here, and `heard` when. A
+/// revocation is `overruled` if a person has said on this machine that the replica is to be trusted all the same.
+///
+/// `succeeded` has the successions that were believed: by which key the one with the id `old`, which was `public_key`, was
+/// followed (`next`), and which one the replica has `now`. Of bundles that the old key has signed only those of this
+/// incarnation count, up to the number `last`. A `rival` is the key of another succession of the same key: one of the two
+/// was made by somebody who shouldn't have it, until a person has `settled` it.
+const REPLICAS: &str = "
+CREATE TABLE replica_statement (
+    kind INTEGER NOT NULL, about TEXT NOT NULL, maker TEXT NOT NULL, object TEXT NOT NULL,
+    clock INTEGER NOT NULL, incarnation INTEGER NOT NULL, signed TEXT NOT NULL, signature TEXT NOT NULL,
+    countersignature TEXT, carrier TEXT, heard INTEGER NOT NULL, overruled INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, about, maker, object)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE succeeded (
+    old TEXT PRIMARY KEY, next TEXT NOT NULL, now TEXT NOT NULL, public_key TEXT NOT NULL,
+    incarnation INTEGER NOT NULL, last INTEGER NOT NULL, at INTEGER NOT NULL, rival TEXT,
+    settled INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX succeeded_now ON succeeded (now);
+";
+
 /// What could not be done on disk the last time, and why: for a folder (kind 0), a pending entry (1) or a discard (2).
 const OBSTACLES: &str = "
 CREATE TABLE obstacle (
@@ -151,6 +185,7 @@ CREATE TABLE disk_name (folder INTEGER PRIMARY KEY, dir BLOB UNIQUE, separator I
 pub fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
     conn.execute_batch(JOBS)?;
+    conn.execute_batch(REPLICAS)?;
     conn.execute_batch(OBSTACLES)?;
     conn.execute_batch(DISK_NAMES)?;
     conn.pragma_update(None, "user_version", VERSION)

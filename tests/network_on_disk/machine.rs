@@ -98,6 +98,7 @@ impl Machine {
             launcher: Box::new(Account(Arc::clone(&self.started))),
             machine: Ok(format!("{} {}", self.name, self.restored)),
             meter: Box::new(Silent),
+            ask: std::sync::Arc::new(mailsync::replica::Nobody),
         }
     }
 

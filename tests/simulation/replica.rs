@@ -5,14 +5,15 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
 use mailsync::model::{
-    Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState, Head,
-    Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing, StateDigest,
-    export_base, is_newest, judge, purgeable, purgeable_folder,
+    Caps, Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState,
+    Head, Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing,
+    StateDigest, export_base, is_newest, judge, purgeable, purgeable_folder,
 };
 
 use super::truth::feed_entry;
 
 mod repair;
+mod revoked;
 
 pub use repair::MOST_INCARNATIONS;
 
@@ -121,6 +122,10 @@ pub struct Replica {
     left: Knowledge,
     /// The peers that know of stamps that it has never issued.
     disowned_by: BTreeSet<usize>,
+    /// How far what is told of a replica that was revoked is believed.
+    caps: Caps,
+    /// What imports have changed, as it was before; kept only where something is to be taken back.
+    past: Option<revoked::Past>,
 }
 
 impl Replica {
@@ -145,6 +150,8 @@ impl Replica {
             denied: BTreeSet::new(),
             left: Knowledge::new(),
             disowned_by: BTreeSet::new(),
+            caps: Caps::default(),
+            past: None,
         }
     }
 
@@ -362,13 +369,14 @@ impl Replica {
         let head = &bundle.head;
         let peer = self.peers.entry(bundle.from).or_default();
         let issued = &self.issued;
+        let believed = self.caps.believe(head, &self.knowledge);
         let judgement = judge(
             self.incarnation,
             |clock| issued.binary_search(&clock).is_ok(),
             &self.knowledge,
             &self.horizon,
             &peer.standing,
-            head,
+            &believed.head,
         );
         if matches!(judgement, Err(RolledBack::SenderOrTold(_))) {
             self.denied.insert(head.incarnation);
@@ -383,16 +391,29 @@ impl Replica {
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
-        let meeting = Meeting::new(&self.knowledge, &self.horizon, self.proven(), head);
-        self.knowledge.join(&head.tip);
+        let meeting =
+            Meeting::new(&self.knowledge, &self.horizon, self.proven(), &believed.head).spoilt(believed.is_spoilt);
+        self.knowledge.join(&believed.head.tip);
         if head.full {
-            self.horizon.join(&head.horizon);
+            self.horizon.join(&believed.head.horizon);
         }
         self.have.extend(&bundle.contents);
-        let mut anew: Option<Anew> = None;
+        let (mut anew, mut shown): (Option<Anew>, _) = (None, Knowledge::new());
         let absent = self.entries.keys().filter(|id| head.full && !bundle.entries.contains_key(*id));
         for id in bundle.entries.keys().chain(absent).cloned().collect::<Vec<_>>() {
-            match meeting.decide(self.entries.get(&id), bundle.entries.get(&id)) {
+            let (mine, theirs) = (self.entries.get(&id), bundle.entries.get(&id));
+            let told = theirs.and_then(|theirs| believed.caps.entry(&id, mine, theirs));
+            if theirs.is_some() && told.is_none() {
+                continue;
+            }
+            let decision = meeting.decide(mine, told.as_ref());
+            if let Some(told) = &told {
+                shown.extend(believed.shown_by(told));
+            }
+            if decision != Decision::Keep {
+                self.remember(&id);
+            }
+            match decision {
                 Decision::Keep => {}
                 Decision::Store(entry) => self.put(&id, Some(entry)),
                 Decision::StoreAnew(mut entry) => {
@@ -406,7 +427,16 @@ impl Replica {
         }
         let absent = self.folders.keys().filter(|name| head.full && !bundle.folders.contains_key(*name));
         for name in bundle.folders.keys().chain(absent).cloned().collect::<Vec<_>>() {
-            match meeting.decide_folder(self.folders.get(&name).copied(), bundle.folders.get(&name).copied()) {
+            let theirs = bundle.folders.get(&name).copied();
+            let told = theirs.and_then(|theirs| believed.caps.folder(theirs));
+            if theirs.is_some() && told.is_none() {
+                continue;
+            }
+            let decision = meeting.decide_folder(self.folders.get(&name).copied(), told);
+            if decision != FolderDecision::Keep {
+                self.remember_folder(&name);
+            }
+            match decision {
                 FolderDecision::Keep => {}
                 FolderDecision::Store(state) => self.put_folder(&name, Some(state)),
                 FolderDecision::MakeAnew => {
@@ -417,6 +447,8 @@ impl Replica {
                 }
             }
         }
+        self.knowledge.join(&shown);
+        self.learn_what_is_held(&believed);
         self.has_proven(bundle.from, head);
         self.sort_out_contents(&bundle.contents);
         let mut differs = false;

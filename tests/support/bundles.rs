@@ -54,6 +54,7 @@ impl Full<'_> {
             recipient: None,
             invitation: None,
             proof: None,
+            successions: Vec::new(),
             follows: None,
             base: Knowledge::new(),
             tip,
@@ -65,10 +66,12 @@ impl Full<'_> {
                 folders: records.folders(),
                 entries: records.entries(),
                 messages: self.contents.len() as u64,
+                replicas: 0,
                 jobs: jobs.as_ref().map_or(0, SpooledJobs::lines),
             },
             bytes: self.contents.iter().map(|(contents, _)| contents.len() as u64).sum(),
             entries: records.part(),
+            replicas: None,
             jobs: jobs.as_ref().map(SpooledJobs::part),
         };
         let mut writer = Writer::start(Vec::new(), &Options::default(), &manifest, key, records, jobs).unwrap();

@@ -325,6 +325,10 @@ impl Disk for Watch {
         self.call(Op::Open, path, None, |_| RealDisk.open(path))
     }
 
+    fn open_unlinked(&self, path: &Path) -> io::Result<File> {
+        self.call(Op::Open, path, None, |_| RealDisk.open_unlinked(path))
+    }
+
     fn read(&self, path: &Path, file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
         self.call(Op::Read, path, None, |_| RealDisk.read(path, file, buffer))
     }

@@ -138,6 +138,10 @@ impl Disk for Folding {
         self.below.open(&self.path(path))
     }
 
+    fn open_unlinked(&self, path: &Path) -> io::Result<File> {
+        self.below.open_unlinked(&self.path(path))
+    }
+
     fn create(&self, path: &Path) -> io::Result<File> {
         self.below.create(&self.new_path(path)?)
     }

@@ -25,11 +25,13 @@ pub fn stamp(clock: &str) -> String {
 #[derive(Clone)]
 pub struct Forge {
     pub key: PrivateKey,
-    /// Fields of `manifest.json`. What depends on the other parts (`counts`, `bytes`, `entries`, `jobs`) is filled in,
+    /// Fields of `manifest.json`. What depends on the other parts (`counts`, `bytes`, `replicas`, `entries`, `jobs`) is filled in,
     /// unless it is here.
     pub manifest: Map<String, Value>,
     /// The lines of `entries.jsonl`, with their newlines.
     pub lines: Vec<Vec<u8>>,
+    /// The lines of `replicas.jsonl`, with their newlines.
+    pub replicas: Vec<Vec<u8>>,
     /// The lines of `jobs.jsonl`, with their newlines.
     pub jobs: Vec<Vec<u8>>,
     /// What is under `messages/`.
@@ -83,12 +85,13 @@ impl Forge {
             "state_digest": "0".repeat(64), "wants": [],
         });
         let Value::Object(manifest) = manifest else { unreachable!("it is an object") };
-        let nothing: (Vec<_>, Vec<_>, Vec<_>) = Default::default();
-        let (lines, jobs, messages) = nothing;
+        let nothing: (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = Default::default();
+        let (lines, replicas, jobs, messages) = nothing;
         Self {
             key: key.clone(),
             manifest,
             lines,
+            replicas,
             jobs,
             messages,
             text: String::into_bytes,
@@ -134,13 +137,17 @@ impl Forge {
 
     /// The bundle.
     pub fn bundle(&self) -> Vec<u8> {
-        let (entries, jobs) = (self.lines.concat(), self.jobs.concat());
+        let (entries, replicas, jobs) = (self.lines.concat(), self.replicas.concat(), self.jobs.concat());
         let part = |bytes: &[u8]| json!({ "bytes": bytes.len(), "sha256": Digest::of(bytes).to_string() });
         let folders = self.lines.iter().filter(|line| line.starts_with(b"{\"folder\"")).count();
-        let counts = json!({
+        let mut counts = json!({
             "folders": folders, "entries": self.lines.len() - folders, "messages": self.messages.len(), "jobs": self.jobs.len(),
         });
         let mut manifest = self.manifest.clone();
+        if !replicas.is_empty() {
+            counts["replicas"] = json!(self.replicas.len());
+            manifest.entry("replicas").or_insert(part(&replicas));
+        }
         for (field, value) in [
             ("counts", counts),
             ("bytes", json!(self.messages.iter().map(Vec::len).sum::<usize>())),
@@ -151,11 +158,11 @@ impl Forge {
         }
         let manifest = (self.text)(format!("{}\n", Value::Object(manifest)));
         let signature = (self.sign)(&self.key, &manifest);
-        let mut members = vec![
-            Member::new("manifest.json", &manifest),
-            Member::new("manifest.json.sig", &signature),
-            Member::new("entries.jsonl", &entries),
-        ];
+        let mut members = vec![Member::new("manifest.json", &manifest), Member::new("manifest.json.sig", &signature)];
+        if !replicas.is_empty() {
+            members.push(Member::new("replicas.jsonl", &replicas));
+        }
+        members.push(Member::new("entries.jsonl", &entries));
         if !jobs.is_empty() {
             members.push(Member::new("jobs.jsonl", &jobs));
         }

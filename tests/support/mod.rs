@@ -12,6 +12,7 @@ pub mod party;
 pub mod programs;
 pub mod properties;
 pub mod scene;
+pub mod terminal;
 
 use std::any::Any;
 use std::fs;

@@ -46,10 +46,11 @@ pub enum Command {
     Invite,
     DoctorRepair,
     DoctorNewIdentity,
+    KeyRotate,
 }
 
 /// All of them.
-pub const ALL: [Command; 16] = [
+pub const ALL: [Command; 17] = [
     Command::Init,
     Command::Scan,
     Command::ExportToFile,
@@ -66,6 +67,7 @@ pub const ALL: [Command; 16] = [
     Command::Invite,
     Command::DoctorRepair,
     Command::DoctorNewIdentity,
+    Command::KeyRotate,
 ];
 
 /// Does nothing, and that well.
@@ -150,7 +152,7 @@ impl Scene {
         let changes =
             ["deliver INBOX epsilon new", "move INBOX alpha Archive", "remove INBOX beta", "mkdir New/folder"];
         match self.command {
-            Command::Init | Command::Uux => {}
+            Command::Init | Command::Uux | Command::KeyRotate => {}
             Command::Scan | Command::ExportToFile | Command::ExportToDirectory | Command::Invite => {
                 let changes = ["deliver INBOX epsilon new", "flag INBOX beta F", "remove Archive gamma"];
                 here.act_all(&changes);
@@ -297,6 +299,13 @@ impl Scene {
             Command::Invite => (words("invite new --plain --level 1 -o"), vec![file("invitation.zst")]),
             Command::DoctorRepair => (words("doctor --repair"), vec![]),
             Command::DoctorNewIdentity => (words("doctor --new-identity"), vec![]),
+            Command::KeyRotate => {
+                let replica = Replica::open(&self.here.home, World::real(), Access::Read).unwrap();
+                if !replica.former_keys().is_empty() {
+                    return None;
+                }
+                (words("key rotate"), vec![])
+            }
         };
         line.extend(last);
         Some(line)
@@ -360,6 +369,12 @@ impl Scene {
             }
             Command::DoctorRepair => problems = replica.repair(&RepairOptions::default(), &mut |_| {})?.scan.problems,
             Command::DoctorNewIdentity => drop(replica.new_identity()?),
+            // Whoever was interrupted looks whether the key was replaced.
+            Command::KeyRotate => {
+                if replica.former_keys().is_empty() {
+                    replica.rotate_key()?;
+                }
+            }
         }
         Ok(!problems.is_empty())
     }
@@ -405,6 +420,16 @@ impl Scene {
     /// All that matters of what there is, as lines.
     pub fn end(&self) -> Vec<String> {
         let mut end = Vec::new();
+        if self.command == Command::KeyRotate {
+            // The public key's file tells the key that peers follow to.
+            let bundle = self.keep.with_extension("told");
+            self.here.export(&self.there, &bundle);
+            self.there.import(&bundle);
+            let public = fs::read_to_string(self.here.home.public_key_file()).unwrap();
+            let public = mailsync::bundle::PublicKey::from_openssh(&public).unwrap();
+            let known = self.there.opened().peers().unwrap().remove(0).id;
+            end.push(format!("there knows the key: {}", known == public.id()));
+        }
         for party in [&self.here, &self.there] {
             let replica = party.opened();
             let scan = replica.scan(&ScanOptions::default()).unwrap();
@@ -416,6 +441,7 @@ impl Scene {
             for peer in state.peers().unwrap() {
                 end.push(format!("{name}: peer {}", peer.name));
             }
+            end.push(format!("{name}: {} former keys", replica.former_keys().len()));
             for invited in state.invitations().unwrap() {
                 end.push(format!("{name}: invited {}", invited.name));
             }

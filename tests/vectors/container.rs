@@ -143,7 +143,7 @@ fn of_message(contents: &[u8]) -> Member {
 const LACKING: &str = "mailsync-missing";
 
 /// Takes the message out, and says that it is missing, after a change of how that is said.
-fn lacking(members: &mut Vec<Member>, change: impl FnOnce(&mut Value)) {
+pub(super) fn lacking(members: &mut Vec<Member>, change: impl FnOnce(&mut Value)) {
     members.remove(MESSAGE);
     let new = message("new");
     let messages = json!({ Digest::of(&new).to_string(): new.len() });

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use super::container::lacking;
 use super::{Draft, Vector, Verdict, base_mailbox, folder, s};
 use crate::support::forge::{Forge, INCARNATION, clock};
 
@@ -25,7 +26,7 @@ fn digests(count: usize) -> Value {
 /// So many clocks between the base and the tip, ascending, with the tip's as the last one.
 fn issued(count: usize) -> Value {
     let base = 1_750_000_000_000 + 10 * 60_000;
-    let clocks = (1..count).map(|n| clock(base, u16::try_from(n).unwrap()));
+    let clocks = (1..count).map(|n| u16::try_from(n).map_or_else(|_| clock(base + 1, 0), |n| clock(base, n)));
     clocks.chain([super::at(20)]).collect()
 }
 
@@ -47,6 +48,33 @@ pub fn vectors() -> Vec<Vector> {
         vector("as many wants as may be", Verdict::Accepted, set("wants", digests(MOST))),
         vector("a want more than may be", too_large("wants"), set("wants", digests(MOST + 1))),
         vector("as much issued as may be", Verdict::Accepted, set("issued", issued(MOST))),
+        vector(
+            "a clock more issued than may be",
+            too_large("\"issued\" has more than 65536"),
+            set("issued", issued(MOST + 1)),
+        ),
+        vector("a missing.json of 8 MiB and a byte", too_large("missing.json is above 8388608"), |forge| {
+            forge.members = |members| lacking(members, |json| json["x"] = "x".repeat(8 << 20).into());
+        }),
+        vector("a message more missing than may be", too_large("the number of messages that it lacks"), |forge| {
+            forge.members = |members| {
+                lacking(members, |json| {
+                    json["messages"] = (0..=MOST).map(|n| (format!("{n:064x}"), json!(0))).collect();
+                });
+            };
+        }),
+        vector("a jobs.jsonl of more than 1 GiB", too_large("the size of jobs.jsonl"), |forge| {
+            forge.jobs = vec![b"{}\n".to_vec()];
+            forge.text = |text| {
+                let mut manifest: Value = serde_json::from_str(&text).unwrap();
+                manifest["jobs"]["bytes"] = json!((1 << 30) + 1);
+                format!("{manifest}\n").into()
+            };
+            forge.members = |members| {
+                let jobs = members.iter_mut().find(|member| member.header.path().unwrap().ends_with("jobs.jsonl"));
+                jobs.unwrap().with(|header| header.size = *b"10000000001\0");
+            };
+        }),
         vector("a folder more than a bundle has", too_large("the number of its folders"), |forge| {
             forge.lines = (0..=MOST).map(|n| line(&folder(&format!("f{n:05}"), &s(12), true))).collect();
             forge.messages.clear();

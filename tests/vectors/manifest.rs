@@ -11,6 +11,11 @@ fn set(forge: &mut Forge, field: &str, value: Value) {
     forge.manifest.insert(field.to_owned(), value);
 }
 
+/// The manifest with this number in a field that nobody knows.
+fn beside(text: &str, number: &str) -> Vec<u8> {
+    text.replace("\"number\":", &format!("\"x\":[{number}],\"number\":")).into()
+}
+
 fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }
@@ -61,11 +66,23 @@ const OF_FORM: &[Bad] = &[
         f.text = |text| text.replace("\"number\":11", "\"number\":18446744073709551616").into();
     }),
     ("a number as text", "9.8", "manifest.json", |f| set(f, "number", json!("11"))),
-    ("a fraction", "9.8", "floating point", |f| set(f, "number", json!(11.0))),
-    ("an exponent", "9.8", "floating point", |f| {
+    ("a fraction", "9.8", "no integer", |f| set(f, "number", json!(11.0))),
+    ("an exponent", "9.8", "no integer", |f| {
         f.text = |text| text.replace("\"number\":11", "\"number\":11e0").into();
     }),
-    ("minus zero", "9.8", "floating point", |f| f.text = |text| text.replace("\"number\":11", "\"number\":-0").into()),
+    ("a fraction that nobody asks for", "9.8", "no integer", |f| set(f, "x", json!([1.5]))),
+    ("an exponent that nobody asks for", "9.8", "no integer", |f| f.text = |text| beside(&text, "1e5")),
+    ("minus zero that nobody asks for", "9.8", "no integer", |f| f.text = |text| beside(&text, "-0")),
+    ("a number of 65 bits that nobody asks for", "9.8", "no integer", |f| {
+        f.text = |text| beside(&text, "18446744073709551616");
+    }),
+    ("a negative number of 65 bits that nobody asks for", "9.8", "no integer", |f| {
+        f.text = |text| beside(&text, "-9223372036854775809");
+    }),
+    ("a number of 5000 digits that nobody asks for", "9.8", "number", |f| {
+        f.text = |text| beside(&text, &"7".repeat(5000));
+    }),
+    ("minus zero", "9.8", "no integer", |f| f.text = |text| text.replace("\"number\":11", "\"number\":-0").into()),
     ("a zero before a number", "9.8", "invalid number", |f| {
         f.text = |text| text.replace("\"number\":11", "\"number\":011").into();
     }),
@@ -244,7 +261,7 @@ const SAME: &[Same] = &[
         f.text = |text| text.replace("\"number\"", "\"\\u006eumber\"").replace("\"delta\"", "\"\\u0064elta\"").into();
     }),
     ("unknown fields", |f| {
-        set(f, "later", json!({ "x": [1, null, -1.5e300, "\u{1F600}", true], "": {} }));
+        set(f, "later", json!({ "x": [1, null, i64::MIN, u64::MAX, "\u{1F600}", true], "": {} }));
         f.manifest["sender"]["later"] = json!([]);
     }),
     ("as deep as may be", |f| set(f, "x", nested(31))),

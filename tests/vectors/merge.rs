@@ -69,6 +69,17 @@ const FOLDERS: &[Good] = &[
         d.after.no_folder("Work");
     }),
     ("a folder of the same clock by the lesser incarnation", |d| d.put(&folder("Gone", &o(3), true))),
+    // Its stamp is known here, and no register: a removal was forgotten, and whoever purges forgets the name as well.
+    ("a folder that was removed and forgotten here", |d| d.put(&folder("Forgotten", &s(2), true))),
+    ("a folder that was removed and forgotten here and is made again", |d| {
+        d.put(&folder("Forgotten", &s(12), true));
+        d.after.folder("Forgotten");
+    }),
+    ("a message in a folder that was removed and forgotten here", |d| {
+        d.put(&folder("Forgotten", &s(2), true));
+        d.bring("new", "Forgotten", &s(12), &json!({}));
+        d.after.has("new", "Forgotten", 0, "Forgotten", "");
+    }),
     ("a folder that was never made", |d| d.put(&folder("Never", &s(12), false))),
     ("a folder within one that is none", |d| {
         d.put(&folder("a/b/c", &s(12), true));
@@ -339,6 +350,23 @@ const FULL: &[Good] = &[
         full(d);
         d.forge.lines.retain(|line| !line.starts_with(b"{\"folder\":{\"name\":\"Work\""));
         d.after.no_folder("Work");
+    }),
+    ("a full bundle without a folder that its sender never knew", |d| {
+        d.of_other();
+        d.put(&folder("Of other", &o(11), true));
+        d.next();
+        d.after.folder("Of other");
+        full(d);
+    }),
+    ("a full bundle that has forgotten a folder by its horizon", |d| {
+        full(d);
+        d.forge.manifest["horizon"] = knows(15, 5);
+        d.next();
+        // A later delta can't bring back what that horizon covers.
+        d.of_other();
+        d.forge.manifest["tip"] = knows(20, 13);
+        d.forge.manifest["horizon"] = knows(15, 5);
+        d.put(&folder("Forgotten", &s(14), true));
     }),
     ("a full bundle without a message that its sender never knew", |d| {
         d.of_other();

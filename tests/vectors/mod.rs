@@ -11,8 +11,10 @@ mod manifest;
 mod merge;
 mod receiver;
 mod records;
+mod replicas;
 pub mod sealed;
 mod signature;
+pub mod successions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -223,6 +225,8 @@ pub struct Vector {
     pub after: Mailbox,
     /// The jobs that are known afterwards, by their ids, and how they stand.
     pub jobs: BTreeMap<String, String>,
+    /// The replicas that are shut out afterwards, by their ids.
+    pub revoked: BTreeSet<String>,
 }
 
 impl Vector {
@@ -257,6 +261,9 @@ impl Vector {
         if !self.jobs.is_empty() {
             line.insert("jobs".into(), json!(self.jobs));
         }
+        if !self.revoked.is_empty() {
+            line.insert("revoked".into(), json!(self.revoked));
+        }
         Value::Object(line)
     }
 }
@@ -268,6 +275,7 @@ pub struct Draft {
     pub before: Vec<Vec<u8>>,
     pub after: Mailbox,
     pub jobs: BTreeMap<String, String>,
+    pub revoked: BTreeSet<String>,
     /// Whether the records stand in the order in which they were added.
     pub as_they_come: bool,
 }
@@ -287,7 +295,8 @@ impl Draft {
             forge.manifest[field] = value;
         }
         forge.manifest["sender"]["name"] = json!("signer");
-        Self { forge, before: Vec::new(), after: base_mailbox(), jobs: BTreeMap::new(), as_they_come: false }
+        let (before, jobs, revoked) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { forge, before, after: base_mailbox(), jobs, revoked, as_they_come: false }
     }
 
     /// The same with something in it: a folder that was made at 12, and a message that came into it at 15.
@@ -357,7 +366,9 @@ impl Draft {
         let last = self.bundle();
         self.before.push(last);
         let bytes = self.before.concat();
-        Vector { group, about: about.to_owned(), verdict, held, bytes, code: None, after: self.after, jobs: self.jobs }
+        let (about, code) = (about.to_owned(), None);
+        let Self { after, jobs, revoked, .. } = self;
+        Vector { group, about, verdict, held, bytes, code, after, jobs, revoked }
     }
 }
 
@@ -497,9 +508,11 @@ fn make() -> Vec<Vector> {
         merge::vectors(),
         receiver::vectors(),
         jobs::vectors(),
+        replicas::vectors(),
         invitations::vectors(),
         sealed::vectors(),
         encrypted::vectors(),
+        successions::vectors(),
         limits::vectors(),
     ]
     .into_iter()

@@ -79,7 +79,11 @@ const OF_FORM: &[Bad] = &[
     ("an ordinal of 33 bits", "9.12", "line 2", |f| with(f, "ordinal", json!(1_u64 << 32))),
     ("a negative size", "9.12", "line 2", |f| with(f, "size", json!(-1))),
     ("a size above that of any member", "9.15", "8589934592 bytes", |f| with(f, "size", json!(1_u64 << 33))),
-    ("a date that is a fraction", "9.12", "floating point", |f| with(f, "mtime", json!(1.0))),
+    ("a fraction that nobody asks for", "9.12", "no integer", |f| with(f, "later", json!({ "x": [1.5] }))),
+    ("an exponent that nobody asks for", "9.12", "no integer", |f| {
+        f.replace(1, "\"size\":", "\"later\":1e5,\"size\":");
+    }),
+    ("a date that is a fraction", "9.12", "no integer", |f| with(f, "mtime", json!(1.0))),
     ("a date out of range", "9.12", "mtime", |f| with(f, "mtime", json!(9_223_372_037_u64))),
     ("a date out of range by its nanoseconds", "9.12", "mtime", |f| {
         with(f, "mtime", json!(9_223_372_036_u64));
@@ -254,7 +258,7 @@ const OF_CLAIMS: &[Bad] = &[
 /// What makes no difference.
 const SAME: &[Same] = &[
     ("unknown members", |f| {
-        with(f, "later", json!({ "x": [1, null, 1.5] }));
+        with(f, "later", json!({ "x": [1, null, -5] }));
         f.replace(0, "\"present\":", "\"later\":null,\"present\":");
     }),
     ("spaces between tokens", |f| f.replace(1, "\"size\":", " \t\"size\" : ")),

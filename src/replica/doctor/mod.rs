@@ -114,6 +114,7 @@ impl Replica {
             }
         }
         Self::restamp_jobs(tx, old, |stamp| plan.anew(stamp))?;
+        Self::restamp_replicas(tx, old, |stamp| plan.anew(stamp))?;
         tx.set_proven(&self.public_key().id(), old, knowledge.get(old))?;
         tx.set_incarnation(new)?;
         for clock in plan.issued() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
-use crate::bundle::{JobLine, limits};
+use crate::bundle::{JobLine, ReplicaLine, limits};
 use crate::error::Result;
 use crate::model::{
     Anew, Clock, Contents, Cut, CutWhy, Damage, FolderState, Incarnation, Knowledge, Repair, Stamp, Standpoint,
@@ -16,7 +16,7 @@ use crate::replica::Replica;
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::replica::scan::{Depth, Purpose, ScanOptions};
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, By, EntryRow, Job, StatementKind};
+use crate::state::{Action, By, EntryRow, Job, ReplicaSaying, StatementKind};
 use crate::text::plural;
 
 /// How to repair.
@@ -59,6 +59,7 @@ impl Replica {
         mender.mend_entries()?;
         mender.mend_folders()?;
         mender.mend_jobs()?;
+        mender.mend_replica_sayings()?;
         mender.trim_knowledge()?;
         let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
@@ -321,6 +322,19 @@ impl Mender<'_> {
                 self.tx.set_statement(job.key, kind, &JobLine { stamp, ..line })?;
                 self.done.statements += 1;
                 self.tell(MendingKind::Statement, format!("job {}: {untrue}", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn mend_replica_sayings(&mut self) -> Result<()> {
+        for saying in self.replica.state.replica_sayings()? {
+            if let Some(untrue) = self.repair.of_replica(saying.line.stamp) {
+                let about = saying.statement.about();
+                let line = ReplicaLine { stamp: self.fresh()?, ..saying.line };
+                self.tx.set_replica_saying(&ReplicaSaying { line, ..saying })?;
+                self.done.statements += 1;
+                self.tell(MendingKind::Statement, format!("replica {about}: {untrue}"));
             }
         }
         Ok(())

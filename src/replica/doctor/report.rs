@@ -22,7 +22,7 @@ pub enum MendingKind {
     Revived,
     /// A folder was stamped anew.
     Folder,
-    /// A statement about a job was stamped anew.
+    /// A statement about a job or a replica was stamped anew.
     Statement,
     /// A job that concerns nobody here was forgotten.
     Job,
@@ -124,7 +124,7 @@ impl std::fmt::Display for Repaired {
             (self.revived, "message", "that could not live and lives again"),
             (self.folders, "folder", "stamped anew"),
             (self.folders_forgotten, "removed folder", "forgotten of which others have only told"),
-            (self.statements, "statement", "about jobs stamped anew"),
+            (self.statements, "statement", "about jobs and replicas stamped anew"),
             (self.jobs, "job", "of others forgotten"),
             (self.contents, "message", "found again on this machine"),
             (self.derived, "value", "beside the entries derived anew"),

@@ -60,6 +60,12 @@ impl From<NotWritten> for Error {
 /// The error for a bundle that could not be written.
 pub(super) fn writing(error: &WriteError) -> Error {
     use std::error::Error as _;
+    // While somebody was waited for, something else has gone wrong.
+    if let WriteError::Out(source) = error
+        && let Some(inner) = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+    {
+        return inner.clone();
+    }
     let what = format!("writing the bundle: {error}");
     let advice = match error {
         WriteError::Changed { .. } => "export again; if that fails too, run `mailsync scan --deep` first",

@@ -104,7 +104,8 @@ impl Replica {
         let fail = |error: io::Error| Error::io("writing the bundle", &path, error).advise(WRITING);
         let disk = &*self.world.disk;
         if look(disk, &path)?.is_some_and(|meta| !meta.is_file) {
-            let out = io::BufWriter::with_capacity(BUFFER, open_special(disk, &path)?);
+            // A pipe is opened when somebody reads it.
+            let out = self.patient(self.wait(|| open_special(disk, &path))??);
             let exported = self.write_and_flush(part, plan, out).map_err(|error| error.at(&path))?;
             return Ok((path, exported));
         }
@@ -182,8 +183,8 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// What a file holds that no bundle may replace. `None` if it is a bundle that mailsync has written, whole or not, be it a
-/// newer one. What nobody can open here may be anything.
+/// What a file holds that no bundle may replace. `None` if it is a bundle that mailsync has written, whole or not, be
+/// it a newer one. What nobody can open here may be anything.
 fn what_must_stay(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<Option<&'static str>> {
     let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
     let file = match disk.open(path) {

@@ -78,6 +78,7 @@ impl Replica {
     fn plan_invitation(&self, options: &InviteOptions, target: Target<'_>) -> Result<Plan> {
         check_name(&options.name)?;
         let tx = self.begin()?;
+        self.check_key_counts()?;
         let to = match &options.key {
             Some(key) => Recipient::Peer(Box::new(self.invite_key(&tx, &options.name, key)?)),
             None => Recipient::Invited(self.invite_name(&tx, &options.name, options.days)?),

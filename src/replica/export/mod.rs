@@ -4,8 +4,10 @@
 
 mod error;
 mod file;
+mod introduce;
 mod invite;
 mod options;
+mod patient;
 mod plan;
 mod recipient;
 mod search;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
+pub use patient::Patient;
 use secrecy::Target;
 
 use super::Replica;
@@ -26,7 +29,8 @@ use crate::disk::is_absent;
 use crate::error::{Error, Result};
 
 impl Replica {
-    /// Plans and writes a bundle. It counts as sent once all of it was written to `out`.
+    /// Plans and writes a bundle. It counts as sent once all of it was written to `out`: see [`Replica::patient`] for
+    /// one whose reader may be slow.
     ///
     /// # Errors
     /// A bundle that is to be split can't go into one stream.
@@ -36,8 +40,8 @@ impl Replica {
     }
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. In a directory the
-    /// file is named `<from>-<to>-<number>.zst`, with `.age` behind that if it is encrypted. A pipe or a device is written to directly. Returns the file's path;
-    /// the paths of all parts if it is to be split.
+    /// file is named `<from>-<to>-<number>.zst`, with `.age` behind that if it is encrypted. A pipe or a device is
+    /// written to directly. Returns the file's path; the paths of all parts if it is to be split.
     ///
     /// # Errors
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.

@@ -140,6 +140,10 @@ impl std::fmt::Display for Exported {
             0 => {}
             lines => write!(f, ", {} about jobs", plural(lines, "statement"))?,
         }
+        match self.counts.replicas {
+            0 => {}
+            lines => write!(f, ", {} about replicas", plural(lines, "statement"))?,
+        }
         match self.missing.len() {
             0 => {}
             missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,

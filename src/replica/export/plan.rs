@@ -6,7 +6,7 @@ use super::recipient::Recipient;
 use super::secrecy::{Readers, Target};
 use super::spool::Spool;
 use crate::bundle::{
-    BundleKind, Code, Counts, Invitation, Manifest, RecordSpool, Sender, SpooledJobs, SpooledRecords, limits,
+    BundleKind, Code, Counts, Invitation, Manifest, RecordSpool, Said, Sender, SpooledJobs, SpooledRecords, limits,
 };
 use crate::disk::has_name;
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ pub(super) struct ExportedTo {
 pub(super) struct PlannedPart {
     pub(super) manifest: Manifest,
     pub(super) records: SpooledRecords,
-    pub(super) jobs: Option<SpooledJobs>,
+    pub(super) said: Said,
     /// The number, on the list, of the last message that belongs to an earlier part.
     pub(super) after: i64,
 }
@@ -99,6 +99,7 @@ impl Replica {
     /// must be free.
     pub(super) fn plan_export(&self, options: &ExportOptions, target: Target<'_>) -> Result<Plan> {
         let tx = self.begin()?;
+        self.check_key_counts()?;
         let to = self.recipient(&options.to)?;
         let plan = self.plan_within(&tx, options, to, Occasion::Export, target)?;
         tx.commit()?;
@@ -140,13 +141,11 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, jobs, mut counts, bytes, answered } =
+        let Spool { records, said, mut counts, bytes, answered } =
             self.spool(tx, claims, &base, &to, options.contents)?;
-        counts.jobs = jobs.as_ref().map_or(0, SpooledJobs::lines);
-        counts.folders = records.folders();
-        counts.entries = records.entries();
-        let me = self.public_key().id();
-        let recipient = to.peer().map(|peer| peer.id);
+        said.count_into(&mut counts);
+        (counts.folders, counts.entries) = (records.folders(), records.entries());
+        let (me, recipient) = (self.public_key().id(), to.peer().map(|peer| peer.id));
         let proof = to.peer().and_then(|peer| peer.token).zip(recipient);
         let invitation = match (&to, occasion) {
             (Recipient::Invited(invited), Occasion::Invitation) => {
@@ -162,6 +161,7 @@ impl Replica {
             recipient,
             invitation,
             proof: proof.map(|(token, inviter)| token.proof(&inviter, &me)),
+            successions: self.successions_for(&to)?,
             follows: follows.filter(|_| !base.is_empty()),
             issued: head.issued,
             base,
@@ -172,14 +172,15 @@ impl Replica {
             counts,
             bytes,
             entries: records.part(),
-            jobs: jobs.as_ref().map(SpooledJobs::part),
+            replicas: said.replicas.part(),
+            jobs: said.jobs.as_ref().map(SpooledJobs::part),
         };
         let tip = manifest.tip.clone();
         let parts = match options.split {
-            None => vec![PlannedPart { manifest, records, jobs, after: 0 }],
+            None => vec![PlannedPart { manifest, records, said, after: 0 }],
             Some(size) => {
                 let header = readers.as_ref().map_or(0, Readers::header_bytes);
-                self.split(tx, manifest, (records, jobs), size.saturating_sub(header), &to, target)?
+                self.split(tx, manifest, (records, said), size.saturating_sub(header), &to, target)?
             }
         };
         let ExportOptions { fullness, level, .. } = *options;
@@ -216,7 +217,7 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         mut first: Manifest,
-        (records, jobs): (SpooledRecords, Option<SpooledJobs>),
+        (records, said): (SpooledRecords, Said),
         size: u64,
         to: &Recipient,
         target: Target<'_>,
@@ -224,7 +225,8 @@ impl Replica {
         // Data that zstd can't compress grows by less than this (see its ZSTD_COMPRESSBOUND).
         let room = size - size / 128;
         let head = first.to_json().len() as u64 + FRAMING;
-        let used = head + records.part().bytes + jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
+        let of_jobs = said.jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
+        let used = head + records.part().bytes + of_jobs + said.replicas.part().map_or(0, |part| part.bytes);
         if used > room {
             return Err(Error::usage(format!(
                 "splitting into bundles of {size} bytes: the list of entries alone takes {used}, uncompressed"
@@ -237,13 +239,14 @@ impl Replica {
             issued: Vec::new(),
             follows: Some(first.number),
             invitation: None,
+            replicas: None,
             jobs: None,
             ..first.clone()
         };
         let empty =
             || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
-        let mut parts = vec![PlannedPart { manifest: first, records, jobs, after: 0 }];
+        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0 }];
         let mut left = room - used;
         let mut after = 0;
         loop {
@@ -255,14 +258,14 @@ impl Replica {
                 // The first part may stay without messages. A receiver that takes nothing else has the entries at
                 // least.
                 let counts = part.manifest.counts;
-                let may_stay_over = counts.messages + counts.entries + counts.jobs > 0;
+                let may_stay_over = counts.messages + counts.entries + counts.jobs + counts.replicas > 0;
                 if needed > left && may_stay_over {
                     let records = empty()?;
                     later.number = self.free_number(tx, to, target)?;
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();
-                    parts.push(PlannedPart { manifest: later.clone(), records, jobs: None, after: key - 1 });
+                    parts.push(PlannedPart { manifest: later.clone(), records, said: Said::default(), after: key - 1 });
                     left = room.saturating_sub(head);
                 }
                 let part = parts.last_mut().expect("there is a first part");

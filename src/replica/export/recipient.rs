@@ -48,6 +48,7 @@ impl Replica {
                             "to exchange mail with it, say so with `mailsync peer add {name} --key KEY`, here and there"
                         )));
                     }
+                    self.check_not_shut_out("exporting", &peers[at])?;
                     return Ok(Recipient::Peer(Box::new(peers.swap_remove(at))));
                 }
                 match invited.iter().position(|invited| invited.name == *name) {
@@ -60,7 +61,8 @@ impl Replica {
                 }
             }
             To::Whoever => {
-                peers.retain(|peer| !peer.distant);
+                let out = self.shut_outs()?;
+                peers.retain(|peer| !peer.distant && out.get(&peer.id).is_none());
                 whoever(peers, invited).ok_or_else(|| {
                     Error::failed("exporting: this replica has no peer").advise(
                         "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
@@ -74,9 +76,7 @@ impl Replica {
     /// if a single bundle did.
     pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
         Ok(match to {
-            Recipient::Anyone => {
-                (base_for_anyone(fullness, &self.state.neighbours()?, &self.open_invitations()?), None)
-            }
+            Recipient::Anyone => (base_for_anyone(fullness, &self.neighbours()?, &self.open_invitations()?), None),
             Recipient::Peer(peer) => base_for_peer(fullness, peer),
             Recipient::Invited(invited) => base_for_invited(fullness, invited),
         })
@@ -163,6 +163,7 @@ mod tests {
             token: None,
             distant: false,
             disowns: false,
+            knows_key: false,
             skew: None,
         }
     }

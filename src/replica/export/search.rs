@@ -1,5 +1,5 @@
-//! The search for a message's file while a bundle is written: mail programs rename and move files, and one that can't be
-//! read must not keep the others back.
+//! The search for a message's file while a bundle is written: mail programs rename and move files, and one that can't
+//! be read must not keep the others back.
 
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Replica {
         digest: &Digest,
         unreadable: &mut Option<Error>,
     ) -> Result<Option<Source<'d>>> {
-        let opened = Source::open(&*self.world.disk, path).and_then(|mut file| {
+        let opened = Source::open_message(&*self.world.disk, path).and_then(|mut file| {
             let found = hash_open(&mut file, kind)?;
             file.rewind()?;
             Ok((found.digest == *digest).then_some(file))
@@ -105,8 +105,8 @@ fn note(path: &Path, error: &io::Error, unreadable: &mut Option<Error>) -> Resul
     Ok(())
 }
 
-/// Whether a file can't be read for a reason of its own: its permission, its sector of the disk. Too many open files, for
-/// example, say nothing of a file.
+/// Whether a file can't be read for a reason of its own: its permission, its sector of the disk. Too many open files,
+/// for example, say nothing of a file.
 fn is_its_own(error: &io::Error) -> bool {
     let broken = [Errno::IO, Errno::NODATA, Errno::BADMSG, Errno::UCLEAN, Errno::STALE];
     Scope::of(error) == Scope::Place || Errno::from_io_error(error).is_some_and(|errno| broken.contains(&errno))

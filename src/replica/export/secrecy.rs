@@ -63,7 +63,7 @@ impl Replica {
     ) -> Result<Option<Readers>> {
         let peers = match to {
             Recipient::Peer(peer) => vec![(**peer).clone()],
-            Recipient::Anyone => self.state.neighbours()?,
+            Recipient::Anyone => self.neighbours()?,
             Recipient::Invited(_) => Vec::new(),
         };
         let names = peers.iter().map(|peer| peer.name.as_str()).chain(to.name());

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::error::writing;
 use super::options::MessageContents;
 use super::recipient::Recipient;
-use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, SpooledJobs, SpooledRecords};
+use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, Said, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
@@ -15,7 +15,7 @@ use crate::state::{EntryRow, Outgoing};
 /// The contents of a bundle to be written, besides the messages that are listed.
 pub(super) struct Spool {
     pub(super) records: SpooledRecords,
-    pub(super) jobs: Option<SpooledJobs>,
+    pub(super) said: Said,
     pub(super) counts: Counts,
     pub(super) bytes: u64,
     /// The messages that the recipient wants and that are on the list.
@@ -73,6 +73,7 @@ impl Replica {
                 && (listed.contains(digest) || state.entries_of(digest)?.iter().any(included)))
         };
         let mut counts_of_jobs = (0, 0);
+        let replicas = self.spool_replicas(&claims, base)?;
         let (jobs, attached) = self.spool_jobs(tx, claims, base, is_listed, |attachment, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
             state.add_outgoing(&attachment_outgoing(attachment, made))
@@ -99,7 +100,7 @@ impl Replica {
         counts.messages += counts_of_jobs.0;
         bytes += counts_of_jobs.1;
         let records = spool.finish().map_err(|error| writing(&error))?;
-        Ok(Spool { records, jobs, counts, bytes, answered })
+        Ok(Spool { records, said: Said { replicas, jobs }, counts, bytes, answered })
     }
 
     /// The digests of the contents that the recipient lacks, as far as it has said.
@@ -110,7 +111,7 @@ impl Replica {
             Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
             Recipient::Invited(_) => {}
             Recipient::Anyone => {
-                for peer in state.neighbours()? {
+                for peer in self.neighbours()? {
                     wanted.extend(state.wanted_by(peer.key)?);
                 }
                 wanted.sort_unstable();

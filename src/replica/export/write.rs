@@ -58,7 +58,7 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, jobs, after } = part;
+        let PlannedPart { manifest, records, said, after } = part;
         let mut exported = Exported {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
@@ -73,7 +73,7 @@ impl Replica {
             Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,
             None => Wrapping::Plain(out),
         };
-        let mut writer = Writer::start(out, &options, &manifest, &self.key, records, jobs)?;
+        let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, said)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
         let out = writer.finish()?.finish()?;
         Ok((out, exported))
@@ -84,9 +84,12 @@ impl Replica {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let tx = self.begin()?;
-        for peer in state.neighbours()? {
+        for peer in self.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
-                tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                // While somebody took his time over this one, another command may have written a newer one.
+                if peer.sent_number.is_none_or(|newest| newest < first.number) {
+                    tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                }
                 // Where no answer ever comes, what was written counts as received. What could not be read is still
                 // wanted, and need not be asked for.
                 if plan.fullness == Fullness::SinceLast {
@@ -103,7 +106,9 @@ impl Replica {
         }
         for mut invited in state.invitations()? {
             if first.to.as_ref().is_none_or(|name| *name == invited.name) {
-                (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
+                if invited.sent_number < first.number {
+                    (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
+                }
                 if plan.occasion == Occasion::Invitation && invited.shown.is_empty() {
                     invited.shown = plan.tip.clone();
                 }
@@ -175,8 +180,8 @@ impl Replica {
         Ok(missing)
     }
 
-    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed. If
-    /// it is nowhere, it is put on the list of those to be sought when the others are written.
+    /// Writes a message that is too large to be kept in memory, or whose file is not where it was when it was listed.
+    /// If it is nowhere, it is put on the list of those to be sought when the others are written.
     fn write_sought<W: Write>(
         &self,
         writer: &mut Writer<W>,

@@ -12,10 +12,11 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::Knowledge;
+use crate::model::{Amount, Knowledge};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
-use crate::replica::safety::{Amount, DryRun, MassAdd, check_room};
+use crate::replica::replicas::ReplicaNews;
+use crate::replica::safety::{DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Peer};
@@ -57,6 +58,13 @@ pub(in crate::replica) struct Applied {
     pub found: ScanReport,
 }
 
+/// What a bundle's statements have told.
+#[derive(Debug, Default)]
+struct News {
+    replicas: ReplicaNews,
+    jobs: JobNews,
+}
+
 impl Replica {
     /// Scans, so that local changes come before those of others.
     pub fn scan_before_import(&self, options: &ImportOptions) -> Result<ScanReport> {
@@ -75,11 +83,11 @@ impl Replica {
         let sender = self.sender_of(&manifest)?;
         imported.number = Some(manifest.number);
         imported.from = Some(sender.name(&manifest).to_owned());
-        imported.for_me_alone = manifest.recipient == Some(self.public_key().id());
+        imported.for_me_alone = manifest.recipient.is_some_and(|recipient| self.is_me(&recipient));
         let key = match (&sender, sender.key(self, &manifest, reader.signer())) {
-            (Sender::Own, _) => {
+            (Sender::Own, Ok(key)) => {
                 // Anybody can write that a bundle is one of this replica's own.
-                let records = reader.verify(&self.public_key())?;
+                let records = reader.verify(&key)?;
                 let refusal = self.own_bundle(&manifest)?;
                 records.skip()?;
                 return Ok(ImportOutcome::refused(&refusal));
@@ -91,6 +99,9 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
+        if options.dry_run == DryRun::No {
+            self.follow_sender(&sender, &manifest)?;
+        }
         let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
         if let Reception::Refused(refusal) = &reception {
             records.skip()?;
@@ -113,15 +124,29 @@ impl Replica {
                 });
             }
             Sender::Invited(invited) => FromWhom::Invited(invited, &key),
-            Sender::Own | Sender::Late { .. } | Sender::Stranger => unreachable!("their bundles are refused"),
+            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger => {
+                unreachable!("their bundles are refused")
+            }
         };
         imported.fresh = self.is_fresh(&sender.standing(), &manifest, &reception)?;
         if imported.fresh {
             self.note_hearsay(sender.name(&manifest), &manifest)?;
         }
         let outcome = self.take_bundle(reception, from, &manifest, records, options, imported)?;
+        if matches!(sender, Sender::Invited(_)) {
+            self.follow_manifest(&manifest)?;
+        }
         self.compare_clocks()?;
         Ok(outcome)
+    }
+
+    /// Follows a peer to the key with which it has signed a bundle, if that is not the one that is known.
+    fn follow_sender(&self, sender: &Sender, manifest: &Manifest) -> Result<()> {
+        match sender {
+            Sender::Known(peer) if !self.state.is_peer(&peer.id)? => self.follow_manifest(manifest),
+            Sender::Rival(_) => self.follow_manifest(manifest),
+            Sender::Own | Sender::Known(_) | Sender::Invited(_) | Sender::Late { .. } | Sender::Stranger => Ok(()),
+        }
     }
 
     /// Does what the gate has decided about a peer's bundle.
@@ -228,23 +253,26 @@ impl Replica {
             tx.commit()?;
         }
         let tx = self.begin()?;
-        let mut news = JobNews::default();
+        let mut news = News::default();
         let peer = self.meet(&tx, application.from)?;
         match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
                 // The next bundle of a rehearsal comes to what this one has left.
                 if self.state.is_rehearsing() {
+                    self.tally.borrow().record(&tx, added)?;
                     tx.commit()?;
                     self.tally.borrow_mut().keep(added);
                 }
                 Ok(applied)
             }
             Ok((applied, added)) => {
+                self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
                 self.materialise()?;
-                self.tell_job_news(&news)?;
+                self.tell_replica_news(&news.replicas)?;
+                self.tell_job_news(&news.jobs)?;
                 Ok(applied)
             }
             Err(fault) => {
@@ -253,6 +281,11 @@ impl Replica {
                 // error, not this one.
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
+                }
+                if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
+                    let tx = self.begin()?;
+                    self.tally.borrow().raise(&tx, self.now())?;
+                    tx.commit()?;
                 }
                 Err(fault)
             }
@@ -266,15 +299,24 @@ impl Replica {
         application: &Application<'_>,
         peer: &Peer,
         records: RecordsPart<'_, R>,
-        news: &mut JobNews,
+        news: &mut News,
     ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
+        if !landing.is_a_join() {
+            let allowed = (options.mass_delete, options.mass_add);
+            self.tally.borrow_mut().begin(tx, allowed, self.now())?;
+        }
+        let mut records = records;
+        let lines = records.replicas()?;
+        let (heard_of_replicas, of_replicas) =
+            self.hear_replicas(tx, &lines, peer, (&manifest.head(), before), options.clock_ahead)?;
+        news.replicas = of_replicas;
         let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
         let jobs = merge.records(records)?;
-        let (heard, messages) = self.read_jobs(tx, jobs, application, news)?;
+        let (heard, messages) = self.read_jobs(tx, jobs, application, &mut news.jobs)?;
         let mut merged = merge.finish(options)?;
-        merged.changes.jobs = heard;
-        merged.changed |= heard > 0 || self.state.knowledge()? != *before;
+        (merged.changes.jobs, merged.changes.replicas) = (heard, heard_of_replicas);
+        merged.changed |= heard + heard_of_replicas > 0 || self.state.knowledge()? != *before;
         let found = if landing.is_a_join() { self.begin_life(tx, *landing)? } else { ScanReport::default() };
         let knowledge = self.state.knowledge()?;
 
@@ -308,9 +350,9 @@ impl Replica {
         Ok((Applied { outcome, changes, found }, added))
     }
 
-    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for entries
-    /// of which an earlier one told is more than the records say. All together are no more than it holds; of what goes
-    /// to several places the copies find room when they come.
+    /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for
+    /// entries of which an earlier one told is more than the records say. All together are no more than it holds; of
+    /// what goes to several places the copies find room when they come.
     fn check_room_for(&self, merged: &Merged, manifest: &Manifest, landing: Landing) -> Result<()> {
         let tells_more = manifest.kind == BundleKind::Delta || matches!(landing, Landing::AfterScan(_));
         let told_before = if tells_more { self.state.missing_bytes()? } else { 0 };
@@ -352,7 +394,7 @@ impl Replica {
         let heard = self.hear_jobs(
             tx,
             &mut io::BufReader::new(said),
-            &application.knowledge,
+            (&application.manifest.head(), &application.knowledge),
             application.options.clock_ahead,
             news,
         )??;

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
-use super::refusal::{Refusal, reading};
+use super::refusal::{Fault, Refusal, reading};
 use super::tidy::{is_gone, open_if_there, remove};
-use crate::bundle::{self, Beginning, Behind, ReplicaId, each_manifest};
+use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::disk::{Disk, Meta, leads_nowhere};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
@@ -41,8 +41,9 @@ struct Found {
     unreadable: usize,
     /// The number of files that were told to be no bundles before.
     passed_over: usize,
-    /// The files that are told now to be no bundles, each by the digest of what identifies it.
-    foreign: Vec<Digest>,
+    /// The files that need not be looked at again, each by the digest of what identifies it: those that are told now to
+    /// be no bundles, and those of strangers.
+    settled: Vec<Digest>,
     /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
 }
@@ -64,10 +65,25 @@ enum Claimed {
     Forged,
 }
 
+/// What becomes of a file with nothing but bundles of strangers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strange {
+    /// It is for others, or for anyone, and counts as that.
+    Elsewhere,
+    /// It says to be for this replica, which told of it.
+    Told,
+}
+
 /// The senders and the recipients of the bundles in a file.
 #[derive(Debug, Default)]
 struct Look {
     here: Option<(ReplicaId, u64)>,
+    /// The first bundle for this replica from somebody who isn't known here, which is told.
+    told: Option<Imported>,
+    /// The number of bundles from somebody who isn't known here.
+    strangers: usize,
+    /// Whether one of them is encrypted: nobody looks behind that.
+    encrypted: bool,
     /// Whether there is a bundle for anyone from a replica that is not known here, or an invitation for somebody else.
     strange: bool,
     claimed: Claimed,
@@ -146,14 +162,15 @@ impl Replica {
 
     /// Tells what there is besides bundles for this replica, and remembers what is no bundle.
     fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions) -> Result<()> {
-        if !found.foreign.is_empty() && options.dry_run == DryRun::No {
+        if !found.settled.is_empty() && options.dry_run == DryRun::No {
             let tx = self.begin()?;
-            found.foreign.iter().try_for_each(|file| tx.pass_over(file))?;
+            tx.pass_over(&found.settled)?;
             tx.commit()?;
         }
         if found.passed_over > 0 {
             self.note(format!(
-                "{} in {} {} passed over: no bundles, as was said before; move them away, and this is not said again",
+                "{} in {} {} passed over: no bundles, or from replicas that are not known here, as was said before; move them \
+                 away, and this is not said again",
                 plural(found.passed_over as u64, "file"),
                 dir.display(),
                 if found.passed_over == 1 { "is" } else { "are" }
@@ -185,9 +202,13 @@ impl Replica {
         paths.sort();
         let mut found = Found::default();
         let mut twin = None;
+        let known = self.who_is_known()?;
         for path in paths {
             let look = match open_bundle(disk, &path) {
-                Ok(Some(file)) => self.look_at_file(&file).map_err(|error| error.about(path.display())),
+                Ok(Some(file)) => {
+                    let looked = self.look_unless_settled(&file, &known, &mut found);
+                    looked.map_err(|error| error.about(path.display()))
+                }
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -200,44 +221,92 @@ impl Replica {
                     continue;
                 }
             };
-            match look {
-                Look { here: Some((sender, number)), .. } => {
-                    found.here.insert((sender, number, path));
-                }
-                Look { bundles: 0, wrong: Some(error), foreign, .. } => {
-                    if let Some(foreign) = foreign {
-                        if self.state.was_passed_over(&foreign)? {
-                            found.passed_over += 1;
-                            continue;
-                        }
-                        found.foreign.push(foreign);
-                    }
-                    found.unreadable += 1;
-                    each(Imported::unreadable(&path, &error, Cut::LeftForLater));
-                }
-                // The file begins with a bundle for another machine, and that machine will report the damage.
-                look => {
-                    found.elsewhere += 1;
-                    found.strange |= look.strange;
-                    match look.claimed {
-                        Claimed::Nothing => {}
-                        Claimed::Own => found.own.push(path),
-                        Claimed::Twin => {
-                            twin.get_or_insert_with(|| path.clone());
-                            found.own.push(path);
-                        }
-                        Claimed::Forged => self.note(format!(
-                            "{} says that this replica has made it, and is not signed with its key: don't trust it",
-                            path.display()
-                        )),
-                    }
-                }
-            }
+            self.sort_in(look, path, &mut found, &mut twin, each)?;
         }
         if let Some(path) = twin {
             self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
+    }
+
+    /// Puts a file to where it belongs by what was seen in it, and reports one that can't be read.
+    fn sort_in(
+        &self,
+        look: Look,
+        path: PathBuf,
+        found: &mut Found,
+        twin: &mut Option<PathBuf>,
+        each: &mut impl FnMut(Imported),
+    ) -> Result<()> {
+        match look {
+            Look { here: Some((sender, number)), .. } => {
+                found.here.insert((sender, number, path));
+            }
+            Look { bundles: 0, wrong: Some(error), foreign, .. } => {
+                if let Some(foreign) = foreign {
+                    if self.state.was_passed_over(&foreign)? {
+                        found.passed_over += 1;
+                        return Ok(());
+                    }
+                    found.settled.push(foreign);
+                }
+                found.unreadable += 1;
+                each(Imported::unreadable(&path, &error, Cut::LeftForLater));
+            }
+            Look { told: Some(mut imported), .. } => {
+                found.unreadable += 1;
+                imported.file = Some(path.clone());
+                imported.outcome.about(path.display());
+                each(imported);
+            }
+            // The file begins with a bundle for another machine, and that machine will report the damage.
+            look => {
+                found.elsewhere += 1;
+                found.strange |= look.strange;
+                match look.claimed {
+                    Claimed::Nothing => {}
+                    Claimed::Own => found.own.push(path),
+                    Claimed::Twin => {
+                        twin.get_or_insert_with(|| path.clone());
+                        found.own.push(path);
+                    }
+                    Claimed::Forged => self.note(format!(
+                        "{} says that this replica has made it, and is not signed with its key: don't trust it",
+                        path.display()
+                    )),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody who is known here, in one digest: what is from strangers is looked at again when it has changed.
+    fn who_is_known(&self) -> Result<Digest> {
+        let mut known = vec![self.public_key().to_openssh()];
+        known.extend(self.state.peers()?.iter().map(|peer| peer.public_key.to_openssh()));
+        known.extend(self.state.invitations()?.iter().map(|invited| format!("{} {}", invited.name, invited.made)));
+        Ok(Digest::of(known.join("\n").as_bytes()))
+    }
+
+    /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into
+    /// the directory could else have all of them understood by every import.
+    fn look_unless_settled(&self, file: &File, known: &Digest, found: &mut Found) -> Result<Option<Look>> {
+        let fail = |error| reading(&bundle::Error::Io(error));
+        let settled = |strange| strange_mark(file, strange, known).map_err(fail);
+        if self.state.was_passed_over(&settled(Strange::Elsewhere)?)? {
+            return Ok(Some(Look { strange: true, ..Look::default() }));
+        }
+        if self.state.was_passed_over(&settled(Strange::Told)?)? {
+            found.passed_over += 1;
+            return Ok(None);
+        }
+        let look = self.look_at_file(file)?;
+        if let Some(look) = &look
+            && (look.strangers > 0 && look.strangers == look.bundles && look.wrong.is_none() && !look.encrypted)
+        {
+            found.settled.push(settled(if look.told.is_some() { Strange::Told } else { Strange::Elsewhere })?);
+        }
+        Ok(look)
     }
 
     /// Looks at a file: at the manifests in it, or at what identifies it if it is no bundle.
@@ -261,13 +330,17 @@ impl Replica {
     fn look_at(&self, file: &File) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_manifest(file, &self.keys(), Behind::Left, |beginning| {
-            look.bundles += 1;
-            match self.look_at_beginning(beginning, &mut look) {
-                Ok(flow) => flow,
-                Err(error) => {
+        let result = each_cover(file, &self.keys(), Behind::Left, |cover| {
+            look.encrypted |= cover.is_encrypted();
+            match self.look_at_cover(cover, &mut look) {
+                Ok(flow) => {
+                    look.bundles += 1;
+                    Ok(flow)
+                }
+                Err(Fault::Bundle(error)) => Err(error),
+                Err(Fault::Here(error) | Fault::RolledBack(error)) => {
                     here = Err(error);
-                    ControlFlow::Break(())
+                    Ok(ControlFlow::Break(()))
                 }
             }
         });
@@ -282,30 +355,64 @@ impl Replica {
         Ok(Some(look))
     }
 
-    /// Whom a bundle is for and from, by its manifest. Another's signature is only checked when the bundle is imported;
-    /// but anybody can write that a bundle is one of this replica's own.
-    fn look_at_beginning(&self, beginning: &Beginning<'_>, look: &mut Look) -> Result<ControlFlow<()>> {
-        let manifest = beginning.manifest();
-        let sender = self.sender_of(manifest)?;
-        let for_anyone = manifest.recipient.is_none();
-        match sender {
-            Sender::Own => {
-                let claimed = match self.own_bundle(manifest)? {
-                    _ if !beginning.is_signed_by(&self.public_key()) => Claimed::Forged,
-                    Refusal::Twin => Claimed::Twin,
-                    _ => Claimed::Own,
-                };
-                look.claimed = look.claimed.max(claimed);
+    /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom
+    /// it names: anybody can write that a bundle is a peer's, or one of this replica's own.
+    fn look_at_cover(&self, cover: &Cover<'_>, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
+        let signer = cover.signer();
+        if self.is_me(&signer.id()) || self.peer_of(&signer.id())?.is_some() {
+            cover.verify(&signer)?;
+            let manifest = cover.manifest()?;
+            if manifest.sender.id == signer.id() {
+                return self.look_at_known(&manifest, look);
             }
-            // The import deals with a stranger that proves an invitation: it tells that the invitation was used
-            // already.
-            Sender::Stranger if for_anyone && manifest.proof.is_none() => look.strange = true,
-            _ if for_anyone && manifest.invitation.is_some() => look.strange = true,
-            _ if for_anyone || manifest.recipient == Some(self.public_key().id()) => {
-                look.here = Some((manifest.sender.id, manifest.number));
+        }
+        let label = cover.label()?;
+        let for_anyone = label.recipient.is_none();
+        let mine = for_anyone || label.recipient.is_some_and(|recipient| self.is_me(&recipient));
+        match self.sender_who(label.sender(), label.proof.as_ref(), label.successions()?)? {
+            Sender::Own => look.claimed = look.claimed.max(Claimed::Forged),
+            // It says how it came to its key, by statements that a peer's key has signed.
+            Sender::Known(peer) if peer.id == signer.id() && label.sender() == signer.id() => {
+                cover.verify(&signer)?;
+                return self.look_at_known(&cover.manifest()?, look);
+            }
+            _ if !mine => look.strangers += 1,
+            Sender::Known(_) => {
+                let (expected, found) = (label.sender(), signer.id());
+                return Err(bundle::Error::WrongSigner { expected, found }.into());
+            }
+            _ if for_anyone && label.invites() => {
+                look.strange = true;
+                look.strangers += 1;
+            }
+            // The import deals with one that proves an invitation: it tells that the invitation was used already.
+            Sender::Invited(_) | Sender::Late { .. } | Sender::Rival(_) => {
+                look.here = Some((label.sender(), label.number));
                 return Ok(ControlFlow::Break(()));
             }
-            _ => {}
+            Sender::Stranger if for_anyone && label.proof.is_none() => {
+                look.strange = true;
+                look.strangers += 1;
+            }
+            Sender::Stranger => {
+                look.told.get_or_insert_with(|| Imported::of_stranger(&label));
+                look.strangers += 1;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The same of one that its sender has signed, who is a peer or this replica.
+    fn look_at_known(&self, manifest: &Manifest, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
+        let for_anyone = manifest.recipient.is_none();
+        if self.is_me(&manifest.sender.id) {
+            let is_twin = matches!(self.own_bundle(manifest)?, Refusal::Twin);
+            look.claimed = look.claimed.max(if is_twin { Claimed::Twin } else { Claimed::Own });
+        } else if for_anyone && manifest.invitation.is_some() {
+            look.strange = true;
+        } else if for_anyone || manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
+            look.here = Some((self.present_id(&manifest.sender.id)?, manifest.number));
+            return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -374,6 +481,19 @@ fn open_bundle(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
 fn mark(mut file: &File) -> io::Result<Digest> {
     let meta = Meta::from(&file.metadata()?);
     let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
+    file.rewind()?;
+    file.take(MARK_BYTES).read_to_end(&mut known)?;
+    Ok(Digest::of(&known))
+}
+
+/// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
+/// taken at its word, as for [`mark`]: so that nothing passes for it that is put into its place, the file system says
+/// when it was changed, and which file it is.
+fn strange_mark(mut file: &File, strange: Strange, known: &Digest) -> io::Result<Digest> {
+    let meta = Meta::from(&file.metadata()?);
+    let Meta { size, mtime, ctime, device, inode, .. } = meta;
+    let of = format!("{strange:?} {known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0);
+    let mut known = of.into_bytes();
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))

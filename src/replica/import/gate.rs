@@ -2,11 +2,12 @@
 //! of a directory all use this one answer. Nothing is written here.
 
 use super::refusal::{self, Refusal};
-use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, limits};
+use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, SignedSuccession, limits};
 use crate::error::{Error, Result};
-use crate::model::{Clock, Judgement, Knowledge, RolledBack, Standing, judge};
+use crate::model::{Believed, Clock, Digest, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
+use crate::replica::successions::Led;
 use crate::state::{Invited, Peer, Spent};
 
 /// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
@@ -23,6 +24,8 @@ pub enum Sender {
         /// Why not.
         why: Spent,
     },
+    /// Somebody who says that the bundle's key follows a key of this peer, which another one has followed already.
+    Rival(Box<Peer>),
     /// Somebody else.
     Stranger,
 }
@@ -69,9 +72,10 @@ impl Sender {
         signer: PublicKey,
     ) -> std::result::Result<PublicKey, Refusal> {
         match self {
-            Self::Own => Ok(replica.public_key()),
-            Self::Known(peer) => Ok(peer.public_key.clone()),
-            Self::Invited(_) | Self::Late { .. } => Ok(signer),
+            Self::Own if manifest.sender.id == replica.public_key().id() => Ok(replica.public_key()),
+            Self::Known(peer) if manifest.sender.id == peer.id => Ok(peer.public_key.clone()),
+            // Of a key that it had before the id is known, and only the key with that id holds.
+            Self::Own | Self::Known(_) | Self::Rival(_) | Self::Invited(_) | Self::Late { .. } => Ok(signer),
             Self::Stranger => Err(stranger(manifest)),
         }
     }
@@ -79,7 +83,7 @@ impl Sender {
     /// The sender's name here, or its own name for itself if it has none here.
     pub fn name<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
         match self {
-            Self::Known(peer) => &peer.name,
+            Self::Known(peer) | Self::Rival(peer) => &peer.name,
             Self::Invited(invited) => &invited.name,
             Self::Own | Self::Late { .. } | Self::Stranger => &manifest.sender.name,
         }
@@ -104,15 +108,30 @@ fn stranger(manifest: &Manifest) -> Refusal {
 impl Replica {
     /// Finds out who made a bundle.
     pub fn sender_of(&self, manifest: &Manifest) -> Result<Sender> {
-        let (me, sender) = (self.public_key().id(), manifest.sender.id);
-        if sender == me {
+        self.sender_who(manifest.sender.id, manifest.proof.as_ref(), &manifest.successions)
+    }
+
+    /// Finds out who says to be this replica, with this proof of an invitation, and with this way to its key.
+    pub(super) fn sender_who(
+        &self,
+        sender: ReplicaId,
+        proof: Option<&Digest>,
+        successions: &[SignedSuccession],
+    ) -> Result<Sender> {
+        if self.is_me(&sender) {
             return Ok(Sender::Own);
         }
-        if let Some(peer) = self.state.peer_by_id(&sender)? {
+        if let Some(peer) = self.peer_of(&sender)? {
             return Ok(Sender::Known(Box::new(peer)));
         }
-        let Some(proof) = &manifest.proof else { return Ok(Sender::Stranger) };
-        let proves = |token: crate::bundle::Token| token.is_proved_by(proof, &me, &sender);
+        match self.led_to(successions)? {
+            Led::From(peer) => return Ok(Sender::Known(peer)),
+            Led::Astray(peer) => return Ok(Sender::Rival(peer)),
+            Led::Nowhere => {}
+        }
+        let Some(proof) = proof else { return Ok(Sender::Stranger) };
+        let mine: Vec<ReplicaId> = [self.public_key()].iter().chain(&self.former_keys()).map(PublicKey::id).collect();
+        let proves = |token: crate::bundle::Token| mine.iter().any(|me| token.is_proved_by(proof, me, &sender));
         if let Some(invited) = self.state.invitations()?.into_iter().find(|invited| proves(invited.token)) {
             let is_over = invited.is_over(self.now());
             return Ok(if is_over { Sender::Late { why: Spent::Expired } } else { Sender::Invited(invited) });
@@ -127,7 +146,6 @@ impl Replica {
 
     /// Decides about a bundle from this sender.
     pub fn receive(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<Reception> {
-        let me = self.public_key().id();
         match sender {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger => return Ok(Reception::Refused(stranger(manifest))),
@@ -139,9 +157,23 @@ impl Replica {
                 let (sender, why) = (manifest.sender.id, *why);
                 return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
             }
-            Sender::Known(_) | Sender::Invited(_) => {}
+            Sender::Rival(peer) => {
+                let (name, id) = (peer.name.clone(), manifest.sender.id);
+                return Ok(Reception::Refused(Refusal::Rival { name, id, known: peer.id }));
+            }
+            Sender::Known(peer) => {
+                if let Some(key) = self.is_too_late(manifest)? {
+                    let (name, number) = (peer.name.clone(), manifest.number);
+                    return Ok(Reception::Refused(Refusal::FormerKey { name, id: key.old, number, last: key.last }));
+                }
+            }
+            Sender::Invited(_) => {}
         }
-        if let Some(recipient) = manifest.recipient.filter(|recipient| *recipient != me) {
+        if let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?) {
+            let (name, by) = (sender.name(manifest).to_owned(), self.words_of(out)?);
+            return Ok(Reception::Refused(Refusal::Revoked { name, by }));
+        }
+        if let Some(recipient) = manifest.recipient.filter(|recipient| !self.is_me(recipient)) {
             let whom = self.known_as(&recipient)?.unwrap_or_else(|| recipient.to_string());
             return Ok(Reception::Refused(Refusal::ForSomeoneElse(whom)));
         }
@@ -158,14 +190,16 @@ impl Replica {
         }
         let incarnation = self.state.incarnation()?;
         let issued = self.state.has_issued(manifest.tip.get(incarnation))?;
-        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &manifest.head());
+        // What isn't believed asks for nothing that would have to be known.
+        let believed = self.caps(&knowledge)?.believe(&manifest.head(), &knowledge);
+        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &believed.head);
         Ok(match judged {
             Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
                 Reception::Outlived
             }
             Err(who @ RolledBack::SenderOrTold(told)) => {
                 let by = self.state.told_by(manifest.sender.incarnation)?;
-                let told_itself = by == Some(manifest.sender.id);
+                let told_itself = by == Some(self.present_id(&manifest.sender.id)?);
                 if told_itself && manifest.tip.get(manifest.sender.incarnation) > told {
                     let who = RolledBack::Sender;
                     return Ok(Reception::RolledBack(who, refusal::rolled_back(who, name)));
@@ -178,7 +212,7 @@ impl Replica {
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
             Ok(Judgement::NotYet(missing)) => Reception::NotYet(refusal::not_yet(name, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
-            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &knowledge)? => Reception::NothingNew,
+            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &believed, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
         })
     }
@@ -203,12 +237,12 @@ impl Replica {
     }
 
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
-    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new records,
-    /// but may hold messages that are missing here.
-    fn has_nothing_new(&self, manifest: &Manifest, knowledge: &Knowledge) -> Result<bool> {
+    /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new
+    /// records, but may hold messages that are missing here.
+    fn has_nothing_new(&self, manifest: &Manifest, believed: &Believed, knowledge: &Knowledge) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
-            && knowledge.includes(&manifest.tip)
+            && !believed.may_tell(knowledge)
             && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
@@ -223,7 +257,7 @@ impl Replica {
 
     /// A replica's name here, if it is known.
     pub fn known_as(&self, id: &ReplicaId) -> Result<Option<String>> {
-        Ok(self.state.peer_by_id(id)?.map(|peer| peer.name))
+        Ok(self.peer_of(id)?.map(|peer| peer.name))
     }
 }
 

@@ -10,10 +10,10 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge, Meeting, Stamp,
+    Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge,
+    Meeting, Stamp,
 };
 use crate::replica::Replica;
-use crate::replica::safety::Amount;
 use crate::replica::transaction::Transaction;
 use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending};
 
@@ -25,6 +25,10 @@ pub(super) struct Merge<'i> {
     manifest: &'i Manifest,
     from: &'i Peer,
     landing: Landing,
+    /// What is believed of the bundle: not all if it tells of a replica that was revoked.
+    believed: Believed,
+    /// What the entries that were taken show of those of whom it tells more than is believed.
+    shown: Knowledge,
     /// It decides about each entry.
     meeting: Meeting,
     /// This replica's horizon. At the end of the merge it is joined with the sender's.
@@ -89,10 +93,9 @@ impl<'i> Merge<'i> {
         knowledge: &Knowledge,
     ) -> Result<Self> {
         let horizon = replica.state.horizon()?;
-        if !landing.is_a_join() {
-            replica.tally.borrow_mut().begin(tx)?;
-        }
         let proven = replica.state.proven(&replica.public_key().id())?;
+        let believed = replica.caps(knowledge)?.believe(&manifest.head(), knowledge);
+        let meeting = Meeting::new(knowledge, &horizon, proven.clone(), &believed.head).spoilt(believed.is_spoilt);
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
@@ -100,7 +103,9 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
-            meeting: Meeting::new(knowledge, &horizon, proven.clone(), &manifest.head()),
+            believed,
+            shown: Knowledge::new(),
+            meeting,
             horizon,
             stamp: None,
             held: Held::default(),
@@ -135,7 +140,7 @@ impl<'i> Merge<'i> {
         if self.is_full() {
             self.decide_on_absent()?;
             // The scan of a join reads the horizon from the state.
-            self.horizon.join(&self.manifest.horizon);
+            self.horizon.join(&self.believed.head.horizon);
             self.tx.set_horizon(&self.horizon)?;
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
@@ -172,8 +177,12 @@ impl<'i> Merge<'i> {
         let state = &self.replica.state;
         match record {
             Record::Folder { name, state: theirs } => self.merge_folder(&name, theirs),
-            Record::Entry { id, mut entry } => {
+            Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
+                let Some(mut entry) = self.believed.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
+                    return Ok(());
+                };
+                self.shown.extend(self.believed.shown_by(&entry));
                 // Where the contents are here, their size was measured.
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
@@ -221,6 +230,7 @@ impl<'i> Merge<'i> {
         let key = state.find_folder(name);
         let mine = key.map(|key| state.folder_row(key)).transpose()?.and_then(|row| row.state);
         self.told.extend(key);
+        let Some(theirs) = self.believed.caps.folder(theirs) else { return Ok(()) };
         let becomes = self.meeting.decide_folder(mine, Some(theirs));
         if becomes == FolderDecision::Keep {
             return Ok(());
@@ -318,7 +328,12 @@ impl<'i> Merge<'i> {
 
     /// Joins the sender's knowledge into that of this replica.
     fn learn_tip(&self) -> Result<()> {
-        self.tx.learn(&self.manifest.tip, &self.manifest.sender.id)
+        let mut tip = self.believed.head.tip.clone();
+        for &incarnation in self.believed.cut.keys() {
+            let held = self.replica.state.newest_held_of(incarnation)?;
+            tip.set(incarnation, held.max(self.shown.get(incarnation)).max(tip.get(incarnation)));
+        }
+        self.tx.learn(&tip, &self.replica.present_id(&self.manifest.sender.id)?)
     }
 
     /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.

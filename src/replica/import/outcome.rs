@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::refusal::{Refusal, reading};
-use crate::bundle::{self, Manifest};
+use crate::bundle::{self, Label, Manifest, limits};
 use crate::error::{Error, ErrorKind};
 use crate::replica::safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 use crate::state::Peer;
-use crate::text::plural;
+use crate::text::{beginning, plural};
 
 /// Options for an import.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +125,13 @@ impl Imported {
         Self { from, number, outcome: ImportOutcome::refused(refusal), ..Self::unknown(None) }
     }
 
+    /// A bundle of somebody who isn't known here, and of which no more is read than this.
+    pub(super) fn of_stranger(label: &Label) -> Self {
+        let (id, name) = (label.sender(), beginning(label.name(), limits::NAME_BYTES));
+        let outcome = ImportOutcome::refused(&Refusal::Stranger { id, name: name.clone() });
+        Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
+    }
+
     /// A bundle that is encrypted for others.
     pub(super) fn sealed(error: &bundle::Error) -> Self {
         Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
@@ -208,6 +215,8 @@ pub struct Changes {
     pub jobs: u64,
     /// Messages for which no file here may be large enough.
     pub left_out: u64,
+    /// Statements about replicas that were news.
+    pub replicas: u64,
 }
 
 impl fmt::Display for Changes {
@@ -224,6 +233,9 @@ impl fmt::Display for Changes {
         }
         if self.left_out > 0 {
             write!(f, ", {} left out", plural(self.left_out, "message"))?;
+        }
+        if self.replicas > 0 {
+            write!(f, ", {} about replicas", plural(self.replicas, "statement"))?;
         }
         Ok(())
     }

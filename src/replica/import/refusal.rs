@@ -3,6 +3,7 @@
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
+use crate::replica::replicas::TRUSTED_AGAIN;
 use crate::state::Spent;
 
 /// A reason why a bundle is not accepted, whatever it holds.
@@ -33,6 +34,33 @@ pub enum Refusal {
     ForSomeoneElse(String),
     /// Its sender, a peer of this name, is known for its jobs only.
     OnlyForJobs(String),
+    /// A former key of this peer has signed it, which another one has followed, and it is none of the last.
+    FormerKey {
+        /// The peer.
+        name: String,
+        /// The id of the former key.
+        id: ReplicaId,
+        /// The number of the bundle.
+        number: u64,
+        /// The number of the last bundle that this key may have signed.
+        last: u64,
+    },
+    /// Its key is said to follow one of this peer's, which another key has followed already.
+    Rival {
+        /// The peer.
+        name: String,
+        /// The id of the bundle's key.
+        id: ReplicaId,
+        /// The id of the key that is known.
+        known: ReplicaId,
+    },
+    /// Its sender was revoked.
+    Revoked {
+        /// Its name here, or its own name for itself.
+        name: String,
+        /// Who has revoked it, and when, for people.
+        by: String,
+    },
     /// With what it knows there would be more incarnations than a bundle can name.
     TooManyIncarnations,
 }
@@ -61,6 +89,23 @@ impl Refusal {
                     "to exchange mail with it, say so with `mailsync peer add {name} --key KEY`, here and there"
                 ))
             }
+            Self::FormerKey { name, id, number, last } => Error::rejected(format!(
+                "{name} has replaced the key {id} that has signed this bundle, number {number}, and the last one that counts of \
+                 that key is number {last}"
+            ))
+            .advise(format!(
+                "if it is from {name} all the same, export it again there; if not, somebody else has that key, and can do nothing more \
+                 with it"
+            )),
+            Self::Rival { name, id, known } => Error::rejected(format!(
+                "this bundle says that its key, {id}, follows one of {name}, and {known} has followed that: one of the two is somebody \
+                 else's"
+            ))
+            .advise(format!(
+                "see on {name} what `mailsync key show` prints, and give that here: `mailsync peer add {name} --key KEY`"
+            )),
+            Self::Revoked { name, by } => Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it"))
+                .advise(TRUSTED_AGAIN.replace("NAME", name)),
             Self::TooManyIncarnations => Error::rejected(format!(
                 "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
                 limits::INCARNATIONS
@@ -280,6 +325,9 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
     let advice = match error {
         // The bundle may be good.
         bundle::Error::Io(source) => {
+            if let Some(error) = Error::within(source) {
+                return error.clone();
+            }
             return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }

@@ -14,7 +14,8 @@ use crate::state::{Action, Peer};
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
     pub(super) fn is_fresh(&self, standing: &Standing, manifest: &Manifest, reception: &Reception) -> Result<bool> {
-        let highest = self.state.heard_number(&manifest.sender.id, manifest.sender.incarnation)?;
+        let sender = self.present_id(&manifest.sender.id)?;
+        let highest = self.state.heard_number(&sender, manifest.sender.incarnation)?;
         Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
@@ -46,9 +47,8 @@ impl Replica {
     }
 
     /// Records that a bundle has shown a state that was put back: in the history, and if it is this replica's, that the
-    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it here;
-    /// a repair makes either good. Of what the bundle says
-    /// nothing else is stored.
+    /// peer knows of stamps which this replica has never issued, or else that the sender denies what is known of it
+    /// here; a repair makes either good. Of what the bundle says nothing else is stored.
     pub(super) fn record_rolled_back(
         &self,
         peer: &Peer,
@@ -81,7 +81,7 @@ impl Replica {
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
     /// once. Whoever stamps changes anew by this clock should know it first.
     pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
-        let mut heard = self.state.neighbours()?;
+        let mut heard = self.neighbours()?;
         heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
         let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
             (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),
@@ -104,7 +104,7 @@ impl Replica {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
-        if peer.token.is_some() && manifest.recipient == Some(self.public_key().id()) {
+        if peer.token.is_some() && manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();
@@ -112,12 +112,15 @@ impl Replica {
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+            if let Some(recipient) = manifest.recipient {
+                tx.set_knows_key(peer.key, recipient == self.public_key().id())?;
+            }
         }
         Ok(())
     }
 
-    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings messages
-    /// may be a later part of one that never came.
+    /// Records that a bundle of an incarnation's own was taken in. One that tells nothing of its own and brings
+    /// messages may be a later part of one that never came.
     pub(super) fn record_proven(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let own = manifest.tip.get(incarnation);
@@ -130,12 +133,13 @@ impl Replica {
         Ok(())
     }
 
-    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was long
-    /// on its way; else somebody has told what isn't so, and hides the sender's mail by that.
+    /// More is known of a bundle's sender than it says itself in its newest bundle. That can be so, if this one was
+    /// long on its way; else somebody has told what isn't so, and hides the sender's mail by that.
     pub(super) fn note_hearsay(&self, name: &str, manifest: &Manifest) -> Result<()> {
         let incarnation = manifest.sender.incarnation;
         let (own, known) = (manifest.tip.get(incarnation), self.state.knowledge()?.get(incarnation));
-        let teller = self.state.told_by(incarnation)?.filter(|id| *id != manifest.sender.id);
+        let sender = self.present_id(&manifest.sender.id)?;
+        let teller = self.state.told_by(incarnation)?.filter(|id| *id != sender);
         if let (true, Some(teller)) = (own < known, teller) {
             let teller = self.known_as(&teller)?.unwrap_or_else(|| teller.to_string());
             self.note(refusal::hearsay(name, own, known, &teller));
@@ -159,13 +163,13 @@ impl Replica {
     }
 
     /// Compares the state digests: at equal knowledge both replicas must hold the same. If not, the next bundle for the
-    /// peer is a full one.
+    /// peer is a full one. That is told once, until they have held the same: a peer can say so with every bundle.
     pub(super) fn compare_digests(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         let differs = self.state.digest() != manifest.state_digest;
-        if differs {
+        if differs && !peer.suspect {
             self.note(format!(
                 "{} and this replica know the same but hold different mail; exchange bundles both ways to heal it: the next \
-                 one for {} will be full",
+                 one for {} will be full, and `mailsync status` says so until it is healed",
                 peer.name, peer.name
             ));
         }

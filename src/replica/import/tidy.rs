@@ -36,14 +36,15 @@ impl Replica {
         for path in own {
             self.each_own(path, Behind::Left, |manifest, readers| {
                 let applicable = readers.shown.iter().all(|shown| shown.includes(&manifest.base));
-                let best = stand_ins.get(&manifest.recipient).is_none_or(|best| best.number < manifest.number);
+                let best =
+                    stand_ins.get(&self.present_recipient(manifest)?).is_none_or(|best| best.number < manifest.number);
                 if applicable && best && manifest.sender.incarnation == self.state.incarnation()? {
                     let stand_in = StandIn {
                         incarnation: manifest.sender.incarnation,
                         number: manifest.number,
                         tip: manifest.tip.clone(),
                     };
-                    stand_ins.insert(manifest.recipient, stand_in);
+                    stand_ins.insert(self.present_recipient(manifest)?, stand_in);
                 }
                 Ok(true)
             })?;
@@ -51,7 +52,7 @@ impl Replica {
         let mut removed = 0;
         for path in own {
             let unneeded = self.each_own(path, Behind::Seen, |manifest, readers| {
-                let later = stand_ins.get(&manifest.recipient).is_some_and(|later| {
+                let later = stand_ins.get(&self.present_recipient(manifest)?).is_some_and(|later| {
                     later.incarnation == manifest.sender.incarnation
                         && later.number > manifest.number
                         && later.tip.includes(&manifest.tip)
@@ -71,6 +72,11 @@ impl Replica {
         Ok(())
     }
 
+    /// The id that a bundle's recipient has now.
+    fn present_recipient(&self, manifest: &Manifest) -> Result<Option<ReplicaId>> {
+        manifest.recipient.map(|id| self.present_id(&id)).transpose()
+    }
+
     /// Whether `is_so` holds for all bundles in a file. It doesn't if one is an invitation, was not made by this
     /// replica, or is for a peer that was never heard of.
     fn each_own(
@@ -83,7 +89,7 @@ impl Replica {
         let mut answer = Ok(true);
         let whole = each_manifest(&file, &self.keys(), behind, |beginning| {
             let manifest = beginning.manifest();
-            let own = beginning.is_signed_by(&self.public_key()) && manifest.invitation.is_none();
+            let own = self.has_signed(beginning) && manifest.invitation.is_none();
             answer = match self.readers(manifest.recipient) {
                 Ok(Some(readers)) if own => is_so(manifest, &readers),
                 Ok(_) => Ok(false),
@@ -98,8 +104,8 @@ impl Replica {
     /// standing is then a guess from its invitation, which it may not have taken.
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
-            Some(id) => self.state.peer_by_id(&id)?.into_iter().collect(),
-            None if self.open_invitations()?.is_empty() => self.state.neighbours()?,
+            Some(id) => self.peer_of(&id)?.into_iter().collect(),
+            None if self.open_invitations()?.is_empty() => self.neighbours()?,
             None => Vec::new(),
         };
         let mut readers = Readers { shown: Vec::new(), wanting: false };

@@ -20,9 +20,9 @@ pub(super) struct Intake<'r> {
 impl Replica {
     /// What another replica is to this one.
     pub(super) fn party(&self, id: &ReplicaId) -> Result<Party> {
-        Ok(if *id == self.public_key().id() {
+        Ok(if self.is_me(id) {
             Party::Me
-        } else if self.state.is_peer(id)? {
+        } else if self.peer_of(id)?.is_some() {
             Party::Peer
         } else {
             Party::Stranger

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{PrivateKey, ReplicaId, parse_strictly, unseal};
+use crate::bundle::{Keys, ReplicaId, parse_strictly, unseal};
 use crate::disk::{Disk, Source};
 
 /// The line of JSON at the beginning of a job's body. Standard input follows.
@@ -68,13 +68,13 @@ pub(super) fn read_head<T: for<'de> Deserialize<'de>>(reader: &mut impl BufRead,
     parse_strictly(&line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Opens a body that was encrypted for this key, and reads its first line.
+/// Opens a body that was encrypted for one of these keys, and reads its first line.
 pub(super) fn open_body<'d>(
     disk: &'d dyn Disk,
-    key: &PrivateKey,
+    keys: &Keys,
     path: &Path,
 ) -> io::Result<(JobBody, impl BufRead + use<'d>)> {
-    let mut reader = io::BufReader::new(unseal(key, Source::open(disk, path)?)?);
+    let mut reader = io::BufReader::new(unseal(keys, Source::open(disk, path)?)?);
     let asked = read_head(&mut reader, BODY_BYTES)?;
     Ok((asked, reader))
 }

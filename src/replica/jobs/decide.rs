@@ -151,10 +151,18 @@ impl Replica {
         stderr: &[u8],
     ) -> Result<AttachmentRef> {
         let (line, _) = self.request_of(job)?;
-        let requester: PublicKey =
-            line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?;
+        // By the key that it has now; if that isn't known, by the one with which it asked.
+        let requester: PublicKey = match self.state.peer_by_id(&job.requester)? {
+            Some(peer) => peer.public_key,
+            None => line.signer().map_err(|error| Error::failed(format!("the state database: {error}")))?,
+        };
         let head = head(told);
-        self.seal_attachment(&[requester, self.public_key()], |out| {
+        // Nothing is encrypted for one that was revoked.
+        let mut readers = vec![requester, self.public_key()];
+        if self.shut_outs()?.get(&job.requester).is_some() {
+            readers.remove(0);
+        }
+        self.seal_attachment(&readers, |out| {
             let mut write = |bytes: &[u8]| out.write_all(bytes);
             write(&head).and_then(|()| write(stdout)).and_then(|()| write(stderr)).map_err(|error| {
                 Error::failed(format!("storing the result of job {}: {error}", job.id)).advise("make room for it")

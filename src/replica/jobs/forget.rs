@@ -76,7 +76,7 @@ impl Replica {
             let covers = |known: Option<&Knowledge>, stamp| known.is_some_and(|known| known.covers(stamp));
             covers(shown, second) || !(covers(sent, first) || covers(shown, first))
         };
-        let peers = self.state.neighbours()?;
+        let peers = self.neighbours()?;
         let invited = self.state.invitations()?;
         Ok(peers.iter().all(|peer| known(peer.sent.as_ref(), peer.standing.shown.as_ref()))
             && invited.iter().all(|invited| known(Some(&invited.sent), Some(&invited.shown))))

@@ -5,12 +5,14 @@ use std::io::{BufRead, Read};
 
 use super::admit::Intake;
 use super::report_in;
-use crate::bundle::{self, JobId, JobLine, PublicKey, Report, Request, Statement, limits};
+use crate::bundle::{self, JobId, JobLine, PublicKey, ReplicaId, Report, Request, Statement, limits};
 use crate::error::{Error, Result};
 use crate::model::{
-    Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, keeps_input, which_counts,
+    Caps, Head, Hearing, JobRole, JobState, Knowledge, Memory, Ranked, Ruling, Signer, Stamp, Taken, keeps_input,
+    which_counts,
 };
 use crate::replica::Replica;
+use crate::replica::replicas::ShutOuts;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
 use crate::state::{Forgotten, Job, JobKey, StatementKind};
@@ -34,6 +36,8 @@ pub(in crate::replica) struct JobNews {
     finished: Vec<JobKey>,
     /// How many statements were not signed by whom they concern.
     bad: u64,
+    /// How many were made by replicas that were revoked.
+    revoked: u64,
     /// How many were none, or say what can't be true; and what is wrong with the first.
     untrue: Counted,
     /// How many requests were more than their requester's quota, and whose the first was.
@@ -65,22 +69,27 @@ struct Hearer<'h> {
     /// Whether a statement from the future is believed.
     clock_ahead: ClockAhead,
     intake: Intake<'h>,
+    /// Whom this replica has shut out, and how far what others tell of them is believed.
+    shut_outs: ShutOuts,
+    caps: Caps,
     news: &'h mut JobNews,
 }
 
 impl Replica {
-    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before. Returns of how many jobs
+    /// Takes what a bundle says about jobs. `knowledge` is what this replica knew before, `head` the bundle's. Returns of how many jobs
     /// something new was said; or why the bundle can't be taken.
     pub(in crate::replica) fn hear_jobs(
         &self,
         tx: &Transaction<'_>,
         lines: &mut dyn BufRead,
-        knowledge: &Knowledge,
+        (head, knowledge): (&Head, &Knowledge),
         clock_ahead: ClockAhead,
         news: &mut JobNews,
     ) -> Result<std::result::Result<u64, bundle::Error>> {
         let me = self.public_key().id();
-        let mut hearer = Hearer { replica: self, tx, knowledge, clock_ahead, intake: Intake::new(self), news };
+        let (shut_outs, caps) = (self.shut_outs()?, self.caps(knowledge)?.believe(head, knowledge).caps);
+        let intake = Intake::new(self);
+        let mut hearer = Hearer { replica: self, tx, knowledge, clock_ahead, intake, shut_outs, caps, news };
         let mut changed = 0;
         let mut last = None;
         let mut line = Vec::new();
@@ -197,6 +206,11 @@ impl Replica {
             };
             self.note(format!("{} about jobs {signed} ignored", plural(news.bad, "statement")));
         }
+        if news.revoked > 0 {
+            let are = if news.revoked == 1 { "is" } else { "are" };
+            let count = plural(news.revoked, "statement");
+            self.note(format!("{count} about jobs by a replica that was revoked {are} passed over"));
+        }
         self.tell_refused(news);
         let (mut done, mut told) = (0, 0);
         for &key in &news.finished {
@@ -244,6 +258,10 @@ impl Hearer<'_> {
                 return None;
             }
         };
+        if !self.caps.takes(line.stamp) {
+            self.news.revoked += 1;
+            return None;
+        }
         let wall = self.replica.wall_clock();
         if self.clock_ahead == ClockAhead::Refuse && wall.is_before(statement.said_at()) {
             let (said, own) = (utc(statement.said_at()), utc(wall.0));
@@ -257,18 +275,26 @@ impl Hearer<'_> {
     fn hear(&mut self, statement: &Statement, signer: &PublicKey, line: &JobLine) -> Result<Option<StatementEffect>> {
         let (replica, tx) = (self.replica, self.tx);
         let ignored = Ok(None);
+        if self.shut_outs.get(&replica.present_id(&signer.id())?).is_some() {
+            self.news.revoked += 1;
+            return ignored;
+        }
+        if !replica.counts_of(&signer.id(), statement.said_at())? {
+            self.news.bad += 1;
+            return ignored;
+        }
         let (job, kind, counts) = match statement {
-            Statement::Request(request) => return self.hear_request(request, line),
+            Statement::Request(request) => return self.hear_request(&replica.of_present(request.clone())?, line),
             Statement::Cancel(cancel) => {
                 let Some(job) = replica.state.job_by_id(&cancel.job)? else { return ignored };
                 let known = replica.state.statement(job.key, StatementKind::Cancel)?.is_some();
-                let signer = if signer.id() == job.requester { Signer::Entitled } else { Signer::Other };
+                let signer = self.signer_among(signer, &job.requester)?;
                 let counts = which_counts(Hearing::Cancel { signer, known });
                 (job, StatementKind::Cancel, counts)
             }
             Statement::Report(report) => {
                 let Some(job) = replica.state.job_by_id(&report.job)? else { return ignored };
-                let signer = if signer.id() == job.target { Signer::Entitled } else { Signer::Other };
+                let signer = self.signer_among(signer, &job.target)?;
                 let known = replica.state.statement(job.key, StatementKind::Report)?;
                 let counts = which_counts(Hearing::Report {
                     signer,
@@ -297,6 +323,12 @@ impl Hearer<'_> {
                 Ok(Some(StatementEffect { changed: Some(job.key), finished }))
             }
         }
+    }
+
+    /// Whether a statement's signer, by its present key or a former one, is the replica that has a say.
+    fn signer_among(&self, signer: &PublicKey, entitled: &ReplicaId) -> Result<Signer> {
+        let is_it = self.replica.present_id(&signer.id())? == *entitled;
+        Ok(if is_it { Signer::Entitled } else { Signer::Other })
     }
 
     /// Takes a request whose signature holds. `None` if it is passed over.

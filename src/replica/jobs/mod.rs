@@ -42,7 +42,14 @@ impl Replica {
     }
 
     fn sign(&self, stamp: Stamp, statement: &Statement) -> Result<JobLine> {
-        JobLine::sign(stamp, statement, &self.key).map_err(|error| Error::failed(format!("signing a job: {error}")))
+        JobLine::sign(stamp, statement, self.key()?).map_err(|error| Error::failed(format!("signing a job: {error}")))
+    }
+
+    /// The same request with the ids that its requester and its target have now: those that it was signed with may be
+    /// former ones.
+    fn of_present(&self, request: Request) -> Result<Request> {
+        let (requester, target) = (self.present_id(&request.requester)?, self.present_id(&request.target)?);
+        Ok(Request { requester, target, ..request })
     }
 
     /// Records a request that is not known yet, and as much of what goes with it.
@@ -68,7 +75,7 @@ impl Replica {
 
     /// A replica's name here, or its id.
     pub(super) fn name_of(&self, id: &ReplicaId) -> Result<String> {
-        if *id == self.public_key().id() {
+        if self.is_me(id) {
             return Ok(self.config.name.clone());
         }
         Ok(self.known_as(id)?.unwrap_or_else(|| id.to_string()))
@@ -92,7 +99,7 @@ impl Replica {
     pub(super) fn request_of(&self, job: &Job) -> Result<(JobLine, Request)> {
         let line = self.state.statement(job.key, StatementKind::Request)?;
         let line = line.ok_or_else(|| Error::failed(format!("the state database: job {} has no request", job.id)))?;
-        let request = request_in(&line)?;
+        let request = self.of_present(request_in(&line)?)?;
         Ok((line, request))
     }
 }

@@ -53,6 +53,7 @@ impl Replica {
             }
             return Err(self.unknown_peer(peer));
         };
+        self.check_not_shut_out(&format!("asking {peer}"), &target)?;
         let asked = JobBody { requester: self.public_key().id(), command: command.to_vec() };
         let head = head(&asked);
         if head.len() as u64 > BODY_BYTES {
@@ -215,7 +216,9 @@ impl Replica {
             if self.state.job_by_id(&id)?.is_some() {
                 continue;
             }
-            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, request, Some(command), Taken::Whole)?;
+            // It may have been signed with the key before the present one.
+            let request = self.of_present(request.clone())?;
+            self.insert_request(&tx, &JobLine { stamp, ..line.clone() }, &request, Some(command), Taken::Whole)?;
             tx.record(self.now(), Action::Uux, Some(&self.name_of(&request.target)?), &format!("job {id}"))?;
         }
         tx.commit()?;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Scope};
 use crate::model::{Digest, JobState};
 use crate::process::{Ended, Launch, clean_environment};
 use crate::replica::Replica;
-use crate::state::{Action, Job, StatementKind};
+use crate::state::{Action, Job, Peer, StatementKind};
 use crate::text::printable;
 
 /// How long to wait for the lock when another command is known to give it back soon.
@@ -76,6 +76,8 @@ impl Replica {
         if !any(JobState::Queued)? && !any(JobState::Running)? {
             return Ok(());
         }
+        // Without its key the replica could open none, and say of none what has become of it.
+        self.key()?;
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, HANDOVER)? else {
             self.note("another mailsync is running jobs, and runs the new ones too");
             return Ok(());
@@ -123,7 +125,9 @@ impl Replica {
 
     /// Settles what a process has left that died while it ran jobs, unless another one runs jobs at this moment.
     pub(in crate::replica) fn settle_left_jobs(&self) -> Result<()> {
-        if self.state.next_job_for(&self.public_key().id(), JobState::Running, None)?.is_none() {
+        let me = self.public_key().id();
+        // A person is not asked for a passphrase for that: whoever runs jobs settles them, too.
+        if self.keys.is_locked() || self.state.next_job_for(&me, JobState::Running, None)?.is_none() {
             return Ok(());
         }
         let Some(_lock) = self.home.lock_jobs(&*self.world.disk, Duration::ZERO)? else { return Ok(()) };
@@ -155,6 +159,14 @@ impl Replica {
         let command = self.state.job(job.key)?.and_then(|job| job.asked).and_then(|asked| asked.into_iter().next());
         let requester = self.name_of(&job.requester)?;
         Ok(JobRun { id: job.id, requester, command, state, reason, stopped: false })
+    }
+
+    /// Why no job of a peer is run, if it was revoked.
+    fn why_not_trusted(&self, peer: &Peer) -> Result<Option<String>> {
+        let Some(out) = self.shut_outs()?.get(&peer.id).cloned() else { return Ok(None) };
+        let (name, by) = (&peer.name, self.words_of(&out)?);
+        let here = &self.config.name;
+        Ok(Some(format!("{name} was revoked by {by}, as {here} has heard; if it is trusted again, it must ask anew")))
     }
 
     /// Runs a job, or settles it without running.
@@ -190,21 +202,20 @@ impl Replica {
             );
             return settle(JobState::Rejected, reason);
         };
+        if let Some(reason) = self.why_not_trusted(&peer)? {
+            return settle(JobState::Rejected, reason);
+        }
         match self.state.is_attachment_here(job.key, StatementKind::Request, &request.body.digest)? {
             Some(true) => {}
             Some(false) => return Ok(Dealt::Waits),
             None => {
-                let reason = format!(
-                    "its input was not taken in on {0}: it isn't what the request says, or {1} had as many jobs or as much \
-                     input there as jobs_open and jobs_input_mib let in; ask anew when there is room",
-                    self.config.name, peer.name
-                );
-                return settle(JobState::Rejected, reason);
+                let wrong = self.state.had_wrong_input(job.key)?;
+                return settle(JobState::Rejected, without_input(&self.config.name, &peer.name, wrong));
             }
         }
         let path = self.attachment_path(&request.body.digest);
         let asked = match self.check_body(&path, &request.body) {
-            Ok(asked) if asked.requester == job.requester && !asked.command.is_empty() => asked,
+            Ok(asked) if self.present_id(&asked.requester)? == job.requester && !asked.command.is_empty() => asked,
             Ok(_) => return settle(JobState::Rejected, String::from("its requester did not write its contents")),
             Err(error) if is_absent(&error) || is_about_contents(&error) => {
                 return settle(
@@ -235,7 +246,7 @@ impl Replica {
             Ok(launch) => launch,
             Err(error) => return Ok(Dealt::NotNow(error)),
         };
-        match open_body(&*self.world.disk, &self.key, body) {
+        match open_body(&*self.world.disk, &self.keys(), body) {
             Ok((_, mut input)) => self.run_job(run, &launch, &mut input),
             Err(error) => Ok(unreadable(run.job, body, error)),
         }
@@ -249,7 +260,7 @@ impl Replica {
         if Digest(hasher.finalize().into()) != body.digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} was damaged", path.display())));
         }
-        let (asked, mut rest) = open_body(&*self.world.disk, &self.key, path)?;
+        let (asked, mut rest) = open_body(&*self.world.disk, &self.keys(), path)?;
         io::copy(&mut rest, &mut io::sink())?;
         Ok(asked)
     }
@@ -349,6 +360,19 @@ impl Replica {
         tx.commit()?;
         Ok(Dealt::Settled(JobRun { stopped, ..self.job_run(job, state, reason)? }))
     }
+}
+
+/// Why a job has no input here, and will get none: for its requester.
+fn without_input(here: &str, requester: &str, wrong: bool) -> String {
+    if wrong {
+        return format!(
+            "its input isn't what the request says: what came to {here} in its place has another size; ask anew"
+        );
+    }
+    format!(
+        "its input was not taken in on {here}: {requester} had as many jobs or as much input there as jobs_open and \
+         jobs_input_mib let in; ask anew when there is room"
+    )
 }
 
 /// The job is as it was: whatever keeps its input from being read may pass.

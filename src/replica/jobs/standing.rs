@@ -63,7 +63,7 @@ impl Replica {
         let waits = job.state == JobState::Queued && job.target != self.public_key().id();
         let mut sent_to = Vec::new();
         if waits && report.is_none() {
-            for peer in self.state.neighbours()? {
+            for peer in self.neighbours()? {
                 let covers =
                     |known: &Option<Knowledge>| known.as_ref().is_some_and(|known| known.covers(request.0.stamp));
                 let asks = peer.id == job.requester;
@@ -165,23 +165,25 @@ impl Replica {
         if (job.requester != me && job.target != me) || !self.has_attachment(&body)? {
             return Ok(None);
         }
+        self.key()?;
         let path = self.attachment_path(&body.digest);
-        let asked = match open_body(&*self.world.disk, &self.key, &path) {
+        let asked = match open_body(&*self.world.disk, &self.keys(), &path) {
             Ok((asked, _)) => asked,
             Err(error) if is_absent(&error) || is_about_contents(&error) => return Ok(None),
             Err(error) => {
                 return Err(Error::io("reading a job's input", &path, error).advise("see why, then run this again"));
             }
         };
-        let is_its = asked.requester == job.requester && !asked.command.is_empty();
+        let is_its = self.present_id(&asked.requester)? == job.requester && !asked.command.is_empty();
         Ok(is_its.then_some(asked.command))
     }
 
     fn read_result(&self, attachment: &AttachmentRef) -> Result<JobResult> {
+        self.key()?;
         let path = self.attachment_path(&attachment.digest);
         let fail = |error: io::Error| Error::io("reading a job's result", &path, error);
         let file = Source::open(&*self.world.disk, &path).map_err(fail)?;
-        let mut reader = io::BufReader::new(unseal(&self.key, file).map_err(fail)?);
+        let mut reader = io::BufReader::new(unseal(&self.keys(), file).map_err(fail)?);
         let told: JobReportBody = read_head(&mut reader, RESULT_BYTES).map_err(fail)?;
         let most = crate::process::OUTPUT_BYTES;
         let mut stdout = vec![0; told.stdout_bytes.min(most)];

@@ -111,8 +111,7 @@ impl Replica {
         let renamed = match self.needs_a_copy(row, (from, &source), (at, &to)) {
             Ok(true) => Err(io::ErrorKind::CrossesDevices.into()),
             Err(error) if !is_absent(&error) => Err(error),
-            _ if from.folder == at.folder => self.rename(&source, &to, progress),
-            _ => self.rename_to_another_directory(&source, &to, progress),
+            _ => self.rename(&source, &to, progress),
         };
         match renamed {
             Ok(()) => {}
@@ -159,8 +158,8 @@ impl Replica {
     }
 
     /// Renames a file whose new name is its old one to the file system, as flags differ in case only: by way of a third
-    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not if
-    /// another file has the new name.
+    /// name, which has the old flags, so that a scan knows the file if this is interrupted. Returns whether it did: not
+    /// if another file has the new name.
     fn rename_in_case(&self, source: &Path, to: &Path) -> Result<bool> {
         let disk = &*self.world.disk;
         let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
@@ -220,7 +219,7 @@ impl Replica {
         let mut source = self.path(&discard.at)?;
         let mut looked = false;
         loop {
-            let error = match self.rename_to_another_directory(&source, &to, progress) {
+            let error = match self.rename(&source, &to, progress) {
                 Ok(()) => break,
                 // A rename reports different file systems before it looks whether the source exists.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices && !is_there(disk, &source)? => {

@@ -52,27 +52,6 @@ impl Replica {
         }
     }
 
-    /// Renames a file to another directory. A symbolic link that would lead nowhere from there is treated as if it were
-    /// on another file system, so that its target is copied.
-    pub(super) fn rename_to_another_directory(
-        &self,
-        from: &Path,
-        to: &Path,
-        progress: &mut DiskWork,
-    ) -> io::Result<()> {
-        let disk = &*self.world.disk;
-        self.rename(from, to, progress)?;
-        let Err(looked) = disk.metadata(to) else { return Ok(()) };
-        // Whatever is wrong with it there, it goes back: what has failed has changed nothing.
-        match disk.rename(to, from) {
-            // It was moved, and a mail program has moved it on.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) if looked.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::CrossesDevices.into()),
-            Ok(()) => Err(looked),
-        }
-    }
-
     /// Whether a file could not be given the name of a place since that place's file system refuses such names. The file
     /// is still there.
     pub(super) fn is_refused(&self, error: &io::Error, from: &Path, at: &Place) -> Result<bool> {
@@ -113,7 +92,7 @@ impl Replica {
     ) -> Result<Option<Place>> {
         for (separator, place) in with_other_separators(at) {
             let to = self.path(&place)?;
-            match self.rename_to_another_directory(from, &to, progress) {
+            match self.rename(from, &to, progress) {
                 Ok(()) => {
                     progress.separators.insert(at.folder, separator);
                     progress.touch(&to);
@@ -185,8 +164,8 @@ impl Replica {
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
-    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail` says
-    /// what was being done.
+    /// whether it did: not if something else has the new name, or if the original got another one meanwhile. `fail`
+    /// says what was being done.
     pub(super) fn copy_across(
         &self,
         copy: &Copying<'_>,

@@ -215,7 +215,8 @@ impl Scan<'_> {
         let mut appeared: Vec<(&[u8], Sub)> = Vec::new();
         let mut present = listing.iter().peekable();
         let deep = self.options.depth == Depth::Contents;
-        let (mut to_verify, mut dangling) = (Vec::new(), Vec::new());
+        let (mut to_verify, mut linked) = (Vec::new(), Vec::new());
+        self.others.add(&listing.others);
         state.files_in(key, |entry, sub, name, undelivered| {
             folder.known += u64::from(!undelivered);
             while let Some(found) = present.next_if(|&found| found < (name, sub)) {
@@ -224,8 +225,8 @@ impl Scan<'_> {
             let is_there = present.next_if(|&found| found == (name, sub)).is_some();
             if undelivered {
                 // It was not there, and is nobody's removal. If it is there, an interrupted command has delivered it.
-            } else if !is_there && listing.dangling.contains(FileName::parse(name).base()) {
-                dangling.push(path_in(dir, sub, name));
+            } else if !is_there && listing.links.contains(FileName::parse(name).base()) {
+                linked.push(path_in(dir, sub, name));
             } else if !is_there {
                 vanished.entry(FileName::parse(name).base().to_vec()).or_default().push(entry);
             } else if deep {
@@ -250,10 +251,10 @@ impl Scan<'_> {
         }
         folder.gone = vanished.into_values().flatten().collect();
         folder.gone.sort_unstable();
-        for path in dangling {
+        for path in linked {
             self.unread.insert(key);
-            let error = io::Error::new(io::ErrorKind::InvalidData, "it is a symbolic link that leads nowhere");
-            self.problem("reading", path, &error);
+            let why = "a symbolic link is in the place of the message, and what it leads to is none";
+            self.problem("reading", path, &io::Error::new(io::ErrorKind::InvalidData, why));
         }
         if deep {
             self.verify(key, dir, to_verify, &mut folder)?;

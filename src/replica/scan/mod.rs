@@ -21,6 +21,7 @@ use super::Replica;
 use super::safety::DryRun;
 use super::transaction::Transaction;
 use crate::error::Result;
+use crate::maildir::listing::Others;
 use crate::model::Origin;
 use crate::state::Action;
 use pass::{Names, Scan};
@@ -34,6 +35,7 @@ impl Replica {
     /// Refused when the mail root is missing or empty although it held mail, or when the guard over mass
     /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
+        self.note_unknown_names()?;
         let tx = self.begin()?;
         let report = self.scan_within(&tx, options, Purpose::Changes)?;
         if options.dry_run == DryRun::No {
@@ -66,6 +68,7 @@ impl Replica {
             unsettled: false,
             last_before: self.state.last_entry()?,
             devices: BTreeMap::new(),
+            others: Others::default(),
             blind: false,
             unlooked: BTreeSet::new(),
             left: 0,
@@ -129,6 +132,7 @@ impl Scan<'_> {
         }
         self.read_names(&discovery)?;
         let mut folders = self.list(&discovery, with_files)?;
+        self.note_others();
         let mut gone = self.collect_gone(&mut folders)?;
         for (key, folder) in &folders {
             self.record_separator(*key, folder)?;

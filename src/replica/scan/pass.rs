@@ -9,10 +9,12 @@ use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::maildir::keywords::Letters;
+use crate::maildir::listing::Others;
 use crate::model::{Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, FolderKey};
+use crate::text::printable;
 
 /// A hashing thread takes so many files at a time.
 pub(super) const BATCH: u32 = 32;
@@ -52,6 +54,8 @@ pub(super) struct Scan<'r> {
     pub(super) unsettled: bool,
     /// The file systems of the folders' directories.
     pub(super) devices: BTreeMap<PathBuf, u64>,
+    /// What is in folders and is no message.
+    pub(super) others: Others,
     /// Whether something could not be looked at: what vanished may be there.
     pub(super) blind: bool,
     /// Folders that could not be looked at: what was found elsewhere may come from there.
@@ -91,13 +95,23 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Notes what is in folders and is no message. A folder that is not read again isn't told of again.
+    pub(super) fn note_others(&self) {
+        let Others { count, example: Some(example) } = &self.others else { return };
+        let (what, are) = if *count == 1 { ("file", "is") } else { ("files", "are") };
+        self.replica.note(format!(
+            "{count} {what} in folders {are} left alone: a symbolic link, a directory, a pipe or a device is no message; such as {}",
+            printable(&example.to_string_lossy())
+        ));
+    }
+
     /// Notes that something could not be looked at. The scan goes on, and takes nothing for removed.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
         self.blind = true;
         let advice = match error.kind() {
             io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
             io::ErrorKind::InvalidData => {
-                "mount or mend what belongs there, or remove it if that folder is to be gone; then scan again"
+                "mount or mend what belongs there, or remove it if that is to be gone; then scan again"
             }
             _ => "scan again; if it stays, check the disk",
         };

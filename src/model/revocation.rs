@@ -1,0 +1,445 @@
+//! What follows from revocations: which of them count, and how much is believed of what others tell of a replica that was
+//! revoked.
+
+use std::collections::BTreeMap;
+
+use super::{Clock, Entry, EntryId, FolderState, Head, Incarnation, Knowledge, Removal, Stamp};
+
+/// A revocation, reduced to what decides whether it counts. `I` names replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked<I> {
+    /// The replica that is revoked.
+    pub who: I,
+    /// The replica that says so.
+    pub by: I,
+    /// From when on: milliseconds since 1970 UTC.
+    pub since: u64,
+    /// When it was said: milliseconds since 1970 UTC.
+    pub at: u64,
+    /// Whether a person has said so on this very machine.
+    pub here: bool,
+    /// Whether a person has said on this machine that it is not so.
+    pub overruled: bool,
+}
+
+impl<I: PartialEq> Revoked<I> {
+    /// Whether the other one, if it counts, makes this one worth nothing: its maker was not to be trusted any more when it
+    /// made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other
+    /// nobody but a person can tell which is right.
+    fn is_void_by(&self, other: &Self) -> bool {
+        !self.here && other.who == self.by && other.since <= self.at && (other.by != self.who || other.here)
+    }
+}
+
+/// Says of each revocation whether it counts. What was said on this machine does, until it is overruled there; what a
+/// replica has said after it was revoked itself doesn't. Of several that revoke each other in a circle all count: they
+/// are shut out until a person has looked.
+pub fn which_revocations_count<I: PartialEq>(all: &[Revoked<I>]) -> Vec<bool> {
+    let mut counts: Vec<Option<bool>> = all.iter().map(|one| (one.overruled).then_some(false)).collect();
+    loop {
+        let mut decided = false;
+        for (n, one) in all.iter().enumerate() {
+            if counts[n].is_some() {
+                continue;
+            }
+            let makes_void = |(other, counts): (&Revoked<I>, &Option<bool>)| {
+                (*counts != Some(false) && one.is_void_by(other)).then_some(*counts == Some(true))
+            };
+            let mut against = all.iter().zip(&counts).filter_map(makes_void).peekable();
+            let nothing_is_against_it = against.peek().is_none();
+            if nothing_is_against_it || against.any(|is_sure| is_sure) {
+                counts[n] = Some(nothing_is_against_it);
+                decided = true;
+            }
+        }
+        if !decided {
+            return counts.into_iter().map(|counts| counts.unwrap_or(true)).collect();
+        }
+    }
+}
+
+/// How far each incarnation of replicas that were revoked is believed, whoever tells of it. What is beyond counts as not
+/// told: it stays unknown, and whoever has it tells it again as long as that is so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caps(BTreeMap<Incarnation, Clock>);
+
+impl Caps {
+    /// Believes an incarnation up to this time only, in milliseconds since 1970 UTC; but what is known already stays known.
+    pub fn revoke(&mut self, incarnation: Incarnation, since: u64, knowledge: &Knowledge) {
+        let first = since.min(Clock::LAST.millis()) << 16;
+        let last = Clock::from_bits(first.saturating_sub(1)).expect("it is below the last clock");
+        let last = last.max(knowledge.get(incarnation));
+        self.0.entry(incarnation).and_modify(|cap| *cap = last.min(*cap)).or_insert(last);
+    }
+
+    /// Whether everything is believed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a change with this stamp is believed.
+    pub fn takes(&self, stamp: Stamp) -> bool {
+        self.0.get(&stamp.incarnation).is_none_or(|cap| stamp.clock <= *cap)
+    }
+
+    /// What is believed of a bundle with this head by a replica of this knowledge.
+    pub fn believe(&self, head: &Head, knowledge: &Knowledge) -> Believed {
+        // A base that tells of what isn't believed may leave out what would be. So nothing is taken of that incarnation: else
+        // the replica would seem to know what came in between.
+        let of_bundle = |(&incarnation, &cap): (&Incarnation, &Clock)| {
+            let leaves_out = head.base.get(incarnation) > cap;
+            (incarnation, if leaves_out { knowledge.get(incarnation) } else { cap })
+        };
+        let caps = Self(self.0.iter().map(of_bundle).collect());
+        let believed = |told: &Knowledge| {
+            let mut believed = told.clone();
+            for (&incarnation, &cap) in caps.0.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
+                believed.set(incarnation, knowledge.get(incarnation).min(cap));
+            }
+            believed
+        };
+        let [base, tip, horizon] = [&head.base, &head.tip, &head.horizon].map(believed);
+        let capped = caps.0.iter().map(|(&incarnation, &cap)| (incarnation, cap));
+        let cut = capped.filter(|(incarnation, cap)| head.tip.get(*incarnation) > *cap).collect();
+        let is_spoilt = caps.0.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
+        Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
+    }
+
+    /// What is believed of a folder.
+    pub fn folder(&self, state: FolderState) -> Option<FolderState> {
+        Some(state).filter(|state| self.takes(state.stamp))
+    }
+
+    /// What is believed of an entry of this id, of which `mine` is here: the registers that aren't believed are left out. In
+    /// their place stands what is here; if nothing is, an entry that somebody honest has delivered lies where it was
+    /// delivered. `None` if nothing but what isn't believed says that there is such an entry.
+    pub fn entry(&self, id: &EntryId, mine: Option<&Entry>, theirs: &Entry) -> Option<Entry> {
+        let seen = theirs.removal.map(|removal| removal.seen);
+        if theirs.stamps().chain(seen).all(|stamp| self.takes(stamp)) {
+            return Some(theirs.clone());
+        }
+        let believed = |stamp: Stamp| Some(stamp).filter(|&stamp| stamp != Stamp::ZERO && self.takes(stamp));
+        let floor = believed(theirs.floor);
+        // It was delivered at its floor as well, unless the first scan of a replica has only found it. And whoever honest has moved
+        // it wants it, whoever has delivered it.
+        let (born, mtime) = match (believed(theirs.born).or(floor).or(believed(theirs.location.0)), mine) {
+            (Some(born), _) => (born, theirs.mtime),
+            (None, Some(mine)) => (mine.born, mine.mtime),
+            (None, None) => return None,
+        };
+        let delivered = (born, id.birth.clone());
+        let location = if self.takes(theirs.location.0) {
+            theirs.location.clone()
+        } else {
+            mine.map_or_else(|| delivered.clone(), |mine| mine.location.clone().max(delivered.clone()))
+        };
+        // A removal that has seen what isn't believed may be of what the thief delivered. In doubt mail is kept.
+        let removal = theirs.removal.filter(|removal| self.takes(removal.stamp) && self.takes(removal.seen));
+        let removal = removal.map(|removal| Removal { seen: removal.seen.min(location.0), ..removal });
+        let mut entry = Entry {
+            location,
+            born,
+            floor: floor.or(mine.map(|mine| mine.floor)).unwrap_or(Stamp::ZERO).min(born),
+            removal,
+            flags: super::FlagRegisters::default(),
+            size: theirs.size,
+            mtime,
+        };
+        for (flag, stamp, on) in theirs.flags.iter().filter(|(_, stamp, _)| self.takes(*stamp)) {
+            entry.flags.write(flag.clone(), *stamp, *on);
+        }
+        Some(entry)
+    }
+}
+
+/// What is believed of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Believed {
+    /// How far each incarnation is believed, in this bundle.
+    pub caps: Caps,
+    /// Its head, which says nothing of what isn't believed: whether the bundle can be applied follows from that. In the place of a
+    /// clock beyond a cap stands what is known here.
+    pub head: Head,
+    /// The incarnations of which the bundle tells more than is believed, and how far they are. Of each of them becomes known
+    /// what is held after the bundle, and no more: nobody tells up to where it has issued stamps before the cap.
+    pub cut: BTreeMap<Incarnation, Clock>,
+    /// Whether the sender has forgotten something of what isn't believed. Then that it lacks an entry is no sign that somebody
+    /// honest has removed it.
+    pub is_spoilt: bool,
+}
+
+impl Believed {
+    /// What an entry that is taken shows of the incarnations of which the bundle tells more than is believed. A removal shows what
+    /// it has seen, though that may be nowhere else any more.
+    pub fn shown_by(&self, entry: &Entry) -> impl Iterator<Item = Stamp> {
+        let seen = entry.removal.map(|removal| removal.seen);
+        entry.stamps().chain(seen).filter(|stamp| self.cut.contains_key(&stamp.incarnation))
+    }
+
+    /// Whether a replica of this knowledge may find something to believe in the bundle, as far as the tip tells.
+    pub fn may_tell(&self, knowledge: &Knowledge) -> bool {
+        let known = |(&incarnation, &cap): (&Incarnation, &Clock)| knowledge.get(incarnation) >= cap;
+        !knowledge.includes(&self.head.tip) || !self.cut.iter().all(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Claims, Digest, Flag, Mtime, Origin};
+    use super::*;
+
+    const HONEST: Incarnation = Incarnation(1);
+    const THIEF: Incarnation = Incarnation(2);
+    /// The theft, in milliseconds.
+    const THEFT: u64 = 50;
+
+    fn at(millis: u64, incarnation: Incarnation) -> Stamp {
+        Stamp { clock: Clock::from_bits(millis << 16).unwrap(), incarnation }
+    }
+
+    fn caps() -> Caps {
+        let mut caps = Caps::default();
+        caps.revoke(THIEF, THEFT, &Knowledge::new());
+        caps
+    }
+
+    fn id() -> EntryId {
+        EntryId { digest: Digest::of(b"x"), birth: "INBOX".parse().unwrap(), ordinal: 0 }
+    }
+
+    fn delivered(stamp: Stamp) -> Entry {
+        Entry::delivered(None, Origin::Delivery, stamp, id().birth, &["S".parse().unwrap()].into(), 1, Mtime(1))
+    }
+
+    #[test]
+    fn which_of_several_revocations_count_does_not_depend_on_their_order() {
+        let said = |by, who, since, at| Revoked { who, by, since, at, here: by == 'm', overruled: false };
+        let overruled = |revoked| Revoked { overruled: true, ..revoked };
+        let table = [
+            ("one", vec![(said('a', 'x', 5, 9), true)]),
+            ("one that a person here has overruled", vec![(overruled(said('a', 'x', 5, 9)), false)]),
+            ("before it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 4), true)]),
+            ("after it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 5), false)]),
+            ("each other", vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 9), true)]),
+            (
+                "each other, one of them as if long ago",
+                vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 2), true)],
+            ),
+            ("each other, one of them here", vec![(said('m', 'x', 5, 9), true), (said('x', 'm', 1, 9), false)]),
+            (
+                "in a circle",
+                vec![(said('a', 'b', 1, 9), true), (said('b', 'c', 1, 9), true), (said('c', 'a', 1, 9), true)],
+            ),
+            (
+                "a circle that a person here has broken",
+                vec![
+                    (said('a', 'b', 1, 9), true),
+                    (said('b', 'c', 1, 9), false),
+                    (overruled(said('c', 'a', 1, 9)), false),
+                ],
+            ),
+            (
+                "one that is void makes nothing void",
+                vec![(said('m', 'x', 1, 9), true), (said('x', 'a', 1, 9), false), (said('a', 'b', 1, 9), true)],
+            ),
+            (
+                "a thief that is revoked by one that it has revoked before",
+                vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 5, 7), true), (said('a', 'b', 5, 9), false)],
+            ),
+        ];
+        for (what, said) in table {
+            let (mut all, mut expected): (Vec<_>, Vec<_>) = said.into_iter().unzip();
+            for _ in 0..all.len() {
+                assert_eq!(which_revocations_count(&all), expected, "{what}: {all:?}");
+                all.rotate_left(1);
+                expected.rotate_left(1);
+            }
+            all.reverse();
+            expected.reverse();
+            assert_eq!(which_revocations_count(&all), expected, "{what}, the other way round");
+        }
+    }
+
+    #[test]
+    fn nothing_from_the_time_of_the_revocation_on_is_believed_but_what_is_known_already() {
+        let caps = caps();
+        assert!(!caps.is_empty() && Caps::default().is_empty());
+        for (stamp, takes) in [
+            (at(THEFT - 1, THIEF), true),
+            (Stamp { clock: Clock::from_bits((THEFT << 16) - 1).unwrap(), incarnation: THIEF }, true),
+            (at(THEFT, THIEF), false),
+            (at(THEFT + 1, THIEF), false),
+            (at(THEFT + 1, HONEST), true),
+            (Stamp::ZERO, true),
+        ] {
+            assert_eq!(caps.takes(stamp), takes, "{stamp}");
+        }
+        let mut known = Caps::default();
+        let knowledge: Knowledge = [(THIEF, at(60, THIEF).clock)].into_iter().collect();
+        known.revoke(THIEF, THEFT, &knowledge);
+        assert!(known.takes(at(60, THIEF)) && !known.takes(at(61, THIEF)));
+        // Of two that revoke it, the one that believes less counts.
+        known.revoke(THIEF, THEFT, &Knowledge::new());
+        known.revoke(THIEF, u64::MAX, &Knowledge::new());
+        assert!(known.takes(at(49, THIEF)) && !known.takes(at(50, THIEF)));
+        known.revoke(HONEST, 0, &Knowledge::new());
+        assert!(!known.takes(Stamp { clock: Clock::FIRST, incarnation: HONEST }));
+    }
+
+    #[test]
+    fn a_bundle_that_tells_more_than_is_believed_makes_nothing_known_by_its_head() {
+        let knows =
+            |millis: u64| -> Knowledge { (millis > 0).then(|| (THIEF, at(millis, THIEF).clock)).into_iter().collect() };
+        let told = |base, tip, horizon| Head {
+            incarnation: HONEST,
+            number: 1,
+            full: base == 0,
+            base: knows(base),
+            tip: knows(tip),
+            horizon: knows(horizon),
+            issued: vec![],
+        };
+        let last = Clock::from_bits((THEFT << 16) - 1).unwrap();
+        // Base, tip, horizon, what is known here; then what is believed of the three, how far, and whether it is spoilt.
+        for (base, tip, horizon, known, believed, cap, spoilt) in [
+            (10, 40, 5, 20, [10, 40, 5], last, false),
+            (10, 60, 40, 20, [10, 20, 40], last, false),
+            (10, 60, 55, 20, [10, 20, 20], last, true),
+            (0, 60, 0, 0, [0, 0, 0], last, false),
+            // What came between 20 and 55 isn't in it, though some of it would be believed.
+            (55, 60, 0, 20, [20, 20, 0], at(20, THIEF).clock, false),
+        ] {
+            let head = told(base, tip, horizon);
+            let found = caps().believe(&head, &knows(known));
+            let case = format!("{head:?} by {known}");
+            let is_cut = head.tip.get(THIEF) > cap;
+            assert_eq!(found.cut.get(&THIEF), is_cut.then_some(&cap), "{case}");
+            assert_eq!(found.may_tell(&knows(known)), knows(known).get(THIEF) < cap.min(head.tip.get(THIEF)), "{case}");
+            assert_eq!((found.caps.0[&THIEF], found.is_spoilt), (cap, spoilt), "{case}");
+            assert_eq!([found.head.base, found.head.tip, found.head.horizon], believed.map(knows), "{case}");
+        }
+        let all = Caps::default().believe(&told(0, 60, 60), &knows(0));
+        assert_eq!((all.head.tip, all.head.horizon, all.cut.len()), (knows(60), knows(60), 0));
+    }
+
+    type Case<'a> = (&'a str, Option<Entry>, Entry, Option<Entry>);
+
+    #[test]
+    #[allow(clippy::too_many_lines)]
+    fn of_an_entry_what_honest_replicas_have_done_is_kept() {
+        let (honest, late) = (at(10, HONEST), at(60, THIEF));
+        let (sent, flag): (crate::model::FolderName, Flag) = ("Sent".parse().unwrap(), "F".parse().unwrap());
+        let moved = |mut entry: Entry, stamp| {
+            entry.move_to(stamp, sent.clone());
+            entry
+        };
+        let flagged = |mut entry: Entry, stamp| {
+            entry.set_flag(stamp, flag.clone(), true);
+            entry
+        };
+        let removed = |mut entry: Entry, stamp| {
+            entry.remove(stamp);
+            entry
+        };
+        let mine = || delivered(honest);
+        let redelivered = |past: &Entry, stamp| {
+            let flags = past.flags_on().cloned().collect();
+            Entry::delivered(Some(past), Origin::Delivery, stamp, id().birth, &flags, 1, Mtime(9))
+        };
+        let cases: Vec<Case<'_>> = vec![
+            (
+                "before the theft",
+                None,
+                moved(delivered(at(40, THIEF)), at(45, THIEF)),
+                Some(moved(delivered(at(40, THIEF)), at(45, THIEF))),
+            ),
+            ("delivered by the thief", None, delivered(late), None),
+            (
+                "delivered by the thief, and moved by others",
+                None,
+                moved(delivered(late), at(70, HONEST)),
+                Some(Entry {
+                    born: at(70, HONEST),
+                    floor: Stamp::ZERO,
+                    flags: crate::model::FlagRegisters::default(),
+                    ..moved(delivered(late), at(70, HONEST))
+                }),
+            ),
+            ("delivered by the thief, and removed by others", None, removed(delivered(late), at(70, HONEST)), None),
+            ("flagged by the thief", None, flagged(mine(), late), Some(mine())),
+            ("moved by the thief", None, moved(mine(), late), Some(mine())),
+            (
+                "moved by the thief, and by others before",
+                None,
+                moved(moved(mine(), at(20, HONEST)), late),
+                Some(mine()),
+            ),
+            ("removed by the thief", None, removed(mine(), late), Some(mine())),
+            (
+                "moved by the thief, and then by others",
+                None,
+                moved(moved(mine(), late), at(70, HONEST)),
+                Some(moved(mine(), at(70, HONEST))),
+            ),
+            (
+                "moved by the thief, and removed by others from there",
+                None,
+                removed(moved(mine(), late), at(70, HONEST)),
+                Some(mine()),
+            ),
+            (
+                "removed by others, and moved by the thief",
+                None,
+                moved(removed(mine(), at(40, HONEST)), late),
+                Some(removed(mine(), at(40, HONEST))),
+            ),
+            (
+                "moved by the thief, and here before",
+                Some(moved(mine(), at(20, HONEST))),
+                moved(mine(), late),
+                Some(moved(mine(), at(20, HONEST))),
+            ),
+            (
+                "moved by the thief, removed by others from there, and delivered anew",
+                None,
+                redelivered(&removed(moved(mine(), late), at(70, HONEST)), at(80, HONEST)),
+                Some(Entry {
+                    removal: None,
+                    ..redelivered(&removed(moved(mine(), late), at(70, HONEST)), at(80, HONEST))
+                }),
+            ),
+            (
+                "delivered anew by the thief, and flagged by others",
+                Some(mine()),
+                flagged(redelivered(&mine(), late), at(70, HONEST)),
+                Some(Entry {
+                    flags: flagged(mine(), at(70, HONEST)).flags.iter().filter(|(f, ..)| *f == flag).cloned().fold(
+                        crate::model::FlagRegisters::default(),
+                        |mut all, (flag, stamp, on)| {
+                            all.write(flag, stamp, on);
+                            all
+                        },
+                    ),
+                    ..mine()
+                }),
+            ),
+            (
+                "delivered anew by others, and moved by the thief",
+                Some(mine()),
+                moved(redelivered(&mine(), at(20, HONEST)), late),
+                Some(redelivered(&mine(), at(20, HONEST))),
+            ),
+        ];
+        for (what, mine, theirs, becomes) in cases {
+            let believed = caps().entry(&id(), mine.as_ref(), &theirs);
+            assert_eq!(believed, becomes, "{what}");
+            if let Some(believed) = believed {
+                let known: Knowledge =
+                    [(HONEST, at(99, HONEST).clock), (THIEF, at(THEFT - 1, THIEF).clock)].into_iter().collect();
+                assert_eq!(Claims::within(&known).entry(&believed), Ok(()), "{what}");
+            }
+        }
+        let folder = |stamp| caps().folder(FolderState { stamp, present: true });
+        assert!(folder(honest).is_some() && folder(late).is_none());
+    }
+}

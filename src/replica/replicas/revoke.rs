@@ -1,0 +1,131 @@
+//! `peer revoke` and `peer reinstate`: what a person says of a machine that was lost or stolen, or has come back.
+
+use super::shut_out::ShutOut;
+use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
+use crate::error::{Error, Result};
+use crate::model::{Kept, Ruling};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{Action, ReplicaSaying};
+use crate::text::utc;
+
+/// Options for a revocation.
+#[derive(Clone, Debug)]
+pub struct RevokeOptions {
+    /// The replica: its name here, or its id.
+    pub who: String,
+    /// From when on nothing of it is to be believed: milliseconds since 1970 UTC; `None` for now.
+    pub since: Option<u64>,
+    /// Why, for people.
+    pub reason: Option<String>,
+}
+
+impl Replica {
+    /// Says that a replica isn't to be trusted any more. It is shut out here at once, and wherever this is heard.
+    ///
+    /// # Errors
+    /// It is this replica, nobody knows it here, `since` is yet to come, or the reason is none.
+    pub fn revoke(&self, options: &RevokeOptions) -> Result<(ReplicaId, ShutOut)> {
+        let who = self.replica_called(&options.who)?;
+        let me = self.public_key().id();
+        let doing = format!("revoking {}", options.who);
+        if who == me {
+            return Err(Error::usage(format!("{doing}: that is this replica itself")).advise(
+                "if this machine is the one that can't be trusted, run that on another one, and stop using this one",
+            ));
+        }
+        let now = self.now().clamp(1, limits::JOB_TIME);
+        let since = options.since.unwrap_or(now);
+        if since == 0 || since > now {
+            let what = format!("{doing}: it would be as of {}, and now it is {}", utc(since), utc(now));
+            return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
+        }
+        let bad =
+            |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);
+        if options.reason.as_ref().is_some_and(bad) {
+            let what =
+                format!("{doing}: the reason is empty, longer than {} bytes or not printable", limits::REASON_BYTES);
+            return Err(Error::usage(what).advise("give a shorter one, in one line"));
+        }
+        let tx = self.begin()?;
+        // What was said before is only replaced by what was said later.
+        let before = tx.replica_sayings()?.into_iter().find_map(|saying| match saying.statement {
+            ReplicaStatement::Revocation(said) if said.who == who && said.by == me => Some(said.at),
+            _ => None,
+        });
+        let at = before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
+        let mut incarnations = self.state.incarnations_of(&who)?;
+        incarnations.truncate(limits::REVOKED_INCARNATIONS);
+        incarnations.sort_unstable();
+        let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone(), incarnations };
+        let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
+            .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
+        self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
+        let text = format!("{who} is revoked as of {}", utc(since));
+        tx.record(self.now(), Action::PeerRevoke, Some(&options.who), &text)?;
+        tx.commit()?;
+        let out = self.shut_outs()?.get(&who).cloned();
+        let out =
+            out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
+        Ok((who, out))
+    }
+
+    /// Records what this replica says of another one, to be passed on.
+    pub(in crate::replica) fn say_of_replica(
+        &self,
+        tx: &Transaction<'_>,
+        doing: &str,
+        statement: ReplicaStatement,
+        line: ReplicaLine,
+    ) -> Result<()> {
+        let saying = ReplicaSaying { statement, line, carrier: None, heard: self.now(), overruled: false };
+        match self.rule_on(tx, &saying)? {
+            (Ruling::New, Kept::Yes | Kept::Strangers) => tx.set_replica_saying(&saying),
+            (Ruling::New, Kept::TooMany) => {
+                Err(Error::failed(format!("{doing}: this replica holds as many statements about replicas as it can"))
+                    .advise("see `mailsync peer list`: whoever has made most of them isn't to be trusted"))
+            }
+            (Ruling::Same | Ruling::Known | Ruling::NoSay, _) => {
+                Err(Error::failed(format!("{doing}: a later statement of this replica says something else"))
+                    .advise("see whether the clock of this machine is right"))
+            }
+        }
+    }
+
+    /// Trusts a replica again on this machine, whoever has revoked it. Returns how many revocations are overruled by that.
+    ///
+    /// # Errors
+    /// Nobody knows it here, or nobody has revoked it.
+    pub fn reinstate(&self, name: &str) -> Result<(ReplicaId, u64)> {
+        let who = self.replica_called(name)?;
+        let tx = self.begin()?;
+        let overruled = self.overrule(&tx, &who)?;
+        if overruled == 0 {
+            return Err(Error::failed(format!("reinstating {name}: nobody has revoked it, as far as is known here"))
+                .advise("`mailsync peer list` shows who is revoked"));
+        }
+        // What it has said of its key meanwhile was not believed.
+        self.follow_all(&tx, &tx.replica_sayings()?)?;
+        tx.record(self.now(), Action::PeerReinstate, Some(name), &who.to_string())?;
+        tx.commit()?;
+        Ok((who, overruled))
+    }
+
+    /// The replica that a person means: by its name here, or by its id.
+    fn replica_called(&self, name: &str) -> Result<ReplicaId> {
+        if let Some(peer) = self.state.peer_by_name(name)? {
+            return Ok(peer.id);
+        }
+        if let Ok(id) = name.parse() {
+            return self.present_id(&id);
+        }
+        if name == self.config.name {
+            return Ok(self.public_key().id());
+        }
+        if self.state.invitation(name)?.is_some() {
+            return Err(Error::usage(format!("{name} is invited and has not answered yet"))
+                .advise(format!("withdraw the invitation with `mailsync peer remove {name}`")));
+        }
+        Err(self.unknown_peer(name))
+    }
+}

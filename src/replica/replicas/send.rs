@@ -1,0 +1,46 @@
+//! The statements about replicas that a bundle takes along.
+
+use crate::bundle::{ReplicaLine, SpooledReplicas, WriteError};
+use crate::error::{Error, Result};
+use crate::model::{Claims, Incarnation, Knowledge, Stamp};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::ReplicaSaying;
+
+impl Replica {
+    /// Gathers the statements about replicas that `base` doesn't cover.
+    pub(in crate::replica) fn spool_replicas(&self, claims: &Claims, base: &Knowledge) -> Result<SpooledReplicas> {
+        let mut spool = SpooledReplicas::default();
+        for saying in self.state.replica_sayings()? {
+            if !base.covers(saying.line.stamp) {
+                spool.statement(&saying.line, claims).map_err(|error| spooling(&error))?;
+            }
+        }
+        Ok(spool)
+    }
+
+    /// Gives new stamps to the statements about replicas that this incarnation has stamped.
+    pub(in crate::replica) fn restamp_replicas(
+        tx: &Transaction<'_>,
+        old: Incarnation,
+        anew: impl Fn(Stamp) -> Stamp,
+    ) -> Result<()> {
+        for saying in tx.replica_sayings()? {
+            let stamp = anew(saying.line.stamp);
+            if saying.line.stamp.incarnation == old && stamp != saying.line.stamp {
+                tx.set_replica_saying(&ReplicaSaying { line: ReplicaLine { stamp, ..saying.line }, ..saying })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn spooling(error: &WriteError) -> Error {
+    let advice = match error {
+        WriteError::Inconsistent { .. } => {
+            "nothing is lost, and nobody would have taken it; run `mailsync doctor --repair`, then export again"
+        }
+        _ => "run `mailsync doctor`, then export again",
+    };
+    Error::failed(format!("writing what is said about replicas: {error}")).advise(advice)
+}

@@ -1,0 +1,215 @@
+//! Whom this replica has shut out: replicas that were revoked, as far as that counts here. The model has the rule.
+
+use std::collections::BTreeMap;
+
+use crate::bundle::{ReplicaId, ReplicaStatement, Revocation};
+use crate::error::{Error, Result};
+use crate::model::{Caps, Knowledge, Revoked, which_revocations_count};
+use crate::replica::Replica;
+use crate::replica::transaction::Transaction;
+use crate::state::{Peer, ReplicaSaying};
+use crate::text::{plural, printable, utc};
+
+/// A revocation, as it is kept here.
+#[derive(Clone, Debug)]
+pub struct RevocationHeard {
+    /// What was said.
+    pub revocation: Revocation,
+    /// The replica whose bundle has brought it here; `None` if it was said here.
+    pub carrier: Option<ReplicaId>,
+    /// When it was said or heard here: milliseconds since 1970 UTC.
+    pub heard: u64,
+}
+
+/// A replica that was revoked.
+#[derive(Clone, Debug)]
+pub struct ShutOut {
+    /// From when on nothing of it is believed: milliseconds since 1970 UTC.
+    pub since: u64,
+    /// The revocations that count, in the order in which they came here. There is one at least.
+    pub by: Vec<RevocationHeard>,
+}
+
+impl ShutOut {
+    /// Whether a person on this machine has said so, too.
+    pub fn was_looked_at(&self) -> bool {
+        self.by.iter().any(|heard| heard.carrier.is_none())
+    }
+}
+
+/// All replicas that were revoked, as far as that counts here.
+#[derive(Clone, Debug, Default)]
+pub struct ShutOuts(BTreeMap<ReplicaId, ShutOut>);
+
+impl ShutOuts {
+    /// What is to be known of a replica, if it is shut out.
+    pub fn get(&self, id: &ReplicaId) -> Option<&ShutOut> {
+        self.0.get(id)
+    }
+
+    /// The same of a replica that has, or had, any of these ids.
+    pub(in crate::replica) fn get_any(&self, ids: &[ReplicaId]) -> Option<&ShutOut> {
+        ids.iter().find_map(|id| self.get(id))
+    }
+
+    /// Each replica that is shut out.
+    pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, &ShutOut)> {
+        self.0.iter()
+    }
+
+    /// `now` gives the id that a replica has now of which this is an id: what names it by a former one means it.
+    fn of(sayings: Vec<ReplicaSaying>, now: impl Fn(&ReplicaId) -> Result<ReplicaId>) -> Result<Self> {
+        let mut revocations: Vec<_> = sayings
+            .into_iter()
+            .filter_map(|ReplicaSaying { statement, carrier, heard, overruled, .. }| match statement {
+                ReplicaStatement::Revocation(revocation) => {
+                    Some((RevocationHeard { revocation, carrier, heard }, overruled))
+                }
+                ReplicaStatement::Succession(_) => None,
+            })
+            .collect();
+        revocations.sort_by_key(|(one, _)| one.heard);
+        let reduced: Vec<_> = revocations
+            .iter()
+            .map(|(RevocationHeard { revocation, carrier, .. }, overruled)| {
+                Ok(Revoked {
+                    who: now(&revocation.who)?,
+                    by: now(&revocation.by)?,
+                    since: revocation.since,
+                    at: revocation.at,
+                    here: carrier.is_none(),
+                    overruled: *overruled,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let counts = which_revocations_count(&reduced);
+        let mut all: BTreeMap<ReplicaId, ShutOut> = BTreeMap::new();
+        for ((heard, _), (revoked, _)) in
+            revocations.into_iter().zip(reduced.iter().zip(counts)).filter(|(_, (_, counts))| *counts)
+        {
+            let since = heard.revocation.since;
+            let out = all.entry(revoked.who).or_insert(ShutOut { since, by: Vec::new() });
+            out.since = out.since.min(since);
+            out.by.push(heard);
+        }
+        Ok(Self(all))
+    }
+}
+
+impl Replica {
+    /// All replicas that were revoked, as far as that counts here. This replica itself can be one of them.
+    pub fn shut_outs(&self) -> Result<ShutOuts> {
+        if self.state.count_replica_sayings()? == 0 {
+            return Ok(ShutOuts::default());
+        }
+        ShutOuts::of(self.state.replica_sayings()?, |id| self.present_id(id))
+    }
+
+    /// The peers with which bundles are exchanged and that aren't shut out, sorted by name.
+    pub(in crate::replica) fn neighbours(&self) -> Result<Vec<Peer>> {
+        let (mut peers, out) = (self.state.neighbours()?, self.shut_outs()?);
+        peers.retain(|peer| out.get(&peer.id).is_none());
+        Ok(peers)
+    }
+
+    /// How far what others tell of replicas that are shut out is believed. Their incarnations are those of which bundles of
+    /// their own came, here or to those who have revoked them, and of nobody else.
+    pub(in crate::replica) fn caps(&self, knowledge: &Knowledge) -> Result<Caps> {
+        let (mut caps, me) = (Caps::default(), self.public_key().id());
+        for (id, out) in self.shut_outs()?.iter().filter(|(id, _)| **id != me) {
+            let mut incarnations = self.state.incarnations_of(id)?;
+            incarnations.extend(out.by.iter().flat_map(|heard| &heard.revocation.incarnations));
+            for incarnation in incarnations {
+                if !self.state.is_incarnation_of_another(incarnation, id, &me)? {
+                    caps.revoke(incarnation, out.since, knowledge);
+                }
+            }
+        }
+        Ok(caps)
+    }
+
+    /// Who has revoked a replica, and when, for people: all of those that count.
+    pub fn words_of(&self, out: &ShutOut) -> Result<String> {
+        let mut said = Vec::new();
+        for RevocationHeard { revocation, carrier, .. } in out.by.iter().take(MOST_NAMED) {
+            let by = printable(&self.name_of(&revocation.by)?);
+            let by = match carrier {
+                None => String::from("this replica"),
+                Some(carrier) if *carrier == revocation.by => by,
+                Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
+            };
+            let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
+            said.push(format!("{by} at {}{why}", utc(revocation.at)));
+        }
+        if out.by.len() > MOST_NAMED {
+            said.push(format!("{} more", plural((out.by.len() - MOST_NAMED) as u64, "replica")));
+        }
+        Ok(said.join(", and by "))
+    }
+
+    /// Says loudly whom others have revoked, until a person has looked.
+    pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
+        let me = self.public_key().id();
+        for (id, out) in self.shut_outs()?.iter() {
+            if *id == me {
+                self.note(format!(
+                    "THIS REPLICA WAS REVOKED by {}: those who believe that take nothing from here any more and send nothing here; if \
+                     this machine is in your hands and always was, run `mailsync peer reinstate {id}` on each of the others, and here \
+                     to see this no more; and if one of them isn't in your hands, revoke that one with `mailsync peer revoke`, here \
+                     and on the others",
+                    self.words_of(out)?
+                ));
+            } else if !out.was_looked_at() {
+                let name = self.name_of(id)?;
+                self.note(format!(
+                    "{} WAS REVOKED by {}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is lost or \
+                     stolen, run `mailsync peer revoke {name}` here as well, and if it isn't, `mailsync peer reinstate {name}` (a thief \
+                     can revoke, too)",
+                    printable(&name),
+                    self.words_of(out)?,
+                    utc(out.since)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a peer is not shut out before something is sent to it. `doing` says what, in an error's words.
+    ///
+    /// # Errors
+    /// It is.
+    pub(in crate::replica) fn check_not_shut_out(&self, doing: &str, peer: &Peer) -> Result<()> {
+        match self.shut_outs()?.get(&peer.id) {
+            None => Ok(()),
+            Some(out) => {
+                let name = &peer.name;
+                Err(Error::rejected(format!(
+                    "{doing}: {name} was revoked by {}, and nothing is sent to it",
+                    self.words_of(out)?
+                ))
+                .advise(TRUSTED_AGAIN.replace("NAME", name)))
+            }
+        }
+    }
+
+    /// Overrules all revocations of a replica that came here until now. Returns how many counted.
+    pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<u64> {
+        let mut overruled = 0;
+        for saying in tx.replica_sayings()? {
+            let ReplicaStatement::Revocation(Revocation { who, .. }) = &saying.statement else { continue };
+            let is_it = self.present_id(who)? == *id;
+            if is_it && !saying.overruled {
+                tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying })?;
+                overruled += 1;
+            }
+        }
+        Ok(overruled)
+    }
+}
+
+/// What a person does who knows that a replica is to be trusted after all.
+pub(in crate::replica) const TRUSTED_AGAIN: &str =
+    "if it is in your hands and always was, say so with `mailsync peer reinstate NAME`";
+
+/// At most so many who have revoked a replica are named.
+const MOST_NAMED: usize = 3;

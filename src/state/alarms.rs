@@ -1,0 +1,164 @@
+//! Alarms: what a guard has refused, and what was taken in since. So that an import that is repeated isn't measured
+//! anew each time.
+
+use rusqlite::OptionalExtension;
+
+use super::codec::damaged;
+use super::{EntryKey, FolderKey, State, Transaction};
+use crate::error::Result;
+use crate::model::Amount;
+
+/// What a guard stands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// What imports take away.
+    Removed = 0,
+    /// What imports add.
+    Added = 1,
+}
+
+impl Guarded {
+    /// All of it.
+    pub const ALL: [Self; 2] = [Self::Removed, Self::Added];
+}
+
+/// A refusal that stands, and what there was before the command that was refused first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// When something was refused last: milliseconds since 1970 UTC.
+    pub raised: u64,
+    /// The newest entry then: those after it came later.
+    pub last: EntryKey,
+    /// The folders that existed then, sorted.
+    pub folders: Vec<FolderKey>,
+    /// How much was added since.
+    pub added: Amount,
+}
+
+impl State {
+    /// The alarm of this kind, whether it still counts or not.
+    pub fn alarm(&self, guarded: Guarded) -> Result<Option<Alarm>> {
+        let mut query = self.conn.prepare_cached("SELECT raised, last, folders, added FROM alarm WHERE kind = ?")?;
+        let row = query.query_row([guarded as i64], |row| {
+            let (raised, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok((raised.cast_unsigned(), EntryKey(last), row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+        });
+        let Some((raised, last, folders, added)) = row.optional()? else { return Ok(None) };
+        let folders: Vec<i64> = serde_json::from_str(&folders).map_err(|_| damaged("an alarm's folders"))?;
+        let added = serde_json::from_str(&added).map_err(|_| damaged("an alarm's additions"))?;
+        Ok(Some(Alarm { raised, last, folders: folders.into_iter().map(FolderKey).collect(), added }))
+    }
+}
+
+impl Transaction<'_> {
+    /// Records an alarm.
+    pub fn set_alarm(&self, guarded: Guarded, alarm: &Alarm) -> Result<()> {
+        let folders: Vec<i64> = alarm.folders.iter().map(|folder| folder.0).collect();
+        let json = |value: serde_json::Result<String>| value.expect("numbers have a JSON form");
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO alarm (kind, raised, last, folders, added) VALUES (?, ?, ?, ?, ?)")?
+            .execute((
+                guarded as i64,
+                alarm.raised.cast_signed(),
+                alarm.last.0,
+                json(serde_json::to_string(&folders)),
+                json(serde_json::to_string(&alarm.added)),
+            ))?;
+        Ok(())
+    }
+
+    /// Ends an alarm.
+    pub fn end_alarm(&self, guarded: Guarded) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM alarm WHERE kind = ?")?.execute([guarded as i64])?;
+        if guarded == Guarded::Removed {
+            self.conn.execute("DELETE FROM alarm_departed", [])?;
+        }
+        Ok(())
+    }
+
+    /// Puts what has left its place since the alarm on the list of a command that begins.
+    pub fn recall_departed(&self) -> Result<()> {
+        self.conn.execute(
+            "INSERT OR IGNORE INTO temp.departed (entry, folder, target, size)
+                 SELECT entry, folder, target, size FROM alarm_departed",
+            [],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps the list of what has left its place for the commands that come.
+    pub fn keep_departed(&self) -> Result<()> {
+        self.conn.execute(
+            "INSERT OR REPLACE INTO alarm_departed (entry, folder, target, size)
+                 SELECT entry, folder, target, size FROM temp.departed",
+            [],
+        )?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::model::Incarnation;
+
+    #[test]
+    fn an_alarm_is_kept_with_what_has_left_until_it_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
+        let added =
+            Amount { messages: 1, bytes: 2, folders: 3, tombstones: 4, incarnations: 5, flags: 6, keyword_bytes: 7 };
+        let alarm = Alarm { raised: 5, last: EntryKey(9), folders: vec![FolderKey(1), FolderKey(4)], added };
+        let state = State::open(&path).unwrap();
+        let tx = state.begin().unwrap();
+        tx.begin_departed().unwrap();
+        tx.add_departed(EntryKey(3), FolderKey(1), Some(FolderKey(4)), 10).unwrap();
+        tx.add_departed(EntryKey(4), FolderKey(1), None, 10).unwrap();
+        tx.set_alarm(Guarded::Removed, &alarm).unwrap();
+        tx.keep_departed().unwrap();
+        tx.commit().unwrap();
+        drop(state);
+
+        let state = State::open(&path).unwrap();
+        assert_eq!(state.alarm(Guarded::Removed).unwrap(), Some(alarm.clone()));
+        assert_eq!(state.alarm(Guarded::Added).unwrap(), None);
+        let tx = state.begin().unwrap();
+        tx.begin_departed().unwrap();
+        tx.recall_departed().unwrap();
+        let departed = state.departed().unwrap();
+        assert_eq!((departed.len(), departed[0].entries, departed[0].removed), (1, 2, 1), "{departed:?}");
+        // Where it goes at last counts.
+        tx.add_departed(EntryKey(3), FolderKey(4), None, 10).unwrap();
+        tx.keep_departed().unwrap();
+        assert_eq!(state.departed().unwrap()[0].removed, 2);
+        tx.end_alarm(Guarded::Added).unwrap();
+        assert!(state.alarm(Guarded::Removed).unwrap().is_some());
+        tx.end_alarm(Guarded::Removed).unwrap();
+        assert_eq!(state.alarm(Guarded::Removed).unwrap(), None);
+        tx.commit().unwrap();
+        assert_eq!(
+            state.conn.query_row("SELECT COUNT(*) FROM alarm_departed", [], |row| row.get::<_, i64>(0)).unwrap(),
+            0
+        );
+    }
+    #[test]
+    fn a_folder_is_not_forgotten_that_an_alarm_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
+        let state = State::open(&path).unwrap();
+        let tx = state.begin().unwrap();
+        let names: [crate::model::FolderName; 3] = ["Lists", "Letters", "Other"].map(|name| name.parse().unwrap());
+        let [from, to, _] = names.each_ref().map(|name| tx.folder(name).unwrap());
+        tx.begin_departed().unwrap();
+        tx.add_departed(EntryKey(1), from, Some(to), 10).unwrap();
+        tx.keep_departed().unwrap();
+        tx.forget_unused_folders().unwrap();
+        assert_eq!(names.each_ref().map(|name| tx.find_folder(name).is_some()), [true, true, false]);
+        tx.end_alarm(Guarded::Removed).unwrap();
+        tx.forget_unused_folders().unwrap();
+        assert_eq!(names.each_ref().map(|name| tx.find_folder(name).is_some()), [false; 3]);
+    }
+}

@@ -1,0 +1,345 @@
+//! A machine that was lost or stolen goes on being a peer until a person says otherwise on any other one. From then on it
+//! is shut out wherever that is heard, and so is what others tell of what it has done since.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::machine::{Machine, complains, exchange, make_peers, message, pass};
+use crate::support::programs::Ran;
+use crate::support::scratch;
+
+/// This very moment, as it is typed; later than all that was done before, and earlier than all that comes.
+fn moment() -> String {
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(2));
+    pause();
+    let now = jiff::Timestamp::now().to_string();
+    pause();
+    now
+}
+
+/// These machines, each known to each other, with the same mail.
+fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> [Machine; N] {
+    let machines = names.map(|name| Machine::replica(dir, name));
+    for (n, one) in machines.iter().enumerate() {
+        for other in &machines[n + 1..] {
+            make_peers(one, other);
+        }
+    }
+    for subject in ["kept", "filed", "read", "wanted"] {
+        machines[0].deliver(subject);
+    }
+    for (n, one) in machines.iter().enumerate() {
+        for other in &machines[n + 1..] {
+            exchange(one, other);
+        }
+    }
+    for one in &machines {
+        for other in machines.iter().filter(|other| other.name != one.name) {
+            pass(one, other);
+        }
+    }
+    machines
+}
+
+/// The file of a message in the INBOX.
+fn file(machine: &Machine, subject: &str) -> std::path::PathBuf {
+    let wanted = mailsync::model::Digest::of(message(subject).as_bytes());
+    machine.files().into_iter().find(|(digest, ..)| *digest == wanted).unwrap_or_else(|| panic!("no {subject}")).2
+}
+
+/// What somebody does to the mail on a machine that isn't his.
+fn ravage(laptop: &Machine) {
+    std::fs::remove_file(file(laptop, "wanted")).unwrap();
+    let read = file(laptop, "read");
+    std::fs::rename(&read, read.with_file_name("read:2,FS")).unwrap();
+    let spoils = laptop.dir("Spoils").join("cur");
+    std::fs::create_dir_all(&spoils).unwrap();
+    for sub in ["new", "tmp"] {
+        std::fs::create_dir_all(laptop.dir("Spoils").join(sub)).unwrap();
+    }
+    std::fs::rename(file(laptop, "filed"), spoils.join("filed:2,S")).unwrap();
+    laptop.deliver("forged");
+    laptop.ok(&["scan"]);
+}
+
+fn peer(machine: &Machine, name: &str) -> Value {
+    let list = machine.ok(&["peer", "list", "--json"]).json();
+    list["peers"].as_array().unwrap().iter().find(|peer| peer["name"] == name).unwrap().clone()
+}
+
+/// A bundle for a machine is refused, as its sender is revoked.
+#[track_caller]
+fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
+    let words = [&["was revoked by", "nothing is taken from it", "mailsync peer reinstate"][..], words].concat();
+    machine.refuses(&["import"], bundle, 4, &words);
+}
+
+fn is_loud(ran: &Ran) -> bool {
+    ran.stderr.contains("laptop WAS REVOKED by")
+}
+
+#[test]
+fn four_machines_go_on_without_the_one_that_was_stolen() {
+    let dir = scratch();
+    let [server, desktop, phone, laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    let before = desktop.mailbox();
+    assert_eq!((before.len(), &phone.mailbox(), &laptop.mailbox()), (4, &before, &before));
+
+    let theft = moment();
+    ravage(&laptop);
+    pass(&laptop, &server);
+    assert!(!server.has("wanted") && server.has("forged"), "nobody has told the server yet");
+    let kept_by_thief = laptop.ok(&["export", "--to", "desktop"]).stdout;
+
+    // At home, a day later.
+    let told = desktop.ok(&["peer", "revoke", "laptop", "--since", &theft, "--reason", "left on the train"]);
+    assert!(told.stderr.contains("laptop is revoked as of") && !is_loud(&told), "{}", told.stderr);
+    refuses(&desktop, &kept_by_thief, &["by this replica at", "\"left on the train\""]);
+    let not_sent = desktop.fails(&["export", "--to", "laptop"], 4);
+    assert!(not_sent.contains("nothing is sent to it"), "{not_sent}");
+    assert!(!is_loud(&desktop.ok(&["scan"])), "whoever said it has looked");
+
+    // The server and the phone hear of it, and say so until somebody has looked.
+    for other in [&server, &phone] {
+        let heard = pass(&desktop, other);
+        assert!(is_loud(&heard) && heard.stderr.contains("left on the train"), "{}", heard.stderr);
+        assert!(is_loud(&other.ok(&["scan"])) && is_loud(&other.ok(&["export", "--to", "desktop"])));
+        let revoked = peer(other, "laptop")["revoked"].clone();
+        assert_eq!((&revoked["looked_at"], &revoked["by"][0]["by"]), (&false.into(), &peer(other, "desktop")["id"]));
+        for command in [&["peer", "list"][..], &["status"]] {
+            let shown = other.ok(command);
+            assert!(shown.text().contains("revoked    laptop, as of"), "{}", shown.text());
+            assert!(shown.text().contains("nobody has looked at this here yet"), "{}", shown.text());
+        }
+        refuses(other, &laptop.ok(&["export", "--to", &other.name]).stdout, &["laptop was revoked by desktop at"]);
+    }
+
+    // What the server had taken by then it passes on, and the others pass that over.
+    pass(&server, &desktop);
+    pass(&server, &phone);
+    pass(&phone, &desktop);
+    assert_eq!((desktop.mailbox(), phone.mailbox()), (before.clone(), before.clone()));
+    // Mail goes on, both ways, and whatever else the server says is believed.
+    server.deliver("news");
+    desktop.deliver("more");
+    for (from, to) in [(&server, &desktop), (&desktop, &server), (&desktop, &phone), (&server, &phone)] {
+        pass(from, to);
+    }
+    assert!([&server, &desktop, &phone].iter().all(|machine| machine.has("news") && machine.has("more")));
+    assert_eq!(desktop.mailbox(), phone.mailbox());
+    assert_eq!(desktop.mailbox().len(), before.len() + 2);
+
+    // Somebody looks, on the server as well, and it is quiet.
+    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    assert!(!is_loud(&server.ok(&["scan"])));
+    assert_eq!(peer(&server, "laptop")["revoked"]["looked_at"], true);
+
+    // What the server had taken is taken back there.
+    // UNDO: `trash restore --by laptop --since THEFT` and `undo --by laptop --since THEFT` on the server, and then all three
+    // hold `before` and the two new messages, but for what the thief delivered.
+    assert!(server.has("forged") && !server.has("wanted"));
+
+    // It was only mislaid: on a machine where a person says so, everything comes. That counts for what was heard until then.
+    for machine in [&desktop, &phone] {
+        pass(&server, machine);
+        machine.ok(&["peer", "reinstate", "laptop"]);
+        pass(&server, machine);
+        assert_eq!(machine.mailbox(), server.mailbox(), "{}", machine.name);
+        assert!(!is_loud(&machine.ok(&["scan"])));
+        assert_eq!(peer(machine, "laptop")["revoked"], Value::Null);
+    }
+    pass(&laptop, &desktop);
+    pass(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    // It is no decision of the server's.
+    refuses(&server, &laptop.ok(&["export", "--to", "server"]).stdout, &[]);
+}
+
+#[test]
+fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    let ran = dir.path().join("ran");
+    server.allow("do", &["/bin/sh", "-c", &format!("echo ran >> {}", ran.display())], &[], "laptop");
+    let theft = moment();
+    ravage(&laptop);
+    // What it made while nobody knew, to be given to somebody later.
+    let early = laptop.ok(&["export", "--to", "server"]).stdout;
+    let job = laptop.run_with(&["uux", "server", "do"], b"").text().trim().to_owned();
+    assert_eq!(job.len(), 32);
+    let with_job = laptop.ok(&["export", "--to", "server"]).stdout;
+    // One who has taken its job, and doesn't know yet.
+    let unaware = desktop;
+    pass(&laptop, &unaware);
+    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+
+    // Its own bundles, of any kind.
+    refuses(&server, &early, &[]);
+    refuses(&server, &with_job, &[]);
+    refuses(&server, &laptop.ok(&["export", "--to", "server", "--full"]).stdout, &[]);
+    refuses(&server, &laptop.ok(&["export", "--to", "server", "--encrypt"]).stdout, &[]);
+    let stick = dir.path().join("stick");
+    std::fs::create_dir(&stick).unwrap();
+    laptop.ok(&["export", "--to", "server", "-o", stick.to_str().unwrap()]);
+    complains(&server.run(&["import", stick.to_str().unwrap()]), 4, &["laptop was revoked by this replica"]);
+    let verified = server.run_with(&["verify", "-"], &early);
+    assert_eq!(verified.code, 4, "{}", verified.stderr);
+    // With another incarnation, another name, and a revocation of its own.
+    laptop.ok(&["doctor", "--new-identity"]);
+    laptop.reconfigure(&[("name", "\"angel\"")]);
+    laptop.ok(&["peer", "revoke", "server", "--since", &theft]);
+    laptop.ok(&["peer", "reinstate", "server"]);
+    refuses(&server, &laptop.ok(&["export", "--to", "server"]).stdout, &["laptop was revoked"]);
+    // An invitation, and an answer to none.
+    refuses(&server, &laptop.ok(&["invite", "accomplice"]).stdout, &["laptop was revoked"]);
+    // Its key under another name.
+    let again = server.fails(&["peer", "add", "angel", "--key", &laptop.key()], 4);
+    assert!(again.contains("this key was revoked by this replica"), "{again}");
+    server.ok(&["peer", "remove", "laptop"]);
+    let again = server.fails(&["peer", "add", "angel", "--key", &laptop.key()], 4);
+    assert!(again.contains(&format!("mailsync peer reinstate {}", laptop.public_key().id())), "{again}");
+    server.refuses(&["import"], &early, 4, &["this bundle is from an unknown sender"]);
+
+    // By way of one who doesn't know: its changes, its job, and what it says of others.
+    let told = pass(&unaware, &server);
+    assert!(told.stderr.contains("about jobs by a replica that was revoked"), "{}", told.stderr);
+    assert!(server.has("wanted") && !server.has("forged") && !ran.exists());
+    assert_eq!(server.run(&["jobs", "show", &job]).code, 2, "the job isn't there");
+    // One that it has told to shut out the server, until a person there knows better.
+    let heard = pass(&laptop, &unaware);
+    assert!(heard.stderr.contains("server WAS REVOKED by laptop"), "{}", heard.stderr);
+    unaware.ok(&["peer", "reinstate", "server"]);
+    // By then it has begun anew, and nothing but its own bundles tells whose that is: whoever has them tells the others.
+    unaware.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    let told = pass(&unaware, &server);
+    assert!(server.has("wanted") && !server.has("forged"));
+    assert!(
+        !told.stderr.contains("THIS REPLICA WAS REVOKED"),
+        "what it says after its theft doesn't count: {}",
+        told.stderr
+    );
+
+    // Nothing is sent to it, nor encrypted for it.
+    let shared = dir.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    server.deliver("secret");
+    let sent = server.ok(&["export", "-o", shared.to_str().unwrap()]);
+    assert!(sent.stderr.contains("encrypted for desktop and this replica"), "{}", sent.stderr);
+    let bundle = walkdir::WalkDir::new(&shared).into_iter().map(Result::unwrap).find(|file| file.file_type().is_file());
+    let bundle = std::fs::read(bundle.unwrap().path()).unwrap();
+    assert_eq!(laptop.run_with(&["inspect", "-"], &bundle).code, 4);
+}
+
+#[test]
+fn a_job_that_was_taken_before_is_refused_when_its_requester_is_revoked() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let ran = dir.path().join("ran");
+    server.allow("do", &["/bin/sh", "-c", &format!("echo ran >> {}", ran.display())], &[], "laptop");
+    let job = laptop.run_with(&["uux", "server", "do"], b"").text().trim().to_owned();
+    let bundle = laptop.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import", "--no-jobs"], &bundle).code, 0);
+    server.ok(&["peer", "revoke", "laptop"]);
+    server.run(&["jobs", "run"]);
+    let shown = server.job(&job);
+    assert_eq!(shown["state"], "rejected", "{shown}");
+    assert!(shown.to_string().contains("was revoked by this replica") && !ran.exists(), "{shown}");
+    let asked = server.fails(&["uux", "laptop", "do"], 4);
+    assert!(asked.contains("asking laptop: laptop was revoked by this replica"), "{asked}");
+}
+
+#[test]
+fn an_update_leaves_a_revoked_peer_out_and_no_purge_waits_for_it() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    server.reach(&desktop);
+    server.reach(&laptop);
+    std::fs::remove_file(file(&server, "wanted")).unwrap();
+    server.ok(&["scan"]);
+    exchange(&server, &desktop);
+    let kept = server.ok(&["purge", "--json"]).json();
+    assert_eq!((&kept["tombstones"], &kept["tombstones_kept"]), (&0.into(), &1.into()), "{kept}");
+    server.ok(&["peer", "revoke", "laptop"]);
+    let purged = server.ok(&["purge", "--json"]).json();
+    assert_eq!((&purged["tombstones"], &purged["tombstones_kept"]), (&1.into(), &0.into()), "{purged}");
+    let updated = server.ok(&["update", "--json"]).json();
+    let peers: Vec<&Value> = updated["peers"].as_array().unwrap().iter().map(|one| &one["peer"]).collect();
+    assert_eq!(peers, ["desktop"], "{updated}");
+    let named = server.fails(&["update", "laptop"], 4);
+    assert!(named.contains("laptop was revoked by this replica"), "{named}");
+}
+
+#[test]
+fn of_two_that_revoke_each_other_a_third_shuts_out_both_until_a_person_has_looked() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    laptop.ok(&["peer", "revoke", "desktop", "--since", "1d"]);
+    pass(&laptop, &server);
+    desktop.ok(&["peer", "revoke", "laptop", "--since", "1h"]);
+    // The desktop is shut out by then, so it is the laptop's word alone that came.
+    refuses(&server, &desktop.ok(&["export", "--to", "server"]).stdout, &["desktop was revoked by laptop"]);
+    let note = server.ok(&["scan"]).stderr;
+    assert!(note.contains("desktop WAS REVOKED by laptop") && note.contains("a thief can revoke, too"), "{note}");
+    server.ok(&["peer", "reinstate", "desktop"]);
+    let heard = pass(&desktop, &server);
+    assert!(is_loud(&heard), "{}", heard.stderr);
+    refuses(&server, &laptop.ok(&["export", "--to", "server"]).stdout, &["laptop was revoked by desktop"]);
+    server.ok(&["peer", "revoke", "laptop", "--since", "1h"]);
+    pass(&server, &desktop);
+    pass(&desktop, &server);
+    let quiet = server.ok(&["scan"]).stderr;
+    assert!(!quiet.contains("REVOKED"), "{quiet}");
+}
+
+#[test]
+fn hearing_that_one_has_been_revoked_oneself_is_told_loudly() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    desktop.ok(&["peer", "revoke", "laptop"]);
+    // The server hasn't heard of it from the desktop, and passes nothing on: somebody else has to.
+    pass(&desktop, &server);
+    server.ok(&["peer", "reinstate", "laptop"]);
+    let heard = pass(&server, &laptop);
+    assert!(
+        heard.stderr.contains("THIS REPLICA WAS REVOKED by desktop (as server has brought here)"),
+        "{}",
+        heard.stderr
+    );
+    assert!(laptop.ok(&["scan"]).stderr.contains("THIS REPLICA WAS REVOKED"));
+    assert!(laptop.ok(&["status"]).text().contains("revoked    THIS REPLICA"));
+    // It goes on working.
+    laptop.deliver("still here");
+    pass(&laptop, &server);
+    assert!(server.has("still here"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_advice() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let mine = server.public_key().id().to_string();
+    for (args, code, words) in [
+        (&["peer", "revoke", "server"][..], 2, &["that is this replica itself"][..]),
+        (&["peer", "revoke", &mine], 2, &["that is this replica itself", "run that on another one"]),
+        (&["peer", "revoke", "nobody"], 2, &["there is no peer called nobody", "laptop"]),
+        (&["peer", "revoke", "laptop", "--reason", ""], 2, &["the reason is empty"]),
+        (&["peer", "revoke", "laptop", "--reason", "two\nlines"], 2, &["the reason"]),
+        (&["peer", "revoke", "laptop", "--since", "2999-01-01"], 2, &["in the future"]),
+        (&["peer", "reinstate", "laptop"], 1, &["nobody has revoked it"]),
+        (&["peer", "reinstate", "nobody"], 2, &["there is no peer called nobody"]),
+    ] {
+        let before = server.left();
+        let said = server.run(args);
+        assert_eq!(said.code, code, "{args:?}: {}", said.stderr);
+        assert!(words.iter().all(|word| said.stderr.contains(word)), "{args:?}: {}", said.stderr);
+        assert_eq!(server.left(), before, "{args:?}");
+    }
+    // One that isn't known here by any name is revoked by its id.
+    let id = Machine::replica(dir.path(), "tablet").public_key().id().to_string();
+    let said = server.ok(&["peer", "revoke", &id, "--json"]).json();
+    assert_eq!(said["id"], Value::from(id.clone()));
+    let others = server.ok(&["peer", "list", "--json"]).json();
+    assert_eq!(others["revoked_others"][0]["id"], Value::from(id));
+    let _ = laptop;
+}

@@ -1,0 +1,267 @@
+//! Honest replicas and one that was stolen, in memory. At some moment it is, at some later one each of the others hears
+//! that it was revoked: from then on nothing comes from it, and what others tell of it from after the theft is passed over.
+//! Once each has taken back what it had taken in by then, the honest ones hold the same, and nothing of theirs is gone.
+//! Once it is trusted again, everything comes, and all hold the same.
+
+use std::collections::BTreeSet;
+
+use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Incarnation, Mtime, Origin};
+
+use crate::simulation::{Outcome, Replica, Rng, asked_for};
+
+const HONEST: usize = 3;
+const THIEF: usize = 3;
+const FOLDERS: [&str; 3] = ["INBOX", "A", "B"];
+
+/// A history: replicas, what happens to them, and what is to be true in the end.
+struct Story {
+    rng: Rng,
+    replicas: Vec<Replica>,
+    now: u64,
+    /// When the thief came by its replica.
+    theft: Option<u64>,
+    /// Which of the honest ones have heard of it.
+    heard: [bool; HONEST],
+    /// What honest replicas have delivered, and what they, or the thief's replica before the theft, have removed.
+    delivered: BTreeSet<EntryId>,
+    removed: BTreeSet<EntryId>,
+    /// Whose tombstones were purged while not everybody had heard: what goes on from there nobody can tell.
+    forgotten: BTreeSet<EntryId>,
+    /// What the stolen replica had delivered before the theft.
+    own: BTreeSet<EntryId>,
+    /// What honest replicas have moved, whoever has delivered it.
+    adopted: BTreeSet<EntryId>,
+    /// What the thief has delivered.
+    forged: BTreeSet<EntryId>,
+    tally: Tally,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    taken_back: usize,
+    passed_over: usize,
+    full: usize,
+    waited: usize,
+}
+
+impl Story {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut replicas: Vec<_> = (0..=THIEF).map(|n| Replica::new(n, Incarnation(rng.number()))).collect();
+        replicas.iter_mut().for_each(Replica::remember_all);
+        Self {
+            rng,
+            replicas,
+            now: 1000,
+            theft: None,
+            heard: [false; HONEST],
+            delivered: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            own: BTreeSet::new(),
+            adopted: BTreeSet::new(),
+            forged: BTreeSet::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn thief(&self) -> Incarnation {
+        self.replicas[THIEF].issued().0
+    }
+
+    /// Whether bundles go from one to the other.
+    fn exchanges(&self, from: usize, to: usize) -> bool {
+        let shut_out = |honest: usize, other: usize| other == THIEF && honest < HONEST && self.heard[honest];
+        from != to && !shut_out(from, to) && !shut_out(to, from)
+    }
+
+    fn pass(&mut self, from: usize, to: usize, since_last: bool) -> Result<(), String> {
+        self.now += 1;
+        let bundle = self.replicas[from].export(to, since_last);
+        bundle.says_what_can_be_true();
+        let before = self.replicas[to].knowledge().clone();
+        let outcome = self.replicas[to].import(&bundle, self.now).map_err(|who| format!("{from} to {to}: {who:?}"))?;
+        self.tally.full += usize::from(bundle.head.full);
+        self.tally.waited += usize::from(outcome == Outcome::Waits);
+        let mut all = before;
+        all.join(&bundle.head.tip);
+        let is_shut_out = to < HONEST && self.heard[to];
+        self.tally.passed_over += usize::from(is_shut_out && !self.replicas[to].knowledge().includes(&all));
+        Ok(())
+    }
+
+    fn change(&mut self) {
+        let at = self.rng.below(HONEST + 1);
+        let bad = at == THIEF && self.theft.is_some();
+        let folder: FolderName = self.rng.one_of(&FOLDERS).parse().unwrap();
+        let found: Vec<EntryId> = self.replicas[at].found().cloned().collect();
+        let entry = (!found.is_empty()).then(|| found[self.rng.below(found.len())].clone());
+        let stamp = self.replicas[at].stamp(self.now);
+        match (self.rng.below(10), entry) {
+            (0..=2, _) | (_, None) => {
+                let digest = Digest::of(&self.rng.below(12).to_le_bytes());
+                let seen: FlagSet = self.rng.percent(50).then(|| "S".parse().unwrap()).into_iter().collect();
+                let mtime = Mtime(i64::try_from(self.now).unwrap());
+                let id = self.replicas[at].deliver(stamp, Origin::Delivery, digest, &folder, &seen, mtime);
+                if bad {
+                    self.forged.insert(id);
+                } else {
+                    // What was delivered on the stolen one before may never have come to anybody else.
+                    if at == THIEF { &mut self.own } else { &mut self.delivered }.insert(id);
+                }
+            }
+            (3..=4, Some(id)) => {
+                self.replicas[at].move_to(stamp, &id, &folder);
+                if at != THIEF {
+                    self.adopted.insert(id);
+                }
+            }
+            (5..=6, Some(id)) => {
+                let (flag, on): (Flag, bool) = (self.rng.one_of(&["S", "F"]).parse().unwrap(), self.rng.percent(50));
+                self.replicas[at].set_flag(stamp, &id, flag, on);
+            }
+            (7..=8, Some(id)) => {
+                self.replicas[at].remove(stamp, &id);
+                if !bad {
+                    self.removed.insert(id);
+                }
+            }
+            (_, Some(_)) => self.replicas[at].make_folder(stamp, &folder),
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.now += self.rng.number() % 3;
+        match self.rng.below(10) {
+            0..=4 => self.change(),
+            5..=8 => {
+                let (from, to) = (self.rng.below(HONEST + 1), self.rng.below(HONEST + 1));
+                let since_last = self.rng.percent(20);
+                // Some bundles get lost.
+                if self.exchanges(from, to) && self.rng.percent(80) {
+                    self.pass(from, to, since_last)?;
+                } else if self.exchanges(from, to) {
+                    self.replicas[from].export(to, since_last);
+                }
+            }
+            _ => {
+                let at = self.rng.below(HONEST + 1);
+                let peers = (0..=THIEF).filter(|&other| self.exchanges(at, other)).collect();
+                let before: BTreeSet<EntryId> = self.replicas[at].entries().keys().cloned().collect();
+                self.replicas[at].purge(&peers);
+                self.forgotten.extend(before.into_iter().filter(|id| !self.replicas[at].entries().contains_key(id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// An honest replica hears of the theft.
+    fn hear(&mut self, at: usize) {
+        if let (Some(theft), false) = (self.theft, self.heard[at]) {
+            self.heard[at] = true;
+            let thief = self.thief();
+            self.replicas[at].hear_of_theft(thief, theft);
+        }
+    }
+
+    /// All of these send bundles to each other until nothing changes any more.
+    fn settle(&mut self, count: usize) -> Result<(), String> {
+        for _ in 0..40 {
+            let before = self.replicas.clone();
+            for from in 0..count {
+                for to in (0..count).filter(|to| *to != from) {
+                    self.pass(from, to, false)?;
+                }
+            }
+            if self.replicas.iter().zip(&before).all(|(now, before)| now.is_but_for_numbers(before)) {
+                return Ok(());
+            }
+        }
+        Err("bundles still change something after many rounds".to_owned())
+    }
+
+    fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
+        let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
+        let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        let mut first = self.replicas[0].view();
+        first.entries.retain(|id, _| !twice.contains(id));
+        for other in 1..count {
+            let mut view = self.replicas[other].view();
+            // Which of the two deliveries of the same message somebody has removed nobody can tell.
+            view.entries.retain(|id, _| !twice.contains(id));
+            if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
+                return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(seed: u64) -> Result<Tally, String> {
+        let mut story = Self::new(seed);
+        let steps = 60 + story.rng.below(120);
+        let theft = story.rng.below(steps);
+        for step in 0..steps {
+            if step == theft {
+                story.now += 1;
+                story.theft = Some(story.now);
+            }
+            if story.theft.is_some() && story.rng.percent(4) {
+                let at = story.rng.below(HONEST);
+                story.hear(at);
+            }
+            story.step().map_err(|wrong| format!("at step {step}: {wrong}"))?;
+        }
+        (0..HONEST).for_each(|at| story.hear(at));
+        let (thief, since) = (story.thief(), story.theft.expect("it was stolen"));
+        // What each has taken in by then it takes back, wherever that came from.
+        story.settle(HONEST)?;
+        for at in 0..HONEST {
+            story.now += 1;
+            story.tally.taken_back += story.replicas[at].undo(thief, since, story.now);
+        }
+        story.settle(HONEST)?;
+        story.all_hold_the_same(HONEST, "among honest replicas")?;
+        let view = story.replicas[0].view();
+        let somewhere = |id: &EntryId| story.replicas[..HONEST].iter().any(|one| one.view().entries.contains_key(id));
+        for id in story.delivered.difference(&story.removed) {
+            if !somewhere(id) && !story.forgotten.contains(id) {
+                return Err(format!("{id} is gone, and nobody honest has removed it"));
+            }
+        }
+        for id in story.forged.difference(&story.delivered) {
+            if view.entries.contains_key(id) && !story.own.contains(id) && !story.adopted.contains(id) {
+                return Err(format!("{id} was delivered by the thief"));
+            }
+        }
+
+        story.replicas.iter_mut().for_each(Replica::reinstate);
+        story.heard = [false; HONEST];
+        story.settle(HONEST + 1)?;
+        story.all_hold_the_same(HONEST + 1, "after the reinstatement")?;
+        Ok(story.tally)
+    }
+}
+
+#[test]
+fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_again() {
+    let mut all = Tally::default();
+    let mut failures = Vec::new();
+    let seeds = asked_for(90_000, 600);
+    for seed in seeds.clone() {
+        match Story::run(seed) {
+            Ok(tally) => {
+                all.taken_back += tally.taken_back;
+                all.passed_over += tally.passed_over;
+                all.full += tally.full;
+                all.waited += tally.waited;
+            }
+            Err(wrong) => failures.push(format!("{seed}: {wrong}")),
+        }
+    }
+    println!("{} histories, of which {} failed; the others: {all:?}", seeds.end - seeds.start, failures.len());
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures[..failures.len().min(5)].join("\n"));
+    assert!(
+        all.taken_back > 0 && all.passed_over > 0 && all.full > 0 && all.waited > 0,
+        "histories that test nothing: {all:?}"
+    );
+}
