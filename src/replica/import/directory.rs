@@ -10,13 +10,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
-use super::tidy::{is_gone, open_if_there, remove};
+use super::tidy::{identity, is_gone, open_if_there, remove};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::disk::{Disk, Meta, leads_nowhere};
 use crate::error::{Error, ErrorKind, Result};
@@ -439,9 +438,7 @@ impl Replica {
         let before = identity(file.metadata());
         let mut taken = true;
         self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.outcome.error().is_none() && imported.for_me_alone;
-            // It brings them when it is imported again.
-            taken &= imported.changes.left_out == 0;
+            taken &= imported.is_all_here();
             each(imported);
         })?;
         // A newer bundle may have replaced the file meanwhile, or have been added to it.
@@ -497,9 +494,4 @@ fn strange_mark(mut file: &File, strange: Strange, known: &Digest) -> io::Result
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))
-}
-
-/// The values that identify a file and show whether it was changed.
-fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64, u64, i64, i64)> {
-    meta.ok().map(|meta| (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -132,6 +132,12 @@ impl Imported {
         Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
     }
 
+    /// Whether it was for this replica alone, and all that it brings is here: one that lacked something can be imported
+    /// again for that.
+    pub(super) fn is_all_here(&self) -> bool {
+        self.outcome.error().is_none() && self.for_me_alone && self.changes.left_out == 0
+    }
+
     /// A bundle that is encrypted for others.
     pub(super) fn sealed(error: &bundle::Error) -> Self {
         Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
