@@ -352,6 +352,13 @@ pub fn leads_nowhere(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(circle)
 }
 
+/// Whether an operation failed because the file system takes no such name, whatever it is for: it has a character that
+/// can't be in one there.
+pub fn refuses_name(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ))
+}
+
 /// Whether an operation failed because nothing has this name: that, or a directory above it, isn't there or is a plain
 /// file, or no file can have it.
 pub fn is_absent(error: &io::Error) -> bool {

@@ -240,6 +240,11 @@ impl Error {
         self
     }
 
+    /// What was lacking, if the operating system has said so.
+    pub fn lack(&self) -> Option<Lack> {
+        self.lack.map(|(lack, _)| lack)
+    }
+
     /// Whether it is about one place on the disk, and what has to do with others can go on.
     pub fn is_about_a_place(&self) -> bool {
         self.scope == Some(Scope::Place)

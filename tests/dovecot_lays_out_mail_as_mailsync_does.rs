@@ -178,3 +178,153 @@ fn maildrop_knows_of_what_an_import_has_brought_when_it_looks_at_the_quota() {
     pass(&laptop, &desktop);
     assert_eq!(desktop.mailbox(), laptop.mailbox());
 }
+
+#[test]
+fn an_inbox_in_another_case_and_what_is_below_it_are_shown_by_dovecot() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    let folders = ["INBOX", "Inbox", "Inbox/below", "a/inbox", "plain"];
+    for layout in ["maildir++", "fs"] {
+        let dir = scratch();
+        let Some(served) = Served::new(dir.path(), "laptop", layout) else { return };
+        let (desktop, laptop) = (sender(dir.path(), &folders), &served.machine);
+        served.init(layout);
+        make_peers(&desktop, laptop);
+        pass(&desktop, laptop);
+        let subjects: BTreeSet<String> = served.mail().into_iter().map(|seen| seen.subject).collect();
+        assert_eq!(subjects, set(&folders), "{layout}: {:?}", served.mailboxes());
+        laptop.is_at_rest(layout);
+        // What a client does there comes back.
+        let inbox = served.mail().into_iter().find(|seen| seen.subject == "Inbox/below").unwrap().mailbox;
+        served.imap(&[&format!("SELECT \"{inbox}\""), "STORE 1 +FLAGS (\\Flagged)"]);
+        pass(laptop, &desktop);
+        assert!(desktop.files().iter().any(|(_, mail, _)| mail.folder == "Inbox/below" && mail.flags == "FS"));
+    }
+    // Dovecot doesn't list a directory of that name, with all that is below.
+    let dir = scratch();
+    let Some(served) = Served::new(dir.path(), "laptop", "maildir++") else { return };
+    served.imap(&["SELECT INBOX"]);
+    for folder in [".Inbox", ".Inbox.below"] {
+        make_folder(&served.machine.mail.join(folder));
+        fs::write(served.machine.mail.join(folder).join("cur/1.h:2,S"), message(folder)).unwrap();
+    }
+    let listed = served.mailboxes();
+    assert!(!listed.contains("Inbox") && !listed.contains("Inbox/below"), "{listed:?}");
+}
+
+/// The messages of a mailbox as a client reads them: size and text.
+fn texts(served: &Served, mailbox: &str) -> BTreeSet<(u64, String)> {
+    let answer = served.imap(&[&format!("SELECT {mailbox}"), "UID FETCH 1:* (RFC822.SIZE BODY.PEEK[])"]);
+    let text = |part: &str| {
+        let size: u64 = part.split_once("RFC822.SIZE ")?.1.split_once(' ')?.0.parse().ok()?;
+        let (length, rest) = part.split_once("BODY[] {")?.1.split_once("}\r\n")?;
+        Some((size, rest[..length.parse().ok()?].to_owned()))
+    };
+    answer.split("\r\n* ").filter_map(text).collect()
+}
+
+#[test]
+fn what_dovecot_compresses_is_read_by_the_other_machines_dovecot_in_its_whole_size() {
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for (how, layout) in [("gz", "maildir++"), ("bz2", "fs"), ("zstd", "maildir++"), ("lz4", "fs")] {
+        let dir = scratch();
+        let two = ["desktop", "laptop"].map(|name| Served::new(dir.path(), name, layout));
+        let [Some(desktop), Some(laptop)] = &two else { return };
+        for served in [desktop, laptop] {
+            served.configure(&format!("mail_plugins = zlib\nplugin {{\n  zlib_save = {how}\n}}"));
+            served.init(layout);
+        }
+        make_peers(&desktop.machine, &laptop.machine);
+        let mail = |subject: &str| format!("Subject: {subject}\r\n\r\n{}", "again and again\r\n".repeat(300));
+        let whole = |subject: &str| (mail(subject).len() as u64, mail(subject));
+        desktop.imap(&["CREATE Archive"]);
+        for subject in ["one", "two"] {
+            desktop.append("INBOX", "\\Seen", "05-Jan-2020 10:00:00 +0000", &mail(subject));
+        }
+        let small = |served: &Served| {
+            served.machine.files().iter().all(|(_, _, path)| fs::metadata(path).unwrap().len() < 1000)
+        };
+        assert!(small(desktop), "{how}: Dovecot has compressed nothing");
+        // A script of the kind that people run has compressed this one, and says so by a flag.
+        let plain = dir.path().join("plain");
+        fs::write(&plain, mail("three")).unwrap();
+        if how == "gz" {
+            let gz = run(Command::new("gzip").arg("-c").arg(&plain)).stdout;
+            desktop.machine.put("INBOX", &format!("cur/3.h,S={}:2,SZ", mail("three").len()), gz, 1_500_000_003);
+        }
+        pass(&desktop.machine, &laptop.machine);
+        assert!(small(laptop), "{how}");
+        let expected = texts(desktop, "INBOX");
+        assert!(expected.contains(&whole("one")) && expected.contains(&whole("two")), "{how}: {expected:?}");
+        assert_eq!(expected.contains(&whole("three")), how == "gz", "{how}");
+        // Twice, as Dovecot remembers sizes.
+        for _ in 0..2 {
+            assert_eq!(texts(laptop, "INBOX"), expected, "{how}");
+        }
+        // What a client does over there goes back.
+        laptop.imap(&["SELECT INBOX", "MOVE 1 Archive", "STORE 1 +FLAGS (\\Flagged)"]);
+        laptop.append("Archive", "", "05-Jan-2020 10:00:00 +0000", &mail("four"));
+        pass(&laptop.machine, &desktop.machine);
+        for mailbox in ["INBOX", "Archive"] {
+            assert_eq!(texts(desktop, mailbox), texts(laptop, mailbox), "{how}: {mailbox}");
+        }
+        assert_eq!(texts(desktop, "Archive").len(), 2, "{how}");
+        pass(&desktop.machine, &laptop.machine);
+        assert_eq!(desktop.machine.mailbox(), laptop.machine.mailbox(), "{how}");
+        for served in [desktop, laptop] {
+            served.machine.is_at_rest(how);
+        }
+    }
+}
+
+#[test]
+fn a_list_of_keywords_has_the_rights_that_dovecot_gives_its_own() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    const GROUP: u32 = 54321;
+    if !programs::only_root_can() {
+        return;
+    }
+    let roots = [0o2770, 0o2750, 0o700, 0o755].map(|mode| {
+        let dir = scratch();
+        let mail = dir.path().join("laptop-mail");
+        fs::create_dir(&mail).unwrap();
+        chown(&mail, Some(programs::NOBODY), Some(if mode & 0o2000 == 0 { programs::NOBODY } else { GROUP })).unwrap();
+        fs::set_permissions(&mail, fs::Permissions::from_mode(mode)).unwrap();
+        chown(dir.path(), Some(programs::NOBODY), Some(programs::NOBODY)).unwrap();
+        (mode, dir)
+    });
+    // Who may give things to a group is a member of it.
+    rustix::thread::set_thread_groups(&[rustix::fs::Gid::from_raw(GROUP)]).unwrap();
+    rustix::thread::set_thread_gid(rustix::fs::Gid::from_raw(programs::NOBODY)).unwrap();
+    rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(programs::NOBODY)).unwrap();
+    if !programs::become_an_ordinary_user() {
+        return;
+    }
+    for (mode, dir) in roots {
+        let two = ["desktop", "laptop"].map(|name| Served::new(dir.path(), name, "maildir++"));
+        let [Some(desktop), Some(laptop)] = &two else { return };
+        desktop.init("maildir++");
+        laptop.init("maildir++");
+        make_peers(&desktop.machine, &laptop.machine);
+        desktop.imap(&["CREATE Team"]);
+        desktop.append("Team", "work", "05-Jan-2020 10:00:00 +0000", "Subject: theirs\r\n\r\n");
+        pass(&desktop.machine, &laptop.machine);
+        laptop.imap(&["CREATE Own"]);
+        laptop.append("Own", "work", "05-Jan-2020 10:00:00 +0000", "Subject: own\r\n\r\n");
+        let rights = |folder: &str| {
+            let meta = fs::metadata(laptop.machine.mail.join(folder)).unwrap();
+            (format!("{:o}", meta.mode() & 0o7777), meta.uid(), meta.gid())
+        };
+        for file in ["", "/cur", "/dovecot-keywords"] {
+            assert_eq!(rights(&format!(".Team{file}")), rights(&format!(".Own{file}")), "{mode:o} {file}");
+        }
+        // Dovecot goes on with it.
+        laptop.imap(&["SELECT Team", "STORE 1 +FLAGS (more)"]);
+        pass(&laptop.machine, &desktop.machine);
+        let theirs = desktop.mail().into_iter().find(|seen| seen.subject == "theirs").unwrap();
+        assert_eq!(theirs.flags, set(&["more", "work"]), "{mode:o}");
+    }
+}

@@ -10,8 +10,8 @@ use mailsync::replica::{Replica, ScanOptions};
 
 use crate::support::disk::{Fault, Watch};
 use crate::support::folding::{Folding, Habit, apart};
-use crate::support::party::{Party, export, import, make_peers};
-use crate::support::{names, scratch};
+use crate::support::party::{Party, contents, export, import, make_peers};
+use crate::support::{names, reliability_says, scratch};
 
 /// Opens a party on a file system with this habit.
 fn on(party: &Party, habit: Habit) -> Replica {
@@ -44,13 +44,28 @@ fn at_rest(plain: &Party, odd: &Party, habit: Habit) {
     for replica in [plain.opened(), on(odd, habit)] {
         let report = replica.scan(&ScanOptions::default()).unwrap();
         assert!(!report.has_changes(), "{report}");
-        assert_eq!(replica.status().unwrap().pending, 0);
+        assert_eq!(replica.status().unwrap().pending, 0, "{:?}", replica.hindrance());
     }
     assert!(odd.leftovers().is_empty(), "{:?}", odd.leftovers());
 }
 
 #[test]
-fn folders_that_differ_in_what_a_file_system_ignores_are_both_kept() {
+fn folders_that_a_file_system_mixes_up_or_refuses_are_kept_apart() {
+    let mut networks = [0; 3];
+    folders_are_mixed_up(&mut networks);
+    folders_are_refused(&mut networks);
+    let what =
+        ["it finds a name in any case", "it writes accents in its own way", "it refuses colons and other characters"];
+    let rows: Vec<_> = what
+        .iter()
+        .zip(networks)
+        .map(|(what, networks)| [(*what).to_owned(), networks.to_string(), "all".to_owned(), "0".to_owned()])
+        .collect();
+    reliability_says(&["what the file system does", "networks", "equal afterwards", "messages lost"], &rows);
+}
+
+/// Folders that differ in what a file system ignores are both kept.
+fn folders_are_mixed_up(networks: &mut [usize; 3]) {
     let two = |one: &str| apart(one);
     for (habit, first, second, layout, dirs) in [
         (Habit::AnyCase, "Work", String::from("work"), LayoutKind::Fs, ["Work", "%77ork~"]),
@@ -63,6 +78,7 @@ fn folders_that_differ_in_what_a_file_system_ignores_are_both_kept() {
     ] {
         for together in [true, false] {
             let case = format!("{habit:?}: {first} and {second}, together: {together}");
+            networks[habit as usize] += 1;
             let dir = scratch();
             let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &[]);
             let odd = Party::new(dir.path(), "odd", layout, &[]);
@@ -268,4 +284,167 @@ fn a_second_directory_of_a_folder_is_told_of_and_one_that_is_renamed_is_followed
     assert_eq!(folders(&party, None), ["INBOX 0", "Work 1"]);
     fs::rename(party.mail.join("%57ork~"), party.mail.join("Work")).unwrap();
     assert_eq!(scan(), (false, vec![]));
+}
+
+/// Folders whose names are refused get others.
+fn folders_are_refused(networks: &mut [usize; 3]) {
+    let long = "Ä: ".repeat(60);
+    let long = long.trim_end();
+    let below = format!("Re: plans/{long}");
+    let all = ["Re: plans", "a\\b/what?", "a\\b/fine", long, &below];
+    let deliver = |party: &Party, name: &str| {
+        for folder in all {
+            crate::support::make_folder(&party.dir(folder));
+            fs::write(party.dir(folder).join("new").join(name), contents(name)).unwrap();
+        }
+    };
+    let refused = [':', '?', '\\'];
+    for (layout, habit) in [
+        (LayoutKind::Fs, Habit::NoColons),
+        (LayoutKind::MaildirPlusPlus, Habit::NoColons),
+        (LayoutKind::Fs, Habit::ColonsAreAbsent),
+        (LayoutKind::MaildirPlusPlus, Habit::ColonsAreAbsent),
+    ] {
+        for with_mail in [true, false] {
+            networks[2] += 1;
+            let dir = scratch();
+            let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S"]);
+            let odd = Party::new(dir.path(), "odd", layout, &[]);
+            make_peers(&plain, &odd);
+            let file = dir.path().join("bundle");
+            if with_mail {
+                deliver(&plain, "alpha");
+            } else {
+                for folder in all {
+                    crate::support::make_folder(&plain.dir(folder));
+                }
+            }
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            deliver(&plain, "beta");
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            assert_eq!(folders(&odd, Some(habit)).len(), 6);
+            let is_refused = |path: &Path| path.strip_prefix(&odd.mail).unwrap().to_str().unwrap().contains(refused);
+            let dirs = walkdir::WalkDir::new(&odd.mail).into_iter().map(|item| item.unwrap().into_path());
+            let wrong: Vec<_> = dirs.filter(|path| is_refused(path)).collect();
+            assert!(wrong.is_empty(), "{wrong:?}");
+            fs::remove_dir_all(plain.dir("a\\b/what?")).unwrap();
+            exchange(&plain, &odd, habit, &file);
+            at_rest(&plain, &odd, habit);
+            assert_eq!(folders(&odd, Some(habit)).len(), 5);
+        }
+    }
+}
+
+/// A party that was made where colons can be in names, and is moved to where they can't: files that are there have
+/// another separator from then on.
+fn moved_to_where_no_colon_can_be(dir: &Path, habit: Habit) -> (Party, Party) {
+    let mail = ["INBOX one S", "INBOX two -", "INBOX three new", "Empty"];
+    let plain = Party::new(dir, "plain", LayoutKind::Fs, &mail);
+    let odd = Party::new(dir, "odd", LayoutKind::Fs, &[]);
+    make_peers(&plain, &odd);
+    crate::support::party::exchange(&plain, &odd, &dir.join("bundle"));
+    for name in names(&odd.mail.join("INBOX/cur")) {
+        let cur = odd.mail.join("INBOX/cur");
+        fs::rename(cur.join(&name), cur.join(name.replace(':', ";"))).unwrap();
+    }
+    on(&odd, habit).scan(&ScanOptions::default()).unwrap();
+    for what in [
+        "flag INBOX one FS",
+        "flag INBOX three S",
+        "move INBOX two Empty",
+        "deliver Empty four F",
+        "deliver Other five S",
+        "deliver Other six new",
+    ] {
+        plain.act(what);
+    }
+    (plain, odd)
+}
+
+#[test]
+fn a_mail_root_that_was_moved_to_where_no_colon_can_be_gets_other_separators() {
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let (plain, odd) = moved_to_where_no_colon_can_be(dir.path(), habit);
+        let file = dir.path().join("bundle");
+        exchange(&plain, &odd, habit, &file);
+        at_rest(&plain, &odd, habit);
+        assert_eq!(odd.mailbox(), plain.mailbox());
+        plain.act("flag Other six S");
+        plain.act("deliver Other seven RS");
+        exchange(&plain, &odd, habit, &file);
+        at_rest(&plain, &odd, habit);
+        assert_eq!(odd.mailbox(), plain.mailbox());
+        for folder in ["INBOX", "Empty", "Other"] {
+            for name in names(&odd.mail.join(folder).join("cur")) {
+                assert!(name.contains(";2,"), "{folder}: {name}");
+            }
+        }
+        assert!(odd.trash().is_empty() && plain.trash().is_empty());
+    }
+}
+
+#[test]
+fn names_get_other_separators_whenever_an_import_is_stopped() {
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let (plain, odd) = moved_to_where_no_colon_can_be(dir.path(), habit);
+        let (bundle, answer) = (dir.path().join("bundle"), dir.path().join("answer"));
+        plain.export(&odd, &bundle);
+        let before = (odd.snapshot(), plain.snapshot());
+        let watch = Watch::new(&dir.path().join("keep"));
+        let mut step = 0;
+        loop {
+            step += 1;
+            odd.put_back(&before.0);
+            plain.put_back(&before.1);
+            let disk = Folding::new(watch.disk(), &odd.mail, habit);
+            let act = || odd.open(Box::new(disk)).and_then(|replica| import(&replica, &bundle)).map(drop);
+            let (done, _) = watch.hinder(Fault::Stop(step), &odd.home.database(), || (), act);
+            let struck = watch.struck();
+            assert_eq!(done.is_ok(), struck.is_none(), "step {step}: {done:?}");
+            let case = format!("{habit:?}, stopped at {step}, {struck:?}");
+            import(&on(&odd, habit), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
+            on(&odd, habit).scan(&ScanOptions::default()).unwrap();
+            assert_eq!(odd.mailbox(), plain.mailbox(), "{case}");
+            assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{case}: {:?}", odd.leftovers());
+            export(&on(&odd, habit), &plain, &answer);
+            let told = crate::support::party::import(&plain.opened(), &answer).unwrap().1;
+            assert_eq!((told[0].changes.new, told[0].changes.removed, told[0].changes.moved), (0, 0, 0), "{case}");
+            if struck.is_none() {
+                break;
+            }
+        }
+        assert!(step > 20, "{step}");
+    }
+}
+
+#[test]
+fn a_message_gets_another_separator_when_it_moves_to_a_file_system_that_takes_no_colon() {
+    for habit in [Habit::NoColons, Habit::ColonsAreAbsent] {
+        let dir = scratch();
+        let plain = Party::new(dir.path(), "plain", LayoutKind::Fs, &["INBOX one S", "Stick two F"]);
+        let odd = Party::new(dir.path(), "odd", LayoutKind::Fs, &[]);
+        make_peers(&plain, &odd);
+        let file = dir.path().join("bundle");
+        crate::support::make_folder(&odd.mail.join("Stick"));
+        let stick = odd.mail.join("Stick");
+        let watch = Watch::new(&dir.path().join("keep"));
+        watch.mount(&stick);
+        let open = || odd.open(Box::new(Folding::new(watch.disk(), &stick, habit))).unwrap();
+        for what in ["flag INBOX one FS", "move INBOX one Stick", "move Stick one INBOX"] {
+            plain.act(what);
+            plain.export(&odd, &file);
+            let replica = open();
+            import(&replica, &file).unwrap();
+            assert!(replica.hindrance().is_none(), "{what}: {:?}", replica.hindrance());
+            assert_eq!(replica.status().unwrap().pending, 0, "{what}");
+            assert!(!replica.scan(&ScanOptions::default()).unwrap().has_changes(), "{what}");
+            drop(replica);
+            assert_eq!(odd.mailbox(), plain.mailbox(), "{what}");
+            assert!(odd.leftovers().is_empty() && odd.trash().is_empty(), "{what}: {:?}", odd.leftovers());
+        }
+    }
 }

@@ -116,6 +116,12 @@ impl<'a> FileName<'a> {
         self.separator
     }
 
+    /// The same name with another separator, if it has one.
+    pub fn with_separator(&self, separator: Separator) -> Option<Vec<u8>> {
+        self.separator?;
+        Some([self.base, &[separator.byte()], INFO, self.letters, self.rest].concat())
+    }
+
     /// Whether the name says nothing about flags, since what follows its separator is no list of them.
     pub fn hides_flags(&self) -> bool {
         self.separator.is_none() && find_info(self.base).is_some()
@@ -384,6 +390,22 @@ mod tests {
             let byte = char::from(separator.byte());
             assert_eq!(String::from_utf8(name.clone()).unwrap(), format!("1.h{byte}2,S"));
             assert_eq!(FileName::parse(&name).separator(), Some(separator));
+        }
+    }
+
+    #[test]
+    fn a_name_gets_another_separator_and_stays_the_same_besides() {
+        for (name, expected) in [
+            ("1.h:2,S", Some("1.h;2,S")),
+            ("1.h:2,", Some("1.h;2,")),
+            ("1.h!2,Sab,x=1", Some("1.h;2,Sab,x=1")),
+            ("1.h;2,F", Some("1.h;2,F")),
+            ("1.h:2,F:2,S", Some("1.h:2,F;2,S")),
+            ("1.h", None),
+            ("1.h:2,S.gz", None),
+        ] {
+            let other = FileName::parse(name.as_bytes()).with_separator(Separator::Semicolon);
+            assert_eq!(other, expected.map(|name| name.as_bytes().to_vec()), "{name}");
         }
     }
 

@@ -19,8 +19,8 @@
 //!   byte is written `%hh`, as is the first one if that would be none, and a `~` ends it: `%57ork~`. No file system folds
 //!   two of these into one, none refuses them, and whoever reads one knows the folder.
 //!
-//! A name on disk that would be longer than file systems allow is cut, and ends in `\x` and a hash. It can't be read
-//! back, but a replica that knows the folder finds its directory.
+//! A name on disk that would be longer than file systems allow is cut, and ends in `\x` and a hash; one that is spelled
+//! out ends in `%x`, a hash and `~`. It can't be read back, but a replica that knows the folder finds its directory.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -97,7 +97,11 @@ pub enum Spelling {
 pub const NAME_MAX: usize = 255;
 /// This many hexadecimal digits replace the rest of a name that was cut.
 const CUT_DIGITS: usize = 32;
-const CUT: &str = "\\x";
+/// What stands before and behind them.
+type CutEnds = (&'static str, &'static str);
+const USUAL_CUT: CutEnds = ("\\x", "");
+/// Some file systems refuse a `\`. No name that is spelled out and whole has this in it.
+const SPELLED_CUT: CutEnds = ("%x", "~");
 /// Ends a component that is spelled out.
 const SPELLED: char = '~';
 const MARK_TEXT: char = '\u{f100}';
@@ -116,9 +120,9 @@ impl Layout {
             LayoutKind::Fs => folder
                 .components()
                 .zip(parts)
-                .map(|(component, part)| OsStr::from_bytes(&cut(part, component, NAME_MAX)).to_owned())
+                .map(|(component, part)| OsStr::from_bytes(&cut(part, component, NAME_MAX, USUAL_CUT)).to_owned())
                 .collect(),
-            LayoutKind::MaildirPlusPlus => dotted(&[], &parts.join(&b'.'), folder),
+            LayoutKind::MaildirPlusPlus => dotted(&[], &parts.join(&b'.'), folder, USUAL_CUT),
         }
     }
 
@@ -127,18 +131,18 @@ impl Layout {
     /// written like this.
     pub fn dir_below(&self, above: Option<&Path>, folder: &FolderName, spelling: Spelling) -> PathBuf {
         let component = folder.components().next_back().expect("a name has a component");
-        let part = match spelling {
-            Spelling::Usual => self.encode(component, above.is_none()),
-            Spelling::Out => spell(component),
+        let (part, ends) = match spelling {
+            Spelling::Usual => (self.encode(component, above.is_none()), USUAL_CUT),
+            Spelling::Out => (spell(component), SPELLED_CUT),
         };
         match self.kind {
             LayoutKind::Fs => {
-                let part = cut(part, component, NAME_MAX);
+                let part = cut(part, component, NAME_MAX, ends);
                 above.unwrap_or(Path::new("")).join(OsStr::from_bytes(&part))
             }
             LayoutKind::MaildirPlusPlus => {
                 let above = above.map_or(&b""[..], |above| above.as_os_str().as_bytes());
-                dotted(above, &part, folder)
+                dotted(above, &part, folder, ends)
             }
         }
     }
@@ -257,7 +261,9 @@ impl Layout {
 
     /// The component with `\hh` for each byte that can't stand on disk. At least one character is escaped.
     fn escape(&self, component: &str) -> String {
-        let special = |c: char| self.special(c) || c == '\\';
+        // A name that ends like one that was cut ends in another way then.
+        let looks_cut = is_cut(component.as_bytes());
+        let special = |c: char| self.special(c) || c == '\\' || (c == '%' && looks_cut);
         let first = !component.chars().any(special);
         let mut escaped = String::new();
         for (i, character) in component.chars().enumerate() {
@@ -372,31 +378,34 @@ fn unspell(part: &[u8]) -> Option<String> {
     (spell(&component) == part).then_some(component)
 }
 
-/// The directory of a folder under `maildir++`, by that of its parent and its own part.
-fn dotted(above: &[u8], part: &[u8], folder: &FolderName) -> PathBuf {
+/// The directory of a folder under `maildir++`, by that of its parent and its own part. `ends` is for one that is cut.
+fn dotted(above: &[u8], part: &[u8], folder: &FolderName, ends: CutEnds) -> PathBuf {
     let name = [above, b".", part].concat();
-    let name = cut(name[1..].to_vec(), folder.as_str(), NAME_MAX - 1);
+    let name = cut(name[1..].to_vec(), folder.as_str(), NAME_MAX - 1, ends);
     PathBuf::from(OsStr::from_bytes(&[b".", &*name].concat()))
 }
 
 /// Cuts a name on disk that is longer than file systems allow. A hash of the whole text keeps it apart from others.
-fn cut(name: Vec<u8>, whole: &str, longest: usize) -> Vec<u8> {
+fn cut(name: Vec<u8>, whole: &str, longest: usize, (before, behind): CutEnds) -> Vec<u8> {
     if name.len() <= longest {
         return name;
     }
-    let mut kept = longest - CUT.len() - CUT_DIGITS;
+    let mut kept = longest - before.len() - CUT_DIGITS - behind.len();
     // A character is kept whole or not at all.
     while name[kept] & 0xc0 == 0x80 {
         kept -= 1;
     }
     let hash = Digest::of(whole.as_bytes()).to_string();
-    [&name[..kept], CUT.as_bytes(), &hash.as_bytes()[..CUT_DIGITS]].concat()
+    [&name[..kept], before.as_bytes(), &hash.as_bytes()[..CUT_DIGITS], behind.as_bytes()].concat()
 }
 
 fn is_cut(name: &[u8]) -> bool {
-    let Some(at) = name.len().checked_sub(CUT.len() + CUT_DIGITS) else { return false };
-    let (cut, hash) = name[at..].split_at(CUT.len());
-    cut == CUT.as_bytes() && hash.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    [USUAL_CUT, SPELLED_CUT].iter().any(|(before, behind)| {
+        let hashed = name.strip_suffix(behind.as_bytes()).and_then(|name| name.split_last_chunk::<CUT_DIGITS>());
+        hashed.is_some_and(|(kept, hash)| {
+            kept.ends_with(before.as_bytes()) && hash.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Which directory a folder has here. It is the one that the layout says, unless that can't be had: the file system
-//! folds case, or writes accents in another way, and the name is another folder's already; or the name is of a kind that
-//! is ignored; or a server would not list it. Such a folder gets a directory whose name is spelled out. What is
-//! particular is kept in the state, and only here: to other replicas a folder is its canonical name.
+//! folds case, or writes accents in another way, and the name is another folder's already; or it refuses the name; or the
+//! name is of a kind that is ignored; or a server would not list it. Such a folder gets a directory whose name is spelled
+//! out. What is particular is kept in the state, and only here: to other replicas a folder is its canonical name.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
 use super::transaction::Transaction;
-use crate::disk::{FileType, Meta, is_absent, is_there};
+use crate::disk::{FileType, Meta, is_absent, is_there, refuses_name};
 use crate::error::{Error, Result, Scope};
 use crate::maildir::{LayoutKind, Spelling};
 use crate::model::FolderName;
@@ -79,6 +80,42 @@ impl Replica {
         self.record_dir(tx, &row, &above.expect("a name has a component"))
     }
 
+    /// Makes a directory in that of a folder that is about to be made. If the file system refuses a name on the way, the
+    /// folder gets another one. The inner result tells what else kept it from being made.
+    pub(super) fn make_in_chosen_dir(
+        &self,
+        tx: Option<&Transaction<'_>>,
+        key: FolderKey,
+        make: impl Fn() -> io::Result<()>,
+    ) -> Result<io::Result<()>> {
+        loop {
+            self.choose_dir(tx, key)?;
+            match make() {
+                // Some say that a name isn't there which can't be.
+                Err(error)
+                    if (refuses_name(&error) || error.kind() == io::ErrorKind::NotFound)
+                        && self.refuse_name(key)? => {}
+                result => return Ok(result),
+            }
+        }
+    }
+
+    /// Remembers the name on the way to a folder that could not be made. Returns whether it wasn't known.
+    fn refuse_name(&self, key: FolderKey) -> Result<bool> {
+        let dir = self.relative_dir(&self.state.folder_row(key)?.name);
+        if !is_there(&*self.world.disk, self.mail_root())? {
+            return Ok(false);
+        }
+        let mut way = PathBuf::new();
+        for part in &dir {
+            way.push(part);
+            if self.holder_of(&way)?.is_none() {
+                return Ok(self.refused.borrow_mut().insert(way));
+            }
+        }
+        Ok(false)
+    }
+
     /// The directory for a folder whose parent has this one.
     fn choose_below(&self, above: Option<&Path>, name: &FolderName) -> Result<PathBuf> {
         let (layout, here) = (&self.layout, self.relative_dir(name));
@@ -97,7 +134,7 @@ impl Replica {
             above => [Spelling::Usual, Spelling::Out].map(|spelling| layout.dir_below(above, name, spelling)),
         };
         for (dir, spelling) in candidates.iter().zip([Spelling::Usual, Spelling::Out]) {
-            if spelling == Spelling::Usual && self.is_unfit(dir, name) {
+            if self.refused.borrow().contains(dir) || (spelling == Spelling::Usual && self.is_unfit(dir, name)) {
                 continue;
             }
             match self.who_has(dir, name)? {
@@ -115,7 +152,8 @@ impl Replica {
     fn is_unfit(&self, dir: &Path, name: &FolderName) -> bool {
         let first = name.first(1);
         let inbox = first.as_str().eq_ignore_ascii_case("INBOX") && !first.is_inbox();
-        (inbox && name == &first && self.layout.kind == LayoutKind::MaildirPlusPlus) || self.ignores(dir)
+        let at_root = || self.layout.dir_of(&FolderName::inbox()).as_os_str().is_empty();
+        (inbox && name == &first && at_root()) || self.ignores(dir)
     }
 
     /// Gives folders that were just made their usual directories, where what had those has just been removed: somebody
@@ -136,6 +174,7 @@ impl Replica {
             moving.retain(|row| self.lies_in(&self.relative_dir(&row.name), &from));
             let (old, new) = (self.mail_root().join(&from), self.mail_root().join(&to));
             if moving.iter().any(|row| !made.contains(&row.key))
+                || self.refused.borrow().contains(&to)
                 || self.is_unfit(&to, &name)
                 || is_there(&*self.world.disk, &new)?
                 || self.who_has(&to, &name)? != Holder::Nobody

@@ -102,6 +102,8 @@ pub struct Replica {
     denied: Denied,
     /// Folders and directories of which this command has found out that they are called so on disk.
     verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
+    /// Directories, relative to the mail root, whose names its file system has refused.
+    refused: std::cell::RefCell<HashSet<PathBuf>>,
 }
 
 /// What could not be looked at, though everything else was done.
@@ -212,6 +214,7 @@ impl Replica {
             tally: std::cell::RefCell::default(),
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
+            refused: std::cell::RefCell::default(),
         };
         if let Access::Write(_) = access {
             replica.settle_keys()?;

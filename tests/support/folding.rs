@@ -19,6 +19,8 @@ pub enum Habit {
     AccentsApart,
     /// A colon can't be in a name, and some other characters.
     NoColons,
+    /// The same, and it says of such a name that it isn't there, as exFAT does.
+    ColonsAreAbsent,
 }
 
 /// The file system; everything below `root` is on it.
@@ -39,7 +41,7 @@ impl Folding {
         match self.habit {
             Habit::AnyCase => text.to_lowercase().into(),
             Habit::AccentsApart => apart(text).into(),
-            Habit::NoColons => name.to_owned(),
+            Habit::NoColons | Habit::ColonsAreAbsent => name.to_owned(),
         }
     }
 
@@ -59,8 +61,12 @@ impl Folding {
     fn new_path(&self, path: &Path) -> io::Result<PathBuf> {
         let refused = |c: u8| b":?*<>|\"\\".contains(&c);
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if self.habit == Habit::NoColons && path.starts_with(&self.root) && name.iter().any(|&c| refused(c)) {
-            return Err(Errno::INVAL.into());
+        if path.starts_with(&self.root) && name.iter().any(|&c| refused(c)) {
+            match self.habit {
+                Habit::NoColons => return Err(Errno::INVAL.into()),
+                Habit::ColonsAreAbsent => return Err(Errno::NOENT.into()),
+                _ => {}
+            }
         }
         Ok(self.path(path))
     }

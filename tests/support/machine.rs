@@ -207,7 +207,7 @@ impl Machine {
                 // A name that had to be cut: who knows the folder can tell.
                 let mut names = self.folders().into_iter().map(|name| name.parse().unwrap());
                 names
-                    .find(|name| layout.dir_of(name) == dir)
+                    .find(|name| layout.dir_of(name) == dir || layout.dir_spelled_out(name) == dir)
                     .unwrap_or_else(|| panic!("{} is no folder", dir.display()))
             });
             let named = letters(sub.parent().unwrap());

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod party;
 pub mod programs;
 pub mod properties;
+pub mod scene;
 pub mod terminal;
 
 use std::any::Any;

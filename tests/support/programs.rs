@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary that is tested.
@@ -22,7 +22,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: std::process::Output) -> Self {
+    fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: output.stdout,
@@ -46,13 +46,18 @@ pub fn run(command: &mut Command) -> Ran {
 
 /// Runs a command to its end, with this on its standard input.
 pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ran::of(run_to_its_end(command.stdout(Stdio::piped()), input))
+}
+
+/// The same, for who wants to know more of how it ended. Its standard output goes where it goes.
+pub fn run_to_its_end(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("a pipe was asked for");
     std::thread::scope(|scope| {
         // One that fails early doesn't read all of it.
         scope.spawn(move || drop(std::io::Write::write_all(&mut stdin, input)));
-        Ran::of(child.wait_with_output().expect("it can be waited for"))
+        child.wait_with_output().expect("it can be waited for")
     })
 }
 

@@ -183,7 +183,17 @@ fn names_longer_than_the_file_system_allows_are_cut_and_stay_apart() {
             assert!(layout.is_cut(&dir));
             assert_eq!(layout.folder_of(&dir), None);
             assert!(dirs.insert(dir), "{layout:?}: {text}");
+            let out = layout.dir_spelled_out(&name(&text));
+            assert!(out.iter().all(|part| part.len() <= NAME_MAX), "{layout:?}: {out:?}");
+            assert!(layout.is_cut(&out) && layout.folder_of(&out).is_none(), "{layout:?}: {out:?}");
+            let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"%~./".contains(&c);
+            assert!(out.as_os_str().as_bytes().iter().all(|&c| plain(c)), "{out:?}");
+            assert!(dirs.insert(out), "{layout:?}: {text}");
         }
+        // A folder that is called so has another directory.
+        let looks_cut = format!("a%x{}~", "0".repeat(32));
+        assert_eq!(layout.folder_of(&layout.dir_of(&name(&looks_cut))), Some(name(&looks_cut)));
+        assert!(!layout.is_cut(&layout.dir_of(&name(&looks_cut))));
     }
     let fs = layout(LayoutKind::Fs, NameEncoding::Utf8);
     let whole = name(&format!("{}/b", "x".repeat(300)));
@@ -224,6 +234,7 @@ fn components() -> impl Strategy<Value = String> {
         "\\x",
         "00112233445566778899aabbccddeeff",
         "%",
+        "%x",
         "%57ork",
         "%57ork~",
         "W",

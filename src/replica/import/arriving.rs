@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::landing::Leftovers;
+use super::left_out::LeftOut;
 use super::refusal::{Fault, WRITING};
 use crate::bundle;
 use crate::disk::{Disk, Durability, Like, is_absent, write_new};
@@ -26,8 +27,10 @@ pub(super) struct Goal<'d> {
     /// The delivery date.
     pub mtime: Mtime,
     pub like: Like<'d>,
-    /// The entry whose file is in its place with that; `None` if it is delivered from there later.
-    pub in_place: Option<EntryKey>,
+    /// The entry whose file it is.
+    pub entry: EntryKey,
+    /// Whether the file is in its place with that; else it is delivered from there later.
+    pub in_place: bool,
 }
 
 /// Where a message goes.
@@ -35,26 +38,61 @@ pub(super) struct Goal<'d> {
 pub(super) struct Destination<'d> {
     /// The files that are to hold it.
     pub to: Vec<Goal<'d>>,
-    /// Whether there is a folder that can't take it, so that it is held until that can.
-    pub held: bool,
+    /// Entries whose folders can't take it, so that it is held until these can.
+    pub held: Vec<EntryKey>,
+    /// Whether an earlier bundle has brought its entries.
+    pub late: bool,
 }
 
 impl Destination<'_> {
     pub fn is_none(&self) -> bool {
-        self.to.is_empty() && !self.held
+        self.to.is_empty() && self.held.is_empty()
+    }
+
+    /// The entries that get it.
+    pub fn entries(&self) -> Vec<EntryKey> {
+        self.to.iter().map(|goal| goal.entry).chain(self.held.iter().copied()).collect()
     }
 }
 
-/// Checks and writes messages that are kept in memory. Returns the entries that don't get their files in their places:
-/// their messages are held.
+/// What did not simply become files.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Entries that don't get their files in their places: their messages are held.
+    pub waiting: Vec<EntryKey>,
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Kept {
+    /// Entries whose files could not be written, and whose message is held instead, if that has succeeded.
+    pub fn instead(
+        &mut self,
+        goals: &[&Goal<'_>],
+        held: &[EntryKey],
+        late: bool,
+        size: u64,
+        done: Result<()>,
+    ) -> Result<()> {
+        match done {
+            Ok(()) => self.waiting.extend(goals.iter().filter(|goal| goal.in_place).map(|goal| goal.entry)),
+            Err(error) => {
+                let entries = goals.iter().map(|goal| goal.entry).chain(held.iter().copied()).collect();
+                self.left_out.push(LeftOut::of(entries, late, size, error)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks and writes messages that are kept in memory.
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
     batch: Vec<Arriving<'_>>,
     durability: Durability,
     leftovers: Leftovers,
-) -> std::result::Result<Vec<EntryKey>, Fault> {
-    let mut waiting = Vec::new();
+) -> std::result::Result<Kept, Fault> {
+    let mut kept = Kept::default();
     for Arriving { digest, bytes, to } in batch {
         if Digest::of(&bytes) != digest {
             let what = format!("message {digest} has other contents");
@@ -63,23 +101,23 @@ pub(super) fn write_batch(
         if leaves_out(&bytes) {
             return Err(marked(&digest));
         }
-        let mut is_held = to.held;
+        let mut unwritten = Vec::new();
         for goal in &to.to {
             let fail = |error: io::Error| Error::io("writing", &goal.path, error).advise(WRITING);
             match write_message(disk, goal, &bytes, durability, leftovers) {
                 Err(error) if leftovers.lets_wait(&error) => {
                     remove_part(disk, &goal.path)?;
-                    is_held = true;
-                    waiting.extend(goal.in_place);
+                    unwritten.push(goal);
                 }
                 written => written.map_err(fail)?,
             }
         }
-        if is_held {
-            held.hold(&digest, &bytes)?;
+        if !unwritten.is_empty() || !to.held.is_empty() {
+            let size = bytes.len() as u64;
+            kept.instead(&unwritten, &to.held, to.late, size, held.hold(&digest, &bytes))?;
         }
     }
-    Ok(waiting)
+    Ok(kept)
 }
 
 /// A message has a line that its digest should have left out. Here a scan would take it for another one.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, Goal, marked, remove_part, write_batch};
-use super::landing::{Landing, Leftovers};
+use super::arriving::{Arriving, Destination, Goal, Kept, marked, write_batch};
+use super::landing::Landing;
+use super::left_out::{Counts, LeftOut};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Draft, Durability, Like, SMALL, copy_message};
+use crate::disk::{Durability, Like, SMALL};
 use crate::error::{Error, Result};
 use crate::maildir::SizeField;
 use crate::message::Checked;
@@ -20,7 +21,7 @@ use crate::replica::jobs::Aside;
 use crate::replica::materialise::DiskWork;
 use crate::replica::safety::{DryRun, MassAdd};
 use crate::replica::transaction::Transaction;
-use crate::state::{EntryKey, EntryRow, FolderKey, Pending, Place};
+use crate::state::{EntryRow, FolderKey, Pending, Place};
 use crate::text::{plural, printable};
 
 /// Up to this many messages, or this many bytes, go to a writing thread at once.
@@ -32,11 +33,11 @@ const AHEAD: u64 = 8;
 /// The messages of one bundle on their way to the disk, and the state, which knows which ones are awaited. In a dry run
 /// nothing is written, but everything is counted.
 pub(super) struct IncomingMessages<'i> {
-    replica: &'i Replica,
-    tx: &'i Transaction<'i>,
+    pub(super) replica: &'i Replica,
+    pub(super) tx: &'i Transaction<'i>,
     dry_run: DryRun,
-    landing: Landing,
-    durability: Durability,
+    pub(super) landing: Landing,
+    pub(super) durability: Durability,
     /// Folders whose `tmp/` is there, and what is made in it is like.
     prepared: BTreeMap<FolderKey, (PathBuf, Like<'i>)>,
     /// Folders whose `tmp/` can't be made.
@@ -46,11 +47,13 @@ pub(super) struct IncomingMessages<'i> {
     /// Directories whose names must be durable for the `tmp/` directories that were made.
     made: BTreeSet<PathBuf>,
     /// Job attachments, still without their names.
-    attachments: Vec<Aside>,
+    pub(super) attachments: Vec<Aside>,
     /// The number of messages that came late: an earlier bundle has brought their entries.
     came: u64,
     /// The number of new entries whose messages are missing.
     missing: u64,
+    /// Messages that are too large for any file here.
+    pub(super) left_out: Counts,
     changed: bool,
     /// Whether the bundle may add much, and how much it does, as far as that is known before its contents are here.
     guarded: (MassAdd, Amount),
@@ -80,6 +83,7 @@ impl<'i> IncomingMessages<'i> {
             attachments: Vec::new(),
             came: 0,
             missing: 0,
+            left_out: Counts::default(),
             changed: false,
             guarded: (MassAdd::Allow, Amount::default()),
             measured: 0,
@@ -95,7 +99,9 @@ impl<'i> IncomingMessages<'i> {
     /// Corrects the counts of the merge by the messages that came and those that did not.
     pub fn count_into(&self, merged: &mut Merged) {
         // An entry counts as new once its contents have come, so those without are not counted yet.
-        merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing);
+        let Counts { messages, new, late } = self.left_out;
+        merged.changes.left_out = messages;
+        merged.changes.new = (merged.changes.new + self.came).saturating_sub(self.missing + new + late);
         merged.changed |= self.changed;
         merged.added.bytes = self.measured;
     }
@@ -164,10 +170,14 @@ impl<'i> IncomingMessages<'i> {
             }
             Ok::<_, Fault>((!batch.is_empty()).then_some(batch))
         };
-        let written = |waiting: std::result::Result<Vec<EntryKey>, Fault>| -> std::result::Result<(), Fault> {
-            Ok(waiting?.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?)
+        let mut left_out = Counts::default();
+        let written = |kept: std::result::Result<Kept, Fault>| -> std::result::Result<(), Fault> {
+            let Kept { waiting, left_out: too_large } = kept?;
+            waiting.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?;
+            Ok(too_large.into_iter().try_for_each(|message| left_out.record(message, replica, tx))?)
         };
         pool::in_order(AHEAD, next, write, written)?;
+        self.left_out.add(left_out);
         let (missing, sender) = (messages.missing(), messages.manifest().sender.name.clone());
         messages.finish()?;
         if missing > 0 {
@@ -207,7 +217,7 @@ impl<'i> IncomingMessages<'i> {
     fn awaited(&mut self, digest: &Digest, size: u64, field: SizeField) -> Result<Destination<'i>> {
         let state = &self.replica.state;
         let mut destination = Destination::default();
-        let Destination { to, held } = &mut destination;
+        let Destination { to, held, late } = &mut destination;
         for (key, mut at, mtime, told) in state.awaiting(digest)? {
             self.measure(size)?;
             if (told != size || field == SizeField::Left)
@@ -220,17 +230,19 @@ impl<'i> IncomingMessages<'i> {
                 && let Some(like) = like
             {
                 self.tx.clear_pending(key)?;
-                to.push(Goal { path: self.replica.path(&at)?, mtime, like, in_place: Some(key) });
+                to.push(Goal { path: self.replica.path(&at)?, mtime, like, entry: key, in_place: true });
                 continue;
             }
             self.tx.contents_arrived(key)?;
             match like {
-                Some(like) => to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, like, in_place: None }),
-                None => *held = true,
+                Some(like) => {
+                    to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, like, entry: key, in_place: false });
+                }
+                None => held.push(key),
             }
         }
         // These entries lacked their contents before. The bundle need not hold the entries themselves.
-        for row in if to.is_empty() && !*held { state.missing_of(digest)? } else { Vec::new() } {
+        for row in if to.is_empty() && held.is_empty() { state.missing_of(digest)? } else { Vec::new() } {
             // When its entry came, the guard has looked at what that said.
             self.measure(size.saturating_sub(row.entry.size))?;
             self.replica.tally.borrow().arrive(self.tx, row.key)?;
@@ -239,12 +251,13 @@ impl<'i> IncomingMessages<'i> {
             self.tx.remove_missing(row.key)?;
             self.changed = true;
             self.came += 1;
+            *late = true;
             match self.prepare(&at)? {
                 Some(like) => {
                     let path = self.replica.tmp_path(&at)?;
-                    to.push(Goal { path, mtime: row.entry.mtime, like, in_place: None });
+                    to.push(Goal { path, mtime: row.entry.mtime, like, entry: row.key, in_place: false });
                 }
-                None => *held = true,
+                None => held.push(row.key),
             }
         }
         if destination.to.len() > 1 {
@@ -281,13 +294,10 @@ impl<'i> IncomingMessages<'i> {
         if self.closed.contains(&at.folder) {
             return Ok(None);
         }
-        self.replica.choose_dir(Some(self.tx), at.folder)?;
         let folder = self.replica.state.folder_row(at.folder)?;
+        let made = self.replica.make_in_chosen_dir(Some(self.tx), at.folder, || self.replica.make_tmp(&folder))?;
         let dir = self.replica.dir(&folder.name).join("tmp");
-        let mut made = self
-            .replica
-            .make_tmp(&folder)
-            .map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
+        let mut made = made.map_err(|error| Error::io("making the directory", &dir, error).advise(WRITING));
         if self.landing == Landing::InPlace && made.is_ok() {
             made = self.replica.make_folder(Some(self.tx), at.folder, &mut self.straight);
         }
@@ -307,114 +317,20 @@ impl<'i> IncomingMessages<'i> {
         Ok(Some(like))
     }
 
-    /// Stores the attachment of a job, and what is a message as well in that one's places, too.
-    fn store_attachment<R: BufRead>(
-        &mut self,
-        message: bundle::Message<'_, '_, R>,
-        destination: &Destination<'_>,
-    ) -> std::result::Result<(), Fault> {
-        let (replica, digest) = (self.replica, message.digest());
-        let mut sink = Checked::new(replica.new_attachment()?);
-        message.copy_verified(&mut sink)?;
-        // Of an attachment that is nothing else, every byte counts.
-        if sink.leaves_out() && !destination.is_none() {
-            return Err(marked(&digest));
-        }
-        let new = sink.to;
-        let file = match self.durability {
-            Durability::Now => replica.attachment_path(&new.keep()?.digest),
-            Durability::Later => {
-                let aside = new.set_aside();
-                let path = aside.path();
-                self.attachments.push(aside);
-                path
-            }
-        };
-        Ok(self.copy_to_others(&digest, &file, &destination.to, destination.held)?)
-    }
-
-    /// Writes a message that is too large to be kept in memory.
-    fn store_large<R: BufRead>(
-        &self,
-        message: bundle::Message<'_, '_, R>,
-        destination: &Destination<'_>,
-        durability: Durability,
-        leftovers: Leftovers,
-    ) -> std::result::Result<(), Fault> {
-        let (disk, digest) = (&*self.replica.world.disk, message.digest());
-        let Some((Goal { path: first, mtime, like, .. }, others)) = destination.to.split_first() else {
-            return self.hold_large(message);
-        };
-        let fail = |error: io::Error| Error::io("writing", first, error).advise(WRITING);
-        let draft = match leftovers.clear(disk, first).and_then(|()| Draft::create_like(disk, first.clone(), like)) {
-            // None of them is written then: they are delivered from what is held.
-            Err(error) if leftovers.lets_wait(&error) => {
-                let waiting = destination.to.iter().filter_map(|goal| goal.in_place);
-                waiting.into_iter().try_for_each(|key| self.tx.set_pending(key, &Pending::Deliver))?;
-                return self.hold_large(message);
-            }
-            draft => draft.map_err(fail)?,
-        };
-        let mut sink = Checked::new(draft);
-        message.copy_verified(&mut sink)?;
-        if sink.leaves_out() {
-            return Err(marked(&digest));
-        }
-        sink.to.set_mtime(*mtime).map_err(fail)?;
-        if durability == Durability::Now {
-            sink.to.sync().map_err(fail)?;
-        }
-        sink.to.leave();
-        Ok(self.copy_to_others(&digest, first, others, destination.held)?)
-    }
-
-    /// Copies a message from one file to others; holds it for those that can't be written, and if it `is_held` anyway.
-    fn copy_to_others(&self, digest: &Digest, file: &Path, others: &[Goal<'_>], mut is_held: bool) -> Result<()> {
-        let (disk, leftovers) = (&*self.replica.world.disk, self.landing.leftovers());
-        for Goal { path, mtime, like, in_place } in others {
-            let copied = leftovers
-                .clear(disk, path)
-                .and_then(|()| copy_message(disk, file, path, *mtime, like, self.durability));
-            match copied {
-                Err(error) if leftovers.lets_wait(&error) => {
-                    remove_part(disk, path)?;
-                    is_held = true;
-                    if let Some(key) = in_place {
-                        self.tx.set_pending(*key, &Pending::Deliver)?;
-                    }
-                }
-                copied => copied.map_err(|error| Error::io("writing", path, error).advise(WRITING))?,
-            }
-        }
-        if is_held {
-            self.replica.held().hold_copy(digest, file)?;
-        }
-        Ok(())
-    }
-
-    /// Holds a message that is too large to be kept in memory, for folders that can't take it yet.
-    fn hold_large<R: BufRead>(&self, message: bundle::Message<'_, '_, R>) -> std::result::Result<(), Fault> {
-        let (disk, held, digest) = (&*self.replica.world.disk, self.replica.held(), message.digest());
-        let part = held.begin(&digest)?;
-        let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
-        let mut sink = Checked::new(Draft::create(disk, part.clone()).map_err(fail)?);
-        message.copy_verified(&mut sink)?;
-        if sink.leaves_out() {
-            return Err(marked(&digest));
-        }
-        sink.to.sync().map_err(fail)?;
-        sink.to.leave();
-        Ok(held.keep(&digest, &part)?)
-    }
-
     /// Copies a message from a file of this machine into its `tmp/`, or holds it if that can't be. Returns whether the
     /// file has it.
-    fn copy(&self, row: &EntryRow, source: &Path, tmp: Option<&PathBuf>) -> Result<bool> {
+    fn copy(&mut self, row: &EntryRow, size: u64, source: &Path, tmp: Option<&PathBuf>) -> Result<bool> {
         let replica = self.replica;
         match tmp.map(|tmp| replica.copy_to_tmp(row, source, tmp)) {
             Some(Ok(copied)) => Ok(copied),
             Some(Err(error)) if !error.is_about_a_place() => Err(error),
-            _ => replica.held().hold_copy(&row.id.digest, source),
+            _ => match replica.held().hold_copy(&row.id.digest, source) {
+                Err(error) => {
+                    self.left_out.record(LeftOut::of(Vec::new(), false, size, error)?, replica, self.tx)?;
+                    Ok(false)
+                }
+                held => held,
+            },
         }
     }
 
@@ -429,7 +345,7 @@ impl<'i> IncomingMessages<'i> {
             return Ok(true);
         }
         let tmp = self.replica.tmp_path(&at)?;
-        self.copy(&row, source, is_open.then_some(&tmp))
+        self.copy(&row, size, source, is_open.then_some(&tmp))
     }
 
     /// Settles the entries whose contents the bundle did not hold. The contents may be on this machine; if not, they

@@ -10,14 +10,13 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
 use super::strangers::{MARK_BYTES, Strange, strange_mark};
-use super::tidy::{is_gone, open_if_there, remove};
+use super::tidy::{identity, is_gone, open_if_there, remove};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::disk::{Disk, Meta, leads_nowhere};
 use crate::error::{Error, ErrorKind, Result};
@@ -423,7 +422,7 @@ impl Replica {
         let before = identity(file.metadata());
         let mut taken = true;
         self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.outcome.error().is_none() && imported.for_me_alone;
+            taken &= imported.is_all_here();
             each(imported);
         })?;
         // A newer bundle may have replaced the file meanwhile, or have been added to it.
@@ -466,9 +465,4 @@ fn mark(mut file: &File) -> io::Result<Digest> {
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))
-}
-
-/// The values that identify a file and show whether it was changed.
-fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64, u64, i64, i64)> {
-    meta.ok().map(|meta| (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

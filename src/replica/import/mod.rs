@@ -16,6 +16,8 @@ mod contents;
 mod directory;
 mod gate;
 mod landing;
+mod large;
+mod left_out;
 mod merge;
 mod outcome;
 mod recover;

@@ -132,6 +132,12 @@ impl Imported {
         Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
     }
 
+    /// Whether it was for this replica alone, and all that it brings is here: one that lacked something can be imported
+    /// again for that.
+    pub(super) fn is_all_here(&self) -> bool {
+        self.outcome.error().is_none() && self.for_me_alone && self.changes.left_out == 0
+    }
+
     /// A bundle that is encrypted for others.
     pub(super) fn sealed(error: &bundle::Error) -> Self {
         Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
@@ -213,6 +219,8 @@ pub struct Changes {
     pub folders: u64,
     /// Jobs about which there was news.
     pub jobs: u64,
+    /// Messages for which no file here may be large enough.
+    pub left_out: u64,
     /// Statements about replicas that were news.
     pub replicas: u64,
 }
@@ -228,6 +236,9 @@ impl fmt::Display for Changes {
         }
         if self.jobs > 0 {
             write!(f, ", {}", plural(self.jobs, "job"))?;
+        }
+        if self.left_out > 0 {
+            write!(f, ", {} left out", plural(self.left_out, "message"))?;
         }
         if self.replicas > 0 {
             write!(f, ", {} about replicas", plural(self.replicas, "statement"))?;

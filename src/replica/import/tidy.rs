@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Behind, Manifest, ReplicaId, each_manifest};
@@ -142,4 +143,9 @@ pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
         Error::io("removing the bundle", path, error)
             .advise("see that files can be removed there, or import without --consume")
     })
+}
+
+/// The values that identify a file and show whether it was changed.
+pub(super) fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64, u64, i64, i64)> {
+    meta.ok().map(|meta| (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::decide::other_id;
 use super::relocate::Copying;
 use super::work::DiskWork;
-use crate::disk::{Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{
+    Durability, Like, Meta, copy_message, hash_file, is_absent, is_there, refuses_name, remove_if_there,
+};
 use crate::error::{Error, Result};
 use crate::maildir::listing::Listing;
 use crate::maildir::{FileName, SizeField, Sub, delivered_base, visible};
@@ -33,9 +35,11 @@ impl Replica {
         }
         match self.rename(&from, &to, progress) {
             Ok(()) => {}
-            Err(error) if is_absent(&error) && !is_there(disk, &from)? => {
+            Err(error) if (is_absent(&error) || refuses_name(&error)) && !is_there(disk, &from)? => {
                 // If the file is at its place, an interrupted command has delivered it, though perhaps not durably.
-                if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
+                if let Some(place) = self.is_there_with_another_separator(&at, progress)? {
+                    progress.renamed.push((row.key, place));
+                } else if !is_there(disk, &to)? || self.state.is_discarded(&at)? {
                     // Programs may clear old files from tmp/. Another file on this machine may hold the same message.
                     if !self.recover_contents(row, &from)? {
                         progress.lost.push(row.key);
@@ -46,6 +50,12 @@ impl Replica {
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return self.deliver_beside(row, &from, at, progress);
+            }
+            Err(error) if self.is_refused(&error, &from, &at)? => {
+                let Some(at) = self.rename_with_another_separator(&from, &at, progress)? else {
+                    return Err(delivering(&to, &error));
+                };
+                progress.renamed.push((row.key, at));
             }
             Err(error) => return Err(delivering(&to, &error)),
         }
@@ -106,14 +116,30 @@ impl Replica {
         match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                if !self.move_across(row, &source, at, &to)? {
+                match self.move_across(row, &source, at, progress)? {
+                    None => {
+                        progress.disturbed.push((row.key, from.clone()));
+                        return Ok(());
+                    }
+                    Some(place) if place != *at => progress.renamed.push((row.key, place)),
+                    Some(_) => {}
+                }
+            }
+            Err(error) if self.is_refused(&error, &source, at)? => {
+                let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
+                    return Err(Error::io("moving a message to", &to, error).advise("run this again"));
+                };
+                progress.renamed.push((row.key, place));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound || refuses_name(&error) => {
+                // An interrupted command may have moved it, perhaps not durably, or another program.
+                if is_there(disk, &source)? {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
                 }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // An interrupted command may have moved it, perhaps not durably, or another program.
-                if !is_there(disk, &to)? || is_there(disk, &source)? {
+                if let Some(place) = self.is_there_with_another_separator(at, progress)? {
+                    progress.renamed.push((row.key, place));
+                } else if !is_there(disk, &to)? {
                     progress.disturbed.push((row.key, from.clone()));
                     return Ok(());
                 }

@@ -59,8 +59,8 @@ impl Replica {
         if let Some(error) = progress.unmade.get(&key) {
             return Err(error.clone());
         }
-        self.choose_dir(tx, key)?;
-        let made = self.make_directories_of(&row, progress).and_then(|()| self.read_dir_back(tx, key));
+        let tmp = self.make_in_chosen_dir(tx, key, || self.make_tmp(&row))?;
+        let made = self.make_directories_of(&row, tmp, progress).and_then(|()| self.read_dir_back(tx, key));
         match &made {
             Ok(()) => progress.folders_made.push(key),
             Err(error) => drop(progress.unmade.insert(key, error.clone())),
@@ -68,13 +68,14 @@ impl Replica {
         made
     }
 
-    fn make_directories_of(&self, row: &FolderRow, progress: &mut DiskWork) -> Result<()> {
+    /// Makes what a folder consists of, once its `tmp/` has been made.
+    fn make_directories_of(&self, row: &FolderRow, tmp: io::Result<()>, progress: &mut DiskWork) -> Result<()> {
         let dir = self.dir(&row.name);
         let fail = |error: io::Error| {
             Error::io("making the folder", &dir, error)
                 .advise("make room for it, then run this again; its mail is not lost")
         };
-        self.make_tmp(row).map_err(fail)?;
+        tmp.map_err(fail)?;
         let like = self.like_folder(&dir).map_err(fail)?;
         for sub in [Sub::New, Sub::Cur] {
             self.make_sub(&dir, sub, &like).map_err(fail)?;

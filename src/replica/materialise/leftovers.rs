@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::relocate::TRIAL;
 use crate::disk::{is_there, remove_if_empty, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::{is_delivered_base, tmp_dirs};
@@ -43,7 +44,7 @@ impl Replica {
         let disk = &*self.world.disk;
         let mut leftovers = Vec::new();
         let listed = disk.list(dir, &mut |name, _| {
-            if is_delivered_base(name.as_bytes(), &self.config.name) {
+            if is_delivered_base(name.as_bytes(), &self.config.name) || name.as_bytes().starts_with(TRIAL) {
                 leftovers.push(dir.join(name));
             }
         });

@@ -108,6 +108,9 @@ impl Replica {
             tx.set_folder_on_disk(key, false)?;
             tx.set_particular_dir(key, None)?;
         }
+        for (key, separator) in progress.separators {
+            tx.set_separator(key, separator)?;
+        }
         for (key, place) in progress.renamed {
             tx.set_place(key, Some(&place))?;
         }

@@ -1,13 +1,16 @@
 //! Renames and copies of message files, within a file system and across, and the search for contents elsewhere on this
 //! machine.
 
-use std::ffi::OsString;
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::work::DiskWork;
-use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, remove_if_there};
+use crate::disk::{Durability, Like, copy_message, hash_file, is_absent, is_there, refuses_name, remove_if_there};
 use crate::error::{Error, Result, Scope};
+use crate::maildir::{FileName, Separator};
 use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
@@ -18,6 +21,18 @@ pub(super) struct Copying<'c> {
     pub digest: &'c Digest,
     pub mtime: Mtime,
     pub like: Like<'c>,
+}
+
+/// How the name of a file begins by which it is tried what names can be.
+pub(super) const TRIAL: &[u8] = b"mailsync-trial";
+
+/// The same place with each other separator in the file's name, if it has one.
+fn with_other_separators(at: &Place) -> impl Iterator<Item = (Separator, Place)> {
+    let name = FileName::parse(&at.name);
+    Separator::ALL
+        .into_iter()
+        .filter(move |other| Some(*other) != name.separator())
+        .filter_map(move |separator| Some((separator, Place { name: name.with_separator(separator)?, ..at.clone() })))
 }
 
 impl Replica {
@@ -37,16 +52,115 @@ impl Replica {
         }
     }
 
-    /// Moves a file to a folder on another file system. Returns whether it did: not if the file isn't as last seen any
-    /// more, or if something else has its new name.
-    pub(super) fn move_across(&self, row: &EntryRow, source: &Path, at: &Place, to: &Path) -> Result<bool> {
-        if !is_there(&*self.world.disk, source)? {
-            return is_there(&*self.world.disk, to);
+    /// Whether a file could not be given the name of a place since that place's file system refuses such names. The file
+    /// is still there.
+    pub(super) fn is_refused(&self, error: &io::Error, from: &Path, at: &Place) -> Result<bool> {
+        let absent = error.kind() == io::ErrorKind::NotFound;
+        Ok((absent || refuses_name(error))
+            && is_there(&*self.world.disk, from)?
+            && (!absent || self.refuses_info(at)?))
+    }
+
+    /// Whether no file can be called like one with flags in this place. Some file systems then say that it isn't there,
+    /// as they do of a file that another program has taken away; so that is tried.
+    fn refuses_info(&self, at: &Place) -> Result<bool> {
+        let (disk, tmp) = (&*self.world.disk, self.tmp_path(at)?);
+        let Some(info) = at.name.get(FileName::parse(&at.name).base().len()..).filter(|info| !info.is_empty()) else {
+            return Ok(false);
+        };
+        let trial = tmp.with_file_name(OsStr::from_bytes(&[TRIAL, info].concat()));
+        let fail = |error: io::Error| Error::io("trying a name,", &trial, error).advise("see why, then run this again");
+        match disk.create(&trial) {
+            Ok(_) => remove_if_there(disk.unlink(&trial)).map(|()| false).map_err(fail),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                is_there(disk, tmp.parent().expect("a file lies in a directory"))
+            }
+            Err(error) if refuses_name(&error) => Ok(true),
+            Err(error) if Scope::of(&error) == Scope::Disk => Err(fail(error)),
+            // An interrupted trial has left it; or nothing may be made there, and then nobody can tell.
+            Err(_) => Ok(false),
         }
-        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
-        let like = self.look_at_folder_of(to)?;
+    }
+
+    /// Renames a file to a place whose name its file system refuses with the separator that it has, under a name with
+    /// another one, which from then on is that of the folder. Returns the place; `None` if that is refused as well.
+    pub(super) fn rename_with_another_separator(
+        &self,
+        from: &Path,
+        at: &Place,
+        progress: &mut DiskWork,
+    ) -> Result<Option<Place>> {
+        for (separator, place) in with_other_separators(at) {
+            let to = self.path(&place)?;
+            match self.rename(from, &to, progress) {
+                Ok(()) => {
+                    progress.separators.insert(at.folder, separator);
+                    progress.touch(&to);
+                    return Ok(Some(place));
+                }
+                Err(error) if self.is_refused(&error, from, &place)? => {}
+                Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an interrupted command has brought a file to its place under another separator, since its file system
+    /// refuses the usual one. No other entry has a file there.
+    pub(super) fn is_there_with_another_separator(&self, at: &Place, progress: &mut DiskWork) -> Result<Option<Place>> {
+        if is_there(&*self.world.disk, &self.path(at)?)? {
+            return Ok(None);
+        }
+        for (separator, place) in with_other_separators(at) {
+            if is_there(&*self.world.disk, &self.path(&place)?)?
+                && self.state.entry_at(&place)?.is_none()
+                && !self.state.is_discarded(&place)?
+            {
+                progress.separators.insert(at.folder, separator);
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves a file to a folder on another file system. Returns where it is then, which may have another separator;
+    /// `None` if the file isn't as last seen any more, or if something else has its new name.
+    pub(super) fn move_across(
+        &self,
+        row: &EntryRow,
+        source: &Path,
+        at: &Place,
+        progress: &mut DiskWork,
+    ) -> Result<Option<Place>> {
+        let to = self.path(at)?;
+        if !is_there(&*self.world.disk, source)? {
+            if let Some(place) = self.is_there_with_another_separator(at, progress)? {
+                return Ok(Some(place));
+            }
+            return Ok(is_there(&*self.world.disk, &to)?.then(|| at.clone()));
+        }
+        let like = self.look_at_folder_of(&to)?;
         let copy = Copying { digest: &row.id.digest, mtime: row.entry.mtime, like };
-        self.copy_across(&copy, source, &self.tmp_path(at)?, to, fail)
+        let refused = Cell::new(false);
+        let attempt = |place: &Place| {
+            let to = self.path(place)?;
+            self.copy_across(&copy, source, &self.tmp_path(place)?, &to, |error| {
+                refused.set(refuses_name(&error) || error.kind() == io::ErrorKind::NotFound);
+                Error::io("moving a message to", &to, error).advise("run this again")
+            })
+        };
+        let mut moved = attempt(at).map(|moved| moved.then(|| at.clone()));
+        for (separator, place) in with_other_separators(at) {
+            if !refused.take() || !self.refuses_info(at)? {
+                break;
+            }
+            moved = attempt(&place).map(|moved| moved.then_some(place));
+            if let Ok(Some(place)) = &moved {
+                progress.touch(&self.path(place)?);
+                progress.separators.insert(at.folder, separator);
+            }
+        }
+        moved
     }
 
     /// Moves a file to another file system. The copy is durable under its name before the original goes. Returns
@@ -75,7 +189,11 @@ impl Replica {
                     return Ok(false);
                 }
             }
-            Err(error) => return Err(fail(error)),
+            Err(error) => {
+                // What is left of it would be swept, too.
+                let _ = disk.unlink(tmp);
+                return Err(fail(error));
+            }
         }
         let durable = disk.sync_dir(to.parent().expect("a message lies in a directory"));
         match durable.and_then(|()| disk.unlink(source)) {

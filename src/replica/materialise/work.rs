@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::maildir::Sub;
+use crate::maildir::{Separator, Sub};
 use crate::state::{Discard, EntryKey, FolderKey, Hindered, Place, State};
 
 /// After so many failures of a disk nothing more is tried.
@@ -21,6 +21,8 @@ pub(in crate::replica) struct DiskWork {
     pub(super) lost: Vec<EntryKey>,
     /// Entries whose file had to get another name.
     pub(super) renamed: Vec<(EntryKey, Place)>,
+    /// What the names of files in a folder must have in front of their flags.
+    pub(super) separators: HashMap<FolderKey, Separator>,
     pub(in crate::replica) folders_made: Vec<FolderKey>,
     pub(super) folders_removed: Vec<FolderKey>,
     pub(super) trashed: Vec<(Discard, Option<String>)>,
