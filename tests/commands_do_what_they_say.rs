@@ -387,7 +387,8 @@ fn import_with_dry_run_tells_the_same_and_changes_nothing() {
     assert_eq!(
         keys(&real["bundles"][0]),
         BTreeSet::from([
-            "file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed", "folders", "jobs"
+            "file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed", "folders", "jobs",
+            "replicas", "left_out"
         ])
     );
     assert_eq!(real["bundles"][0]["from"], "desktop");
@@ -412,7 +413,10 @@ fn a_peer_is_renamed_and_removed() {
     assert!(dir.path().join("laptop-tower-1.zst.age").exists());
     complains(&laptop.run(&["export", "--to", "desktop"]), 2, &["the peers are: tower"]);
     laptop.ok(&["peer", "remove", "tower"]);
-    assert_eq!(laptop.ok(&["peer", "list", "--json"]).json(), json!({ "peers": [], "invited": [] }));
+    assert_eq!(
+        laptop.ok(&["peer", "list", "--json"]).json(),
+        json!({ "peers": [], "invited": [], "revoked_others": [] })
+    );
     let before = laptop.left();
     complains(&laptop.run_with(&["import"], &bundle), 4, &["unknown sender", "mailsync peer add"]);
     assert_eq!(laptop.left(), before);
