@@ -61,25 +61,42 @@ pub fn which_revocations_count<I: PartialEq>(all: &[Revoked<I>]) -> Vec<bool> {
 /// How far each incarnation of replicas that were revoked is believed, whoever tells of it. What is beyond counts as not
 /// told: it stays unknown, and whoever has it tells it again as long as that is so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Caps(BTreeMap<Incarnation, Clock>);
+pub struct Caps {
+    /// Up to where each is believed.
+    until: BTreeMap<Incarnation, Clock>,
+    /// The last clock of each from before it was revoked. More may be known of it.
+    before: BTreeMap<Incarnation, Clock>,
+}
 
 impl Caps {
     /// Believes an incarnation up to this time only, in milliseconds since 1970 UTC; but what is known already stays known.
     pub fn revoke(&mut self, incarnation: Incarnation, since: u64, knowledge: &Knowledge) {
         let first = since.min(Clock::LAST.millis()) << 16;
         let last = Clock::from_bits(first.saturating_sub(1)).expect("it is below the last clock");
-        let last = last.max(knowledge.get(incarnation));
-        self.0.entry(incarnation).and_modify(|cap| *cap = last.min(*cap)).or_insert(last);
+        let until = last.max(knowledge.get(incarnation));
+        self.until.entry(incarnation).and_modify(|cap| *cap = until.min(*cap)).or_insert(until);
+        self.before.entry(incarnation).and_modify(|cap| *cap = last.min(*cap)).or_insert(last);
+    }
+
+    /// The horizon of a replica as far as it counts. What others don't believe they never get to know, so a horizon beyond
+    /// that would keep each of their deltas, and its own, from being taken. What has been forgotten of it may come back: in
+    /// doubt mail is kept.
+    pub fn horizon(&self, horizon: &Knowledge) -> Knowledge {
+        let mut counts = horizon.clone();
+        for (&incarnation, &last) in self.before.iter().filter(|(of, last)| horizon.get(**of) > **last) {
+            counts.set(incarnation, last);
+        }
+        counts
     }
 
     /// Whether everything is believed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.until.is_empty()
     }
 
     /// Whether a change with this stamp is believed.
     pub fn takes(&self, stamp: Stamp) -> bool {
-        self.0.get(&stamp.incarnation).is_none_or(|cap| stamp.clock <= *cap)
+        self.until.get(&stamp.incarnation).is_none_or(|cap| stamp.clock <= *cap)
     }
 
     /// What is believed of a bundle with this head by a replica of this knowledge.
@@ -90,18 +107,22 @@ impl Caps {
             let leaves_out = head.base.get(incarnation) > cap;
             (incarnation, if leaves_out { knowledge.get(incarnation) } else { cap })
         };
-        let caps = Self(self.0.iter().map(of_bundle).collect());
+        let caps = Self { until: self.until.iter().map(of_bundle).collect(), before: self.before.clone() };
         let believed = |told: &Knowledge| {
             let mut believed = told.clone();
-            for (&incarnation, &cap) in caps.0.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
+            for (&incarnation, &cap) in caps.until.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
                 believed.set(incarnation, knowledge.get(incarnation).min(cap));
             }
             believed
         };
-        let [base, tip, horizon] = [&head.base, &head.tip, &head.horizon].map(believed);
-        let capped = caps.0.iter().map(|(&incarnation, &cap)| (incarnation, cap));
-        let cut = capped.filter(|(incarnation, cap)| head.tip.get(*incarnation) > *cap).collect();
-        let is_spoilt = caps.0.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
+        let [base, tip, mut horizon] = [&head.base, &head.tip, &head.horizon].map(believed);
+        let capped = caps.until.iter().map(|(&incarnation, &cap)| (incarnation, cap));
+        let cut: BTreeMap<_, _> = capped.filter(|(incarnation, cap)| head.tip.get(*incarnation) > *cap).collect();
+        // Of these may become known less than the sender has forgotten, and nobody forgets what it has never known.
+        for &incarnation in cut.keys() {
+            horizon.set(incarnation, horizon.get(incarnation).min(knowledge.get(incarnation)));
+        }
+        let is_spoilt = caps.until.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
         Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
     }
 
@@ -201,6 +222,24 @@ mod tests {
         let mut caps = Caps::default();
         caps.revoke(THIEF, THEFT, &Knowledge::new());
         caps
+    }
+
+    #[test]
+    fn the_horizon_counts_up_to_the_theft_though_more_was_known_by_then() {
+        let horizon: Knowledge =
+            [at(40, HONEST), at(70, THIEF)].into_iter().fold(Knowledge::new(), |mut all, stamp| {
+                all.learn(stamp);
+                all
+            });
+        assert_eq!(Caps::default().horizon(&horizon), horizon);
+        let mut caps = Caps::default();
+        caps.revoke(THIEF, THEFT, &horizon);
+        let counts = caps.horizon(&horizon);
+        assert_eq!(counts.get(HONEST), at(40, HONEST).clock);
+        assert!(counts.covers(at(THEFT - 1, THIEF)) && !counts.covers(at(THEFT, THIEF)));
+        let mut early = Knowledge::new();
+        early.learn(at(20, THIEF));
+        assert_eq!(caps.horizon(&early), early);
     }
 
     fn id() -> EntryId {
@@ -315,7 +354,7 @@ mod tests {
             let is_cut = head.tip.get(THIEF) > cap;
             assert_eq!(found.cut.get(&THIEF), is_cut.then_some(&cap), "{case}");
             assert_eq!(found.may_tell(&knows(known)), knows(known).get(THIEF) < cap.min(head.tip.get(THIEF)), "{case}");
-            assert_eq!((found.caps.0[&THIEF], found.is_spoilt), (cap, spoilt), "{case}");
+            assert_eq!((found.caps.until[&THIEF], found.is_spoilt), (cap, spoilt), "{case}");
             assert_eq!([found.head.base, found.head.tip, found.head.horizon], believed.map(knows), "{case}");
         }
         let all = Caps::default().believe(&told(0, 60, 60), &knows(0));

@@ -333,7 +333,7 @@ impl Replica {
             (false, true) => peer.sent.clone().unwrap_or_default(),
             (false, false) => peer.standing.shown.clone().unwrap_or_default(),
         };
-        let base = export_base(&base, &self.knowledge, &self.horizon);
+        let base = export_base(&base, &self.knowledge, &self.caps.horizon(&self.horizon));
         let full = base.is_empty();
         self.bundles += 1;
         peer.sent = Some(self.knowledge.clone());
@@ -357,7 +357,7 @@ impl Replica {
                 full,
                 base,
                 tip: self.knowledge.clone(),
-                horizon: self.horizon.clone(),
+                horizon: self.caps.horizon(&self.horizon),
                 issued: self.issued.iter().copied().filter(|&clock| clock > last).collect(),
             },
             entries,
@@ -374,7 +374,7 @@ impl Replica {
             self.incarnation,
             |clock| issued.binary_search(&clock).is_ok(),
             &self.knowledge,
-            &self.horizon,
+            &self.caps.horizon(&self.horizon),
             &peer.standing,
             &believed.head,
         );
@@ -391,8 +391,8 @@ impl Replica {
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
-        let meeting =
-            Meeting::new(&self.knowledge, &self.horizon, self.proven(), &believed.head).spoilt(believed.is_spoilt);
+        let meeting = Meeting::new(&self.knowledge, &self.caps.horizon(&self.horizon), self.proven(), &believed.head)
+            .spoilt(believed.is_spoilt);
         self.knowledge.join(&believed.head.tip);
         if head.full {
             self.horizon.join(&believed.head.horizon);

@@ -117,7 +117,7 @@ impl Replica {
     ) -> Result<Plan> {
         let state = &self.state;
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
-        let horizon = state.horizon()?;
+        let horizon = self.caps(&state.knowledge()?)?.horizon(&state.horizon()?);
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
         let base = export_base(&shown, &state.knowledge()?, &horizon);

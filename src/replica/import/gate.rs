@@ -191,8 +191,10 @@ impl Replica {
         let incarnation = self.state.incarnation()?;
         let issued = self.state.has_issued(manifest.tip.get(incarnation))?;
         // What isn't believed asks for nothing that would have to be known.
-        let believed = self.caps(&knowledge)?.believe(&manifest.head(), &knowledge);
-        let judged = judge(incarnation, |_| issued, &knowledge, &self.state.horizon()?, &standing, &believed.head);
+        let caps = self.caps(&knowledge)?;
+        let believed = caps.believe(&manifest.head(), &knowledge);
+        let horizon = caps.horizon(&self.state.horizon()?);
+        let judged = judge(incarnation, |_| issued, &knowledge, &horizon, &standing, &believed.head);
         Ok(match judged {
             Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
                 Reception::Outlived

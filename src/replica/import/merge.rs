@@ -92,10 +92,12 @@ impl<'i> Merge<'i> {
         landing: Landing,
         knowledge: &Knowledge,
     ) -> Result<Self> {
+        let caps = replica.caps(knowledge)?;
         let horizon = replica.state.horizon()?;
         let proven = replica.state.proven(&replica.public_key().id())?;
-        let believed = replica.caps(knowledge)?.believe(&manifest.head(), knowledge);
-        let meeting = Meeting::new(knowledge, &horizon, proven.clone(), &believed.head).spoilt(believed.is_spoilt);
+        let believed = caps.believe(&manifest.head(), knowledge);
+        let meeting =
+            Meeting::new(knowledge, &caps.horizon(&horizon), proven.clone(), &believed.head).spoilt(believed.is_spoilt);
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
