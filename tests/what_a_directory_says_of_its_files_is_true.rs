@@ -9,14 +9,18 @@ use mailsync::model::Digest;
 use crate::support::machine::{Machine, make_peers, message, pair};
 use crate::support::{names, scratch, text};
 
+/// Delivers what can't be compressed: a bundle with it is encrypted in several pieces.
+fn deliver_much(machine: &Machine) {
+    let noise: Vec<u8> = (0..30_000_u32).flat_map(|n| Digest::of(&n.to_le_bytes()).0).collect();
+    machine.put("INBOX", "cur/noise:2,S", [message("noise").as_bytes(), &noise].concat(), 1);
+}
+
 /// A third machine, which knows the laptop and isn't known there, and its bundle for the laptop.
 fn stranger(dir: &Path, laptop: &Machine) -> (Machine, Vec<u8>) {
     let phone = Machine::replica(dir, "phone");
     phone.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
     phone.deliver("from the phone");
-    // What can't be compressed: the bundle is of several pieces.
-    let noise: Vec<u8> = (0..30_000_u32).flat_map(|n| Digest::of(&n.to_le_bytes()).0).collect();
-    phone.put("INBOX", "cur/noise:2,S", [message("noise").as_bytes(), &noise].concat(), 1);
+    deliver_much(&phone);
     let bundle = phone.ok(&["export", "--to", "laptop", "--encrypt"]).stdout;
     assert!(bundle.starts_with(b"age-encryption.org/v1\n"));
     (phone, bundle)
@@ -83,6 +87,7 @@ fn a_damaged_bundle_is_told_by_every_import_of_its_directory() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("whole");
+    deliver_much(&desktop);
     let stick = dir.path().join("stick");
     fs::create_dir(&stick).unwrap();
     let exported = |how| desktop.ok(&["export", "--to", "laptop", "--full", how]).stdout;
@@ -93,7 +98,7 @@ fn a_damaged_bundle_is_told_by_every_import_of_its_directory() {
         ("the header's check", &encrypted, end + 10),
         ("the nonce", &encrypted, header + 3),
         ("the first piece", &encrypted, header + 16 + 100),
-        ("the manifest", &plain, plain.len() / 4),
+        ("the manifest", &plain, 200),
         ("behind the manifest", &plain, plain.len() - 6),
     ];
     for (what, bundle, at) in table {
