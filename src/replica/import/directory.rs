@@ -327,26 +327,11 @@ impl Replica {
             look => look,
         };
         match look {
-            Some(look) if look.bundles == 0 && self.stays_foreign(file, &look)? => {
+            Some(look) if look.bundles == 0 && stays_foreign(file, &look)? => {
                 let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
             look => Ok(look),
-        }
-    }
-
-    /// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
-    /// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered.
-    fn stays_foreign(&self, file: &File, look: &Look) -> Result<bool> {
-        use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
-        let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
-        match &look.wrong {
-            // It may still be being copied, or be understood by the next mailsync.
-            None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
-            Some(_) if look.made_so => Ok(true),
-            // What a key of this replica opens is a bundle, whatever is within it.
-            Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
-            Some(_) => Ok(begins()? == Begins::Otherwise),
         }
     }
 
@@ -485,5 +470,20 @@ impl Replica {
             remove(&*self.world.disk, path)?;
         }
         Ok(())
+    }
+}
+
+/// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
+/// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered.
+fn stays_foreign(file: &File, look: &Look) -> Result<bool> {
+    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
+    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
+    match &look.wrong {
+        // It may still be being copied, or be understood by the next mailsync.
+        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
+        Some(_) if look.made_so => Ok(true),
+        // What a key of this replica opens is a bundle, whatever is within it.
+        Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
+        Some(_) => Ok(begins()? == Begins::Otherwise),
     }
 }
