@@ -75,6 +75,7 @@ mod the_layers_hold;
 mod the_vectors_are_what_they_say;
 mod times_that_are_set_back_hide_nothing;
 mod update_calls_the_peers;
+mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
 mod what_a_revoked_replica_did_is_passed_over;

@@ -9,7 +9,7 @@ use crate::read::read_some;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The magic number, the frame header's descriptor and the byte after it, which tells the window. No frame is shorter.
-const OPENING: usize = 6;
+pub(super) const OPENING: usize = 6;
 /// So many bytes are shown of what is no bundle.
 const SHOWN: usize = 80;
 
@@ -210,6 +210,14 @@ fn quoted(bytes: &[u8]) -> String {
     };
     let escaped = text.map_or_else(|| shown.escape_ascii().to_string(), |text| text.escape_debug().to_string());
     format!("\"{escaped}\"")
+}
+
+/// Whether what begins with these bytes can be a frame around a bundle, as far as they go.
+pub(super) fn may_be_frame(first: &[u8]) -> bool {
+    match first {
+        [magic @ .., descriptor, next] if magic == MAGIC => check_descriptor(*descriptor, *next).is_ok(),
+        _ => first.len() < OPENING && (first.starts_with(&MAGIC) || MAGIC.starts_with(first)),
+    }
 }
 
 /// Checks the frame header's descriptor (RFC 8878, section 3.1.1.1). The decompressor takes frames without a checksum

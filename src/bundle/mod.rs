@@ -15,6 +15,7 @@
 
 mod archive;
 mod beginning;
+mod begins;
 mod code;
 mod envelope;
 mod error;
@@ -54,6 +55,7 @@ mod hostile_replicas;
 mod testing;
 
 pub use beginning::{Beginning, Cover, Label};
+pub use begins::Begins;
 pub use code::{Code, CodeError};
 pub use envelope::{Keys, look_for_code};
 pub use error::{Error, KeyError, WriteError};

@@ -111,14 +111,18 @@ fn import_each(
     options: &ImportOptions,
     mut each: impl FnMut(Imported),
 ) -> Option<Error> {
+    let mut failed = None;
     for bundle in bundles {
         let result = import(replica, bundle, arrived, options, &mut each);
         context.say_notes(replica);
         if let Err(error) = result {
-            return Some(error);
+            failed = Some(error);
+            break;
         }
     }
-    None
+    let noted = replica.note_missing_contents();
+    context.say_notes(replica);
+    failed.or(noted.err())
 }
 
 fn import(

@@ -45,6 +45,9 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
         ..ImportOptions::default()
     };
     let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer, &options)).collect();
+    // What one peer didn't bring another may have brought.
+    let noted = replica.note_missing_contents();
+    context.say_notes(&replica);
     // Told to stop, it begins nothing new.
     let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, &replica) };
     for one in &updated {
@@ -54,6 +57,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
         let peers: Vec<Value> = updated.iter().map(updated_json).collect();
         Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": jobs.error }))?;
     }
+    noted?;
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
     let kinds = updated.iter().filter_map(|one| one.error.as_ref()).chain(bundles).map(Error::kind);

@@ -105,6 +105,7 @@ impl Replica {
             records.drain_verified().map_err(|error| rejected(&error))?;
             let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
             replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+            replica.note_missing_contents()?;
             return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), by_code, before: true });
         }
 
@@ -128,6 +129,7 @@ impl Replica {
         replica.mark_mail_root();
         let mut bundles = vec![first];
         replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+        replica.note_missing_contents()?;
         Ok(Joined { replica, inviter, bundles, found: applied.found, by_code, before: false })
     }
 

@@ -99,6 +99,8 @@ pub struct Replica {
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
+    /// Whether contents were missing when a bundle of this command was applied.
+    lacking: std::cell::Cell<bool>,
     denied: Denied,
     /// Folders and directories of which this command has found out that they are called so on disk.
     verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
@@ -212,6 +214,7 @@ impl Replica {
             hindrance: std::cell::RefCell::default(),
             problems: std::cell::RefCell::default(),
             tally: std::cell::RefCell::default(),
+            lacking: std::cell::Cell::new(false),
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
             refused: std::cell::RefCell::default(),

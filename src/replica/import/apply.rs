@@ -334,10 +334,7 @@ impl Replica {
         contents.record_folders()?;
         contents.count_into(&mut merged);
         if options.dry_run == DryRun::No && !self.state.missing_digests(1)?.is_empty() {
-            self.note(
-                "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` counts \
-                 them as pending",
-            );
+            self.lacking.set(true);
         }
 
         if knowledge == manifest.tip {
@@ -352,6 +349,21 @@ impl Replica {
         }
         let outcome = if changed { ImportOutcome::Applied } else { ImportOutcome::NothingNew };
         Ok((Applied { outcome, changes, found }, added))
+    }
+
+    /// Notes that contents are missing, if a bundle that was applied has left some missing: at the end of a command, since
+    /// its later bundles may have brought them.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn note_missing_contents(&self) -> Result<()> {
+        if self.lacking.take() && !self.state.missing_digests(1)?.is_empty() {
+            self.note(
+                "the contents of some messages are not here yet; bundles from here ask for them, and `mailsync status` counts \
+                 them as pending",
+            );
+        }
+        Ok(())
     }
 
     /// The contents that the bundle brings must find room: mail, and what jobs have attached. What it brings for

@@ -7,18 +7,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
+use super::listing::{There, is_called_a_bundle, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
-use super::strangers::{MARK_BYTES, Strange, strange_mark};
+use super::strangers::{Strange, begins, mark, strange_mark};
 use super::tidy::{identity, is_gone, open_if_there, remove};
-use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
-use crate::disk::{Disk, Meta, leads_nowhere};
+use crate::bundle::{self, Begins, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
@@ -42,7 +41,7 @@ struct Found {
     /// The number of files that were told to be no bundles before.
     passed_over: usize,
     /// The files that need not be looked at again, each by the digest of what identifies it: those that are told now to
-    /// be no bundles, and those of strangers.
+    /// be no bundles, those of strangers, and symbolic links.
     settled: Vec<Digest>,
     /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
@@ -70,8 +69,8 @@ struct Look {
     told: Option<Imported>,
     /// The number of bundles from somebody who isn't known here.
     strangers: usize,
-    /// Whether one of them is encrypted: nobody looks behind that.
-    encrypted: bool,
+    /// Whether something that wasn't looked at may stand behind them.
+    unseen: bool,
     /// Whether there is a bundle for anyone from a replica that is not known here, or an invitation for somebody else.
     strange: bool,
     claimed: Claimed,
@@ -79,8 +78,17 @@ struct Look {
     bundles: usize,
     /// The error behind these bundles, if there is one.
     wrong: Option<bundle::Error>,
-    /// What identifies a file that will be no bundle as long as it is not changed.
+    /// Whether a key that isn't known here has signed what is wrong: so it was made like that, and is not damaged.
+    made_so: bool,
+    /// What identifies a file that will be no bundle of anybody who is known as long as it is not changed.
     foreign: Option<Digest>,
+}
+
+impl Look {
+    /// Whether all that was seen are bundles of somebody who isn't known here.
+    fn is_strange(&self) -> bool {
+        self.strangers > 0 && self.strangers == self.bundles && self.wrong.is_none()
+    }
 }
 
 impl Replica {
@@ -192,12 +200,16 @@ impl Replica {
         let mut twin = None;
         let known = self.who_is_known()?;
         for path in paths {
-            let look = match open_bundle(disk, &path) {
-                Ok(Some(file)) => {
+            let look = match what_is_there(disk, &path) {
+                Ok(There::File(file)) => {
                     let looked = self.look_unless_settled(&file, &known, &mut found);
                     looked.map_err(|error| error.about(path.display()))
                 }
-                Ok(None) => continue,
+                Ok(There::Link(link)) => {
+                    self.pass_over_link(&path, link, &mut found)?;
+                    continue;
+                }
+                Ok(There::Nothing) => continue,
                 Err(error) => Err(error),
             };
             let look = match look {
@@ -215,6 +227,20 @@ impl Replica {
             self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
+    }
+
+    /// Tells once of a symbolic link. Who may write into the directory could else have any file read that this user can
+    /// read, and have its beginning shown.
+    fn pass_over_link(&self, path: &Path, link: Digest, found: &mut Found) -> Result<()> {
+        if !self.state.was_passed_over(&link)? {
+            self.note(format!(
+                "{} is a symbolic link, and is passed over: none is followed in a directory; name it on the command line if \
+                 what it leads to is to be imported",
+                path.display()
+            ));
+            found.settled.push(link);
+        }
+        Ok(())
     }
 
     /// Puts a file to where it belongs by what was seen in it, and reports one that can't be read.
@@ -284,7 +310,8 @@ impl Replica {
         }
         let look = self.look_at_file(file)?;
         if let Some(look) = &look
-            && (look.strangers > 0 && look.strangers == look.bundles && look.wrong.is_none() && !look.encrypted)
+            && look.is_strange()
+            && !look.unseen
         {
             let strange = if look.told.is_some() { Strange::Told } else { Strange::Elsewhere };
             found.settled.push(strange.settled(&mark));
@@ -294,14 +321,13 @@ impl Replica {
 
     /// Looks at a file: at the manifests in it, or at what identifies it if it is no bundle.
     fn look_at_file(&self, file: &File) -> Result<Option<Look>> {
-        let look = self.look_at(file)?;
-        let stays_so = |error: &bundle::Error| {
-            use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, Sink, Truncated};
-            // It may still be being copied, or be understood by the next mailsync.
-            !matches!(error, CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_))
+        let look = match self.look_at(file, Behind::Left)? {
+            // Once it was read to its end it is remembered, and not read again.
+            Some(look) if look.is_strange() && look.unseen => self.look_at(file, Behind::Seen)?,
+            look => look,
         };
         match look {
-            Some(look) if look.bundles == 0 && look.wrong.as_ref().is_some_and(stays_so) => {
+            Some(look) if look.bundles == 0 && stays_foreign(file, &look)? => {
                 let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
@@ -310,17 +336,23 @@ impl Replica {
     }
 
     /// Looks at the manifests in a file, up to the first one that is for this replica. `None` if it is gone.
-    fn look_at(&self, file: &File) -> Result<Option<Look>> {
+    fn look_at(&self, file: &File, behind: Behind) -> Result<Option<Look>> {
         let mut look = Look::default();
         let mut here = Ok(());
-        let result = each_cover(file, &self.keys(), Behind::Left, |cover| {
-            look.encrypted |= cover.is_encrypted();
+        let result = each_cover(file, &self.keys(), behind, |cover| {
+            look.unseen |= cover.is_encrypted() && behind == Behind::Left;
             match self.look_at_cover(cover, &mut look) {
                 Ok(flow) => {
                     look.bundles += 1;
                     Ok(flow)
                 }
-                Err(Fault::Bundle(error)) => Err(error),
+                Err(Fault::Bundle(error)) => {
+                    match self.is_signed_by_stranger(cover) {
+                        Ok(made_so) => look.made_so = made_so,
+                        Err(error) => here = Err(error),
+                    }
+                    Err(error)
+                }
                 Err(Fault::Here(error) | Fault::RolledBack(error)) => {
                     here = Err(error);
                     Ok(ControlFlow::Break(()))
@@ -332,10 +364,17 @@ impl Replica {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
-            Err(error) if error.is_for_others() => look.strange = true,
+            Err(error) if error.is_for_others() => (look.strange, look.unseen) = (true, true),
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
+    }
+
+    /// Whether a key that isn't known here has signed what is there.
+    fn is_signed_by_stranger(&self, cover: &Cover<'_>) -> Result<bool> {
+        let signer = cover.signer();
+        let known = self.is_me(&signer.id()) || self.peer_of(&signer.id())?.is_some();
+        Ok(!known && cover.verify(&signer).is_ok())
     }
 
     /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom
@@ -434,35 +473,17 @@ impl Replica {
     }
 }
 
-/// Whether a file's name says that it is a bundle, and a whole one. Copying programs give a file other names before it
-/// is whole, such as `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`. These begin with a dot or have
-/// another ending.
-fn is_called_a_bundle(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
-    // File systems without lower case are still in use on sticks.
-    let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
-    let within = if ends(path, "age") { path.with_extension("") } else { path.to_owned() };
-    !hidden && ends(&within, "zst")
-}
-
-/// Opens what is called a bundle. `None` if it is gone, or no regular file.
-fn open_bundle(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
-    match disk.metadata(path) {
-        Ok(meta) if !meta.is_file => return Ok(None),
-        Ok(_) => {}
-        Err(error) if is_gone(&error) || leads_nowhere(&error) => return Ok(None),
-        Err(error) => {
-            return Err(Error::io("looking at", path, error).advise("see that it can be read, then import again"));
-        }
+/// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
+/// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered.
+fn stays_foreign(file: &File, look: &Look) -> Result<bool> {
+    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
+    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
+    match &look.wrong {
+        // It may still be being copied, or be understood by the next mailsync.
+        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
+        Some(_) if look.made_so => Ok(true),
+        // What a key of this replica opens is a bundle, whatever is within it.
+        Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
+        Some(_) => Ok(begins()? == Begins::Otherwise),
     }
-    open_if_there(disk, path)
-}
-
-/// What identifies a file as long as it is not changed: its size, the time of its last change, and what it begins with.
-fn mark(mut file: &File) -> io::Result<Digest> {
-    let meta = Meta::from(&file.metadata()?);
-    let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
-    file.rewind()?;
-    file.take(MARK_BYTES).read_to_end(&mut known)?;
-    Ok(Digest::of(&known))
 }

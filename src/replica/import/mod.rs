@@ -18,6 +18,7 @@ mod gate;
 mod landing;
 mod large;
 mod left_out;
+mod listing;
 mod merge;
 mod outcome;
 mod recover;

@@ -1,15 +1,16 @@
-//! What a file with nothing but bundles of strangers is remembered by, so that it is looked at once.
+//! What a file of strangers, or one that is no bundle, is remembered by, so that it is looked at once.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 
+use crate::bundle::Begins;
 use crate::disk::Meta;
 use crate::error::Result;
 use crate::model::Digest;
 use crate::replica::Replica;
 
 /// So much of what a file begins with identifies it, in bytes.
-pub(super) const MARK_BYTES: u64 = 64 << 10;
+const MARK_BYTES: u64 = 64 << 10;
 
 /// What becomes of a file with nothing but bundles of strangers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,4 +47,21 @@ pub(super) fn strange_mark(mut file: &File, known: &Digest) -> io::Result<Digest
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))
+}
+
+/// What identifies a file as long as it is not changed: its size, the time of its last change, and what it begins with.
+pub(super) fn mark(mut file: &File) -> io::Result<Digest> {
+    let meta = Meta::from(&file.metadata()?);
+    let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
+    file.rewind()?;
+    file.take(MARK_BYTES).read_to_end(&mut known)?;
+    Ok(Digest::of(&known))
+}
+
+/// What a file is by its first bytes.
+pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
+    let mut first = Vec::new();
+    file.rewind()?;
+    file.take(Begins::BYTES).read_to_end(&mut first)?;
+    Ok(Begins::of(&first))
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Behind, Manifest, ReplicaId, each_manifest};
-use crate::disk::{Disk, remove_if_there};
+use crate::disk::{Disk, leads_nowhere, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Knowledge};
 use crate::replica::Replica;
@@ -121,11 +121,11 @@ impl Replica {
     }
 }
 
-/// Opens a file. `None` if it is not there any more.
+/// Opens a file of a directory. `None` if it is not there any more, or a symbolic link has taken its place.
 pub(super) fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
-    match disk.open(path) {
+    match disk.open_unlinked(path) {
         Ok(file) => Ok(Some(file)),
-        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if is_gone(&error) || leads_nowhere(&error) => Ok(None),
         Err(error) => {
             Err(Error::io("opening the bundle", path, error).advise("see that it can be read, then import again"))
         }

@@ -1,0 +1,48 @@
+//! Which of the files in a directory are looked at.
+
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::tidy::{is_gone, open_if_there};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::model::Digest;
+
+/// What has the name of a bundle.
+pub(super) enum There {
+    /// A regular file.
+    File(File),
+    /// A symbolic link, by the digest of what identifies it.
+    Link(Digest),
+    /// Nothing any more, or a directory, a pipe or a device.
+    Nothing,
+}
+
+/// Whether a file's name says that it is a bundle, and a whole one. Copying programs give a file other names before it
+/// is whole, such as `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`. These begin with a dot or have
+/// another ending.
+pub(super) fn is_called_a_bundle(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
+    // File systems without lower case are still in use on sticks.
+    let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
+    let within = if ends(path, "age") { path.with_extension("") } else { path.to_owned() };
+    !hidden && ends(&within, "zst")
+}
+
+/// Looks at what is called a bundle, and opens it if it is a regular file. No link is followed.
+///
+/// # Errors
+/// It can't be looked at, or not be opened.
+pub(super) fn what_is_there(disk: &dyn Disk, path: &Path) -> Result<There> {
+    match disk.link_metadata(path) {
+        Ok(meta) if meta.is_link => {
+            let known = format!("link {} {} {} {}", meta.device, meta.inode, meta.mtime.0, meta.ctime.0);
+            Ok(There::Link(Digest::of(known.as_bytes())))
+        }
+        Ok(meta) if !meta.is_file => Ok(There::Nothing),
+        Ok(_) => Ok(open_if_there(disk, path)?.map_or(There::Nothing, There::File)),
+        Err(error) if is_gone(&error) => Ok(There::Nothing),
+        Err(error) => Err(Error::io("looking at", path, error).advise("see that it can be read, then import again")),
+    }
+}
