@@ -201,6 +201,7 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     laptop.ok(&["doctor", "--new-identity"]);
     laptop.reconfigure(&[("name", "\"angel\"")]);
     laptop.ok(&["peer", "revoke", "server", "--since", &theft]);
+    let slander = laptop.ok(&["export", "--to", &unaware.name]).stdout;
     laptop.ok(&["peer", "reinstate", "server"]);
     refuses(&server, &laptop.ok(&["export", "--to", "server"]).stdout, &["laptop was revoked"]);
     // An invitation, and an answer to none.
@@ -219,7 +220,7 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     assert!(server.has("wanted") && !server.has("forged") && !ran.exists());
     assert_eq!(server.run(&["jobs", "show", &job]).code, 2, "the job isn't there");
     // One that it has told to shut out the server, until a person there knows better.
-    let heard = pass(&laptop, &unaware);
+    let heard = unaware.run_with(&["import"], &slander);
     assert!(heard.stderr.contains("server WAS REVOKED by laptop"), "{}", heard.stderr);
     unaware.ok(&["peer", "reinstate", "server"]);
     // By then it has begun anew, and nothing but its own bundles tells whose that is: whoever has them tells the others.
@@ -324,6 +325,118 @@ fn hearing_that_one_has_been_revoked_oneself_is_told_loudly() {
     laptop.deliver("still here");
     pass(&laptop, &server);
     assert!(server.has("still here"));
+}
+
+#[test]
+fn a_revocation_that_is_taken_back_before_anybody_heard_it_goes_nowhere() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    desktop.ok(&["peer", "revoke", "laptop"]);
+    let said = desktop.ok(&["peer", "reinstate", "laptop"]).stderr;
+    assert!(said.contains("has been sent to nobody who is known here"), "{said}");
+    for full in [&[][..], &["--full"]] {
+        let bundle = desktop.ok(&[&["export", "--to", "server"][..], full].concat()).stdout;
+        let heard = server.run_with(&["import"], &bundle);
+        assert_eq!(heard.code, 0, "{}", heard.stderr);
+        assert!(!is_loud(&heard), "{}", heard.stderr);
+        assert_eq!(peer(&server, "laptop")["revoked"], Value::Null);
+    }
+    let heard = pass(&desktop, &laptop);
+    assert!(!heard.stderr.contains("REVOKED"), "{}", heard.stderr);
+    laptop.deliver("still here");
+    pass(&laptop, &server);
+    assert!(server.has("still here"));
+
+    // Said once more, it counts, and travels.
+    desktop.ok(&["peer", "revoke", "laptop"]);
+    assert!(is_loud(&pass(&desktop, &server)));
+    // Whoever has heard it keeps it, and who takes it back is told so.
+    let said = desktop.ok(&["peer", "reinstate", "laptop", "--json"]).json();
+    assert_eq!((&said["withdrawn"], &said["sent_to"]), (&true.into(), &serde_json::json!(["server"])), "{said}");
+    pass(&desktop, &server);
+    refuses(&server, &laptop.ok(&["export", "--to", "server"]).stdout, &["laptop was revoked by desktop at"]);
+    desktop.ok(&["peer", "revoke", "laptop"]);
+    pass(&desktop, &server);
+    let said = desktop.ok(&["peer", "reinstate", "laptop"]).stderr;
+    assert!(said.contains("has been sent already, to server: they, and all who hear it from them"), "{said}");
+    // What somebody else has said is passed on all the same: each machine decides for itself.
+    server.ok(&["peer", "reinstate", "laptop"]);
+    assert!(pass(&server, &laptop).stderr.contains("THIS REPLICA WAS REVOKED by desktop"));
+}
+
+#[test]
+fn a_revocation_that_is_said_again_keeps_its_time_unless_another_is_given() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    let since = |args: &[&str]| {
+        let said = desktop.ok(&[&["peer", "revoke", "laptop", "--json"][..], args].concat()).json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&said["since"]), said["kept"].as_bool().unwrap(), text(&said["revoked"]["since"]))
+    };
+    let early = String::from("2026-01-02T03:04:05Z");
+    let (first, kept, counts) = since(&["--since", &early]);
+    assert_eq!((kept, &counts), (false, &first));
+    assert!(first.starts_with("2026-01-02T03:04:05"), "{first}");
+    assert_eq!(since(&[]), (first.clone(), true, first.clone()));
+    assert_eq!(since(&["--reason", "stolen"]), (first.clone(), true, first.clone()));
+    let said = desktop.ok(&["peer", "revoke", "laptop"]).stderr;
+    assert!(said.contains("2026-01-02") && said.contains("that was given here before"), "{said}");
+    // Another time takes its place, and what was taken back is no time to keep.
+    let (second, kept, _) = since(&["--since", "2026-02-03T03:04:05Z"]);
+    assert!(second.starts_with("2026-02-03") && !kept, "{second}");
+    desktop.ok(&["peer", "reinstate", "laptop"]);
+    let (third, kept, _) = since(&[]);
+    assert!(third > second && !kept, "{third}");
+
+    // Of one's own and another's the earlier counts, and both are told.
+    server.ok(&["peer", "revoke", "laptop", "--since", &early]);
+    pass(&server, &desktop);
+    assert_eq!(since(&[]), (third, true, first));
+    let said = desktop.ok(&["peer", "revoke", "laptop"]).stderr;
+    assert!(said.contains("what counts is 2026-01-02"), "{said}");
+    let _ = laptop;
+}
+
+#[test]
+fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_somebody_else_revokes_it() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let desktop = Machine::replica(dir.path(), "desktop");
+    make_peers(&server, &desktop);
+    exchange(&server, &desktop);
+    let id = laptop.public_key().id().to_string();
+    let theft = moment();
+    ravage(&laptop);
+    pass(&laptop, &server);
+    let said = desktop.ok(&["peer", "revoke", &id, "--since", &theft]).stderr;
+    assert!(said.contains("ever came here: what others tell of its changes can't be told from their own"), "{said}");
+    assert_eq!(desktop.ok(&["peer", "revoke", &id, "--json"]).json()["told_apart"], false);
+    pass(&server, &desktop);
+    assert!(!desktop.has("wanted") && desktop.has("forged"), "nothing tells whose that is");
+    for command in [&["trash", "restore"][..], &["trash", "list"]] {
+        let said = desktop.ok(&[command, &["--by", &id, "--since", &theft]].concat()).stderr;
+        assert!(said.contains("1 message there was removed by somebody unknown here, who may be it"), "{said}");
+    }
+    complains(&desktop.run(&["undo", "--by", &id, "--since", &theft]), 1, &["whose it is"]);
+    // Once the server has said it, what comes is told apart.
+    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    pass(&server, &desktop);
+    let said = desktop.ok(&["peer", "revoke", &id, "--json"]).json();
+    assert_eq!(said["told_apart"], true, "{said}");
+    let said = desktop.ok(&["peer", "revoke", &id]).stderr;
+    assert!(!said.contains("ever came here"), "{said}");
+    // So is what had come before, to be taken back.
+    for command in [&["trash", "restore"][..], &["undo"]] {
+        desktop.ok(&[command, &["--by", &id, "--since", &theft]].concat());
+    }
+    assert!(desktop.has("wanted"));
+    let said = desktop.ok(&["trash", "restore", "--by", &id]).stderr;
+    assert!(!said.contains("somebody unknown"), "{said}");
+    let filed = desktop
+        .files()
+        .into_iter()
+        .find(|(digest, ..)| *digest == mailsync::model::Digest::of(message("filed").as_bytes()));
+    assert!(!filed.unwrap().2.to_string_lossy().contains("Spoils"));
 }
 
 #[test]

@@ -171,7 +171,7 @@ pub enum PeerCommand {
         /// Its name here, or its id
         name: String,
         /// When it was last in your hands, such as yesterday, 3d or "2026-11-28 18:00": what it has done since is not believed
-        /// any more. Now, if it isn't given
+        /// any more. If it isn't given: what was said here before, or else now
         #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
         since: Option<Moment>,
         /// Why, for those who read it on the other machines

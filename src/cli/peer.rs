@@ -8,7 +8,7 @@ use super::args::PeerCommand;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::Moment;
-use super::output::{Output, table, time};
+use super::output::{Output, json_time, table, time};
 use super::source::read_key;
 use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
 
@@ -50,16 +50,37 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let is_dated = since.is_some();
     let replica = context.write()?;
     let options = RevokeOptions { who, since, reason };
-    let (id, out) = replica.revoke(&options)?;
+    let done = replica.revoke(&options)?;
     let who = printable(&options.who);
     if context.out.json() {
-        return Output::print_json(&json!({ "id": id, "revoked": shut_out_json(&out) }));
+        return Output::print_json(&json!({
+            "id": done.id,
+            "since": json_time(Some(done.since)),
+            "kept": done.is_kept,
+            "told_apart": done.told_apart,
+            "revoked": shut_out_json(&done.out),
+        }));
     }
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
-        time(out.since)
+        time(done.since)
     ));
-    if !is_dated {
+    if done.is_kept {
+        context.out.say("that is the time that was given here before; another one takes its place by --since");
+    }
+    if done.out.since < done.since {
+        context.out.say(format_args!(
+            "what counts is {}, as somebody else has said: the earliest does, as long as that isn't overruled by `mailsync peer reinstate`",
+            time(done.out.since)
+        ));
+    }
+    if !done.told_apart {
+        context.out.say(format_args!(
+            "no bundle from {who} ever came here: what others tell of its changes can't be told from their own, and is taken, until a \
+             machine to which some came revokes it, too, and a bundle from there has come here"
+        ));
+    }
+    if !is_dated && !done.is_kept {
         context.out.say(format_args!(
             "if it was out of your hands before, say since when: `mailsync peer revoke {who} --since TIME`"
         ));
@@ -73,15 +94,30 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {
     let replica = context.write()?;
-    let (id, overruled) = replica.reinstate(name)?;
+    let done = replica.reinstate(name)?;
     if context.out.json() {
-        return Output::print_json(&json!({ "id": id, "overruled": overruled }));
+        return Output::print_json(&json!({
+            "id": done.id,
+            "overruled": done.overruled,
+            "withdrawn": done.withdrawn,
+            "sent_to": done.sent_to,
+        }));
     }
     let name = printable(name);
     context.out.say(format_args!(
         "{name} is trusted again on this machine, against {}; the next bundles bring what was passed over",
-        plural(overruled, "revocation")
+        plural(done.overruled, "revocation")
     ));
+    if done.withdrawn && done.sent_to.is_empty() {
+        context.out.say("what was said here has been sent to nobody who is known here, and isn't sent any more");
+    } else if done.withdrawn {
+        let names: Vec<String> = done.sent_to.iter().map(|name| printable(name)).collect();
+        context.out.say(format_args!(
+            "what was said here isn't sent any more, but has been sent already, to {}: they, and all who hear it from them, go on \
+             believing it until somebody runs `mailsync peer reinstate` there",
+            names.join(", ")
+        ));
+    }
     context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
     Ok(())
 }

@@ -71,9 +71,24 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         return Output::print_json(&json!({ "trash": rows }));
     }
     if lines.is_empty() {
-        context.out.say("nothing of that is in the trash");
+        say_nothing(context, &replica, selection)?;
     }
     Output::print(lines)
+}
+
+/// Says that nothing was found, and whether that may be for want of knowing whose it is.
+fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
+    let unknown = replica.removed_by_unknown(selection)?;
+    if unknown == 0 {
+        context.out.say("nothing of that is in the trash");
+        return Ok(());
+    }
+    let (messages, was) = (plural(unknown, "message"), if unknown == 1 { "was" } else { "were" });
+    context.out.say(format_args!(
+        "nothing in the trash is known to be of that, but {messages} there {was} removed by somebody unknown here, who may be it; \
+         `mailsync trash list --since TIME` shows them"
+    ));
+    Ok(())
 }
 
 fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
@@ -157,7 +172,7 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
     context.say_notes(&replica);
     let failed = !context.problems.borrow().is_empty();
     if done.messages + done.there + done.left == 0 && !failed {
-        context.out.say("nothing of that is in the trash");
+        say_nothing(context, &replica, &options.selection)?;
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
         let would = if dry { "would be " } else { "" };

@@ -55,10 +55,21 @@ impl Replica {
         }
     }
 
-    /// The incarnations of a replica, as far as its own bundles have shown them here. With `disputed`, those that
-    /// somebody else has called its own, too.
+    /// The incarnations of a replica, as far as its own bundles have shown them, here or to those who have revoked it: what
+    /// these name counts if no bundle has shown it as anybody's. With `disputed`, those that somebody else has called
+    /// its own, too.
     pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
-        self.state.incarnations_claimed_by(&author.id, &self.public_key().id(), disputed)
+        let me = self.public_key().id();
+        let mut all = self.state.incarnations_claimed_by(&author.id, &me, disputed)?;
+        if let Some(out) = self.shut_outs()?.get(&author.id) {
+            let named: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).collect();
+            for &incarnation in named {
+                if self.state.replicas_of(incarnation, &me)?.is_empty() {
+                    all.push(incarnation);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// A replica's changes since a time, in milliseconds since 1970 UTC, as its clock was. Those of an incarnation that

@@ -57,7 +57,7 @@ pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
 pub use mail_root::Doubts;
 pub use purge::Purged;
-pub use replicas::{RevocationHeard, RevokeOptions, ShutOut, ShutOuts};
+pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use rotate::Rotated;

@@ -125,8 +125,14 @@ impl Replica {
         let author = self.author(&options.by)?;
         let theirs = self.changes_of(&author, options.since)?;
         if theirs.incarnations.is_empty() {
-            let what = format!("undoing what {} has done: no bundle of its own has come here", author.name);
-            return Err(Error::failed(what).advise("run this on a machine that has exchanged bundles with it"));
+            let what = format!(
+                "undoing what {} has done: no bundle of its own has come here, to tell whose it is",
+                author.name
+            );
+            return Err(Error::failed(what).advise(
+                "run this on a machine that has exchanged bundles with it; or, if it was revoked, once such a machine has revoked it, too, \
+                 and a bundle from there has come here",
+            ));
         }
         match options.dry_run {
             DryRun::Yes => self.rehearse(|| self.undo_theirs(options, &author, theirs, each)),

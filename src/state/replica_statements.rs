@@ -23,6 +23,14 @@ pub struct ReplicaSaying {
     pub overruled: bool,
 }
 
+impl ReplicaSaying {
+    /// Whether bundles take it along. What a person has said here and taken back here isn't; what others have said is, as
+    /// whether it counts is each machine's own decision.
+    pub fn is_passed_on(&self) -> bool {
+        self.carrier.is_some() || !self.overruled
+    }
+}
+
 const COLUMNS: &str = "clock, incarnation, signed, signature, countersignature, carrier, heard, overruled";
 
 fn saying(row: &Row<'_>) -> Result<ReplicaSaying> {

@@ -7,6 +7,6 @@ mod send;
 mod shut_out;
 
 pub(in crate::replica) use hear::ReplicaNews;
-pub use revoke::RevokeOptions;
+pub use revoke::{Reinstated, RevokeOptions, RevokedHere};
 pub(in crate::replica) use shut_out::TRUSTED_AGAIN;
 pub use shut_out::{RevocationHeard, ShutOut, ShutOuts};

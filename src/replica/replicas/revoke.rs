@@ -3,7 +3,7 @@
 use super::shut_out::ShutOut;
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::{Error, Result};
-use crate::model::{Kept, Ruling};
+use crate::model::{Kept, Knowledge, Ruling};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, ReplicaSaying};
@@ -14,10 +14,40 @@ use crate::text::utc;
 pub struct RevokeOptions {
     /// The replica: its name here, or its id.
     pub who: String,
-    /// From when on nothing of it is to be believed: milliseconds since 1970 UTC; `None` for now.
+    /// From when on nothing of it is to be believed: milliseconds since 1970 UTC; `None` for what was said here before, or
+    /// else for now.
     pub since: Option<u64>,
     /// Why, for people.
     pub reason: Option<String>,
+}
+
+/// What a revocation has come to.
+#[derive(Clone, Debug)]
+pub struct RevokedHere {
+    /// The id of the replica.
+    pub id: ReplicaId,
+    /// From when on this replica says that nothing is to be believed: milliseconds since 1970 UTC. What counts can be earlier.
+    pub since: u64,
+    /// Whether that is what was said here before.
+    pub is_kept: bool,
+    /// Whether its changes can be told from those of others here. They can't if no bundle of its own came, neither here nor to
+    /// those who have revoked it.
+    pub told_apart: bool,
+    /// What counts.
+    pub out: ShutOut,
+}
+
+/// What has become of revocations that a person has overruled.
+#[derive(Clone, Debug)]
+pub struct Reinstated {
+    /// The id of the replica that is trusted again.
+    pub id: ReplicaId,
+    /// How many revocations were overruled.
+    pub overruled: u64,
+    /// Whether one of them was said here. It isn't sent any more.
+    pub withdrawn: bool,
+    /// The names of those that are known here to which such a one has been sent already.
+    pub sent_to: Vec<String>,
 }
 
 impl Replica {
@@ -25,7 +55,7 @@ impl Replica {
     ///
     /// # Errors
     /// It is this replica, nobody knows it here, `since` is yet to come, or the reason is none.
-    pub fn revoke(&self, options: &RevokeOptions) -> Result<(ReplicaId, ShutOut)> {
+    pub fn revoke(&self, options: &RevokeOptions) -> Result<RevokedHere> {
         let who = self.replica_called(&options.who)?;
         let me = self.public_key().id();
         let doing = format!("revoking {}", options.who);
@@ -35,19 +65,12 @@ impl Replica {
             ));
         }
         let now = self.now().clamp(1, limits::JOB_TIME);
-        let since = options.since.unwrap_or(now);
-        if since == 0 || since > now {
-            let what = format!("{doing}: it would be as of {}, and now it is {}", utc(since), utc(now));
-            return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
-        }
-        let bad =
-            |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);
-        if options.reason.as_ref().is_some_and(bad) {
-            let what =
-                format!("{doing}: the reason is empty, longer than {} bytes or not printable", limits::REASON_BYTES);
-            return Err(Error::usage(what).advise("give a shorter one, in one line"));
-        }
+        check_options(&doing, options, now)?;
         let tx = self.begin()?;
+        let said_here = self.said_here_of(&tx, &who)?;
+        // A clock that was set back makes no statement that nobody can believe.
+        let since = options.since.or(said_here.filter(|since| *since <= now)).unwrap_or(now);
+        let is_kept = options.since.is_none() && said_here == Some(since);
         // What was said before is only replaced by what was said later.
         let before = tx.replica_sayings()?.into_iter().find_map(|saying| match saying.statement {
             ReplicaStatement::Revocation(said) if said.who == who && said.by == me => Some(said.at),
@@ -67,7 +90,21 @@ impl Replica {
         let out = self.shut_outs()?.get(&who).cloned();
         let out =
             out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
-        Ok((who, out))
+        let told_apart = !self.incarnations_shut_out(&who, &out)?.is_empty();
+        Ok(RevokedHere { id: who, since, is_kept, told_apart, out })
+    }
+
+    /// From when on a replica is revoked by what a person has said here and not taken back.
+    fn said_here_of(&self, tx: &Transaction<'_>, who: &ReplicaId) -> Result<Option<u64>> {
+        let mut earliest = None;
+        for saying in tx.replica_sayings()?.into_iter().filter(|saying| saying.carrier.is_none() && !saying.overruled) {
+            if let ReplicaStatement::Revocation(said) = &saying.statement
+                && self.present_id(&said.who)? == *who
+            {
+                earliest = Some(earliest.map_or(said.since, |earliest: u64| earliest.min(said.since)));
+            }
+        }
+        Ok(earliest)
     }
 
     /// Records what this replica says of another one, to be passed on.
@@ -92,23 +129,49 @@ impl Replica {
         }
     }
 
-    /// Trusts a replica again on this machine, whoever has revoked it. Returns how many revocations are overruled by that.
+    /// Trusts a replica again on this machine, whoever has revoked it. If a person has said so here, that goes no further
+    /// from here; who has heard of it by then still believes it.
     ///
     /// # Errors
     /// Nobody knows it here, or nobody has revoked it.
-    pub fn reinstate(&self, name: &str) -> Result<(ReplicaId, u64)> {
+    pub fn reinstate(&self, name: &str) -> Result<Reinstated> {
         let who = self.replica_called(name)?;
         let tx = self.begin()?;
         let overruled = self.overrule(&tx, &who)?;
-        if overruled == 0 {
+        if overruled.is_empty() {
             return Err(Error::failed(format!("reinstating {name}: nobody has revoked it, as far as is known here"))
                 .advise("`mailsync peer list` shows who is revoked"));
         }
         // What it has said of its key meanwhile was not believed.
         self.follow_all(&tx, &tx.replica_sayings()?)?;
         tx.record(self.now(), Action::PeerReinstate, Some(name), &who.to_string())?;
+        let own: Vec<_> = overruled.iter().filter(|saying| saying.carrier.is_none()).collect();
+        let sent_to = self.sent_to(&own)?;
         tx.commit()?;
-        Ok((who, overruled))
+        let (overruled, withdrawn) = (overruled.len() as u64, !own.is_empty());
+        Ok(Reinstated { id: who, overruled, withdrawn, sent_to })
+    }
+
+    /// The names of those to whom one of these statements has been sent, or who have shown that they know it.
+    fn sent_to(&self, sayings: &[&ReplicaSaying]) -> Result<Vec<String>> {
+        let has = |known: Option<&Knowledge>, sent: Option<u64>| {
+            sayings.iter().any(|saying| {
+                // A statement can have got a fresh stamp since: then the time tells.
+                known.is_some_and(|known| known.covers(saying.line.stamp)) || sent.is_some_and(|at| at >= saying.heard)
+            })
+        };
+        let mut names = Vec::new();
+        for peer in self.state.peers()? {
+            if has(peer.sent.as_ref(), peer.last_sent) || has(peer.standing.shown.as_ref(), None) {
+                names.push(peer.name);
+            }
+        }
+        for invited in self.state.invitations()? {
+            if has(Some(&invited.sent), Some(invited.made)) {
+                names.push(invited.name);
+            }
+        }
+        Ok(names)
     }
 
     /// The replica that a person means: by its name here, or by its id.
@@ -128,4 +191,19 @@ impl Replica {
         }
         Err(self.unknown_peer(name))
     }
+}
+
+/// # Errors
+/// The time is yet to come, or the reason is none.
+fn check_options(doing: &str, options: &RevokeOptions, now: u64) -> Result<()> {
+    if let Some(since) = options.since.filter(|&since| since == 0 || since > now) {
+        let what = format!("{doing}: it would be as of {}, and now it is {}", utc(since), utc(now));
+        return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
+    }
+    let bad = |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);
+    if options.reason.as_ref().is_some_and(bad) {
+        let what = format!("{doing}: the reason is empty, longer than {} bytes or not printable", limits::REASON_BYTES);
+        return Err(Error::usage(what).advise("give a shorter one, in one line"));
+    }
+    Ok(())
 }

@@ -8,11 +8,11 @@ use crate::replica::transaction::Transaction;
 use crate::state::ReplicaSaying;
 
 impl Replica {
-    /// Gathers the statements about replicas that `base` doesn't cover.
+    /// Gathers the statements about replicas that `base` doesn't cover, but for what was said here and taken back.
     pub(in crate::replica) fn spool_replicas(&self, claims: &Claims, base: &Knowledge) -> Result<SpooledReplicas> {
         let mut spool = SpooledReplicas::default();
         for saying in self.state.replica_sayings()? {
-            if !base.covers(saying.line.stamp) {
+            if saying.is_passed_on() && !base.covers(saying.line.stamp) {
                 spool.statement(&saying.line, claims).map_err(|error| spooling(&error))?;
             }
         }

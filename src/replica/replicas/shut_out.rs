@@ -1,10 +1,10 @@
 //! Whom this replica has shut out: replicas that were revoked, as far as that counts here. The model has the rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bundle::{ReplicaId, ReplicaStatement, Revocation};
 use crate::error::{Error, Result};
-use crate::model::{Caps, Knowledge, Revoked, which_revocations_count};
+use crate::model::{Caps, Incarnation, Knowledge, Revoked, which_revocations_count};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Peer, ReplicaSaying};
@@ -112,20 +112,34 @@ impl Replica {
         Ok(peers)
     }
 
-    /// How far what others tell of replicas that are shut out is believed. Their incarnations are those of which bundles of
-    /// their own came, here or to those who have revoked them, and of nobody else.
+    /// How far what others tell of replicas that are shut out is believed.
     pub(in crate::replica) fn caps(&self, knowledge: &Knowledge) -> Result<Caps> {
         let (mut caps, me) = (Caps::default(), self.public_key().id());
         for (id, out) in self.shut_outs()?.iter().filter(|(id, _)| **id != me) {
-            let mut incarnations = self.state.incarnations_of(id)?;
-            incarnations.extend(out.by.iter().flat_map(|heard| &heard.revocation.incarnations));
-            for incarnation in incarnations {
-                if !self.state.is_incarnation_of_another(incarnation, id, &me)? {
-                    caps.revoke(incarnation, out.since, knowledge);
-                }
+            for incarnation in self.incarnations_shut_out(id, out)? {
+                caps.revoke(incarnation, out.since, knowledge);
             }
         }
         Ok(caps)
+    }
+
+    /// The incarnations of a replica that is shut out: those of which bundles of their own came, here or to those who have revoked
+    /// it, and of nobody else. If there are none, nobody can tell here what it has done.
+    pub(in crate::replica) fn incarnations_shut_out(
+        &self,
+        id: &ReplicaId,
+        out: &ShutOut,
+    ) -> Result<BTreeSet<Incarnation>> {
+        let me = self.public_key().id();
+        let mut incarnations: BTreeSet<_> = self.state.incarnations_of(id)?.into_iter().collect();
+        incarnations.extend(out.by.iter().flat_map(|heard| &heard.revocation.incarnations));
+        let mut theirs = BTreeSet::new();
+        for incarnation in incarnations {
+            if !self.state.is_incarnation_of_another(incarnation, id, &me)? {
+                theirs.insert(incarnation);
+            }
+        }
+        Ok(theirs)
     }
 
     /// Who has revoked a replica, and when, for people: all of those that count.
@@ -192,15 +206,15 @@ impl Replica {
         }
     }
 
-    /// Overrules all revocations of a replica that came here until now. Returns how many counted.
-    pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<u64> {
-        let mut overruled = 0;
+    /// Overrules all revocations of a replica that came here until now. Returns them, as they were.
+    pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<Vec<ReplicaSaying>> {
+        let mut overruled = Vec::new();
         for saying in tx.replica_sayings()? {
             let ReplicaStatement::Revocation(Revocation { who, .. }) = &saying.statement else { continue };
             let is_it = self.present_id(who)? == *id;
             if is_it && !saying.overruled {
-                tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying })?;
-                overruled += 1;
+                tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying.clone() })?;
+                overruled.push(saying);
             }
         }
         Ok(overruled)

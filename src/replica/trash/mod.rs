@@ -153,6 +153,25 @@ impl Replica {
         selection.by.as_ref().map(|name| self.author(name)).transpose()
     }
 
+    /// How many of those messages in the trash that would be meant, whoever has removed them, were removed by somebody of
+    /// whom nobody can tell here who it is. 0 if it doesn't matter who has removed them.
+    ///
+    /// # Errors
+    /// As for [`each_selected`](Self::each_selected).
+    pub fn removed_by_unknown(&self, selection: &TrashSelection) -> Result<u64> {
+        let Some(author) = self.author_of(selection)? else { return Ok(0) };
+        let theirs = self.incarnations(&author, true)?;
+        let (mut unknown, me) = (0, self.public_key().id());
+        self.each_batch(selection, None, |batch| {
+            for stamp in batch.into_iter().filter_map(|trashed| trashed.removal) {
+                let is_unknown = self.state.replicas_of(stamp.incarnation, &me)?.is_empty();
+                unknown += u64::from(is_unknown && !theirs.contains(&stamp.incarnation));
+            }
+            Ok(())
+        })?;
+        Ok(unknown)
+    }
+
     /// Goes through what a person means of the trash, in the order in which it came there.
     ///
     /// # Errors
