@@ -99,7 +99,7 @@ fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
 
 fn show(context: &Context, id: i64) -> CommandResult {
     let replica = context.read()?;
-    let trashed = replica.in_trash(id)?;
+    let trashed = replica.in_trash(id, "showing")?;
     if context.out.json() {
         return Output::print_json(&document(&replica, &trashed)?);
     }
@@ -140,13 +140,22 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
                 "folder": item.folder,
                 "flags": item.flags,
                 "file": item.copy.as_ref().map(|file| file.to_string_lossy()),
+                "was_there": item.was_there,
             }));
             return Ok(());
         }
         let (id, would) = (item.trashed.key, if dry { "would be" } else { "is" });
         match &item.copy {
             Some(file) => context.out.say(format_args!("{id} {would} copied to {}", file.display())),
-            None => context.out.say(format_args!("{id} {would} back in {}", printable(item.folder.as_str()))),
+            None => {
+                let folder = printable(item.folder.as_str());
+                let twice = match (item.was_there, dry) {
+                    (false, _) => String::new(),
+                    (true, true) => format!(" once more: it is already in {folder}"),
+                    (true, false) => format!(" once more: it was already in {folder}"),
+                };
+                context.out.say(format_args!("{id} {would} back in {folder}{twice}"));
+            }
         }
         Ok(())
     };
@@ -165,7 +174,10 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
     }
     if done.there > 0 {
         let there = plural(done.there, "message");
-        context.out.say(format_args!("back already, by somebody else: {there}; the copies stay in the trash"));
+        context.out.say(format_args!(
+            "in their folders already: {there}; the copies stay in the trash, and `mailsync trash restore ID` brings one back \
+             once more"
+        ));
     }
     if done.left > 0 {
         let left = plural(done.left, "message");
