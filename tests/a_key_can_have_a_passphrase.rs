@@ -36,7 +36,7 @@ fn a_passphrase_is_asked_for_once_and_only_when_the_key_is_needed() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("one");
-    let shown = laptop.ok(&["key", "show"]).text();
+    let shown = laptop.ok(&["key", "show"]).text().to_owned();
     assert!(shown.trim_end().ends_with(" mailsync laptop"), "{shown}");
     if lock(&laptop, "a long one").is_none() {
         return;

@@ -32,8 +32,7 @@ struct Updated {
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
-    let (peers, silent) =
-        if args.peers.is_empty() { reachable(&replica)? } else { (args.peers.clone(), Vec::new()) };
+    let (peers, silent) = if args.peers.is_empty() { reachable(&replica)? } else { (args.peers.clone(), Vec::new()) };
     if peers.is_empty() && silent.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(

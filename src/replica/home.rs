@@ -186,14 +186,7 @@ impl Home {
             self.former_keys(),
         ];
         let [wal, shm] = self.beside_database();
-        let files = [
-            self.config_file(),
-            self.database(),
-            wal,
-            shm,
-            self.state.join(LOCK),
-            self.state.join(JOBS_LOCK),
-        ];
+        let files = [self.config_file(), self.database(), wal, shm, self.state.join(LOCK), self.state.join(JOBS_LOCK)];
         let dirs = dirs.iter().filter(|dir| is_for_it_alone(dir, mail_root));
         for path in dirs.chain(&files) {
             mended.extend(private::mend(disk, path)?);
