@@ -80,7 +80,7 @@ impl Home {
         self.state.join("state.db")
     }
 
-    /// The files that SQLite keeps beside the state database while it is used.
+    /// The files that `SQLite` keeps beside the state database while it is used.
     fn beside_database(&self) -> [PathBuf; 2] {
         ["-wal", "-shm"].map(|suffix| {
             let mut file = self.database().into_os_string();
