@@ -105,7 +105,7 @@ fn a_state_that_was_read_only_for_a_moment_can_be_written_again() {
             laptop.deliver("mail");
             let [wal, shm] = ["state.db-wal", "state.db-shm"].map(|name| laptop.home.join(name));
             for (args, told) in [(&["status"][..], false), (&["scan"], true)] {
-                // SQLite leaves them with the mode of the database, if nobody may remove them or somebody is interrupted.
+                // SQLite makes them with the mode of the database, and an interrupted command leaves them.
                 for file in [&wal, &shm] {
                     if !file.exists() {
                         fs::write(file, "").unwrap();

@@ -129,6 +129,19 @@ fn show(context: &Context, id: i64) -> CommandResult {
     ])
 }
 
+/// What becomes of one message, in words.
+fn told(item: &TrashItem, dry: bool) -> String {
+    let (id, would, folder) = (item.trashed.key, if dry { "would be" } else { "is" }, printable(item.folder.as_str()));
+    if let Some(file) = &item.copy {
+        return format!("{id} {would} copied to {}", file.display());
+    }
+    match (item.was_there, dry) {
+        (false, _) => format!("{id} {would} back in {folder}"),
+        (true, true) => format!("{id} {would} back in {folder} once more: it is already in {folder}"),
+        (true, false) => format!("{id} {would} back in {folder} once more: it was already in {folder}"),
+    }
+}
+
 fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
     let replica = if to.is_some() { context.read()? } else { context.write()? };
     let mut items: Vec<Value> = Vec::new();
@@ -144,19 +157,7 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
             }));
             return Ok(());
         }
-        let (id, would) = (item.trashed.key, if dry { "would be" } else { "is" });
-        match &item.copy {
-            Some(file) => context.out.say(format_args!("{id} {would} copied to {}", file.display())),
-            None => {
-                let folder = printable(item.folder.as_str());
-                let twice = match (item.was_there, dry) {
-                    (false, _) => String::new(),
-                    (true, true) => format!(" once more: it is already in {folder}"),
-                    (true, false) => format!(" once more: it was already in {folder}"),
-                };
-                context.out.say(format_args!("{id} {would} back in {folder}{twice}"));
-            }
-        }
+        context.out.say(told(item, dry));
         Ok(())
     };
     let done = match to {

@@ -14,8 +14,8 @@ impl Replica {
     /// While the peer works, other commands can work on the replica.
     ///
     /// # Errors
-    /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not answered, its
-    /// program can't be run, is silent
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not answered,
+    /// its program can't be run, is silent
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
     /// tells.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
@@ -68,8 +68,8 @@ impl Replica {
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
     }
 
-    /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not be
-    /// encrypted, and nobody could tell whether what the call reaches is that replica.
+    /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not
+    /// be encrypted, and nobody could tell whether what the call reaches is that replica.
     ///
     /// # Errors
     /// It was invited, and has not answered.

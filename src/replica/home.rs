@@ -166,8 +166,8 @@ impl Home {
         private::check_secret(disk, &self.key_file())
     }
 
-    /// Makes the files beside the state database usable for their owner, as the database is: they may have been made when
-    /// it was read-only. Returns what was wrong, for a person to be told.
+    /// Makes the files beside the state database usable for their owner, as the database is: they may have been made
+    /// when it was read-only. Returns what was wrong, for a person to be told.
     pub(super) fn open_beside_database(&self, disk: &dyn Disk) -> Result<Vec<String>> {
         let database = self.database();
         let files = self.beside_database();
