@@ -14,8 +14,8 @@ impl Replica {
     /// While the peer works, other commands can work on the replica.
     ///
     /// # Errors
-    /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not answered,
-    /// its program can't be run, is silent
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not
+    /// answered, its program can't be run, is silent
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
     /// tells.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {

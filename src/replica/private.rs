@@ -106,8 +106,8 @@ pub(super) fn mend(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
 }
 
 /// Gives this user back what it needs to use a file of its own that lies beside another one of its own, if it may use
-/// that one: `SQLite` gives the files beside a database the mode that this has at that time. Returns what was wrong, for
-/// a person to be told.
+/// that one: `SQLite` gives the files beside a database the mode that this has at that time. Returns what was wrong,
+/// for a person to be told.
 pub(super) fn open_beside(disk: &dyn Disk, main: &Path, beside: &Path) -> Result<Option<String>> {
     let may_use = |meta: &Meta| meta.mode & OWNER == OWNER;
     let is_mine = |meta: &Meta| meta.owner == rustix::process::geteuid().as_raw();
