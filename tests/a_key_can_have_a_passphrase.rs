@@ -36,9 +36,12 @@ fn a_passphrase_is_asked_for_once_and_only_when_the_key_is_needed() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("one");
+    let shown = laptop.ok(&["key", "show"]).text().to_owned();
+    assert!(shown.trim_end().ends_with(" mailsync laptop"), "{shown}");
     if lock(&laptop, "a long one").is_none() {
         return;
     }
+    assert_eq!(laptop.ok(&["key", "show"]).text(), shown, "locked, it has its comment, too");
     assert_eq!(mode(&laptop.home.join("key")), 0o600);
     // What doesn't sign and reads nothing that is encrypted asks for nothing.
     for args in [&["status"][..], &["scan"], &["peer", "list"], &["log"], &["key", "show"], &["purge"]] {

@@ -94,6 +94,38 @@ fn what_others_could_read_is_closed_to_them_and_that_is_told() {
 }
 
 #[test]
+fn a_state_that_was_read_only_for_a_moment_can_be_written_again() {
+    std::thread::scope(|scope| {
+        let as_user = scope.spawn(|| {
+            if !crate::support::programs::become_an_ordinary_user() {
+                return;
+            }
+            let dir = scratch();
+            let laptop = Machine::replica(dir.path(), "laptop");
+            laptop.deliver("mail");
+            let [wal, shm] = ["state.db-wal", "state.db-shm"].map(|name| laptop.home.join(name));
+            for (args, told) in [(&["status"][..], false), (&["scan"], true)] {
+                // SQLite makes them with the mode of the database, and an interrupted command leaves them.
+                for file in [&wal, &shm] {
+                    if !file.exists() {
+                        fs::write(file, "").unwrap();
+                    }
+                    set_mode(file, 0o400);
+                }
+                let ran = laptop.ok(args);
+                for file in [&wal, &shm] {
+                    assert!(!file.exists() || mode(file) == 0o600, "{}", file.display());
+                    let note = format!("{} was closed to its owner (mode 0400)", file.display());
+                    assert!(!told || ran.stderr.contains(&note), "{ran:?}");
+                }
+            }
+            assert_eq!(laptop.ok(&["status", "--json"]).json()["messages"], 1);
+        });
+        as_user.join().unwrap();
+    });
+}
+
+#[test]
 fn a_directory_in_which_others_look_for_mail_stays_open() {
     let dir = scratch();
     let mail = dir.path().join("home/mail");

@@ -174,6 +174,49 @@ fn a_replica_that_was_invited_becomes_known_by_an_update() {
 }
 
 #[test]
+fn whoever_was_invited_and_has_not_answered_is_not_called() {
+    let dir = scratch();
+    let (desktop, peers) = star(dir.path(), &["server", "laptop"]);
+    desktop.deliver("from-desktop");
+    desktop.reach(&peers[0]);
+    let called = dir.path().join("called");
+    desktop.reach_by("laptop", &["sh", "-c", &format!("cat > {}", text(&called))]);
+    // The laptop is lost. A new one gets its name, and the configuration still tells how to reach the old one.
+    for args in [&["peer", "revoke", "laptop"][..], &["peer", "remove", "laptop"]] {
+        desktop.ok(args);
+    }
+    let invitation = desktop.ok(&["invite", "laptop"]).stdout;
+    let ran = desktop.ok(&["update"]);
+    assert!(ran.stderr.contains("note: laptop was invited and has not answered yet, so it is left out"), "{ran:?}");
+    assert!(ran.stderr.contains("server: sent"), "{ran:?}");
+    complains(&desktop.run(&["update", "laptop"]), 6, &["updating laptop", "has not answered yet", "nothing was sent"]);
+    let both = desktop.run(&["update", "server", "laptop"]);
+    assert!(both.code == 6 && both.stderr.contains("server: sent"), "{both:?}");
+    assert!(!called.exists(), "nothing was handed to the old one");
+    // The new one answers, and is a peer like others from then on.
+    let new = Machine::new(dir.path(), "new");
+    let joined = new.run_with(&["join", new.mail.to_str().unwrap()], &invitation);
+    assert_eq!(joined.code, 0, "{joined:?}");
+    let answer = new.ok(&["export", "--to", "desktop"]).stdout;
+    assert_eq!(desktop.run_with(&["import"], &answer).code, 0);
+    desktop.ok(&["update", "laptop"]);
+    assert!(called.exists());
+}
+
+#[test]
+fn with_nobody_to_call_but_who_has_not_answered_an_update_scans_and_says_so() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.ok(&["invite", "laptop"]);
+    desktop.deliver("mail");
+    desktop.reach_by("laptop", &["false"]);
+    let ran = desktop.ok(&["update"]);
+    assert!(ran.stderr.contains("laptop was invited and has not answered yet"), "{ran:?}");
+    assert_eq!(desktop.ok(&["status", "--json"]).json()["messages"], 1);
+    assert_eq!(desktop.ok(&["update", "--json"]).json()["peers"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn a_peer_that_lost_its_memory_is_the_same_again_after_two_updates() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

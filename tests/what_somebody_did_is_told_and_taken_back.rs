@@ -564,6 +564,50 @@ fn the_last_removal_of_a_message_counts_and_one_copy_comes_back() {
 }
 
 #[test]
+fn what_is_back_already_comes_again_only_if_it_is_named() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["one", "two"] {
+        desktop.deliver(subject);
+    }
+    pass(&desktop, &laptop);
+    for subject in ["one", "two"] {
+        remove(&desktop, subject);
+    }
+    pass(&desktop, &laptop);
+    desktop.deliver("one");
+    pass(&desktop, &laptop);
+    let trash = laptop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
+    let find = |subject: &str| trash.as_array().unwrap().iter().find(|item| item["digest"] == digest(subject).as_str());
+    let [one, two] = ["one", "two"].map(|subject| find(subject).unwrap()["id"].to_string());
+    let files = || names(&laptop.dir("INBOX").join("cur")).len() + names(&laptop.dir("INBOX").join("new")).len();
+    assert_eq!(files(), 1);
+
+    let would = laptop.ok(&["trash", "restore", "1-99", "--dry-run", "--json"]).json();
+    assert_eq!((&would["messages"], &would["there"]), (&json!(1), &json!(1)), "{would}");
+    let said = laptop.ok(&["trash", "restore", "1-99"]).stderr;
+    assert!(said.contains("nothing in the trash has the number 99, an end of 1-99"), "{said}");
+    assert!(said.contains(&format!("{two} is back in INBOX\n")), "{said}");
+    assert!(said.contains("in their folders already: 1 message; the copies stay in the trash"), "{said}");
+    assert_eq!(files(), 2);
+    // Repeated, there is nothing to do.
+    let again = laptop.ok(&["trash", "restore", &format!("{one}-99"), "--json"]).json();
+    assert_eq!((&again["messages"], &again["there"]), (&json!(0), &json!(1)), "{again}");
+    assert_eq!(files(), 2);
+
+    let said = laptop.ok(&["trash", "restore", &one, "--dry-run"]).stderr;
+    assert!(said.contains(&format!("{one} would be back in INBOX once more: it is already in INBOX")), "{said}");
+    let item = laptop.ok(&["trash", "restore", &one, "--dry-run", "--json"]).json()["items"][0].clone();
+    assert_eq!(item["was_there"], true, "{item}");
+    assert_eq!(files(), 2);
+    let said = laptop.ok(&["trash", "restore", &one]).stderr;
+    assert!(said.contains("once more: it was already in INBOX"), "{said}");
+    assert_eq!(files(), 3);
+    laptop.refuses(&["trash", "show", "99"], b"", 1, &["showing 99: there is nothing with this number"]);
+    laptop.refuses(&["log", "--message", "99"], b"", 1, &["looking for message 99: there is nothing with this number"]);
+}
+
+#[test]
 fn what_a_peer_that_was_forgotten_did_is_told_by_its_id_and_taken_back() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

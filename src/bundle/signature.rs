@@ -47,6 +47,19 @@ impl PublicKey {
         self.0.to_openssh().expect("an ed25519 key has a text form")
     }
 
+    /// Whether it has a comment.
+    pub fn has_comment(&self) -> bool {
+        !self.0.comment().is_empty()
+    }
+
+    /// The same key with this comment, which is for people and no secret.
+    #[must_use]
+    pub fn commented(&self, comment: &str) -> Self {
+        let mut key = self.0.clone();
+        key.set_comment(comment);
+        Self(key)
+    }
+
     /// The same key without its comment.
     #[must_use]
     pub fn bare(&self) -> Self {

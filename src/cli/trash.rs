@@ -114,7 +114,7 @@ fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
 
 fn show(context: &Context, id: i64) -> CommandResult {
     let replica = context.read()?;
-    let trashed = replica.in_trash(id)?;
+    let trashed = replica.in_trash(id, "showing")?;
     if context.out.json() {
         return Output::print_json(&document(&replica, &trashed)?);
     }
@@ -144,6 +144,19 @@ fn show(context: &Context, id: i64) -> CommandResult {
     ])
 }
 
+/// What becomes of one message, in words.
+fn told(item: &TrashItem, dry: bool) -> String {
+    let (id, would, folder) = (item.trashed.key, if dry { "would be" } else { "is" }, printable(item.folder.as_str()));
+    if let Some(file) = &item.copy {
+        return format!("{id} {would} copied to {}", file.display());
+    }
+    match (item.was_there, dry) {
+        (false, _) => format!("{id} {would} back in {folder}"),
+        (true, true) => format!("{id} {would} back in {folder} once more: it is already in {folder}"),
+        (true, false) => format!("{id} {would} back in {folder} once more: it was already in {folder}"),
+    }
+}
+
 fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
     let replica = if to.is_some() { context.read()? } else { context.write()? };
     let mut items: Vec<Value> = Vec::new();
@@ -155,14 +168,11 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
                 "folder": item.folder,
                 "flags": item.flags,
                 "file": item.copy.as_ref().map(|file| file.to_string_lossy()),
+                "was_there": item.was_there,
             }));
             return Ok(());
         }
-        let (id, would) = (item.trashed.key, if dry { "would be" } else { "is" });
-        match &item.copy {
-            Some(file) => context.out.say(format_args!("{id} {would} copied to {}", file.display())),
-            None => context.out.say(format_args!("{id} {would} back in {}", printable(item.folder.as_str()))),
-        }
+        context.out.say(told(item, dry));
         Ok(())
     };
     let done = match to {
@@ -180,7 +190,10 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
     }
     if done.there > 0 {
         let there = plural(done.there, "message");
-        context.out.say(format_args!("back already, by somebody else: {there}; the copies stay in the trash"));
+        context.out.say(format_args!(
+            "in their folders already: {there}; the copies stay in the trash, and `mailsync trash restore ID` brings one back \
+             once more"
+        ));
     }
     if done.left > 0 {
         let left = plural(done.left, "message");

@@ -13,12 +13,14 @@ use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::{complain_of, imported_json};
 
-/// The peers that the configuration tells how to reach, but for those that were revoked.
-fn reachable(replica: &Replica) -> Result<Vec<String>, Error> {
-    let (known, out) = (replica.peers()?, replica.shut_outs()?);
+/// The replicas that the configuration tells how to reach, but for those that were revoked: first the peers, then those
+/// that were invited and have not answered.
+fn reachable(replica: &Replica) -> Result<(Vec<String>, Vec<String>), Error> {
+    let (known, out, invited) = (replica.peers()?, replica.shut_outs()?, replica.invitations()?);
     let is_revoked = |name: &str| known.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
     let peers = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && !is_revoked(name));
-    Ok(peers.map(|(name, _)| name.clone()).collect())
+    let names = peers.map(|(name, _)| name.clone());
+    Ok(names.partition(|name| invited.iter().all(|invited| invited.name != *name)))
 }
 
 /// The result for one peer.
@@ -30,13 +32,19 @@ struct Updated {
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
-    let peers = if args.peers.is_empty() { reachable(&replica)? } else { args.peers.clone() };
-    if peers.is_empty() {
+    let (peers, silent) = if args.peers.is_empty() { reachable(&replica)? } else { (args.peers.clone(), Vec::new()) };
+    if peers.is_empty() && silent.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(
                 "add [peer.NAME] with call = [\"ssh\", \"HOST\", \"mailsync\", \"import\", \"--reply\"] to config.toml",
             )
             .into());
+    }
+    for name in silent.iter().map(|name| printable(name)) {
+        context.out.say(format_args!(
+            "note: {name} was invited and has not answered yet, so it is left out: its key isn't known; have {name} send the \
+             first bundle, by `mailsync update` or `mailsync export` there"
+        ));
     }
     let report = replica.scan(&ScanOptions::default())?;
     let options = ImportOptions {

@@ -14,7 +14,8 @@ impl Replica {
     /// While the peer works, other commands can work on the replica.
     ///
     /// # Errors
-    /// The configuration doesn't tell how to reach the peer, there is no such peer, its program can't be run, is silent
+    /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not
+    /// answered, its program can't be run, is silent
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
     /// tells.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
@@ -23,6 +24,7 @@ impl Replica {
             return Err(Error::usage("the configuration doesn't tell how to reach it")
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
+        self.check_has_answered(peer)?;
         let stopped = || Error::failed("mailsync was told to stop").advise("run this again; nothing is lost");
         if was_told_to_stop() {
             return Err(stopped());
@@ -64,6 +66,20 @@ impl Replica {
             None => format!("{program} was ended: its answer is no bundle from there on"),
         };
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
+    }
+
+    /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not
+    /// be encrypted, and nobody could tell whether what the call reaches is that replica.
+    ///
+    /// # Errors
+    /// It was invited, and has not answered.
+    fn check_has_answered(&self, peer: &str) -> Result<()> {
+        if self.state.invitation(peer)?.is_none() {
+            return Ok(());
+        }
+        Err(Error::refused("it was invited and has not answered yet, so its key isn't known, and nothing was sent").advise(format!(
+            "have {peer} join and send the first bundle, by `mailsync update` or `mailsync export` there; then run this again"
+        )))
     }
 
     /// Has a conversation, and keeps the answer as far as bundles can be read in it.

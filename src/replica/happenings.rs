@@ -99,7 +99,7 @@ impl Replica {
     fn message_called(&self, name: &str) -> Result<Digest> {
         let numbered = name.len() < DIGITS && name.bytes().all(|c| c.is_ascii_digit());
         if let Some(key) = numbered.then(|| name.parse().ok()).flatten() {
-            return Ok(self.in_trash(key)?.id.digest);
+            return Ok(self.in_trash(key, "looking for message")?.id.digest);
         }
         if name.len() >= DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             return self.message_that_begins(name);

@@ -80,6 +80,15 @@ impl Home {
         self.state.join("state.db")
     }
 
+    /// The files that `SQLite` keeps beside the state database while it is used.
+    fn beside_database(&self) -> [PathBuf; 2] {
+        ["-wal", "-shm"].map(|suffix| {
+            let mut file = self.database().into_os_string();
+            file.push(suffix);
+            PathBuf::from(file)
+        })
+    }
+
     /// The directory of messages that imports have removed.
     pub fn trash(&self) -> PathBuf {
         self.state.join("trash")
@@ -157,6 +166,14 @@ impl Home {
         private::check_secret(disk, &self.key_file())
     }
 
+    /// Makes the files beside the state database usable for their owner, as the database is: they may have been made
+    /// when it was read-only. Returns what was wrong, for a person to be told.
+    pub(super) fn open_beside_database(&self, disk: &dyn Disk) -> Result<Vec<String>> {
+        let database = self.database();
+        let files = self.beside_database();
+        files.iter().filter_map(|file| private::open_beside(disk, &database, file).transpose()).collect()
+    }
+
     /// Takes from others the permission to read what is here. Returns what was open to them, for a person to be told.
     pub(super) fn mend_modes(&self, disk: &dyn Disk, mail_root: &Path) -> Result<Vec<String>> {
         let mut mended = Vec::new();
@@ -168,19 +185,8 @@ impl Home {
             self.outbox(),
             self.former_keys(),
         ];
-        let beside = |suffix: &str| {
-            let mut file = self.database().into_os_string();
-            file.push(suffix);
-            PathBuf::from(file)
-        };
-        let files = [
-            self.config_file(),
-            self.database(),
-            beside("-wal"),
-            beside("-shm"),
-            self.state.join(LOCK),
-            self.state.join(JOBS_LOCK),
-        ];
+        let [wal, shm] = self.beside_database();
+        let files = [self.config_file(), self.database(), wal, shm, self.state.join(LOCK), self.state.join(JOBS_LOCK)];
         let dirs = dirs.iter().filter(|dir| is_for_it_alone(dir, mail_root));
         for path in dirs.chain(&files) {
             mended.extend(private::mend(disk, path)?);

@@ -196,9 +196,12 @@ impl Replica {
             Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
         let config = Config::read(disk, &home.config_file())?;
+        let mut mended = home.open_beside_database(disk)?;
         let state = State::open(&home.database())?;
         let keys = Arc::new(KeyRing::read(disk, home, passphrases(Some(&config), &world), state.own_id()?.as_ref())?);
-        let mended = if lock.is_some() { home.mend_modes(disk, &config.mail_root)? } else { Vec::new() };
+        if lock.is_some() {
+            mended.extend(home.mend_modes(disk, &config.mail_root)?);
+        }
         let (layout, ignored) = (config.layout(), config.ignored());
         let replica = Self {
             home: home.clone(),
@@ -304,9 +307,10 @@ impl Replica {
         &self.config
     }
 
-    /// The replica's public key.
+    /// The replica's public key, with a comment for people: in the file of a locked key, that is locked, too.
     pub fn public_key(&self) -> PublicKey {
-        self.keys.public_key()
+        let key = self.keys.public_key();
+        if key.has_comment() { key } else { key.commented(&init::key_comment(&self.config.name)) }
     }
 
     /// The replica's former public keys: what was encrypted for them can be read here.
@@ -349,6 +353,7 @@ impl Replica {
         }
         let there = home.exists(disk)?;
         let config = there.then(|| Config::read(disk, &home.config_file())).transpose()?;
+        home.open_beside_database(disk)?;
         let id = if home.has_state(disk)? { State::open(&home.database())?.own_id()? } else { None };
         let ring = KeyRing::read(disk, home, passphrases(config.as_ref(), world), id.as_ref())?;
         Ok(keyring::keys(&Arc::new(ring)))

@@ -14,6 +14,9 @@ const DIRECTORY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
+/// The permissions without which their owner can't use a file.
+const OWNER: u32 = 0o600;
+
 /// What is wrong with who may write a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Open {
@@ -102,6 +105,29 @@ pub(super) fn mend(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
     Ok((now != before).then_some(told))
 }
 
+/// Gives this user back what it needs to use a file of its own that lies beside another one of its own, if it may use
+/// that one: `SQLite` gives the files beside a database the mode that this has at that time. Returns what was wrong,
+/// for a person to be told.
+pub(super) fn open_beside(disk: &dyn Disk, main: &Path, beside: &Path) -> Result<Option<String>> {
+    let may_use = |meta: &Meta| meta.mode & OWNER == OWNER;
+    let is_mine = |meta: &Meta| meta.owner == rustix::process::geteuid().as_raw();
+    if !look(disk, main)?.is_some_and(|meta| is_mine(&meta) && may_use(&meta)) {
+        return Ok(None);
+    }
+    let Some(meta) = look(disk, beside)?.filter(|meta| is_mine(meta) && !may_use(meta)) else { return Ok(None) };
+    match disk.set_mode(beside, (meta.mode | OWNER) & !OTHERS & 0o7777) {
+        Ok(()) => {}
+        // Another command has removed it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let what = Error::io("opening to its owner", beside, error);
+            return Err(what.advise(format!("run `chmod 600 {}`", beside.display())));
+        }
+    }
+    let before = meta.mode & 0o7777;
+    Ok(Some(format!("{} was closed to its owner (mode {before:04o}), and is open now", beside.display())))
+}
+
 /// Makes a directory, and those above it that are not there, for its owner only, whatever the umask is, and durably.
 pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     match disk.metadata(dir) {
@@ -133,7 +159,40 @@ fn look(disk: &dyn Disk, path: &Path) -> Result<Option<Meta>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn what_lies_beside_a_file_is_opened_to_its_owner_if_the_file_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [main, beside] = ["state.db", "state.db-shm"].map(|name| dir.path().join(name));
+        let open = || open_beside(&RealDisk, &main, &beside).unwrap();
+        assert_eq!(open(), None, "nothing is there");
+        fs::write(&main, "").unwrap();
+        assert_eq!(open(), None, "nothing is beside it");
+        fs::write(&beside, "").unwrap();
+        // The modes of the two; then what becomes of the second.
+        for (of_main, before, after) in [
+            (0o600, 0o400, 0o600),
+            (0o600, 0o000, 0o600),
+            (0o600, 0o200, 0o600),
+            (0o644, 0o444, 0o600),
+            (0o600, 0o600, 0o600),
+            (0o600, 0o644, 0o644),
+            (0o400, 0o400, 0o400),
+            (0o444, 0o444, 0o444),
+        ] {
+            fs::set_permissions(&main, Permissions::from_mode(of_main)).unwrap();
+            fs::set_permissions(&beside, Permissions::from_mode(before)).unwrap();
+            let told = open();
+            assert_eq!(fs::metadata(&beside).unwrap().permissions().mode() & 0o7777, after, "{of_main:o} {before:o}");
+            assert_eq!(told.is_some(), before != after, "{told:?}");
+            assert!(told.is_none_or(|told| told.contains(&format!("mode {before:04o}"))));
+        }
+    }
 
     #[test]
     fn what_somebody_else_may_write_is_open() {

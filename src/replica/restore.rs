@@ -149,7 +149,7 @@ impl Replica {
             if let Some(folder) = name.parse().ok().filter(known) {
                 wanted.folders.push(folder);
             } else if let Some(key) = (name.len() < DIGITS).then(|| name.parse().ok()).flatten() {
-                self.in_trash(key)?;
+                self.in_trash(key, "restoring")?;
                 wanted.trashed.push(key);
             } else {
                 wanted.messages.push(self.message_that_begins(name)?);

@@ -21,7 +21,7 @@ const FEW: usize = 8;
 enum Fate {
     /// It comes back.
     ComesBack,
-    /// Somebody else has brought it back.
+    /// Somebody has brought it back.
     IsBack,
     /// It was removed again, and that counts.
     IsRemoved,
@@ -44,6 +44,8 @@ impl Replica {
     /// Brings messages back into the folders they were in, with the flags they had, as new changes made here; what
     /// somebody's removals have brought into the trash comes back where it was before that one had moved or flagged it.
     /// A file stays in the trash until its message is durable in its folder. `each` is told of each message.
+    ///
+    /// A message that is in its folder already is left out, unless it was named by its number.
     ///
     /// What can't be read, or has no folder that can take it, stays in the trash and is a problem.
     ///
@@ -69,7 +71,8 @@ impl Replica {
         self.each_batch(selection, author.as_ref(), |batch| {
             let mut items = Vec::with_capacity(batch.len());
             for trashed in batch {
-                let item = self.as_it_was(trashed, &restoring)?;
+                let mut item = self.as_it_was(trashed, &restoring)?;
+                item.was_there = self.is_back(&item, &restoring.stamps)?;
                 match self.fate(&item, &restoring)? {
                     Fate::ComesBack => items.push(item),
                     Fate::IsBack => restoring.done.there += 1,
@@ -92,7 +95,7 @@ impl Replica {
     /// # Errors
     /// There is no such thing in the trash, or its file is damaged.
     pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
-        let trashed = self.in_trash(key)?;
+        let trashed = self.in_trash(key, "restoring")?;
         let selection = TrashSelection::default();
         let (done, stamps) = (BroughtBack::default(), Vec::new());
         let mut restoring = Restoring { selection: &selection, author: None, theirs: None, done, line: None, stamps };
@@ -109,16 +112,16 @@ impl Replica {
             let past = self.state.past_of(&trashed.id)?;
             (folder, flags) = as_before(&folder, &flags, &past, |stamp| theirs.has(stamp));
         }
-        Ok(TrashItem { trashed, folder, flags, copy: None })
+        Ok(TrashItem { trashed, folder, flags, copy: None, was_there: false })
     }
 
     /// What is to become of a message that is meant. One that is named by its number comes back in any case.
     fn fate(&self, item: &TrashItem, restoring: &Restoring<'_>) -> Result<Fate> {
         let trashed = &item.trashed;
-        if restoring.selection.ids.is_some() {
+        if restoring.selection.names(trashed.key) {
             return Ok(Fate::ComesBack);
         }
-        if self.is_back(item, &restoring.stamps)? {
+        if item.was_there {
             return Ok(Fate::IsBack);
         }
         // Of one entry that was removed several times, the last removal counts.
@@ -134,7 +137,7 @@ impl Replica {
         Ok(if by_others { Fate::IsRemoved } else { Fate::ComesBack })
     }
 
-    /// Whether somebody else has brought a message back already: it came into its folder after it was removed. What this
+    /// Whether somebody has brought a message back already: it came into its folder after it was removed. What this
     /// command has brought back, with these stamps, is another copy.
     fn is_back(&self, item: &TrashItem, stamps: &[Stamp]) -> Result<bool> {
         let rows = self.state.entries_of(&item.trashed.id.digest)?;

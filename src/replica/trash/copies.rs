@@ -49,7 +49,7 @@ impl Replica {
                     }
                 }
                 let (folder, flags) = (trashed.folder.clone(), trashed.flags.clone());
-                let item = TrashItem { trashed, folder, flags, copy: Some(to) };
+                let item = TrashItem { trashed, folder, flags, copy: Some(to), was_there: false };
                 done.count(&item);
                 each(&item)?;
             }

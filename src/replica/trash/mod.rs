@@ -54,6 +54,8 @@ pub struct TrashItem {
     pub flags: FlagSet,
     /// The file that it was copied to.
     pub copy: Option<PathBuf>,
+    /// Whether its message was in its folder already: it was named by its number, so it comes back once more.
+    pub was_there: bool,
 }
 
 /// How much was brought back, or copied.
@@ -63,7 +65,7 @@ pub struct BroughtBack {
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Messages that are in their folder already, since somebody else has brought them back.
+    /// Messages that are in their folder already, since somebody has brought them back, and that are left out.
     pub there: u64,
     /// Messages that were removed again since, by somebody else.
     pub left: u64,
@@ -79,6 +81,13 @@ impl BroughtBack {
 impl std::fmt::Display for BroughtBack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", plural(self.messages, "message"), bytes(self.bytes))
+    }
+}
+
+impl TrashSelection {
+    /// Whether a person has named this number, and not just a range that holds it.
+    fn names(&self, key: TrashKey) -> bool {
+        self.ids.iter().flatten().any(|range| *range == (key, key))
     }
 }
 
@@ -99,13 +108,13 @@ impl Replica {
         self.home.trash().join(&trashed.file)
     }
 
-    /// What has this number in the trash.
+    /// What has this number in the trash. `doing` says what is done with it, such as `restoring`.
     ///
     /// # Errors
     /// Nothing has.
-    pub fn in_trash(&self, key: TrashKey) -> Result<Trashed> {
+    pub fn in_trash(&self, key: TrashKey, doing: &str) -> Result<Trashed> {
         self.state.trashed(key)?.ok_or_else(|| {
-            Error::failed(format!("restoring {key}: there is nothing with this number in the trash"))
+            Error::failed(format!("{doing} {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
         })
     }
@@ -126,7 +135,8 @@ impl Replica {
         Ok(TrashFilter { keys: ids.clone(), folder: folder.clone(), since: *since, by })
     }
 
-    /// Goes through what is meant, in the order of the numbers, a batch at a time.
+    /// Goes through what is meant, in the order of the numbers, a batch at a time. Notes ends of ranges that are no
+    /// numbers of the trash: such a range may be longer than a person thinks it is.
     fn each_batch(
         &self,
         selection: &TrashSelection,
@@ -137,7 +147,12 @@ impl Replica {
         for range in selection.ids.iter().flatten() {
             let only = TrashFilter { keys: Some(vec![*range]), ..TrashFilter::default() };
             if self.state.trash_selected(&only, 0, 1)?.is_empty() {
-                self.in_trash(range.0)?;
+                self.in_trash(range.0, "restoring")?;
+            }
+            for end in [range.0, range.1] {
+                if self.state.trashed(end)?.is_none() {
+                    self.note(format!("nothing in the trash has the number {end}, an end of {}-{}", range.0, range.1));
+                }
             }
         }
         let mut after = 0;
