@@ -152,7 +152,7 @@ fn contents_that_a_later_bundle_of_the_same_command_brings_are_not_missed() {
     let (desktop, laptop) = pair(dir.path());
     for n in 0..3_u8 {
         let subject = format!("large {n}");
-        desktop.put("INBOX", &format!("cur/{n}:2,S"), [message(&subject).as_bytes(), &[n; 700_000]].concat(), 1);
+        desktop.put("INBOX", &format!("cur/{n}:2,S"), [message(&subject).as_bytes(), &vec![n; 700_000]].concat(), 1);
     }
     let stick = dir.path().join("stick");
     fs::create_dir(&stick).unwrap();
