@@ -64,6 +64,7 @@ pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, ScanOptions, ScanReport, Selection};
 pub use status::{InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
+pub use tally::AlarmStatus;
 pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};

@@ -108,6 +108,7 @@ impl Replica {
             tx.remove_peer(peer.key)?;
             tx.record(self.now(), Action::PeerRemove, Some(name), &peer.id.to_string())?;
         }
+        self.end_alarms_of(&tx, |id| Ok(self.peer_of(id)?.is_none()))?;
         tx.commit()
     }
 

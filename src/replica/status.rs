@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Replica;
+use super::tally::AlarmStatus;
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge};
 use crate::state::{Invited, Peer, Totals, Waiting};
@@ -24,6 +25,8 @@ pub struct Status {
     pub waiting: Vec<Waiting>,
     /// The keywords of messages that have no letter in their folders, sorted by folder.
     pub letterless: Vec<(FolderName, Vec<Keyword>)>,
+    /// The alarms of the guard that stand.
+    pub alarms: Vec<AlarmStatus>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The peers with which bundles are exchanged, sorted by name.
@@ -107,6 +110,7 @@ impl Replica {
             pending: self.state.count_pending()?,
             waiting: self.state.waiting()?,
             letterless: letterless.into_iter().collect(),
+            alarms: self.alarms()?,
             jobs: self.count_jobs()?,
             peers,
             invited,

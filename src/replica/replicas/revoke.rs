@@ -63,6 +63,7 @@ impl Replica {
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
         let text = format!("{who} is revoked as of {}", utc(since));
         tx.record(self.now(), Action::PeerRevoke, Some(&options.who), &text)?;
+        self.end_alarms_of(&tx, |id| Ok(self.present_id(id)? == who))?;
         tx.commit()?;
         let out = self.shut_outs()?.get(&who).cloned();
         let out =
