@@ -241,37 +241,74 @@ pub(super) struct Gain {
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
-pub(super) fn guard_additions(
-    allowed: MassAdd,
-    limits: &Limits,
-    gain: &Gain,
-    held: &Amount,
-) -> Result<()> {
+pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, gain: &Gain, held: &Amount) -> Result<()> {
     if allowed == MassAdd::Allow {
         return Ok(());
     }
     let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
     let count = |count: u64| count.to_string();
     let (added, own) = (&gain.all, &gain.own);
-    let (what, all, own, in_words): (String, u64, u64, fn(u64) -> String) = if too_much(added.messages, limits.add_messages, held.messages) {
-        (format!("{} would be added to {}", plural(added.messages, "message"), held.messages), added.messages, own.messages, count)
-    } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
-        (format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)), added.bytes, own.bytes, bytes)
-    } else if too_much(added.folders, limits.add_folders, held.folders) {
-        (format!("{} would be added to {}", plural(added.folders, "folder"), held.folders), added.folders, own.folders, count)
-    } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
-        let tombstones = plural(added.tombstones, "removed message");
-        (format!("{tombstones} that were never here would be remembered, beside {} here", held.messages), added.tombstones, own.tombstones, count)
-    } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
-        let incarnations = plural(added.incarnations, "incarnation");
-        (format!("{incarnations} would become known that have told nothing here themselves"), added.incarnations, own.incarnations, count)
-    } else if too_much(added.flags, limits.add_flags, held.flags) {
-        (format!("{} would be set for the first time, more than eight for each message", plural(added.flags, "flag")), added.flags, own.flags, count)
-    } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
-        (format!("{} of keywords would be added, more than 64 bytes for each message", bytes(added.keyword_bytes)), added.keyword_bytes, own.keyword_bytes, bytes)
-    } else {
-        return Ok(());
-    };
+    let (what, all, own, in_words): (String, u64, u64, fn(u64) -> String) =
+        if too_much(added.messages, limits.add_messages, held.messages) {
+            (
+                format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
+                added.messages,
+                own.messages,
+                count,
+            )
+        } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
+            (
+                format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
+                added.bytes,
+                own.bytes,
+                bytes,
+            )
+        } else if too_much(added.folders, limits.add_folders, held.folders) {
+            (
+                format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
+                added.folders,
+                own.folders,
+                count,
+            )
+        } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
+            let tombstones = plural(added.tombstones, "removed message");
+            (
+                format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
+                added.tombstones,
+                own.tombstones,
+                count,
+            )
+        } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
+            let incarnations = plural(added.incarnations, "incarnation");
+            (
+                format!("{incarnations} would become known that have told nothing here themselves"),
+                added.incarnations,
+                own.incarnations,
+                count,
+            )
+        } else if too_much(added.flags, limits.add_flags, held.flags) {
+            (
+                format!(
+                    "{} would be set for the first time, more than eight for each message",
+                    plural(added.flags, "flag")
+                ),
+                added.flags,
+                own.flags,
+                count,
+            )
+        } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
+            (
+                format!(
+                    "{} of keywords would be added, more than 64 bytes for each message",
+                    bytes(added.keyword_bytes)
+                ),
+                added.keyword_bytes,
+                own.keyword_bytes,
+                bytes,
+            )
+        } else {
+            return Ok(());
+        };
     let before = in_words(all.saturating_sub(own));
     let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
     Err(Error::refused(format!("importing: {what}{since}")).advise(format!("{}{end}", allow("--allow-mass-add"))))
@@ -331,8 +368,10 @@ mod tests {
             (501, 1000, true),
         ];
         for (gone, held, refused) in table {
-            let by_folder =
-                vec![(String::from("small"), Loss { gone: 1, held: 1, before: 0 }), (String::from("INBOX"), Loss { gone, held, before: 0 })];
+            let by_folder = vec![
+                (String::from("small"), Loss { gone: 1, held: 1, before: 0 }),
+                (String::from("INBOX"), Loss { gone, held, before: 0 }),
+            ];
             let losses = Losses { by_folder, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} messages in INBOX"));
         }
@@ -437,10 +476,7 @@ mod tests {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
-            assert!(
-                guard_additions(MassAdd::Allow, &limits, &gain, &held).is_ok(),
-                "{added:?} to {held:?}"
-            );
+            assert!(guard_additions(MassAdd::Allow, &limits, &gain, &held).is_ok(), "{added:?} to {held:?}");
         }
     }
 

@@ -41,7 +41,8 @@ pub struct Alarm {
 impl State {
     /// The alarm of this kind, whether it still counts or not.
     pub fn alarm(&self, guarded: Guarded) -> Result<Option<Alarm>> {
-        let mut query = self.conn.prepare_cached("SELECT raised, peer, last, folders, added FROM alarm WHERE kind = ?")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT raised, peer, last, folders, added FROM alarm WHERE kind = ?")?;
         let row = query.query_row([guarded as i64], |row| {
             let (raised, last): (i64, i64) = (row.get(0)?, row.get(2)?);
             let text = |column| row.get::<_, String>(column);

@@ -17,8 +17,8 @@ use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::replicas::ReplicaNews;
 use crate::replica::safety::{DryRun, MassAdd, check_room};
-use crate::replica::tally::Tally;
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
+use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Occasion, Peer};
 
