@@ -62,7 +62,6 @@ pub fn run(context: &Context) -> CommandResult {
     ];
     lines.extend(revoked_lines(&replica)?);
     lines.extend(undone_lines(&status));
-    lines.extend(status.alarms.iter().map(alarm_line));
     lines.extend(jobs_line(&status.jobs));
     lines
         .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
@@ -87,7 +86,7 @@ pub fn run(context: &Context) -> CommandResult {
     Output::print(lines)
 }
 
-/// What is still to come, or to be done on disk.
+/// What is still to come, or to be done on disk, and what may stand in its way.
 fn undone_lines(status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
     if status.missing > 0 {
@@ -99,6 +98,7 @@ fn undone_lines(status: &Status) -> Vec<String> {
     }
     lines.extend(status.waiting.iter().map(waiting_line));
     lines.extend(status.letterless.iter().map(letterless_line));
+    lines.extend(status.alarms.iter().map(alarm_line));
     lines
 }
 

@@ -222,6 +222,18 @@ impl Tally {
         Guarded::ALL.into_iter().try_for_each(|guarded| standing(tx, guarded, now).map(drop))
     }
 
+    /// Ends the alarms that bundles of such replicas have raised.
+    pub fn end_of(tx: &Transaction<'_>, is_one: impl Fn(&ReplicaId) -> Result<bool>) -> Result<()> {
+        for guarded in Guarded::ALL {
+            if let Some(alarm) = tx.alarm(guarded)?
+                && is_one(&alarm.by)?
+            {
+                tx.end_alarm(guarded)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Others have worked on the replica meanwhile: what they have taken away, with guards of their own, isn't there
     /// for this command to take away.
     pub fn recount(&mut self, tx: &Transaction<'_>) -> Result<()> {
@@ -263,22 +275,6 @@ impl Replica {
             }
         }
         Ok(standing)
-    }
-
-    /// Ends the alarms that bundles of such replicas have raised.
-    pub(super) fn end_alarms_of(
-        &self,
-        tx: &Transaction<'_>,
-        is_one: impl Fn(&ReplicaId) -> Result<bool>,
-    ) -> Result<()> {
-        for guarded in Guarded::ALL {
-            if let Some(alarm) = tx.alarm(guarded)?
-                && is_one(&alarm.by)?
-            {
-                tx.end_alarm(guarded)?;
-            }
-        }
-        Ok(())
     }
 }
 
