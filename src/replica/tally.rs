@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use super::Replica;
 use super::safety::{
-    By, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, counts_until, guard_additions, guard_losses, still_counts,
+    By, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
 };
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
@@ -246,35 +245,6 @@ impl Tally {
             before.folders.retain(|folder| now.binary_search(folder).is_ok());
         }
         Ok(())
-    }
-}
-
-/// An alarm that stands: what imports do is counted together with what was refused.
-#[derive(Clone, Debug)]
-pub struct AlarmStatus {
-    /// Whether what is removed or what is added was refused.
-    pub guarded: Guarded,
-    /// What the replica whose bundle was refused is called here.
-    pub by: String,
-    /// When it was: milliseconds since 1970 UTC.
-    pub raised: u64,
-    /// When it ends by itself: milliseconds since 1970 UTC.
-    pub ends: u64,
-}
-
-impl Replica {
-    /// The alarms that stand.
-    pub(super) fn alarms(&self) -> Result<Vec<AlarmStatus>> {
-        let now = self.now();
-        let mut standing = Vec::new();
-        for guarded in Guarded::ALL {
-            let alarm = self.state.alarm(guarded)?.filter(|alarm| still_counts(alarm.raised, now));
-            if let Some(Alarm { raised, by, .. }) = alarm {
-                let raised = raised.min(now);
-                standing.push(AlarmStatus { guarded, by: self.name_of(&by)?, raised, ends: counts_until(raised) });
-            }
-        }
-        Ok(standing)
     }
 }
 
