@@ -179,14 +179,14 @@ fn a_loop_of_imports_does_not_take_what_one_of_them_refuses() {
     let import = ["import", text(&stick)];
     // The first bundle is within the limits, and what came before a refusal stays.
     is_refused(&laptop, &import, &[], &["200 of the 300 messages in Lists"]);
-    for round in 0..6 {
+    for round in 0..4 {
         // A purge forgets nothing of it.
         laptop.ok(&["purge"]);
         for dry in [&[][..], &["--dry-run"]] {
             is_refused(&laptop, &[&import, dry].concat(), &[], &["200 of the 300 messages in Lists", COUNTED]);
         }
         assert_eq!(laptop.mailbox().len(), 200, "{round}");
-        pass_hours(&laptop, 23);
+        pass_hours(&laptop, 5);
     }
     laptop.ok(&[&import[..], &["--allow-mass-delete"]].concat());
     fill(&desktop, "Other", 150);
@@ -220,6 +220,110 @@ fn what_others_take_away_after_a_refusal_counts_together_with_it_for_a_day() {
             assert_eq!(laptop.mailbox(), desktop.mailbox());
         }
     }
+}
+
+/// A machine that has taken 100 of 300 messages away from another one by a bundle, and was refused 60 more; and the
+/// bundle with these, which is little by itself.
+fn refused_sixty(dir: &Path) -> (Machine, Machine, Vec<u8>) {
+    let (desktop, laptop) = with_mail(dir, "Lists", 300);
+    remove(&desktop, "Lists", 0..100);
+    let first = next_bundle(&desktop);
+    remove(&desktop, "Lists", 100..160);
+    let second = next_bundle(&desktop);
+    is_refused(&laptop, &["import"], &[first, second.clone()].concat(), &["160 of the 300 messages in Lists"]);
+    (desktop, laptop, second)
+}
+
+#[test]
+fn what_is_refused_only_for_an_earlier_refusal_does_not_make_that_last_longer() {
+    let dir = scratch();
+    let (desktop, laptop, second) = refused_sixty(dir.path());
+    for _ in 0..3 {
+        pass_hours(&laptop, 7);
+        is_refused(
+            &laptop,
+            &["import"],
+            &second,
+            &[
+                "160 of the 300 messages in Lists",
+                "60 by this command and 100 before it",
+                COUNTED,
+                "of a bundle of desktop at ",
+                "a day after",
+                "mailsync peer remove desktop",
+                "--allow-mass-delete",
+            ],
+        );
+    }
+    pass_hours(&laptop, 3);
+    assert_eq!(laptop.run_with(&["import"], &second).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn what_is_refused_by_itself_makes_the_refusal_last_longer() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 300);
+    remove(&desktop, "Lists", 0..180);
+    let much = next_bundle(&desktop);
+    for _ in 0..3 {
+        is_refused(&laptop, &["import"], &much, &["180 of the 300 messages in Lists"]);
+        pass_hours(&laptop, 20);
+    }
+    is_refused(&laptop, &["import"], &much, &["180 by this command and 0 before it", COUNTED]);
+}
+
+/// The alarms that `status` shows, after a look at what it says of them to a person.
+fn alarms(machine: &Machine) -> Vec<Value> {
+    let alarms = machine.ok(&["status", "--json"]).json()["alarms"].as_array().unwrap().clone();
+    let words = String::from_utf8(machine.ok(&["status"]).stdout).unwrap();
+    assert_eq!(words.lines().filter(|line| line.starts_with("alarm ")).count(), alarms.len(), "{words}");
+    alarms
+}
+
+#[test]
+fn status_shows_an_alarm_as_long_as_it_stands() {
+    let dir = scratch();
+    let (_, laptop, _) = refused_sixty(dir.path());
+    let shown = alarms(&laptop);
+    let time = |key: &str| shown[0][key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!((shown.len(), &shown[0]["guarded"], &shown[0]["by"]), (1, &"removed".into(), &"desktop".into()));
+    assert_eq!(time("ends").as_second() - time("raised").as_second(), 24 * 60 * 60);
+    pass_hours(&laptop, 24);
+    assert_eq!(alarms(&laptop), Vec::<Value>::new());
+}
+
+#[test]
+fn an_alarm_ends_with_the_peer_whose_bundle_has_raised_it() {
+    let table: [(&[&str], bool); 4] = [
+        (&["peer", "remove", "desktop"], true),
+        (&["peer", "revoke", "desktop"], true),
+        (&["peer", "remove", "other"], false),
+        (&["peer", "revoke", "other"], false),
+    ];
+    for (args, ends) in table {
+        let dir = scratch();
+        let (_, laptop, _) = refused_sixty(dir.path());
+        let other = PrivateKey::generate("other").unwrap();
+        laptop.ok(&["peer", "add", "other", "--key", &other.public_key().to_openssh()]);
+        laptop.ok(args);
+        assert_eq!(alarms(&laptop).is_empty(), ends, "{args:?}");
+    }
+}
+
+#[test]
+fn an_alarm_that_seems_to_be_of_a_time_to_come_ends_a_day_from_then_on() {
+    let dir = scratch();
+    let (desktop, laptop, second) = refused_sixty(dir.path());
+    // The clock was ahead for a month when it was raised, and was put right.
+    pass_hours(&laptop, -30 * 24);
+    assert_eq!(alarms(&laptop).len(), 1);
+    is_refused(&laptop, &["import"], &second, &[COUNTED]);
+    pass_hours(&laptop, 23);
+    is_refused(&laptop, &["import"], &second, &[COUNTED]);
+    pass_hours(&laptop, 1);
+    assert_eq!(laptop.run_with(&["import"], &second).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! `mailsync status`
 
 use mailsync::model::{FolderName, Keyword};
-use mailsync::replica::{InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
-use mailsync::state::Waiting;
-use mailsync::text::{bytes, plural, printable};
+use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
+use mailsync::state::{Guarded, Waiting};
+use mailsync::text::{bytes, plural, printable, utc};
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -42,6 +42,7 @@ pub fn run(context: &Context) -> CommandResult {
             "pending": status.pending,
             "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
             "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
+            "alarms": status.alarms.iter().map(alarm_json).collect::<Vec<_>>(),
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
@@ -85,7 +86,7 @@ pub fn run(context: &Context) -> CommandResult {
     Output::print(lines)
 }
 
-/// What is still to come, or to be done on disk.
+/// What is still to come, or to be done on disk, and what may stand in its way.
 fn undone_lines(status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
     if status.missing > 0 {
@@ -97,6 +98,7 @@ fn undone_lines(status: &Status) -> Vec<String> {
     }
     lines.extend(status.waiting.iter().map(waiting_line));
     lines.extend(status.letterless.iter().map(letterless_line));
+    lines.extend(status.alarms.iter().map(alarm_line));
     lines
 }
 
@@ -128,6 +130,26 @@ fn letterless_line((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
     let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
     let count = plural(keywords.len() as u64, "keyword");
     format!("waiting    {count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
+}
+
+fn alarm_json(alarm: &AlarmStatus) -> Value {
+    let guarded = match alarm.guarded {
+        Guarded::Removed => "removed",
+        Guarded::Added => "added",
+    };
+    json!({ "guarded": guarded, "by": alarm.by, "raised": time(alarm.raised), "ends": time(alarm.ends) })
+}
+
+fn alarm_line(alarm: &AlarmStatus) -> String {
+    let (what, option) = match alarm.guarded {
+        Guarded::Removed => ("remove", "--allow-mass-delete"),
+        Guarded::Added => ("add", "--allow-mass-add"),
+    };
+    let (by, raised, ends) = (printable(&alarm.by), utc(alarm.raised), utc(alarm.ends));
+    format!(
+        "alarm      what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
+         `mailsync import {option}`"
+    )
 }
 
 fn jobs_line(jobs: &JobCounts) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use super::Replica;
 use super::replicas::TRUSTED_AGAIN;
+use super::tally::Tally;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
 use crate::config::check_name;
@@ -108,6 +109,7 @@ impl Replica {
             tx.remove_peer(peer.key)?;
             tx.record(self.now(), Action::PeerRemove, Some(name), &peer.id.to_string())?;
         }
+        Tally::end_of(&tx, |id| Ok(self.peer_of(id)?.is_none()))?;
         tx.commit()
     }
 

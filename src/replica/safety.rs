@@ -5,7 +5,7 @@
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::model::Amount;
-use crate::text::{bytes, plural};
+use crate::text::{bytes, plural, printable, utc};
 
 /// Whether a scan or an import may remove much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,38 +51,59 @@ pub enum DryRun {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Loss {
     pub gone: u64,
-    /// How many there were before the command began.
+    /// How many there were before the command began, or an earlier one that is counted together with it.
     pub held: u64,
+    /// How many of those that are gone went before the command.
+    pub before: u64,
 }
 
-/// From when on what is done is counted together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Since {
-    /// From the beginning of the command.
-    #[default]
-    Command,
-    /// From the beginning of an earlier command that was refused.
-    Refusal,
+/// A refusal before the command, from which on what is done is counted together with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// The name of the replica whose bundle was refused.
+    pub by: String,
+    /// When it was: milliseconds since 1970 UTC.
+    pub raised: u64,
 }
 
-impl Since {
-    /// What is said of it.
-    fn words(self) -> &'static str {
-        match self {
-            Self::Command => "",
-            Self::Refusal => ", counted from before an import that was refused",
-        }
+impl Earlier {
+    /// What is said of how much the command itself does, of all that is counted.
+    fn words(&self, own: &str, before: &str) -> String {
+        let (by, raised) = (printable(&self.by), utc(self.raised));
+        format!(
+            ": {own} by this command and {before} before it, counted from before an import that was refused, of a bundle \
+             of {by} at {raised}"
+        )
+    }
+
+    /// What is said of its end.
+    fn end(&self) -> String {
+        let (by, end) = (printable(&self.by), utc(counts_until(self.raised)));
+        format!(
+            "; imports are counted together like that until {end}, a day after that refusal, or until {by} is forgotten or \
+             revoked (`mailsync peer remove {by}`, `mailsync peer revoke {by}`)"
+        )
     }
 }
 
-/// So long after something was refused last, in milliseconds, it is counted together with what comes: or else what was
+/// What is said of an earlier refusal, and of its end, if there was any.
+fn of_earlier(earlier: Option<&Earlier>, own: &str, before: &str) -> (String, String) {
+    earlier.map_or_else(Default::default, |earlier| (earlier.words(own, before), earlier.end()))
+}
+
+/// So long after something was refused by itself last, in milliseconds, it is counted together with what comes: or else what was
 /// refused would only have to be tried again and again, each time measured against what is left.
 const REFUSAL_COUNTS: u64 = 24 * 60 * 60 * 1000;
 
 /// Whether what was refused at one time still counts at another one, in milliseconds since 1970 UTC. If the clock was
-/// put back meanwhile, nobody knows how long ago that was.
+/// put back meanwhile, nobody knows how long ago that was: then it does, as if it had just been refused.
 pub(super) fn still_counts(refused: u64, now: u64) -> bool {
-    refused.abs_diff(now) < REFUSAL_COUNTS
+    now.saturating_sub(refused) < REFUSAL_COUNTS
+}
+
+/// Until when what was refused counts.
+pub(super) fn counts_until(refused: u64) -> u64 {
+    refused.saturating_add(REFUSAL_COUNTS)
 }
 
 /// What a command takes away. Of a folder that was renamed nothing is lost.
@@ -94,8 +115,8 @@ pub(super) struct Losses {
     pub all: Loss,
     /// Folders.
     pub folders: Loss,
-    /// From when on it is counted.
-    pub since: Since,
+    /// The refusal from which on it is counted, if it isn't from the beginning of the command.
+    pub earlier: Option<Earlier>,
 }
 
 /// The command that gets back what vanished.
@@ -192,53 +213,105 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     // A disk that isn't mounted, and a program that has made a folder in its place, look like this.
     let everything = all.gone > 0 && all.gone == all.held && most_folders;
     let large = large.filter(|(_, loss)| loss.gone == all.gone || !much);
-    let what = if let Some((name, Loss { gone, held })) = large {
-        format!("{gone} of the {held} messages in {name} {}", by.leave())
+    let (what, loss) = if let Some((name, loss @ Loss { gone, held, .. })) = large {
+        (format!("{gone} of the {held} messages in {name} {}", by.leave()), loss)
     } else if much || everything {
         let leave = if by == By::MovedRoot { by.leave() } else { "would be removed" };
-        format!("{} of all {} messages {leave}", all.gone, all.held)
+        (format!("{} of all {} messages {leave}", all.gone, all.held), all)
     } else if folders.held > limits.folders && most_folders {
-        format!("{} of the {} folders would be removed", folders.gone, folders.held)
+        (format!("{} of the {} folders would be removed", folders.gone, folders.held), folders)
     } else {
         return Ok(());
     };
     let folder = large.map(|(name, _)| name.as_str());
-    let since = losses.since.words();
-    Err(Error::refused(format!("{}: {what}{since}", by.doing())).advise(by.advice(folder)))
+    let own = loss.gone.saturating_sub(loss.before).to_string();
+    let (since, end) = of_earlier(losses.earlier.as_ref(), &own, &loss.before.to_string());
+    Err(Error::refused(format!("{}: {what}{since}", by.doing())).advise(format!("{}{end}", by.advice(folder))))
+}
+
+/// What imports add.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gain {
+    /// By all that is counted together.
+    pub all: Amount,
+    /// By the command itself.
+    pub own: Amount,
+    /// The refusal from which on it is counted, if it isn't from the beginning of the command.
+    pub earlier: Option<Earlier>,
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
-pub(super) fn guard_additions(
-    allowed: MassAdd,
-    limits: &Limits,
-    added: &Amount,
-    held: &Amount,
-    since: Since,
-) -> Result<()> {
+pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, gain: &Gain, held: &Amount) -> Result<()> {
     if allowed == MassAdd::Allow {
         return Ok(());
     }
     let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
-    let what = if too_much(added.messages, limits.add_messages, held.messages) {
-        format!("{} would be added to {}", plural(added.messages, "message"), held.messages)
-    } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
-        format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes))
-    } else if too_much(added.folders, limits.add_folders, held.folders) {
-        format!("{} would be added to {}", plural(added.folders, "folder"), held.folders)
-    } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
-        let tombstones = plural(added.tombstones, "removed message");
-        format!("{tombstones} that were never here would be remembered, beside {} here", held.messages)
-    } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
-        let incarnations = plural(added.incarnations, "incarnation");
-        format!("{incarnations} would become known that have told nothing here themselves")
-    } else if too_much(added.flags, limits.add_flags, held.flags) {
-        format!("{} would be set for the first time, more than eight for each message", plural(added.flags, "flag"))
-    } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
-        format!("{} of keywords would be added, more than 64 bytes for each message", bytes(added.keyword_bytes))
-    } else {
-        return Ok(());
-    };
-    Err(Error::refused(format!("importing: {what}{}", since.words())).advise(allow("--allow-mass-add")))
+    let count = |count: u64| count.to_string();
+    let (added, own) = (&gain.all, &gain.own);
+    let (what, all, own, in_words): (String, u64, u64, fn(u64) -> String) =
+        if too_much(added.messages, limits.add_messages, held.messages) {
+            (
+                format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
+                added.messages,
+                own.messages,
+                count,
+            )
+        } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
+            (
+                format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
+                added.bytes,
+                own.bytes,
+                bytes,
+            )
+        } else if too_much(added.folders, limits.add_folders, held.folders) {
+            (
+                format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
+                added.folders,
+                own.folders,
+                count,
+            )
+        } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
+            let tombstones = plural(added.tombstones, "removed message");
+            (
+                format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
+                added.tombstones,
+                own.tombstones,
+                count,
+            )
+        } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
+            let incarnations = plural(added.incarnations, "incarnation");
+            (
+                format!("{incarnations} would become known that have told nothing here themselves"),
+                added.incarnations,
+                own.incarnations,
+                count,
+            )
+        } else if too_much(added.flags, limits.add_flags, held.flags) {
+            (
+                format!(
+                    "{} would be set for the first time, more than eight for each message",
+                    plural(added.flags, "flag")
+                ),
+                added.flags,
+                own.flags,
+                count,
+            )
+        } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
+            (
+                format!(
+                    "{} of keywords would be added, more than 64 bytes for each message",
+                    bytes(added.keyword_bytes)
+                ),
+                added.keyword_bytes,
+                own.keyword_bytes,
+                bytes,
+            )
+        } else {
+            return Ok(());
+        };
+    let before = in_words(all.saturating_sub(own));
+    let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
+    Err(Error::refused(format!("importing: {what}{since}")).advise(format!("{}{end}", allow("--allow-mass-add"))))
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
@@ -273,8 +346,8 @@ mod tests {
             (now - 24 * HOUR, false),
             (0, false),
             (now + 23 * HOUR, true),
-            (now + 24 * HOUR, false),
-            (u64::MAX, false),
+            (now + 24 * HOUR, true),
+            (u64::MAX, true),
         ] {
             assert_eq!(still_counts(refused, now), counts, "{refused}");
         }
@@ -295,8 +368,10 @@ mod tests {
             (501, 1000, true),
         ];
         for (gone, held, refused) in table {
-            let by_folder =
-                vec![(String::from("small"), Loss { gone: 1, held: 1 }), (String::from("INBOX"), Loss { gone, held })];
+            let by_folder = vec![
+                (String::from("small"), Loss { gone: 1, held: 1, before: 0 }),
+                (String::from("INBOX"), Loss { gone, held, before: 0 }),
+            ];
             let losses = Losses { by_folder, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} messages in INBOX"));
         }
@@ -313,7 +388,7 @@ mod tests {
             (501, 2000, true),
         ];
         for (gone, held, refused) in table {
-            let losses = Losses { all: Loss { gone, held }, ..Losses::default() };
+            let losses = Losses { all: Loss { gone, held, before: 0 }, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of all {held} messages"));
         }
     }
@@ -322,7 +397,7 @@ mod tests {
     fn the_guard_refuses_to_remove_most_folders() {
         let table = [(10, 10, false), (5, 11, false), (6, 11, true), (6, 12, false), (7, 12, true)];
         for (gone, held, refused) in table {
-            let losses = Losses { folders: Loss { gone, held }, ..Losses::default() };
+            let losses = Losses { folders: Loss { gone, held, before: 0 }, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} folders"));
         }
     }
@@ -394,16 +469,39 @@ mod tests {
             (Amount { tombstones: 31, ..none }, held, Some("31 removed messages that were never here")),
         ];
         for (added, held, refused) in table {
-            let guarded = guard_additions(MassAdd::Refuse, &limits, &added, &held, Since::Command);
+            let gain = Gain { all: added, own: added, earlier: None };
+            let guarded = guard_additions(MassAdd::Refuse, &limits, &gain, &held);
             assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
             if let (Err(error), Some(words)) = (guarded, refused) {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
-            assert!(
-                guard_additions(MassAdd::Allow, &limits, &added, &held, Since::Command).is_ok(),
-                "{added:?} to {held:?}"
-            );
+            assert!(guard_additions(MassAdd::Allow, &limits, &gain, &held).is_ok(), "{added:?} to {held:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_command_does_and_with_what_it_is_counted() {
+        let earlier = || Some(Earlier { by: String::from("desktop"), raised: 1_800_000_000_000 });
+        let all = Loss { gone: 150, held: 300, before: 110 };
+        let losses = Losses { all, earlier: earlier(), ..Losses::default() };
+        let removing = guard_losses(MassDelete::Refuse, &Limits::default(), By::Import, &losses).unwrap_err();
+        let amount = |bytes| Amount { bytes, ..Amount::default() };
+        let gain = Gain { all: amount(3 << 30), own: amount(1 << 30), earlier: earlier() };
+        let adding =
+            guard_additions(MassAdd::Refuse, &Limits::default(), &gain, &Amount::default()).unwrap_err().to_string();
+        for (error, words) in [
+            (removing.to_string(), [": 40 by this command and 110 before it", "--allow-mass-delete"]),
+            (adding, [": 1.0 GiB by this command and 2.0 GiB before it", "--allow-mass-add"]),
+        ] {
+            let common = [
+                "an import that was refused, of a bundle of desktop at 2027-01-15 08:00:00 UTC",
+                "until 2027-01-16 08:00:00 UTC, a day after",
+                "`mailsync peer remove desktop`",
+            ];
+            for words in words.iter().chain(&common) {
+                assert!(error.contains(words), "{words}: {error}");
+            }
         }
     }
 

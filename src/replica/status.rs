@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Replica;
+use super::safety::{counts_until, still_counts};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge};
-use crate::state::{Invited, Peer, Totals, Waiting};
+use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
 
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
@@ -24,12 +25,27 @@ pub struct Status {
     pub waiting: Vec<Waiting>,
     /// The keywords of messages that have no letter in their folders, sorted by folder.
     pub letterless: Vec<(FolderName, Vec<Keyword>)>,
+    /// The alarms of the guard that stand.
+    pub alarms: Vec<AlarmStatus>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The peers with which bundles are exchanged, sorted by name.
     pub peers: Vec<PeerStatus>,
     /// The replicas that were invited and have not answered, sorted by name.
     pub invited: Vec<InvitedStatus>,
+}
+
+/// An alarm that stands: what imports do is counted together with what was refused.
+#[derive(Clone, Debug)]
+pub struct AlarmStatus {
+    /// Whether what is removed or what is added was refused.
+    pub guarded: Guarded,
+    /// What the replica whose bundle was refused is called here.
+    pub by: String,
+    /// When it was: milliseconds since 1970 UTC.
+    pub raised: u64,
+    /// When it ends by itself: milliseconds since 1970 UTC.
+    pub ends: u64,
 }
 
 /// The status of a peer.
@@ -107,6 +123,7 @@ impl Replica {
             pending: self.state.count_pending()?,
             waiting: self.state.waiting()?,
             letterless: letterless.into_iter().collect(),
+            alarms: self.alarms()?,
             jobs: self.count_jobs()?,
             peers,
             invited,
@@ -116,6 +133,20 @@ impl Replica {
     fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
         let (entries, bytes) = self.state.count_changed_since(shown)?;
         Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
+    }
+
+    /// The alarms that stand.
+    fn alarms(&self) -> Result<Vec<AlarmStatus>> {
+        let now = self.now();
+        let mut standing = Vec::new();
+        for guarded in Guarded::ALL {
+            let alarm = self.state.alarm(guarded)?.filter(|alarm| still_counts(alarm.raised, now));
+            if let Some(Alarm { raised, by, .. }) = alarm {
+                let raised = raised.min(now);
+                standing.push(AlarmStatus { guarded, by: self.name_of(&by)?, raised, ends: counts_until(raised) });
+            }
+        }
+        Ok(standing)
     }
 
     fn count_jobs(&self) -> Result<JobCounts> {

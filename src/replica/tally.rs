@@ -2,77 +2,112 @@
 
 use std::cell::Cell;
 
-use super::safety::{By, Loss, Losses, MassAdd, MassDelete, Since, guard_additions, guard_losses, still_counts};
+use super::safety::{
+    By, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
+};
+use crate::bundle::ReplicaId;
 use crate::config::Limits;
 use crate::error::Result;
 use crate::model::Amount;
-use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, State, Transaction};
+use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, Since, State, Transaction};
 
 /// What was there before the first bundle of the command, and what its bundles have added since. After an import that
-/// was refused, the commands that follow are counted together with it, until a person allows it or a day has passed
-/// without a refusal.
+/// was refused by itself, the commands that follow are also counted together with it, until a person ends that or a
+/// day has passed. What is refused only for being counted together doesn't make that last longer: else honest changes
+/// would be kept out for ever.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Before anything was taken away.
+    /// Before anything was taken away by this command.
     removing: Option<Before>,
-    /// Before anything was added.
+    /// Before anything was added by this command.
     adding: Option<Before>,
     added: Amount,
-    /// The alarms that stand.
-    alarms: Vec<Guarded>,
-    /// What a guard has refused last.
+    /// The alarm over what is removed.
+    removal_alarm: Option<Standing>,
+    /// The alarm over what is added.
+    addition_alarm: Option<Standing>,
+    /// What a guard has refused last, for what the command does by itself.
     refused: Cell<Option<Guarded>>,
+}
+
+/// An alarm that counts.
+#[derive(Debug)]
+struct Standing {
+    /// What was there before the command that was refused.
+    before: Before,
+    /// What was added since.
+    added: Amount,
+    earlier: Earlier,
 }
 
 /// What was there. It is kept apart from what the bundles bring, so that these can't inflate it. Files are counted when
 /// it matters how many there were: most bundles take little away.
 #[derive(Debug)]
 struct Before {
+    since: Since,
     /// The newest entry: those after it came with a bundle, and are nobody's loss.
     last: EntryKey,
     folders: Vec<FolderKey>,
-    since: Since,
     /// How many messages and bytes there were in all, once that was counted.
     all: Cell<Option<(u64, u64)>>,
 }
 
 impl Before {
-    /// What is there when a command begins; or before an earlier one began, if that was refused.
-    fn begin(tx: &Transaction<'_>, alarm: Option<&Alarm>) -> Result<Self> {
-        let (last, folders, since) = match alarm {
-            Some(alarm) => (alarm.last, alarm.folders.clone(), Since::Refusal),
-            None => (tx.last_entry()?, folders(tx), Since::Command),
-        };
-        Ok(Self { last, folders, since, all: Cell::default() })
+    /// What is there when a command begins.
+    fn begin(tx: &Transaction<'_>) -> Result<Self> {
+        Ok(Self { since: Since::Command, last: tx.last_entry()?, folders: folders(tx), all: Cell::default() })
     }
 
     fn all(&self, state: &State) -> Result<(u64, u64)> {
         if let Some(all) = self.all.get() {
             return Ok(all);
         }
-        let all = state.all_held_before(self.last)?;
+        let all = state.all_held_before(self.since, self.last)?;
         self.all.set(Some(all));
         Ok(all)
+    }
+
+    /// What a guard compares with what is added.
+    fn held(&self, state: &State) -> Result<Amount> {
+        let (messages, bytes) = self.all(state)?;
+        let (flags, keyword_bytes) = Amount::flags_for(state.count_living()?);
+        let folders = self.folders.len() as u64;
+        Ok(Amount { messages, bytes, folders, flags, keyword_bytes, ..Amount::default() })
+    }
+}
+
+impl Standing {
+    fn new(alarm: Alarm, name: impl Fn(&ReplicaId) -> Result<String>) -> Result<Self> {
+        let Alarm { raised, by, last, folders, added } = alarm;
+        let before = Before { since: Since::Refusal, last, folders, all: Cell::default() };
+        Ok(Self { before, added, earlier: Earlier { by: name(&by)?, raised } })
     }
 }
 
 impl Tally {
     /// Begins to count, unless an earlier bundle of the command did. What a person has allowed ends the alarm about it.
-    pub fn begin(&mut self, tx: &Transaction<'_>, allowed: (MassDelete, MassAdd), now: u64) -> Result<()> {
+    /// `name` is what a replica is called.
+    pub fn begin(
+        &mut self,
+        tx: &Transaction<'_>,
+        allowed: (MassDelete, MassAdd),
+        now: u64,
+        name: impl Fn(&ReplicaId) -> Result<String>,
+    ) -> Result<()> {
         // If an earlier bundle was refused, all of this was undone with it.
         tx.begin_departed()?;
-        let removed = standing(tx, Guarded::Removed, allowed.0 == MassDelete::Allow, now)?;
-        let added = standing(tx, Guarded::Added, allowed.1 == MassAdd::Allow, now)?;
-        if removed.is_some() {
-            tx.recall_departed()?;
-        }
-        self.alarms.clear();
-        self.alarms.extend(removed.as_ref().map(|_| Guarded::Removed));
-        self.alarms.extend(added.as_ref().map(|_| Guarded::Added));
+        let alarm = |guarded, is_allowed| -> Result<Option<Standing>> {
+            if is_allowed {
+                tx.end_alarm(guarded)?;
+            }
+            standing(tx, guarded, now)?.map(|alarm| Standing::new(alarm, &name)).transpose()
+        };
+        self.removal_alarm = alarm(Guarded::Removed, allowed.0 == MassDelete::Allow)?;
+        self.addition_alarm = alarm(Guarded::Added, allowed.1 == MassAdd::Allow)?;
+        tx.recall_departed()?;
         if self.removing.is_none() {
-            self.removing = Some(Before::begin(tx, removed.as_ref())?);
-            self.adding = Some(Before::begin(tx, added.as_ref())?);
-            self.added = added.map(|alarm| alarm.added).unwrap_or_default();
+            self.removing = Some(Before::begin(tx)?);
+            self.adding = Some(Before::begin(tx)?);
         }
         Ok(())
     }
@@ -84,69 +119,71 @@ impl Tally {
 
     /// An entry whose file is in this folder leaves it for another one, or for none since it is removed.
     pub fn depart(&self, tx: &Transaction<'_>, row: &EntryRow, from: FolderKey, to: Option<FolderKey>) -> Result<()> {
-        if self.was_there(row.key) { tx.add_departed(row.key, from, to, row.entry.size) } else { Ok(()) }
+        self.lists_with(row.key).try_for_each(|since| tx.add_departed(since, row.key, from, to, row.entry.size))
     }
 
     /// An entry that had no file gets one.
     pub fn arrive(&self, tx: &Transaction<'_>, key: EntryKey) -> Result<()> {
-        if self.was_there(key) { tx.add_arrived(key) } else { Ok(()) }
+        self.lists_with(key).try_for_each(|since| tx.add_arrived(since, key))
     }
 
-    fn was_there(&self, key: EntryKey) -> bool {
-        self.removing.as_ref().is_some_and(|before| key <= before.last)
+    /// The lists on which this entry is to be put: it was there when they began.
+    fn lists_with(&self, key: EntryKey) -> impl Iterator<Item = Since> {
+        let alarm = self.removal_alarm.as_ref().map(|alarm| &alarm.before);
+        self.removing.iter().chain(alarm).filter(move |before| key <= before.last).map(|before| before.since)
     }
 
-    /// Looks at all that the command's bundles take away.
+    /// Looks at all that the command's bundles take away, by itself and together with what was refused before.
     ///
     /// # Errors
     /// It is so much that it is to be allowed first.
     pub fn guard_departures(&self, state: &State, allowed: MassDelete, limits: &Limits) -> Result<()> {
-        let Some(before) = &self.removing else { return Ok(()) };
-        let now = folders(state);
-        let is_gone = |folder: &FolderKey| now.binary_search(folder).is_err();
-        let departed = state.departed()?;
-        let held = |folder| match folder {
-            Some(folder) => Ok(state.held_before(before.last, folder)?.0),
-            None => Ok(before.all(state)?.0),
-        };
-        let name = |folder| Ok(state.folder_row(folder)?.name.to_string());
-        let mut losses = losses(&departed, limits, |folder| !is_gone(&folder), held, name)?;
-        losses.folders.held = before.folders.len() as u64;
-        losses.folders.gone = before.folders.iter().filter(|folder| is_gone(folder)).count() as u64;
-        losses.since = before.since;
-        guard_losses(allowed, limits, By::Import, &losses).inspect_err(|_| self.refused.set(Some(Guarded::Removed)))
+        let Some(own) = &self.removing else { return Ok(()) };
+        let guard = |losses: &Losses| guard_losses(allowed, limits, By::Import, losses);
+        let by_itself = guard(&lost(state, limits, own, own)?);
+        if by_itself.is_err() {
+            self.refused.set(Some(Guarded::Removed));
+        }
+        if let Some(Standing { before, earlier, .. }) = &self.removal_alarm {
+            guard(&Losses { earlier: Some(earlier.clone()), ..lost(state, limits, before, own)? })?;
+        }
+        by_itself
     }
 
-    /// Looks at what a bundle adds, together with what the command's earlier ones did. It is in the state already.
+    /// Looks at what a bundle adds, together with what the command's earlier ones did, and with what was refused before.
+    /// It is in the state already.
     ///
     /// # Errors
     /// It is so much that it is to be allowed first.
     pub fn guard_arrivals(&self, state: &State, allowed: MassAdd, limits: &Limits, bundle: Amount) -> Result<()> {
         let Some(before) = &self.adding else { return Ok(()) };
-        let added = self.added + bundle;
-        // Most bundles are small: then nothing is counted.
-        if guard_additions(allowed, limits, &added, &Amount::default(), before.since).is_ok() {
-            return Ok(());
+        let own = self.added + bundle;
+        let guard = |gain: &Gain, before: &Before| -> Result<Result<()>> {
+            // Most bundles are small: then nothing is counted.
+            if guard_additions(allowed, limits, gain, &Amount::default()).is_ok() {
+                return Ok(Ok(()));
+            }
+            Ok(guard_additions(allowed, limits, gain, &before.held(state)?))
+        };
+        let by_itself = guard(&Gain { all: own, own, earlier: None }, before)?;
+        if by_itself.is_err() {
+            self.refused.set(Some(Guarded::Added));
         }
-        let (messages, bytes) = before.all(state)?;
-        let (flags, keyword_bytes) = Amount::flags_for(state.count_living()?);
-        let folders = before.folders.len() as u64;
-        let held = Amount { messages, bytes, folders, flags, keyword_bytes, ..Amount::default() };
-        guard_additions(allowed, limits, &added, &held, before.since)
-            .inspect_err(|_| self.refused.set(Some(Guarded::Added)))
+        if let Some(Standing { before, added, earlier }) = &self.addition_alarm {
+            guard(&Gain { all: *added + bundle, own, earlier: Some(earlier.clone()) }, before)??;
+        }
+        by_itself
     }
 
     /// Records what a bundle takes away and adds, where an alarm stands: it goes with the bundle's transaction.
     pub fn record(&self, tx: &Transaction<'_>, bundle: Amount) -> Result<()> {
-        for guarded in &self.alarms {
-            match guarded {
-                Guarded::Removed => tx.keep_departed()?,
-                Guarded::Added => {
-                    if let Some(alarm) = tx.alarm(Guarded::Added)? {
-                        tx.set_alarm(Guarded::Added, &Alarm { added: self.added + bundle, ..alarm })?;
-                    }
-                }
-            }
+        if self.removal_alarm.is_some() {
+            tx.keep_departed(Since::Refusal)?;
+        }
+        if self.addition_alarm.is_some()
+            && let Some(alarm) = tx.alarm(Guarded::Added)?
+        {
+            tx.set_alarm(Guarded::Added, &Alarm { added: alarm.added + bundle, ..alarm })?;
         }
         Ok(())
     }
@@ -156,28 +193,44 @@ impl Tally {
         self.added = self.added + bundle;
     }
 
-    /// Whether a guard has refused something that no alarm was raised for yet.
+    /// Whether a guard has refused something by itself that no alarm was raised for yet.
     pub fn has_refused(&self) -> bool {
         self.refused.get().is_some()
     }
 
-    /// Raises the alarm, or raises it again: what a guard has refused stays refused for the commands that come.
-    pub fn raise(&self, tx: &Transaction<'_>, now: u64) -> Result<()> {
+    /// Raises the alarm, or raises it again, for a bundle of this replica: what a guard has refused stays refused for the
+    /// commands that come.
+    pub fn raise(&self, tx: &Transaction<'_>, by: ReplicaId, now: u64) -> Result<()> {
         let Some(guarded) = self.refused.take() else { return Ok(()) };
+        if let Some(alarm) = standing(tx, guarded, now)? {
+            return tx.set_alarm(guarded, &Alarm { raised: now, by, ..alarm });
+        }
         let before = if guarded == Guarded::Removed { &self.removing } else { &self.adding };
-        let Some(before) = before else { return Ok(()) };
-        let alarm = Alarm { raised: now, last: before.last, folders: before.folders.clone(), added: self.added };
+        let Some(Before { last, folders, .. }) = before else { return Ok(()) };
+        let alarm = Alarm { raised: now, by, last: *last, folders: folders.clone(), added: self.added };
         tx.set_alarm(guarded, &alarm)?;
         if guarded == Guarded::Removed {
             tx.begin_departed()?;
-            tx.keep_departed()?;
+            tx.keep_departed(Since::Command)?;
         }
         Ok(())
     }
 
-    /// Ends the alarms that don't count any more.
+    /// Ends the alarms that don't count any more, and dates those anew that seem to be of a time to come.
     pub fn end_old(tx: &Transaction<'_>, now: u64) -> Result<()> {
-        Guarded::ALL.into_iter().try_for_each(|guarded| standing(tx, guarded, false, now).map(drop))
+        Guarded::ALL.into_iter().try_for_each(|guarded| standing(tx, guarded, now).map(drop))
+    }
+
+    /// Ends the alarms that bundles of such replicas have raised.
+    pub fn end_of(tx: &Transaction<'_>, is_one: impl Fn(&ReplicaId) -> Result<bool>) -> Result<()> {
+        for guarded in Guarded::ALL {
+            if let Some(alarm) = tx.alarm(guarded)?
+                && is_one(&alarm.by)?
+            {
+                tx.end_alarm(guarded)?;
+            }
+        }
+        Ok(())
     }
 
     /// Others have worked on the replica meanwhile: what they have taken away, with guards of their own, isn't there
@@ -195,14 +248,38 @@ impl Tally {
     }
 }
 
-/// The alarm that still counts. One that doesn't is ended.
-fn standing(tx: &Transaction<'_>, guarded: Guarded, is_allowed: bool, now: u64) -> Result<Option<Alarm>> {
+/// The alarm that still counts. One that doesn't is ended; one of a time to come is dated as if it were of this moment,
+/// so that it ends a day later at most.
+fn standing(tx: &Transaction<'_>, guarded: Guarded, now: u64) -> Result<Option<Alarm>> {
     let Some(alarm) = tx.alarm(guarded)? else { return Ok(None) };
-    if !is_allowed && still_counts(alarm.raised, now) {
+    if !still_counts(alarm.raised, now) {
+        tx.end_alarm(guarded)?;
+        return Ok(None);
+    }
+    if alarm.raised <= now {
         return Ok(Some(alarm));
     }
-    tx.end_alarm(guarded)?;
-    Ok(None)
+    let alarm = Alarm { raised: now, ..alarm };
+    tx.set_alarm(guarded, &alarm)?;
+    Ok(Some(alarm))
+}
+
+/// What is gone of what was there before. What was there for the command itself, `own`, tells its part.
+fn lost(state: &State, limits: &Limits, before: &Before, own: &Before) -> Result<Losses> {
+    let now = folders(state);
+    let is_gone = |folder: &FolderKey| now.binary_search(folder).is_err();
+    let departed = state.departed(before.since)?;
+    let held = |folder| match folder {
+        Some(folder) => Ok(state.held_before(before.since, before.last, folder)?.0),
+        None => Ok(before.all(state)?.0),
+    };
+    let name = |folder| Ok(state.folder_row(folder)?.name.to_string());
+    let mut losses = losses(&departed, limits, |folder| !is_gone(&folder), held, name)?;
+    let gone = || before.folders.iter().filter(|folder| is_gone(folder));
+    losses.folders.held = before.folders.len() as u64;
+    losses.folders.gone = gone().count() as u64;
+    losses.folders.before = gone().filter(|folder| own.folders.binary_search(folder).is_err()).count() as u64;
+    Ok(losses)
 }
 
 /// What has left the folders, with what they held before, as far as the guard needs to know. `held` counts that: of a
@@ -217,8 +294,13 @@ fn losses(
     let mut losses = Losses::default();
     for departed in departed {
         losses.all.gone += departed.removed;
+        losses.all.before += departed.removed.saturating_sub(departed.own_removed);
         if may_be_too_much(departed.entries, limits) && !is_renamed(departed, exists(departed.folder)) {
-            let loss = Loss { gone: departed.entries, held: held(Some(departed.folder))? };
+            let loss = Loss {
+                gone: departed.entries,
+                held: held(Some(departed.folder))?,
+                before: departed.entries.saturating_sub(departed.own),
+            };
             losses.by_folder.push((name(departed.folder)?, loss));
         }
     }
@@ -259,7 +341,7 @@ mod tests {
     }
 
     fn left(number: i64, entries: u64, removed: u64, targets: u64) -> Departed {
-        Departed { folder: folder(number), entries, removed, targets }
+        Departed { folder: folder(number), entries, removed, targets, own: entries, own_removed: removed }
     }
 
     #[test]

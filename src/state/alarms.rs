@@ -4,7 +4,8 @@
 use rusqlite::OptionalExtension;
 
 use super::codec::damaged;
-use super::{EntryKey, FolderKey, State, Transaction};
+use super::{EntryKey, FolderKey, Since, State, Transaction};
+use crate::bundle::ReplicaId;
 use crate::error::Result;
 use crate::model::Amount;
 
@@ -25,8 +26,10 @@ impl Guarded {
 /// A refusal that stands, and what there was before the command that was refused first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarm {
-    /// When something was refused last: milliseconds since 1970 UTC.
+    /// When something was refused by itself last: milliseconds since 1970 UTC.
     pub raised: u64,
+    /// The replica whose bundle that was, by the id that it had then.
+    pub by: ReplicaId,
     /// The newest entry then: those after it came later.
     pub last: EntryKey,
     /// The folders that existed then, sorted.
@@ -38,15 +41,18 @@ pub struct Alarm {
 impl State {
     /// The alarm of this kind, whether it still counts or not.
     pub fn alarm(&self, guarded: Guarded) -> Result<Option<Alarm>> {
-        let mut query = self.conn.prepare_cached("SELECT raised, last, folders, added FROM alarm WHERE kind = ?")?;
+        let mut query =
+            self.conn.prepare_cached("SELECT raised, peer, last, folders, added FROM alarm WHERE kind = ?")?;
         let row = query.query_row([guarded as i64], |row| {
-            let (raised, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-            Ok((raised.cast_unsigned(), EntryKey(last), row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+            let (raised, last): (i64, i64) = (row.get(0)?, row.get(2)?);
+            let text = |column| row.get::<_, String>(column);
+            Ok((raised.cast_unsigned(), text(1)?, EntryKey(last), text(3)?, text(4)?))
         });
-        let Some((raised, last, folders, added)) = row.optional()? else { return Ok(None) };
+        let Some((raised, by, last, folders, added)) = row.optional()? else { return Ok(None) };
+        let by = by.parse().map_err(|_| damaged("an alarm's replica"))?;
         let folders: Vec<i64> = serde_json::from_str(&folders).map_err(|_| damaged("an alarm's folders"))?;
         let added = serde_json::from_str(&added).map_err(|_| damaged("an alarm's additions"))?;
-        Ok(Some(Alarm { raised, last, folders: folders.into_iter().map(FolderKey).collect(), added }))
+        Ok(Some(Alarm { raised, by, last, folders: folders.into_iter().map(FolderKey).collect(), added }))
     }
 }
 
@@ -56,10 +62,13 @@ impl Transaction<'_> {
         let folders: Vec<i64> = alarm.folders.iter().map(|folder| folder.0).collect();
         let json = |value: serde_json::Result<String>| value.expect("numbers have a JSON form");
         self.conn
-            .prepare_cached("INSERT OR REPLACE INTO alarm (kind, raised, last, folders, added) VALUES (?, ?, ?, ?, ?)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO alarm (kind, raised, peer, last, folders, added) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
             .execute((
                 guarded as i64,
                 alarm.raised.cast_signed(),
+                alarm.by.to_string(),
                 alarm.last.0,
                 json(serde_json::to_string(&folders)),
                 json(serde_json::to_string(&alarm.added)),
@@ -76,22 +85,23 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Puts what has left its place since the alarm on the list of a command that begins.
+    /// Makes the list of what has left its place since a refusal from what is recorded; it is empty without an alarm.
     pub fn recall_departed(&self) -> Result<()> {
+        self.conn.execute("DELETE FROM temp.departed WHERE since = ?", [Since::Refusal as i64])?;
         self.conn.execute(
-            "INSERT OR IGNORE INTO temp.departed (entry, folder, target, size)
-                 SELECT entry, folder, target, size FROM alarm_departed",
-            [],
+            "INSERT INTO temp.departed (since, entry, folder, target, size)
+                 SELECT ?, entry, folder, target, size FROM alarm_departed",
+            [Since::Refusal as i64],
         )?;
         Ok(())
     }
 
-    /// Keeps the list of what has left its place for the commands that come.
-    pub fn keep_departed(&self) -> Result<()> {
+    /// Keeps a list of what has left its place for the commands that come.
+    pub fn keep_departed(&self, since: Since) -> Result<()> {
         self.conn.execute(
             "INSERT OR REPLACE INTO alarm_departed (entry, folder, target, size)
-                 SELECT entry, folder, target, size FROM temp.departed",
-            [],
+                 SELECT entry, folder, target, size FROM temp.departed WHERE since = ?",
+            [since as i64],
         )?;
         Ok(())
     }
@@ -100,24 +110,27 @@ impl Transaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::PrivateKey;
     use crate::disk::RealDisk;
     use crate::model::Incarnation;
+    use crate::state::Departed;
 
     #[test]
     fn an_alarm_is_kept_with_what_has_left_until_it_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
+        let by = PrivateKey::generate("desktop").unwrap().public_key().id();
         let added =
             Amount { messages: 1, bytes: 2, folders: 3, tombstones: 4, incarnations: 5, flags: 6, keyword_bytes: 7 };
-        let alarm = Alarm { raised: 5, last: EntryKey(9), folders: vec![FolderKey(1), FolderKey(4)], added };
+        let alarm = Alarm { raised: 5, by, last: EntryKey(9), folders: vec![FolderKey(1), FolderKey(4)], added };
         let state = State::open(&path).unwrap();
         let tx = state.begin().unwrap();
         tx.begin_departed().unwrap();
-        tx.add_departed(EntryKey(3), FolderKey(1), Some(FolderKey(4)), 10).unwrap();
-        tx.add_departed(EntryKey(4), FolderKey(1), None, 10).unwrap();
+        tx.add_departed(Since::Command, EntryKey(3), FolderKey(1), Some(FolderKey(4)), 10).unwrap();
+        tx.add_departed(Since::Command, EntryKey(4), FolderKey(1), None, 10).unwrap();
         tx.set_alarm(Guarded::Removed, &alarm).unwrap();
-        tx.keep_departed().unwrap();
+        tx.keep_departed(Since::Command).unwrap();
         tx.commit().unwrap();
         drop(state);
 
@@ -127,12 +140,25 @@ mod tests {
         let tx = state.begin().unwrap();
         tx.begin_departed().unwrap();
         tx.recall_departed().unwrap();
-        let departed = state.departed().unwrap();
-        assert_eq!((departed.len(), departed[0].entries, departed[0].removed), (1, 2, 1), "{departed:?}");
-        // Where it goes at last counts.
-        tx.add_departed(EntryKey(3), FolderKey(4), None, 10).unwrap();
-        tx.keep_departed().unwrap();
-        assert_eq!(state.departed().unwrap()[0].removed, 2);
+        assert_eq!(state.departed(Since::Command).unwrap(), []);
+        let departed = |entries, removed, own, own_removed| Departed {
+            folder: FolderKey(1),
+            entries,
+            removed,
+            targets: entries - removed,
+            own,
+            own_removed,
+        };
+        assert_eq!(state.departed(Since::Refusal).unwrap(), [departed(2, 1, 0, 0)]);
+        // Where it goes at last counts, and it is this command that takes it there.
+        for since in [Since::Command, Since::Refusal] {
+            tx.add_departed(since, EntryKey(3), FolderKey(4), None, 10).unwrap();
+        }
+        tx.keep_departed(Since::Refusal).unwrap();
+        assert_eq!(state.departed(Since::Refusal).unwrap(), [departed(2, 2, 1, 1)]);
+        assert_eq!(state.departed(Since::Command).unwrap()[0].folder, FolderKey(4));
+        tx.recall_departed().unwrap();
+        assert_eq!(state.departed(Since::Refusal).unwrap(), [departed(2, 2, 1, 1)]);
         tx.end_alarm(Guarded::Added).unwrap();
         assert!(state.alarm(Guarded::Removed).unwrap().is_some());
         tx.end_alarm(Guarded::Removed).unwrap();
@@ -143,6 +169,7 @@ mod tests {
             0
         );
     }
+
     #[test]
     fn a_folder_is_not_forgotten_that_an_alarm_names() {
         let dir = tempfile::tempdir().unwrap();
@@ -153,8 +180,8 @@ mod tests {
         let names: [crate::model::FolderName; 3] = ["Lists", "Letters", "Other"].map(|name| name.parse().unwrap());
         let [from, to, _] = names.each_ref().map(|name| tx.folder(name).unwrap());
         tx.begin_departed().unwrap();
-        tx.add_departed(EntryKey(1), from, Some(to), 10).unwrap();
-        tx.keep_departed().unwrap();
+        tx.add_departed(Since::Command, EntryKey(1), from, Some(to), 10).unwrap();
+        tx.keep_departed(Since::Command).unwrap();
         tx.forget_unused_folders().unwrap();
         assert_eq!(names.each_ref().map(|name| tx.find_folder(name).is_some()), [true, true, false]);
         tx.end_alarm(Guarded::Removed).unwrap();

@@ -31,6 +31,19 @@ pub struct Departed {
     pub removed: u64,
     /// In how many folders the others are.
     pub targets: u64,
+    /// How many of the entries the command itself has taken away, rather than one before it.
+    pub own: u64,
+    /// How many of these were removed.
+    pub own_removed: u64,
+}
+
+/// From when on what imports do is counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// From the beginning of the command.
+    Command = 0,
+    /// From the beginning of an earlier command that was refused.
+    Refusal = 1,
 }
 
 impl State {
@@ -201,36 +214,48 @@ impl State {
 
     /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries
     /// that have changed their places was empty. What came since then doesn't count, what has left does.
-    pub fn held_before(&self, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
+    pub fn held_before(&self, since: Since, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry INDEXED BY entry_at
-                     WHERE at_folder = ?2 AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder = ?2 AND entry <= ?1)",
-            (last.0, folder.0),
+                     WHERE at_folder = ?2 AND key <= ?1
+                         AND key NOT IN (SELECT entry FROM temp.departed WHERE since = ?3)
+                 UNION ALL SELECT size FROM temp.departed WHERE since = ?3 AND folder = ?2 AND entry <= ?1)",
+            (last.0, folder.0, since as i64),
         )
     }
 
     /// The same of all folders together.
-    pub fn all_held_before(&self, last: EntryKey) -> Result<(u64, u64)> {
+    pub fn all_held_before(&self, since: Since, last: EntryKey) -> Result<(u64, u64)> {
         self.sum_before(
             "SELECT COUNT(*), SUM(size) FROM (
                  SELECT size FROM entry
-                     WHERE at_folder IS NOT NULL AND key <= ?1 AND key NOT IN (SELECT entry FROM temp.departed)
-                 UNION ALL SELECT size FROM temp.departed WHERE folder IS NOT NULL AND entry <= ?1)",
-            [last.0],
+                     WHERE at_folder IS NOT NULL AND key <= ?1
+                         AND key NOT IN (SELECT entry FROM temp.departed WHERE since = ?2)
+                 UNION ALL SELECT size FROM temp.departed WHERE since = ?2 AND folder IS NOT NULL AND entry <= ?1)",
+            (last.0, since as i64),
         )
     }
 
     /// What has left each folder.
-    pub fn departed(&self) -> Result<Vec<Departed>> {
+    pub fn departed(&self, since: Since) -> Result<Vec<Departed>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target) FROM temp.departed
-             WHERE folder IS NOT NULL AND (target IS NULL OR target <> folder) GROUP BY folder",
+            "WITH own (entry) AS (SELECT entry FROM temp.departed
+                 WHERE since = 0 AND folder IS NOT NULL AND (target IS NULL OR target <> folder))
+             SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target), SUM(entry IN own),
+                 SUM(target IS NULL AND entry IN own) FROM temp.departed
+             WHERE since = ? AND folder IS NOT NULL AND (target IS NULL OR target <> folder) GROUP BY folder",
         )?;
-        let rows = query.query_map([], |row| {
+        let rows = query.query_map([since as i64], |row| {
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            Ok(Departed { folder: FolderKey(row.get(0)?), entries: count(1)?, removed: count(2)?, targets: count(3)? })
+            Ok(Departed {
+                folder: FolderKey(row.get(0)?),
+                entries: count(1)?,
+                removed: count(2)?,
+                targets: count(3)?,
+                own: count(4)?,
+                own_removed: count(5)?,
+            })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -244,37 +269,46 @@ impl State {
     }
 }
 
-/// The list of entries that have changed their places, with the folder in which each was before: none if it had no
-/// file. It is undone with its transaction.
+/// The lists of entries that have changed their places, since the command began and since a refusal, with the folder in
+/// which each was before: none if it had no file. They are undone with their transaction.
 impl Transaction<'_> {
-    /// Begins the list, unless there is one.
+    /// Begins the lists, unless there are any.
     pub fn begin_departed(&self) -> Result<()> {
         self.conn.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS departed (
-                 entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL)",
+                 since INTEGER NOT NULL, entry INTEGER NOT NULL, folder INTEGER, target INTEGER, size INTEGER NOT NULL,
+                 PRIMARY KEY (since, entry)) WITHOUT ROWID",
         )?;
         Ok(())
     }
 
-    /// Adds an entry of this size that leaves this folder for another one, or for none since it was removed. One that
+    /// Adds to a list an entry of this size that leaves this folder for another one, or for none since it was removed. One that
     /// is on the list already stays there with the folder in which it was before.
-    pub fn add_departed(&self, entry: EntryKey, folder: FolderKey, target: Option<FolderKey>, size: u64) -> Result<()> {
+    pub fn add_departed(
+        &self,
+        since: Since,
+        entry: EntryKey,
+        folder: FolderKey,
+        target: Option<FolderKey>,
+        size: u64,
+    ) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO temp.departed (entry, folder, target, size) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (entry) DO UPDATE SET target = excluded.target",
+                "INSERT INTO temp.departed (since, entry, folder, target, size) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (since, entry) DO UPDATE SET target = excluded.target",
             )?
-            .execute((entry.0, folder.0, target.map(|target| target.0), size.cast_signed()))?;
+            .execute((since as i64, entry.0, folder.0, target.map(|target| target.0), size.cast_signed()))?;
         Ok(())
     }
 
-    /// Adds an entry that gets a file and had none, unless it is on the list already.
-    pub fn add_arrived(&self, entry: EntryKey) -> Result<()> {
+    /// Adds to a list an entry that gets a file and had none, unless it is there already.
+    pub fn add_arrived(&self, since: Since, entry: EntryKey) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT OR IGNORE INTO temp.departed (entry, folder, target, size) VALUES (?, NULL, NULL, 0)",
+                "INSERT OR IGNORE INTO temp.departed (since, entry, folder, target, size)
+                 VALUES (?, ?, NULL, NULL, 0)",
             )?
-            .execute([entry.0])?;
+            .execute([since as i64, entry.0])?;
         Ok(())
     }
 }

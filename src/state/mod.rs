@@ -48,7 +48,7 @@ pub use happenings::{EventFilter, MessageEvent, Occasion, OccasionKey};
 pub use history::{Action, Event, EventKey};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
-pub use lists::{Departed, Outgoing};
+pub use lists::{Departed, Outgoing, Since};
 pub use meta::{Identity, MailRoot, RootBefore};
 pub use obstacles::{Hindered, Waiting};
 pub use peers::{Peer, PeerKey};

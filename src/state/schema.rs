@@ -26,7 +26,8 @@ pub const VERSION: i64 = 3;
 /// last listed, and so are a directory's `device` and that of the one above it.
 /// `passed_over` has the files that were told to be no bundles, or are from strangers, each by the digest of what identifies
 /// it, and of who was known then.
-/// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `last` entry and the
+/// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `peer` whose bundle was
+/// refused by itself last, by the id that it had, and when that was; the `last` entry and the
 /// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
 /// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
@@ -108,7 +109,8 @@ CREATE TABLE invitation (
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE alarm (
-    kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL, added TEXT NOT NULL
+    kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, peer TEXT NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL,
+    added TEXT NOT NULL
 ) STRICT;
 CREATE TABLE alarm_departed (entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;

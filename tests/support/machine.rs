@@ -274,7 +274,7 @@ impl Machine {
     }
 
     /// What a refused command must leave as it was: every message file with its bytes and times, every directory, what
-    /// `status` says, and what `log` says.
+    /// `status` says but for the guard's alarms, which are what a refusal leaves, and what `log` says.
     pub fn left(&self) -> Left {
         let mut mail = self.everything();
         // A bundle that ends too early has had a part of its messages in `tmp/`.
@@ -282,7 +282,9 @@ impl Machine {
             *time = UNIX_EPOCH;
         }
         let text = |args: &[&str]| self.ok(args).text().to_owned();
-        Left { mail, status: text(&["status", "--json"]), log: text(&["log", "--json"]) }
+        let mut status = self.ok(&["status", "--json"]).json();
+        assert!(status.as_object_mut().unwrap().remove("alarms").is_some(), "{status}");
+        Left { mail, status: status.to_string(), log: text(&["log", "--json"]) }
     }
 
     /// A command fails with this exit code, says why in one line that has these words and advice, and leaves mail and

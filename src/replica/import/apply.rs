@@ -18,6 +18,7 @@ use crate::replica::jobs::JobNews;
 use crate::replica::replicas::ReplicaNews;
 use crate::replica::safety::{DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
+use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Occasion, Peer};
 
@@ -250,6 +251,8 @@ impl Replica {
         if application.options.dry_run == DryRun::No && (counts.entries > 0 || counts.messages > 0) {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
+            // A refusal undoes what the import itself finds out about alarms.
+            Tally::end_old(&tx, self.now())?;
             tx.commit()?;
         }
         let tx = self.begin()?;
@@ -288,7 +291,7 @@ impl Replica {
                 }
                 if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
                     let tx = self.begin()?;
-                    self.tally.borrow().raise(&tx, self.now())?;
+                    self.tally.borrow().raise(&tx, peer.id, self.now())?;
                     tx.commit()?;
                 }
                 Err(fault)
@@ -308,7 +311,7 @@ impl Replica {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         if !landing.is_a_join() {
             let allowed = (options.mass_delete, options.mass_add);
-            self.tally.borrow_mut().begin(tx, allowed, self.now())?;
+            self.tally.borrow_mut().begin(tx, allowed, self.now(), |id| self.name_of(id))?;
         }
         let mut records = records;
         let lines = records.replicas()?;

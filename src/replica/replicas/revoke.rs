@@ -5,6 +5,7 @@ use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits
 use crate::error::{Error, Result};
 use crate::model::{Kept, Knowledge, Ruling};
 use crate::replica::Replica;
+use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, ReplicaSaying};
 use crate::text::utc;
@@ -86,6 +87,7 @@ impl Replica {
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
         let text = format!("{who} is revoked as of {}", utc(since));
         tx.record(self.now(), Action::PeerRevoke, Some(&options.who), &text)?;
+        Tally::end_of(&tx, |id| Ok(self.present_id(id)? == who))?;
         tx.commit()?;
         let out = self.shut_outs()?.get(&who).cloned();
         let out =
