@@ -342,7 +342,8 @@ mod tests {
         // Base, tip, horizon, what is known here; then what is believed of the three, how far, and whether it is spoilt.
         for (base, tip, horizon, known, believed, cap, spoilt) in [
             (10, 40, 5, 20, [10, 40, 5], last, false),
-            (10, 60, 40, 20, [10, 20, 40], last, false),
+            // Nobody has forgotten more than it has known.
+            (10, 60, 40, 20, [10, 20, 20], last, false),
             (10, 60, 55, 20, [10, 20, 20], last, true),
             (0, 60, 0, 0, [0, 0, 0], last, false),
             // What came between 20 and 55 isn't in it, though some of it would be believed.
