@@ -188,17 +188,12 @@ pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Resul
     Ok(())
 }
 
-/// The comment of the key of a replica of this name.
-pub(super) fn key_comment(name: &str) -> String {
-    format!("mailsync {name}")
-}
-
 /// Makes the replica's key, or as much of it as an interrupted `init` has not made.
 pub(super) fn make_key(disk: &dyn Disk, home: &Home, name: &str) -> Result<()> {
     let key = if is_there(disk, &home.key_file())? {
         super::keyring::read_public(disk, &home.key_file())?
     } else {
-        let key = PrivateKey::generate(&key_comment(name))
+        let key = PrivateKey::generate(&super::keyring::key_comment(name))
             .map_err(|error| Error::io("making the key", &home.key_file(), &*error.to_string()))?;
         write_file(disk, &home.key_file(), key.to_openssh().as_bytes(), 0o600)?;
         key.public_key()

@@ -377,3 +377,8 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<KeyFile> {
 pub(super) fn read_public(disk: &dyn Disk, path: &Path) -> Result<PublicKey> {
     Ok(read(disk, path)?.stored.public_key())
 }
+
+/// The comment of the key of a replica of this name.
+pub(super) fn key_comment(name: &str) -> String {
+    format!("mailsync {name}")
+}

@@ -310,7 +310,7 @@ impl Replica {
     /// The replica's public key, with a comment for people: in the file of a locked key, that is locked, too.
     pub fn public_key(&self) -> PublicKey {
         let key = self.keys.public_key();
-        if key.has_comment() { key } else { key.commented(&init::key_comment(&self.config.name)) }
+        if key.has_comment() { key } else { key.commented(&keyring::key_comment(&self.config.name)) }
     }
 
     /// The replica's former public keys: what was encrypted for them can be read here.
