@@ -137,7 +137,7 @@ impl Stage {
             Command::Restore(message) => {
                 let digest = Digest::of(&contents(message));
                 let mut found = None;
-                replica.each_trashed(|trashed| {
+                replica.each_selected(&TrashSelection::default(), |trashed| {
                     found = found.or((trashed.id.digest == digest).then_some(trashed.key));
                     Ok(())
                 })?;
@@ -233,7 +233,7 @@ impl Stage {
         let replica = self.here.opened();
         let mut recorded = Vec::new();
         replica
-            .each_trashed(|trashed| {
+            .each_selected(&TrashSelection::default(), |trashed| {
                 let file = replica.trash_file(&trashed);
                 assert_eq!(Digest::of(&fs::read(&file).unwrap()), trashed.id.digest, "{when}: {}", file.display());
                 recorded.push(file);

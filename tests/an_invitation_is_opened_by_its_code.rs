@@ -2,7 +2,6 @@
 //! the code knows whose it is.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +10,7 @@ use mailsync::bundle::Code;
 
 use crate::support::machine::{Machine, complains, exchange, make_peers, message, pair};
 use crate::support::programs::{self, MAILSYNC, Ran, are_there, run};
+use crate::support::terminal::typing_at_a_terminal;
 use crate::support::{names, scratch, text};
 
 const AGE: &[u8] = b"age-encryption.org/v1\n-> scrypt ";
@@ -57,29 +57,9 @@ fn joining(machine: &Machine, bundle: &Path, code: &str) -> Command {
 /// Runs a shell command on a terminal of its own. Once that has shown a text, the next answer is typed. Gives the exit code
 /// and everything that was shown.
 fn on_a_terminal(line: &str, answers: &[(&str, &str)]) -> (i32, String) {
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", line, "/dev/null"]).env_remove("MAILSYNC_CODE");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut all, mut from) = (Vec::new(), 0);
-    let mut answers = answers.iter();
-    let mut next = answers.next();
-    let mut buffer = [0; 4096];
-    loop {
-        match stdout.read(&mut buffer).unwrap() {
-            0 => break,
-            n => all.extend_from_slice(&buffer[..n]),
-        }
-        let so_far = String::from_utf8_lossy(&all[from..]).into_owned();
-        if let Some((question, answer)) = next.filter(|(question, _)| so_far.contains(question)) {
-            assert!(so_far.contains(question));
-            (from, next) = (all.len(), answers.next());
-            stdin.write_all(answer.as_bytes()).unwrap();
-        }
-    }
-    drop(stdin);
-    assert_eq!(next, None, "it didn't ask: {}", String::from_utf8_lossy(&all));
-    (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&all).into_owned())
+    let ran = typing_at_a_terminal(line, answers).expect("there is a program for that");
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+    (ran.code, ran.text().to_owned())
 }
 
 /// No file below a directory holds a text.
@@ -145,7 +125,7 @@ fn the_code_is_taken_from_a_file_however_it_is_written() {
 
 #[test]
 fn a_person_is_asked_for_the_code_on_the_terminal_which_does_not_show_it() {
-    if !are_there(&["script"]) {
+    if !are_there(&["python3"]) {
         return;
     }
     let dir = scratch();
@@ -176,7 +156,7 @@ fn a_person_is_asked_for_the_code_on_the_terminal_which_does_not_show_it() {
 
 #[test]
 fn a_person_who_does_not_answer_gets_the_terminal_back() {
-    if !are_there(&["script", "stty"]) {
+    if !are_there(&["python3", "stty"]) {
         return;
     }
     let dir = scratch();
@@ -417,7 +397,7 @@ fn a_terminal_shows_a_code_as_a_qr_code() {
     let args = ["invite", "tablet", "--qr", "-o", text(&file)];
     desktop.refuses(&args, b"", 2, &["standard error is no terminal", "without --qr"]);
     assert!(!file.exists());
-    if !are_there(&["script"]) {
+    if !are_there(&["python3"]) {
         return;
     }
     let (exit, said) = on_a_terminal(&desktop.line(&args.join(" ")), &[]);
@@ -429,7 +409,7 @@ fn a_terminal_shows_a_code_as_a_qr_code() {
 
 #[test]
 fn age_opens_it_with_the_code_as_the_passphrase() {
-    if !are_there(&["script", "age", "zstd", "tar"]) {
+    if !are_there(&["python3", "age", "zstd", "tar"]) {
         return;
     }
     let dir = scratch();

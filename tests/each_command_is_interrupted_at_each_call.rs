@@ -5,19 +5,15 @@
 //! failure. `MAILSYNC_FAULTS=all` tries all kinds at all calls; a command's name instead of `all`, such as `Import`, tries
 //! those of that command.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 
 use mailsync::disk::RealDisk;
 use mailsync::error::Error;
 use rustix::io::Errno;
 
-use crate::support::caught;
+use crate::support::campaign::Campaign;
 use crate::support::disk::{Call, Fault, Op};
-use crate::support::scene::{ALL, Command, Scene, difference};
+use crate::support::scene::{Command, Scene, difference};
 
 /// How many calls of a command are interrupted by default.
 const PLACES: usize = 16;
@@ -36,18 +32,9 @@ const FAULTS: [(&str, FaultAt); 7] = [
     ("half a write, then ENOSPC", |n| Fault::Torn(n, Errno::NOSPC)),
 ];
 
-/// What came of one kind of fault.
-#[derive(Clone, Copy, Debug, Default)]
-struct Row {
-    runs: usize,
-    /// Runs that did not end as undisturbed, or were not told of.
-    wrong: usize,
-    /// Messages that were gone at any time.
-    lost: usize,
-}
-
 /// Runs a command to its end, and then with everything that can go wrong. Returns how many calls it makes.
-fn hold(command: Command, all: bool, rows: &Mutex<BTreeMap<usize, Row>>, problems: &Mutex<Vec<String>>) -> usize {
+fn hold(command: Command, campaign: &Campaign<{ FAULTS.len() }>) -> usize {
+    let all = campaign.all;
     let scene = Scene::new(command);
     let watch = scene.put_back();
     watch.arm(Fault::Stop(usize::MAX));
@@ -74,15 +61,7 @@ fn hold(command: Command, all: bool, rows: &Mutex<BTreeMap<usize, Row>>, problem
                 continue;
             }
             let what = format!("{command:?}, {name} at {n} of {}", calls.len());
-            let mut row = Row { runs: 1, ..Row::default() };
-            let outcome = caught(|| interrupted(&scene, fault(n), &end, &mut row.lost));
-            if let Err(wrong) = outcome.unwrap_or_else(Err) {
-                row.wrong = 1;
-                problems.lock().unwrap().push(format!("{what}: {wrong}"));
-            }
-            let mut rows = rows.lock().unwrap();
-            let sum = rows.entry(at).or_default();
-            (sum.runs, sum.wrong, sum.lost) = (sum.runs + 1, sum.wrong + row.wrong, sum.lost + row.lost);
+            campaign.hinder(at, &what, |lost| interrupted(&scene, fault(n), &end, lost));
         }
     }
     calls.len()
@@ -122,43 +101,8 @@ fn interrupted(scene: &Scene, fault: Fault, end: &[String], lost: &mut usize) ->
 
 #[test]
 fn a_command_that_was_stopped_or_has_failed_anywhere_is_repeated_and_nothing_is_lost() {
-    let which = std::env::var("MAILSYNC_FAULTS").ok();
-    let all = which.is_some();
-    let named =
-        |command: &Command| which.as_ref().is_none_or(|which| which == "all" || *which == format!("{command:?}"));
-    let commands: Vec<Command> = ALL.into_iter().filter(named).collect();
-    assert!(!commands.is_empty(), "there is no command {which:?}");
-    let (rows, problems, next) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-    let calls = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(&command) = commands.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match caught(|| hold(command, all, &rows, &problems)) {
-                        Ok(made) => {
-                            println!("{command:?}: {made} calls");
-                            calls.fetch_add(made, Ordering::Relaxed);
-                        }
-                        Err(wrong) => problems.lock().unwrap().push(wrong),
-                    }
-                }
-            });
-        }
-    });
-    let (rows, problems) = (rows.into_inner().unwrap(), problems.into_inner().unwrap());
-    println!("| fault | runs | not as undisturbed | messages lost |\n|---|---|---|---|");
-    for (at, Row { runs, wrong, lost }) in &rows {
-        println!("| {} | {runs} | {wrong} | {lost} |", FAULTS[*at].0);
-    }
-    println!("{} commands, {} calls", commands.len(), calls.into_inner());
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-    for (at, row) in rows {
-        assert!(row.runs > 20 || FAULTS[at].0.starts_with("half"), "{}: {row:?}", FAULTS[at].0);
-    }
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
-    let document = fs::read_to_string(document).unwrap();
-    for (name, _) in FAULTS {
-        let row = document.lines().find(|line| line.starts_with(&format!("| {name} |")));
-        assert!(row.is_some_and(|row| row.ends_with("| 0 | 0 |")), "docs/reliability.md should have a row for {name}");
+    let (rows, _) = Campaign::run(&FAULTS.map(|(name, _)| name), hold);
+    for ((name, _), row) in FAULTS.iter().zip(rows).filter(|(_, row)| row.runs > 0) {
+        assert!(row.runs > 20 || name.starts_with("half"), "{name}: {row:?}");
     }
 }

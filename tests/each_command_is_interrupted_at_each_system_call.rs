@@ -10,14 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Command as Process, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::campaign::Campaign;
 use crate::support::programs::{MAILSYNC, are_there, leave_out};
-use crate::support::scene::{ALL, Command, INPUT, Scene, difference};
-use crate::support::{caught, text};
+use crate::support::scene::{Command, INPUT, Scene, difference};
+use crate::support::text;
 
 /// How many calls of a command are tried by default.
 const PLACES: usize = 6;
@@ -169,16 +167,6 @@ fn calls(scene: &Scene) -> Vec<Call> {
     fs::read_to_string(&log).unwrap().lines().filter_map(parse).collect()
 }
 
-/// What came of one kind of fault.
-#[derive(Clone, Copy, Debug, Default)]
-struct Row {
-    runs: usize,
-    /// Runs that did not end as undisturbed, or were not told of.
-    wrong: usize,
-    /// Messages that were gone at any time.
-    lost: usize,
-}
-
 /// All that goes wrong with a command.
 fn faults(calls: &[Call], all: bool, command: Command) -> Vec<Fault<'_>> {
     let mut faults = Vec::new();
@@ -202,7 +190,7 @@ fn faults(calls: &[Call], all: bool, command: Command) -> Vec<Fault<'_>> {
 }
 
 /// Runs a command to its end, and then with everything that can go wrong. Returns how many calls it makes.
-fn hold(command: Command, all: bool, rows: &Mutex<[Row; ROWS.len()]>, problems: &Mutex<Vec<String>>) -> usize {
+fn hold(command: Command, campaign: &Campaign<{ ROWS.len() }>) -> usize {
     let scene = Scene::new(command);
     scene.put_back();
     let calls = calls(&scene);
@@ -213,15 +201,9 @@ fn hold(command: Command, all: bool, rows: &Mutex<[Row; ROWS.len()]>, problems: 
     // Until then the program is being loaded.
     let first = calls.iter().position(|call| call.line.contains("machine-id")).expect("it looks whose state it is");
     let calls = &calls[first..];
-    for fault in faults(calls, all, command) {
-        let mut row = Row { runs: 1, ..Row::default() };
-        let outcome = caught(|| interrupted(&scene, fault, &end, &mut row.lost));
-        if let Err(wrong) = outcome.unwrap_or_else(Err) {
-            row.wrong = 1;
-            problems.lock().unwrap().push(format!("{command:?}, {fault:?}: {wrong}"));
-        }
-        let sum = &mut rows.lock().unwrap()[fault.row()];
-        *sum = Row { runs: sum.runs + 1, wrong: sum.wrong + row.wrong, lost: sum.lost + row.lost };
+    for fault in faults(calls, campaign.all, command) {
+        let what = format!("{command:?}, {fault:?}");
+        campaign.hinder(fault.row(), &what, |lost| interrupted(&scene, fault, &end, lost));
     }
     calls.len()
 }
@@ -278,43 +260,8 @@ fn the_binary_is_killed_or_hindered_by_the_kernel_anywhere_and_repeated_and_noth
     if !are_there(&["strace", "prlimit"]) || !can_inject() {
         return;
     }
-    let which = std::env::var("MAILSYNC_FAULTS").ok();
-    let all = which.is_some();
-    let named =
-        |command: &Command| which.as_ref().is_none_or(|which| which == "all" || *which == format!("{command:?}"));
-    let commands: Vec<Command> = ALL.into_iter().filter(named).collect();
-    assert!(!commands.is_empty(), "there is no command {which:?}");
-    let (rows, problems, next) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-    let calls = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(&command) = commands.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match caught(|| hold(command, all, &rows, &problems)) {
-                        Ok(made) => {
-                            println!("{command:?}: {made} calls");
-                            calls.fetch_add(made, Ordering::Relaxed);
-                        }
-                        Err(wrong) => problems.lock().unwrap().push(wrong),
-                    }
-                }
-            });
-        }
-    });
-    let (rows, problems) = (rows.into_inner().unwrap(), problems.into_inner().unwrap());
-    println!("| fault | runs | not as undisturbed | messages lost |\n|---|---|---|---|");
-    for (name, Row { runs, wrong, lost }) in ROWS.iter().zip(&rows) {
-        println!("| {name} | {runs} | {wrong} | {lost} |");
-    }
-    println!("{} commands, {} calls", commands.len(), calls.into_inner());
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md")).unwrap();
+    let (rows, was_asked) = Campaign::run(&ROWS, hold);
     for (name, row) in ROWS.iter().zip(rows) {
-        assert!(row.runs > 5 || which.is_some(), "{name}: {row:?}");
-        let line = document.lines().find(|line| line.starts_with(&format!("| {name} |")));
-        assert!(
-            line.is_some_and(|line| line.ends_with("| 0 | 0 |")),
-            "docs/reliability.md should have a row for {name}"
-        );
+        assert!(row.runs > 5 || was_asked, "{name}: {row:?}");
     }
 }

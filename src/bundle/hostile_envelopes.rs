@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Cursor, Read, Write};
 use std::ops::ControlFlow;
 
-use super::testing::{Sample, key, read_with};
+use super::testing::{Failing, Sample, Slow, key, read_with};
 use super::{
     Behind, Code, Error, Keys, PrivateKey, PublicKey, Stream, Wrapping, WriteError, each_manifest, limits,
     look_for_code,
@@ -186,18 +186,9 @@ fn a_header_that_is_too_large_is_not_even_looked_at() {
 
 #[test]
 fn a_source_that_fails_is_not_called_a_damaged_bundle() {
-    struct Failing<'a>(&'a [u8]);
-    impl Read for Failing<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.0.read(buffer)? {
-                0 => Err(io::ErrorKind::ConnectionReset.into()),
-                n => Ok(n),
-            }
-        }
-    }
     let bundle = sealed(1);
     for length in 0..bundle.len() {
-        let source = BufReader::with_capacity(100, Failing(&bundle[..length]));
+        let source = BufReader::with_capacity(100, Failing(&bundle[..length], io::ErrorKind::ConnectionReset));
         let mut stream = Stream::opened_by(source, keys());
         let result = stream.next_bundle().and_then(|reader| reader.unwrap().read_unverified().drain_verified());
         assert!(
@@ -210,15 +201,8 @@ fn a_source_that_fails_is_not_called_a_damaged_bundle() {
 
 #[test]
 fn a_source_that_gives_single_bytes_and_interruptions_is_read_as_well() {
-    struct Slow<'a>(&'a [u8], bool);
-    impl Read for Slow<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.1 = !self.1;
-            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(&mut buffer[..1]) }
-        }
-    }
     let bundles = [sealed(1), sealed(2), sealed(3)].concat();
-    let mut stream = Stream::opened_by(BufReader::new(Slow(&bundles, false)), keys());
+    let mut stream = Stream::opened_by(BufReader::new(Slow::of(&bundles)), keys());
     for number in 1..=3 {
         let reader = stream.next_bundle().unwrap().unwrap();
         assert!(reader.is_encrypted());

@@ -1,6 +1,6 @@
 //! What nobody should write into `replicas.jsonl`, or say of it.
 
-use super::testing::{RawMember, Sample, bundle_of, compress, key, read, stamp};
+use super::testing::{RawMember, Sample, assert_corrupt, bundle_of, compress, key, read, stamp};
 use super::{Error, Part, ReplicaId, ReplicaLine, Revocation, limits};
 use crate::model::{Clock, Digest, Stamp};
 
@@ -17,14 +17,6 @@ fn sample() -> Sample {
     let mut sample = Sample::new();
     sample.replicas = vec![line(stamp(1)), b"what is no statement".to_vec()];
     sample.counted()
-}
-
-#[track_caller]
-fn assert_corrupt(bundle: &[u8], why: &str) {
-    match read(bundle) {
-        Err(Error::Corrupt { what }) if what.contains(why) => {}
-        other => panic!("expected to be told {why:?}, not {other:?}"),
-    }
 }
 
 /// The sample with this in the place of `replicas.jsonl`, vouched for by the manifest as so many statements.

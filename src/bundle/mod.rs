@@ -48,6 +48,8 @@ mod example;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_archives;
+#[cfg(test)]
 mod hostile_envelopes;
 #[cfg(test)]
 mod hostile_replicas;

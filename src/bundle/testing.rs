@@ -1,6 +1,6 @@
 //! A small bundle, and ways to make one that no writer would make.
 
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::archive::{BLOCK, header, padding};
@@ -269,4 +269,89 @@ pub(super) fn read_with(bytes: &[u8], keys: Keys) -> Result<Parts, Error> {
         messages.finish()?;
     }
     Ok(contents)
+}
+
+/// A source that fails in this way behind its bytes.
+pub(super) struct Failing<'a>(pub(super) &'a [u8], pub(super) io::ErrorKind);
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(self.1.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+/// A source that gives single bytes, with an interruption before each.
+pub(super) struct Slow<'a> {
+    bytes: &'a [u8],
+    interrupts: bool,
+}
+
+impl<'a> Slow<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, interrupts: false }
+    }
+}
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupts = !self.interrupts;
+        if self.interrupts { Err(io::ErrorKind::Interrupted.into()) } else { self.bytes.read(&mut buffer[..1]) }
+    }
+}
+
+/// The bundle must be refused as corrupt, with this in the message.
+#[track_caller]
+pub(super) fn assert_corrupt(bundle: &[u8], why: &str) {
+    match read(bundle) {
+        Err(Error::Corrupt { what }) if what.contains(why) => {}
+        other => panic!("expected to be told {why:?}, not {other:?}"),
+    }
+}
+
+/// The bundle must be refused for something that can't be true, with this in the message.
+#[track_caller]
+pub(super) fn assert_untrue(bundle: &[u8], why: &str) {
+    match read(bundle) {
+        Err(Error::Untrue { what }) if what.contains(why) => {}
+        other => panic!("expected to be told {why:?}, not {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_too_large(bundle: &[u8], why: &str) {
+    match read(bundle) {
+        Err(Error::TooLarge { what, .. }) if what.contains(why) => {}
+        other => panic!("expected to be told {why:?}, not {other:?}"),
+    }
+}
+
+/// The sample's members after a change.
+pub(super) fn tampered(change: impl FnOnce(&mut Vec<RawMember>)) -> Vec<u8> {
+    let mut members = Sample::new().members();
+    change(&mut members);
+    bundle_of(&members)
+}
+
+/// The sample with other bytes in the place of `entries.jsonl`, vouched for by the manifest.
+pub(super) fn with_entries(entries: &[u8], folders: u64, count: u64) -> Vec<u8> {
+    let mut sample = Sample::new();
+    sample.manifest.entries = Part::of(entries);
+    (sample.manifest.counts.folders, sample.manifest.counts.entries) = (folders, count);
+    let mut members = sample.members();
+    members[2] = RawMember::new("entries.jsonl", entries);
+    bundle_of(&members)
+}
+
+/// The sample with another manifest, properly signed.
+pub(super) fn with_manifest_text(change: impl FnOnce(String) -> String) -> Vec<u8> {
+    let sample = Sample::new();
+    let json = change(String::from_utf8(sample.manifest.to_json()).unwrap());
+    let signature = key().sign(json.as_bytes()).unwrap().to_armor();
+    let mut members = sample.members();
+    members[0] = RawMember::new("manifest.json", json.as_bytes());
+    members[1] = RawMember::new("manifest.json.sig", signature.as_bytes());
+    bundle_of(&members)
 }

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bundles;
+pub mod campaign;
 pub mod corpus;
 pub mod disk;
 pub mod folding;

@@ -14,7 +14,7 @@ use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
     Access, ClockAhead, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, RestoreOptions, ScanOptions, Secrecy, TrashKey, World,
+    RepairOptions, Replica, RestoreOptions, ScanOptions, Secrecy, TrashKey, TrashSelection, World,
 };
 
 use super::disk::Watch;
@@ -529,7 +529,7 @@ fn interrupted_jobs(replica: &Replica) -> Result<Vec<String>> {
 fn trashed_beta(replica: &Replica) -> Result<Option<TrashKey>> {
     let digest = Digest::of(&contents("beta"));
     let mut found = None;
-    replica.each_trashed(|trashed| {
+    replica.each_selected(&TrashSelection::default(), |trashed| {
         found = found.or((trashed.id.digest == digest).then_some(trashed.key));
         Ok(())
     })?;

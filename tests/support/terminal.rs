@@ -26,7 +26,7 @@ while True:
     said += more
     if answers and answers[0][0].encode() in said[asked:]:
         asked = len(said)
-        os.write(terminal, answers.pop(0)[1].encode() + b"\n")
+        os.write(terminal, answers.pop(0)[1].encode())
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 sys.stdout.write(said.decode().replace("\r\n", "\n"))
 if answers:
@@ -34,12 +34,21 @@ if answers:
 sys.exit(status)
 "#;
 
-/// Runs a line of a shell at a terminal. `answers` are questions with what is typed then. `None` if there is no program
-/// that can play a person, and the test is left out.
+/// Runs a line of a shell at a terminal. `answers` are questions with the lines that are typed then. `None` if there is no
+/// program that can play a person, and the test is left out.
 #[track_caller]
 pub fn at_a_terminal(line: &str, answers: &[(&str, &str)]) -> Option<Ran> {
+    let lines: Vec<String> = answers.iter().map(|(_, answer)| format!("{answer}\n")).collect();
+    let typed: Vec<(&str, &str)> =
+        answers.iter().zip(&lines).map(|((question, _), line)| (*question, line.as_str())).collect();
+    typing_at_a_terminal(line, &typed)
+}
+
+/// The same, with the very characters that are typed, and not only whole lines.
+#[track_caller]
+pub fn typing_at_a_terminal(line: &str, typed: &[(&str, &str)]) -> Option<Ran> {
     let python = find("python3")?;
     let mut command = Command::new(python);
-    command.args(["-c", PERSON, line]).args(answers.iter().flat_map(|(question, answer)| [question, answer]));
-    Some(run(command.stdin(Stdio::null())))
+    command.args(["-c", PERSON, line]).args(typed.iter().flat_map(|(question, typed)| [question, typed]));
+    Some(run(command.env_remove("MAILSYNC_CODE").stdin(Stdio::null())))
 }
