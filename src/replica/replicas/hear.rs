@@ -1,5 +1,7 @@
 //! Hearing a bundle's statements about replicas. The model has the rules which of them are kept.
 
+use std::collections::BTreeMap;
+
 use crate::bundle::{self, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::Result;
 use crate::model::{Caps, Head, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica};
@@ -37,6 +39,7 @@ impl Replica {
             lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
         let mut changed = 0;
         let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
+        let mut here = Held::of(self)?;
         // A statement can make known whom another one is about, whichever comes first.
         loop {
             let before = news.new.len();
@@ -44,7 +47,7 @@ impl Replica {
             for (statement, line) in waiting {
                 let saying =
                     ReplicaSaying { statement, line, carrier: Some(carrier.id), heard: self.now(), overruled: false };
-                match self.take_saying(tx, &saying, &caps)? {
+                match Self::take_saying(tx, &saying, &mut here, &caps)? {
                     Taking::News => news.new.push(saying),
                     Taking::Stamp => changed += 1,
                     Taking::Known => {}
@@ -119,8 +122,8 @@ impl Replica {
     }
 
     /// Takes one statement whose signatures hold.
-    fn take_saying(&self, tx: &Transaction<'_>, saying: &ReplicaSaying, caps: &Caps) -> Result<Taking> {
-        match self.rule_on(tx, saying)? {
+    fn take_saying(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held<'_>, caps: &Caps) -> Result<Taking> {
+        match Self::rule_on(tx, saying, held)? {
             (Ruling::Same, _) => {
                 let known = tx.replica_saying_like(&saying.statement)?;
                 let is_later = |known: &ReplicaSaying| known.line.stamp < saying.line.stamp;
@@ -135,6 +138,9 @@ impl Replica {
             (Ruling::New, Kept::Strangers) => Ok(Taking::Strangers),
             (Ruling::New, Kept::TooMany) => Ok(Taking::TooMany),
             (Ruling::New, Kept::Yes) => {
+                if tx.replica_saying_like(&saying.statement)?.is_none() {
+                    held.add(saying);
+                }
                 tx.set_replica_saying(saying)?;
                 Ok(Taking::News)
             }
@@ -142,38 +148,14 @@ impl Replica {
     }
 
     /// What the model says of a statement whose signatures hold: whether it is news, and whether it is kept.
-    pub(super) fn rule_on(&self, tx: &Transaction<'_>, saying: &ReplicaSaying) -> Result<(Ruling, Kept)> {
+    pub(super) fn rule_on(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held<'_>) -> Result<(Ruling, Kept)> {
         let known = tx.replica_saying_like(&saying.statement)?;
         let ruling = ranked(saying).against(known.as_ref().map(ranked).as_ref());
         let kept = match known {
             Some(_) => Kept::Yes,
-            None => self.news_of(&saying.statement)?.is_kept(limits::REPLICA_STATEMENTS),
+            None => held.news_of(&saying.statement)?.is_kept(limits::REPLICA_STATEMENTS),
         };
         Ok((ruling, kept))
-    }
-
-    /// What decides whether a statement is kept of which there is none like it yet.
-    fn news_of(&self, statement: &ReplicaStatement) -> Result<NewsOfReplica> {
-        let sayings = self.state.replica_sayings()?;
-        let maker_known = self.knows_replica(&sayings, &statement.by())?;
-        let mut of_maker = 0;
-        for saying in &sayings {
-            let maker = saying.statement.by();
-            let same = if maker_known { maker == statement.by() } else { !self.knows_replica(&sayings, &maker)? };
-            of_maker += u64::from(same);
-        }
-        let about_known = self.knows_replica(&sayings, &statement.about())?;
-        Ok(NewsOfReplica { maker_known, about_known, of_maker, all: sayings.len() as u64 })
-    }
-
-    /// Whether a replica is known here: it is this one or a peer, or a statement that is kept says which key it has, or had
-    /// before.
-    fn knows_replica(&self, sayings: &[ReplicaSaying], id: &ReplicaId) -> Result<bool> {
-        let succeeds = |saying: &ReplicaSaying| match &saying.statement {
-            ReplicaStatement::Succession(succession) => succession.old == *id || succession.new.id() == *id,
-            ReplicaStatement::Revocation(_) => false,
-        };
-        Ok(self.is_me(id) || self.peer_of(id)?.is_some() || sayings.iter().any(succeeds))
     }
 
     /// Tells the person what was heard about replicas, and what went wrong.
@@ -208,6 +190,57 @@ impl Replica {
             ));
         }
         if news.new.is_empty() { Ok(()) } else { self.note_shut_outs() }
+    }
+}
+
+/// The statements that are held, and which replicas are known here. There can be many statements, and each is asked for
+/// its maker with each that is new: so it is found out once for each replica.
+pub(super) struct Held<'r> {
+    replica: &'r Replica,
+    sayings: Vec<ReplicaSaying>,
+    known: BTreeMap<ReplicaId, bool>,
+}
+
+impl<'r> Held<'r> {
+    /// Those of a replica.
+    pub(super) fn of(replica: &'r Replica) -> Result<Self> {
+        Ok(Self { replica, sayings: replica.state.replica_sayings()?, known: BTreeMap::new() })
+    }
+
+    /// A statement that is held from now on, in nobody's place.
+    fn add(&mut self, saying: &ReplicaSaying) {
+        self.sayings.push(saying.clone());
+        if let ReplicaStatement::Succession(succession) = &saying.statement {
+            self.known.extend([(succession.old, true), (succession.new.id(), true)]);
+        }
+    }
+
+    /// What decides whether a statement is kept of which there is none like it yet.
+    fn news_of(&mut self, statement: &ReplicaStatement) -> Result<NewsOfReplica> {
+        let makers: Vec<ReplicaId> = self.sayings.iter().map(|saying| saying.statement.by()).collect();
+        let maker_known = self.knows(&statement.by())?;
+        let mut of_maker = 0;
+        for maker in &makers {
+            let same = if maker_known { *maker == statement.by() } else { !self.knows(maker)? };
+            of_maker += u64::from(same);
+        }
+        let about_known = self.knows(&statement.about())?;
+        Ok(NewsOfReplica { maker_known, about_known, of_maker, all: makers.len() as u64 })
+    }
+
+    /// Whether a replica is known here: it is this one or a peer, or a statement that is kept says which key it has, or
+    /// had before.
+    fn knows(&mut self, id: &ReplicaId) -> Result<bool> {
+        if let Some(known) = self.known.get(id) {
+            return Ok(*known);
+        }
+        let succeeds = |saying: &ReplicaSaying| match &saying.statement {
+            ReplicaStatement::Succession(succession) => succession.old == *id || succession.new.id() == *id,
+            ReplicaStatement::Revocation(_) => false,
+        };
+        let known = self.replica.is_known(id)? || self.sayings.iter().any(succeeds);
+        self.known.insert(*id, known);
+        Ok(known)
     }
 }
 
