@@ -13,7 +13,7 @@ use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 use values::parse_size;
-pub use values::{CodeFile, Encryption, Layout, MailServer};
+pub use values::{CodeFile, Encryption, Layout, Layouts, MailServer};
 
 use super::moment::Moment;
 
@@ -101,15 +101,8 @@ pub struct Init {
     /// The replica's name; the host's name if not given
     #[arg(long)]
     pub name: Option<String>,
-    /// How folders become directories; found out if not given
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
-    /// Lay out what isn't there yet as this server does
-    #[arg(long = "for", value_enum, value_name = "SERVER")]
-    pub server: Option<MailServer>,
-    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
-    #[arg(long)]
-    pub anyway: bool,
+    #[command(flatten)]
+    pub layouts: Layouts,
 }
 
 #[derive(Debug, clap::Args)]

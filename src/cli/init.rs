@@ -14,9 +14,9 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     let options = InitOptions {
         mail_root: args.mail_root,
         name: args.name.unwrap_or_else(|| valid_name(&host_name())),
-        layout: args.layout.map(Layout::kind),
-        server: args.server.map(MailServer::server),
-        doubts: doubts(args.anyway),
+        layout: args.layouts.layout.map(Layout::kind),
+        server: args.layouts.server.map(MailServer::server),
+        doubts: doubts(args.layouts.anyway),
         lock_timeout: context.lock_timeout,
     };
     let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;

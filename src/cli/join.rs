@@ -24,11 +24,11 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
     let options = JoinOptions {
         mail_root: args.mail_root,
         name: args.name,
-        layout: args.layout.map(Layout::kind),
-        server: args.server.map(MailServer::server),
+        layout: args.layouts.layout.map(Layout::kind),
+        server: args.layouts.server.map(MailServer::server),
         expect,
         code: if by_code && given.is_none() { code::ask()? } else { given },
-        doubts: doubts(args.anyway),
+        doubts: doubts(args.layouts.anyway),
         clock_ahead: clock_ahead(args.accept_clock),
         lock_timeout: context.lock_timeout,
     };

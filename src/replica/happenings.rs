@@ -101,7 +101,7 @@ impl Replica {
         if let Some(key) = numbered.then(|| name.parse().ok()).flatten() {
             return Ok(self.in_trash(key, "looking for message")?.id.digest);
         }
-        if name.len() >= DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+        if begins_digest(name) {
             return self.message_that_begins(name);
         }
         let path = Path::new(name);
@@ -121,7 +121,7 @@ impl Replica {
                  `mailsync log --removed` does",
             )
         };
-        if name.len() < DIGITS || !name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+        if !begins_digest(name) {
             return Err(nothing("there is no such folder, and it is not how a digest begins"));
         }
         match self.state.digests_that_begin(name)?[..] {
@@ -130,4 +130,9 @@ impl Replica {
             _ => Err(nothing("the digests of several messages begin so")),
         }
     }
+}
+
+/// Whether a digest can begin so, as a person names it.
+fn begins_digest(name: &str) -> bool {
+    name.len() >= DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }

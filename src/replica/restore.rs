@@ -10,7 +10,7 @@ use super::scan::{Purpose, ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
 use crate::disk::Hashed;
 use crate::error::Result;
-use crate::model::{Digest, FolderName, FolderState, Origin};
+use crate::model::{Digest, FolderName, Origin};
 use crate::state::{Action, Occasion, TrashKey};
 use crate::text::plural;
 
@@ -132,9 +132,7 @@ impl Replica {
         let folder = tx.folder(&name)?;
         let delivery = self.delivery(stamp, Origin::Delivery, name, &flags, &hashed)?;
         Self::deliver_without_contents(tx, delivery)?;
-        if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
-            tx.set_folder_state(folder, FolderState { stamp, present: true })?;
-        }
+        tx.make_present(folder, stamp)?;
         Ok(())
     }
 

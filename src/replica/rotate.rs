@@ -1,7 +1,7 @@
 //! `key rotate`: another key takes the place of the replica's. The steps on disk stand in an order in which whoever comes
 //! next, after a crash, knows which key counts: the state says it, and both keys are there by then.
 
-use super::keyring::{former_files, next_id, write};
+use super::keyring::{former_files, key_comment, next_id, write};
 use super::{Home, Replica};
 use crate::bundle::{PrivateKey, PublicKey, ReplicaId, ReplicaLine, ReplicaStatement, StoredKey, Succession};
 use crate::disk::{Disk, has_name, remove_if_there, replace_whole};
@@ -43,7 +43,7 @@ impl Replica {
             ));
         }
         let old = self.key()?.clone();
-        let new = PrivateKey::generate(&format!("mailsync {}", self.config.name))
+        let new = PrivateKey::generate(&key_comment(&self.config.name))
             .map_err(|error| Error::io("making the key", &self.home.key_file(), &*error.to_string()))?;
         self.keep_former(self.keys.stored())?;
         write(disk, &self.home.next_key_file(), &self.keys.locked_alike(&new)?)?;

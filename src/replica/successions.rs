@@ -25,6 +25,16 @@ impl Replica {
         self.keys.is_mine(id)
     }
 
+    /// Whether this is the id of this replica or of a peer, by a present key or a former one.
+    pub(super) fn is_known(&self, id: &ReplicaId) -> Result<bool> {
+        Ok(self.is_me(id) || self.peer_of(id)?.is_some())
+    }
+
+    /// Whether this replica is the recipient that a bundle names, by its present key or a former one.
+    pub(super) fn is_recipient(&self, recipient: Option<ReplicaId>) -> bool {
+        recipient.is_some_and(|recipient| self.is_me(&recipient))
+    }
+
     /// Whether this replica has signed a bundle, with its present key or a former one.
     pub(super) fn has_signed(&self, beginning: &Beginning<'_>) -> bool {
         std::iter::once(self.public_key()).chain(self.keys.former()).any(|key| beginning.is_signed_by(&key))

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use super::Replica;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::{Digest, Entry, EntryId, MOST_FORGOTTEN, WallClock, happenings};
-use crate::state::{self, EntryKey, EntryRow, Job, JobKey, Occasion, OccasionKey, Place, StatementKind};
+use crate::model::{Digest, Entry, EntryId, FolderState, MOST_FORGOTTEN, Stamp, WallClock, happenings};
+use crate::state::{self, EntryKey, EntryRow, FolderKey, Job, JobKey, Occasion, OccasionKey, Place, StatementKind};
 
 /// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
 /// nothing follows. A function that changes something within a transaction takes it as a parameter.
@@ -93,6 +93,16 @@ impl Transaction<'_> {
     pub(super) fn delete_entry(&self, row: &EntryRow) -> Result<()> {
         self.tell(&row.id, Some(&row.entry), None)?;
         self.state.delete_entry(row)
+    }
+
+    /// Makes sure that a folder exists into which something comes, by a change with this stamp. Returns whether it is
+    /// made by that.
+    pub(super) fn make_present(&self, folder: FolderKey, stamp: Stamp) -> Result<bool> {
+        if self.folder_row(folder)?.state.is_some_and(|state| state.present) {
+            return Ok(false);
+        }
+        self.set_folder_state(folder, FolderState { stamp, present: true })?;
+        Ok(true)
     }
 
     /// Records in the history of messages what becomes of an entry.

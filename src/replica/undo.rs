@@ -1,5 +1,5 @@
 //! `undo`: what somebody has moved and flagged is taken back, as far as the history of messages goes. What they have
-//! removed comes back from the trash (`trash.rs`).
+//! removed comes back from the trash (`trash/`).
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::safety::DryRun;
 use super::scan::{ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::model::{Digest, Flag, FolderName, FolderState, Register, Stamp, TakenBack, take_back};
+use crate::model::{Digest, Flag, FolderName, Register, Stamp, TakenBack, take_back};
 use crate::state::{Action, By, EntryRow, Occasion};
 use crate::text::plural;
 
@@ -246,14 +246,11 @@ impl Undoing<'_> {
 
     /// Writes the registers, and decides what follows for the file.
     fn change(&mut self, row: EntryRow, taken: TakenBack) -> Result<()> {
-        let (stamp, state) = (self.stamp()?, &self.replica.state);
+        let stamp = self.stamp()?;
         let mut entry = row.entry.clone();
         if let Some(folder) = taken.folder {
             let key = self.tx.folder(&folder)?;
-            if !state.folder_row(key)?.state.is_some_and(|state| state.present) {
-                self.tx.set_folder_state(key, FolderState { stamp, present: true })?;
-                self.done.folders += 1;
-            }
+            self.done.folders += u64::from(self.tx.make_present(key, stamp)?);
             entry.move_to(stamp, folder);
         }
         for (flag, on) in taken.flags {

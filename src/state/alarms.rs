@@ -3,7 +3,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::codec::damaged;
+use super::codec::{damaged, list};
 use super::{EntryKey, FolderKey, Since, State, Transaction};
 use crate::bundle::ReplicaId;
 use crate::error::Result;
@@ -59,8 +59,6 @@ impl State {
 impl Transaction<'_> {
     /// Records an alarm.
     pub fn set_alarm(&self, guarded: Guarded, alarm: &Alarm) -> Result<()> {
-        let folders: Vec<i64> = alarm.folders.iter().map(|folder| folder.0).collect();
-        let json = |value: serde_json::Result<String>| value.expect("numbers have a JSON form");
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO alarm (kind, raised, peer, last, folders, added) VALUES (?, ?, ?, ?, ?, ?)",
@@ -70,8 +68,8 @@ impl Transaction<'_> {
                 alarm.raised.cast_signed(),
                 alarm.by.to_string(),
                 alarm.last.0,
-                json(serde_json::to_string(&folders)),
-                json(serde_json::to_string(&alarm.added)),
+                list(alarm.folders.iter().map(|folder| folder.0)),
+                serde_json::to_string(&alarm.added).expect("numbers have a JSON form"),
             ))?;
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! the flags. A stamp is sixteen bytes, most significant first. Most stamps of an entry equal the location stamp, and
 //! cost one bit.
 
+use rusqlite::Row;
+
 use crate::error::Error;
 use crate::model::{Clock, Flag, FlagRegisters, Incarnation, Removal, Stamp};
 
@@ -26,6 +28,20 @@ pub struct Registers {
     pub floor: Stamp,
     pub removal: Option<Removal>,
     pub flags: FlagRegisters,
+}
+
+/// Reads the stamp that stands in two columns of a row from this one on, incarnation and clock, if there is one.
+pub fn optional_stamp(row: &Row<'_>, first: usize) -> Result<Option<Stamp>, Error> {
+    let (incarnation, clock): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
+    let stamp = incarnation.zip(clock).map(|(incarnation, clock)| {
+        Ok(Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) })
+    });
+    stamp.transpose()
+}
+
+/// Numbers as a list that SQL can read, with `json_each`.
+pub fn list(numbers: impl Iterator<Item = i64>) -> String {
+    serde_json::to_string(&numbers.collect::<Vec<_>>()).expect("numbers have a JSON form")
 }
 
 pub fn encode(registers: &Registers) -> Vec<u8> {

@@ -2,11 +2,11 @@
 
 use rusqlite::Row;
 
-use super::codec::{clock_from, damaged};
+use super::codec::{damaged, list, optional_stamp};
 use super::history::Action;
 use super::{State, Transaction};
 use crate::error::Result;
-use crate::model::{Clock, Digest, EntryId, Flag, FolderName, Happened, Happening, Incarnation, PastChange, Stamp};
+use crate::model::{Clock, Digest, EntryId, Flag, FolderName, Happened, Happening, Incarnation, PastChange};
 
 /// An action in whose course something became of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +82,6 @@ fn optional_name(row: &Row<'_>, column: usize) -> Result<Option<FolderName>> {
     if row.get_ref(column)? == rusqlite::types::ValueRef::Null { Ok(None) } else { name(row, column).map(Some) }
 }
 
-fn stamp(row: &Row<'_>, first: usize) -> Result<Option<Stamp>> {
-    let (incarnation, clock): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
-    let stamp = incarnation.zip(clock).map(|(incarnation, clock)| {
-        Ok(Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) })
-    });
-    stamp.transpose()
-}
-
 /// Reads what happened from the columns that begin here: incarnation, clock, what, folder, `from_folder`, flags.
 fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
     let folder = name(row, first + 3)?;
@@ -103,13 +95,12 @@ fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
         REMOVED => Happened::Removed(folder),
         _ => return Err(damaged("what became of a message")),
     };
-    Ok(Happening { stamp: stamp(row, first)?, what })
+    Ok(Happening { stamp: optional_stamp(row, first)?, what })
 }
 
 /// Incarnations as a list that SQL can read.
-fn list(incarnations: &[Incarnation]) -> String {
-    let numbers: Vec<i64> = incarnations.iter().map(|incarnation| incarnation.0.cast_signed()).collect();
-    serde_json::to_string(&numbers).expect("numbers become JSON")
+fn incarnations_list(incarnations: &[Incarnation]) -> String {
+    list(incarnations.iter().map(|incarnation| incarnation.0.cast_signed()))
 }
 
 impl State {
@@ -145,7 +136,12 @@ impl State {
         self.digests(
             "SELECT DISTINCT digest FROM happening WHERE digest > ? AND what = 1 AND clock >= ?
              AND incarnation IN (SELECT value FROM json_each(?)) ORDER BY digest LIMIT ?",
-            (after.map_or(Vec::new(), |digest| digest.0.to_vec()), since.bits().cast_signed(), list(by), limit),
+            (
+                after.map_or(Vec::new(), |digest| digest.0.to_vec()),
+                since.bits().cast_signed(),
+                incarnations_list(by),
+                limit,
+            ),
         )
     }
 
@@ -168,7 +164,7 @@ impl State {
                  ORDER BY h.key DESC LIMIT ?7
              ) ORDER BY key"
         ))?;
-        let (by, incarnations) = filter.by.as_ref().map(|(name, all)| (name.as_str(), list(all))).unzip();
+        let (by, incarnations) = filter.by.as_ref().map(|(name, all)| (name.as_str(), incarnations_list(all))).unzip();
         let mut rows = query.query((
             filter.digest.map(|digest| digest.0),
             filter.folder.as_ref().map(FolderName::as_str),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rusqlite::Row;
 
-use super::codec::{clock_from, damaged};
+use super::codec::{damaged, list, optional_stamp};
 use super::entries::place;
 use super::{FolderKey, Place, State, Transaction};
 use crate::error::Result;
@@ -150,15 +150,6 @@ fn entry_id(row: &Row<'_>, first: usize) -> Result<EntryId> {
     })
 }
 
-/// Reads the stamp that stands in two columns from this one on, if there is one.
-fn stamp(row: &Row<'_>, first: usize) -> Result<Option<Stamp>> {
-    let (incarnation, clock): (Option<i64>, Option<i64>) = (row.get(first)?, row.get(first + 1)?);
-    let stamp = incarnation.zip(clock).map(|(incarnation, clock)| {
-        Ok(Stamp { clock: clock_from(clock)?, incarnation: Incarnation(incarnation.cast_unsigned()) })
-    });
-    stamp.transpose()
-}
-
 impl State {
     /// Whether a file is to be moved to the trash.
     pub fn is_discarded(&self, at: &Place) -> Result<bool> {
@@ -198,7 +189,7 @@ impl State {
                 size: row.get::<_, i64>(8)?.cast_unsigned(),
                 mtime: Mtime(row.get(9)?),
                 by: By::from_text(text(row, 10)?),
-                removal: stamp(row, 11)?,
+                removal: optional_stamp(row, 11)?,
             });
         }
         Ok(batch)
@@ -219,7 +210,7 @@ impl State {
                 mtime: Mtime(row.get(8)?),
                 removed: row.get::<_, i64>(9)?.cast_unsigned(),
                 by: By::from_text(text(row, 10)?),
-                removal: stamp(row, 11)?,
+                removal: optional_stamp(row, 11)?,
             });
         }
         Ok(found)
@@ -232,15 +223,14 @@ impl State {
 
     /// The same of those messages that are meant.
     pub fn trash_selected(&self, filter: &TrashFilter, after: TrashKey, limit: u32) -> Result<Vec<Trashed>> {
-        let json = |numbers: Vec<i64>| serde_json::to_string(&numbers).expect("numbers become JSON");
-        let (lows, highs): (Vec<_>, Vec<_>) = filter.keys.iter().flatten().copied().unzip();
+        let (lows, highs): (Vec<i64>, Vec<i64>) = filter.keys.iter().flatten().copied().unzip();
         let ranged = filter.keys.is_some();
         let (by, incarnations) = match &filter.by {
             Some((name, all)) => (
                 Some(By::Peer(name.clone()).to_text().into_owned()),
-                json(all.iter().map(|incarnation| incarnation.0.cast_signed()).collect()),
+                list(all.iter().map(|incarnation| incarnation.0.cast_signed())),
             ),
-            None => (None, json(Vec::new())),
+            None => (None, list(std::iter::empty())),
         };
         self.trash_where(
             "WHERE key > ?1 AND (NOT ?2 OR EXISTS (
@@ -253,8 +243,8 @@ impl State {
             (
                 after,
                 ranged,
-                json(lows),
-                json(highs),
+                list(lows.into_iter()),
+                list(highs.into_iter()),
                 filter.folder.as_ref().map(FolderName::as_str),
                 filter.since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
                 by,

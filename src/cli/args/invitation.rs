@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{CodeFile, Encryption, Layout, MailServer, parse_size};
+use super::values::{CodeFile, Encryption, Layouts, parse_size};
 
 #[derive(Debug, clap::Args)]
 pub struct Invite {
@@ -44,15 +44,8 @@ pub struct Join {
     /// The replica's name; if not given, the one by which it was invited, or the host's for an invitation by key
     #[arg(long)]
     pub name: Option<String>,
-    /// How folders become directories; found out if not given
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
-    /// Lay out what isn't there yet as this server does
-    #[arg(long = "for", value_enum, value_name = "SERVER")]
-    pub server: Option<MailServer>,
-    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
-    #[arg(long)]
-    pub anyway: bool,
+    #[command(flatten)]
+    pub layouts: Layouts,
     /// The id of the replica that must have written the invitation
     #[arg(long, value_name = "FINGERPRINT")]
     pub expect: Option<String>,

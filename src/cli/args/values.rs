@@ -40,6 +40,20 @@ impl Layout {
     }
 }
 
+/// How a mail root is laid out, and whether a doubtful one is taken.
+#[derive(Debug, clap::Args)]
+pub struct Layouts {
+    /// How folders become directories; found out if not given
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+    /// Lay out what isn't there yet as this server does
+    #[arg(long = "for", value_enum, value_name = "SERVER")]
+    pub server: Option<MailServer>,
+    /// Take this directory although it seems to be the wrong one: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
+}
+
 /// The code of an invitation.
 #[derive(Debug, clap::Args)]
 pub struct CodeFile {

@@ -115,12 +115,12 @@ impl Replica {
         occasion: Occasion,
         target: Target<'_>,
     ) -> Result<Plan> {
-        let state = &self.state;
+        let (state, knowledge) = (&self.state, self.state.knowledge()?);
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
-        let horizon = self.caps(&state.knowledge()?)?.horizon(&state.horizon()?);
+        let horizon = self.caps(&knowledge)?.horizon(&state.horizon()?);
         let (shown, follows) = self.base_for(options.fullness, &to)?;
         let asked_for_delta = !shown.is_empty();
-        let base = export_base(&shown, &state.knowledge()?, &horizon);
+        let base = export_base(&shown, &knowledge, &horizon);
         if asked_for_delta && base.is_empty() {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }
@@ -133,7 +133,7 @@ impl Replica {
             number: 0,
             full: base.is_empty(),
             issued: state.newest_issued_after(base.get(incarnation), limits::ISSUED)?,
-            tip: state.knowledge()?,
+            tip: knowledge,
             horizon: horizon.clone(),
             base: base.clone(),
         };

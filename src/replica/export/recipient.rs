@@ -61,9 +61,7 @@ impl Replica {
                 }
             }
             To::Whoever => {
-                let out = self.shut_outs()?;
-                peers.retain(|peer| !peer.distant && out.get(&peer.id).is_none());
-                whoever(peers, invited).ok_or_else(|| {
+                whoever(self.neighbours()?, invited).ok_or_else(|| {
                     Error::failed("exporting: this replica has no peer").advise(
                         "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
                     )

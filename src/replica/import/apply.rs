@@ -84,7 +84,7 @@ impl Replica {
         let sender = self.sender_of(&manifest)?;
         imported.number = Some(manifest.number);
         imported.from = Some(sender.name(&manifest).to_owned());
-        imported.for_me_alone = manifest.recipient.is_some_and(|recipient| self.is_me(&recipient));
+        imported.for_me_alone = self.is_recipient(manifest.recipient);
         let key = match (&sender, sender.key(self, &manifest, reader.signer())) {
             (Sender::Own, Ok(key)) => {
                 // Anybody can write that a bundle is one of this replica's own.

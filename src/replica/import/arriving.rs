@@ -4,15 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::landing::Leftovers;
-use super::left_out::LeftOut;
+use super::left_out::{Counts, LeftOut};
 use super::refusal::{Fault, WRITING};
 use crate::bundle;
 use crate::disk::{Disk, Durability, Like, is_absent, write_new};
 use crate::error::{Error, Result};
 use crate::message::leaves_out;
 use crate::model::{Digest, Mtime};
+use crate::replica::Replica;
 use crate::replica::materialise::Held;
-use crate::state::EntryKey;
+use crate::replica::transaction::Transaction;
+use crate::state::{EntryKey, Pending};
 
 /// A message on its way to the disk.
 pub(super) struct Arriving<'d> {
@@ -81,6 +83,12 @@ impl Kept {
             }
         }
         Ok(())
+    }
+
+    /// Records all that in the state, and counts what was left out.
+    pub fn record(self, left_out: &mut Counts, replica: &Replica, tx: &Transaction<'_>) -> Result<()> {
+        self.waiting.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?;
+        self.left_out.into_iter().try_for_each(|message| left_out.record(message, replica, tx))
     }
 }
 

@@ -172,9 +172,7 @@ impl<'i> IncomingMessages<'i> {
         };
         let mut left_out = Counts::default();
         let written = |kept: std::result::Result<Kept, Fault>| -> std::result::Result<(), Fault> {
-            let Kept { waiting, left_out: too_large } = kept?;
-            waiting.into_iter().try_for_each(|key| tx.set_pending(key, &Pending::Deliver))?;
-            Ok(too_large.into_iter().try_for_each(|message| left_out.record(message, replica, tx))?)
+            Ok(kept?.record(&mut left_out, replica, tx)?)
         };
         pool::in_order(AHEAD, next, write, written)?;
         self.left_out.add(left_out);

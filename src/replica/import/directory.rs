@@ -373,15 +373,14 @@ impl Replica {
     /// Whether a key that isn't known here has signed what is there.
     fn is_signed_by_stranger(&self, cover: &Cover<'_>) -> Result<bool> {
         let signer = cover.signer();
-        let known = self.is_me(&signer.id()) || self.peer_of(&signer.id())?.is_some();
-        Ok(!known && cover.verify(&signer).is_ok())
+        Ok(!self.is_known(&signer.id())? && cover.verify(&signer).is_ok())
     }
 
     /// Whom a bundle is for and from. Of a manifest that nobody who is known here has signed, no more is read than whom
     /// it names: anybody can write that a bundle is a peer's, or one of this replica's own.
     fn look_at_cover(&self, cover: &Cover<'_>, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
         let signer = cover.signer();
-        if self.is_me(&signer.id()) || self.peer_of(&signer.id())?.is_some() {
+        if self.is_known(&signer.id())? {
             cover.verify(&signer)?;
             let manifest = cover.manifest()?;
             if manifest.sender.id == signer.id() {
@@ -390,7 +389,7 @@ impl Replica {
         }
         let label = cover.label()?;
         let for_anyone = label.recipient.is_none();
-        let mine = for_anyone || label.recipient.is_some_and(|recipient| self.is_me(&recipient));
+        let mine = for_anyone || self.is_recipient(label.recipient);
         match self.sender_who(label.sender(), label.proof.as_ref(), label.successions()?)? {
             Sender::Own => look.claimed = look.claimed.max(Claimed::Forged),
             // It says how it came to its key, by statements that a peer's key has signed.
@@ -432,7 +431,7 @@ impl Replica {
             look.claimed = look.claimed.max(if is_twin { Claimed::Twin } else { Claimed::Own });
         } else if for_anyone && manifest.invitation.is_some() {
             look.strange = true;
-        } else if for_anyone || manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
+        } else if for_anyone || self.is_recipient(manifest.recipient) {
             look.here = Some((self.present_id(&manifest.sender.id)?, manifest.number));
             return Ok(ControlFlow::Break(()));
         }

@@ -25,9 +25,8 @@ impl IncomingMessages<'_> {
         let (replica, digest, size) = (self.replica, message.digest(), message.size());
         let mut sink = Checked::new(replica.new_attachment()?);
         if let Some(error) = writing_failed(message.copy_verified(&mut sink), &replica.attachment_path(&digest))? {
-            let left_out = LeftOut::of(destination.entries(), destination.late, size, error)?;
-            self.tx.attachment_is_gone(&digest)?;
-            return Ok(self.left_out.record(left_out, replica, self.tx)?);
+            self.leave_out(destination, size, error)?;
+            return Ok(self.tx.attachment_is_gone(&digest)?);
         }
         // Of an attachment that is nothing else, every byte counts.
         if sink.leaves_out() && !destination.is_none() {
@@ -70,8 +69,7 @@ impl IncomingMessages<'_> {
         };
         let mut sink = Checked::new(draft);
         if let Some(error) = writing_failed(message.copy_verified(&mut sink), first)? {
-            let left_out = LeftOut::of(destination.entries(), destination.late, size, error)?;
-            return Ok(self.left_out.record(left_out, self.replica, self.tx)?);
+            return Ok(self.leave_out(destination, size, error)?);
         }
         if sink.leaves_out() {
             return Err(marked(&digest));
@@ -114,7 +112,7 @@ impl IncomingMessages<'_> {
         }
         let mut kept = Kept::default();
         kept.instead(&unwritten, held, *late, size, self.replica.held().hold_copy(digest, file).map(drop))?;
-        self.record_kept(kept)
+        kept.record(&mut self.left_out, self.replica, self.tx)
     }
 
     /// Holds a message that is too large to be kept in memory, for folders that can't take it yet.
@@ -129,8 +127,7 @@ impl IncomingMessages<'_> {
         let fail = |error: io::Error| Error::io("writing", &part, error).advise(WRITING);
         let mut sink = Checked::new(Draft::create(disk, part.clone()).map_err(fail)?);
         if let Some(error) = writing_failed(message.copy_verified(&mut sink), &part)? {
-            let left_out = LeftOut::of(destination.entries(), destination.late, size, error)?;
-            return Ok(self.left_out.record(left_out, self.replica, self.tx)?);
+            return Ok(self.leave_out(destination, size, error)?);
         }
         if sink.leaves_out() {
             return Err(marked(&digest));
@@ -140,8 +137,9 @@ impl IncomingMessages<'_> {
         Ok(held.keep(&digest, &part)?)
     }
 
-    fn record_kept(&mut self, Kept { waiting, left_out }: Kept) -> Result<()> {
-        waiting.into_iter().try_for_each(|key| self.tx.set_pending(key, &Pending::Deliver))?;
-        left_out.into_iter().try_for_each(|message| self.left_out.record(message, self.replica, self.tx))
+    /// Leaves out a message of this size, if the error tells that it is too large for a file.
+    fn leave_out(&mut self, destination: &Destination<'_>, size: u64, error: Error) -> Result<()> {
+        let left_out = LeftOut::of(destination.entries(), destination.late, size, error)?;
+        self.left_out.record(left_out, self.replica, self.tx)
     }
 }

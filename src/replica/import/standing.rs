@@ -104,7 +104,7 @@ impl Replica {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
-        if peer.token.is_some() && manifest.recipient.is_some_and(|recipient| self.is_me(&recipient)) {
+        if peer.token.is_some() && self.is_recipient(manifest.recipient) {
             tx.set_peer_token(peer.key, None)?;
         }
         let head = manifest.head();

@@ -41,18 +41,21 @@ impl Replica {
 /// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
 /// taken at its word, as for a file that is no bundle: so that nothing passes for it that is put into its place, the
 /// file system says when it was changed, and which file it is.
-pub(super) fn strange_mark(mut file: &File, known: &Digest) -> io::Result<Digest> {
+pub(super) fn strange_mark(file: &File, known: &Digest) -> io::Result<Digest> {
     let Meta { size, mtime, ctime, device, inode, .. } = Meta::from(&file.metadata()?);
-    let mut known = format!("{known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0).into_bytes();
-    file.rewind()?;
-    file.take(MARK_BYTES).read_to_end(&mut known)?;
-    Ok(Digest::of(&known))
+    let known = format!("{known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0);
+    with_beginning(file, known)
 }
 
 /// What identifies a file as long as it is not changed: its size, the time of its last change, and what it begins with.
-pub(super) fn mark(mut file: &File) -> io::Result<Digest> {
+pub(super) fn mark(file: &File) -> io::Result<Digest> {
     let meta = Meta::from(&file.metadata()?);
-    let mut known = format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()).into_bytes();
+    with_beginning(file, format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()))
+}
+
+/// One digest of what is known of a file and of what it begins with.
+fn with_beginning(mut file: &File, known: String) -> io::Result<Digest> {
+    let mut known = known.into_bytes();
     file.rewind()?;
     file.take(MARK_BYTES).read_to_end(&mut known)?;
     Ok(Digest::of(&known))

@@ -1,5 +1,6 @@
 //! `peer revoke` and `peer reinstate`: what a person says of a machine that was lost or stolen, or has come back.
 
+use super::hear::Held;
 use super::shut_out::ShutOut;
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::{Error, Result};
@@ -118,7 +119,7 @@ impl Replica {
         line: ReplicaLine,
     ) -> Result<()> {
         let saying = ReplicaSaying { statement, line, carrier: None, heard: self.now(), overruled: false };
-        match self.rule_on(tx, &saying)? {
+        match Self::rule_on(tx, &saying, &mut Held::of(self)?)? {
             (Ruling::New, Kept::Yes | Kept::Strangers) => tx.set_replica_saying(&saying),
             (Ruling::New, Kept::TooMany) => {
                 Err(Error::failed(format!("{doing}: this replica holds as many statements about replicas as it can"))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 use crate::disk::{Durability, Hashed, copy_message, remove_if_there};
 use crate::error::{Error, Result};
-use crate::model::{FolderState, Mtime, Origin, Stamp, as_before};
+use crate::model::{Mtime, Origin, Stamp, as_before};
 use crate::replica::Replica;
 use crate::replica::authors::{Author, ChangesOf};
 use crate::replica::safety::DryRun;
@@ -251,9 +251,7 @@ impl Replica {
         let entry = self.deliver(tx, delivery, &at)?;
         self.note_letterless(tx, entry, &delivered, at.folder)?;
         tx.set_pending(entry, &Pending::Deliver)?;
-        if !self.state.folder_row(folder)?.state.is_some_and(|state| state.present) {
-            tx.set_folder_state(folder, FolderState { stamp, present: true })?;
-        }
+        tx.make_present(folder, stamp)?;
         tx.remove_trash(trashed.key)?;
         tx.add_restored(&trashed.file)
     }

@@ -92,17 +92,6 @@ impl TrashSelection {
 }
 
 impl Replica {
-    /// Goes through the trash, in the order in which messages came into it.
-    pub fn each_trashed(&self, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
-        let mut after = 0;
-        loop {
-            let batch = self.state.trash_batch(after, 256)?;
-            let Some(last) = batch.last() else { return Ok(()) };
-            after = last.key;
-            batch.into_iter().try_for_each(&mut each)?;
-        }
-    }
-
     /// The file of a message in the trash.
     pub fn trash_file(&self, trashed: &Trashed) -> PathBuf {
         self.home.trash().join(&trashed.file)
