@@ -265,3 +265,40 @@ fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_aga
         "histories that test nothing: {all:?}"
     );
 }
+
+/// The least of what a random history has shown: a removal by the thief that was forgotten before anybody had heard of the
+/// theft is in the horizon of one of two honest replicas, and the other one never gets to know of it.
+#[test]
+fn what_the_thief_removed_and_who_forgot_it_holds_up_no_bundle_of_those_who_never_heard_of_it() {
+    let [mut knew, mut never, mut thief] = [0, 1, 2].map(|n| Replica::new(n, Incarnation(10 + n as u64)));
+    let inbox: FolderName = "INBOX".parse().unwrap();
+    let pass = |from: &mut Replica, to: &mut Replica, now| {
+        let name = to.name();
+        to.import(&from.export(name, false), now).unwrap()
+    };
+    let stamp = knew.stamp(1000);
+    let id = knew.deliver(stamp, Origin::Delivery, Digest::of(b"x"), &inbox, &FlagSet::new(), Mtime(1));
+    pass(&mut knew, &mut thief, 1001);
+    let theft = 1010;
+    let stamp = thief.stamp(1020);
+    thief.remove(stamp, &id);
+    pass(&mut thief, &mut knew, 1021);
+    knew.purge(&[thief.name()].into());
+    assert!(knew.entries().is_empty() && knew.horizon().covers(stamp), "it has forgotten the removal");
+
+    for honest in [&mut knew, &mut never] {
+        honest.hear_of_theft(Incarnation(12), theft);
+    }
+    for (now, contents) in [(1030, b"y"), (1040, b"z")] {
+        let stamp = never.stamp(now);
+        never.deliver(stamp, Origin::Delivery, Digest::of(contents), &inbox, &FlagSet::new(), Mtime(2));
+        pass(&mut knew, &mut never, now + 1);
+        let outcome = pass(&mut never, &mut knew, now + 2);
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+        assert_eq!(knew.view(), never.view());
+        assert_eq!(knew.view().entries.len(), if now == 1030 { 1 } else { 2 });
+    }
+    // And it goes on by what is new alone.
+    let next = knew.export(never.name(), false);
+    assert!(!next.head.full, "{:?}", next.head);
+}
