@@ -33,6 +33,8 @@ struct Story {
     adopted: BTreeSet<EntryId>,
     /// What the thief has delivered.
     forged: BTreeSet<EntryId>,
+    /// What of that each of the honest ones had when it heard of the theft.
+    taken: [BTreeSet<EntryId>; HONEST],
     tally: Tally,
 }
 
@@ -61,6 +63,7 @@ impl Story {
             own: BTreeSet::new(),
             adopted: BTreeSet::new(),
             forged: BTreeSet::new(),
+            taken: Default::default(),
             tally: Tally::default(),
         }
     }
@@ -161,6 +164,8 @@ impl Story {
             self.heard[at] = true;
             let thief = self.thief();
             self.replicas[at].hear_of_theft(thief, theft);
+            self.taken[at] =
+                self.replicas[at].view().entries.into_keys().filter(|id| self.forged.contains(id)).collect();
         }
     }
 
@@ -183,17 +188,26 @@ impl Story {
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
         let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
         let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        // What the thief has delivered and put where it is stays there, and goes nowhere else.
+        let stays: BTreeSet<_> = if count == HONEST { self.forged_that_stays().collect() } else { BTreeSet::new() };
         let mut first = self.replicas[0].view();
-        first.entries.retain(|id, _| !twice.contains(id));
+        first.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
         for other in 1..count {
             let mut view = self.replicas[other].view();
             // Which of the two deliveries of the same message somebody has removed nobody can tell.
-            view.entries.retain(|id, _| !twice.contains(id));
+            view.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
             if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
                 return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
             }
         }
         Ok(())
+    }
+
+    /// What the thief has delivered, and what lies somewhere where the thief has put it.
+    fn forged_that_stays(&self) -> impl Iterator<Item = &EntryId> {
+        let (thief, since) = (self.thief(), self.theft.expect("it was stolen"));
+        let put = self.replicas[..HONEST].iter().flat_map(move |honest| honest.put_by(thief, since));
+        put.filter(|id| self.forged.contains(*id))
     }
 
     fn run(seed: u64) -> Result<Tally, String> {
@@ -221,7 +235,6 @@ impl Story {
         }
         story.settle(HONEST)?;
         story.all_hold_the_same(HONEST, "among honest replicas")?;
-        let view = story.replicas[0].view();
         let somewhere = |id: &EntryId| story.replicas[..HONEST].iter().any(|one| one.view().entries.contains_key(id));
         for id in story.delivered.difference(&story.removed) {
             if !somewhere(id) && !story.forgotten.contains(id) {
@@ -229,8 +242,19 @@ impl Story {
             }
         }
         for id in story.forged.difference(&story.delivered) {
-            if view.entries.contains_key(id) && !story.own.contains(id) && !story.adopted.contains(id) {
-                return Err(format!("{id} was delivered by the thief"));
+            let went_on =
+                |at: &usize| story.replicas[*at].view().entries.contains_key(id) && !story.taken[*at].contains(id);
+            if let Some(at) = (0..HONEST).find(went_on)
+                && !(story.own.contains(id) || story.adopted.contains(id))
+            {
+                return Err(format!("{id} was delivered by the thief, and came to {at} after that had heard of it"));
+            }
+            let was_removed =
+                |at: &usize| story.taken[*at].contains(id) && !story.replicas[*at].entries().contains_key(id);
+            if let Some(at) = (0..HONEST).find(was_removed)
+                && !(story.removed.contains(id) || story.forgotten.contains(id))
+            {
+                return Err(format!("{id} was at {at} and is gone, and nobody honest has removed it"));
             }
         }
 
