@@ -188,14 +188,20 @@ impl Story {
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
         let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
         let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
-        // What the thief has delivered and put where it is stays there, and goes nowhere else.
+        // What the thief has delivered and put where it is stays, and goes nowhere else. If somebody honest had moved it before,
+        // who doesn't believe the thief has it there, even if others have removed it from where the thief had put it.
         let stays: BTreeSet<_> = if count == HONEST { self.forged_that_stays().collect() } else { BTreeSet::new() };
+        let honest = self.replicas[..count].iter();
+        let lies_in = honest.flat_map(|one| stays.iter().filter_map(|id| one.entries().get(*id)));
+        let has_it: BTreeSet<_> = lies_in.filter(|entry| entry.alive()).map(|entry| entry.location.1.clone()).collect();
         let mut first = self.replicas[0].view();
         first.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
+        first.folders.retain(|folder| !has_it.contains(folder));
         for other in 1..count {
             let mut view = self.replicas[other].view();
             // Which of the two deliveries of the same message somebody has removed nobody can tell.
             view.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
+            view.folders.retain(|folder| !has_it.contains(folder));
             if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
                 return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
             }

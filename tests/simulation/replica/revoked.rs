@@ -86,11 +86,11 @@ impl Replica {
         count
     }
 
-    /// The messages here that lie where that replica has put them, and nobody else since.
+    /// The messages that lie where that replica has put them and nobody else since, or lay there when they were removed.
     pub fn put_by(&self, thief: Incarnation, since: u64) -> impl Iterator<Item = &EntryId> {
         let mut honest = Caps::default();
         honest.revoke(thief, since, &Knowledge::new());
-        let there = self.entries.iter().filter(move |(_, entry)| entry.alive() && !honest.takes(entry.location.0));
+        let there = self.entries.iter().filter(move |(_, entry)| !honest.takes(entry.location.0));
         there.map(|(id, _)| id)
     }
 }
