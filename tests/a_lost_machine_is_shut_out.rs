@@ -423,6 +423,9 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
     pass(&server, &desktop);
     let said = desktop.ok(&["peer", "revoke", &id, "--json"]).json();
     assert_eq!(said["told_apart"], true, "{said}");
+    // Its id is cut to the width of the column.
+    let removed = String::from_utf8(desktop.ok(&["trash", "list"]).stdout).unwrap();
+    assert!(removed.contains(&id[..8]) && !removed.contains("a replica"), "{removed}");
     let said = desktop.ok(&["peer", "revoke", &id]).stderr;
     assert!(!said.contains("ever came here"), "{said}");
     // So is what had come before, to be taken back.
