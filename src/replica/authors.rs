@@ -87,10 +87,10 @@ impl Replica {
         let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
         if ids.is_empty() {
             let out = self.shut_outs()?;
-            let named = out
+            let revoked = out
                 .iter()
                 .filter(|(_, out)| out.by.iter().any(|heard| heard.revocation.incarnations.contains(&incarnation)));
-            ids.extend(named.map(|(id, _)| *id));
+            ids.extend(revoked.map(|(id, _)| *id));
         }
         for id in ids {
             let peer = if id == me { None } else { self.state.peer_by_id(&id)? };
