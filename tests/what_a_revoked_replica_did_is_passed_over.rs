@@ -256,7 +256,7 @@ impl Story {
                 return Err(format!("{id} was delivered by the thief, and came to {at} after that had heard of it"));
             }
             let was_removed =
-                |at: &usize| story.taken[*at].contains(id) && !story.replicas[*at].entries().contains_key(id);
+                |at: &usize| story.taken[*at].contains(id) && !story.replicas[*at].view().entries.contains_key(id);
             if let Some(at) = (0..HONEST).find(was_removed)
                 && !(story.removed.contains(id) || story.forgotten.contains(id))
             {
