@@ -70,7 +70,7 @@ pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
 
-use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
+use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};
 use crate::config::Config;
 use crate::disk::{Denied, has_name};
 use crate::error::{Error, Result};
@@ -95,6 +95,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
+    /// The revoked replicas of which this command has told the person.
+    told_of: std::cell::RefCell<HashSet<ReplicaId>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
@@ -213,6 +215,7 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::new(mended),
+            told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
             problems: std::cell::RefCell::default(),
