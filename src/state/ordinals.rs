@@ -94,7 +94,7 @@ mod tests {
         State::open(&path).unwrap()
     }
 
-    /// How many steps of SQLite's machine the search for free ordinals has taken.
+    /// How many steps of the virtual machine the search for free ordinals has taken.
     fn steps(state: &State) -> i32 {
         state.conn.prepare_cached(TAKEN).unwrap().get_status(StatementStatus::VmStep)
     }

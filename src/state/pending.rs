@@ -32,7 +32,7 @@ const DELIVER_FROM: i64 = 4;
 const MISSING_IN: &str = "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry
      WHERE m.digest = ? AND e.folder = ? AND e.alive ORDER BY m.entry";
 
-/// The messages that are missing, sorted. What is missing comes first, whatever else there is: `CROSS JOIN` keeps SQLite
+/// The messages that are missing, sorted. What is missing comes first, whatever else there is: `CROSS JOIN` keeps `SQLite`
 /// from going through all entries for the sake of the order.
 const WANTS: &str = "SELECT DISTINCT m.digest FROM missing m CROSS JOIN entry e ON e.key = m.entry WHERE e.alive
      ORDER BY m.digest LIMIT ? OFFSET ?";
