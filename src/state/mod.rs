@@ -24,6 +24,7 @@ mod lists;
 mod meta;
 mod name;
 mod obstacles;
+mod ordinals;
 mod passed_over;
 mod peers;
 mod pending;
@@ -37,6 +38,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use alarms::{Alarm, Guarded};
@@ -63,6 +65,7 @@ use crate::model::{Digest, Incarnation, StateDigest};
 use disk_name_rows::DiskNames;
 use fault::opening;
 use folder_rows::Folders;
+use ordinals::Ordinals;
 
 /// An open state database.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub struct State {
     path: PathBuf,
     folders: RefCell<Folders>,
     disk_names: RefCell<DiskNames>,
+    ordinals: RefCell<Ordinals>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -162,6 +166,7 @@ impl State {
             path: path.to_owned(),
             folders: RefCell::default(),
             disk_names: RefCell::default(),
+            ordinals: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -199,6 +204,7 @@ impl State {
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
+        *self.ordinals.borrow_mut() = Ordinals::default();
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -305,6 +311,8 @@ impl Drop for Rehearsal<'_> {
 
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(10))?;
+    // Otherwise a statement whose plan could depend on a value that is bound is planned anew for each value.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -16384)?;
