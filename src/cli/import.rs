@@ -10,6 +10,7 @@ use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
 use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
+use super::changes::Changes;
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
@@ -34,32 +35,45 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     let mut arrived = receive(context, &bundles, code.as_ref())?;
     let replica = context.write()?.with_code(code);
     let mut all: Vec<Imported> = Vec::new();
+    let mut changes = Changes::begin(context, &replica, args.listing)?;
     let mut work = || {
         let report = replica.scan_before_import(&options)?;
+        if report.has_changes() {
+            let would = if args.dry_run { "would be" } else { "were" };
+            context.out.say(format_args!("changes that {would} found here first: {report}"));
+        }
+        changes.tell_each(&replica)?;
+        let mut untold = None;
         let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
+            untold = untold.take().or(changes.tell_each(&replica).err());
             all.push(imported);
         };
-        Ok((report, import_each(context, &replica, &bundles, &mut arrived, &options, told)))
+        let failed = import_each(context, &replica, &bundles, &mut arrived, &options, told);
+        changes.tell_folders(&replica)?;
+        Ok((report, failed.or(untold)))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
     if context.out.json() {
-        let document = json!({
+        let mut document = json!({
             "jobs": jobs.json(),
             "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
             "scan": report,
             "error": failed.as_ref().or(jobs.error.as_ref()),
         });
+        changes.add_to(&mut document);
         Output::print_json(&document)?;
     }
+    let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());
     }
     let unanswered = if args.reply { reply(context, &replica, &all)? } else { None };
     // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
+    listed?;
     match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&report),

@@ -6,6 +6,7 @@
 
 mod authors;
 mod call;
+mod changes;
 mod disk_names;
 mod doctor;
 mod export;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use changes::Mark;
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
@@ -68,7 +70,7 @@ pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
-pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
+pub use crate::state::{Action, By, Event, FolderEvents, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
 use crate::config::Config;
