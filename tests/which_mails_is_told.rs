@@ -8,8 +8,7 @@ use mailsync::model::Digest;
 use proptest::prelude::*;
 
 use crate::support::machine::{Machine, make_peers, message, pair};
-use crate::support::properties::cases;
-use crate::support::{make_folder, scratch, text};
+use crate::support::{make_folder, names, scratch, text};
 
 fn file_of(machine: &Machine, subject: &str) -> Option<PathBuf> {
     let wanted = Digest::of(message(subject).as_bytes());
@@ -104,6 +103,33 @@ fn each_change_is_told_with_sign_folder_sender_and_subject() {
 }
 
 #[test]
+fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/one:2,S", message("one"), 1_600_000_000);
+    desktop.put("Work", "cur/two:2,S", message("two"), 1_600_000_000);
+    let before = desktop.ok(&["log"]).stdout;
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    for target in [&["-o", text(&stick)][..], &[]] {
+        let said = desktop.ok(&[&["export", "-n", "--to", "laptop"], target].concat());
+        let size = message("one").len() + message("two").len();
+        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages, {size} bytes");
+        for words in ["changes that would be found here first: 2 new", "INBOX: 1 new", &held, "nothing was written"] {
+            assert!(said.stderr.contains(words), "{words} is not in {}", said.stderr);
+        }
+        assert!(said.stdout.is_empty());
+    }
+    assert_eq!(names(&stick), Vec::<String>::new());
+    assert_eq!(desktop.ok(&["log"]).stdout, before);
+    // Neither a number nor the changes are used up by that.
+    let written = desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]).stderr;
+    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages, "), "{written}");
+    assert!(laptop.ok(&["import", text(&stick)]).stderr.contains(": 2 new, "));
+    desktop.refuses(&["export", "-n", "--to", "nobody"], &[], 2, &["nobody"]);
+}
+
+#[test]
 fn of_many_folders_the_ones_with_the_most_changes_are_told() {
     let dir = scratch();
     let machine = Machine::replica(dir.path(), "desktop");
@@ -148,7 +174,7 @@ fn perform(machine: &Machine, act: &Act) {
 }
 
 proptest! {
-    #![proptest_config(cases(6))]
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_a_dry_run_says_of_several_bundles_is_what_then_happens(
