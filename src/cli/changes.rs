@@ -17,7 +17,7 @@ use super::moment::local_short;
 use super::output::{closed, json_time, time};
 
 /// The changes of so many folders are told; of others only how many they are.
-const FOLDERS: u32 = 8;
+const FOLDERS: u32 = 5;
 
 /// What a command has changed since it began.
 pub struct Changes<'c> {
