@@ -68,7 +68,8 @@ pub struct Head(Vec<u8>);
 impl Head {
     /// The header, with the empty line at its end if there is one.
     pub fn bytes(&self) -> &[u8] {
-        let ends = |blank: &[u8]| self.0.windows(blank.len()).position(|bytes| bytes == blank).map(|at| at + blank.len());
+        let ends =
+            |blank: &[u8]| self.0.windows(blank.len()).position(|bytes| bytes == blank).map(|at| at + blank.len());
         let end = ends(b"\n\n").into_iter().chain(ends(b"\n\r\n")).min();
         &self.0[..end.unwrap_or(self.0.len())]
     }

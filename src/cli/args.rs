@@ -13,7 +13,7 @@ use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 use values::parse_size;
-pub use values::{CodeFile, Encryption, Layout, Listing, Layouts, MailServer};
+pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
 
 use super::moment::Moment;
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::headline::Headline;
 use mailsync::model::{Flag, Happened};
-use mailsync::replica::{FolderEvents, Mark, MessageEvent, Replica};
+use mailsync::replica::{FolderEvents, Mark, MessageEvent, Replica, ScanReport};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
@@ -18,6 +18,17 @@ use super::output::{closed, json_time, time};
 
 /// The changes of so many folders are told; of others only how many they are.
 const FOLDERS: u32 = 5;
+
+/// Tells what a scan has found that comes before something else: in a dry run, or if anything was removed. Returns whether it
+/// was told.
+pub fn tell_found_first(context: &Context, report: &ScanReport, dry: bool) -> bool {
+    let told = report.has_changes() && (dry || report.removed + report.folders_removed > 0);
+    if told {
+        let would = if dry { "would be" } else { "were" };
+        context.out.say(format_args!("changes that {would} found here first: {report}"));
+    }
+    told
+}
 
 /// What a command has changed since it began.
 pub struct Changes<'c> {
@@ -97,7 +108,8 @@ impl<'c> Changes<'c> {
 }
 
 fn by_folder(events: &FolderEvents) -> String {
-    let counts = [(events.new, "new"), (events.moved, "moved here"), (events.flagged, "flagged"), (events.removed, "removed")];
+    let counts =
+        [(events.new, "new"), (events.moved, "moved here"), (events.flagged, "flagged"), (events.removed, "removed")];
     let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
     format!("{}: {}", printable(events.folder.as_str()), words.collect::<Vec<_>>().join(", "))
 }
@@ -119,7 +131,8 @@ fn parts(event: &MessageEvent) -> (&str, &str, String) {
 /// A change as a line for people. A message whose file is nowhere on this machine is named by its digest.
 fn line(event: &MessageEvent, headline: &Headline, zone: &TimeZone) -> String {
     let (folder, from, flags) = parts(event);
-    let place = if from.is_empty() { printable(folder) } else { format!("{} -> {}", printable(from), printable(folder)) };
+    let place =
+        if from.is_empty() { printable(folder) } else { format!("{} -> {}", printable(from), printable(folder)) };
     let date = headline.date.map_or_else(|| String::from("-"), |date| local_short(date, zone));
     let sender = headline.from.as_deref().unwrap_or("-");
     let digest = || format!("message {}", &event.id.digest.to_string()[..12]);

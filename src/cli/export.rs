@@ -5,7 +5,7 @@ use mailsync::replica::{ExportOptions, Exported, Fullness, ScanOptions, ScanRepo
 use mailsync::text::bytes;
 
 use super::args::{Export, Listing};
-use super::changes::Changes;
+use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::CommandResult;
 use super::source::is_standard;
@@ -14,7 +14,8 @@ use super::view::complain_of;
 
 pub fn run(context: &Context, args: Export) -> CommandResult {
     // A dry run writes no bundle, so it may have a terminal.
-    let output = if args.dry_run { args.output.filter(|path| !is_standard(path)) } else { target::target(args.output)? };
+    let output =
+        if args.dry_run { args.output.filter(|path| !is_standard(path)) } else { target::target(args.output)? };
     let options = ExportOptions {
         to: args.to.map_or(To::Whoever, To::Peer),
         fullness: match (args.full, args.since_last) {
@@ -32,11 +33,9 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     let changes = Changes::begin(context, &replica, Listing::default())?;
     let scan = || {
         let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
-        if report.has_changes() {
-            let would = if args.dry_run { "would be" } else { "were" };
-            context.out.say(format_args!("changes that {would} found here first: {report}"));
+        if tell_found_first(context, &report, args.dry_run) {
+            changes.tell_folders(&replica)?;
         }
-        changes.tell_folders(&replica)?;
         Ok::<_, Error>(report)
     };
     if args.dry_run {
@@ -47,7 +46,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
             tell_planned(context, &planned);
             Ok(report)
         })?;
-            return complain_of(&report);
+        return complain_of(&report);
     }
     let report = scan()?;
     match output {

@@ -10,7 +10,7 @@ use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
 use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
-use super::changes::Changes;
+use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
@@ -31,6 +31,8 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
+    // In an exchange by pipes, the lines of both machines come together: they stay few.
+    let is_stream = bundles.iter().all(|bundle| source::is_standard(bundle));
     let code = code::given(args.code.code_file.as_deref())?;
     let mut arrived = receive(context, &bundles, code.as_ref())?;
     let replica = context.write()?.with_code(code);
@@ -38,10 +40,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     let mut changes = Changes::begin(context, &replica, args.listing)?;
     let mut work = || {
         let report = replica.scan_before_import(&options)?;
-        if report.has_changes() {
-            let would = if args.dry_run { "would be" } else { "were" };
-            context.out.say(format_args!("changes that {would} found here first: {report}"));
-        }
+        tell_found_first(context, &report, args.dry_run);
         changes.tell_each(&replica)?;
         let mut untold = None;
         let told = |imported: Imported| {
@@ -50,7 +49,9 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
             all.push(imported);
         };
         let failed = import_each(context, &replica, &bundles, &mut arrived, &options, told);
-        changes.tell_folders(&replica)?;
+        if !is_stream || args.dry_run {
+            changes.tell_folders(&replica)?;
+        }
         Ok((report, failed.or(untold)))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
