@@ -121,7 +121,9 @@ mod tests {
             (&[], ""),
         ] {
             let mut head = Head::default();
-            pieces.iter().for_each(|piece| head.write_all(piece.as_bytes()).unwrap());
+            for piece in pieces {
+                head.write_all(piece.as_bytes()).unwrap();
+            }
             assert_eq!(head.bytes(), kept.as_bytes());
         }
         let mut head = Head::default();

@@ -196,6 +196,8 @@ pub struct Scan {
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Export {
     /// The peer that the bundle is for; without it the only peer, or anyone if there are several
     #[arg(long, value_name = "PEER")]

@@ -58,23 +58,23 @@ impl<'c> Changes<'c> {
         let told = self.told;
         self.told = replica.each_change_since(told, |event| {
             let headline = replica.headline(&event.id.digest)?;
-            self.tell(&event, headline.unwrap_or_default());
+            self.tell(&event, &headline.unwrap_or_default());
             Ok(())
         })?;
         Ok(())
     }
 
-    fn tell(&mut self, event: &MessageEvent, headline: Headline) {
+    fn tell(&mut self, event: &MessageEvent, headline: &Headline) {
         if self.context.out.json() {
             self.documents.push(document(event, headline));
             return;
         }
         if self.listing.verbose {
-            self.context.out.say(line(event, &headline, &self.zone));
+            self.context.out.say(line(event, headline, &self.zone));
         }
         if self.listing.list && self.failed.is_none() {
             let mut out = io::stdout().lock();
-            self.failed = writeln!(out, "{}", data(event, &headline)).err().map(|error| closed(&error));
+            self.failed = writeln!(out, "{}", data(event, headline)).err().map(|error| closed(&error));
         }
     }
 
@@ -157,7 +157,7 @@ fn data(event: &MessageEvent, headline: &Headline) -> String {
     fields.join("\t")
 }
 
-fn document(event: &MessageEvent, headline: Headline) -> Value {
+fn document(event: &MessageEvent, headline: &Headline) -> Value {
     let (folder, from, flags) = parts(event);
     json!({
         "sign": event.happening.what.sign(),
