@@ -185,8 +185,12 @@ proptest! {
         make_peers(&desktop, &laptop);
         let mut bundles: Vec<String> = Vec::new();
         for (n, (theirs, ours)) in rounds.iter().enumerate() {
-            theirs.iter().for_each(|act| perform(&desktop, act));
-            ours.iter().for_each(|act| perform(&laptop, act));
+            for act in theirs {
+                perform(&desktop, act);
+            }
+            for act in ours {
+                perform(&laptop, act);
+            }
             let scanned = desktop.ok(&["scan", "--list", "-n"]).stdout;
             prop_assert_eq!(scanned, desktop.ok(&["scan", "--list"]).stdout);
             let bundle = dir.path().join(format!("{n}.zst"));
