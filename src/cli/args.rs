@@ -13,7 +13,7 @@ use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 use values::parse_size;
-pub use values::{CodeFile, Encryption, Layout, Layouts, MailServer};
+pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
 
 use super::moment::Moment;
 
@@ -186,14 +186,18 @@ pub struct Scan {
     #[arg(long)]
     pub deep: bool,
     /// Only tell what changed
-    #[arg(long)]
+    #[arg(long, short = 'n')]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub listing: Listing,
     /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed
     #[arg(long)]
     pub allow_mass_delete: bool,
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Export {
     /// The peer that the bundle is for; without it the only peer, or anyone if there are several
     #[arg(long, value_name = "PEER")]
@@ -216,6 +220,9 @@ pub struct Export {
     /// Don't look for local changes first
     #[arg(long)]
     pub no_scan: bool,
+    /// Only tell what a bundle would hold, and write none
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
     #[command(flatten)]
     pub secrecy: Encryption,
 }
@@ -228,11 +235,13 @@ pub struct Import {
     #[arg(value_name = "BUNDLE|DIR|-")]
     pub bundles: Vec<PathBuf>,
     /// Afterwards write a bundle for the sender to standard output
-    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["json", "dry_run", "list"])]
     pub reply: bool,
     /// Only tell what would change
-    #[arg(long)]
+    #[arg(long, short = 'n')]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub listing: Listing,
     /// Remove bundle files for this replica alone once they are imported, and in a DIR bundle files from this replica
     /// that nobody needs any more
     #[arg(long)]

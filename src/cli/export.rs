@@ -1,15 +1,21 @@
 //! `mailsync export`
 
-use mailsync::replica::{ExportOptions, Fullness, ScanOptions, ScanReport, To};
+use mailsync::error::Error;
+use mailsync::replica::{ExportOptions, Exported, Fullness, ScanOptions, ScanReport, To};
+use mailsync::text::bytes;
 
-use super::args::Export;
+use super::args::{Export, Listing};
+use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::CommandResult;
+use super::source::is_standard;
 use super::target;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Export) -> CommandResult {
-    let output = target::target(args.output)?;
+    // A dry run writes no bundle, so it may have a terminal.
+    let output =
+        if args.dry_run { args.output.filter(|path| !is_standard(path)) } else { target::target(args.output)? };
     let options = ExportOptions {
         to: args.to.map_or(To::Whoever, To::Peer),
         fullness: match (args.full, args.since_last) {
@@ -24,7 +30,25 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     };
     target::check_split(args.split, output.as_deref())?;
     let replica = context.write()?;
-    let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+    let changes = Changes::begin(context, &replica, Listing::default())?;
+    let scan = || {
+        let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+        if tell_found_first(context, &report, args.dry_run) {
+            changes.tell_folders(&replica)?;
+        }
+        Ok::<_, Error>(report)
+    };
+    if args.dry_run {
+        let report = replica.rehearse(|| {
+            let report = scan()?;
+            let planned = replica.plan_only(&options, output.as_deref())?;
+            context.say_notes(&replica);
+            tell_planned(context, &planned);
+            Ok(report)
+        })?;
+        return complain_of(&report);
+    }
+    let report = scan()?;
     match output {
         None => {
             let exported = replica.export(&options, replica.patient(target::stdout()?))?;
@@ -51,4 +75,13 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
         }
     }
     complain_of(&report)
+}
+
+/// Tells what bundles would hold. How large the files would be is known only when they are compressed.
+fn tell_planned(context: &Context, planned: &[Exported]) {
+    for exported in planned {
+        context.out.say(format_args!("would write {exported}"));
+    }
+    let sizes = planned.iter().fold(0_u64, |sum, exported| sum.saturating_add(exported.bytes));
+    context.out.say(format_args!("nothing was written; about {} at most, before compression", bytes(sizes)));
 }

@@ -10,6 +10,7 @@ use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
 use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
+use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
@@ -30,36 +31,50 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
         consume: args.consume,
     };
     let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
+    // In an exchange by pipes, the lines of both machines come together: they stay few.
+    let is_stream = bundles.iter().all(|bundle| source::is_standard(bundle));
     let code = code::given(args.code.code_file.as_deref())?;
     let mut arrived = receive(context, &bundles, code.as_ref())?;
     let replica = context.write()?.with_code(code);
     let mut all: Vec<Imported> = Vec::new();
+    let mut changes = Changes::begin(context, &replica, args.listing)?;
     let mut work = || {
         let report = replica.scan_before_import(&options)?;
+        tell_found_first(context, &report, args.dry_run);
+        changes.tell_each(&replica)?;
+        let mut untold = None;
         let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
+            untold = untold.take().or(changes.tell_each(&replica).err());
             all.push(imported);
         };
-        Ok((report, import_each(context, &replica, &bundles, &mut arrived, &options, told)))
+        let failed = import_each(context, &replica, &bundles, &mut arrived, &options, told);
+        if !is_stream || args.dry_run {
+            changes.tell_folders(&replica)?;
+        }
+        Ok((report, failed.or(untold)))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
     if context.out.json() {
-        let document = json!({
+        let mut document = json!({
             "jobs": jobs.json(),
             "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
             "scan": report,
             "error": failed.as_ref().or(jobs.error.as_ref()),
         });
+        changes.add_to(&mut document);
         Output::print_json(&document)?;
     }
+    let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());
     }
     let unanswered = if args.reply { reply(context, &replica, &all)? } else { None };
     // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
+    listed?;
     match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&report),

@@ -2,6 +2,7 @@
 //! as text or JSON. Data goes to standard output, words for people go to standard error.
 
 mod args;
+mod changes;
 mod code;
 mod columns;
 mod context;

@@ -6,6 +6,7 @@ use mailsync::replica::{Depth, ScanOptions};
 use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
+use super::changes::Changes;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::output::Output;
@@ -24,12 +25,22 @@ pub fn run(context: &Context, args: &Scan) -> CommandResult {
         mass_delete: mass_delete(args.allow_mass_delete),
     };
     let replica = context.write()?;
-    let report = replica.scan(&options)?;
-    context.say_notes(&replica);
-    let would = if args.dry_run { "would record: " } else { "" };
-    context.out.say(format_args!("{would}{report}"));
+    let mut changes = Changes::begin(context, &replica, args.listing)?;
+    let mut work = || {
+        let report = replica.scan(&options)?;
+        context.say_notes(&replica);
+        let would = if args.dry_run { "would record: " } else { "" };
+        context.out.say(format_args!("{would}{report}"));
+        changes.tell_each(&replica)?;
+        changes.tell_folders(&replica)?;
+        Ok(report)
+    };
+    let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
     if context.out.json() {
-        Output::print_json(&json!(report))?;
+        let mut document = json!(report);
+        changes.add_to(&mut document);
+        Output::print_json(&document)?;
     }
+    changes.finish()?;
     complain_of(&report)
 }

@@ -6,6 +6,7 @@
 
 mod authors;
 mod call;
+mod changes;
 mod disk_names;
 mod doctor;
 mod export;
@@ -46,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use happenings::{HistoryOptions, Origins};
@@ -68,7 +70,9 @@ pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
-pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
+pub use crate::state::{
+    Action, By, Event, FolderEvents, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
+};
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};
 use crate::config::Config;

@@ -83,6 +83,7 @@ CREATE TABLE discard (
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL, flags TEXT NOT NULL,
     size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
+CREATE INDEX discard_digest ON discard (digest);
 CREATE TABLE missing (entry INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE INDEX missing_digest ON missing (digest);
 CREATE TABLE trash (

@@ -274,6 +274,13 @@ impl State {
         Ok(self.trash_where("WHERE key = ?", [key])?.pop())
     }
 
+    /// Where a file with this message is that is still to be moved to the trash.
+    pub fn discarded_message(&self, digest: &Digest) -> Result<Option<Place>> {
+        let mut query = self.conn.prepare_cached("SELECT folder, sub, name FROM discard WHERE digest = ? LIMIT 1")?;
+        let mut rows = query.query([digest.0])?;
+        rows.next()?.map(|row| place(row, 0)).transpose().map(Option::flatten)
+    }
+
     /// A message in the trash with this digest.
     pub fn trashed_message(&self, digest: &Digest) -> Result<Option<Trashed>> {
         Ok(self.trash_where("WHERE digest = ? LIMIT 1", [digest.0])?.pop())
