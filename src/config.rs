@@ -68,12 +68,66 @@ pub struct Config {
     /// From how much on a person is to say that it is meant.
     #[serde(default)]
     pub guard: Limits,
+    /// The user's own programs that are told of changed files.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
     /// Further settings for peers, by their names.
     #[serde(default)]
     pub peer: BTreeMap<String, PeerConfig>,
+}
+
+/// The user's own programs that are told of changed files. Each is a program and its arguments, run without a shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    /// After an import or update by which files were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_import: Option<Vec<String>>,
+    /// After a scan or export that has found changed files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_scan: Option<Vec<String>>,
+    /// How long each may take.
+    #[serde(default = "default_hook_timeout")]
+    pub timeout: String,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { after_import: None, after_scan: None, timeout: default_hook_timeout() }
+    }
+}
+
+impl Hooks {
+    /// Whether there are any.
+    pub fn are_any(&self) -> bool {
+        self.after_import.is_some() || self.after_scan.is_some()
+    }
+
+    /// How long each may take.
+    ///
+    /// # Errors
+    /// What is written there is no time.
+    pub fn timeout(&self) -> std::result::Result<Duration, String> {
+        parse_timeout(&self.timeout)
+    }
+
+    /// What is wrong with them, if anything is.
+    fn check(&self) -> std::result::Result<(), String> {
+        for (key, command) in [("after_import", &self.after_import), ("after_scan", &self.after_scan)] {
+            if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+                return Err(format!("{key} is empty"));
+            }
+        }
+        self.timeout().map(drop)
+    }
+}
+
+/// An index of much new mail takes minutes.
+fn default_hook_timeout() -> String {
+    String::from("10m")
 }
 
 /// The settings for a peer.
@@ -213,6 +267,12 @@ const SAMPLES: &str = "\
              # all = 100                    # more than a quarter of all messages, and more than this\n\
              # folders = 10                 # more than half of the folders, if there are more than this\n\
              \n\
+             # Programs that are told, on standard input, which files of the mail were changed.\n\
+             # [hooks]\n\
+             # after_import = [\"notmuch\", \"new\"]                   # after an import or update\n\
+             # after_scan = [\"mu\", \"index\"]                        # after a scan or export\n\
+             # timeout = \"10m\"\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
@@ -248,6 +308,7 @@ impl Config {
             encrypt: Encrypt::default(),
             passphrase_command: None,
             guard: Limits::default(),
+            hooks: Hooks::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -288,6 +349,10 @@ impl Config {
                 Error::usage(format!("{}: peer {name}: {why}", path.display())).advise("correct it there")
             })?;
         }
+        config.hooks.check().map_err(|why| {
+            Error::usage(format!("{}: hooks: {why}", path.display()))
+                .advise("give a program and its arguments, such as [\"notmuch\", \"new\"], or take it out")
+        })?;
         for rule in &config.allow {
             rule.check().map_err(|why| {
                 Error::usage(format!("{}: the rule that allows \"{}\": {why}", path.display(), rule.command))
@@ -489,6 +554,7 @@ mod tests {
             passphrase_command: None,
             encrypt: Encrypt::default(),
             guard: Limits::default(),
+            hooks: Hooks::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

@@ -1,10 +1,13 @@
 //! `mailsync export`
 
-use mailsync::replica::{ExportOptions, Fullness, ScanOptions, ScanReport, To};
+use std::path::PathBuf;
+
+use mailsync::replica::{ExportOptions, Fullness, Hook, Replica, ScanOptions, ScanReport, To};
 
 use super::args::Export;
 use super::context::Context;
 use super::failure::CommandResult;
+use super::hooks;
 use super::target;
 use super::view::complain_of;
 
@@ -24,29 +27,40 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     };
     target::check_split(args.split, output.as_deref())?;
     let replica = context.write()?;
-    let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+    let result = export(context, &replica, args.no_scan, &options, output);
+    hooks::after(context, replica, Hook::AfterScan, result)
+}
+
+fn export(
+    context: &Context,
+    replica: &Replica,
+    no_scan: bool,
+    options: &ExportOptions,
+    output: Option<PathBuf>,
+) -> CommandResult {
+    let report = if no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
     match output {
         None => {
-            let exported = replica.export(&options, replica.patient(target::stdout()?))?;
-            context.say_notes(&replica);
+            let exported = replica.export(options, replica.patient(target::stdout()?))?;
+            context.say_notes(replica);
             context.out.say(&exported);
             if !exported.readable.is_encrypted() && target::stdout_is_a_file() {
                 target::warn_of_plain_file(
                     context,
-                    &replica,
+                    replica,
                     "the file to which standard output goes",
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
         }
         Some(path) => {
-            let written = replica.export_to_file(&options, &path)?;
-            context.say_notes(&replica);
+            let written = replica.export_to_file(options, &path)?;
+            context.say_notes(replica);
             target::tell_written(context, &written);
             if let Some((path, _)) = written.iter().find(|(path, one)| !one.readable.is_encrypted() && path.is_file()) {
                 let instead =
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
-                target::warn_of_plain_file(context, &replica, &path.display().to_string(), instead)?;
+                target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use mailsync::error::{Error, Result};
 use mailsync::model::FolderName;
-use mailsync::replica::{Depth, ScanOptions};
+use mailsync::replica::{Depth, Hook, Replica, ScanOptions};
 use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
 use super::context::Context;
 use super::failure::CommandResult;
+use super::hooks;
 use super::output::Output;
 use super::view::complain_of;
 
@@ -24,8 +25,13 @@ pub fn run(context: &Context, args: &Scan) -> CommandResult {
         mass_delete: mass_delete(args.allow_mass_delete),
     };
     let replica = context.write()?;
-    let report = replica.scan(&options)?;
-    context.say_notes(&replica);
+    let result = scan(context, &replica, args, &options);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterScan, result) }
+}
+
+fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions) -> CommandResult {
+    let report = replica.scan(options)?;
+    context.say_notes(replica);
     let would = if args.dry_run { "would record: " } else { "" };
     context.out.say(format_args!("{would}{report}"));
     if context.out.json() {
