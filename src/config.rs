@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod hooks;
+
 pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
 use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
+pub use hooks::Hooks;
 
 /// A configuration is not larger than this, in bytes.
 const MOST: u64 = 16 << 20;
@@ -77,57 +80,6 @@ pub struct Config {
     /// Further settings for peers, by their names.
     #[serde(default)]
     pub peer: BTreeMap<String, PeerConfig>,
-}
-
-/// The user's own programs that are told of changed files. Each is a program and its arguments, run without a shell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hooks {
-    /// After an import or update by which files were changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after_import: Option<Vec<String>>,
-    /// After a scan or export that has found changed files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after_scan: Option<Vec<String>>,
-    /// How long each may take.
-    #[serde(default = "default_hook_timeout")]
-    pub timeout: String,
-}
-
-impl Default for Hooks {
-    fn default() -> Self {
-        Self { after_import: None, after_scan: None, timeout: default_hook_timeout() }
-    }
-}
-
-impl Hooks {
-    /// Whether there are any.
-    pub fn are_any(&self) -> bool {
-        self.after_import.is_some() || self.after_scan.is_some()
-    }
-
-    /// How long each may take.
-    ///
-    /// # Errors
-    /// What is written there is no time.
-    pub fn timeout(&self) -> std::result::Result<Duration, String> {
-        parse_timeout(&self.timeout)
-    }
-
-    /// What is wrong with them, if anything is.
-    fn check(&self) -> std::result::Result<(), String> {
-        for (key, command) in [("after_import", &self.after_import), ("after_scan", &self.after_scan)] {
-            if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
-                return Err(format!("{key} is empty"));
-            }
-        }
-        self.timeout().map(drop)
-    }
-}
-
-/// An index of much new mail takes minutes.
-fn default_hook_timeout() -> String {
-    String::from("10m")
 }
 
 /// The settings for a peer.

@@ -131,8 +131,12 @@ fn a_hook_that_fails_is_told_and_changes_nothing_of_what_was_done() {
 #[test]
 fn a_hook_that_makes_no_sense_is_refused_with_the_configuration() {
     let dir = scratch();
-    for wrong in ["after_import = []", "after_scan = [\"\"]", "timeout = \"some time\"", "before_import = [\"true\"]"] {
-        let at = dir.path().join(wrong.len().to_string());
+    for (number, wrong) in
+        ["after_import = []", "after_scan = [\"\"]", "timeout = \"some time\"", "before_import = [\"true\"]"]
+            .iter()
+            .enumerate()
+    {
+        let at = dir.path().join(number.to_string());
         fs::create_dir(&at).unwrap();
         let machine = Machine::replica(&at, "laptop");
         machine.configure(&format!("\n[hooks]\n{wrong}\n"));
