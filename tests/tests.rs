@@ -46,6 +46,7 @@ mod each_line_about_a_mail_program_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
 mod guards_can_not_be_walked_around;
+mod hooks_are_told_what_has_changed;
 mod init_takes_no_wrong_directory;
 mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;

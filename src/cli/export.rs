@@ -1,13 +1,16 @@
 //! `mailsync export`
 
+use std::path::{Path, PathBuf};
+
 use mailsync::error::Error;
-use mailsync::replica::{ExportOptions, Exported, Fullness, ScanOptions, ScanReport, To};
+use mailsync::replica::{ExportOptions, Exported, Fullness, Hook, Replica, ScanOptions, ScanReport, To};
 use mailsync::text::bytes;
 
 use super::args::{Export, Listing};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::CommandResult;
+use super::hooks;
 use super::source::is_standard;
 use super::target;
 use super::view::complain_of;
@@ -30,47 +33,70 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     };
     target::check_split(args.split, output.as_deref())?;
     let replica = context.write()?;
-    let changes = Changes::begin(context, &replica, Listing::default())?;
-    let scan = || {
-        let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
-        if tell_found_first(context, &report, args.dry_run) {
-            changes.tell_folders(&replica)?;
-        }
-        Ok::<_, Error>(report)
-    };
     if args.dry_run {
-        let report = replica.rehearse(|| {
-            let report = scan()?;
-            let planned = replica.plan_only(&options, output.as_deref())?;
-            context.say_notes(&replica);
-            tell_planned(context, &planned);
-            Ok(report)
-        })?;
-        return complain_of(&report);
+        return plan(context, &replica, args.no_scan, &options, output.as_deref());
     }
-    let report = scan()?;
+    let result = export(context, &replica, args.no_scan, &options, output);
+    hooks::after(context, replica, Hook::AfterScan, result)
+}
+
+/// Looks for changes, if that is asked for, and tells of those that a person should know before anything is written.
+fn scan(context: &Context, replica: &Replica, no_scan: bool, dry_run: bool) -> Result<ScanReport, Error> {
+    let changes = Changes::begin(context, replica, Listing::default())?;
+    let report = if no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+    if tell_found_first(context, &report, dry_run) {
+        changes.tell_folders(replica)?;
+    }
+    Ok(report)
+}
+
+fn plan(
+    context: &Context,
+    replica: &Replica,
+    no_scan: bool,
+    options: &ExportOptions,
+    output: Option<&Path>,
+) -> CommandResult {
+    let report = replica.rehearse(|| {
+        let report = scan(context, replica, no_scan, true)?;
+        let planned = replica.plan_only(options, output)?;
+        context.say_notes(replica);
+        tell_planned(context, &planned);
+        Ok(report)
+    })?;
+    complain_of(&report)
+}
+
+fn export(
+    context: &Context,
+    replica: &Replica,
+    no_scan: bool,
+    options: &ExportOptions,
+    output: Option<PathBuf>,
+) -> CommandResult {
+    let report = scan(context, replica, no_scan, false)?;
     match output {
         None => {
-            let exported = replica.export(&options, replica.patient(target::stdout()?))?;
-            context.say_notes(&replica);
+            let exported = replica.export(options, replica.patient(target::stdout()?))?;
+            context.say_notes(replica);
             context.out.say(&exported);
             if !exported.readable.is_encrypted() && target::stdout_is_a_file() {
                 target::warn_of_plain_file(
                     context,
-                    &replica,
+                    replica,
                     "the file to which standard output goes",
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
         }
         Some(path) => {
-            let written = replica.export_to_file(&options, &path)?;
-            context.say_notes(&replica);
+            let written = replica.export_to_file(options, &path)?;
+            context.say_notes(replica);
             target::tell_written(context, &written);
             if let Some((path, _)) = written.iter().find(|(path, one)| !one.readable.is_encrypted() && path.is_file()) {
                 let instead =
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
-                target::warn_of_plain_file(context, &replica, &path.display().to_string(), instead)?;
+                target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
         }
     }

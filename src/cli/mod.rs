@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod export;
 mod failure;
+mod hooks;
 mod import;
 mod init;
 mod inspect;

@@ -12,6 +12,7 @@ mod doctor;
 mod export;
 mod happenings;
 mod home;
+mod hooks;
 mod identity;
 mod import;
 mod init;
@@ -52,6 +53,7 @@ pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
+pub use hooks::Hook;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
@@ -145,6 +147,7 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
+            replica.prepare_hooks()?;
             replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;

@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod alarms;
+mod changed_files;
 mod codec;
 mod derived;
 mod disk_name_rows;
