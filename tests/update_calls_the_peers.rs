@@ -117,30 +117,30 @@ fn the_exit_code_says_what_kept_it_from_being_done() {
 #[test]
 fn a_peer_that_cannot_be_reached_is_told_apart_from_one_that_fails() {
     let dir = scratch();
-    let (desktop, peers) = star(dir.path(), &["alpha", "beta"]);
     let missing = dir.path().join("missing");
-    let calls: &[(&[&str], i32, &str)] = &[
-        (&[text(&missing)], 7, "missing"),
-        (&["sh", "-c", "exit 255"], 7, "it could not be reached: sh has ended with"),
-        (&["sh", "-c", "cat > /dev/null; exit 255"], 7, "it could not be reached"),
-        (&["sh", "-c", "exit 254"], 1, "sh has ended with"),
-        // Something was heard: there is a connection, or it broke off.
-        (&["sh", "-c", "cat > /dev/null; echo Welcome; exit 255"], 1, "sh has ended with"),
+    let calls: &[(&str, &[&str], i32, &str)] = &[
+        ("absent", &[text(&missing)], 7, "missing"),
+        ("offline", &["sh", "-c", "exit 255"], 7, "it could not be reached: sh has ended with"),
+        ("deaf", &["sh", "-c", "cat > /dev/null; exit 255"], 7, "it could not be reached"),
+        ("failing", &["sh", "-c", "exit 254"], 1, "sh has ended with"),
+        // Something was heard: there was a connection, and it broke off.
+        ("cut", &["sh", "-c", "cat > /dev/null; echo Welcome; exit 255"], 1, "sh has ended with"),
     ];
-    for (call, code, words) in calls {
-        desktop.reach_by("alpha", call);
-        let ran = desktop.run(&["update", "--quiet", "alpha"]);
+    let names: Vec<&str> = calls.iter().map(|call| call.0).chain(["good"]).collect();
+    let (desktop, peers) = star(dir.path(), &names);
+    for (name, call, code, words) in calls {
+        desktop.reach_by(name, call);
+        let ran = desktop.run(&["update", "--quiet", name]);
         complains_last(&ran, *code, words);
-        assert!(ran.stderr.contains("updating alpha: "), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("updating {name}: ")), "{ran:?}");
     }
     // The others are updated all the same, and one that fails counts for more.
-    desktop.reach_by("alpha", &["sh", "-c", "exit 255"]);
-    desktop.reach(&peers[1]);
+    let good = peers.last().unwrap();
+    desktop.reach(good);
     desktop.deliver("from-desktop");
-    complains_last(&desktop.run(&["update"]), 7, "beta: sent, and received");
-    assert_eq!(peers[1].mailbox(), desktop.mailbox());
-    desktop.reach_by("beta", &["false"]);
-    assert_eq!(desktop.run(&["update"]).code, 1, "of several kinds, failed");
+    complains_last(&desktop.run(&["update", "offline", "good"]), 7, "good: sent, and received");
+    assert_eq!(good.mailbox(), desktop.mailbox());
+    assert_eq!(desktop.run(&["update", "offline", "failing", "good"]).code, 1, "of several kinds, failed");
 }
 
 #[test]
