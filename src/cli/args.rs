@@ -31,7 +31,8 @@ pub struct Args {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing, or a clock is ahead); 4 rejected \
-(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
+(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety; \
+7 a peer could not be reached, and all else was done.";
 
 #[derive(Debug, clap::Args)]
 pub struct Global {

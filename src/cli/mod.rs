@@ -104,7 +104,11 @@ pub fn main() -> ExitCode {
     let left = context.problems.take().into_iter().chain(context.hindrance.take());
     let result = left.fold(result, |result, error| {
         Output::complain(&error);
-        result.and(Err(Failure::Said(error.kind())))
+        match result {
+            // That a peer could not be reached is told by the exit code only if all else went well.
+            Ok(()) | Err(Failure::Said(ErrorKind::Unreachable)) => Err(Failure::Said(error.kind())),
+            failed => failed,
+        }
     });
     match result {
         // A reader who closed the output has seen enough.

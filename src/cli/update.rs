@@ -82,6 +82,8 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     kinds.dedup();
     match kinds[..] {
         [] => complain_of(&report),
+        // It says that nothing else went wrong, so that a script may pass over it.
+        [kind @ ErrorKind::Unreachable] => complain_of(&report).and(Err(Failure::Said(kind))),
         [kind] => Err(Failure::Said(kind)),
         _ => Err(Failure::Said(ErrorKind::Failed)),
     }
@@ -116,7 +118,9 @@ fn summarise(context: &Context, one: &Updated) {
             context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
         }
         Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
-        None => context.out.say(format_args!("{peer}: sent; there was no answer")),
+        None => context.out.say(format_args!(
+            "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
+        )),
     }
 }
 
