@@ -9,6 +9,7 @@ mod call;
 mod disk_names;
 mod doctor;
 mod export;
+mod glance;
 mod happenings;
 mod home;
 mod identity;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
