@@ -44,7 +44,8 @@ pub fn commit_of(root: &Path) -> (Option<String>, Vec<PathBuf>) {
         return (Some(text.trim().to_owned()), vec![head]);
     };
     // Branches are kept once for all working trees.
-    let common = fs::read_to_string(dir.join("commondir")).map_or_else(|_| dir.clone(), |common| dir.join(common.trim()));
+    let common =
+        fs::read_to_string(dir.join("commondir")).map_or_else(|_| dir.clone(), |common| dir.join(common.trim()));
     let (loose, packed) = (common.join(name), common.join("packed-refs"));
     let commit = fs::read_to_string(&loose).ok().map(|text| text.trim().to_owned()).or_else(|| {
         let text = fs::read_to_string(&packed).ok()?;

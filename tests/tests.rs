@@ -75,6 +75,7 @@ mod the_fixtures_travel_between_the_layouts;
 mod the_help_is_complete_at_80_columns;
 mod the_layers_hold;
 mod the_vectors_are_what_they_say;
+mod the_version_names_its_commit;
 mod times_that_are_set_back_hide_nothing;
 mod update_calls_the_peers;
 mod what_a_directory_says_of_its_files_is_true;

@@ -127,10 +127,7 @@ const ENDINGS: &[Ending] = &[
         "export",
         &[
             ("mailsync export -o /media/stick/", "what the only peer lacks, encrypted for it"),
-            (
-                "mailsync export | ssh server mailsync import --reply | mailsync import",
-                "both directions in one line",
-            ),
+            ("mailsync export | ssh server mailsync import --reply | mailsync import", "both directions in one line"),
             ("mailsync export --to laptop --split 4G -o /media/stick/", "in files that fit a FAT stick"),
         ],
     ),
