@@ -1,4 +1,4 @@
-//! What `--help` says of each command is kept in `tests/help/`, as a terminal of 80 columns shows it, so that a change of
+//! What `--help` says of each command is kept in `fixtures/help/`, as a terminal of 80 columns shows it, so that a change of
 //! its words is seen. The man pages have the same words. `cargo test the_help_is_written_anew -- --ignored` writes the
 //! files anew.
 
@@ -10,7 +10,7 @@ use crate::support::programs::{MAILSYNC, find, run};
 use crate::support::{files, names, scratch, text};
 
 fn kept() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/help")
 }
 
 fn help_of(command: &str) -> String {
@@ -48,7 +48,7 @@ fn the_help_of_each_command_is_what_is_kept_and_fits_80_columns() {
     assert!(commands.len() > 30, "{commands:?}");
     let mut expected: Vec<_> = commands.iter().map(|command| file_of(command)).collect();
     expected.sort();
-    assert_eq!(names(&kept()), expected, "tests/help: write it anew");
+    assert_eq!(names(&kept()), expected, "fixtures/help: write it anew");
     for command in &commands {
         let help = help_of(command);
         for line in help.lines() {
@@ -61,12 +61,12 @@ fn the_help_of_each_command_is_what_is_kept_and_fits_80_columns() {
         assert!(command.is_empty() || global.1.contains("Examples:\n  mailsync "), "{command}: no examples");
         assert!(global.1.contains("Exit codes: "), "{command}: no exit codes");
         let kept = fs::read_to_string(kept().join(file_of(command))).unwrap();
-        assert_eq!(help, kept, "{command}: if it is meant, write tests/help anew");
+        assert_eq!(help, kept, "{command}: if it is meant, write fixtures/help anew");
     }
 }
 
 #[test]
-#[ignore = "writes tests/help"]
+#[ignore = "writes fixtures/help"]
 fn the_help_is_written_anew() {
     for file in files(&kept()) {
         fs::remove_file(file).unwrap();

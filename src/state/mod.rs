@@ -172,7 +172,8 @@ impl State {
         // Whoever opens a database whose write-ahead log isn't in use makes the files for it, even to read: unless it is
         // told that nobody changes the database meanwhile.
         let mode = if beside("-wal") && beside("-shm") { "mode=ro" } else { "immutable=1" };
-        let name: String = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+        let name: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+        let name = name.concat();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let conn =
             Connection::open_with_flags(format!("file:{name}?{mode}"), flags).map_err(|error| opening(path, &error))?;

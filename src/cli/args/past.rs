@@ -65,7 +65,9 @@ pub enum TrashCommand {
     },
     /// Bring messages back into their folders
     #[command(group(clap::ArgGroup::new("which").args(["ids", "all", "folder", "by", "since"]).multiple(true).required(true)))]
-    #[command(override_usage = "mailsync trash restore [OPTIONS] <ID|FROM-TO|--all|--folder|--by|--since>...")]
+    #[command(override_usage = "\
+mailsync trash restore [OPTIONS] <ID|FROM-TO>...
+       mailsync trash restore [OPTIONS] <--all|--folder|--by|--since>")]
     Restore {
         /// Their numbers, as `mailsync trash list` shows them, or ranges of numbers, such as 2-89
         #[arg(value_name = "ID|FROM-TO", value_parser = parse_ids, add = ArgValueCompleter::new(complete::trash))]
