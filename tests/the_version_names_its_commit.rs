@@ -13,6 +13,9 @@ use build::commit_of;
 
 const COMMIT: &str = "003c036abcd1003c036abcd1003c036abcd10000";
 
+/// What it is about, the files, whether the commit is found, how many files tell of a change.
+type Case<'c> = (&'c str, Vec<(&'c str, &'c str)>, bool, usize);
+
 fn put(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -30,8 +33,6 @@ fn the_commit_is_found_wherever_git_or_cargo_keep_it() {
     let (head, branch) = ("tree/.git/HEAD", "ref: refs/heads/main\n");
     let beside = "main/.git/worktrees/tree";
     let (beside_head, common) = (format!("{beside}/HEAD"), format!("{beside}/commondir"));
-    // What it is about, the files, whether the commit is found, how many files tell of a change.
-    type Case<'c> = (&'c str, Vec<(&'c str, &'c str)>, bool, usize);
     let cases: Vec<Case<'_>> = vec![
         ("a branch", vec![(head, branch), ("tree/.git/refs/heads/main", &commit)], true, 2),
         ("a packed branch", vec![(head, branch), ("tree/.git/packed-refs", &packed)], true, 2),
