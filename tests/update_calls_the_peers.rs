@@ -119,7 +119,7 @@ fn a_peer_that_cannot_be_reached_is_told_apart_from_one_that_fails() {
     let dir = scratch();
     let missing = dir.path().join("missing");
     let calls: &[(&str, &[&str], i32, &str)] = &[
-        ("absent", &[text(&missing)], 7, "missing"),
+        ("absent", &[text(&missing)], 1, "missing"),
         ("offline", &["sh", "-c", "exit 255"], 7, "it could not be reached: sh has ended with"),
         ("deaf", &["sh", "-c", "cat > /dev/null; exit 255"], 7, "it could not be reached"),
         ("failing", &["sh", "-c", "exit 254"], 1, "sh has ended with"),

@@ -5,6 +5,8 @@ mod args;
 mod changes;
 mod code;
 mod columns;
+mod complete;
+mod completions;
 mod context;
 mod doctor;
 mod export;
@@ -19,6 +21,7 @@ mod jobs;
 mod join;
 mod key;
 mod log;
+mod man;
 mod meter;
 mod moment;
 mod output;
@@ -41,7 +44,6 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use mailsync::error::ErrorKind;
 use mailsync::process::outlive_large_files;
 
@@ -52,7 +54,10 @@ use output::Output;
 
 /// Runs the command line that the process was started with.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
@@ -98,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { dir } => man::run(&context, &dir),
     };
     // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
     // nothing else went wrong.

@@ -1,7 +1,7 @@
 //! Calls: the configuration names a program that reaches a peer. A call is an export, a run of that program, and an
 //! import of its answer. The other end of such a call is here, too: it decides for whom the answer is.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
@@ -21,7 +21,7 @@ impl Replica {
     /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not
     /// answered, its program can't be run, is silent
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
-    /// tells. The peer is unreachable if its program isn't there, or ended with 255 before a byte of an answer was
+    /// tells. The peer is unreachable if its program ended with 255 before a byte of an answer was
     /// heard.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let config = self.config.peer.get(peer).and_then(|config| Some((config, config.call.as_ref()?)));
@@ -57,11 +57,7 @@ impl Replica {
                 )));
             }
             Err(error) => {
-                let kind = match error.kind() {
-                    io::ErrorKind::NotFound => ErrorKind::Unreachable,
-                    _ => ErrorKind::Failed,
-                };
-                return Err(Error::new(kind, format!("running {program}: {error}")).advise(format!(
+                return Err(Error::failed(format!("running {program}: {error}")).advise(format!(
                     "check the call of [peer.{peer}] in config.toml, and that there is room for the answer"
                 )));
             }

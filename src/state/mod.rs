@@ -68,6 +68,9 @@ use fault::opening;
 use folder_rows::Folders;
 use ordinals::Ordinals;
 
+/// The version of the state database that this mailsync reads and writes.
+pub const VERSION: i64 = schema::VERSION;
+
 /// An open state database.
 #[derive(Debug)]
 pub struct State {
@@ -158,6 +161,34 @@ impl State {
             ));
         }
         Self::with(conn, path)
+    }
+
+    /// Opens an existing state database for a glance: nothing is written, made or locked, not even what `SQLite` keeps
+    /// beside it. If a command works on it just now, what is seen may be a moment old, or a query may fail.
+    ///
+    /// # Errors
+    /// It isn't there, or is of another version.
+    pub fn glance(path: &Path) -> Result<Self> {
+        let beside = |suffix: &str| {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            Path::new(&file).exists()
+        };
+        // Whoever opens a database whose write-ahead log isn't in use makes the files for it, even to read: unless it is
+        // told that nobody changes the database meanwhile.
+        let mode = if beside("-wal") && beside("-shm") { "mode=ro" } else { "immutable=1" };
+        let name: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+        let name = name.concat();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let conn =
+            Connection::open_with_flags(format!("file:{name}?{mode}"), flags).map_err(|error| opening(path, &error))?;
+        conn.busy_timeout(Duration::ZERO).map_err(|error| opening(path, &error))?;
+        let version: i64 =
+            conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;
+        if version == schema::VERSION {
+            return Self::with(conn, path);
+        }
+        Err(Error::failed(format!("opening {}: the state is of version {version}", path.display())))
     }
 
     fn with(conn: Connection, path: &Path) -> Result<Self> {

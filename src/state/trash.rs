@@ -269,6 +269,11 @@ impl State {
         Ok(query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The newest messages in the trash whose numbers begin so.
+    pub fn newest_trash(&self, beginning: &str, limit: u32) -> Result<Vec<Trashed>> {
+        self.trash_where("WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key DESC LIMIT ?2", (beginning, limit))
+    }
+
     /// The message with this number.
     pub fn trashed(&self, key: TrashKey) -> Result<Option<Trashed>> {
         Ok(self.trash_where("WHERE key = ?", [key])?.pop())
