@@ -200,7 +200,7 @@ fn an_update_goes_through_a_key_that_may_only_exchange_bundles() {
     // A server that can't be reached at all.
     drop(sshd);
     let refused = desktop.run(&["update"]);
-    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
     assert_eq!((desktop.mailbox(), server.mailbox()), (here, there));
 }
 

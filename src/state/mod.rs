@@ -15,6 +15,7 @@ mod entries;
 mod fault;
 mod folder_rows;
 mod folders;
+mod free_ordinal;
 mod happenings;
 mod history;
 mod invitations;
