@@ -121,7 +121,7 @@ fn what_is_not_an_acceptable_bundle_is_rejected() {
         let word = if what == "one for somebody else" { "for-someone-else" } else { "rejected" };
         assert_eq!(outcome["outcome"], word, "{what}");
         assert_eq!(outcome["file"], path);
-        assert!(outcome["error"].as_str().unwrap().contains(words), "{what}: {json}");
+        assert!(outcome["error"]["message"].as_str().unwrap().contains(words), "{what}: {json}");
         assert_eq!(json["bundles"].as_array().unwrap().len(), 1);
     }
     // The true one is taken nevertheless.

@@ -4,6 +4,7 @@ mod invitation;
 mod key;
 mod past;
 mod values;
+mod words;
 
 use std::path::PathBuf;
 

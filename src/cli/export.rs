@@ -9,7 +9,7 @@ use super::target;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Export) -> CommandResult {
-    let output = target::target(args.output)?;
+    let output = target::target(&context.out, args.output)?;
     let options = ExportOptions {
         to: args.to.map_or(To::Whoever, To::Peer),
         fullness: match (args.full, args.since_last) {
@@ -25,7 +25,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
     target::check_split(args.split, output.as_deref())?;
     let replica = context.write()?;
     let report = if args.no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
-    match output {
+    let shown = match output {
         None => {
             let exported = replica.export(&options, replica.patient(target::stdout()?))?;
             context.say_notes(&replica);
@@ -38,6 +38,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
+            context.out.document(&target::written_json(&[], &report))
         }
         Some(path) => {
             let written = replica.export_to_file(&options, &path)?;
@@ -48,7 +49,8 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, &replica, &path.display().to_string(), instead)?;
             }
+            context.out.document(&target::written_json(&written, &report))
         }
-    }
-    complain_of(&report)
+    };
+    complain_of(&report).map(|()| shown)
 }

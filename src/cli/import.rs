@@ -45,15 +45,11 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
-    if context.out.json() {
-        let document = json!({
-            "jobs": jobs.json(),
-            "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
-            "scan": report,
-            "error": failed.as_ref().or(jobs.error.as_ref()),
-        });
-        Output::print_json(&document)?;
-    }
+    let shown = context.out.document(&json!({
+        "jobs": jobs.json(),
+        "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
+        "scan": report,
+    }));
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -62,7 +58,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     jobs.result()?;
     match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => complain_of(&report),
+        None => complain_of(&report).map(|()| shown),
     }
 }
 

@@ -3,12 +3,10 @@
 use mailsync::error::{Error, Result};
 use mailsync::model::FolderName;
 use mailsync::replica::{Depth, ScanOptions};
-use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
@@ -28,8 +26,6 @@ pub fn run(context: &Context, args: &Scan) -> CommandResult {
     context.say_notes(&replica);
     let would = if args.dry_run { "would record: " } else { "" };
     context.out.say(format_args!("{would}{report}"));
-    if context.out.json() {
-        Output::print_json(&json!(report))?;
-    }
-    complain_of(&report)
+    let shown = context.out.document(&report);
+    complain_of(&report).map(|()| shown)
 }

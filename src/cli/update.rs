@@ -61,10 +61,8 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     for one in &updated {
         summarise(context, one);
     }
-    if context.out.json() {
-        let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-        Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": jobs.error }))?;
-    }
+    let peers: Vec<Value> = updated.iter().map(updated_json).collect();
+    let shown = context.out.document(&json!({ "peers": peers, "jobs": jobs.json() }));
     noted?;
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
@@ -74,7 +72,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     let mut kinds: Vec<ErrorKind> = kinds.collect();
     kinds.dedup();
     match kinds[..] {
-        [] => complain_of(&report),
+        [] => complain_of(&report).map(|()| shown),
         [kind] => Err(Failure::Said(kind)),
         _ => Err(Failure::Said(ErrorKind::Failed)),
     }
