@@ -11,7 +11,7 @@ use mailsync::state::State;
 use serde_json::{Value, json};
 
 use crate::support::machine::{Machine, complains, counts, make_peers, pair, pass};
-use crate::support::programs::{MAILSYNC, Ran, run};
+use crate::support::programs::{MAILSYNC, Ran, own_members, run};
 use crate::support::{names, scratch, text};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -74,7 +74,8 @@ fn scan_with_dry_run_tells_the_same_and_changes_nothing() {
     );
     assert_eq!(machine.left(), before);
     let real = machine.ok(&["scan", "--json"]).json();
-    assert_eq!(real, dry.json());
+    assert_eq!((&real["dry_run"], &dry.json()["dry_run"]), (&json!(false), &json!(true)));
+    assert_eq!(own_members(real.clone()), own_members(dry.json()));
     assert_eq!(counts(&real), [1, 1, 1, 1]);
     assert_eq!((&real["folders_made"], &real["problems"]), (&json!(1), &json!([])));
     assert_eq!(counts(&machine.ok(&["scan", "--json"]).json()), [0; 4]);
@@ -414,7 +415,7 @@ fn a_peer_is_renamed_and_removed() {
     complains(&laptop.run(&["export", "--to", "desktop"]), 2, &["the peers are: tower"]);
     laptop.ok(&["peer", "remove", "tower"]);
     assert_eq!(
-        laptop.ok(&["peer", "list", "--json"]).json(),
+        own_members(laptop.ok(&["peer", "list", "--json"]).json()),
         json!({ "peers": [], "invited": [], "revoked_others": [] })
     );
     let before = laptop.left();
@@ -612,7 +613,7 @@ fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
     assert_eq!(fs::read(item["file"].as_str().unwrap()).unwrap(), b"to be missed");
     assert!(laptop.ok(&["trash", "list"]).text().contains("Archive/2019"));
     // Whoever removed it has nothing in the trash.
-    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
 
     let id = item["id"].to_string();
     laptop.refuses(&["trash", "restore", "4711"], b"", 1, &["4711", "mailsync trash list"]);
@@ -895,7 +896,10 @@ fn every_command_prints_a_document_when_it_succeeds() {
     let file = dir.path().join("b.zst");
     let exported = document(&desktop, &["export", "--to", "laptop", "-o", text(&file)], "export");
     let bundle = &exported["bundles"][0];
-    assert_eq!((&bundle["file"], &bundle["for"], &bundle["number"]), (&text(&file).into(), &"laptop".into(), &json!(1)));
+    assert_eq!(
+        (&bundle["file"], &bundle["for"], &bundle["number"]),
+        (&text(&file).into(), &"laptop".into(), &json!(1))
+    );
     assert_eq!((&bundle["messages"], &bundle["full"]), (&json!(1), &json!(true)));
     let inspected = document(&laptop, &["inspect", text(&file)], "inspect");
     let made = inspected["bundles"][0]["made"].as_str().unwrap();
@@ -946,7 +950,11 @@ fn arguments_that_make_no_sense_get_a_document_too() {
     ] {
         let ran = nobody.run(args);
         let (document, error) = (ran.json(), ran.json()["error"].clone());
-        assert_eq!((ran.code, &document["exit_code"], &document["command"]), (2, &json!(2), &Value::Null), "{document}");
+        assert_eq!(
+            (ran.code, &document["exit_code"], &document["command"]),
+            (2, &json!(2), &Value::Null),
+            "{document}"
+        );
         assert_eq!(error["kind"], "usage", "{document}");
         assert!(error["message"].as_str().unwrap().contains(words), "{document}");
         assert!(ran.stderr.contains(words), "{args:?}: it is said in words, too");

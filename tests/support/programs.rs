@@ -39,6 +39,15 @@ impl Ran {
     }
 }
 
+/// A document without the members that every one has.
+pub fn own_members(mut document: serde_json::Value) -> serde_json::Value {
+    let members = document.as_object_mut().expect("a document is an object");
+    for name in ["version", "command", "dry_run", "exit_code", "error"] {
+        members.remove(name);
+    }
+    document
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ran {
     let ran = Ran::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")));
@@ -54,12 +63,13 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
 }
 
 /// Every command that is to print a document prints one, with the members that all have. What is behind `uux` is another
-/// program's; one that was killed prints nothing.
+/// program's. One that was killed prints nothing, nor does one that has said that it couldn't.
 fn check_document(command: &Command, ran: &Ran) {
     let args: Vec<_> = command.get_args().collect();
     let is_for_another = args.iter().any(|arg| *arg == "uux") && args.last().is_none_or(|arg| *arg != "--json");
     let wants_one = command.get_program() == MAILSYNC && args.iter().any(|arg| *arg == "--json");
-    if !wants_one || is_for_another || ran.code < 0 {
+    let could_not = ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains("writing to standard output: ");
+    if !wants_one || is_for_another || could_not || ran.code < 0 {
         return;
     }
     let document = ran.json();
