@@ -273,11 +273,7 @@ impl Config {
     /// It says something that makes no sense.
     #[doc(hidden)]
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-            Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()))
-                .advise("correct it there")
-        })?;
+        let config: Self = toml::from_str(text).map_err(|error| misread(text, path, &error))?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.as_ref().is_some_and(Vec::is_empty)) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
@@ -424,10 +420,49 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with a text that is no configuration.
+fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
+    let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+    let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()));
+    let stray = unknown_field(error).filter(|name| {
+        let alone = toml::from_str::<Config>(&format!("{name} = 0"));
+        alone.is_err_and(|error| unknown_field(&error).is_none())
+    });
+    match stray {
+        // Whoever adds a line at the file's end adds it to the last table.
+        Some(name) => said
+            .advise(format!("put {name} above the first line in brackets, as what stands below one belongs to that")),
+        None => said.advise("correct it there"),
+    }
+}
+
+/// The field that isn't known, if that is what is wrong.
+fn unknown_field(error: &toml::de::Error) -> Option<&str> {
+    error.message().strip_prefix("unknown field `")?.split('`').next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::allow::decide;
+
+    #[test]
+    fn a_setting_that_stands_in_a_table_is_told_to_be_put_above_it() {
+        let told = |lines: &str| {
+            let text =
+                format!("mail_root = \"/m\"\nname = \"a\"\nlayout = \"fs\"\nfolder_names = \"utf-8\"\n{lines}\n");
+            Config::parse(&text, Path::new("config.toml")).unwrap_err().to_string()
+        };
+        let stray = told("[peer.server]\ntrash_days = 3");
+        assert!(
+            stray.contains("line 6") && stray.contains("put trash_days above the first line in brackets"),
+            "{stray}"
+        );
+        let unknown = told("[peer.server]\ntrash_day = 3");
+        assert!(unknown.contains("correct it there"), "{unknown}");
+        let unknown = told("trash_day = 3");
+        assert!(unknown.contains("correct it there"), "{unknown}");
+    }
 
     #[test]
     fn a_written_configuration_reads_back_as_it_was() {

@@ -86,6 +86,7 @@ mod what_is_kept_of_jobs_and_peers_is_bounded;
 mod what_is_said_is_what_is_done;
 mod what_somebody_did_is_told_and_taken_back;
 mod what_synchronisers_write_is_no_part_of_a_message;
+mod what_the_papers_show_works;
 mod what_was_missing_comes_once;
 
 #[test]

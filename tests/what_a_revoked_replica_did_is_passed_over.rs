@@ -13,6 +13,11 @@ const HONEST: usize = 3;
 const THIEF: usize = 3;
 const FOLDERS: [&str; 3] = ["INBOX", "A", "B"];
 
+/// Seeds of histories that are rare: an honest message that a forged one was written over and that only one of those who had
+/// heard still holds; removals by the thief from before the theft that nobody else has kept; a forged message that one honest
+/// replica has moved and another one removed.
+const RARE: [u64; 4] = [611_060, 612_065, 600_729, 500_045];
+
 /// A history: replicas, what happens to them, and what is to be true in the end.
 struct Story {
     rng: Rng,
@@ -181,15 +186,17 @@ impl Story {
     }
 
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
-        let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
-        let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        // Which of the two deliveries of the same message somebody has removed nobody can tell. And what one honest replica has
+        // moved stays where that was believed, though another one has removed what the thief had made of it.
+        let honest = |id: &EntryId| [&self.delivered, &self.own, &self.adopted].iter().any(|some| some.contains(id));
+        let in_doubt = self.forged.iter().filter(|id| honest(id));
+        let in_doubt: BTreeSet<_> = if count == HONEST { in_doubt.collect() } else { BTreeSet::new() };
         let mut first = self.replicas[0].view();
-        first.entries.retain(|id, _| !twice.contains(id));
+        first.entries.retain(|id, _| !in_doubt.contains(id));
         for other in 1..count {
             let mut view = self.replicas[other].view();
-            // Which of the two deliveries of the same message somebody has removed nobody can tell.
-            view.entries.retain(|id, _| !twice.contains(id));
-            if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
+            view.entries.retain(|id, _| !in_doubt.contains(id));
+            if view.entries != first.entries || (in_doubt.is_empty() && view.folders != first.folders) {
                 return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
             }
         }
@@ -247,7 +254,7 @@ fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_aga
     let mut all = Tally::default();
     let mut failures = Vec::new();
     let seeds = asked_for(90_000, 600);
-    for seed in seeds.clone() {
+    for seed in seeds.clone().chain(RARE) {
         match Story::run(seed) {
             Ok(tally) => {
                 all.taken_back += tally.taken_back;

@@ -1,6 +1,6 @@
 //! The fate of each entry when two replicas meet in a bundle.
 
-use super::{Entry, FolderState, Head, Incarnation, Knowledge};
+use super::{Believed, Caps, Entry, FolderState, Head, Incarnation, Knowledge, Stamp};
 
 /// An import's decision about one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Meeting {
     proven: Knowledge,
     /// Whether the sender may lack an entry for what a revoked replica did.
     is_spoilt: bool,
+    /// Who was revoked, as the importing replica has heard.
+    caps: Caps,
 }
 
 /// One of the two replicas of a [`Meeting`].
@@ -96,23 +98,33 @@ impl Meeting {
             sender: head.incarnation,
             proven,
             is_spoilt: false,
+            caps: Caps::default(),
         }
     }
 
-    /// The same if the sender has forgotten changes that aren't believed here, as a revoked replica has made them. Nobody
-    /// can tell then whether an entry that it lacks was removed by them: it is delivered anew.
+    /// The same if somebody was revoked, and not all of the bundle is believed.
+    ///
+    /// If the sender has forgotten changes that aren't believed here, nobody can tell whether an entry that it lacks was removed
+    /// by them: it is delivered anew. And a revoked replica can write over what an honest one has written in the same entry.
+    /// Whoever merged that before it heard passes on the later register alone, and whoever doesn't believe that one counts the
+    /// honest one as known and has never had it. So of an entry that the sender lacks only a horizon tells that it was forgotten.
     #[must_use]
-    pub fn spoilt(self, is_spoilt: bool) -> Self {
-        Self { is_spoilt, ..self }
+    pub fn believing(self, believed: &Believed) -> Self {
+        Self { is_spoilt: believed.is_spoilt, caps: believed.caps.clone(), ..self }
     }
 
-    /// Whether only hearsay says that the sender, which lacks this entry, has forgotten it: no horizon names it, and the
-    /// sender knows more of who has put it where it is than came from there.
-    fn is_hearsay_there(&self, entry: &Entry) -> bool {
-        let incarnation = entry.location.0.incarnation;
-        incarnation != self.sender
-            && self.there.knowledge.get(incarnation) > self.proven.get(incarnation)
-            && !self.there.horizon.covers(entry.location.0)
+    /// Whether the sender may lack what was written with this stamp since a revoked replica has written over it.
+    fn may_be_written_over(&self, stamp: Stamp) -> bool {
+        !self.caps.is_empty() && self.caps.trusts(stamp)
+    }
+
+    /// Whether only hearsay says that the sender, which lacks what was written with this stamp, has forgotten it: no horizon
+    /// names it, and the sender knows more of who has written it than came from there.
+    fn is_hearsay_there(&self, stamp: Stamp) -> bool {
+        let incarnation = stamp.incarnation;
+        let is_told_by_others =
+            incarnation != self.sender && self.there.knowledge.get(incarnation) > self.proven.get(incarnation);
+        (self.may_be_written_over(stamp) || is_told_by_others) && !self.there.horizon.covers(stamp)
     }
 
     /// Whether only hearsay says that an entry of the sender's own, which is lacking here, was forgotten here: no
@@ -146,7 +158,7 @@ impl Meeting {
             Some((_, lacking, unheard_of)) if merged.alive() && lacking.has_forgotten(&merged) => match theirs {
                 Some(_) if unheard_of && self.is_hearsay_here(&merged) => Decision::StoreAnew(merged),
                 Some(_) if unheard_of => Decision::Keep,
-                None if self.is_spoilt || self.is_hearsay_there(&merged) => Decision::StoreAnew(merged),
+                None if self.is_spoilt || self.is_hearsay_there(merged.location.0) => Decision::StoreAnew(merged),
                 None if lacking.knows_all_of(&merged) => Decision::Drop,
                 // The tombstone keeps what the other side doesn't know, or has beside what it has forgotten: no horizon
                 // names that.
@@ -183,7 +195,9 @@ impl Meeting {
                 if present(theirs) {
                     return FolderDecision::Keep;
                 }
-                if self.is_spoilt && theirs.is_none() {
+                let may_be_lost = self.is_spoilt
+                    || (self.may_be_written_over(merged.stamp) && !self.there.horizon.covers(merged.stamp));
+                if may_be_lost && theirs.is_none() {
                     return FolderDecision::MakeAnew;
                 }
                 // The record of an earlier removal, if they have one, or else this one: as absent until all know it.
@@ -254,6 +268,28 @@ mod tests {
         mine: Option<Entry>,
         theirs: Option<Entry>,
         becomes: Decision,
+    }
+
+    #[test]
+    fn what_a_sender_lacks_beside_a_revoked_one_is_kept_unless_a_horizon_names_it_or_the_revoked_one_wrote_it() {
+        const C: Incarnation = Incarnation(0xc);
+        let meets = |horizon: &[Stamp], revoked: Option<Incarnation>| {
+            let head = head(true, &[at(3, B)], horizon);
+            let mut caps = Caps::default();
+            if let Some(who) = revoked {
+                caps.revoke(who, 0, &knows(&[at(9, who)]));
+            }
+            let knowledge = knows(&[at(1, A), at(1, B)]);
+            let meeting =
+                Meeting::new(&knowledge, &Knowledge::new(), all(), &head).believing(&caps.believe(&head, &knowledge));
+            let folder = FolderState { stamp: at(1, B), present: true };
+            (meeting.decide(Some(&delivered(at(1, B))), None), meeting.decide_folder(Some(folder), None))
+        };
+        let gone = FolderDecision::Store(FolderState { stamp: at(1, B), present: false });
+        assert_eq!(meets(&[], None), (Decision::Drop, gone));
+        assert_eq!(meets(&[], Some(C)), (Decision::StoreAnew(delivered(at(1, B))), FolderDecision::MakeAnew));
+        assert_eq!(meets(&[at(2, B)], Some(C)), (Decision::Drop, gone));
+        assert_eq!(meets(&[], Some(B)), (Decision::Drop, gone));
     }
 
     #[test]

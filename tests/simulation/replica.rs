@@ -392,7 +392,7 @@ impl Replica {
             return Ok(Outcome::Waits);
         }
         let meeting = Meeting::new(&self.knowledge, &self.caps.horizon(&self.horizon), self.proven(), &believed.head)
-            .spoilt(believed.is_spoilt);
+            .believing(&believed);
         self.knowledge.join(&believed.head.tip);
         if head.full {
             self.horizon.join(&believed.head.horizon);

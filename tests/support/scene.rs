@@ -13,8 +13,9 @@ use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, ClockAhead, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, RestoreOptions, ScanOptions, Secrecy, TrashKey, TrashSelection, World,
+    Access, ClockAhead, DryRun, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
+    RepairOptions, Replica, RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashKey, TrashSelection, UndoOptions,
+    World,
 };
 
 use super::disk::Watch;
@@ -41,16 +42,18 @@ pub enum Command {
     Purge,
     Restore,
     TrashRestore,
+    Undo,
     Uux,
     JobsRun,
     Invite,
     DoctorRepair,
     DoctorNewIdentity,
     KeyRotate,
+    PeerRevoke,
 }
 
 /// All of them.
-pub const ALL: [Command; 17] = [
+pub const ALL: [Command; 19] = [
     Command::Init,
     Command::Scan,
     Command::ExportToFile,
@@ -62,12 +65,14 @@ pub const ALL: [Command; 17] = [
     Command::Purge,
     Command::Restore,
     Command::TrashRestore,
+    Command::Undo,
     Command::Uux,
     Command::JobsRun,
     Command::Invite,
     Command::DoctorRepair,
     Command::DoctorNewIdentity,
     Command::KeyRotate,
+    Command::PeerRevoke,
 ];
 
 /// Does nothing, and that well.
@@ -152,7 +157,7 @@ impl Scene {
         let changes =
             ["deliver INBOX epsilon new", "move INBOX alpha Archive", "remove INBOX beta", "mkdir New/folder"];
         match self.command {
-            Command::Init | Command::Uux | Command::KeyRotate => {}
+            Command::Init | Command::Uux | Command::KeyRotate | Command::PeerRevoke => {}
             Command::Scan | Command::ExportToFile | Command::ExportToDirectory | Command::Invite => {
                 let changes = ["deliver INBOX epsilon new", "flag INBOX beta F", "remove Archive gamma"];
                 here.act_all(&changes);
@@ -181,6 +186,11 @@ impl Scene {
                     }
                     self.age();
                 }
+            }
+            Command::Undo => {
+                there.act_all(&["move INBOX alpha Archive", "flag INBOX beta F", "remove Archive delta"]);
+                exchange(there, here, &self.bundle());
+                here.act("deliver INBOX epsilon new");
             }
             Command::Restore => {
                 // One message is on this machine, and the other one has to come from the peer.
@@ -293,6 +303,8 @@ impl Scene {
                 let replica = Replica::open(&self.here.home, World::real(), Access::Read).unwrap();
                 (words("trash restore"), vec![trashed_beta(&replica).unwrap()?.to_string()])
             }
+            Command::Undo => (words("undo --by there --since 2h"), vec![]),
+            Command::PeerRevoke => (words("peer revoke there --since 2h"), vec![]),
             Command::Uux if count_jobs(&self.here).unwrap() > 0 => return None,
             Command::Uux => (words("uux there send"), vec![]),
             Command::JobsRun => (words("jobs run"), vec![]),
@@ -355,6 +367,16 @@ impl Scene {
             Command::TrashRestore => {
                 // An interrupted command that had decided to restore it was brought to its end by the next one.
                 trashed_beta(replica)?.map_or(Ok(()), |key| replica.restore(key).map(drop))?;
+            }
+            Command::Undo => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+                let since = u64::try_from(now.as_millis()).unwrap() - 2 * 60 * 60 * 1000;
+                let options = UndoOptions { by: String::from("there"), since, folder: None, dry_run: DryRun::No };
+                problems = replica.undo(&options, &mut |_| Ok(()))?.scan.problems;
+            }
+            Command::PeerRevoke => {
+                let options = RevokeOptions { who: String::from("there"), since: None, reason: None };
+                replica.revoke(&options)?;
             }
             Command::JobsRun => {
                 replica.run_jobs(|_| {})?;
@@ -439,7 +461,8 @@ impl Scene {
             end.push(format!("{name}: {} pending, changes: {}", state.count_pending().unwrap(), scan.has_changes()));
             assert_eq!(state.digest(), state.digest_from_scratch().unwrap(), "{name}");
             for peer in state.peers().unwrap() {
-                end.push(format!("{name}: peer {}", peer.name));
+                let out = replica.shut_outs().unwrap().get(&peer.id).map_or(0, |out| out.by.len());
+                end.push(format!("{name}: peer {}, revoked {out} times", peer.name));
             }
             end.push(format!("{name}: {} former keys", replica.former_keys().len()));
             for invited in state.invitations().unwrap() {

@@ -97,7 +97,7 @@ impl<'i> Merge<'i> {
         let proven = replica.state.proven(&replica.public_key().id())?;
         let believed = caps.believe(&manifest.head(), knowledge);
         let meeting =
-            Meeting::new(knowledge, &caps.horizon(&horizon), proven.clone(), &believed.head).spoilt(believed.is_spoilt);
+            Meeting::new(knowledge, &caps.horizon(&horizon), proven.clone(), &believed.head).believing(&believed);
         let is_first = landing.is_a_join() || from.last_heard.is_none();
         Ok(Self {
             replica,
