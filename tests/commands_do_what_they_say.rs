@@ -620,7 +620,7 @@ fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
     let ran = laptop.ok(&["trash", "restore", &id]);
     assert!(ran.stderr.contains("is back in Archive/2019"), "{ran:?}");
     assert_eq!(laptop.mailbox(), before);
-    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
     laptop.refuses(&["trash", "restore", &id], b"", 1, &[&id]);
     assert_eq!(counts(&laptop.ok(&["scan", "--json"]).json()), [0; 4]);
     pass(&laptop, &desktop);
