@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod hooks;
+
 pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
 use crate::disk::{Disk, read_whole};
 use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
+pub use hooks::Hooks;
 
 /// A configuration is not larger than this, in bytes.
 const MOST: u64 = 16 << 20;
@@ -68,6 +71,9 @@ pub struct Config {
     /// From how much on a person is to say that it is meant.
     #[serde(default)]
     pub guard: Limits,
+    /// The user's own programs that are told of changed files.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
@@ -213,6 +219,12 @@ const SAMPLES: &str = "\
              # all = 100                    # more than a quarter of all messages, and more than this\n\
              # folders = 10                 # more than half of the folders, if there are more than this\n\
              \n\
+             # Programs that are told, on standard input, which files of the mail were changed.\n\
+             # [hooks]\n\
+             # after_import = [\"notmuch\", \"new\"]                   # after an import or update\n\
+             # after_scan = [\"mu\", \"index\"]                        # after a scan or export\n\
+             # timeout = \"10m\"\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
@@ -248,6 +260,7 @@ impl Config {
             encrypt: Encrypt::default(),
             passphrase_command: None,
             guard: Limits::default(),
+            hooks: Hooks::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -288,6 +301,10 @@ impl Config {
                 Error::usage(format!("{}: peer {name}: {why}", path.display())).advise("correct it there")
             })?;
         }
+        config.hooks.check().map_err(|why| {
+            Error::usage(format!("{}: hooks: {why}", path.display()))
+                .advise("give a program and its arguments, such as [\"notmuch\", \"new\"], or take it out")
+        })?;
         for rule in &config.allow {
             rule.check().map_err(|why| {
                 Error::usage(format!("{}: the rule that allows \"{}\": {why}", path.display(), rule.command))
@@ -489,6 +506,7 @@ mod tests {
             passphrase_command: None,
             encrypt: Encrypt::default(),
             guard: Limits::default(),
+            hooks: Hooks::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Locked,
     /// Something was refused, because mail could be lost by it.
     Refused,
+    /// A peer could not be reached, and all else was done: a later run may find it there.
+    Unreachable,
 }
 
 impl ErrorKind {
@@ -56,6 +58,7 @@ impl ErrorKind {
             Self::Rejected => 4,
             Self::Locked => 5,
             Self::Refused => 6,
+            Self::Unreachable => 7,
         }
     }
 
@@ -68,6 +71,7 @@ impl ErrorKind {
             Self::Rejected => "rejected",
             Self::Locked => "locked",
             Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a person knows a mail by: who wrote it, what about, and when.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use mail_parser::{HeaderName, MessageParser};
 
@@ -60,6 +61,33 @@ impl Headline {
     }
 }
 
+/// Takes a message as it comes, and keeps no more of it than its header, as far as a [`Headline`] looks at that.
+#[derive(Debug, Default)]
+pub struct Head(Vec<u8>);
+
+impl Head {
+    /// The header, with the empty line at its end if there is one.
+    pub fn bytes(&self) -> &[u8] {
+        let ends =
+            |blank: &[u8]| self.0.windows(blank.len()).position(|bytes| bytes == blank).map(|at| at + blank.len());
+        let end = ends(b"\n\n").into_iter().chain(ends(b"\n\r\n")).min();
+        &self.0[..end.unwrap_or(self.0.len())]
+    }
+}
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = usize::try_from(Headline::LOOKS_AT).unwrap_or(usize::MAX);
+        let room = most.saturating_sub(self.0.len());
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +110,25 @@ mod tests {
         );
         let plain = Headline::read(b"From: someone@example.org\nSubject:   two\n  words \n\nbody");
         assert_eq!((plain.from, plain.subject), (text("someone@example.org"), text("two words")));
+    }
+
+    #[test]
+    fn of_a_message_that_comes_in_pieces_its_header_is_kept() {
+        for (pieces, kept) in [
+            (&["From: a\nSub", "ject: b\n", "\nbody\n\n"][..], "From: a\nSubject: b\n\n"),
+            (&["From: a\r\n\r\nbody\n\nmore"], "From: a\r\n\r\n"),
+            (&["From: a\n"], "From: a\n"),
+            (&[], ""),
+        ] {
+            let mut head = Head::default();
+            for piece in pieces {
+                head.write_all(piece.as_bytes()).unwrap();
+            }
+            assert_eq!(head.bytes(), kept.as_bytes());
+        }
+        let mut head = Head::default();
+        head.write_all(&vec![b'x'; 100_000]).unwrap();
+        assert_eq!(head.bytes().len() as u64, Headline::LOOKS_AT);
     }
 
     #[test]

@@ -423,6 +423,9 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
     pass(&server, &desktop);
     let said = desktop.ok(&["peer", "revoke", &id, "--json"]).json();
     assert_eq!(said["told_apart"], true, "{said}");
+    // Its id is cut to the width of the column.
+    let removed = String::from_utf8(desktop.ok(&["trash", "list"]).stdout).unwrap();
+    assert!(removed.contains(&id[..8]) && !removed.contains("a replica"), "{removed}");
     let said = desktop.ok(&["peer", "revoke", &id]).stderr;
     assert!(!said.contains("ever came here"), "{said}");
     // So is what had come before, to be taken back.
@@ -467,4 +470,28 @@ fn what_makes_no_sense_is_refused_with_advice() {
     let others = server.ok(&["peer", "list", "--json"]).json();
     assert_eq!(others["revoked_others"][0]["id"], Value::from(id));
     let _ = laptop;
+}
+
+#[test]
+fn a_revocation_is_told_once_for_each_command_however_many_bundles_bring_it() {
+    let dir = scratch();
+    let [server, desktop, phone, _laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    let mut bundles = Vec::new();
+    for other in [&desktop, &phone] {
+        other.ok(&["peer", "revoke", "laptop"]);
+        bundles.extend(other.ok(&["export", "--to", "server"]).stdout);
+    }
+    let times = |ran: &Ran| ran.stderr.matches("laptop WAS REVOKED by").count();
+    let heard = server.run_with(&["import"], &bundles);
+    assert_eq!((heard.code, times(&heard)), (0, 1), "{}", heard.stderr);
+    // The next command names both.
+    let told = server.ok(&["scan"]);
+    assert!(
+        times(&told) == 1 && told.stderr.contains("by desktop at") && told.stderr.contains("by phone at"),
+        "{}",
+        told.stderr
+    );
+    desktop.ok(&["peer", "revoke", "laptop", "--reason", "it is gone"]);
+    let again = pass(&desktop, &server);
+    assert_eq!(times(&again), 1, "{}", again.stderr);
 }

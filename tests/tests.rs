@@ -46,6 +46,7 @@ mod each_line_about_a_mail_program_has_a_test;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
 mod guards_can_not_be_walked_around;
+mod hooks_are_told_what_has_changed;
 mod init_takes_no_wrong_directory;
 mod jobs_of_others_have_limits;
 mod jobs_that_a_peer_twists_do_no_harm;
@@ -69,10 +70,13 @@ mod peers_run_what_they_are_asked;
 mod removals_are_forgotten_when_everybody_knows;
 mod replicas_that_exchange_bundles_converge;
 mod shared_folders_stay_shared;
+mod shells_complete_what_the_replica_knows;
 mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
+mod the_help_is_complete_at_80_columns;
 mod the_layers_hold;
 mod the_vectors_are_what_they_say;
+mod the_version_names_its_commit;
 mod times_that_are_set_back_hide_nothing;
 mod update_calls_the_peers;
 mod what_a_directory_says_of_its_files_is_true;
@@ -88,6 +92,7 @@ mod what_somebody_did_is_told_and_taken_back;
 mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_the_papers_show_works;
 mod what_was_missing_comes_once;
+mod which_mails_is_told;
 
 #[test]
 fn every_file_beside_this_one_is_a_module_of_it() {

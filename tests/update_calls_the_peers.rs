@@ -114,6 +114,47 @@ fn the_exit_code_says_what_kept_it_from_being_done() {
     complains(&ran, 2, &["stranger"]);
 }
 
+#[test]
+fn a_peer_that_cannot_be_reached_is_told_apart_from_one_that_fails() {
+    let dir = scratch();
+    let missing = dir.path().join("missing");
+    let calls: &[(&str, &[&str], i32, &str)] = &[
+        ("absent", &[text(&missing)], 1, "missing"),
+        ("offline", &["sh", "-c", "exit 255"], 7, "it could not be reached: sh has ended with"),
+        ("deaf", &["sh", "-c", "cat > /dev/null; exit 255"], 7, "it could not be reached"),
+        ("failing", &["sh", "-c", "exit 254"], 1, "sh has ended with"),
+        // Something was heard: there was a connection, and it broke off.
+        ("cut", &["sh", "-c", "cat > /dev/null; echo Welcome; exit 255"], 1, "sh has ended with"),
+    ];
+    let names: Vec<&str> = calls.iter().map(|call| call.0).chain(["good"]).collect();
+    let (desktop, peers) = star(dir.path(), &names);
+    for (name, call, code, words) in calls {
+        desktop.reach_by(name, call);
+        let ran = desktop.run(&["update", "--quiet", name]);
+        complains_last(&ran, *code, words);
+        assert!(ran.stderr.contains(&format!("updating {name}: ")), "{ran:?}");
+    }
+    // The others are updated all the same, and one that fails counts for more.
+    let good = peers.last().unwrap();
+    desktop.reach(good);
+    desktop.deliver("from-desktop");
+    complains_last(&desktop.run(&["update", "offline", "good"]), 7, "good: sent, and received");
+    assert_eq!(good.mailbox(), desktop.mailbox());
+    assert_eq!(desktop.run(&["update", "offline", "failing", "good"]).code, 1, "of several kinds, failed");
+}
+
+#[test]
+fn a_peer_that_is_not_known_is_told_apart_from_one_that_has_no_call() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    complains(
+        &desktop.run(&["update", "labtop"]),
+        2,
+        &["updating labtop", "no peer called labtop", "the peers are: laptop"],
+    );
+    complains(&desktop.run(&["update", "laptop"]), 2, &["doesn't tell how to reach it", "[peer.laptop]"]);
+}
+
 /// The last line says this; what the peer said comes before.
 #[track_caller]
 fn complains_last(ran: &Ran, code: i32, word: &str) {
@@ -129,7 +170,7 @@ fn a_peer_that_answers_nothing_has_still_got_the_bundle() {
     let file = dir.path().join("bundle");
     desktop.reach_by("laptop", &["sh", "-c", &format!("cat > '{}'", file.display())]);
     let ran = desktop.ok(&["update"]);
-    assert!(ran.stderr.contains("there was no answer"), "{ran:?}");
+    assert!(ran.stderr.contains("there was no answer; if its call runs `mailsync import` without --reply"), "{ran:?}");
     laptop.ok(&["import", file.to_str().unwrap()]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
 }

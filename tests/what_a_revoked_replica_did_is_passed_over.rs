@@ -12,11 +12,10 @@ use crate::simulation::{Outcome, Replica, Rng, asked_for};
 const HONEST: usize = 3;
 const THIEF: usize = 3;
 const FOLDERS: [&str; 3] = ["INBOX", "A", "B"];
-
-/// Seeds of histories that are rare: an honest message that a forged one was written over and that only one of those who had
-/// heard still holds; removals by the thief from before the theft that nobody else has kept; a forged message that one honest
+/// Seeds of histories that are rare: an honest message over which a forged one was written and that only one of those who had
+/// heard still holds; removals by the thief that were forgotten by somebody who had not heard; a forged message that one honest
 /// replica has moved and another one removed.
-const RARE: [u64; 4] = [611_060, 612_065, 600_729, 500_045];
+const RARE: [u64; 5] = [611_060, 612_065, 706_356, 600_729, 500_045];
 
 /// A history: replicas, what happens to them, and what is to be true in the end.
 struct Story {
@@ -34,10 +33,12 @@ struct Story {
     forgotten: BTreeSet<EntryId>,
     /// What the stolen replica had delivered before the theft.
     own: BTreeSet<EntryId>,
-    /// What honest replicas have moved, whoever has delivered it.
+    /// What honest replicas have moved or delivered anew, whoever has delivered it.
     adopted: BTreeSet<EntryId>,
     /// What the thief has delivered.
     forged: BTreeSet<EntryId>,
+    /// What of that each of the honest ones had when it heard of the theft.
+    taken: [BTreeSet<EntryId>; HONEST],
     tally: Tally,
 }
 
@@ -66,6 +67,7 @@ impl Story {
             own: BTreeSet::new(),
             adopted: BTreeSet::new(),
             forged: BTreeSet::new(),
+            taken: Default::default(),
             tally: Tally::default(),
         }
     }
@@ -88,6 +90,10 @@ impl Story {
         let outcome = self.replicas[to].import(&bundle, self.now).map_err(|who| format!("{from} to {to}: {who:?}"))?;
         self.tally.full += usize::from(bundle.head.full);
         self.tally.waited += usize::from(outcome == Outcome::Waits);
+        // What an honest replica delivers anew, since the other one may have forgotten that it was removed, is its own from then on.
+        if let (true, Outcome::Applied { anew: Some(anew), .. }) = (to < HONEST, &outcome) {
+            self.adopted.extend(anew.entries.iter().cloned());
+        }
         let mut all = before;
         all.join(&bundle.head.tip);
         let is_shut_out = to < HONEST && self.heard[to];
@@ -166,6 +172,8 @@ impl Story {
             self.heard[at] = true;
             let thief = self.thief();
             self.replicas[at].hear_of_theft(thief, theft);
+            self.taken[at] =
+                self.replicas[at].view().entries.into_keys().filter(|id| self.forged.contains(id)).collect();
         }
     }
 
@@ -186,21 +194,34 @@ impl Story {
     }
 
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
-        // Which of the two deliveries of the same message somebody has removed nobody can tell. And what one honest replica has
-        // moved stays where that was believed, though another one has removed what the thief had made of it.
-        let honest = |id: &EntryId| [&self.delivered, &self.own, &self.adopted].iter().any(|some| some.contains(id));
-        let in_doubt = self.forged.iter().filter(|id| honest(id));
-        let in_doubt: BTreeSet<_> = if count == HONEST { in_doubt.collect() } else { BTreeSet::new() };
+        let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
+        let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        // What the thief has delivered and put where it is stays, and goes nowhere else. If somebody honest had moved it before,
+        // who doesn't believe the thief has it there, even if others have removed it from where the thief had put it.
+        let stays: BTreeSet<_> = if count == HONEST { self.forged_that_stays().collect() } else { BTreeSet::new() };
+        let honest = self.replicas[..count].iter();
+        let lies_in = honest.flat_map(|one| stays.iter().filter_map(|id| one.entries().get(*id)));
+        let has_it: BTreeSet<_> = lies_in.filter(|entry| entry.alive()).map(|entry| entry.location.1.clone()).collect();
         let mut first = self.replicas[0].view();
-        first.entries.retain(|id, _| !in_doubt.contains(id));
+        first.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
+        first.folders.retain(|folder| !has_it.contains(folder));
         for other in 1..count {
             let mut view = self.replicas[other].view();
-            view.entries.retain(|id, _| !in_doubt.contains(id));
-            if view.entries != first.entries || (in_doubt.is_empty() && view.folders != first.folders) {
+            // Which of the two deliveries of the same message somebody has removed nobody can tell.
+            view.entries.retain(|id, _| !twice.contains(id) && !stays.contains(id));
+            view.folders.retain(|folder| !has_it.contains(folder));
+            if view.entries != first.entries || (twice.is_empty() && view.folders != first.folders) {
                 return Err(format!("{when}, 0 and {other} differ: {}", first.differences(&view)));
             }
         }
         Ok(())
+    }
+
+    /// What the thief has delivered, and what lies somewhere where the thief has put it.
+    fn forged_that_stays(&self) -> impl Iterator<Item = &EntryId> {
+        let (thief, since) = (self.thief(), self.theft.expect("it was stolen"));
+        let put = self.replicas[..HONEST].iter().flat_map(move |honest| honest.put_by(thief, since));
+        put.filter(|id| self.forged.contains(*id))
     }
 
     fn run(seed: u64) -> Result<Tally, String> {
@@ -228,7 +249,6 @@ impl Story {
         }
         story.settle(HONEST)?;
         story.all_hold_the_same(HONEST, "among honest replicas")?;
-        let view = story.replicas[0].view();
         let somewhere = |id: &EntryId| story.replicas[..HONEST].iter().any(|one| one.view().entries.contains_key(id));
         for id in story.delivered.difference(&story.removed) {
             if !somewhere(id) && !story.forgotten.contains(id) {
@@ -236,8 +256,19 @@ impl Story {
             }
         }
         for id in story.forged.difference(&story.delivered) {
-            if view.entries.contains_key(id) && !story.own.contains(id) && !story.adopted.contains(id) {
-                return Err(format!("{id} was delivered by the thief"));
+            let went_on =
+                |at: &usize| story.replicas[*at].view().entries.contains_key(id) && !story.taken[*at].contains(id);
+            if let Some(at) = (0..HONEST).find(went_on)
+                && !(story.own.contains(id) || story.adopted.contains(id))
+            {
+                return Err(format!("{id} was delivered by the thief, and came to {at} after that had heard of it"));
+            }
+            let was_removed =
+                |at: &usize| story.taken[*at].contains(id) && !story.replicas[*at].view().entries.contains_key(id);
+            if let Some(at) = (0..HONEST).find(was_removed)
+                && !(story.removed.contains(id) || story.forgotten.contains(id))
+            {
+                return Err(format!("{id} was at {at} and is gone, and nobody honest has removed it"));
             }
         }
 
@@ -271,4 +302,41 @@ fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_aga
         all.taken_back > 0 && all.passed_over > 0 && all.full > 0 && all.waited > 0,
         "histories that test nothing: {all:?}"
     );
+}
+
+/// The least of what a random history has shown: a removal by the thief that was forgotten before anybody had heard of the
+/// theft is in the horizon of one of two honest replicas, and the other one never gets to know of it.
+#[test]
+fn what_the_thief_removed_and_who_forgot_it_holds_up_no_bundle_of_those_who_never_heard_of_it() {
+    let [mut knew, mut never, mut thief] = [0, 1, 2].map(|n| Replica::new(n, Incarnation(10 + n as u64)));
+    let inbox: FolderName = "INBOX".parse().unwrap();
+    let pass = |from: &mut Replica, to: &mut Replica, now| {
+        let name = to.name();
+        to.import(&from.export(name, false), now).unwrap()
+    };
+    let stamp = knew.stamp(1000);
+    let id = knew.deliver(stamp, Origin::Delivery, Digest::of(b"x"), &inbox, &FlagSet::new(), Mtime(1));
+    pass(&mut knew, &mut thief, 1001);
+    let theft = 1010;
+    let stamp = thief.stamp(1020);
+    thief.remove(stamp, &id);
+    pass(&mut thief, &mut knew, 1021);
+    knew.purge(&[thief.name()].into());
+    assert!(knew.entries().is_empty() && knew.horizon().covers(stamp), "it has forgotten the removal");
+
+    for honest in [&mut knew, &mut never] {
+        honest.hear_of_theft(Incarnation(12), theft);
+    }
+    for (now, contents) in [(1030, b"y"), (1040, b"z")] {
+        let stamp = never.stamp(now);
+        never.deliver(stamp, Origin::Delivery, Digest::of(contents), &inbox, &FlagSet::new(), Mtime(2));
+        pass(&mut knew, &mut never, now + 1);
+        let outcome = pass(&mut never, &mut knew, now + 2);
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+        assert_eq!(knew.view(), never.view());
+        assert_eq!(knew.view().entries.len(), if now == 1030 { 1 } else { 2 });
+    }
+    // And it goes on by what is new alone.
+    let next = knew.export(never.name(), false);
+    assert!(!next.head.full, "{:?}", next.head);
 }

@@ -32,8 +32,12 @@ const WITHOUT: [(&str, &str); 9] = [
     ("CHANGELOG.md", "it shows nothing"),
 ];
 /// The pages that have one.
-const WITH: [(&str, &[scripts::Step]); 3] =
-    [("README.md", scripts::README), ("docs/guide.md", scripts::GUIDE), ("docs/lost-machine.md", scripts::LOST)];
+const WITH: [(&str, &[scripts::Step]); 4] = [
+    ("README.md", scripts::README),
+    ("docs/guide.md", scripts::GUIDE),
+    ("docs/install.md", scripts::INSTALL),
+    ("docs/lost-machine.md", scripts::LOST),
+];
 
 #[test]
 fn what_the_readme_shows_works() {
@@ -43,6 +47,11 @@ fn what_the_readme_shows_works() {
 #[test]
 fn what_the_guide_shows_works() {
     Page::read("docs/guide.md").play(scripts::GUIDE);
+}
+
+#[test]
+fn what_the_page_about_installing_shows_works() {
+    Page::read("docs/install.md").play(scripts::INSTALL);
 }
 
 #[test]

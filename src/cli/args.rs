@@ -1,28 +1,32 @@
 //! The command line as it is typed.
 
+mod help;
 mod invitation;
 mod key;
 mod past;
 mod values;
+mod version;
 mod words;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 use values::parse_size;
-pub use values::{CodeFile, Encryption, Layout, Layouts, MailServer};
+pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
 
+use super::complete;
 use super::moment::Moment;
 
 pub use key::{Key, KeyCommand};
 
 /// Keeps the Maildirs of several machines the same by exchanging bundle files.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(version = version::SHORT, long_version = version::long(), max_term_width = 100, after_help = EXIT_CODES, disable_help_flag = true)]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -32,22 +36,46 @@ pub struct Args {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or nothing to do; 1 failed; 2 usage; 3 not yet (a bundle before this one is missing, or a clock is ahead); 4 rejected \
-(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety.";
+(corrupt, truncated, untrue, unknown sender, for someone else, newer format); 5 locked; 6 refused for safety; \
+7 a peer could not be reached, and all else was done.";
+
+impl Args {
+    /// The command line that mailsync understands, with all that its help says.
+    pub fn line() -> clap::Command {
+        help::with_examples(Self::command())
+    }
+
+    /// Reads the command line that the process was started with.
+    ///
+    /// # Errors
+    /// It makes no sense; or help or the version is asked for, which then is the error's text.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut line = Self::line();
+        let matches = line.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))
+    }
+}
+
+/// The heading in the help of the options that every command has.
+const GLOBAL: &str = "Global options";
 
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Keep configuration and state in this directory instead of the XDG directories
-    #[arg(long, global = true, value_name = "DIR", env = "MAILSYNC_HOME")]
+    #[arg(long, global = true, value_name = "DIR", env = "MAILSYNC_HOME", hide_env_values = true, help_heading = GLOBAL)]
     pub home: Option<PathBuf>,
     /// Wait up to this many seconds for another mailsync that works on the same replica
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10, help_heading = GLOBAL)]
     pub lock_timeout: u64,
     /// Print one JSON document on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Say nothing but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
+    /// Print help
+    #[arg(long, short, global = true, action = ArgAction::Help, help_heading = GLOBAL)]
+    pub help: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +121,25 @@ pub enum Command {
     /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
     /// to an earlier one in place
     Doctor(Doctor),
+    /// Print the lines by which a shell completes what is typed
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write man pages: one for each command, and mailsync(7) for the ideas
+    Man {
+        /// A directory that is there. Pages go into `man1/` and `man7/` in it, and replace older ones
+        dir: PathBuf,
+    },
+}
+
+/// A shell that completes what is typed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Shell {
+    Bash,
+    Fish,
+    Zsh,
 }
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +156,7 @@ pub struct Init {
 #[derive(Debug, clap::Args)]
 pub struct Update {
     /// The peers, one after the other; without any, all peers that the configuration tells how to reach
-    #[arg(value_name = "PEER")]
+    #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     pub peers: Vec<String>,
     #[command(flatten)]
     pub allowed: Allowed,
@@ -151,6 +198,7 @@ pub enum PeerCommand {
     /// Give a peer another name
     Rename {
         /// Its name until now
+        #[arg(add = ArgValueCompleter::new(complete::peers))]
         old: String,
         /// Its name from now on
         new: String,
@@ -158,11 +206,13 @@ pub enum PeerCommand {
     /// Forget a peer
     Remove {
         /// Its name
+        #[arg(add = ArgValueCompleter::new(complete::peers))]
         name: String,
     },
     /// Shut out a machine that was lost or stolen, here and wherever this is heard
     Revoke {
         /// Its name here, or its id
+        #[arg(add = ArgValueCompleter::new(complete::peers))]
         name: String,
         /// When it was last in your hands, such as yesterday, 3d or "2026-11-28 18:00": what it has done since is not believed
         /// any more. If it isn't given: what was said here before, or else now
@@ -175,6 +225,7 @@ pub enum PeerCommand {
     /// Trust a machine again on this one, whoever has revoked it
     Reinstate {
         /// Its name here, or its id
+        #[arg(add = ArgValueCompleter::new(complete::peers))]
         name: String,
     },
 }
@@ -182,22 +233,27 @@ pub enum PeerCommand {
 #[derive(Debug, clap::Args)]
 pub struct Scan {
     /// The folders to look at; all of them if none is given
+    #[arg(add = ArgValueCompleter::new(complete::folders))]
     pub folders: Vec<String>,
     /// Read every message again, to find edits in place
     #[arg(long)]
     pub deep: bool,
     /// Only tell what changed
-    #[arg(long)]
+    #[arg(long, short = 'n')]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub listing: Listing,
     /// Believe that more than half of a large folder, a large part of all mail, or most folders were removed
     #[arg(long)]
     pub allow_mass_delete: bool,
 }
 
 #[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Export {
     /// The peer that the bundle is for; without it the only peer, or anyone if there are several
-    #[arg(long, value_name = "PEER")]
+    #[arg(long, value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     pub to: Option<String>,
     /// Hold everything, for a peer that has lost what it had
     #[arg(long, conflicts_with = "since_last")]
@@ -217,6 +273,9 @@ pub struct Export {
     /// Don't look for local changes first
     #[arg(long)]
     pub no_scan: bool,
+    /// Only tell what a bundle would hold, and write none
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
     #[command(flatten)]
     pub secrecy: Encryption,
 }
@@ -229,11 +288,13 @@ pub struct Import {
     #[arg(value_name = "BUNDLE|DIR|-")]
     pub bundles: Vec<PathBuf>,
     /// Afterwards write a bundle for the sender to standard output
-    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["json", "dry_run", "list"])]
     pub reply: bool,
     /// Only tell what would change
-    #[arg(long)]
+    #[arg(long, short = 'n')]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub listing: Listing,
     /// Remove bundle files for this replica alone once they are imported, and in a DIR bundle files from this replica
     /// that nobody needs any more
     #[arg(long)]
@@ -254,6 +315,7 @@ pub struct Import {
 #[derive(Debug, clap::Args)]
 pub struct Uux {
     /// The peer that is to run it
+    #[arg(add = ArgValueCompleter::new(complete::peers))]
     pub peer: String,
     /// The command, as the peer's rules call it, and its arguments: all that follows, -- included, is the peer's
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
@@ -273,6 +335,7 @@ pub enum JobsCommand {
     /// Show all that is known about a job, and the output of its program
     Show {
         /// Its id, or how it begins
+        #[arg(add = ArgValueCompleter::new(complete::jobs))]
         id: String,
     },
     /// Run the jobs for this replica that are queued
@@ -280,17 +343,19 @@ pub enum JobsCommand {
     /// Try again a job that failed, was rejected or was interrupted
     Retry {
         /// Its id, or how it begins
+        #[arg(add = ArgValueCompleter::new(complete::jobs))]
         id: String,
     },
     /// Cancel a job that has not been started
     Cancel {
         /// Its id, or how it begins
+        #[arg(add = ArgValueCompleter::new(complete::jobs))]
         id: String,
     },
     /// Forget jobs before `mailsync purge` does: none comes back or is run again
     Forget {
         /// Their ids, or how they begin
-        #[arg(required = true, value_name = "ID")]
+        #[arg(required = true, value_name = "ID", add = ArgValueCompleter::new(complete::jobs))]
         ids: Vec<String>,
     },
 }

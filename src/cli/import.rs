@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use mailsync::bundle::Code;
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{Arrived, ImportOptions, Imported, Replica};
+use mailsync::replica::{Arrived, Hook, ImportOptions, Imported, Replica};
 use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
+use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::target::check_stdout;
 use super::view::{complain_of, imported_json, tell, worst};
-use super::{code, source, target};
+use super::{code, hooks, source, target};
 
 pub fn run(context: &Context, args: Import) -> CommandResult {
     if args.reply {
@@ -29,33 +30,61 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
         clock_ahead: clock_ahead(args.accept_clock),
         consume: args.consume,
     };
-    let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles };
+    let bundles = if args.bundles.is_empty() { vec![PathBuf::from("-")] } else { args.bundles.clone() };
     let code = code::given(args.code.code_file.as_deref())?;
     let mut arrived = receive(context, &bundles, code.as_ref())?;
     let replica = context.write()?.with_code(code);
+    let result = import_and_answer(context, &replica, &args, &bundles, &mut arrived, &options);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
+}
+
+/// Imports, runs the jobs that have come, and answers.
+fn import_and_answer(
+    context: &Context,
+    replica: &Replica,
+    args: &Import,
+    bundles: &[PathBuf],
+    arrived: &mut BTreeMap<PathBuf, Arrived>,
+    options: &ImportOptions,
+) -> CommandResult {
     let mut all: Vec<Imported> = Vec::new();
+    // In an exchange by pipes, the lines of both machines come together: they stay few.
+    let is_stream = bundles.iter().all(|bundle| source::is_standard(bundle));
+    let mut changes = Changes::begin(context, replica, args.listing)?;
     let mut work = || {
-        let report = replica.scan_before_import(&options)?;
+        let report = replica.scan_before_import(options)?;
+        tell_found_first(context, &report, args.dry_run);
+        changes.tell_each(replica)?;
+        let mut untold = None;
         let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
+            untold = untold.take().or(changes.tell_each(replica).err());
             all.push(imported);
         };
-        Ok((report, import_each(context, &replica, &bundles, &mut arrived, &options, told)))
+        let failed = import_each(context, replica, bundles, arrived, options, told);
+        if !is_stream || args.dry_run {
+            changes.tell_folders(replica)?;
+        }
+        Ok((report, failed.or(untold)))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
-    let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, &replica) };
-    let shown = context.out.document(&json!({
+    let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
+    let mut document = json!({
         "jobs": jobs.json(),
         "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
         "scan": report,
-    }));
+    });
+    changes.add_to(&mut document);
+    let shown = context.out.document(&document);
+    let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let unanswered = if args.reply { reply(context, &replica, &all)? } else { None };
+    let unanswered = if args.reply { reply(context, replica, &all)? } else { None };
     // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
+    listed?;
     match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&report).map(|()| shown),

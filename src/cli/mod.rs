@@ -2,13 +2,17 @@
 //! as text or JSON. Data goes to standard output, words for people go to standard error.
 
 mod args;
+mod changes;
 mod code;
 mod columns;
+mod complete;
+mod completions;
 mod context;
 mod doctor;
 mod document;
 mod export;
 mod failure;
+mod hooks;
 mod import;
 mod init;
 mod inspect;
@@ -18,6 +22,7 @@ mod jobs;
 mod join;
 mod key;
 mod log;
+mod man;
 mod meter;
 mod moment;
 mod output;
@@ -40,7 +45,6 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::outlive_large_files;
 
@@ -52,7 +56,10 @@ use output::Output;
 
 /// Runs the command line that the process was started with.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    if let Some(code) = completions::answer() {
+        return code;
+    }
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
@@ -97,13 +104,19 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Completions { shell } => completions::run(&context, shell),
+        Command::Man { dir } => man::run(&context, &dir),
     };
     // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
     // nothing else went wrong.
     let left = context.problems.take().into_iter().chain(context.hindrance.take());
     let result = left.fold(result, |result, error| {
         Output::complain(&error);
-        result.and(Err(Failure::Said(error.kind())))
+        match result {
+            // That a peer could not be reached is told by the exit code only if all else went well.
+            Ok(_) | Err(Failure::Said(ErrorKind::Unreachable)) => Err(Failure::Said(error.kind())),
+            failed => failed,
+        }
     });
     let kind = match result {
         Ok(_) => None,
@@ -121,12 +134,14 @@ pub fn main() -> ExitCode {
 /// Prints the document, if one is wanted, and gives the exit code.
 fn finish(out: &Output, kind: Option<ErrorKind>) -> ExitCode {
     let code = |kind: Option<ErrorKind>| ExitCode::from(kind.map_or(0, ErrorKind::exit_code));
+    // That a peer could not be reached says that all else was done.
+    let all_else = kind.filter(|kind| *kind != ErrorKind::Unreachable);
     match out.finish(kind) {
         Ok(()) | Err(Failure::BrokenPipe) => code(kind),
-        Err(Failure::Said(failed)) => code(kind.max(Some(failed))),
+        Err(Failure::Said(failed)) => code(all_else.or(Some(failed))),
         Err(Failure::Error(error)) => {
             Output::complain(&error);
-            code(kind.max(Some(error.kind())))
+            code(all_else.or(Some(error.kind())))
         }
     }
 }

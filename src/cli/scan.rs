@@ -2,11 +2,14 @@
 
 use mailsync::error::{Error, Result};
 use mailsync::model::FolderName;
-use mailsync::replica::{Depth, ScanOptions};
+use mailsync::replica::{Depth, Hook, Replica, ScanOptions};
+use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
+use super::changes::Changes;
 use super::context::Context;
 use super::failure::CommandResult;
+use super::hooks;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
@@ -22,10 +25,25 @@ pub fn run(context: &Context, args: &Scan) -> CommandResult {
         mass_delete: mass_delete(args.allow_mass_delete),
     };
     let replica = context.write()?;
-    let report = replica.scan(&options)?;
-    context.say_notes(&replica);
-    let would = if args.dry_run { "would record: " } else { "" };
-    context.out.say(format_args!("{would}{report}"));
-    let shown = context.out.document(&report);
+    let result = scan(context, &replica, args, &options);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterScan, result) }
+}
+
+fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions) -> CommandResult {
+    let mut changes = Changes::begin(context, replica, args.listing)?;
+    let mut work = || {
+        let report = replica.scan(options)?;
+        context.say_notes(replica);
+        let would = if args.dry_run { "would record: " } else { "" };
+        context.out.say(format_args!("{would}{report}"));
+        changes.tell_each(replica)?;
+        changes.tell_folders(replica)?;
+        Ok(report)
+    };
+    let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
+    let mut document = json!(report);
+    changes.add_to(&mut document);
+    let shown = context.out.document(&document);
+    changes.finish()?;
     complain_of(&report).map(|()| shown)
 }

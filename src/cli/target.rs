@@ -94,10 +94,18 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
 
 /// The files that were written, and the scan before, as JSON.
 pub fn written_json(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Value {
-    let one = |(path, exported): &(PathBuf, Exported)| {
+    exported_json(written.iter().map(|(path, exported)| (Some(path.as_path()), exported)), scan)
+}
+
+/// Bundles, with their files if they have any, and the scan before, as JSON.
+pub fn exported_json<'e>(
+    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported)>,
+    scan: &ScanReport,
+) -> Value {
+    let one = |(path, exported): (Option<&Path>, &Exported)| {
         let counts = exported.counts;
         json!({
-            "file": path.to_string_lossy(),
+            "file": path.map(Path::to_string_lossy),
             "number": exported.number,
             "for": exported.to,
             "full": exported.kind == BundleKind::Full,
@@ -110,7 +118,7 @@ pub fn written_json(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Value
             "bytes": exported.bytes,
         })
     };
-    json!({ "bundles": written.iter().map(one).collect::<Vec<_>>(), "scan": scan })
+    json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
 }
 
 /// Tells which files were written.

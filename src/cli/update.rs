@@ -2,13 +2,14 @@
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
-use mailsync::replica::{ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
+use mailsync::replica::{Hook, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
+use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::{complain_of, imported_json};
@@ -46,18 +47,24 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
              first bundle, by `mailsync update` or `mailsync export` there"
         ));
     }
+    let result = exchange(context, &replica, args, &peers);
+    hooks::after(context, replica, Hook::AfterImport, result)
+}
+
+/// Scans, calls each of the peers, and runs the jobs that have come.
+fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String]) -> CommandResult {
     let report = replica.scan(&ScanOptions::default())?;
     let options = ImportOptions {
         mass_delete: mass_delete(args.allowed.allow_mass_delete),
         mass_add: mass_add(args.allowed.allow_mass_add),
         ..ImportOptions::default()
     };
-    let updated: Vec<Updated> = peers.iter().map(|peer| update(context, &replica, peer, &options)).collect();
+    let updated: Vec<Updated> = peers.iter().map(|peer| update(context, replica, peer, &options)).collect();
     // What one peer didn't bring another may have brought.
     let noted = replica.note_missing_contents();
-    context.say_notes(&replica);
+    context.say_notes(replica);
     // Told to stop, it begins nothing new.
-    let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, &replica) };
+    let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, replica) };
     for one in &updated {
         summarise(context, one);
     }
@@ -73,6 +80,8 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     kinds.dedup();
     match kinds[..] {
         [] => complain_of(&report).map(|()| shown),
+        // It says that nothing else went wrong, so that a script may pass over it.
+        [kind @ ErrorKind::Unreachable] => complain_of(&report).and(Err(Failure::Said(kind))),
         [kind] => Err(Failure::Said(kind)),
         _ => Err(Failure::Said(ErrorKind::Failed)),
     }
@@ -107,7 +116,9 @@ fn summarise(context: &Context, one: &Updated) {
             context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
         }
         Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
-        None => context.out.say(format_args!("{peer}: sent; there was no answer")),
+        None => context.out.say(format_args!(
+            "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
+        )),
     }
 }
 

@@ -25,6 +25,19 @@ pub enum Happened {
     Removed(FolderName),
 }
 
+impl Happened {
+    /// The letter for it in a list: `A` it came, `D` it was removed, `R` it is in another folder (its flags may have changed,
+    /// too), `M` its flags have changed.
+    pub fn sign(&self) -> char {
+        match self {
+            Self::Arrived(_) => 'A',
+            Self::Removed(_) => 'D',
+            Self::Changed { from: Some(_), .. } => 'R',
+            Self::Changed { from: None, .. } => 'M',
+        }
+    }
+}
+
 /// What became of an entry by one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happening {

@@ -80,11 +80,19 @@ impl Replica {
         Ok(ChangesOf { incarnations, since })
     }
 
-    /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more.
+    /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more. Whose an
+    /// incarnation is that no bundle has shown as anybody's those tell who have revoked a replica.
     pub fn who(&self, incarnation: Incarnation) -> Result<String> {
         let me = self.public_key().id();
-        let mut names = Vec::new();
-        for id in self.state.replicas_of(incarnation, &me)? {
+        let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
+        if ids.is_empty() {
+            let out = self.shut_outs()?;
+            let revoked = out
+                .iter()
+                .filter(|(_, out)| out.by.iter().any(|heard| heard.revocation.incarnations.contains(&incarnation)));
+            ids.extend(revoked.map(|(id, _)| *id));
+        }
+        for id in ids {
             let peer = if id == me { None } else { self.state.peer_by_id(&id)? };
             names.push(match peer {
                 Some(peer) => peer.name,

@@ -5,9 +5,13 @@ use std::io::{Read, Write};
 
 use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
 use crate::text::printable;
+
+/// With this status ssh ends when it has no connection, and otherwise with that of the program on the other side. See
+/// EXIT STATUS in ssh(1). Mailsync itself never ends with it.
+const NO_CONNECTION: i32 = 255;
 
 impl Replica {
     /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer.
@@ -17,10 +21,12 @@ impl Replica {
     /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not
     /// answered, its program can't be run, is silent
     /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
-    /// tells.
+    /// tells. The peer is unreachable if its program ended with 255 before a byte of an answer was
+    /// heard.
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let config = self.config.peer.get(peer).and_then(|config| Some((config, config.call.as_ref()?)));
         let Some((config, call)) = config else {
+            self.check_is_known(peer)?;
             return Err(Error::usage("the configuration doesn't tell how to reach it")
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
@@ -57,15 +63,31 @@ impl Replica {
             }
         };
         let mut answer = answer?;
-        if !answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))? {
+        let silent = answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))?;
+        if !silent {
             self.import_arrived(&mut answer, options, each)?;
         }
         let what = match status {
             Some(status) if status.success() => return Ok(()),
+            Some(status) if silent && status.code() == Some(NO_CONNECTION) => {
+                let what = format!("it could not be reached: {program} has ended with {status}, and nothing was heard");
+                return Err(Error::new(ErrorKind::Unreachable, what).advise(
+                    "see what it said above, and run this again when the peer can be reached; nothing is lost",
+                ));
+            }
             Some(status) => format!("{program} has ended with {status}"),
             None => format!("{program} was ended: its answer is no bundle from there on"),
         };
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
+    }
+
+    /// # Errors
+    /// No peer has this name, and nobody was invited by it.
+    fn check_is_known(&self, name: &str) -> Result<()> {
+        match (self.state.peer_by_name(name)?, self.state.invitation(name)?) {
+            (None, None) => Err(self.unknown_peer(name)),
+            _ => Ok(()),
+        }
     }
 
     /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not

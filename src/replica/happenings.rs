@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use super::Replica;
-use crate::disk::{beginning_of, hash_file};
+use crate::disk::hash_file;
 use crate::error::{Error, Result};
-use crate::headline::Headline;
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
 use crate::state::{EventFilter, MessageEvent};
@@ -75,24 +74,6 @@ impl Replica {
             folders: alive().map(|row| row.entry.location.1.clone()).collect(),
             born: alive().map(|row| row.entry.born).collect(),
         })
-    }
-
-    /// What a person knows a message by, if its file is here and can be read.
-    pub fn headline(&self, digest: &Digest) -> Result<Option<Headline>> {
-        for row in self.state.entries_of(digest)? {
-            if let Some(at) = &row.at
-                && let Some(found) = self.headline_in(&self.path(at)?)
-            {
-                return Ok(Some(found));
-            }
-        }
-        let trashed = self.state.trashed_message(digest)?;
-        Ok(trashed.and_then(|trashed| self.headline_in(&self.trash_file(&trashed))))
-    }
-
-    /// The same of the message in this file. It is for people to recognise a mail: what can't be read has none.
-    pub fn headline_in(&self, file: &Path) -> Option<Headline> {
-        beginning_of(&*self.world.disk, file, Headline::LOOKS_AT).ok().map(|beginning| Headline::read(&beginning))
     }
 
     /// The message that a person means.

@@ -45,6 +45,11 @@ impl Home {
         Ok(Self { config: dirs.config_dir().to_owned(), state: state.to_owned() })
     }
 
+    /// The one directory that holds everything, if that is so.
+    pub(super) fn single(&self) -> Option<&Path> {
+        (self.config == self.state).then_some(&self.config)
+    }
+
     /// The user's configuration.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")

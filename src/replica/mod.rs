@@ -6,11 +6,14 @@
 
 mod authors;
 mod call;
+mod changes;
 mod disk_names;
 mod doctor;
 mod export;
+mod glance;
 mod happenings;
 mod home;
+mod hooks;
 mod identity;
 mod import;
 mod init;
@@ -46,10 +49,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
+pub use hooks::Hook;
 pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
@@ -68,9 +74,11 @@ pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
-pub use crate::state::{Action, By, Event, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed};
+pub use crate::state::{
+    Action, By, Event, FolderEvents, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
+};
 
-use crate::bundle::{Code, Keys, PrivateKey, PublicKey};
+use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};
 use crate::config::Config;
 use crate::disk::{Denied, has_name};
 use crate::error::{Error, Result};
@@ -95,6 +103,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
+    /// The revoked replicas of which this command has told the person.
+    told_of: std::cell::RefCell<HashSet<ReplicaId>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
@@ -139,6 +149,7 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
+            replica.prepare_hooks()?;
             replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
@@ -213,6 +224,7 @@ impl Replica {
             state,
             world,
             notes: std::cell::RefCell::new(mended),
+            told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
             hindrance: std::cell::RefCell::default(),
             problems: std::cell::RefCell::default(),

@@ -166,18 +166,6 @@ impl State {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The id with the lowest ordinal that no living entry of this message and birth folder has, and the dead entry
-    /// with that id if there is one.
-    pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<EntryRow>)> {
-        let mut id = EntryId { digest, birth: birth.clone(), ordinal: 0 };
-        loop {
-            match self.entry_by_id(&id)? {
-                Some(row) if row.entry.alive() => id.ordinal += 1,
-                row => return Ok((id, row)),
-            }
-        }
-    }
-
     /// The files that were last seen in a folder: entry, `new` or `cur`, name, and whether it is only to be delivered;
     /// sorted by name, then `new` before `cur`.
     pub fn files_in(
@@ -389,6 +377,8 @@ impl Transaction<'_> {
         }
         if entry.alive() {
             self.digest_add(&entry.canonical(&row.id));
+        } else {
+            self.free_ordinal_of(&row.id);
         }
         Ok(())
     }
@@ -401,10 +391,17 @@ impl Transaction<'_> {
         for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry", "letterless WHERE entry"] {
             self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
         }
+        self.free_ordinal_of(&row.id);
         if row.entry.alive() {
             self.digest_remove(&row.entry.canonical(&row.id));
         }
         Ok(())
+    }
+
+    fn free_ordinal_of(&self, id: &EntryId) {
+        if let Some(birth) = self.find_folder(&id.birth) {
+            self.ordinals.borrow_mut().free(id.digest, birth, id.ordinal);
+        }
     }
 
     pub(super) fn add_change(&self, key: EntryKey, incarnation: Incarnation, clock: Clock) -> Result<()> {

@@ -36,6 +36,21 @@ pub struct MessageEvent {
     pub happening: Happening,
 }
 
+/// How much became of the messages of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderEvents {
+    /// The folder.
+    pub folder: FolderName,
+    /// Messages that came.
+    pub new: u64,
+    /// Messages that were moved into it.
+    pub moved: u64,
+    /// Messages whose flags were changed.
+    pub flagged: u64,
+    /// Messages that were removed.
+    pub removed: u64,
+}
+
 /// What of the history of messages is looked for: all that fits each thing that is given.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
@@ -96,6 +111,26 @@ fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
         _ => return Err(damaged("what became of a message")),
     };
     Ok(Happening { stamp: optional_stamp(row, first)?, what })
+}
+
+/// Reads an event from the first columns: at, command, peer, bundle, digest, birth, ordinal, and what happened.
+fn event(row: &Row<'_>) -> Result<MessageEvent> {
+    let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
+    let digest = row.get_ref(4)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+    Ok(MessageEvent {
+        at: row.get::<_, i64>(0)?.cast_unsigned(),
+        occasion: Occasion {
+            action: action.ok_or_else(|| damaged("the name of an action in the history"))?,
+            peer: row.get(2)?,
+            bundle: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        },
+        id: EntryId {
+            digest: Digest(digest.ok_or_else(|| damaged("a digest in the history"))?),
+            birth: name(row, 5)?,
+            ordinal: row.get(6)?,
+        },
+        happening: happening(row, 7)?,
+    })
 }
 
 /// Incarnations as a list that SQL can read.
@@ -176,24 +211,50 @@ impl State {
         ))?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            let action = row.get_ref(1)?.as_str().ok().and_then(Action::from_word);
-            let digest = row.get_ref(4)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
-            events.push(MessageEvent {
-                at: row.get::<_, i64>(0)?.cast_unsigned(),
-                occasion: Occasion {
-                    action: action.ok_or_else(|| damaged("the name of an action in the history"))?,
-                    peer: row.get(2)?,
-                    bundle: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
-                },
-                id: EntryId {
-                    digest: Digest(digest.ok_or_else(|| damaged("a digest in the history"))?),
-                    birth: name(row, 5)?,
-                    ordinal: row.get(6)?,
-                },
-                happening: happening(row, 7)?,
-            });
+            events.push(event(row)?);
         }
         Ok(events)
+    }
+
+    /// The number of the newest event that the history of messages has; 0 if it has none.
+    pub fn newest_event(&self) -> Result<i64> {
+        Ok(self.conn.prepare_cached("SELECT COALESCE(MAX(key), 0) FROM happening")?.query_row([], |row| row.get(0))?)
+    }
+
+    /// The next events behind the one of this number, in their order, each with its own number.
+    pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<(i64, MessageEvent)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT o.at, o.command, o.peer, o.bundle, h.digest, h.birth, h.ordinal, h.incarnation, h.clock, h.what,
+                    h.folder, h.from_folder, h.flags, h.key
+             FROM happening h JOIN occasion o ON o.key = h.occasion WHERE h.key > ? ORDER BY h.key LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            events.push((row.get(13)?, event(row)?));
+        }
+        Ok(events)
+    }
+
+    /// How much happened in each folder behind the event of this number: the folders with the most of it first, and at
+    /// most so many of them. A move counts where the message is after it. Also gives how many folders there are.
+    pub fn events_by_folder(&self, after: i64, limit: u32) -> Result<(Vec<FolderEvents>, u64)> {
+        let folders: i64 = self
+            .conn
+            .prepare_cached("SELECT COUNT(DISTINCT folder) FROM happening WHERE key > ?")?
+            .query_row([after], |row| row.get(0))?;
+        let mut query = self.conn.prepare_cached(
+            "SELECT folder, SUM(what = 0), SUM(from_folder IS NOT NULL), SUM(flags IS NOT NULL), SUM(what = 2)
+             FROM happening WHERE key > ? GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?",
+        )?;
+        let mut rows = query.query((after, limit))?;
+        let mut counted = Vec::new();
+        while let Some(row) = rows.next()? {
+            let count = |column| Ok::<_, crate::error::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+            let (new, moved, flagged, removed) = (count(1)?, count(2)?, count(3)?, count(4)?);
+            counted.push(FolderEvents { folder: name(row, 0)?, new, moved, flagged, removed });
+        }
+        Ok((counted, folders.cast_unsigned()))
     }
 }
 

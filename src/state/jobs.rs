@@ -140,6 +140,12 @@ impl State {
         self.jobs_where("(made, key) > (?, ?) ORDER BY made, key LIMIT ?", (made, key, limit))
     }
 
+    /// The newest jobs whose ids begin so, in hexadecimal digits.
+    pub fn newest_jobs(&self, beginning: &str, limit: u32) -> Result<Vec<Job>> {
+        let condition = "substr(lower(hex(id)), 1, length(?1)) = ?1 ORDER BY made DESC, key DESC LIMIT ?2";
+        self.jobs_where(condition, (beginning, limit))
+    }
+
     /// How many jobs are known, of whomever.
     pub fn count_all_jobs(&self) -> Result<u64> {
         let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM job")?;

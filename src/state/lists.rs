@@ -20,6 +20,9 @@ pub struct Outgoing {
     pub at: Option<Place>,
 }
 
+/// The table of how messages begin.
+const BEGINNINGS: &str = "CREATE TEMP TABLE IF NOT EXISTS beginning (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL)";
+
 /// What has left a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departed {
@@ -153,6 +156,23 @@ impl State {
             "SELECT key, digest, size, mtime, folder, sub, name FROM temp.outgoing WHERE key > ? ORDER BY key LIMIT ?",
             (after, limit),
         )
+    }
+
+    /// Keeps how a message begins that a rehearsal has seen, as long as that lasts.
+    pub fn see_beginning(&self, digest: &Digest, beginning: &[u8]) -> Result<()> {
+        self.conn.execute_batch(BEGINNINGS)?;
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO temp.beginning (digest, bytes) VALUES (?, ?)")?
+            .execute((digest.0, beginning))?;
+        Ok(())
+    }
+
+    /// How a message begins that this rehearsal has seen.
+    pub fn seen_beginning(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        self.conn.execute_batch(BEGINNINGS)?;
+        let mut query = self.conn.prepare_cached("SELECT bytes FROM temp.beginning WHERE digest = ?")?;
+        let mut rows = query.query([digest.0])?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 
     /// Begins the list of messages whose files were not found when they were to be read.

@@ -6,6 +6,7 @@
 //! else sees, are kept without one.
 
 mod alarms;
+mod changed_files;
 mod codec;
 mod derived;
 mod disk_name_rows;
@@ -24,6 +25,7 @@ mod lists;
 mod meta;
 mod name;
 mod obstacles;
+mod ordinals;
 mod passed_over;
 mod peers;
 mod pending;
@@ -37,6 +39,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use alarms::{Alarm, Guarded};
@@ -44,7 +47,7 @@ pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
-pub use happenings::{EventFilter, MessageEvent, Occasion, OccasionKey};
+pub use happenings::{EventFilter, FolderEvents, MessageEvent, Occasion, OccasionKey};
 pub use history::{Action, Event, EventKey};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
@@ -63,6 +66,10 @@ use crate::model::{Digest, Incarnation, StateDigest};
 use disk_name_rows::DiskNames;
 use fault::opening;
 use folder_rows::Folders;
+use ordinals::Ordinals;
+
+/// The version of the state database that this mailsync reads and writes.
+pub const VERSION: i64 = schema::VERSION;
 
 /// An open state database.
 #[derive(Debug)]
@@ -71,6 +78,7 @@ pub struct State {
     path: PathBuf,
     folders: RefCell<Folders>,
     disk_names: RefCell<DiskNames>,
+    ordinals: RefCell<Ordinals>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -155,6 +163,34 @@ impl State {
         Self::with(conn, path)
     }
 
+    /// Opens an existing state database for a glance: nothing is written, made or locked, not even what `SQLite` keeps
+    /// beside it. If a command works on it just now, what is seen may be a moment old, or a query may fail.
+    ///
+    /// # Errors
+    /// It isn't there, or is of another version.
+    pub fn glance(path: &Path) -> Result<Self> {
+        let beside = |suffix: &str| {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            Path::new(&file).exists()
+        };
+        // Whoever opens a database whose write-ahead log isn't in use makes the files for it, even to read: unless it is
+        // told that nobody changes the database meanwhile.
+        let mode = if beside("-wal") && beside("-shm") { "mode=ro" } else { "immutable=1" };
+        let name: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+        let name = name.concat();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let conn =
+            Connection::open_with_flags(format!("file:{name}?{mode}"), flags).map_err(|error| opening(path, &error))?;
+        conn.busy_timeout(Duration::ZERO).map_err(|error| opening(path, &error))?;
+        let version: i64 =
+            conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;
+        if version == schema::VERSION {
+            return Self::with(conn, path);
+        }
+        Err(Error::failed(format!("opening {}: the state is of version {version}", path.display())))
+    }
+
     fn with(conn: Connection, path: &Path) -> Result<Self> {
         conn.set_prepared_statement_cache_capacity(64);
         let state = Self {
@@ -162,6 +198,7 @@ impl State {
             path: path.to_owned(),
             folders: RefCell::default(),
             disk_names: RefCell::default(),
+            ordinals: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -199,6 +236,7 @@ impl State {
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
+        *self.ordinals.borrow_mut() = Ordinals::default();
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -305,6 +343,8 @@ impl Drop for Rehearsal<'_> {
 
 fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(10))?;
+    // Otherwise a statement whose plan could depend on a value that is bound is planned anew for each value.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -16384)?;

@@ -30,6 +30,7 @@ pub const VERSION: i64 = 3;
 /// refused by itself last, by the id that it had, and when that was; the `last` entry and the
 /// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
+/// `missing` has the digests of its entries, too, so that what is missing is found and sorted without the entries.
 /// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
 /// back.
@@ -82,7 +83,9 @@ CREATE TABLE discard (
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL, flags TEXT NOT NULL,
     size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
-CREATE TABLE missing (entry INTEGER PRIMARY KEY) STRICT;
+CREATE INDEX discard_digest ON discard (digest);
+CREATE TABLE missing (entry INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
+CREATE INDEX missing_digest ON missing (digest);
 CREATE TABLE trash (
     key INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL,
     folder TEXT NOT NULL, flags TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,

@@ -269,9 +269,21 @@ impl State {
         Ok(query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The newest messages in the trash whose numbers begin so.
+    pub fn newest_trash(&self, beginning: &str, limit: u32) -> Result<Vec<Trashed>> {
+        self.trash_where("WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key DESC LIMIT ?2", (beginning, limit))
+    }
+
     /// The message with this number.
     pub fn trashed(&self, key: TrashKey) -> Result<Option<Trashed>> {
         Ok(self.trash_where("WHERE key = ?", [key])?.pop())
+    }
+
+    /// Where a file with this message is that is still to be moved to the trash.
+    pub fn discarded_message(&self, digest: &Digest) -> Result<Option<Place>> {
+        let mut query = self.conn.prepare_cached("SELECT folder, sub, name FROM discard WHERE digest = ? LIMIT 1")?;
+        let mut rows = query.query([digest.0])?;
+        rows.next()?.map(|row| place(row, 0)).transpose().map(Option::flatten)
     }
 
     /// A message in the trash with this digest.

@@ -71,6 +71,17 @@ fn ends_well(place: &Place, machine: &str, line: &str, at: &str) {
 
 const BY_OTHERS: &str = "the continuous integration runs it as it stands";
 
+/// docs/install.md.
+pub const INSTALL: &[Step] = &[
+    Skip("cargo install", "it builds everything anew"),
+    Type("laptop$ mkdir -p ~/.local/share/bash-completion"),
+    Skip("source <(", "it is for bash's own file; the test of the completions runs it"),
+    Type("laptop$ mkdir -p ~/.zfunc"),
+    Type("laptop$ mkdir -p ~/.config/fish"),
+    Type("laptop$ mkdir -p ~/.local/share/man"),
+    Skip("laptop$ mailsync --version", "the commit is another one; the test of --version compares the rest"),
+];
+
 /// README.md.
 pub const README: &[Step] = &[
     Skip("cargo install", BY_OTHERS),

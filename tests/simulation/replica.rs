@@ -160,6 +160,11 @@ impl Replica {
         View::of(&self.entries, &self.folders)
     }
 
+    /// By which number the others know it.
+    pub fn name(&self) -> usize {
+        self.name
+    }
+
     /// What it knows.
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
 use mailsync::model::FolderName;
 
+use crate::cli::complete;
 use crate::cli::moment::Moment;
 
 #[derive(Debug, clap::Args)]
@@ -16,13 +18,13 @@ pub struct Log {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Option<Moment>,
     /// Only what concerns this peer: with --message, --folder or --removed, its changes and what its bundles brought
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
     pub peer: Option<String>,
     /// Show what became of this message: how its digest begins (8 digits or more), its number in the trash, or its file
     #[arg(long, value_name = "ID|FILE")]
     pub message: Option<String>,
     /// Show what became of messages in this folder and those below it
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Show which messages were removed
     #[arg(long)]
@@ -32,7 +34,7 @@ pub struct Log {
 #[derive(Debug, clap::Args)]
 pub struct Restore {
     /// Folders, with those below them; messages, by how their digests begin (8 digits or more); or numbers in the trash
-    #[arg(value_name = "FOLDER|ID", required_unless_present = "all")]
+    #[arg(value_name = "FOLDER|ID", required_unless_present = "all", add = ArgValueCompleter::new(complete::folders))]
     pub names: Vec<String>,
     /// Everything that has vanished
     #[arg(long, conflicts_with = "names")]
@@ -58,13 +60,17 @@ pub enum TrashCommand {
     /// Show all that is known of a message in the trash
     Show {
         /// Its number, as `mailsync trash list` shows it
+        #[arg(add = ArgValueCompleter::new(complete::trash))]
         id: i64,
     },
     /// Bring messages back into their folders
     #[command(group(clap::ArgGroup::new("which").args(["ids", "all", "folder", "by", "since"]).multiple(true).required(true)))]
+    #[command(override_usage = "\
+mailsync trash restore [OPTIONS] <ID|FROM-TO>...
+       mailsync trash restore [OPTIONS] <--all|--folder|--by|--since>")]
     Restore {
         /// Their numbers, as `mailsync trash list` shows them, or ranges of numbers, such as 2-89
-        #[arg(value_name = "ID|FROM-TO", value_parser = parse_ids)]
+        #[arg(value_name = "ID|FROM-TO", value_parser = parse_ids, add = ArgValueCompleter::new(complete::trash))]
         ids: Vec<(i64, i64)>,
         /// Everything in the trash
         #[arg(long, conflicts_with_all = ["ids", "folder", "by", "since"])]
@@ -84,11 +90,11 @@ pub enum TrashCommand {
 #[derive(Clone, Debug, clap::Args)]
 pub struct WhichTrash {
     /// What was in this folder, or one below it
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// What this peer has removed, or this replica itself: by its name or its id; it comes back where it was before that
     /// one moved it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
     pub by: Option<String>,
     /// What came into the trash since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
@@ -111,13 +117,13 @@ fn parse_ids(text: &str) -> Result<(i64, i64), String> {
 #[derive(Debug, clap::Args)]
 pub struct Undo {
     /// The replica whose changes are taken back: a peer, or this one, by its name; or any by its id
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
     pub by: String,
     /// When it made the first of them, by its clock, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Moment,
     /// Only what lies in this folder or one below it, or lay there before
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Tell what would be taken back, message by message, and change nothing
     #[arg(long, short = 'n')]

@@ -105,3 +105,15 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
     Ok(if size == 4 << 30 { size - 1 } else { size })
 }
+
+/// How much is told of single messages.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Listing {
+    /// Tell of every message and change: A it is new, M its flags have changed, R it is in another folder, D it was removed
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// List the same on standard output, for programs: sign, folder, folder before, flags, date, sender, subject and digest,
+    /// separated by tabs
+    #[arg(long)]
+    pub list: bool,
+}

@@ -48,6 +48,8 @@ impl Command {
             },
             Self::Undo(_) => "undo",
             Self::Doctor(_) => "doctor",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
         }
     }
 
@@ -55,6 +57,7 @@ impl Command {
     pub fn dry_run(&self) -> Option<bool> {
         match self {
             Self::Scan(args) => Some(args.dry_run),
+            Self::Export(args) => Some(args.dry_run),
             Self::Import(args) => Some(args.dry_run),
             Self::Restore(args) => Some(args.dry_run),
             Self::Undo(args) => Some(args.dry_run),

@@ -51,6 +51,30 @@ impl Replica {
         self.write_plan_to_file(plan, path)
     }
 
+    /// What the bundles would be that [`Replica::export`], or with a path [`Replica::export_to_file`], writes. Nothing is
+    /// written, and no number is used up: it is a rehearsal, of this alone unless one is under way already.
+    ///
+    /// # Errors
+    /// Those of an export that come before something is written.
+    pub fn plan_only(&self, options: &ExportOptions, path: Option<&Path>) -> Result<Vec<Exported>> {
+        let plan = || {
+            let target = match path {
+                Some(path) => {
+                    self.check_target(path)?;
+                    self.target_of(path)?
+                }
+                None => Target::Stream,
+            };
+            let (to, parts) = self.plan_export(options, target)?.into_parts();
+            if path.is_none() && parts.len() > 1 {
+                return Err(Error::usage("exporting: several bundles don't go into one stream")
+                    .advise("write them into a directory with -o DIR"));
+            }
+            Ok(parts.iter().map(|part| Exported::planned(&part.manifest, &to)).collect())
+        };
+        if self.state.is_rehearsing() { plan() } else { self.rehearse(plan) }
+    }
+
     /// What a bundle becomes that is written to this path.
     fn target_of<'p>(&self, path: &'p Path) -> Result<Target<'p>> {
         match self.world.disk.metadata(path) {

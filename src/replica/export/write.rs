@@ -9,7 +9,7 @@ use super::options::{Exported, Fullness};
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
 use super::search::Sought;
 use super::secrecy::Readers;
-use crate::bundle::{Options, Wrapping, WriteError, Writer};
+use crate::bundle::{Manifest, Options, Wrapping, WriteError, Writer};
 use crate::disk::{Disk, SMALL, read_small};
 use crate::error::Result;
 use crate::message::{FileKind, Filtered};
@@ -25,6 +25,21 @@ const BATCH: usize = 16;
 const AHEAD: u64 = 8;
 /// For one bundle the mail is scanned again so often at most, to find what was moved meanwhile.
 const MOST_SCANS: u32 = 5;
+
+impl Exported {
+    /// What is known of a bundle before it is written.
+    pub(super) fn planned(manifest: &Manifest, plan: &ExportedTo) -> Self {
+        Self {
+            number: manifest.number,
+            to: plan.to.name().map(str::to_owned),
+            kind: manifest.kind,
+            counts: manifest.counts,
+            bytes: manifest.bytes,
+            readable: Readers::readable(plan.readers.as_ref()),
+            missing: Vec::new(),
+        }
+    }
+}
 
 impl Replica {
     /// Writes a plan of one bundle into a stream, and records that it was sent.
@@ -59,15 +74,7 @@ impl Replica {
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
         let PlannedPart { manifest, records, said, after } = part;
-        let mut exported = Exported {
-            number: manifest.number,
-            to: plan.to.name().map(str::to_owned),
-            kind: manifest.kind,
-            counts: manifest.counts,
-            bytes: manifest.bytes,
-            readable: Readers::readable(plan.readers.as_ref()),
-            missing: Vec::new(),
-        };
+        let mut exported = Exported::planned(&manifest, plan);
         let out = match &plan.readers {
             Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,
             Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,

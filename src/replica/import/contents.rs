@@ -1,7 +1,7 @@
 //! The messages of a bundle on their way to the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, Read};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::arriving::{Arriving, Destination, Goal, Kept, marked, write_batch};
@@ -12,6 +12,7 @@ use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
 use crate::disk::{Durability, Like, SMALL};
 use crate::error::{Error, Result};
+use crate::headline::Head;
 use crate::maildir::SizeField;
 use crate::message::Checked;
 use crate::model::{Amount, Digest, Entry};
@@ -148,8 +149,11 @@ impl<'i> IncomingMessages<'i> {
                     }
                 }
                 if destination.is_none() || self.dry_run == DryRun::Yes {
-                    let mut sink = Checked::new(io::sink());
+                    let mut sink = Checked::new(Head::default());
                     message.copy_verified(&mut sink)?;
+                    if !destination.is_none() && replica.state.is_rehearsing() {
+                        replica.state.see_beginning(&digest, sink.to.bytes())?;
+                    }
                     // What nobody awaits here may be a job's attachment, of which every byte counts.
                     if sink.leaves_out() && !destination.is_none() {
                         return Err(marked(&digest));

@@ -161,10 +161,14 @@ impl Replica {
         Ok(said.join(", and by "))
     }
 
-    /// Says loudly whom others have revoked, until a person has looked.
+    /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
+    /// of its bundles tell of it.
     pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
         let me = self.public_key().id();
         for (id, out) in self.shut_outs()?.iter() {
+            if self.told_of.borrow().contains(id) {
+                continue;
+            }
             if *id == me {
                 self.note(format!(
                     "THIS REPLICA WAS REVOKED by {}: those who believe that take nothing from here any more and send nothing here; if \
@@ -173,7 +177,9 @@ impl Replica {
                      and on the others",
                     self.words_of(out)?
                 ));
-            } else if !out.was_looked_at() {
+            } else if out.was_looked_at() {
+                continue;
+            } else {
                 let name = self.name_of(id)?;
                 self.note(format!(
                     "{} WAS REVOKED by {}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is lost or \
@@ -184,6 +190,7 @@ impl Replica {
                     utc(out.since)
                 ));
             }
+            self.told_of.borrow_mut().insert(*id);
         }
         Ok(())
     }

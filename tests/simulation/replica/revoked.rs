@@ -56,7 +56,8 @@ impl Replica {
         self.caps = Caps::default();
     }
 
-    /// Takes back what it had taken from that replica, as far as it remembers what was before. Gives how much.
+    /// Takes back what it had taken from that replica, as far as it remembers what was before. What that one has delivered stays
+    /// where it had been taken: nothing is removed by this. Gives how much.
     pub fn undo(&mut self, thief: Incarnation, since: u64, now: u64) -> usize {
         let mut honest = Caps::default();
         honest.revoke(thief, since, &Knowledge::new());
@@ -65,13 +66,15 @@ impl Replica {
         let names = self.folders.iter().filter(|(_, state)| !honest.takes(state.stamp));
         let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
         let past = self.past.clone().unwrap_or_default();
+        let mut count = names.len();
         for id in &ids {
-            let stamp = self.stamp(now);
             let entry = self.entries[id].clone();
             let versions = past.entries.get(id).into_iter().flatten();
             let before = versions.rev().find(|entry| !touched(entry)).cloned();
-            let before = before.or_else(|| honest.entry(id, None, &entry));
-            let new = taken_back(&honest, &entry, before.as_ref(), stamp);
+            let Some(before) = before.or_else(|| honest.entry(id, None, &entry)) else { continue };
+            let stamp = self.stamp(now);
+            let new = taken_back(&honest, &entry, &before, stamp);
+            count += 1;
             self.put(id, Some(new));
         }
         for name in &names {
@@ -80,24 +83,26 @@ impl Replica {
             let present = versions.rev().find(|state| honest.takes(state.stamp)).is_some_and(|state| state.present);
             self.put_folder(name, Some(FolderState { stamp, present }));
         }
-        ids.len() + names.len()
+        count
+    }
+
+    /// The messages that lie where that replica has put them and nobody else since, or lay there when they were removed.
+    pub fn put_by(&self, thief: Incarnation, since: u64) -> impl Iterator<Item = &EntryId> {
+        let mut honest = Caps::default();
+        honest.revoke(thief, since, &Knowledge::new());
+        let there = self.entries.iter().filter(move |(_, entry)| !honest.takes(entry.location.0));
+        there.map(|(id, _)| id)
     }
 }
 
 /// The entry as it is to be, with `stamp`: what honest replicas have made of it since stays.
-fn taken_back(honest: &Caps, entry: &Entry, before: Option<&Entry>, stamp: Stamp) -> Entry {
-    let was_alive = before.is_some_and(Entry::alive);
+fn taken_back(honest: &Caps, entry: &Entry, before: &Entry, stamp: Stamp) -> Entry {
+    let was_alive = before.alive();
     let removed_by_honest = entry.removal.is_some_and(|removal| honest.takes(removal.stamp));
     let lives = if entry.alive() {
         was_alive || (honest.takes(entry.location.0) && honest.takes(entry.born))
     } else {
         was_alive && !removed_by_honest
-    };
-    // What nobody honest ever had is only removed: others have never taken it.
-    let Some(before) = before else {
-        let mut new = entry.clone();
-        new.remove(stamp);
-        return new;
     };
     let is_on = |flag: &Flag, entry: &Entry| entry.flags_on().any(|on| on == flag);
     let flags: FlagSet = entry

@@ -1,0 +1,26 @@
+//! Hooks at the end of a command. Several commands have one.
+
+use mailsync::replica::{Hook, Replica};
+
+use super::context::Context;
+use super::failure::{CommandResult, Failure};
+use super::output::Output;
+
+/// Runs the hook of a command that is done otherwise, and has ended so. A command that failed may have changed files, too.
+pub fn after(context: &Context, replica: Replica, hook: Hook, result: CommandResult) -> CommandResult {
+    match replica.run_hook(hook) {
+        Ok(None) => result,
+        Ok(Some(finished)) => {
+            for said in [finished.stdout, finished.stderr] {
+                for line in String::from_utf8_lossy(&said.bytes).lines() {
+                    context.out.say(format_args!("{}: {line}", hook.key()));
+                }
+            }
+            result
+        }
+        Err(error) => {
+            Output::complain(&error);
+            result.and(Err(Failure::Said(error.kind())))
+        }
+    }
+}

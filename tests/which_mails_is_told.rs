@@ -1,0 +1,211 @@
+//! Which messages a scan, an import and an export change is told: by folder, and one by one where that is asked for. What a
+//! dry run says is what then happens.
+
+use std::fs;
+use std::path::PathBuf;
+
+use mailsync::model::Digest;
+use proptest::prelude::*;
+
+use crate::support::machine::{Machine, make_peers, message, pair};
+use crate::support::{make_folder, names, scratch, text};
+
+fn file_of(machine: &Machine, subject: &str) -> Option<PathBuf> {
+    let wanted = Digest::of(message(subject).as_bytes());
+    machine.files().into_iter().find(|(digest, ..)| *digest == wanted).map(|found| found.2)
+}
+
+fn move_to(machine: &Machine, subject: &str, folder: &str) {
+    if let Some(file) = file_of(machine, subject) {
+        make_folder(&machine.dir(folder));
+        fs::rename(&file, machine.dir(folder).join("cur").join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+fn flag(machine: &Machine, subject: &str, flags: &str) {
+    if let Some(file) = file_of(machine, subject) {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let (dir, base) = (file.parent().unwrap().parent().unwrap().join("cur"), name.split(":2,").next().unwrap());
+        fs::rename(&file, dir.join(format!("{base}:2,{flags}"))).unwrap();
+    }
+}
+
+fn remove(machine: &Machine, subject: &str) {
+    if let Some(file) = file_of(machine, subject) {
+        fs::remove_file(file).unwrap();
+    }
+}
+
+/// The lines of `-v` about single messages, without the program's name.
+fn told(stderr: &str) -> Vec<String> {
+    let lines = stderr.lines().filter_map(|line| line.strip_prefix("mailsync: "));
+    let signs = ["A ", "M ", "R ", "D "];
+    lines.filter(|line| signs.iter().any(|sign| line.starts_with(sign))).map(str::to_owned).collect()
+}
+
+/// What a list on standard output says of each message: sign, folder, folder before, flags and subject.
+fn listed(stdout: &[u8]) -> Vec<String> {
+    let lines = std::str::from_utf8(stdout).unwrap().lines();
+    let picked = lines.map(|line| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields.len(), 8, "{line}");
+        [0, 1, 2, 3, 6].map(|field| fields[field]).join("|")
+    });
+    picked.collect()
+}
+
+#[test]
+fn each_change_is_told_with_sign_folder_sender_and_subject() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["moved", "flagged", "removed"] {
+        desktop.put("INBOX", &format!("cur/{subject}:2,"), message(subject), 1_600_000_000);
+    }
+    let stick = dir.path().join("first.zst");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]);
+    laptop.ok(&["import", text(&stick)]);
+    desktop.deliver("new");
+    move_to(&desktop, "moved", "Work");
+    flag(&desktop, "flagged", "S");
+    remove(&desktop, "removed");
+
+    let dry = desktop.ok(&["scan", "-n", "-v"]);
+    let scanned = desktop.ok(&["scan", "-v"]);
+    assert_eq!(told(&dry.stderr), told(&scanned.stderr));
+    for words in ["mailsync:   INBOX: 1 new, 1 flagged, 1 removed\n", "mailsync:   Work: 1 moved here\n"] {
+        assert!(dry.stderr.contains(words) && scanned.stderr.contains(words), "{words} is not in {}", scanned.stderr);
+    }
+    assert!(told(&desktop.ok(&["scan", "-v"]).stderr).is_empty());
+
+    let second = dir.path().join("second.zst");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&second)]);
+    let before = laptop.mailbox();
+    let dry = laptop.ok(&["import", "--list", "--dry-run", text(&second)]);
+    assert!(laptop.mailbox() == before);
+    let imported = laptop.ok(&["import", "--list", "-v", text(&second)]);
+    assert_eq!(dry.stdout, imported.stdout);
+    let mut lines = listed(&imported.stdout);
+    lines.sort_unstable();
+    let expected =
+        ["A|INBOX|||new", "D|INBOX|||removed", "M|INBOX||+S|flagged", "R|Work|INBOX||moved"].map(String::from);
+    assert_eq!(lines, expected);
+    let words = told(&imported.stderr);
+    assert_eq!(words.len(), 4, "{words:?}");
+    for line in &words {
+        assert!(line.contains("INBOX"), "{line}");
+    }
+    assert!(words.iter().any(|line| line.starts_with("R INBOX -> Work  ") && line.ends_with("moved")), "{words:?}");
+    assert!(words.iter().any(|line| line.starts_with("M INBOX  ") && line.ends_with("flagged  (+S)")), "{words:?}");
+
+    let again = laptop.ok(&["import", "-v", "--json", text(&second)]).json();
+    assert_eq!(again["changes"], serde_json::json!([]));
+    assert!(laptop.ok(&["import", "--json", text(&second)]).json().get("changes").is_none());
+}
+
+#[test]
+fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/one:2,S", message("one"), 1_600_000_000);
+    desktop.put("Work", "cur/two:2,S", message("two"), 1_600_000_000);
+    let before = desktop.ok(&["log"]).stdout;
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    for target in [&["-o", text(&stick)][..], &[]] {
+        let said = desktop.ok(&[&["export", "-n", "--to", "laptop"], target].concat());
+        let size = message("one").len() + message("two").len();
+        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages, {size} bytes");
+        for words in ["changes that would be found here first: 2 new", "INBOX: 1 new", &held, "nothing was written"] {
+            assert!(said.stderr.contains(words), "{words} is not in {}", said.stderr);
+        }
+        assert!(said.stdout.is_empty());
+    }
+    assert_eq!(names(&stick), Vec::<String>::new());
+    assert_eq!(desktop.ok(&["log"]).stdout, before);
+    // Neither a number nor the changes are used up by that.
+    let written = desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]).stderr;
+    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages, "), "{written}");
+    assert!(laptop.ok(&["import", text(&stick)]).stderr.contains(": 2 new, "));
+    desktop.refuses(&["export", "-n", "--to", "nobody"], &[], 2, &["nobody"]);
+}
+
+#[test]
+fn of_many_folders_the_ones_with_the_most_changes_are_told() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    for n in 0..12 {
+        for m in 0..=n {
+            machine.put(&format!("Lists/{n}"), &format!("cur/{m}:2,S"), message(&format!("{n} {m}")), 1_600_000_000);
+        }
+    }
+    let said = machine.ok(&["scan"]).stderr;
+    assert!(said.contains("  Lists/11: 12 new\n") && said.contains("  Lists/7: 8 new\n"), "{said}");
+    assert!(!said.contains("Lists/6:") && said.ends_with("  and 7 more folders\n"), "{said}");
+    assert_eq!(machine.ok(&["--quiet", "scan"]).stderr, "");
+}
+
+/// Something that a user does.
+#[derive(Clone, Debug)]
+enum Act {
+    Deliver(u8),
+    Move(u8, u8),
+    Flag(u8, u8),
+    Remove(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..6u8).prop_map(Act::Deliver),
+        (0..6u8, 0..3u8).prop_map(|(subject, folder)| Act::Move(subject, folder)),
+        (0..6u8, 0..3u8).prop_map(|(subject, flags)| Act::Flag(subject, flags)),
+        (0..6u8).prop_map(Act::Remove),
+    ]
+}
+
+fn perform(machine: &Machine, act: &Act) {
+    let subject = |n: &u8| format!("subject {n}");
+    match act {
+        Act::Deliver(n) if file_of(machine, &subject(n)).is_none() => machine.deliver(&subject(n)),
+        Act::Deliver(_) => {}
+        Act::Move(n, folder) => move_to(machine, &subject(n), ["Work", "Lists", "Lists/bees"][usize::from(*folder)]),
+        Act::Flag(n, flags) => flag(machine, &subject(n), ["", "S", "FS"][usize::from(*flags)]),
+        Act::Remove(n) => remove(machine, &subject(n)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_dry_run_says_of_several_bundles_is_what_then_happens(
+        rounds in prop::collection::vec((prop::collection::vec(act(), 1..6), prop::collection::vec(act(), 0..3)), 1..4)
+    ) {
+        let dir = scratch();
+        let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::replica(dir.path(), "laptop"));
+        make_peers(&desktop, &laptop);
+        let mut bundles: Vec<String> = Vec::new();
+        for (n, (theirs, ours)) in rounds.iter().enumerate() {
+            for act in theirs {
+                perform(&desktop, act);
+            }
+            for act in ours {
+                perform(&laptop, act);
+            }
+            let scanned = desktop.ok(&["scan", "--list", "-n"]).stdout;
+            prop_assert_eq!(scanned, desktop.ok(&["scan", "--list"]).stdout);
+            let bundle = dir.path().join(format!("{n}.zst"));
+            desktop.ok(&["export", "--to", "laptop", "--since-last", "-o", text(&bundle)]);
+            bundles.push(text(&bundle).to_owned());
+        }
+        let import = |options: &[&str]| {
+            let bundles = bundles.iter().map(String::as_str);
+            let args: Vec<&str> = ["import"].iter().copied().chain(options.iter().copied()).chain(bundles).collect();
+            laptop.ok(&args)
+        };
+        let before = laptop.mailbox();
+        let dry = import(&["--list", "-n"]);
+        prop_assert!(laptop.mailbox() == before);
+        let real = import(&["--list"]);
+        prop_assert_eq!(String::from_utf8(dry.stdout).unwrap(), String::from_utf8(real.stdout).unwrap());
+    }
+}
