@@ -8,6 +8,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod network_on_disk;
+mod papers;
 mod simulation;
 mod support;
 mod vectors;

@@ -3,19 +3,13 @@
 //! Each page has a script in `tests/papers/`: what becomes of each of its blocks, in their order, and what the sentences
 //! between them ask the reader to do. A block that no script names fails the test.
 
-#[path = "papers/page.rs"]
-mod page;
-#[path = "papers/place.rs"]
-mod place;
-#[path = "papers/scripts.rs"]
-mod scripts;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use page::Page;
+use crate::papers::page::Page;
+use crate::papers::scripts;
 
 use crate::support::programs::{MAILSYNC, run};
 

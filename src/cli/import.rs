@@ -19,7 +19,7 @@ use super::target::check_stdout;
 use super::view::{complain_of, imported_json, tell, worst};
 use super::{code, hooks, source, target};
 
-pub fn run(context: &Context, args: Import) -> CommandResult {
+pub fn run(context: &Context, args: &Import) -> CommandResult {
     if args.reply {
         check_stdout()?;
     }
@@ -34,7 +34,7 @@ pub fn run(context: &Context, args: Import) -> CommandResult {
     let code = code::given(args.code.code_file.as_deref())?;
     let mut arrived = receive(context, &bundles, code.as_ref())?;
     let replica = context.write()?.with_code(code);
-    let result = import_and_answer(context, &replica, &args, &bundles, &mut arrived, &options);
+    let result = import_and_answer(context, &replica, args, &bundles, &mut arrived, &options);
     if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
 }
 

@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         Command::Key(args) => key::run(&context, &args),
         Command::Scan(args) => scan::run(&context, &args),
         Command::Export(args) => export::run(&context, args),
-        Command::Import(args) => import::run(&context, args),
+        Command::Import(args) => import::run(&context, &args),
         Command::Update(args) => update::run(&context, &args),
         Command::Uux(args) => uux::run(&context, args),
         Command::Jobs(args) => jobs::run(&context, &args),
