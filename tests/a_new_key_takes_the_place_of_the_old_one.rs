@@ -257,7 +257,7 @@ fn jobs_that_are_under_way_are_run_and_answered_across_rotations_of_both() {
     assert_eq!(import(&desktop, &file("two")).code, 0);
     assert_eq!(jobs(&desktop)[0], done());
     let list = desktop.ok(&["jobs", "list", "--json"]).json();
-    let shown = desktop.ok(&["jobs", "show", list["jobs"][0]["id"].as_str().unwrap(), "--json"]).json();
+    let shown = desktop.ok(&["jobs", "show", list["jobs"][0]["id"].as_str().unwrap(), "--json"]).json()["job"].clone();
     assert!(shown.to_string().contains("asked for by the old key"), "{shown}");
     // The request of the old key comes after the news of the new one.
     desktop.deliver("news");

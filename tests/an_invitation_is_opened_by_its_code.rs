@@ -361,18 +361,18 @@ fn a_code_is_shown_where_it_is_wanted_and_only_if_there_is_one() {
     let ran = desktop.ok(&["--json", "invite", "b", "-o", text(&file("b"))]);
     let code = ran.json()["code"].as_str().unwrap().to_owned();
     assert!(!ran.stderr.contains(&code), "{ran:?}");
-    assert_eq!((&ran.json()["name"], &ran.json()["files"][0]), (&"b".into(), &text(&file("b")).into()));
+    assert_eq!((&ran.json()["name"], &ran.json()["bundles"][0]["file"]), (&"b".into(), &text(&file("b")).into()));
     let b = Machine::new(dir.path(), "b-machine");
     assert_eq!(run(&mut joining(&b, &file("b"), &code)).code, 0);
     // On standard output is the bundle alone, encrypted only if that is asked for.
-    let ran = desktop.ok(&["--json", "invite", "c", "--encrypt"]);
+    let ran = desktop.ok(&["invite", "c", "--encrypt"]);
     assert!(ran.stdout.starts_with(AGE));
     let code = shown(&ran);
     let c = Machine::new(dir.path(), "c-machine");
     let mut command = c.command(&["join", text(&c.mail)]);
     assert_eq!(programs::run_with(command.env("MAILSYNC_CODE", &code), &ran.stdout).code, 0);
     assert_eq!(c.mailbox(), desktop.mailbox());
-    for (name, args) in [("d", &["--json"][..]), ("e", &["--plain"])] {
+    for (name, args) in [("d", &[][..]), ("e", &["--plain"])] {
         let ran = desktop.ok(&[&["invite", name], args].concat());
         assert!(!ran.stdout.starts_with(b"age") && !ran.stderr.contains("shown this once"), "{}", ran.stderr);
         assert!(ran.stderr.contains("can read the mail in it and join once: carry it with care"), "{}", ran.stderr);

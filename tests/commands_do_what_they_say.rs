@@ -11,7 +11,7 @@ use mailsync::state::State;
 use serde_json::{Value, json};
 
 use crate::support::machine::{Machine, complains, counts, make_peers, pair, pass};
-use crate::support::programs::{MAILSYNC, Ran, run};
+use crate::support::programs::{MAILSYNC, Ran, own_members, run};
 use crate::support::{names, scratch, text};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -74,7 +74,8 @@ fn scan_with_dry_run_tells_the_same_and_changes_nothing() {
     );
     assert_eq!(machine.left(), before);
     let real = machine.ok(&["scan", "--json"]).json();
-    assert_eq!(real, dry.json());
+    assert_eq!((&real["dry_run"], &dry.json()["dry_run"]), (&json!(false), &json!(true)));
+    assert_eq!(own_members(real.clone()), own_members(dry.json()));
     assert_eq!(counts(&real), [1, 1, 1, 1]);
     assert_eq!((&real["folders_made"], &real["problems"]), (&json!(1), &json!([])));
     assert_eq!(counts(&machine.ok(&["scan", "--json"]).json()), [0; 4]);
@@ -414,7 +415,7 @@ fn a_peer_is_renamed_and_removed() {
     complains(&laptop.run(&["export", "--to", "desktop"]), 2, &["the peers are: tower"]);
     laptop.ok(&["peer", "remove", "tower"]);
     assert_eq!(
-        laptop.ok(&["peer", "list", "--json"]).json(),
+        own_members(laptop.ok(&["peer", "list", "--json"]).json()),
         json!({ "peers": [], "invited": [], "revoked_others": [] })
     );
     let before = laptop.left();
@@ -612,14 +613,14 @@ fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
     assert_eq!(fs::read(item["file"].as_str().unwrap()).unwrap(), b"to be missed");
     assert!(laptop.ok(&["trash", "list"]).text().contains("Archive/2019"));
     // Whoever removed it has nothing in the trash.
-    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    assert_eq!(desktop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
 
     let id = item["id"].to_string();
     laptop.refuses(&["trash", "restore", "4711"], b"", 1, &["4711", "mailsync trash list"]);
     let ran = laptop.ok(&["trash", "restore", &id]);
     assert!(ran.stderr.contains("is back in Archive/2019"), "{ran:?}");
     assert_eq!(laptop.mailbox(), before);
-    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
     laptop.refuses(&["trash", "restore", &id], b"", 1, &[&id]);
     assert_eq!(counts(&laptop.ok(&["scan", "--json"]).json()), [0; 4]);
     pass(&laptop, &desktop);
@@ -894,5 +895,122 @@ fn who_asks_for_json_gets_one_document_from_a_command_that_fails_too() {
         assert!(ran.json().is_object(), "{args:?}");
         assert!(!ran.stderr.is_empty(), "{args:?}: it is said in words, too");
     }
-    assert!(desktop.run(&["export", "--json"]).stdout.is_empty());
+}
+
+#[test]
+fn every_command_prints_a_document_when_it_succeeds() {
+    let (dir, desktop, laptop) = programs_pair();
+    let file = dir.path().join("b.zst");
+    let exported = document(&desktop, &["export", "--to", "laptop", "-o", text(&file)], "export");
+    let bundle = &exported["bundles"][0];
+    assert_eq!(
+        (&bundle["file"], &bundle["for"], &bundle["number"]),
+        (&text(&file).into(), &"laptop".into(), &json!(1))
+    );
+    assert_eq!((&bundle["messages"], &bundle["full"]), (&json!(1), &json!(true)));
+    let inspected = document(&laptop, &["inspect", text(&file)], "inspect");
+    let made = inspected["bundles"][0]["made"].as_str().unwrap();
+    assert!(made.parse::<jiff::Timestamp>().is_ok() && made.ends_with('Z'), "{inspected}");
+    document(&laptop, &["verify", text(&file)], "verify");
+    assert_eq!(document(&laptop, &["import", "--dry-run", text(&file)], "import")["dry_run"], true);
+    assert_eq!(document(&laptop, &["import", text(&file)], "import")["dry_run"], false);
+    assert_eq!(document(&laptop, &["scan", "--dry-run"], "scan")["dry_run"], true);
+    document(&laptop, &["doctor"], "doctor");
+    assert_eq!(document(&laptop, &["doctor", "--new-identity"], "doctor")["stamped_anew"]["entries"], 0);
+    document(&laptop, &["purge"], "purge");
+    document(&laptop, &["log"], "log");
+    document(&laptop, &["status"], "status");
+    document(&laptop, &["jobs", "run"], "jobs run");
+    document(&laptop, &["jobs", "list"], "jobs list");
+    document(&laptop, &["trash", "list"], "trash list");
+    document(&laptop, &["key", "show"], "key show");
+    document(&laptop, &["key", "rotate"], "key rotate");
+    document(&laptop, &["peer", "list"], "peer list");
+    let other = Machine::replica(dir.path(), "other").key();
+    let added = document(&laptop, &["peer", "add", "tablet", "--key", &other], "peer add");
+    assert_eq!((&added["peer"]["name"], &added["peer"]["distant"]), (&json!("tablet"), &json!(false)));
+    let renamed = document(&laptop, &["peer", "rename", "tablet", "slate"], "peer rename");
+    assert_eq!((&renamed["name"], &renamed["former"]), (&json!("slate"), &json!("tablet")));
+    assert_eq!(document(&laptop, &["peer", "remove", "slate"], "peer remove")["name"], "slate");
+    let planned = document(&desktop, &["export", "--dry-run"], "export");
+    assert_eq!((&planned["dry_run"], &planned["bundles"][0]["file"]), (&json!(true), &Value::Null), "{planned}");
+    assert!(
+        document(&desktop, &["completions", "bash"], "completions")["script"].as_str().unwrap().contains("complete")
+    );
+    let pages = dir.path().join("pages");
+    fs::create_dir(&pages).unwrap();
+    assert!(document(&desktop, &["man", text(&pages)], "man")["pages"].as_u64().unwrap() > 20);
+    let invited = document(&laptop, &["invite", "phone", "-o", text(&dir.path().join("i.zst"))], "invite");
+    assert!(invited["code"].is_string() && invited["bundles"][0]["encrypted"] == true, "{invited}");
+}
+
+#[test]
+fn a_document_takes_the_place_of_no_bundle_on_standard_output() {
+    let (_dir, desktop, _laptop) = programs_pair();
+    for args in [&["export", "--json"][..], &["export", "-o", "-", "--json"], &["invite", "phone", "--json"]] {
+        let ran = desktop.refuses(args, b"", 2, &["the document is on standard output", "-o FILE"]);
+        assert_eq!((&ran.json()["command"], &ran.json()["exit_code"]), (&json!(args[0]), &json!(2)));
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_get_a_document_too() {
+    let dir = scratch();
+    let nobody = Machine::new(dir.path(), "nobody");
+    for (args, words) in [
+        (&["--json", "synchronise"][..], "synchronise"),
+        (&["scan", "--json", "--shallow"], "--shallow"),
+        (&["import", "--reply", "--json"], "--reply"),
+        (&["uux", "--json"], "<PEER>"),
+    ] {
+        let ran = nobody.run(args);
+        let (document, error) = (ran.json(), ran.json()["error"].clone());
+        assert_eq!(
+            (ran.code, &document["exit_code"], &document["command"]),
+            (2, &json!(2), &Value::Null),
+            "{document}"
+        );
+        assert_eq!(error["kind"], "usage", "{document}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{document}");
+        assert!(ran.stderr.contains(words), "{args:?}: it is said in words, too");
+    }
+    assert!(nobody.run(&["scan", "--shallow"]).stdout.is_empty());
+}
+
+#[test]
+fn a_document_says_why_a_command_has_failed_as_people_are_told() {
+    let (dir, desktop, laptop) = programs_pair();
+    let junk = dir.path().join("junk.zst");
+    fs::write(&junk, "junk").unwrap();
+    for (machine, args, kind) in [
+        (&laptop, &["import", text(&junk)][..], "rejected"),
+        (&laptop, &["verify", text(&junk)], "rejected"),
+        (&laptop, &["inspect", text(&junk)], "rejected"),
+        (&desktop, &["update", "laptop"], "usage"),
+        (&desktop, &["export", "--to", "nobody", "-o", text(dir.path())], "usage"),
+    ] {
+        let ran = machine.run(&[args, &["--json"]].concat());
+        let error = ran.json()["error"].clone();
+        assert_eq!(error["kind"], kind, "{args:?}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(ran.stderr.contains(message), "{message:?} is not what people are told: {}", ran.stderr);
+    }
+}
+
+/// A desktop with one message, and a laptop, that know each other.
+fn programs_pair() -> (tempfile::TempDir, Machine, Machine) {
+    let dir = scratch();
+    let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::replica(dir.path(), "laptop"));
+    desktop.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
+    laptop.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
+    desktop.deliver("one");
+    (dir, desktop, laptop)
+}
+
+/// The document of a command that must succeed, which names the command by these words.
+#[track_caller]
+fn document(machine: &Machine, args: &[&str], words: &str) -> Value {
+    let document = machine.ok(&[args, &["--json"]].concat()).json();
+    assert_eq!((&document["command"], &document["error"]), (&json!(words), &Value::Null), "{document}");
+    document
 }

@@ -374,7 +374,7 @@ fn a_server_that_dies_while_it_sends_doesnt_send_again_and_says_that_it_may_have
         assert!(Instant::now() < deadline && import.try_wait().unwrap().is_none(), "nothing arrives");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(server.ok(&["jobs", "show", &job, "--json"]).json()["state"], "running");
+    assert_eq!(server.job(&job)["state"], "running");
     import.kill().unwrap();
     import.wait().unwrap();
     // msmtp comes to its end without it.

@@ -76,7 +76,7 @@ fn a_peer_that_fails_does_not_keep_the_others_from_being_updated() {
     let ran = desktop.run(&["update", "--json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     let told = ran.json();
-    let error = |at: usize| told["peers"][at]["error"].as_str().map(str::to_owned);
+    let error = |at: usize| told["peers"][at]["error"]["message"].as_str().map(str::to_owned);
     assert!(error(0).unwrap().contains(text(&missing)), "{told}");
     assert!(error(1).unwrap().contains('7'), "{told}");
     assert_eq!((error(2), error(3), error(4)), (None, None, None), "{told}");

@@ -8,6 +8,7 @@ use mailsync::model::Digest;
 use serde_json::{Value, json};
 
 use crate::support::machine::{Machine, assert_same, exchange, make_peers, message, pair, pass, row};
+use crate::support::programs::own_members;
 use crate::support::{make_folder, names, rest, scratch};
 
 fn digest(subject: &str) -> String {
@@ -147,7 +148,7 @@ fn what_a_replica_begins_with_is_not_told_message_by_message() {
         assert_eq!(told(machine, "3"), []);
         let text = machine.ok(&["log", "--message", &digest("3")]).text().to_owned();
         assert!(text.contains("in INBOX: since before the history begins; delivered by "), "{text}");
-        assert_eq!(machine.ok(&["log", "--folder", "INBOX", "--json"]).json(), json!({ "messages": [] }));
+        assert_eq!(machine.ok(&["log", "--folder", "INBOX", "--json"]).json()["messages"], json!([]));
     }
 }
 
@@ -183,7 +184,7 @@ fn the_trash_is_listed_in_80_columns_and_by_whom() {
     }
     let document = laptop.ok(&["trash", "show", "1", "--json"]).json();
     assert_eq!((&document["by"], &document["message_id"]), (&json!("desktop"), &json!("one@example.org")));
-    assert_eq!(document, laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]);
+    assert_eq!(own_members(document), laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]);
     let count = |args: &[&str]| {
         laptop.ok(&[&["trash", "list", "--json"], args].concat()).json()["trash"].as_array().unwrap().len()
     };
@@ -289,7 +290,7 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     laptop.ok(&["trash", "restore", "--all"]);
     let told = events(&laptop);
     assert!(told.len() == 2 && told[1].contains("100 messages"), "{told:?}");
-    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json(), json!({ "trash": [] }));
+    assert_eq!(laptop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
     assert_eq!(fs::read_dir(laptop.home.join("trash")).unwrap().count(), 0);
     assert_same(&laptop.mailbox(), &before, "back");
     exchange(&laptop, &desktop);

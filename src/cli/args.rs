@@ -6,6 +6,7 @@ mod key;
 mod past;
 mod values;
 mod version;
+mod words;
 
 use std::path::PathBuf;
 

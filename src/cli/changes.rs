@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::Listing;
 use super::context::Context;
-use super::failure::{CommandResult, Failure};
+use super::failure::{Ending, Failure};
 use super::moment::local_short;
 use super::output::{closed, json_time, time};
 
@@ -102,7 +102,7 @@ impl<'c> Changes<'c> {
     }
 
     /// Whether all of the list was written.
-    pub fn finish(self) -> CommandResult {
+    pub fn finish(self) -> Ending {
         self.failed.map_or(Ok(()), Err)
     }
 }

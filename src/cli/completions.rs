@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
 use mailsync::error::{Error, ErrorKind};
+use serde_json::json;
 
 use super::args::{Args, Shell};
+use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 
 /// The environment variable by which a shell asks what could come next.
 const ASKED: &str = "MAILSYNC_COMPLETE";
@@ -28,7 +29,7 @@ pub fn answer() -> Option<ExitCode> {
 }
 
 /// Prints the lines that a shell runs.
-pub fn run(shell: Shell) -> CommandResult {
+pub fn run(context: &Context, shell: Shell) -> CommandResult {
     let name = match shell {
         Shell::Bash => "bash",
         Shell::Fish => "fish",
@@ -40,5 +41,9 @@ pub fn run(shell: Shell) -> CommandResult {
     completer
         .write_registration(ASKED, "mailsync", "mailsync", "mailsync", &mut lines)
         .map_err(|error| Error::os("writing the lines of the shell", error))?;
-    Output::print(String::from_utf8_lossy(&lines).lines().map(str::to_owned))
+    let lines = String::from_utf8_lossy(&lines);
+    if context.out.json() {
+        return Ok(context.out.document(&json!({ "script": lines })));
+    }
+    context.out.print(lines.lines().map(str::to_owned))
 }

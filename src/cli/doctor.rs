@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::args::{Doctor, dry_run, mass_delete};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
@@ -21,8 +20,10 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
         replica.check_entries()?;
     }
     context.out.say("the state database is whole");
+    let mut stamped = Value::Null;
     if args.new_identity {
         let changed = replica.new_identity()?;
+        stamped = json!({ "entries": changed.entries, "folders": changed.folders });
         context.say_notes(&replica);
         context.out.say(format_args!(
             "this replica goes on as a new incarnation; {} and {} were stamped anew",
@@ -33,7 +34,7 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     match (args.repair, args.moved_root) {
         (true, _) => repair(context, &replica, args),
         (_, true) => move_root(context, &replica, args),
-        _ => Ok(()),
+        _ => Ok(context.out.document(&json!({ "stamped_anew": stamped }))),
     }
 }
 
@@ -44,10 +45,8 @@ fn move_root(context: &Context, replica: &Replica, args: &Doctor) -> CommandResu
     let would = if args.dry_run { "would record: " } else { "" };
     let root = replica.config().mail_root.display();
     context.out.say(format_args!("{would}the mail is in {root}: {report}"));
-    if context.out.json() {
-        Output::print_json(&json!(report))?;
-    }
-    complain_of(&report)
+    let shown = context.out.document(&report);
+    complain_of(&report).map(|()| shown)
 }
 
 fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
@@ -64,12 +63,10 @@ fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult 
     context.say_notes(replica);
     let would = if args.dry_run && repaired.has_changes() { "would repair: " } else { "" };
     context.out.say(format_args!("{would}{repaired}"));
-    if context.out.json() {
-        let mut document = json!(repaired);
-        if args.verbose {
-            document["items"] = Value::Array(items);
-        }
-        Output::print_json(&document)?;
+    let mut document = json!(repaired);
+    if args.verbose {
+        document["items"] = Value::Array(items);
     }
-    complain_of(&repaired.scan)
+    let shown = context.out.document(&document);
+    complain_of(&repaired.scan).map(|()| shown)
 }

@@ -17,8 +17,11 @@ use super::view::complain_of;
 
 pub fn run(context: &Context, args: Export) -> CommandResult {
     // A dry run writes no bundle, so it may have a terminal.
-    let output =
-        if args.dry_run { args.output.filter(|path| !is_standard(path)) } else { target::target(args.output)? };
+    let output = if args.dry_run {
+        args.output.filter(|path| !is_standard(path))
+    } else {
+        target::target(&context.out, args.output)?
+    };
     let options = ExportOptions {
         to: args.to.map_or(To::Whoever, To::Peer),
         fullness: match (args.full, args.since_last) {
@@ -57,14 +60,15 @@ fn plan(
     options: &ExportOptions,
     output: Option<&Path>,
 ) -> CommandResult {
-    let report = replica.rehearse(|| {
+    let (report, planned) = replica.rehearse(|| {
         let report = scan(context, replica, no_scan, true)?;
         let planned = replica.plan_only(options, output)?;
         context.say_notes(replica);
         tell_planned(context, &planned);
-        Ok(report)
+        Ok((report, planned))
     })?;
-    complain_of(&report)
+    let shown = context.out.document(&target::exported_json(planned.iter().map(|exported| (None, exported)), &report));
+    complain_of(&report).map(|()| shown)
 }
 
 fn export(
@@ -75,7 +79,7 @@ fn export(
     output: Option<PathBuf>,
 ) -> CommandResult {
     let report = scan(context, replica, no_scan, false)?;
-    match output {
+    let shown = match output {
         None => {
             let exported = replica.export(options, replica.patient(target::stdout()?))?;
             context.say_notes(replica);
@@ -88,6 +92,7 @@ fn export(
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
+            context.out.document(&target::exported_json([(None, &exported)], &report))
         }
         Some(path) => {
             let written = replica.export_to_file(options, &path)?;
@@ -98,9 +103,10 @@ fn export(
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
+            context.out.document(&target::written_json(&written, &report))
         }
-    }
-    complain_of(&report)
+    };
+    complain_of(&report).map(|()| shown)
 }
 
 /// Tells what bundles would hold. How large the files would be is known only when they are compressed.

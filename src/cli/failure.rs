@@ -2,6 +2,8 @@
 
 use mailsync::error::{Error, ErrorKind};
 
+use super::document::Shown;
+
 /// Why a command doesn't end well.
 pub enum Failure {
     /// This still has to be said.
@@ -18,4 +20,8 @@ impl From<Error> for Failure {
     }
 }
 
-pub type CommandResult = std::result::Result<(), Failure>;
+/// A command that ends well has shown its result, as text or as a document.
+pub type CommandResult = std::result::Result<Shown, Failure>;
+
+/// What may still go wrong when all else was done.
+pub type Ending = std::result::Result<(), Failure>;

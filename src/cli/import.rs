@@ -70,16 +70,13 @@ fn import_and_answer(
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
-    if context.out.json() {
-        let mut document = json!({
-            "jobs": jobs.json(),
-            "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
-            "scan": report,
-            "error": failed.as_ref().or(jobs.error.as_ref()),
-        });
-        changes.add_to(&mut document);
-        Output::print_json(&document)?;
-    }
+    let mut document = json!({
+        "jobs": jobs.json(),
+        "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
+        "scan": report,
+    });
+    changes.add_to(&mut document);
+    let shown = context.out.document(&document);
     let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());
@@ -90,7 +87,7 @@ fn import_and_answer(
     listed?;
     match worst(&all).max(unanswered) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => complain_of(&report),
+        None => complain_of(&report).map(|()| shown),
     }
 }
 

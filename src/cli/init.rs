@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Init, Layout, MailServer, doubts};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, table};
+use super::output::table;
 use super::view::{complain_of, folders_json, layout_word, replica_json};
 
 pub fn run(context: &Context, args: Init) -> CommandResult {
@@ -38,16 +38,16 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     context.out.say("its public key follows; on the other machine, run");
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
-    if context.out.json() {
-        Output::print_json(&json!({
+    let shown = if context.out.json() {
+        context.out.document(&json!({
             "replica": replica_json(&replica),
             "new": report.new,
             "folders": folders_json(&folders),
-        }))?;
+        }))
     } else {
-        Output::print([key])?;
-    }
-    complain_of(&report)
+        context.out.print([key])?
+    };
+    complain_of(&report).map(|()| shown)
 }
 
 /// Makes a replica's name from a host's.

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::args::Bundle;
 use super::code;
 use super::context::Context;
-use super::failure::{CommandResult, Failure};
-use super::output::{Output, time};
+use super::failure::{CommandResult, Ending, Failure};
+use super::output::{json_time, time};
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
@@ -37,7 +37,11 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         }
         Ok(())
     })?;
-    if context.out.json() { Output::print_json(&json!({ "bundles": documents })) } else { Output::print(lines) }
+    if context.out.json() {
+        Ok(context.out.document(&json!({ "bundles": documents })))
+    } else {
+        context.out.print(lines)
+    }
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
@@ -71,20 +75,20 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             "from": from,
             "valid": true,
             "applicable": why.is_none(),
-            "reason": why,
+            "error": why,
         }));
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
-        documents.push(json!({ "valid": false, "applicable": false, "reason": error }));
+        documents.push(json!({ "valid": false, "applicable": false, "error": error }));
     }
-    if context.out.json() {
-        Output::print_json(&json!({ "bundles": documents }))?;
+    let shown = if context.out.json() {
+        context.out.document(&json!({ "bundles": documents }))
     } else {
-        Output::print(lines)?;
-    }
+        context.out.print(lines)?
+    };
     result?;
-    worst.map_or(Ok(()), |kind| Err(Failure::Said(kind)))
+    worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
 }
 
 type Source = Box<dyn BufRead>;
@@ -93,7 +97,7 @@ fn each_bundle(
     path: &Path,
     keys: Keys,
     mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
-) -> CommandResult {
+) -> Ending {
     let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
     let mut stream = Stream::opened_by(source::open(path)?, keys);
     loop {
@@ -144,6 +148,7 @@ fn manifest_json(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> V
     if let Some(token) = document.pointer_mut("/invitation/token") {
         *token = Value::from("secret");
     }
+    document["made"] = json_time(Some(manifest.made));
     document["known_as"] = known.into();
     document["encrypted"] = encrypted.into();
     document

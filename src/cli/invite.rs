@@ -17,7 +17,7 @@ use super::view::complain_of;
 use super::{qr, target};
 
 pub fn run(context: &Context, args: Invite) -> CommandResult {
-    let output = target::target(args.output)?;
+    let output = target::target(&context.out, args.output)?;
     target::check_split(args.split, output.as_deref())?;
     if args.qr {
         qr::check(&std::io::stderr(), "standard error")?;
@@ -33,8 +33,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     };
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;
-    // On standard output is the bundle, unless that goes to a file.
-    let in_json = context.out.json() && output.is_some();
+    let in_json = context.out.json();
     let mut code = None;
     let show = |drawn: &Code| {
         code = Some(drawn.clone());
@@ -55,14 +54,11 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         }
     };
     tell_what_next(context, &replica, &options, &written, args.qr);
-    if in_json {
-        Output::print_json(&json!({
-            "name": options.name,
-            "code": code.as_ref().map(Code::words),
-            "files": written.iter().map(|(path, _)| path.to_string_lossy()).collect::<Vec<_>>(),
-        }))?;
-    }
-    complain_of(&report)
+    let mut document = target::written_json(&written, &report);
+    document["name"] = json!(options.name);
+    document["code"] = json!(code.as_ref().map(Code::words));
+    let shown = context.out.document(&document);
+    complain_of(&report).map(|()| shown)
 }
 
 /// Shows the code, which is kept nowhere.

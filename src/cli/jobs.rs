@@ -10,7 +10,7 @@ use super::args::{Jobs, JobsCommand};
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, SHOWN, run_jobs};
-use super::output::{Output, json_time, table, time};
+use super::output::{json_time, table, time};
 
 pub fn run(context: &Context, args: &Jobs) -> CommandResult {
     match &args.command {
@@ -33,7 +33,7 @@ pub fn run(context: &Context, args: &Jobs) -> CommandResult {
         JobsCommand::Cancel { id } => {
             let standing = context.write()?.cancel_job(id)?;
             context.out.say(format_args!("job {} {}", standing.id.short(), standing.words()));
-            if context.out.json() { Output::print_json(&standing_json(&standing)) } else { Ok(()) }
+            Ok(context.out.document(&json!({ "job": standing_json(&standing) })))
         }
         JobsCommand::Forget { ids } => forget(context, ids),
     }
@@ -46,19 +46,14 @@ fn forget(context: &Context, ids: &[String]) -> CommandResult {
     for id in &forgotten {
         context.out.say(format_args!("job {} is forgotten", id.short()));
     }
-    if context.out.json() {
-        let ids: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
-        return Output::print_json(&json!({ "forgotten": ids }));
-    }
-    Ok(())
+    let ids: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
+    Ok(context.out.document(&json!({ "forgotten": ids })))
 }
 
 fn finish(context: &Context, runs: JobRuns) -> CommandResult {
-    if context.out.json() {
-        Output::print_json(&json!({ "jobs": runs.json(), "error": runs.error }))?;
-    }
+    let shown = context.out.document(&json!({ "jobs": runs.json() }));
     let wrong = runs.result()?.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
-    if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(()) }
+    if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(shown) }
 }
 
 fn list(context: &Context) -> CommandResult {
@@ -69,7 +64,7 @@ fn list(context: &Context) -> CommandResult {
             jobs.push(standing_json(&standing));
             Ok(())
         })?;
-        return Output::print_json(&json!({ "jobs": jobs }));
+        return Ok(context.out.document(&json!({ "jobs": jobs })));
     }
     let head = ["job", "asked for", "by", "of", "command", "state"].map(String::from).to_vec();
     let mut rows = vec![head];
@@ -79,9 +74,9 @@ fn list(context: &Context) -> CommandResult {
     })?;
     if rows.len() == 1 {
         context.out.say("there are no jobs");
-        return Ok(());
+        rows.clear();
     }
-    Output::print(table(&rows))
+    context.out.print(table(&rows))
 }
 
 fn row(standing: &JobStanding) -> Vec<String> {
@@ -110,7 +105,7 @@ fn show(context: &Context, id: &str) -> CommandResult {
     if context.out.json() {
         let mut document = standing_json(&standing);
         document["result"] = result.as_ref().map_or(Value::Null, result_json);
-        return Output::print_json(&document);
+        return Ok(context.out.document(&json!({ "job": document })));
     }
     let command = standing.command.as_ref().map_or_else(
         || String::from("not known here; its requester and its target can read it"),
@@ -138,7 +133,7 @@ fn show(context: &Context, id: &str) -> CommandResult {
             lines.extend(String::from_utf8_lossy(&bytes).lines().map(|line| format!("  {}", printable(line))));
         }
     }
-    Output::print(lines)
+    context.out.print(lines)
 }
 
 /// A word, quoted for a shell, for people to read.

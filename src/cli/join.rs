@@ -10,7 +10,6 @@ use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
 use super::code;
 use super::context::Context;
 use super::failure::{CommandResult, Failure};
-use super::output::Output;
 use super::source;
 use super::view::{complain_of, imported_json, replica_json, tell, worst};
 
@@ -61,19 +60,17 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         ));
     }
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
-    if context.out.json() {
-        Output::print_json(&json!({
-            "replica": replica_json(replica),
-            "joined_before": joined.before,
-            "by_code": joined.by_code,
-            "inviter": { "name": inviter.name, "id": inviter.id },
-            "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
-            "found": joined.found,
-        }))?;
-    }
+    let shown = context.out.document(&json!({
+        "replica": replica_json(replica),
+        "joined_before": joined.before,
+        "by_code": joined.by_code,
+        "inviter": { "name": inviter.name, "id": inviter.id },
+        "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
+        "found": joined.found,
+    }));
     match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),
-        None => complain_of(&joined.found),
+        None => complain_of(&joined.found).map(|()| shown),
     }
 }
 

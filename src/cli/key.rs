@@ -18,7 +18,7 @@ pub fn run(context: &Context, args: &Key) -> CommandResult {
             let replica = context.write()?;
             replica.change_passphrase(if remove { Passphrase::Remove } else { Passphrase::Ask })?;
             context.out.say(if remove { "the key has no passphrase any more" } else { "the key has a new passphrase" });
-            Ok(())
+            Ok(context.out.document(&json!({ "passphrase": replica.has_passphrase() })))
         }
     }
 }
@@ -26,23 +26,23 @@ pub fn run(context: &Context, args: &Key) -> CommandResult {
 fn rotate(context: &Context) -> CommandResult {
     let replica = context.write()?;
     let rotated = replica.rotate_key()?;
-    if context.out.json() {
-        Output::print_json(&json!({
+    let shown = if context.out.json() {
+        context.out.document(&json!({
             "id": rotated.new.id().to_string(),
             "public_key": rotated.new.to_openssh(),
             "former": rotated.old.to_string(),
             "last": rotated.last,
-        }))?;
+        }))
     } else {
-        Output::print([rotated.new.to_openssh()])?;
-    }
+        context.out.print([rotated.new.to_openssh()])?
+    };
     context.out.say(format_args!("the id is {} now, and was {}", rotated.new.id(), rotated.old));
     context.out.say("the next bundles tell the peers; until they have imported one, the old key is what they know");
     context.out.say(
         "back up the key and the directory keys beside it: what is still under way may be encrypted for the old one",
     );
     context.say_notes(&replica);
-    Ok(())
+    Ok(shown)
 }
 
 fn show(context: &Context, as_qr: bool) -> CommandResult {
@@ -53,12 +53,12 @@ fn show(context: &Context, as_qr: bool) -> CommandResult {
     let (key, former) = (replica.public_key(), replica.former_keys());
     if context.out.json() {
         let shown = |key: &PublicKey| json!({ "id": key.id().to_string(), "public_key": key.to_openssh() });
-        return Output::print_json(&json!({
+        return Ok(context.out.document(&json!({
             "id": key.id().to_string(),
             "public_key": key.to_openssh(),
             "passphrase": replica.has_passphrase(),
             "former": former.iter().map(shown).collect::<Vec<_>>(),
-        }));
+        })));
     }
     for key in &former {
         context.out.say(format_args!("a former key, kept for reading: {}", key.id()));
@@ -70,5 +70,5 @@ fn show(context: &Context, as_qr: bool) -> CommandResult {
     if as_qr {
         qr::lines(&key.to_openssh())?.iter().try_for_each(|line| Output::show(line))?;
     }
-    Output::print([key.to_openssh()])
+    context.out.print([key.to_openssh()])
 }

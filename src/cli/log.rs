@@ -13,7 +13,7 @@ use super::args::Log;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::local;
-use super::output::{Output, json_time, table};
+use super::output::{json_time, table};
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
@@ -26,14 +26,14 @@ pub fn run(context: &Context, args: &Log) -> CommandResult {
         let events = events.iter().map(|event| {
             json!({ "at": json_time(Some(event.at)), "command": event.action.word(), "peer": event.peer, "text": event.text })
         });
-        return Output::print_json(&json!({ "events": events.collect::<Vec<Value>>() }));
+        return Ok(context.out.document(&json!({ "events": events.collect::<Vec<Value>>() })));
     }
     let zone = TimeZone::system();
     let rows = events.iter().map(|event| {
         let peer = event.peer.as_deref().unwrap_or("-").to_owned();
         vec![local(event.at, &zone), event.action.word().to_owned(), peer, printable(&event.text)]
     });
-    Output::print(table(&rows.collect::<Vec<_>>()))
+    context.out.print(table(&rows.collect::<Vec<_>>()))
 }
 
 /// The replicas that have made changes, each looked up once.
@@ -77,7 +77,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
             document["digest"] = json!(origins.digest);
             document["folders"] = json!(origins.folders);
         }
-        return Output::print_json(&document);
+        return Ok(context.out.document(&document));
     }
     let zone = TimeZone::system();
     let mut lines = Vec::with_capacity(events.len() + 2);
@@ -106,7 +106,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
             .out
             .say("the history tells of no message like that; it goes back as far as history_days in config.toml says");
     }
-    Output::print(lines)
+    context.out.print(lines)
 }
 
 /// What became of a message, in words.

@@ -7,6 +7,7 @@ use clap_mangen::Man;
 use mailsync::disk::{Disk, is_absent};
 use mailsync::error::{Error, Result};
 use mailsync::text::plural;
+use serde_json::json;
 
 use super::args::Args;
 use super::context::{Context, absolute};
@@ -33,7 +34,7 @@ pub fn run(context: &Context, dir: &Path) -> CommandResult {
         write(&*world.disk, &path, page).map_err(|error| fail(&path, error))?;
     }
     context.out.say(format_args!("wrote {} into {}", plural(pages.len() as u64, "man page"), dir.display()));
-    Ok(())
+    Ok(context.out.document(&json!({ "directory": dir.to_string_lossy(), "pages": pages.len() })))
 }
 
 /// Makes a directory for everybody on the machine, if it isn't there.

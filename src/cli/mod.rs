@@ -9,6 +9,7 @@ mod complete;
 mod completions;
 mod context;
 mod doctor;
+mod document;
 mod export;
 mod failure;
 mod hooks;
@@ -44,11 +45,12 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mailsync::error::ErrorKind;
+use mailsync::error::{Error, ErrorKind};
 use mailsync::process::outlive_large_files;
 
 use args::{Args, Command};
 use context::Context;
+use document::Documents;
 use failure::Failure;
 use output::Output;
 
@@ -63,6 +65,9 @@ pub fn main() -> ExitCode {
             let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
             // If this fails, there is nobody left to tell.
             let _ = error.print();
+            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                return say_usage(&error);
+            }
             return ExitCode::from(code);
         }
     };
@@ -71,17 +76,13 @@ pub fn main() -> ExitCode {
     let context = Context {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
-        out: Output::new(args.global.json, args.global.quiet),
+        out: Output::new(
+            args.global.json.then(|| Documents::new(Some(args.command.words()), args.command.dry_run())),
+            args.global.quiet,
+        ),
         hindrance: RefCell::default(),
         problems: RefCell::default(),
     };
-    // A bundle on standard output is no JSON, whole or not.
-    let documents = args.global.json
-        && match &args.command {
-            Command::Export(_) => false,
-            Command::Invite(args) => args.output.as_ref().is_some_and(|output| !source::is_standard(output)),
-            _ => true,
-        };
     let result = match args.command {
         Command::Init(args) => init::run(&context, args),
         Command::Invite(args) => invite::run(&context, args),
@@ -103,7 +104,7 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
-        Command::Completions { shell } => completions::run(shell),
+        Command::Completions { shell } => completions::run(&context, shell),
         Command::Man { dir } => man::run(&context, &dir),
     };
     // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
@@ -113,20 +114,44 @@ pub fn main() -> ExitCode {
         Output::complain(&error);
         match result {
             // That a peer could not be reached is told by the exit code only if all else went well.
-            Ok(()) | Err(Failure::Said(ErrorKind::Unreachable)) => Err(Failure::Said(error.kind())),
+            Ok(_) | Err(Failure::Said(ErrorKind::Unreachable)) => Err(Failure::Said(error.kind())),
             failed => failed,
         }
     });
-    match result {
+    let kind = match result {
+        Ok(_) => None,
         // A reader who closed the output has seen enough.
-        Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
-        Err(Failure::Said(kind)) => ExitCode::from(kind.exit_code()),
+        Err(Failure::BrokenPipe) => return ExitCode::SUCCESS,
+        Err(Failure::Said(kind)) => Some(kind),
         Err(Failure::Error(error)) => {
             Output::complain(&error);
-            if documents {
-                Output::print_error_in_json(&error);
-            }
-            ExitCode::from(error.kind().exit_code())
+            Some(error.kind())
+        }
+    };
+    finish(&context.out, kind)
+}
+
+/// Prints the document, if one is wanted, and gives the exit code.
+fn finish(out: &Output, kind: Option<ErrorKind>) -> ExitCode {
+    let code = |kind: Option<ErrorKind>| ExitCode::from(kind.map_or(0, ErrorKind::exit_code));
+    // That a peer could not be reached says that all else was done.
+    let all_else = kind.filter(|kind| *kind != ErrorKind::Unreachable);
+    match out.finish(kind) {
+        Ok(()) | Err(Failure::BrokenPipe) => code(kind),
+        Err(Failure::Said(failed)) => code(all_else.or(Some(failed))),
+        Err(Failure::Error(error)) => {
+            Output::complain(&error);
+            code(all_else.or(Some(error.kind())))
         }
     }
+}
+
+/// Tells who wants documents that the arguments make no sense. People were told already.
+fn say_usage(error: &clap::Error) -> ExitCode {
+    let words = error.render().to_string();
+    // What is wrong may take several lines; behind an empty one comes how the command is used.
+    let lines = words.trim().trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
+    let what = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    document::note(&Error::usage(what).advise("see `mailsync --help`"));
+    finish(&Output::new(Some(Documents::new(None, None)), true), Some(ErrorKind::Usage))
 }

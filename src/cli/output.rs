@@ -2,27 +2,26 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use mailsync::error::Error;
+use mailsync::error::{Error, ErrorKind};
 use mailsync::text::printable;
+use serde::Serialize;
 use serde_json::Value;
 
-use super::failure::{CommandResult, Failure};
-
-/// Whether the JSON document was printed. There is only one.
-static PRINTED: AtomicBool = AtomicBool::new(false);
+use super::document::{self, Documents, Shown};
+use super::failure::{CommandResult, Ending, Failure};
 
 /// A command's way to speak.
 #[derive(Debug)]
 pub struct Output {
-    json: bool,
+    documents: Option<Documents>,
     quiet: bool,
 }
 
 impl Output {
-    pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+    /// With documents for those who want one JSON document instead of text.
+    pub fn new(documents: Option<Documents>, quiet: bool) -> Self {
+        Self { documents, quiet }
     }
 
     /// Whether nothing is to be said but errors.
@@ -32,7 +31,7 @@ impl Output {
 
     /// Whether one JSON document is wanted instead of text.
     pub fn json(&self) -> bool {
-        self.json
+        self.documents.is_some()
     }
 
     /// Says something to the person.
@@ -55,27 +54,35 @@ impl Output {
 
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
+        document::note(error);
         let _ = writeln!(io::stderr(), "mailsync: {error}");
     }
 
-    /// Prints the JSON document.
-    pub fn print_json(document: &Value) -> CommandResult {
-        PRINTED.store(true, Ordering::Relaxed);
-        let mut out = io::stdout().lock();
-        let written = serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from);
-        written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).map_err(|error| closed(&error))
-    }
-
-    /// A caller that asked for JSON gets a document, even if that only says what failed.
-    pub fn print_error_in_json(error: &Error) {
-        if !PRINTED.load(Ordering::Relaxed) {
-            // The words were said already.
-            let _ = Self::print_json(&serde_json::json!({ "error": error.to_string() }));
+    /// Takes a command's own members of the JSON document, which is printed at the command's end. Where text is wanted,
+    /// they have no reader.
+    pub fn document(&self, members: &impl Serialize) -> Shown {
+        if let Some(documents) = &self.documents {
+            documents.keep(members);
         }
+        Shown::in_words_too()
     }
 
-    /// Prints lines of data.
-    pub fn print(lines: impl IntoIterator<Item = String>) -> CommandResult {
+    /// Prints the JSON document, if one is wanted. `kind` is how the command ends.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn finish(&self, kind: Option<ErrorKind>) -> Ending {
+        let Some(documents) = &self.documents else { return Ok(()) };
+        documents.print(&mut io::stdout().lock(), kind).map_err(|error| closed(&error))
+    }
+
+    /// Prints lines of data, which no document has. Standard output of who wants documents has nothing else.
+    pub fn print(&self, lines: impl IntoIterator<Item = String>) -> CommandResult {
+        self.print_lines(lines).map(|()| Shown::in_words_too())
+    }
+
+    fn print_lines(&self, lines: impl IntoIterator<Item = String>) -> Ending {
+        assert!(!self.json(), "a command has lines where a document is wanted");
         let mut out = io::BufWriter::new(io::stdout().lock());
         for line in lines {
             writeln!(out, "{line}").map_err(|error| closed(&error))?;

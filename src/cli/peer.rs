@@ -8,7 +8,7 @@ use super::args::PeerCommand;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::Moment;
-use super::output::{Output, json_time, table, time};
+use super::output::{json_time, table, time};
 use super::source::read_key;
 use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
 
@@ -21,24 +21,24 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             if distant {
                 let peer = replica.add_distant_peer(&name, &key)?;
                 context.out.say(format_args!("{name} is known now, as {}, for jobs by way of others", peer.id));
-                return Ok(());
+                return Ok(context.out.document(&json!({ "peer": peer_json(&peer) })));
             }
             let peer = replica.add_peer(&name, &key)?;
             context.out.say(format_args!("{name} is known now, as {}", peer.id));
             context.out.say(format_args!("next: `mailsync export --to {name} > FILE`, and import that file there"));
-            Ok(())
+            Ok(context.out.document(&json!({ "peer": peer_json(&peer) })))
         }
         PeerCommand::Rename { old, new } => {
             let replica = context.write()?;
             replica.rename_peer(&old, &new)?;
             context.out.say(format_args!("{old} is called {new} now"));
             context.say_notes(&replica);
-            Ok(())
+            Ok(context.out.document(&json!({ "name": new, "former": old })))
         }
         PeerCommand::Remove { name } => {
             context.write()?.remove_peer(&name)?;
             context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
-            Ok(())
+            Ok(context.out.document(&json!({ "name": name })))
         }
         PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
         PeerCommand::Reinstate { name } => reinstate(context, &name),
@@ -53,13 +53,13 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let done = replica.revoke(&options)?;
     let who = printable(&options.who);
     if context.out.json() {
-        return Output::print_json(&json!({
+        return Ok(context.out.document(&json!({
             "id": done.id,
             "since": json_time(Some(done.since)),
             "kept": done.is_kept,
             "told_apart": done.told_apart,
             "revoked": shut_out_json(&done.out),
-        }));
+        })));
     }
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
@@ -89,19 +89,19 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
         "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
          rest"
     ));
-    Ok(())
+    Ok(context.out.document(&json!({})))
 }
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {
     let replica = context.write()?;
     let done = replica.reinstate(name)?;
     if context.out.json() {
-        return Output::print_json(&json!({
+        return Ok(context.out.document(&json!({
             "id": done.id,
             "overruled": done.overruled,
             "withdrawn": done.withdrawn,
             "sent_to": done.sent_to,
-        }));
+        })));
     }
     let name = printable(name);
     context.out.say(format_args!(
@@ -119,7 +119,7 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
         ));
     }
     context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
-    Ok(())
+    Ok(context.out.document(&json!({})))
 }
 
 fn list(context: &Context) -> CommandResult {
@@ -135,7 +135,7 @@ fn list(context: &Context) -> CommandResult {
         let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
         let others: Vec<Value> = others.map(|(id, out)| json!({ "id": id, "revoked": shut_out_json(out) })).collect();
         let invited: Vec<Value> = invited.iter().map(|invited| invited_json(&replica, invited)).collect();
-        return Output::print_json(&json!({ "peers": named, "invited": invited, "revoked_others": others }));
+        return Ok(context.out.document(&json!({ "peers": named, "invited": invited, "revoked_others": others })));
     }
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
@@ -147,5 +147,5 @@ fn list(context: &Context) -> CommandResult {
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
     lines.extend(revoked_lines(&replica)?);
-    Output::print(lines)
+    context.out.print(lines)
 }

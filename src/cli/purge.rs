@@ -1,11 +1,9 @@
 //! `mailsync purge`
 
 use mailsync::text::{bytes, plural};
-use serde_json::json;
 
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.write()?;
@@ -21,8 +19,5 @@ pub fn run(context: &Context) -> CommandResult {
         plural(purged.jobs, "job"),
         plural(purged.history, "line")
     ));
-    if !context.out.json() {
-        return Ok(());
-    }
-    Output::print_json(&json!(purged))
+    Ok(context.out.document(&purged))
 }

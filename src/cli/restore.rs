@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::args::{Restore, dry_run};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {
@@ -39,14 +38,12 @@ pub fn run(context: &Context, args: Restore) -> CommandResult {
             plural(done.folders, "folder")
         ));
     }
-    if context.out.json() {
-        Output::print_json(&json!({
-            "restored": done.restored,
-            "wanted": done.wanted,
-            "folders": done.folders,
-            "messages": items,
-            "scan": done.scan,
-        }))?;
-    }
-    complain_of(&done.scan)
+    let shown = context.out.document(&json!({
+        "restored": done.restored,
+        "wanted": done.wanted,
+        "folders": done.folders,
+        "messages": items,
+        "scan": done.scan,
+    }));
+    complain_of(&done.scan).map(|()| shown)
 }

@@ -10,7 +10,6 @@ use super::changes::Changes;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::hooks;
-use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
@@ -42,11 +41,9 @@ fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions
         Ok(report)
     };
     let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
-    if context.out.json() {
-        let mut document = json!(report);
-        changes.add_to(&mut document);
-        Output::print_json(&document)?;
-    }
+    let mut document = json!(report);
+    changes.add_to(&mut document);
+    let shown = context.out.document(&document);
     changes.finish()?;
-    complain_of(&report)
+    complain_of(&report).map(|()| shown)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::{Output, table, time};
+use super::output::{table, time};
 use super::view::{
     folders_json, invited_json, invited_since, layout_word, peer_json, replica_json, revoked_lines, shut_out_json,
 };
@@ -32,7 +32,7 @@ pub fn run(context: &Context) -> CommandResult {
         };
         let peers = status.peers.iter().map(with_revoked);
         let invited = status.invited.iter().map(|one| with_unseen(invited_json(&replica, &one.invited), one.unseen));
-        return Output::print_json(&json!({
+        return Ok(context.out.document(&json!({
             "replica": replica_json(&replica),
             "entries": status.totals.entries,
             "messages": status.totals.messages,
@@ -46,7 +46,7 @@ pub fn run(context: &Context) -> CommandResult {
             "jobs": status.jobs,
             "peers": peers.collect::<Vec<_>>(),
             "invited": invited.collect::<Vec<_>>(),
-        }));
+        })));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
     let mut lines = vec![
@@ -83,7 +83,7 @@ pub fn run(context: &Context) -> CommandResult {
             .chain(status.invited.iter().map(|status| invited_row(&replica, status)));
         lines.extend(table(&rows.collect::<Vec<_>>()));
     }
-    Output::print(lines)
+    context.out.print(lines)
 }
 
 /// What is still to come, or to be done on disk, and what may stand in its way.

@@ -5,18 +5,25 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use mailsync::bundle::BundleKind;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Exported, Replica};
+use mailsync::replica::{Exported, Replica, ScanReport};
+use serde_json::{Value, json};
 
 use super::context::Context;
+use super::output::Output;
 use super::source::is_standard;
 
 /// The path to write to; `None` for standard output.
 ///
 /// # Errors
-/// Standard output is a terminal.
-pub fn target(output: Option<PathBuf>) -> Result<Option<PathBuf>> {
+/// Standard output is a terminal, or a document is wanted there.
+pub fn target(out: &Output, output: Option<PathBuf>) -> Result<Option<PathBuf>> {
     let output = output.filter(|output| !is_standard(output));
+    if output.is_none() && out.json() {
+        return Err(Error::usage("writing the bundle: with --json, the document is on standard output, and no bundle")
+            .advise("say where the bundle goes, with -o FILE or -o DIR"));
+    }
     if output.is_none() {
         check_stdout()?;
     }
@@ -83,6 +90,35 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
         ));
     }
     Ok(())
+}
+
+/// The files that were written, and the scan before, as JSON.
+pub fn written_json(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Value {
+    exported_json(written.iter().map(|(path, exported)| (Some(path.as_path()), exported)), scan)
+}
+
+/// Bundles, with their files if they have any, and the scan before, as JSON.
+pub fn exported_json<'e>(
+    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported)>,
+    scan: &ScanReport,
+) -> Value {
+    let one = |(path, exported): (Option<&Path>, &Exported)| {
+        let counts = exported.counts;
+        json!({
+            "file": path.map(Path::to_string_lossy),
+            "number": exported.number,
+            "for": exported.to,
+            "full": exported.kind == BundleKind::Full,
+            "encrypted": exported.readable.is_encrypted(),
+            "entries": counts.entries,
+            "folders": counts.folders,
+            "messages": counts.messages,
+            "jobs": counts.jobs,
+            "replicas": counts.replicas,
+            "bytes": exported.bytes,
+        })
+    };
+    json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
 }
 
 /// Tells which files were written.

@@ -13,7 +13,7 @@ use super::columns::{Column, row};
 use super::context::{Context, absolute};
 use super::failure::CommandResult;
 use super::moment::{local, local_short};
-use super::output::{Output, json_time};
+use super::output::json_time;
 
 /// The columns of the list, which fit 80 together.
 const COLUMNS: [Column; 6] =
@@ -68,12 +68,12 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         Ok(())
     })?;
     if context.out.json() {
-        return Output::print_json(&json!({ "trash": rows }));
+        return Ok(context.out.document(&json!({ "trash": rows })));
     }
     if lines.is_empty() {
         say_nothing(context, &replica, selection)?;
     }
-    Output::print(lines)
+    context.out.print(lines)
 }
 
 /// Says that nothing was found, and whether that may be for want of knowing whose it is.
@@ -116,7 +116,7 @@ fn show(context: &Context, id: i64) -> CommandResult {
     let replica = context.read()?;
     let trashed = replica.in_trash(id, "showing")?;
     if context.out.json() {
-        return Output::print_json(&document(&replica, &trashed)?);
+        return Ok(context.out.document(&document(&replica, &trashed)?));
     }
     let (zone, file) = (TimeZone::system(), replica.trash_file(&trashed));
     let headline = replica.headline_in(&file).unwrap_or_default();
@@ -128,7 +128,7 @@ fn show(context: &Context, id: i64) -> CommandResult {
         (Some(name), Some(address)) if name != address => Some(format!("{name} <{address}>")),
         (from, _) => from,
     };
-    Output::print([
+    context.out.print([
         format!("id          {}", trashed.key),
         format!("from        {}", or_dash(from)),
         format!("subject     {}", or_dash(headline.subject)),
@@ -201,15 +201,11 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
     }
-    if !context.out.json() {
-        return Ok(());
-    }
-    Output::print_json(&json!({
-        "dry_run": dry,
+    Ok(context.out.document(&json!({
         "messages": done.messages,
         "bytes": done.bytes,
         "there": done.there,
         "left": done.left,
         "items": items,
-    }))
+    })))
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::args::{Undo, dry_run};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Undo) -> CommandResult {
@@ -48,20 +47,17 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
             plural(done.gone, "message")
         ));
     }
-    if context.out.json() {
-        Output::print_json(&json!({
-            "dry_run": args.dry_run,
-            "by": done.by,
-            "moved": done.moved,
-            "flagged": done.flagged,
-            "folders": done.folders,
-            "left": done.left,
-            "gone": done.gone,
-            "messages": items,
-            "scan": done.scan,
-        }))?;
-    }
-    complain_of(&done.scan)
+    let shown = context.out.document(&json!({
+        "by": done.by,
+        "moved": done.moved,
+        "flagged": done.flagged,
+        "folders": done.folders,
+        "left": done.left,
+        "gone": done.gone,
+        "messages": items,
+        "scan": done.scan,
+    }));
+    complain_of(&done.scan).map(|()| shown)
 }
 
 /// What is taken back of one message, and what isn't.

@@ -68,10 +68,8 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     for one in &updated {
         summarise(context, one);
     }
-    if context.out.json() {
-        let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-        Output::print_json(&json!({ "peers": peers, "jobs": jobs.json(), "error": jobs.error }))?;
-    }
+    let peers: Vec<Value> = updated.iter().map(updated_json).collect();
+    let shown = context.out.document(&json!({ "peers": peers, "jobs": jobs.json() }));
     noted?;
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
@@ -81,7 +79,7 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     let mut kinds: Vec<ErrorKind> = kinds.collect();
     kinds.dedup();
     match kinds[..] {
-        [] => complain_of(&report),
+        [] => complain_of(&report).map(|()| shown),
         // It says that nothing else went wrong, so that a script may pass over it.
         [kind @ ErrorKind::Unreachable] => complain_of(&report).and(Err(Failure::Said(kind))),
         [kind] => Err(Failure::Said(kind)),

@@ -9,7 +9,6 @@ use serde_json::json;
 use super::args::Uux;
 use super::context::Context;
 use super::failure::CommandResult;
-use super::output::Output;
 
 pub fn run(context: &Context, args: Uux) -> CommandResult {
     let command = args.command.into_iter().map(text).collect::<Result<Vec<String>>>()?;
@@ -20,9 +19,9 @@ pub fn run(context: &Context, args: Uux) -> CommandResult {
     }
     let id = context.read()?.uux(&args.peer, &command, &mut io::stdin().lock())?;
     if context.out.json() {
-        return Output::print_json(&json!({ "job": id.to_string() }));
+        return Ok(context.out.document(&json!({ "id": id.to_string() })));
     }
-    Output::print([id.to_string()])
+    context.out.print([id.to_string()])
 }
 
 fn text(arg: OsString) -> Result<String> {

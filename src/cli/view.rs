@@ -9,7 +9,7 @@ use mailsync::text::printable;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::failure::{CommandResult, Failure};
+use super::failure::{Ending, Failure};
 use super::output::{Output, json_time, time};
 
 /// At most so many problems are told one by one.
@@ -103,7 +103,7 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
 }
 
 /// Tells which files a scan could not look at. That is a failure, although everything else was done.
-pub fn complain_of(report: &ScanReport) -> CommandResult {
+pub fn complain_of(report: &ScanReport) -> Ending {
     if report.problems.is_empty() {
         return Ok(());
     }

@@ -249,7 +249,7 @@ impl Machine {
 
     /// What `jobs show` knows of a job.
     pub fn job(&self, id: &str) -> Value {
-        self.ok(&["jobs", "show", id, "--json"]).json()
+        self.ok(&["jobs", "show", id, "--json"]).json()["job"].clone()
     }
 
     /// A scan finds nothing to tell, and nothing is left to be done.

@@ -39,14 +39,47 @@ impl Ran {
     }
 }
 
+/// A document without the members that every one has.
+pub fn own_members(mut document: serde_json::Value) -> serde_json::Value {
+    let members = document.as_object_mut().expect("a document is an object");
+    for name in ["version", "command", "dry_run", "exit_code", "error"] {
+        members.remove(name);
+    }
+    document
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ran {
-    Ran::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    let ran = Ran::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    check_document(command, &ran);
+    ran
 }
 
 /// Runs a command to its end, with this on its standard input.
 pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
-    Ran::of(run_to_its_end(command.stdout(Stdio::piped()), input))
+    let ran = Ran::of(run_to_its_end(command.stdout(Stdio::piped()), input));
+    check_document(command, &ran);
+    ran
+}
+
+/// Every command that is to print a document prints one, with the members that all have. What is behind `uux` is another
+/// program's. One that was killed prints nothing, nor does one that has said that it couldn't.
+fn check_document(command: &Command, ran: &Ran) {
+    let args: Vec<_> = command.get_args().collect();
+    let is_for_another = args.iter().any(|arg| *arg == "uux") && args.last().is_none_or(|arg| *arg != "--json");
+    let wants_one = command.get_program() == MAILSYNC && args.iter().any(|arg| *arg == "--json");
+    let could_not = ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains("writing to standard output: ");
+    if !wants_one || is_for_another || could_not || ran.code < 0 {
+        return;
+    }
+    let document = ran.json();
+    let kind = document["error"]["kind"].as_str();
+    assert_eq!(document["version"], 1, "{args:?}: {document}");
+    assert_eq!(document["exit_code"], ran.code, "{args:?}: {document}");
+    assert_eq!(kind.is_some(), ran.code != 0, "{args:?}: {document}");
+    assert_eq!(document["error"]["message"].is_string(), ran.code != 0, "{args:?}: {document}");
+    // Only where the arguments make no sense nobody knows which command is meant.
+    assert!(document["command"].is_string() || kind == Some("usage"), "{args:?}: {document}");
 }
 
 /// The same, for who wants to know more of how it ended. Its standard output goes where it goes.
