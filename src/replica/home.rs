@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use super::private;
 use crate::disk::{Disk, is_there};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::beside;
 
 /// The directories of one replica.
 #[derive(Clone, Debug)]
@@ -83,15 +84,6 @@ impl Home {
     /// The state database.
     pub fn database(&self) -> PathBuf {
         self.state.join("state.db")
-    }
-
-    /// The files that `SQLite` keeps beside the state database while it is used.
-    fn beside_database(&self) -> [PathBuf; 2] {
-        ["-wal", "-shm"].map(|suffix| {
-            let mut file = self.database().into_os_string();
-            file.push(suffix);
-            PathBuf::from(file)
-        })
     }
 
     /// The directory of messages that imports have removed.
@@ -175,7 +167,7 @@ impl Home {
     /// when it was read-only. Returns what was wrong, for a person to be told.
     pub(super) fn open_beside_database(&self, disk: &dyn Disk) -> Result<Vec<String>> {
         let database = self.database();
-        let files = self.beside_database();
+        let files = beside(&self.database());
         files.iter().filter_map(|file| private::open_beside(disk, &database, file).transpose()).collect()
     }
 
@@ -190,7 +182,7 @@ impl Home {
             self.outbox(),
             self.former_keys(),
         ];
-        let [wal, shm] = self.beside_database();
+        let [wal, shm] = beside(&self.database());
         let files = [self.config_file(), self.database(), wal, shm, self.state.join(LOCK), self.state.join(JOBS_LOCK)];
         let dirs = dirs.iter().filter(|dir| is_for_it_alone(dir, mail_root));
         for path in dirs.chain(&files) {

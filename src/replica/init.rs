@@ -12,7 +12,7 @@ use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, Ignored, LayoutKind, Separator, Server, detect_layout};
 use crate::model::Incarnation;
-use crate::state::{RootBefore, State};
+use crate::state::{RootBefore, State, beside};
 
 /// Options for a new replica.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ pub(super) fn make_state(
     joining: Option<RootBefore>,
 ) -> Result<()> {
     let path = home.database();
-    let beside = |suffix: &str| {
+    let named = |suffix: &str| {
         let mut file = path.clone().into_os_string();
         file.push(suffix);
         PathBuf::from(file)
@@ -223,12 +223,12 @@ pub(super) fn make_state(
     let remove = |file: PathBuf| {
         remove_if_there(disk.unlink(&file)).map_err(|error| Error::io("removing", &file, error).advise(again))
     };
-    let new = beside(".new");
-    [".new", ".new-journal", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
+    let new = named(".new");
+    [".new", ".new-journal", ".new-wal", ".new-shm"].into_iter().try_for_each(|suffix| remove(named(suffix)))?;
     State::create(disk, &new, incarnation, joining)?;
-    ["-wal", "-shm"].into_iter().try_for_each(|suffix| remove(beside(suffix)))?;
-    let named = disk.replace(&new, &path).and_then(|()| disk.sync_dir(home.state_dir()));
-    named.map_err(|error| Error::io("renaming", &new, error).advise(again))
+    beside(&path).into_iter().try_for_each(remove)?;
+    let renamed = disk.replace(&new, &path).and_then(|()| disk.sync_dir(home.state_dir()));
+    renamed.map_err(|error| Error::io("renaming", &new, error).advise(again))
 }
 
 /// Writes a file under a temporary name, and gives it its name when it is durable.

@@ -112,6 +112,7 @@ mod tests {
     use crate::disk::RealDisk;
     use crate::model::Incarnation;
     use crate::state::Departed;
+    use crate::state::testing::fresh;
 
     #[test]
     fn an_alarm_is_kept_with_what_has_left_until_it_is_ended() {
@@ -171,9 +172,7 @@ mod tests {
     #[test]
     fn a_folder_is_not_forgotten_that_an_alarm_names() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let tx = state.begin().unwrap();
         let names: [crate::model::FolderName; 3] = ["Lists", "Letters", "Other"].map(|name| name.parse().unwrap());
         let [from, to, _] = names.each_ref().map(|name| tx.folder(name).unwrap());

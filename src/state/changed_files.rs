@@ -1,8 +1,7 @@
 //! The files of the mail that a command changes: a temporary table that `SQLite` itself fills whenever the place of an
 //! entry's file is written. So it is undone with whatever is undone, and costs no memory however long it gets.
 
-use super::entries::sub;
-use super::{FolderKey, Place, State};
+use super::{Place, State};
 use crate::error::Result;
 
 impl State {
@@ -40,15 +39,10 @@ impl State {
     /// # Errors
     /// They can't be read, or are not kept.
     pub fn changed_files(&self, after: i64, limit: u32) -> Result<Vec<(i64, Place)>> {
-        let mut query = self.conn.prepare_cached(
+        self.places_after(
             "SELECT key, folder, sub, name FROM temp.changed_file WHERE key > ? ORDER BY key LIMIT ?",
-        )?;
-        let mut rows = query.query((after, limit))?;
-        let mut batch = Vec::new();
-        while let Some(row) = rows.next()? {
-            let at = Place { folder: FolderKey(row.get(1)?), sub: sub(row.get(2)?)?, name: row.get(3)? };
-            batch.push((row.get(0)?, at));
-        }
-        Ok(batch)
+            after,
+            limit,
+        )
     }
 }

@@ -93,13 +93,12 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::model::{Entry, EntryId, FlagSet, FolderName, Mtime, Origin, Stamp};
+    use crate::state::testing::fresh;
 
     #[test]
     fn what_does_not_follow_from_the_registers_is_counted_and_mended() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&crate::disk::RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let stamp = |n: u64| Stamp { clock: Clock::from_bits(n).unwrap(), incarnation: Incarnation(n % 2) };
         let tx = state.begin().unwrap();
         for n in 1..=5_u64 {

@@ -45,6 +45,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Clock, Entry, FlagSet, Incarnation, Mtime, Origin, Stamp};
+    use crate::state::testing::fresh;
 
     fn stamp(n: u64) -> Stamp {
         Stamp { clock: Clock::from_bits(n).unwrap(), incarnation: Incarnation(1) }
@@ -52,12 +53,6 @@ mod tests {
 
     fn entry(n: u64) -> Entry {
         Entry::delivered(None, Origin::Delivery, stamp(n), FolderName::inbox(), &FlagSet::new(), 1, Mtime(1))
-    }
-
-    fn fresh(dir: &tempfile::TempDir) -> State {
-        let path = dir.path().join("state.db");
-        State::create(&crate::disk::RealDisk, &path, Incarnation(1), None).unwrap();
-        State::open(&path).unwrap()
     }
 
     /// How many steps of the virtual machine the search for free ordinals has taken.

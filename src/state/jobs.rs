@@ -496,14 +496,12 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
-    use crate::disk::RealDisk;
+    use crate::state::testing::fresh;
 
     #[test]
     fn of_forgotten_jobs_the_newest_are_remembered_by_their_ids_and_no_older_one_is_new() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let [one, other] = [(), ()].map(|()| PrivateKey::generate("x").unwrap().public_key().id());
         let job = |n: u8, made: u64| Job {
             key: JobKey(0),
@@ -555,9 +553,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_jobs_is_counted_for_each_peer_and_for_all_strangers_together() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let [me, peer, one, other] = [(); 4].map(|()| PrivateKey::generate("x").unwrap().public_key());
         let tx = state.begin().unwrap();
         tx.add_peer("peer", &peer, 1).unwrap();

@@ -81,9 +81,16 @@ impl State {
 
     /// The next files on the list, after the one with the number `after`.
     pub fn found_batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, Place)>> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT key, folder, sub, name FROM temp.found WHERE key > ? ORDER BY key LIMIT ?")?;
+        self.places_after(
+            "SELECT key, folder, sub, name FROM temp.found WHERE key > ? ORDER BY key LIMIT ?",
+            after,
+            limit,
+        )
+    }
+
+    /// Places from a list, by a query for number, folder, subdirectory and name.
+    pub(super) fn places_after(&self, query: &str, after: i64, limit: u32) -> Result<Vec<(i64, Place)>> {
+        let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query((after, limit))?;
         let mut batch = Vec::new();
         while let Some(row) = rows.next()? {

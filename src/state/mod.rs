@@ -33,6 +33,8 @@ mod pending;
 mod replica_statements;
 mod schema;
 mod succeeded;
+#[cfg(test)]
+mod testing;
 mod trash;
 
 use std::cell::{Cell, RefCell};
@@ -170,14 +172,9 @@ impl State {
     /// # Errors
     /// It isn't there, or is of another version.
     pub fn glance(path: &Path) -> Result<Self> {
-        let beside = |suffix: &str| {
-            let mut file = path.as_os_str().to_owned();
-            file.push(suffix);
-            Path::new(&file).exists()
-        };
         // Whoever opens a database whose write-ahead log isn't in use makes the files for it, even to read: unless it is
         // told that nobody changes the database meanwhile.
-        let mode = if beside("-wal") && beside("-shm") { "mode=ro" } else { "immutable=1" };
+        let mode = if beside(path).iter().all(|file| file.exists()) { "mode=ro" } else { "immutable=1" };
         let name: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
         let name = name.concat();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
@@ -340,6 +337,15 @@ impl Drop for Rehearsal<'_> {
         let _ = self.0.conn.execute_batch("ROLLBACK");
         let _ = self.0.reload();
     }
+}
+
+/// The files that `SQLite` keeps beside a database while it is used.
+pub fn beside(database: &Path) -> [PathBuf; 2] {
+    ["-wal", "-shm"].map(|suffix| {
+        let mut file = database.as_os_str().to_owned();
+        file.push(suffix);
+        PathBuf::from(file)
+    })
 }
 
 fn configure(conn: &Connection) -> rusqlite::Result<()> {

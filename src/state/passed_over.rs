@@ -34,15 +34,12 @@ impl Transaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::RealDisk;
-    use crate::model::Incarnation;
+    use crate::state::testing::fresh;
 
     #[test]
     fn the_last_files_are_remembered_and_not_more_than_there_is_room_for() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let file = |n: i64| Digest::of(&n.to_le_bytes());
         let tx = state.begin().unwrap();
         let some: Vec<Digest> = (0..MOST).map(file).collect();

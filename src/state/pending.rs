@@ -229,14 +229,13 @@ mod tests {
 
     use super::*;
     use crate::model::{Clock, Entry, EntryId, FlagSet, FolderName, Incarnation, Origin, Stamp};
+    use crate::state::testing::fresh;
 
     const MISSING: u64 = 7;
 
     /// A state with this many messages, of which the first [`MISSING`] are missing.
     fn holding(dir: &tempfile::TempDir, messages: u64) -> State {
-        let path = dir.path().join(format!("{messages}.db"));
-        State::create(&crate::disk::RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(dir);
         let tx = state.begin().unwrap();
         for n in 0..messages {
             let stamp = Stamp { clock: Clock::from_bits(n + 1).unwrap(), incarnation: Incarnation(1) };
@@ -254,8 +253,8 @@ mod tests {
 
     #[test]
     fn the_list_of_wants_costs_what_is_missing_and_not_what_is_there() {
-        let dir = tempfile::tempdir().unwrap();
         let steps = [1_000, 20_000].map(|messages| {
+            let dir = tempfile::tempdir().unwrap();
             let state = holding(&dir, messages);
             let wants = state.missing_digests_after(0, 100).unwrap();
             let mut expected: Vec<_> = (0..MISSING).map(|n| Digest::of(&n.to_be_bytes())).collect();

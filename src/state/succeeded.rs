@@ -195,8 +195,8 @@ impl Transaction<'_> {
 mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
-    use crate::disk::RealDisk;
     use crate::model::{Clock, Incarnation};
+    use crate::state::testing::fresh;
 
     /// Every column in which an id can stand, found by its contents: so a new one isn't forgotten.
     fn naming(state: &State, id: &ReplicaId) -> Vec<String> {
@@ -222,9 +222,7 @@ mod tests {
     #[test]
     fn an_id_is_replaced_wherever_it_names_the_replica() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let [old, new, third] = [(), (), ()].map(|()| PrivateKey::generate("x").unwrap().public_key());
         let tx = state.begin().unwrap();
         for (table, column) in NAMING {
@@ -273,9 +271,7 @@ mod tests {
     #[test]
     fn the_keys_that_a_replica_had_are_given_in_their_order() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
-        let state = State::open(&path).unwrap();
+        let state = fresh(&dir);
         let keys: Vec<_> = (0..5).map(|_| PrivateKey::generate("x").unwrap().public_key()).collect();
         let tx = state.begin().unwrap();
         for (n, pair) in keys.windows(2).enumerate() {
