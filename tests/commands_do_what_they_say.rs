@@ -899,7 +899,7 @@ fn who_asks_for_json_gets_one_document_from_a_command_that_fails_too() {
 
 #[test]
 fn every_command_prints_a_document_when_it_succeeds() {
-    let (dir, desktop, laptop) = programs_pair();
+    let (dir, desktop, laptop) = pair_with_mail();
     let file = dir.path().join("b.zst");
     let exported = document(&desktop, &["export", "--to", "laptop", "-o", text(&file)], "export");
     let bundle = &exported["bundles"][0];
@@ -946,7 +946,7 @@ fn every_command_prints_a_document_when_it_succeeds() {
 
 #[test]
 fn a_document_takes_the_place_of_no_bundle_on_standard_output() {
-    let (_dir, desktop, _laptop) = programs_pair();
+    let (_dir, desktop, _laptop) = pair_with_mail();
     for args in [&["export", "--json"][..], &["export", "-o", "-", "--json"], &["invite", "phone", "--json"]] {
         let ran = desktop.refuses(args, b"", 2, &["the document is on standard output", "-o FILE"]);
         assert_eq!((&ran.json()["command"], &ran.json()["exit_code"]), (&json!(args[0]), &json!(2)));
@@ -979,7 +979,7 @@ fn arguments_that_make_no_sense_get_a_document_too() {
 
 #[test]
 fn a_document_says_why_a_command_has_failed_as_people_are_told() {
-    let (dir, desktop, laptop) = programs_pair();
+    let (dir, desktop, laptop) = pair_with_mail();
     let junk = dir.path().join("junk.zst");
     fs::write(&junk, "junk").unwrap();
     for (machine, args, kind) in [
@@ -998,11 +998,9 @@ fn a_document_says_why_a_command_has_failed_as_people_are_told() {
 }
 
 /// A desktop with one message, and a laptop, that know each other.
-fn programs_pair() -> (tempfile::TempDir, Machine, Machine) {
+fn pair_with_mail() -> (tempfile::TempDir, Machine, Machine) {
     let dir = scratch();
-    let (desktop, laptop) = (Machine::replica(dir.path(), "desktop"), Machine::replica(dir.path(), "laptop"));
-    desktop.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
-    laptop.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
+    let (desktop, laptop) = pair(dir.path());
     desktop.deliver("one");
     (dir, desktop, laptop)
 }

@@ -2,7 +2,7 @@
 //! `undo` takes back what they have moved and flagged. Nothing that others did is touched by that.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mailsync::model::Digest;
 use serde_json::{Value, json};
@@ -13,29 +13,6 @@ use crate::support::{make_folder, names, rest, scratch};
 
 fn digest(subject: &str) -> String {
     Digest::of(message(subject).as_bytes()).to_string()
-}
-
-fn file_of(machine: &Machine, subject: &str) -> PathBuf {
-    let wanted = Digest::of(message(subject).as_bytes());
-    let found = machine.files().into_iter().find(|(digest, ..)| *digest == wanted);
-    found.unwrap_or_else(|| panic!("{subject} is not at {}", machine.name)).2
-}
-
-fn move_to(machine: &Machine, subject: &str, folder: &str) {
-    let file = file_of(machine, subject);
-    make_folder(&machine.dir(folder));
-    fs::rename(&file, machine.dir(folder).join("cur").join(file.file_name().unwrap())).unwrap();
-}
-
-fn flag(machine: &Machine, subject: &str, flags: &str) {
-    let file = file_of(machine, subject);
-    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-    let base = name.split(":2,").next().unwrap();
-    fs::rename(&file, file.with_file_name(format!("{base}:2,{flags}"))).unwrap();
-}
-
-fn remove(machine: &Machine, subject: &str) {
-    fs::remove_file(file_of(machine, subject)).unwrap();
 }
 
 /// What the history of a message says: what, by whom, by which command or in whose bundle.
@@ -67,13 +44,13 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     laptop.ok(&["scan"]);
     exchange(laptop, server);
     exchange(server, desktop);
-    move_to(laptop, "news", "Work");
+    laptop.move_to("news", "Work");
     laptop.ok(&["scan"]);
     rest();
-    flag(laptop, "news", "FS");
+    laptop.flag("news", "FS");
     exchange(laptop, server);
     exchange(server, desktop);
-    remove(desktop, "news");
+    desktop.remove("news");
     exchange(desktop, server);
     exchange(server, laptop);
 
@@ -105,7 +82,7 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     let by_number = server.ok(&["log", "--message", &number]).text().to_owned();
     assert_eq!(by_number, server.ok(&["log", "--message", &digest("news")[..10]]).text());
     assert_eq!(by_number.lines().count(), 5, "{by_number}");
-    let by_file = server.ok(&["log", "--message", file_of(server, "kept").to_str().unwrap()]).text().to_owned();
+    let by_file = server.ok(&["log", "--message", server.file_of("kept").unwrap().to_str().unwrap()]).text().to_owned();
     assert!(by_file.contains("kept") && by_file.contains("arrived in INBOX by laptop at "), "{by_file}");
 
     // What fits several questions fits each of them.
@@ -206,7 +183,7 @@ fn a_number_in_the_trash_is_never_given_again() {
     for round in 0..3 {
         desktop.deliver(&format!("mail {round}"));
         pass(&desktop, &laptop);
-        remove(&desktop, &format!("mail {round}"));
+        desktop.remove(&format!("mail {round}"));
         pass(&desktop, &laptop);
         let item = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0].clone();
         let id = item["id"].to_string();
@@ -230,7 +207,7 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     exchange(&desktop, &laptop);
     let before = laptop.mailbox();
     for number in 0..150 {
-        remove(&desktop, &number.to_string());
+        desktop.remove(&number.to_string());
     }
     desktop.ok(&["scan", "--allow-mass-delete"]);
     let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
@@ -307,7 +284,7 @@ fn one_message_that_cannot_come_back_keeps_no_other_from_it() {
     }
     exchange(&desktop, &laptop);
     for subject in ["one", "two", "three"] {
-        remove(&desktop, subject);
+        desktop.remove(subject);
     }
     pass(&desktop, &laptop);
     let trash = laptop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
@@ -333,15 +310,15 @@ fn what_somebody_removed_comes_back_where_it_was_before_they_moved_and_flagged_i
     exchange(server, laptop);
     exchange(desktop, server);
     let before = server.mailbox();
-    move_to(laptop, "one", "Hidden");
-    flag(laptop, "two", "");
+    laptop.move_to("one", "Hidden");
+    laptop.flag("two", "");
     exchange(laptop, server);
-    remove(laptop, "one");
-    remove(laptop, "two");
-    remove(laptop, "three");
+    laptop.remove("one");
+    laptop.remove("two");
+    laptop.remove("three");
     exchange(laptop, server);
     exchange(server, desktop);
-    remove(desktop, "mine");
+    desktop.remove("mine");
     exchange(desktop, server);
     assert_eq!(server.mailbox().len(), 0);
 
@@ -381,19 +358,19 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
     exchange(&desktop, &laptop);
     let before = server.mailbox();
     for subject in ["moved", "both", "since moved", "since gone", "since removed"] {
-        move_to(&laptop, subject, "Junk/Deep");
+        laptop.move_to(subject, "Junk/Deep");
     }
-    flag(&laptop, "flagged", "T");
-    flag(&laptop, "both", "FRS");
+    laptop.flag("flagged", "T");
+    laptop.flag("both", "FRS");
     round();
     // What others do afterwards counts: elsewhere, and here, even if no scan has seen it yet.
-    move_to(&server, "since moved", "Work");
+    server.move_to("since moved", "Work");
     exchange(&server, &desktop);
-    remove(&laptop, "since removed");
+    laptop.remove("since removed");
     round();
-    flag(&desktop, "flagged", "FT");
+    desktop.flag("flagged", "FT");
     fs::remove_dir_all(desktop.dir("Nothing")).unwrap_err();
-    remove(&desktop, "since gone");
+    desktop.remove("since gone");
 
     desktop.refuses(&["undo", "--by", "nobody", "--since", "1h"], b"", 2, &["no peer called nobody", "the peers are"]);
     let ran = desktop.run(&["undo", "--by", "laptop", "--since", "soon"]);
@@ -471,9 +448,9 @@ fn whatever_a_peer_has_moved_and_flagged_at_random_is_as_before_after_the_undo()
             for _ in 0..pick(10) {
                 let subject = pick(12).to_string();
                 if pick(2) == 0 {
-                    move_to(laptop, &subject, FOLDERS[pick(4)]);
+                    laptop.move_to(&subject, FOLDERS[pick(4)]);
                 } else {
-                    flag(laptop, &subject, FLAGS[pick(5)]);
+                    laptop.flag(&subject, FLAGS[pick(5)]);
                 }
             }
             if pick(2) == 0 {
@@ -506,7 +483,7 @@ fn the_history_of_messages_goes_with_its_days() {
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("one");
     exchange(&desktop, &laptop);
-    move_to(&laptop, "one", "Work");
+    laptop.move_to("one", "Work");
     exchange(&laptop, &desktop);
     desktop.ok(&["purge"]);
     assert_eq!(told(&desktop, "one").len(), 2);
@@ -537,16 +514,16 @@ fn the_last_removal_of_a_message_counts_and_one_copy_comes_back() {
     desktop.deliver("two");
     round();
     let before = desktop.mailbox();
-    remove(&laptop, "one");
-    remove(&laptop, "two");
+    laptop.remove("one");
+    laptop.remove("two");
     round();
     server.ok(&["trash", "restore", "--all"]);
     round();
     assert_same(&desktop.mailbox(), &before, "the server has brought both back");
     // The laptop removes one of them once more, and a person at the desktop the other.
-    remove(&laptop, "one");
+    laptop.remove("one");
     round();
-    remove(&desktop, "two");
+    desktop.remove("two");
     round();
     let trash = desktop.ok(&["trash", "list", "--json"]).json()["trash"].clone();
     assert_eq!(trash.as_array().unwrap().len(), 3, "{trash}");
@@ -573,7 +550,7 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     }
     pass(&desktop, &laptop);
     for subject in ["one", "two"] {
-        remove(&desktop, subject);
+        desktop.remove(subject);
     }
     pass(&desktop, &laptop);
     desktop.deliver("one");
@@ -616,8 +593,8 @@ fn what_a_peer_that_was_forgotten_did_is_told_by_its_id_and_taken_back() {
     desktop.deliver("two");
     exchange(&desktop, &laptop);
     let before = desktop.mailbox();
-    move_to(&laptop, "one", "Junk");
-    remove(&laptop, "two");
+    laptop.move_to("one", "Junk");
+    laptop.remove("two");
     exchange(&laptop, &desktop);
     desktop.ok(&["peer", "remove", "laptop"]);
     let id = laptop.public_key().id().to_string();

@@ -10,7 +10,6 @@ use std::process::Command;
 
 use crate::papers::page::Page;
 use crate::papers::scripts;
-
 use crate::support::programs::{MAILSYNC, run};
 
 /// The pages that have no script, and why not.
@@ -33,24 +32,31 @@ const WITH: [(&str, &[scripts::Step]); 4] = [
     ("docs/lost-machine.md", scripts::LOST),
 ];
 
+/// Follows a page by its script.
+#[track_caller]
+fn follow(page: &str) {
+    let script = WITH.iter().find(|(name, _)| *name == page).expect("it has a script").1;
+    Page::read(page).play(script);
+}
+
 #[test]
 fn what_the_readme_shows_works() {
-    Page::read("README.md").play(scripts::README);
+    follow("README.md");
 }
 
 #[test]
 fn what_the_guide_shows_works() {
-    Page::read("docs/guide.md").play(scripts::GUIDE);
+    follow("docs/guide.md");
 }
 
 #[test]
 fn what_the_page_about_installing_shows_works() {
-    Page::read("docs/install.md").play(scripts::INSTALL);
+    follow("docs/install.md");
 }
 
 #[test]
 fn what_the_page_about_a_lost_machine_shows_works() {
-    Page::read("docs/lost-machine.md").play(scripts::LOST);
+    follow("docs/lost-machine.md");
 }
 
 #[test]

@@ -190,6 +190,41 @@ impl Machine {
         self.mailbox().contains_key(&Digest::of(message(subject).as_bytes()))
     }
 
+    /// The file of a message with this subject, that was delivered somewhere.
+    pub fn file_of(&self, subject: &str) -> Option<PathBuf> {
+        let wanted = Digest::of(message(subject).as_bytes());
+        self.files().into_iter().find(|(digest, ..)| *digest == wanted).map(|found| found.2)
+    }
+
+    /// The same of a message that must be here.
+    #[track_caller]
+    fn present(&self, subject: &str) -> PathBuf {
+        self.file_of(subject).unwrap_or_else(|| panic!("{subject} is not at {}", self.name))
+    }
+
+    /// Moves a message, as a mail program does, and makes its folder if it isn't there.
+    #[track_caller]
+    pub fn move_to(&self, subject: &str, folder: &str) {
+        let file = self.present(subject);
+        make_folder(&self.dir(folder));
+        fs::rename(&file, self.dir(folder).join("cur").join(file.file_name().unwrap())).unwrap();
+    }
+
+    /// Gives a message these flags, which puts it into `cur/`.
+    #[track_caller]
+    pub fn flag(&self, subject: &str, flags: &str) {
+        let file = self.present(subject);
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let (dir, base) = (file.parent().unwrap().with_file_name("cur"), name.split(":2,").next().unwrap());
+        fs::rename(&file, dir.join(format!("{base}:2,{flags}"))).unwrap();
+    }
+
+    /// Removes a message.
+    #[track_caller]
+    pub fn remove(&self, subject: &str) {
+        fs::remove_file(self.present(subject)).unwrap();
+    }
+
     /// The message files of every folder that the layout knows, each with what it holds.
     pub fn files(&self) -> Vec<(Digest, Mail, PathBuf)> {
         let layout = self.config().layout();
