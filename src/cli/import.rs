@@ -62,10 +62,9 @@ fn import_and_answer(
             all.push(imported);
         };
         let failed = import_each(context, replica, bundles, arrived, options, told);
-        if !is_stream || args.dry_run {
-            changes.tell_folders(replica)?;
-        }
-        Ok((report, failed.or(untold)))
+        // What can't be told keeps nothing that has come from going on.
+        let folders = if is_stream && !args.dry_run { Ok(()) } else { changes.tell_folders(replica) };
+        Ok((report, failed.or(untold).or(folders.err())))
     };
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
