@@ -15,6 +15,7 @@ use super::context::Context;
 use super::failure::{Ending, Failure};
 use super::moment::local_short;
 use super::output::{closed, json_time, time};
+use super::view::signed;
 
 /// The changes of so many folders are told; of others only how many they are.
 const FOLDERS: u32 = 5;
@@ -116,14 +117,11 @@ fn by_folder(events: &FolderEvents) -> String {
 
 /// The folder where a message is or was, the one from which it came, and what became of its flags.
 fn parts(event: &MessageEvent) -> (&str, &str, String) {
-    let signed = |flags: &[(Flag, bool)]| {
-        let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
-        signed.collect::<Vec<_>>().join(" ")
-    };
+    let all = |flags: &[(Flag, bool)]| flags.iter().map(|(flag, on)| signed(flag, *on)).collect::<Vec<_>>().join(" ");
     match &event.happening.what {
         Happened::Arrived(folder) | Happened::Removed(folder) => (folder.as_str(), "", String::new()),
         Happened::Changed { folder, from, flags } => {
-            (folder.as_str(), from.as_ref().map_or("", |from| from.as_str()), signed(flags))
+            (folder.as_str(), from.as_ref().map_or("", |from| from.as_str()), all(flags))
         }
     }
 }

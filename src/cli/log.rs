@@ -1,11 +1,8 @@
 //! `mailsync log`
 
-use std::collections::BTreeMap;
-
 use jiff::tz::TimeZone;
-use mailsync::error::Result;
-use mailsync::model::{Happened, Incarnation, Stamp};
-use mailsync::replica::{HistoryOptions, MessageEvent, Replica};
+use mailsync::model::Happened;
+use mailsync::replica::{HistoryOptions, MessageEvent};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -14,6 +11,7 @@ use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::local;
 use super::output::{json_time, table};
+use super::view::signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
@@ -36,24 +34,6 @@ pub fn run(context: &Context, args: &Log) -> CommandResult {
     context.out.print(table(&rows.collect::<Vec<_>>()))
 }
 
-/// The replicas that have made changes, each looked up once.
-struct Names<'r> {
-    replica: &'r Replica,
-    known: BTreeMap<Incarnation, String>,
-}
-
-impl Names<'_> {
-    fn of(&mut self, stamp: Option<Stamp>) -> Result<Option<String>> {
-        let Some(Stamp { incarnation, .. }) = stamp else { return Ok(None) };
-        if let Some(name) = self.known.get(&incarnation) {
-            return Ok(Some(name.clone()));
-        }
-        let name = self.replica.who(incarnation)?;
-        self.known.insert(incarnation, name.clone());
-        Ok(Some(name))
-    }
-}
-
 fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult {
     let replica = context.read()?;
     let options = HistoryOptions {
@@ -65,12 +45,13 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         limit: args.limit,
     };
     let events = replica.message_history(&options)?;
-    let mut names = Names { replica: &replica, known: BTreeMap::new() };
+    let names = replica.names();
+    let by = |event: &MessageEvent| event.happening.stamp.map(|stamp| names.of(stamp.incarnation)).transpose();
     let origins = args.message.as_ref().map(|message| replica.origins(message)).transpose()?;
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
-            documents.push(document(event, names.of(event.happening.stamp)?.as_deref()));
+            documents.push(document(event, by(event)?.as_deref()));
         }
         let mut document = json!({ "messages": documents });
         if let Some(origins) = origins {
@@ -86,14 +67,13 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         lines.push(format!("{} {headline}", origins.digest));
         let is_told = events.iter().any(|event| matches!(event.happening.what, Happened::Arrived(_)));
         for (folder, born) in origins.folders.iter().zip(&origins.born).filter(|_| !is_told) {
-            let who = names.of(Some(*born))?.unwrap_or_default();
+            let who = names.of(born.incarnation)?;
             let (folder, at) = (printable(folder.as_str()), local(born.clock.millis(), &zone));
             lines.push(format!("in {folder}: since before the history begins; delivered by {who} at {at}"));
         }
     }
     for event in &events {
-        let by = names.of(event.happening.stamp)?;
-        let line = format!("{}  {}", local(event.at, &zone), told(event, by.as_deref(), &zone));
+        let line = format!("{}  {}", local(event.at, &zone), told(event, by(event)?.as_deref(), &zone));
         if origins.is_some() {
             lines.push(line);
             continue;
@@ -120,7 +100,7 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
                 words.push(format!("moved from {} to {}", printable(from.as_str()), printable(folder.as_str())));
             }
             if !flags.is_empty() {
-                let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
+                let signed = flags.iter().map(|(flag, on)| signed(flag, *on));
                 let place = if from.is_some() { String::new() } else { format!(" in {}", printable(folder.as_str())) };
                 words.push(format!("flagged {}{place}", signed.collect::<Vec<_>>().join(" ")));
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 use mailsync::error::Result;
-use mailsync::replica::{Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
+use mailsync::replica::{Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
 use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
@@ -42,10 +42,10 @@ fn selection(context: &Context, which: WhichTrash, ids: Vec<(i64, i64)>) -> Resu
 fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
     let replica = context.read()?;
     let zone = TimeZone::system();
-    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    let (names, mut rows, mut lines) = (replica.names(), Vec::new(), Vec::new());
     replica.each_selected(selection, |trashed| {
         if context.out.json() {
-            rows.push(document(&replica, &trashed)?);
+            rows.push(document(&replica, &names, &trashed)?);
             return Ok(());
         }
         if lines.is_empty() {
@@ -59,7 +59,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
             &[
                 &trashed.key.to_string(),
                 &local_short(trashed.removed, &zone),
-                &replica.remover(&trashed)?,
+                &Replica::remover(&trashed, &names)?,
                 trashed.folder.as_str(),
                 headline.from.as_deref().unwrap_or("-"),
                 headline.subject.as_deref().unwrap_or("-"),
@@ -91,7 +91,7 @@ fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection)
     Ok(())
 }
 
-fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
+fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<Value> {
     let file = replica.trash_file(trashed);
     let headline = replica.headline_in(&file).unwrap_or_default();
     Ok(json!({
@@ -101,7 +101,7 @@ fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
         "flags": trashed.flags,
         "bytes": trashed.size,
         "removed": json_time(Some(trashed.removed)),
-        "by": replica.remover(trashed)?,
+        "by": Replica::remover(trashed, names)?,
         "done": json_time(trashed.removal.map(|stamp| stamp.clock.millis())),
         "told_by": trashed.by.to_string(),
         "from": headline.from,
@@ -114,15 +114,15 @@ fn document(replica: &Replica, trashed: &Trashed) -> Result<Value> {
 
 fn show(context: &Context, id: i64) -> CommandResult {
     let replica = context.read()?;
-    let trashed = replica.in_trash(id, "showing")?;
+    let (names, trashed) = (replica.names(), replica.in_trash(id, "showing")?);
     if context.out.json() {
-        return Ok(context.out.document(&document(&replica, &trashed)?));
+        return Ok(context.out.document(&document(&replica, &names, &trashed)?));
     }
     let (zone, file) = (TimeZone::system(), replica.trash_file(&trashed));
     let headline = replica.headline_in(&file).unwrap_or_default();
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| String::from("-"));
     let flags = trashed.flags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let by = replica.remover(&trashed)?;
+    let by = Replica::remover(&trashed, &names)?;
     let done = trashed.removal.map(|stamp| format!(", by its clock {}", local(stamp.clock.millis(), &zone)));
     let from = match (headline.from, headline.address) {
         (Some(name), Some(address)) if name != address => Some(format!("{name} <{address}>")),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::{Undo, dry_run};
 use super::context::Context;
 use super::failure::CommandResult;
-use super::view::complain_of;
+use super::view::{complain_of, signed};
 
 pub fn run(context: &Context, args: Undo) -> CommandResult {
     let options = UndoOptions {
@@ -65,7 +65,7 @@ fn line(replica: &Replica, item: &UndoItem) -> mailsync::error::Result<String> {
     let headline = replica.headline(&item.digest)?.unwrap_or_default();
     let mut parts = vec![printable(item.folder.as_str())];
     parts.extend(item.back_to.iter().map(|folder| format!("-> {}", printable(folder.as_str()))));
-    parts.extend(item.flags.iter().map(|back| format!("{}{}", if back.on { '+' } else { '-' }, back.flag)));
+    parts.extend(item.flags.iter().map(|back| signed(&back.flag, back.on)));
     parts.push(format!(" {}  {headline}", &item.digest.to_string()[..12]));
     let left = item.left.iter().map(|left| match &left.flag {
         Some(flag) => format!("; left: {flag}: {}", left.why),

@@ -3,7 +3,7 @@
 use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
-use mailsync::model::FolderName;
+use mailsync::model::{Flag, FolderName};
 use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport, ShutOut};
 use mailsync::text::printable;
 use serde_json::{Value, json};
@@ -38,6 +38,11 @@ pub fn layout_word(config: &Config) -> &'static str {
         LayoutKind::MaildirPlusPlus => "maildir++",
         LayoutKind::Fs => "fs",
     }
+}
+
+/// What became of a flag: set or cleared.
+pub fn signed(flag: &Flag, on: bool) -> String {
+    format!("{}{flag}", if on { '+' } else { '-' })
 }
 
 /// A replica that was invited and has not answered, as JSON.

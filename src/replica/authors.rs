@@ -1,6 +1,7 @@
 //! Who has made a change: replicas by their names, and the incarnations of which they have shown that they are theirs.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
 use crate::bundle::ReplicaId;
@@ -32,7 +33,31 @@ impl ChangesOf {
     }
 }
 
+/// What people are told of those who have made changes, each found out once: a list has many changes of a few replicas.
+#[derive(Debug)]
+pub struct Names<'r> {
+    replica: &'r Replica,
+    known: RefCell<BTreeMap<Incarnation, String>>,
+}
+
+impl Names<'_> {
+    /// The name of who has made a change, or its id if it is no peer any more.
+    pub fn of(&self, incarnation: Incarnation) -> Result<String> {
+        if let Some(name) = self.known.borrow().get(&incarnation) {
+            return Ok(name.clone());
+        }
+        let name = self.replica.who(incarnation)?;
+        self.known.borrow_mut().insert(incarnation, name.clone());
+        Ok(name)
+    }
+}
+
 impl Replica {
+    /// Names for changes.
+    pub fn names(&self) -> Names<'_> {
+        Names { replica: self, known: RefCell::default() }
+    }
+
     /// The replica that a person means: this one or a peer by its name, or any replica by its id.
     ///
     /// # Errors
@@ -82,7 +107,7 @@ impl Replica {
 
     /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more. Whose an
     /// incarnation is that no bundle has shown as anybody's those tell who have revoked a replica.
-    pub fn who(&self, incarnation: Incarnation) -> Result<String> {
+    fn who(&self, incarnation: Incarnation) -> Result<String> {
         let me = self.public_key().id();
         let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
         if ids.is_empty() {

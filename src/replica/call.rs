@@ -26,7 +26,9 @@ impl Replica {
     pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let config = self.config.peer.get(peer).and_then(|config| Some((config, config.call.as_ref()?)));
         let Some((config, call)) = config else {
-            self.check_is_known(peer)?;
+            if !self.is_called(peer)? {
+                return Err(self.unknown_peer(peer));
+            }
             return Err(Error::usage("the configuration doesn't tell how to reach it")
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
@@ -79,15 +81,6 @@ impl Replica {
             None => format!("{program} was ended: its answer is no bundle from there on"),
         };
         Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
-    }
-
-    /// # Errors
-    /// No peer has this name, and nobody was invited by it.
-    fn check_is_known(&self, name: &str) -> Result<()> {
-        match (self.state.peer_by_name(name)?, self.state.invitation(name)?) {
-            (None, None) => Err(self.unknown_peer(name)),
-            _ => Ok(()),
-        }
     }
 
     /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not

@@ -49,6 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use authors::Names;
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};

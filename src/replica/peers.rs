@@ -141,7 +141,7 @@ impl Replica {
     /// would notice.
     pub(super) fn note_unknown_names(&self) -> Result<()> {
         for (name, place) in self.config.peer_names() {
-            if self.state.peer_by_name(name)?.is_none() && self.state.invitation(name)?.is_none() {
+            if !self.is_called(name)? {
                 self.note(format!(
                     "{}: {} names a peer that is not known here, and has no effect: {}",
                     self.home.config_file().display(),
@@ -151,6 +151,11 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Whether a peer has this name, or a machine that was invited.
+    pub(super) fn is_called(&self, name: &str) -> Result<bool> {
+        Ok(self.state.peer_by_name(name)?.is_some() || self.state.invitation(name)?.is_some())
     }
 
     fn peer(&self, name: &str) -> Result<Peer> {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::Replica;
-use super::authors::{Author, ChangesOf};
+use super::authors::{Author, ChangesOf, Names};
 use super::safety::DryRun;
 use super::scan::{ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
@@ -102,6 +102,7 @@ impl std::fmt::Display for Undone {
 
 /// An undo under way.
 struct Undoing<'u> {
+    names: Names<'u>,
     replica: &'u Replica,
     tx: &'u Transaction<'u>,
     options: &'u UndoOptions,
@@ -155,7 +156,8 @@ impl Replica {
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::Undo, peer: None, bundle: None });
         let done = Undone { by: author.name.clone(), scan, ..Undone::default() };
-        let mut undoing = Undoing { replica: self, tx: &tx, options, theirs, stamp: None, each, done };
+        let mut undoing =
+            Undoing { names: self.names(), replica: self, tx: &tx, options, theirs, stamp: None, each, done };
         undoing.run()?;
         let done = undoing.done;
         if done.has_changes() {
@@ -222,7 +224,7 @@ impl Undoing<'_> {
     fn tell_gone(&mut self, row: &EntryRow) -> Result<()> {
         self.done.gone += 1;
         let by = row.entry.removal.and_then(|removal| removal.author());
-        let who = by.map(|stamp| self.replica.who(stamp.incarnation)).transpose()?;
+        let who = by.map(|stamp| self.names.of(stamp.incarnation)).transpose()?;
         let why = who.map_or_else(|| String::from("it was removed"), |who| format!("{who} has removed it"));
         let (digest, folder) = (row.id.digest, row.entry.location.1.clone());
         let left = vec![Left { flag: None, why }];
@@ -232,7 +234,7 @@ impl Undoing<'_> {
     /// Why a register stays as it is, which was written with this stamp.
     fn why(&self, by: Option<Stamp>) -> Result<String> {
         match by {
-            Some(stamp) => Ok(format!("{} has changed it since", self.replica.who(stamp.incarnation)?)),
+            Some(stamp) => Ok(format!("{} has changed it since", self.names.of(stamp.incarnation)?)),
             None => Ok(String::from("the history doesn't tell what came between")),
         }
     }

@@ -66,7 +66,21 @@ impl Command {
                 TrashCommand::Restore { dry_run, .. } => Some(dry_run),
                 TrashCommand::List { .. } | TrashCommand::Show { .. } => None,
             },
-            _ => None,
+            Self::Init(_)
+            | Self::Invite(_)
+            | Self::Join(_)
+            | Self::Peer(_)
+            | Self::Key(_)
+            | Self::Update(_)
+            | Self::Uux(_)
+            | Self::Jobs(_)
+            | Self::Purge
+            | Self::Status
+            | Self::Log(_)
+            | Self::Inspect(_)
+            | Self::Verify(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Replica;
-use super::authors::Author;
+use super::authors::{Author, Names};
 use super::safety::DryRun;
 use crate::disk::{Hashed, hash_file, is_absent, remove_if_there};
 use crate::error::{Error, Result};
@@ -109,8 +109,8 @@ impl Replica {
     }
 
     /// Who has removed a message: by whose change that was, or else whose bundle told of it.
-    pub fn remover(&self, trashed: &Trashed) -> Result<String> {
-        trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| self.who(stamp.incarnation))
+    pub fn remover(trashed: &Trashed, names: &Names<'_>) -> Result<String> {
+        trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.of(stamp.incarnation))
     }
 
     /// What is meant, as the state looks for it.
