@@ -67,6 +67,7 @@ mod nobody_else_reads_or_writes_what_is_kept;
 mod nobody_waits_for_a_slow_peer;
 mod odd_files_do_no_harm;
 mod one_bad_message_keeps_nothing_back;
+mod pages_keep_to_the_program;
 mod peers_run_what_they_are_asked;
 mod removals_are_forgotten_when_everybody_knows;
 mod replicas_that_exchange_bundles_converge;

@@ -10,26 +10,31 @@ use std::process::Command;
 
 use crate::papers::page::Page;
 use crate::papers::scripts;
-use crate::support::programs::{MAILSYNC, run};
+use crate::support::programs::{MAILSYNC, are_there, run};
 
 /// The pages that have no script, and why not.
-const WITHOUT: [(&str, &str); 9] = [
+const WITHOUT: [(&str, &str); 12] = [
     ("bundle-format.md", "the_vectors_are_what_they_say.rs follows its example"),
+    ("docs/configuration.md", "pages_keep_to_the_program.rs reads its examples"),
     ("docs/glossary.md", "it shows nothing"),
     ("docs/mail-programs.md", "it shows nothing"),
     ("docs/model.md", "it shows nothing"),
     ("docs/performance.md", "it shows what the bench has measured"),
+    ("docs/promises.md", "what it shows is tried in a_state_put_back_is_noticed.rs"),
     ("docs/reference.md", "it shows no commands"),
     ("docs/reliability.md", "it shows how to run tests"),
+    ("docs/troubleshooting.md", "it shows nothing; pages_keep_to_the_program.rs compares its messages"),
     ("docs/threat-model.md", "it shows nothing"),
     ("CHANGELOG.md", "it shows nothing"),
 ];
 /// The pages that have one.
-const WITH: [(&str, &[scripts::Step]); 4] = [
+const WITH: [(&str, &[scripts::Step]); 6] = [
     ("README.md", scripts::README),
     ("docs/guide.md", scripts::GUIDE),
+    ("docs/how-to.md", scripts::HOW_TO),
     ("docs/install.md", scripts::INSTALL),
     ("docs/lost-machine.md", scripts::LOST),
+    ("docs/transports.md", scripts::TRANSPORTS),
 ];
 
 /// Follows a page by its script.
@@ -47,6 +52,19 @@ fn what_the_readme_shows_works() {
 #[test]
 fn what_the_guide_shows_works() {
     follow("docs/guide.md");
+}
+
+#[test]
+fn what_the_page_of_tasks_shows_works() {
+    follow("docs/how-to.md");
+}
+
+#[test]
+fn what_the_page_about_ways_for_bundles_shows_works() {
+    if !are_there(&["nncp-file", "rclone", "rsync"]) {
+        return;
+    }
+    follow("docs/transports.md");
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl Page {
         Self { name: name.to_owned(), blocks }
     }
 
+    /// What its blocks show, as texts.
+    pub fn texts(&self) -> Vec<String> {
+        self.blocks.iter().map(|block| block.lines.join("\n") + "\n").collect()
+    }
+
     /// Follows the page from its beginning to its end.
     #[track_caller]
     pub fn play(&self, script: &[Step]) {

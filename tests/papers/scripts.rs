@@ -87,8 +87,6 @@ pub const README: &[Step] = &[
     Skip("cargo install", BY_OTHERS),
     Skip("sh examples/two-machines.sh", BY_OTHERS),
     Type("desktop$ mailsync init ~/Maildir"),
-    Type("laptop$ mkdir ~/Mail"),
-    Type("desktop$ mailsync peer add laptop"),
     Type("desktop$ mailsync export -o /media/stick/"),
     // The server has got a replica, and has exchanged bundles with the laptop: the keys go as the page shows next.
     Do(
@@ -106,7 +104,6 @@ pub const README: &[Step] = &[
     Type("laptop$ ssh server mailsync init"),
     Do("desktop", "rm -f /media/stick/*"),
     Type("desktop$ mailsync invite tablet"),
-    Skip("mailsync doctor --new-identity", "a state that is rolled back is tried in a_state_put_back_is_noticed.rs"),
 ];
 
 const BY_SSHD: &str = "ssh_carries_bundles.rs tries it with a real server";
@@ -258,3 +255,140 @@ pub const LOST: &[Step] = &[
     Fill("mailsync peer reinstate NAME", &[("NAME", "laptop"), ("mailsync peer revoke OTHER", "mailsync peer list")]),
     Fill("mailsync peer reinstate NAME", &[("mailsync peer reinstate NAME", "mailsync status")]),
 ];
+
+/// Two machines that know each other: the desktop, which has the mail, and the laptop.
+const TWO: &str = "mailsync init ~/Maildir --name desktop > ~/key.pub; cd ../laptop; export HOME=$PWD; mkdir Mail; \
+    mailsync init ~/Mail --name laptop --layout fs > key.pub; mailsync peer add desktop --key ../desktop/key.pub; \
+    cd ../desktop; export HOME=$PWD; mailsync peer add laptop --key ../laptop/key.pub";
+
+/// docs/transports.md.
+pub const TRANSPORTS: &[Step] = &[
+    Do("desktop", TWO),
+    // A key that can do nothing else: an ssh without a command runs the one to which the key is restricted.
+    Type("laptop$ mkdir -p ~/.ssh"),
+    Do("desktop", "grep -q '^restrict,command=\"mailsync import --reply --quiet\" ssh-ed25519 ' .ssh/authorized_keys"),
+    Configure("[peer.desktop]", "laptop"),
+    Type("laptop$ mailsync update"),
+    Do("laptop", "test $(ls Mail/INBOX/cur | wc -l) -gt 9"),
+    // A spool on the server, which also holds what is for others.
+    Do(
+        "laptop",
+        "printf 'Subject: spooled\n\n' > Mail/INBOX/cur/1.spooled:2,S; mkdir ../server/spool; touch ../server/spool/a-tablet-1.zst",
+    ),
+    Type("laptop$ mkdir -p ~/spool/out"),
+    Do(
+        "desktop",
+        "grep -rqs spooled Maildir/cur && ls ../server/spool | grep -qx a-tablet-1.zst && test -z \"$(ls spool/in)\"",
+    ),
+    // A stick.
+    Do("desktop", "printf 'Subject: carried\n\n' > Maildir/cur/2.carried:2,S"),
+    Type("desktop$ mailsync export --to laptop --split"),
+    Type("laptop$ mailsync import --consume /media/stick/"),
+    Do("laptop", "grep -rqs carried Mail/INBOX && rm /media/stick/*"),
+    // A directory that is the same on both.
+    Do("laptop", "printf 'Subject: synced\n\n' > Mail/INBOX/cur/3.synced:2,S; mkdir -p Sync/mail ../desktop/Sync"),
+    Do("desktop", "ln -s ../../laptop/Sync/mail Sync/mail"),
+    Type("laptop$ mailsync import --consume ~/Sync/mail"),
+    Do("desktop", "grep -rqs synced Maildir/cur"),
+    // An object store, which is a directory here.
+    Do("laptop", "printf 'Subject: stored\n\n' > Mail/INBOX/cur/4.stored:2,S; mkdir ../store"),
+    Do(
+        "laptop",
+        "mkdir -p .config/rclone; printf '[store]\ntype = alias\nremote = %s\n' ${HOME%/*}/store > .config/rclone/rclone.conf",
+    ),
+    Do("desktop", "mkdir -p .config/rclone; cp ../laptop/.config/rclone/rclone.conf .config/rclone/"),
+    Type("laptop$ mkdir -p ~/out ~/in"),
+    Do("desktop", "grep -rqs stored Maildir/cur && test -z \"$(find ../store -type f)\""),
+    // NNCP, with a configuration for each machine that has the other one's public keys.
+    Do("laptop", NNCP),
+    Do("laptop", "printf 'Subject: queued\n\n' > Mail/INBOX/cur/5.queued:2,S; mkdir queue"),
+    Type("laptop$ mailsync export --to desktop -o ~/queue/"),
+    Type("laptop$ nncp-xfer"),
+    Do("desktop", "grep -rqs queued Maildir/cur"),
+    // A link that leads to the laptop only, and loses something.
+    Do("desktop", "mkdir diode ../laptop/diode"),
+    Type("desktop$ mailsync export --to laptop --since-last"),
+    Do("laptop", "mv ../desktop/diode/* diode/"),
+    Type("laptop$ mailsync import --consume ~/diode/"),
+    Do("desktop", "echo lost > Maildir/cur/6.lost:2,S; mailsync export --to laptop --since-last -o diode; rm diode/*"),
+    Do("desktop", "echo later > Maildir/cur/7.later:2,S; mailsync export --to laptop --since-last -o ../laptop/diode"),
+    Fail("laptop$ mailsync import --consume ~/diode/", 3),
+    Type("desktop$ mailsync export --to laptop --full"),
+    Do("laptop", "mv ../desktop/diode/* diode/"),
+    Type("laptop$ mailsync import --consume ~/diode/"),
+    Do("laptop", "test -z \"$(ls diode)\""),
+    Do("laptop", "grep -rqsx lost Mail/INBOX && grep -rqsx later Mail/INBOX"),
+];
+
+/// Both machines know each other by NNCP, whose programs find their configuration in the home.
+const NNCP: &str = r#"
+    for machine in laptop desktop; do
+        home=${HOME%/*}/$machine
+        mkdir -p $home/nncp $home/incoming
+        nncp-cfgnew -nocomments | sed "s|/var/spool/nncp|$home/nncp|" > $home/new.hjson
+    done
+    for pair in laptop:desktop desktop:laptop; do
+        machine=${pair%:*} other=${pair#*:} home=${HOME%/*}/${pair%:*}
+        keys=$(sed -n '/neigh:/,/exec:/p' ../$other/new.hjson | grep -E '^ *(id|exchpub|signpub|noisepub):')
+        while IFS= read -r line; do
+            printf '%s
+' "$line"
+            case $line in *neigh:*) printf '%s: {
+%s
+incoming: "%s"
+}
+' "$other" "$keys" "$home/incoming" ;; esac
+        done < $home/new.hjson > $home/nncp.hjson
+    done
+    for program in file xfer toss; do
+        printf '#!/bin/sh
+exec /usr/bin/nncp-%s -cfg $HOME/nncp.hjson -quiet "$@"
+' $program > ../bin/nncp-$program
+        chmod +x ../bin/nncp-$program
+    done"#;
+
+/// docs/how-to.md.
+pub const HOW_TO: &[Step] = &[
+    Do("desktop", TWO),
+    Do(
+        "desktop",
+        "mkdir -p Maildir/.Lists/{cur,new,tmp} && for n in 1 2; do echo \"Subject: $n\" > Maildir/.Lists/cur/$n.x:2,S; done",
+    ),
+    Do("desktop", EXCHANGE),
+    Do("desktop", "rm Maildir/.Lists/cur/*"),
+    Do("desktop", EXCHANGE),
+    Type("laptop$ mailsync trash list"),
+    Do("desktop", EXCHANGE),
+    Do("desktop", "test $(cat Maildir/.Lists/*/* | grep -c Subject) = 2 && rm -r Maildir/.Lists"),
+    Type("desktop$ mailsync restore Lists"),
+    Do("desktop", EXCHANGE),
+    Do("desktop", "test $(cat Maildir/.Lists/*/* | grep -c Subject) = 2"),
+    // The laptop removes one.
+    Do("laptop", "rm \"$(find Mail/Lists/cur Mail/Lists/new -type f | head -1)\""),
+    Do("laptop", EXCHANGE),
+    Do("desktop", "mailsync log --removed --folder Lists | grep laptop"),
+    Type("desktop$ mailsync log --removed"),
+    Type("desktop$ mailsync trash list"),
+    Type("desktop$ mv ~/Maildir"),
+    Do("desktop", "test \"$(mailsync scan --list)\" = ''"),
+    Type("laptop$ sed -i"),
+    Type("desktop$ mailsync peer rename"),
+    Do("laptop", EXCHANGE),
+    // The tablet takes the place of the laptop.
+    Type("laptop$ mailsync scan"),
+    Do("tablet", EXCHANGE),
+    Type("desktop$ mailsync peer remove travel"),
+    Do("desktop", "mailsync peer add travel --key ../laptop/key.pub"),
+    Do("tablet", "printf 'Subject: last\n\n' > Mail/INBOX/cur/9.last:2,S"),
+    Type("tablet$ mailsync export -o /media/stick/"),
+    Do("desktop", "grep -rqs last Mail/cur"),
+    Do("desktop", "mkdir Mail-work Mail-club"),
+    Type("desktop$ mailsync --home ~/.mailsync/work init"),
+    Do("desktop", "mkdir /backup; cp -a --parents Mail .config/mailsync .local/state/mailsync /backup/"),
+    Type("desktop$ cp -a /backup/."),
+    Type("desktop$ sed -i 's/^ignore"),
+    Do("desktop", "mailsync status | grep Archive/2023; ! mailsync status | grep Private"),
+];
+
+const EXCHANGE: &str = "case $HOME in */desktop) other=laptop;; *) other=desktop;; esac; \
+    mailsync export | ssh $other mailsync import --reply | mailsync import";
