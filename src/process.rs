@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::read::read_some;
+use crate::text::without_numbers;
 use stop::{Stop, kill};
 
 /// How much of each output stream is kept, in bytes.
@@ -125,7 +126,7 @@ impl Launcher for Processes {
             .stderr(Stdio::piped());
         let stop = Stop::listen();
         let finished = run(&mut command, stdin, launch.timeout, stop).unwrap_or_else(|error| {
-            let why = format!("{}: {error}", launch.program.display());
+            let why = without_numbers(&format!("{}: {error}", launch.program.display()));
             let ended = if will_pass(&error) { Ended::NotNow(why) } else { Ended::NotStarted(why) };
             Finished { ended, stdout: Output::default(), stderr: Output::default() }
         });
@@ -202,7 +203,7 @@ fn run(
         Ok((feeder.join().unwrap_or_else(broken), ended))
     })?;
     let ended = match (fed, ended) {
-        (Err(error), _) => Ended::InputFailed(error.to_string()),
+        (Err(error), _) => Ended::InputFailed(without_numbers(&error.to_string())),
         (_, ended) => ended,
     };
     let deadline = Instant::now() + LINGER;
@@ -227,7 +228,7 @@ fn wait(
                     (None, signal) => Ended::Signal(signal.unwrap_or(0)),
                 };
             }
-            Ok(Err(error)) => return Ended::InputFailed(format!("waiting for the program: {error}")),
+            Ok(Err(error)) => return Ended::InputFailed(without_numbers(&format!("waiting for the program: {error}"))),
             Err(_) if stop.is_some_and(Stop::was_told) => break Ended::Stopped,
             Err(_) if Instant::now() >= deadline => break Ended::TimedOut,
             Err(_) => {}

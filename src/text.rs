@@ -24,6 +24,21 @@ pub fn beginning(text: &str, most: usize) -> String {
     }
 }
 
+/// The words of the operating system without the number that Rust puts behind them, " (os error 2)": it tells people
+/// nothing that the words don't.
+pub fn without_numbers(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut parts = text.split(MARK);
+    let mut told = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => told.push_str(rest),
+            _ => told.extend([MARK, part]),
+        }
+    }
+    told
+}
+
 /// A count and a noun that has a regular plural: "1 entry", "2 entries".
 pub fn plural(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix('y')) {
@@ -68,6 +83,21 @@ mod tests {
         assert_eq!(beginning(&"x".repeat(1000), 300).chars().count(), 301);
         assert_eq!(beginning(&"ü".repeat(300), 300), "ü".repeat(300));
         assert_eq!(beginning("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn what_the_system_says_has_no_number() {
+        for (text, expected) in [
+            ("No such file or directory (os error 2)", "No such file or directory"),
+            ("a: Is a directory (os error 21), and b: I/O error (os error 5)", "a: Is a directory, and b: I/O error"),
+            ("a folder (os error x) and (os error 3", "a folder (os error x) and (os error 3"),
+            ("all is well", "all is well"),
+        ] {
+            assert_eq!(without_numbers(text), expected);
+        }
+        let real = std::io::Error::from_raw_os_error(28).to_string();
+        assert!(real.contains("os error"), "Rust has another way to say it: {real}");
+        assert!(!without_numbers(&real).contains("28"), "{real}");
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod each_claim_of_the_threat_model_has_a_test;
 mod each_command_is_interrupted_at_each_call;
 mod each_command_is_interrupted_at_each_system_call;
 mod each_line_about_a_mail_program_has_a_test;
+mod each_mistake_gets_the_words_that_help;
 mod folders_follow_each_other;
 mod forgetting_removals_is_safe_in_every_history;
 mod guards_can_not_be_walked_around;

@@ -5,6 +5,7 @@ mod invitation;
 mod key;
 mod past;
 mod values;
+mod verbs;
 mod version;
 mod words;
 
@@ -51,7 +52,7 @@ impl Args {
     /// It makes no sense; or help or the version is asked for, which then is the error's text.
     pub fn read() -> Result<Self, clap::Error> {
         let mut line = Self::line();
-        let matches = line.try_get_matches_from_mut(std::env::args_os())?;
+        let matches = line.try_get_matches_from_mut(std::env::args_os()).map_err(verbs::explained)?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))
     }
 }

@@ -37,7 +37,10 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
         }
         PeerCommand::Remove { name } => {
             context.write()?.remove_peer(&name)?;
-            context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
+            context.out.say(format_args!(
+                "{name} is forgotten; its bundles are no longer accepted here, but by other machines they are, which pass on what it \
+                 changes; if it is lost or stolen, docs/lost-machine.md says what to do"
+            ));
             Ok(context.out.document(&json!({ "name": name })))
         }
         PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
@@ -138,7 +141,7 @@ fn list(context: &Context) -> CommandResult {
         return Ok(context.out.document(&json!({ "peers": named, "invited": invited, "revoked_others": others })));
     }
     let rows = peers.iter().map(|peer| {
-        let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
+        let never = if peer.distant { "distant: only jobs, by way of others" } else { "nothing has come from it yet" };
         let heard = peer.last_heard.map_or_else(|| String::from(never), time);
         vec![peer.name.clone(), peer.id.to_string(), heard]
     });
@@ -147,5 +150,8 @@ fn list(context: &Context) -> CommandResult {
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
     lines.extend(revoked_lines(&replica)?);
+    if lines.is_empty() {
+        context.out.say("there are no peers yet; invite one with `mailsync invite NAME`, or make one known with `mailsync peer add`");
+    }
     context.out.print(lines)
 }

@@ -48,6 +48,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use alarms::{Alarm, Guarded};
 pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
+pub use fault::LOST;
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
 pub use happenings::{EventFilter, FolderEvents, MessageEvent, Occasion, OccasionKey};

@@ -38,6 +38,8 @@ struct Found {
     strange: bool,
     /// The number of files that can't be read, or not yet.
     unreadable: usize,
+    /// Whether there are things that aren't called bundles, such as directories.
+    otherwise_called: bool,
     /// The number of files that were told to be no bundles before.
     passed_over: usize,
     /// The files that need not be looked at again, each by the digest of what identifies it: those that are told now to
@@ -174,6 +176,9 @@ impl Replica {
         }
         if found.here.is_empty() && found.unreadable == 0 {
             let mut others = match found.elsewhere {
+                0 if found.otherwise_called => {
+                    String::from("; only files called *.zst and *.zst.age are looked at, and none in directories in it")
+                }
                 0 => String::new(),
                 1 => String::from("; 1 file there is for others"),
                 n => format!("; {n} files there are for others"),
@@ -194,9 +199,10 @@ impl Replica {
         let disk = &*self.world.disk;
         let mut paths = Vec::new();
         disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
+        let listed = paths.len();
         paths.retain(|path| is_called_a_bundle(path));
         paths.sort();
-        let mut found = Found::default();
+        let mut found = Found { otherwise_called: listed > paths.len(), ..Found::default() };
         let mut twin = None;
         let known = self.who_is_known()?;
         for path in paths {

@@ -331,9 +331,13 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
             return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }
-        bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
+        bundle::Error::Empty => {
+            "the program that was to write it has failed before the first byte, or it was `mailsync import` without --reply: see \
+             what it said, then run this again; nothing is lost"
+        }
         bundle::Error::NotABundle { begins: Some(_) } => {
-            "give a file that `mailsync export` wrote; if it comes through ssh, see that a login prints nothing for commands"
+            "give a file that `mailsync export` wrote; if it came through ssh, a start-up file of the shell on the other machine \
+             (~/.bashrc, ~/.zshenv, ~/.profile) prints that: let it do so only at a terminal, then run this again"
         }
         bundle::Error::NotABundle { begins: None } => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
