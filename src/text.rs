@@ -48,11 +48,20 @@ pub fn plural(count: u64, noun: &str) -> String {
     }
 }
 
-/// A time in milliseconds since 1970 UTC, for people.
-pub fn utc(millis: u64) -> String {
+/// `is` or `are`, behind a count.
+pub fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+/// A time in milliseconds since 1970 UTC, for people: as the clocks on the walls here show it, with the distance from UTC.
+pub fn local_time(millis: u64) -> String {
+    time_in(millis, jiff::tz::TimeZone::system())
+}
+
+fn time_in(millis: u64, zone: jiff::tz::TimeZone) -> String {
     i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(
         || String::from("a time beyond all calendars"),
-        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        |time| time.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
     )
 }
 
@@ -98,6 +107,15 @@ mod tests {
         let real = std::io::Error::from_raw_os_error(28).to_string();
         assert!(real.contains("os error"), "Rust has another way to say it: {real}");
         assert!(!without_numbers(&real).contains("28"), "{real}");
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_walls_and_says_how_far_from_utc() {
+        let berlin = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        assert_eq!(time_in(1_795_953_600_000, berlin.clone()), "2026-11-29 13:00:00+01:00");
+        assert_eq!(time_in(1_782_864_000_000, berlin), "2026-07-01 02:00:00+02:00");
+        assert_eq!(time_in(0, jiff::tz::TimeZone::UTC), "1970-01-01 00:00:00+00:00");
+        assert_eq!(time_in(u64::MAX, jiff::tz::TimeZone::UTC), "a time beyond all calendars");
     }
 
     #[test]

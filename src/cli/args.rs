@@ -11,7 +11,7 @@ mod words;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
@@ -74,6 +74,9 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
+    /// Use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true, help_heading = GLOBAL)]
+    pub color: ColorChoice,
     /// Print help
     #[arg(long, short, global = true, action = ArgAction::Help, help_heading = GLOBAL)]
     pub help: Option<bool>,
@@ -268,7 +271,8 @@ pub struct Export {
     /// zstd's compression level
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
+    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; the first has the list of all
+    /// entries, so that sets a lower limit; needs -o DIR
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub split: Option<u64>,
     /// Don't look for local changes first
@@ -285,7 +289,8 @@ pub struct Export {
 // Each is a switch on the command line.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Import {
-    /// Bundle files, directories of bundles, or - for standard input, which is also what is read if none is given
+    /// Bundle files; directories, of which the files called *.zst or *.zst.age are read, but none in directories within; or - for
+    /// standard input, which is also what is read if none is given
     #[arg(value_name = "BUNDLE|DIR|-")]
     pub bundles: Vec<PathBuf>,
     /// Afterwards write a bundle for the sender to standard output

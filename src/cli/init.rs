@@ -44,7 +44,7 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
         ));
     }
     context.out.say("its public key follows; on the other machine, run");
-    context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
+    context.out.command(&format!("mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     let shown = if context.out.json() {
         context.out.document(&json!({

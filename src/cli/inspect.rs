@@ -6,14 +6,14 @@ use std::path::Path;
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
-use mailsync::text::{bytes, plural, printable};
+use mailsync::text::{bytes, local_time, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::code;
 use super::context::Context;
 use super::failure::{CommandResult, Ending, Failure};
-use super::output::{json_time, time};
+use super::output::json_time;
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
@@ -121,14 +121,14 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
     let known = known.map_or_else(|| String::from("unknown here"), |name| format!("known here as {}", printable(name)));
     let counts = manifest.counts;
     vec![
-        format!("bundle     {} ({kind}), made {}", manifest.number, time(manifest.made)),
+        format!("bundle     {} ({kind}), made {}", manifest.number, local_time(manifest.made)),
         format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
         format!(
             "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
             plural(counts.folders, "folder"),
-            plural(counts.messages, "message"),
+            counts.messages_in_words(),
             bytes(manifest.bytes),
             plural(counts.jobs, "job"),
             match counts.replicas {

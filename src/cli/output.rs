@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::document::{self, Documents, Shown};
 use super::failure::{CommandResult, Ending, Failure};
+use super::screen;
 
 /// A command's way to speak.
 #[derive(Debug)]
@@ -38,7 +39,14 @@ impl Output {
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
             // If standard error is closed, nobody listens.
-            let _ = writeln!(io::stderr(), "mailsync: {}", printable(&what.to_string()));
+            let _ = writeln!(io::stderr(), "{}", screen::said(&printable(&what.to_string())));
+        }
+    }
+
+    /// Says a command that is to be copied, however long it is: alone on its line, which isn't broken.
+    pub fn command(&self, command: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "    {}", printable(command));
         }
     }
 
@@ -55,7 +63,7 @@ impl Output {
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
         document::note(error);
-        let _ = writeln!(io::stderr(), "mailsync: {error}");
+        let _ = writeln!(io::stderr(), "{}", screen::complained(&error.to_string()));
     }
 
     /// Takes a command's own members of the JSON document, which is printed at the command's end. Where text is wanted,
@@ -85,7 +93,7 @@ impl Output {
         assert!(!self.json(), "a command has lines where a document is wanted");
         let mut out = io::BufWriter::new(io::stdout().lock());
         for line in lines {
-            writeln!(out, "{line}").map_err(|error| closed(&error))?;
+            writeln!(out, "{}", screen::shown(&line)).map_err(|error| closed(&error))?;
         }
         out.flush().map_err(|error| closed(&error))
     }

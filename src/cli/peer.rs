@@ -1,14 +1,14 @@
 //! `mailsync peer`
 
 use mailsync::replica::{Peer, RevokeOptions};
-use mailsync::text::{plural, printable};
+use mailsync::text::{local_time, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::Moment;
-use super::output::{json_time, table, time};
+use super::output::{json_time, table};
 use super::source::read_key;
 use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
 
@@ -66,7 +66,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     }
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
-        time(done.since)
+        local_time(done.since)
     ));
     if done.is_kept {
         context.out.say("that is the time that was given here before; another one takes its place by --since");
@@ -74,7 +74,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     if done.out.since < done.since {
         context.out.say(format_args!(
             "what counts is {}, as somebody else has said: the earliest does, as long as that isn't overruled by `mailsync peer reinstate`",
-            time(done.out.since)
+            local_time(done.out.since)
         ));
     }
     if !done.told_apart {
@@ -142,7 +142,7 @@ fn list(context: &Context) -> CommandResult {
     }
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "nothing has come from it yet" };
-        let heard = peer.last_heard.map_or_else(|| String::from(never), time);
+        let heard = peer.last_heard.map_or_else(|| String::from(never), local_time);
         vec![peer.name.clone(), peer.id.to_string(), heard]
     });
     let invited = invited

@@ -3,7 +3,7 @@
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
 use mailsync::state::{Guarded, Waiting};
-use mailsync::text::{bytes, plural, printable, utc};
+use mailsync::text::{bytes, local_time, plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -145,7 +145,7 @@ fn alarm_line(alarm: &AlarmStatus) -> String {
         Guarded::Removed => ("remove", "--allow-mass-delete"),
         Guarded::Added => ("add", "--allow-mass-add"),
     };
-    let (by, raised, ends) = (printable(&alarm.by), utc(alarm.raised), utc(alarm.ends));
+    let (by, raised, ends) = (printable(&alarm.by), local_time(alarm.raised), local_time(alarm.ends));
     format!(
         "alarm      what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
          `mailsync import {option}`"

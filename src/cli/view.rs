@@ -5,12 +5,12 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::{Flag, FolderName};
 use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport, ShutOut};
-use mailsync::text::printable;
+use mailsync::text::{local_time, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::failure::{Ending, Failure};
-use super::output::{Output, json_time, time};
+use super::output::{Output, json_time};
 
 /// At most so many problems are told one by one.
 const TOLD: usize = 20;
@@ -58,7 +58,7 @@ pub fn invited_json(replica: &Replica, invited: &Invited) -> Value {
 /// Since when a replica is invited, and until when its answer is accepted.
 pub fn invited_since(replica: &Replica, invited: &Invited) -> String {
     let ends = if replica.has_expired(invited) { "expired" } else { "expires" };
-    format!("invited {}, {ends} {}", time(invited.made), time(invited.expires))
+    format!("invited {}, {ends} {}", local_time(invited.made), local_time(invited.expires))
 }
 
 /// A peer, as JSON.
@@ -101,7 +101,7 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
             replica.known_as(id)?.unwrap_or_else(|| id.to_string())
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
-        let (name, by, since) = (printable(&name), replica.words_of(out)?, time(out.since));
+        let (name, by, since) = (printable(&name), replica.words_of(out)?, local_time(out.since));
         lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)

@@ -2,7 +2,7 @@
 
 use crate::bundle::{BundleKind, Counts};
 use crate::model::Digest;
-use crate::text::plural;
+use crate::text::{are, plural};
 
 /// The recipient that a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl std::fmt::Display for Exported {
             self.number,
             self.to.as_deref().unwrap_or("anyone"),
             plural(self.counts.entries, "entry"),
-            plural(self.counts.messages, "message"),
+            self.counts.messages_in_words(),
             plural(self.bytes, "byte")
         )?;
         match self.counts.jobs {
@@ -146,7 +146,10 @@ impl std::fmt::Display for Exported {
         }
         match self.missing.len() {
             0 => {}
-            missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,
+            missing => {
+                let (missing, are) = (missing as u64, are(missing as u64));
+                write!(f, "; {} could not be read, and {are} not in it", plural(missing, "message"))?;
+            }
         }
         match &self.readable {
             ReadableBy::Anybody => f.write_str("; not encrypted"),

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
-use crate::text::plural;
+use crate::text::{are, plural};
 
 /// The contents of a directory, as this replica sees them.
 #[derive(Debug, Default)]
@@ -171,7 +171,7 @@ impl Replica {
                  away, and this is not said again",
                 plural(found.passed_over as u64, "file"),
                 dir.display(),
-                if found.passed_over == 1 { "is" } else { "are" }
+                are(found.passed_over as u64)
             ));
         }
         if found.here.is_empty() && found.unreadable == 0 {
@@ -180,8 +180,7 @@ impl Replica {
                     String::from("; only files called *.zst and *.zst.age are looked at, and none in directories in it")
                 }
                 0 => String::new(),
-                1 => String::from("; 1 file there is for others"),
-                n => format!("; {n} files there are for others"),
+                n => format!("; {} there {} for others", plural(n as u64, "file"), are(n as u64)),
             };
             if found.strange {
                 others += ", or from replicas that are not known here";

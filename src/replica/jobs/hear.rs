@@ -16,7 +16,7 @@ use crate::replica::replicas::ShutOuts;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
 use crate::state::{Forgotten, Job, JobKey, StatementKind};
-use crate::text::{plural, utc};
+use crate::text::{local_time, plural};
 
 /// An import names at most so many jobs that went wrong, and only counts the others.
 const MOST_TOLD: u64 = 10;
@@ -264,7 +264,7 @@ impl Hearer<'_> {
         }
         let wall = self.replica.wall_clock();
         if self.clock_ahead == ClockAhead::Refuse && wall.is_before(statement.said_at()) {
-            let (said, own) = (utc(statement.said_at()), utc(wall.0));
+            let (said, own) = (local_time(statement.said_at()), local_time(wall.0));
             self.news.untrue.add(|| format!("it was said at {said}, and the clock of this machine shows {own}"));
             return None;
         }

@@ -9,7 +9,7 @@ use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Peer, ReplicaSaying};
-use crate::text::{plural, utc};
+use crate::text::{local_time, plural};
 
 /// What an import has heard about replicas.
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl Replica {
     fn record_revocations(&self, tx: &Transaction<'_>, news: &ReplicaNews) -> Result<()> {
         for saying in &news.new {
             if let ReplicaStatement::Revocation(Revocation { who, by, since, .. }) = &saying.statement {
-                let text = format!("{} is revoked as of {} by {}", who, utc(*since), self.name_of(by)?);
+                let text = format!("{} is revoked as of {} by {}", who, local_time(*since), self.name_of(by)?);
                 tx.record(self.now(), Action::PeerRevoke, Some(&self.name_of(who)?), &text)?;
             }
         }
@@ -114,7 +114,7 @@ impl Replica {
         };
         let wall = self.wall_clock();
         if clock_ahead == ClockAhead::Refuse && wall.is_before(statement.said_at()) {
-            let (said, own) = (utc(statement.said_at()), utc(wall.0));
+            let (said, own) = (local_time(statement.said_at()), local_time(wall.0));
             news.untrue.push(format!("it was said at {said}, and the clock of this machine shows {own}"));
             return None;
         }

@@ -8,7 +8,7 @@ use crate::model::{Caps, Incarnation, Knowledge, Revoked, which_revocations_coun
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Peer, ReplicaSaying};
-use crate::text::{plural, printable, utc};
+use crate::text::{local_time, plural, printable};
 
 /// A revocation, as it is kept here.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ impl Replica {
                 Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
             };
             let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
-            said.push(format!("{by} at {}{why}", utc(revocation.at)));
+            said.push(format!("{by} at {}{why}", local_time(revocation.at)));
         }
         if out.by.len() > MOST_NAMED {
             said.push(format!("{} more", plural((out.by.len() - MOST_NAMED) as u64, "replica")));
@@ -187,7 +187,7 @@ impl Replica {
                      can revoke, too)",
                     printable(&name),
                     self.words_of(out)?,
-                    utc(out.since)
+                    local_time(out.since)
                 ));
             }
             self.told_of.borrow_mut().insert(*id);
