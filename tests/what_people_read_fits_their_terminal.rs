@@ -11,6 +11,9 @@ use crate::support::terminal::at_a_terminal;
 /// A terminal as most are: 80 columns, with colours.
 const TERMINAL: &str = "stty cols 80 rows 24; unset NO_COLOR CLICOLOR CLICOLOR_FORCE; TERM=xterm; export TERM; ";
 
+/// How a terminal shows that something went wrong.
+const RED: &str = "\u{1b}[1m\u{1b}[31mmailsync:\u{1b}[0m there is no peer called nobody";
+
 /// What a person sees of these commands.
 fn seen(machine: &Machine, command: &str) -> Option<String> {
     let ran = at_a_terminal(&format!("{TERMINAL}{}; true", machine.line(command)), &[])?;
@@ -81,8 +84,7 @@ fn a_command_that_is_to_be_copied_stands_whole_on_a_line() {
 fn colours_are_for_people_and_for_who_asks_for_them() {
     let dir = scratch();
     let machine = Machine::replica(dir.path(), "desktop");
-    let line = machine.line("export --to nobody");
-    const RED: &str = "\u{1b}[1m\u{1b}[31mmailsync:\u{1b}[0m there is no peer called nobody";
+    let line = machine.line("peer remove nobody");
     for (case, line, coloured) in [
         ("a terminal", line.clone(), true),
         ("NO_COLOR", format!("NO_COLOR=1 {line}"), false),
