@@ -182,3 +182,46 @@ fn mail_in_another_format_is_called_by_its_name() {
     let other = Machine::replica(dir.path(), "laptop");
     make_peers(&machine, &other);
 }
+
+#[test]
+fn a_directory_of_bundles_and_several_files_are_looked_at_one_by_one() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let stick = dir.path().join("stick");
+    fs::create_dir_all(stick.join("deeper.zst")).unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let [first, second] = ["a.zst.age", "b.zst"].map(|name| stick.join(name));
+    for path in [&first, &second] {
+        desktop.ok(&["export", "-o", text(path)]);
+    }
+    fs::write(stick.join("notes.txt"), "no bundle").unwrap();
+    for args in [&[text(&stick)][..], &[text(&first), text(&second)]] {
+        let ran = laptop.ok(&[&["verify"], args].concat());
+        let lines: Vec<&str> = ran.text().lines().collect();
+        assert_eq!(lines.len(), 2, "{ran:?}");
+        for (line, path) in lines.iter().zip([&first, &second]) {
+            assert!(line.starts_with(&format!("{}: bundle ", path.display())) && line.contains("is whole"), "{ran:?}");
+        }
+        let shown = laptop.ok(&[&["inspect"], args].concat());
+        assert_eq!(shown.text().matches("bundle     ").count(), 2, "{shown:?}");
+        assert!(shown.text().contains(text(&first)) && shown.text().contains(text(&second)), "{shown:?}");
+        let documents = laptop.ok(&[&["inspect", "--json"], args].concat()).json();
+        assert_eq!(documents["bundles"][1]["file"], text(&second));
+    }
+    // One that is wrong keeps nobody from looking at the others.
+    fs::write(stick.join("0.zst"), "no bundle").unwrap();
+    let ran = laptop.run(&["verify", text(&stick)]);
+    assert_eq!(ran.text().lines().count(), 2, "{ran:?}");
+    complains(&ran, 4, &["0.zst: not a bundle"]);
+    let documents = laptop.run(&["verify", "--json", text(&stick)]).json();
+    let bundles = documents["bundles"].as_array().unwrap();
+    assert_eq!(bundles.iter().filter(|bundle| bundle["valid"] == true).count(), 2, "{documents}");
+    assert!(bundles.iter().any(|bundle| bundle["file"] == text(&stick.join("0.zst"))), "{documents}");
+    assert_eq!(laptop.run(&["inspect", text(&stick)]).code, 4);
+    for command in ["inspect", "verify"] {
+        complains(&laptop.run(&[command, text(&empty)]), 1, &["no file called *.zst or *.zst.age"]);
+        assert_eq!(laptop.run(&[command]).code, 2);
+    }
+}

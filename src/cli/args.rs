@@ -368,9 +368,9 @@ pub enum JobsCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct Bundle {
-    /// The bundle file, or - for standard input
-    #[arg(value_name = "BUNDLE|-")]
-    pub bundle: PathBuf,
+    /// Bundle files, directories of files called *.zst or *.zst.age, or - for standard input
+    #[arg(value_name = "BUNDLE|DIR|-", required = true)]
+    pub bundles: Vec<PathBuf>,
     #[command(flatten)]
     pub code: CodeFile,
 }

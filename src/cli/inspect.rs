@@ -1,7 +1,7 @@
 //! `mailsync inspect` and `mailsync verify`
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
@@ -14,6 +14,7 @@ use super::context::Context;
 use super::document::bundles::{Inspect, Inspected, Verified, Verify};
 use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
+use super::output::Output;
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
@@ -23,7 +24,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let mut lines = Vec::new();
     let code = code::given(args.code.code_file.as_deref())?;
     let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
-    each_bundle(&args.bundle, keys, |reader, source| {
+    let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
@@ -31,17 +32,19 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
         rest.skip().map_err(|error| rejected(&error, source))?;
         if context.out.json() {
-            documents.push(Inspected::of(&manifest, known.as_deref(), encrypted));
+            documents.push(Inspected::of(file(source), &manifest, known.as_deref(), encrypted));
         } else {
+            lines.push(format!("file       {source}"));
             lines.extend(describe(&manifest, known.as_deref(), encrypted));
         }
         Ok(())
-    })?;
-    if context.out.json() {
-        Ok(context.out.document(&Inspect { bundles: documents }))
+    });
+    let shown = if context.out.json() {
+        context.out.document(&Inspect { bundles: documents })
     } else {
-        context.out.print(lines)
-    }
+        context.out.print(lines)?
+    };
+    result.map(|()| shown)
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
@@ -50,7 +53,8 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     let mut documents = Vec::new();
     let mut lines = Vec::new();
     let mut worst: Option<ErrorKind> = None;
-    let result = each_bundle(&args.bundle, replica.keys(), |reader, source| {
+    let mut failed = Vec::new();
+    let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
@@ -68,9 +72,12 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
+        let file =
+            if args.bundles.len() > 1 || args.bundles[0].is_dir() { format!("{source}: ") } else { String::new() };
+        lines.push(format!("{file}bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
         documents.push(Verified {
+            file: file(source),
             number: Some(manifest.number),
             from: Some(from),
             valid: true,
@@ -79,9 +86,13 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         });
         Ok(())
     });
-    if let Err(Failure::Error(error)) = &result {
+    let invalid = |file, error: &Error| {
         let error = Some(error.into());
-        documents.push(Verified { number: None, from: None, valid: false, applicable: false, error });
+        Verified { file, number: None, from: None, valid: false, applicable: false, error }
+    };
+    documents.extend(failed.iter().map(|(source, error)| invalid(file(source), error)));
+    if let Err(Failure::Error(error)) = &result {
+        documents.push(invalid(file(&name_of(&args.bundles[0])), error));
     }
     let shown = if context.out.json() {
         context.out.document(&Verify { bundles: documents })
@@ -94,12 +105,50 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
 
 type Source = Box<dyn BufRead>;
 
+const STANDARD: &str = "standard input";
+
+/// The file of a source with this name, in a document.
+fn file(source: &str) -> Option<String> {
+    (source != STANDARD).then(|| source.to_owned())
+}
+
+/// Looks at all bundles in these files and directories. What is wrong with one of several files keeps nobody from looking at
+/// the others: it is told, and `failed` gets it, and the worst decides.
 fn each_bundle(
-    path: &Path,
-    keys: Keys,
+    paths: &[PathBuf],
+    keys: &Keys,
+    failed: &mut Vec<(String, Error)>,
     mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
 ) -> Ending {
-    let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
+    let files = source::files(paths)?;
+    if let [file] = &files[..] {
+        return each_bundle_in(file, keys.clone(), &mut each);
+    }
+    let mut worst = None;
+    for file in &files {
+        match each_bundle_in(file, keys.clone(), &mut each) {
+            Err(Failure::Error(error)) => {
+                Output::complain(&error);
+                worst = worst.max(Some(error.kind()));
+                failed.push((name_of(file), error));
+            }
+            ended => ended?,
+        }
+    }
+    worst.map_or(Ok(()), |kind| Err(Failure::Said(kind)))
+}
+
+/// What people call a source.
+fn name_of(path: &Path) -> String {
+    if source::is_standard(path) { STANDARD.to_owned() } else { path.display().to_string() }
+}
+
+fn each_bundle_in(
+    path: &Path,
+    keys: Keys,
+    each: &mut impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
+) -> Ending {
+    let name = name_of(path);
     let mut stream = Stream::opened_by(source::open(path)?, keys);
     loop {
         match stream.next_bundle() {

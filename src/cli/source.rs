@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, StdinLock};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mailsync::bundle::PublicKey;
 use mailsync::error::{Error, Result};
+use mailsync::replica::is_called_a_bundle;
 
 /// The size of one read, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -24,6 +25,34 @@ pub fn stdin() -> BufReader<StdinLock<'static>> {
 pub fn comes_slowly(path: &Path) -> bool {
     let is_pipe = |meta: std::fs::Metadata| !meta.is_file() && !meta.is_dir();
     is_standard(path) || std::fs::metadata(path).is_ok_and(is_pipe)
+}
+
+/// The files that are meant by these paths: of a directory those that are called bundles, in the order of their names.
+///
+/// # Errors
+/// A directory can't be listed, or has no such file.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let fail = |error| Error::io("listing", path, error).advise("see that it can be read, then run this again");
+        let names = std::fs::read_dir(path).and_then(|items| items.map(|item| Ok(item?.path())).collect());
+        let mut names: Vec<PathBuf> = names.map_err(fail)?;
+        names.retain(|name| is_called_a_bundle(name) && !name.is_dir());
+        if names.is_empty() {
+            return Err(Error::failed(format!(
+                "listing {}: there is no file called *.zst or *.zst.age in it",
+                path.display()
+            ))
+            .advise("name the file, or another directory: those in it are not looked into"));
+        }
+        names.sort();
+        files.append(&mut names);
+    }
+    Ok(files)
 }
 
 /// Refuses to wait for a bundle that somebody would have to type.

@@ -57,7 +57,9 @@ pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
-pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
+pub use import::{
+    Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender, is_called_a_bundle,
+};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};

@@ -22,7 +22,7 @@ pub(super) enum There {
 /// Whether a file's name says that it is a bundle, and a whole one. Copying programs give a file other names before it
 /// is whole, such as `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`. These begin with a dot or have
 /// another ending.
-pub(in crate::replica) fn is_called_a_bundle(path: &Path) -> bool {
+pub fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
     // File systems without lower case are still in use on sticks.
     let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
