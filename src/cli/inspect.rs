@@ -72,9 +72,9 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        let file =
+        let whose =
             if args.bundles.len() > 1 || args.bundles[0].is_dir() { format!("{source}: ") } else { String::new() };
-        lines.push(format!("{file}bundle {} from {from} is whole and {word}", manifest.number));
+        lines.push(format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
         documents.push(Verified {
             file: file(source),
