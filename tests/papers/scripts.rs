@@ -382,6 +382,8 @@ pub const HOW_TO: &[Step] = &[
     Do("tablet", "printf 'Subject: last\n\n' > Mail/INBOX/cur/9.last:2,S"),
     Type("tablet$ mailsync export -o /media/stick/"),
     Do("desktop", "grep -rqs last Mail/cur"),
+    Type("tablet$ mailsync deinit --dry-run"),
+    Do("tablet", "test -d Mail/INBOX/cur && ! test -e .config/mailsync && ! test -e .local/state/mailsync"),
     Do("desktop", "mkdir Mail-work Mail-club"),
     Type("desktop$ mailsync --home ~/.mailsync/work init"),
     Do("desktop", "mkdir /backup; cp -a --parents Mail .config/mailsync .local/state/mailsync /backup/"),
