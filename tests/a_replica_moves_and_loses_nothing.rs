@@ -92,6 +92,7 @@ fn mail_behind_the_same_path_may_lie_on_another_file_system() {
     let (link, moved) = (dir.path().join("link"), elsewhere.path().join("mail"));
     symlink(&desktop.mail, &link).unwrap();
     desktop.reconfigure(&[("mail_root", &format!("{:?}", text(&link)))]);
+    desktop.ok(&["doctor", "--moved-root"]);
     desktop.is_at_rest("behind a link");
     let mail = desktop.mailbox();
     copy(&desktop.mail, &moved);

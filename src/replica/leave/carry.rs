@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BATCH, Left};
 use crate::disk::{
     Disk, FileType, has_name, is_absent, is_dir, read_whole, remove_if_empty, remove_if_there, replace_whole,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Home;
 use crate::replica::mail_root::unmark;
+use crate::replica::trash::BroughtBack;
 use crate::state::{State, beside};
 
 pub(super) const AGAIN: &str = "see why, then run `mailsync deinit` again";
@@ -20,8 +20,24 @@ pub(super) const AGAIN: &str = "see why, then run `mailsync deinit` again";
 /// The file that says what was decided has at most so many bytes.
 const BYTES: u64 = 64 << 10;
 
+/// So many messages of the trash are removed in one go.
+const BATCH: u32 = 512;
+
 /// What an interrupted command has left under a temporary name is called so at its end.
 const NEW: &str = ".new";
+
+/// What is left when a replica is none any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Directories with messages that were in the trash, or that waited for their folders.
+    pub kept: Vec<PathBuf>,
+    /// How much of the trash was copied into the directory that was given.
+    pub copied: BroughtBack,
+    /// Other things in its directories, which are nothing of mailsync's.
+    pub others: Vec<PathBuf>,
+    /// What could not be tidied up, and does no harm.
+    pub notes: Vec<String>,
+}
 
 /// What was decided, for who goes on after an interruption.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod carry;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use carry::Left;
 use carry::{Leaving, carry_out, jobs_lock};
 
 use super::safety::{DryRun, MassDelete};
@@ -86,19 +87,6 @@ pub struct LeavePlan {
     pub joining: bool,
     /// Why it could not be found out what has changed in the mail.
     pub unlooked: Option<Error>,
-}
-
-/// What is left when a replica is none any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Left {
-    /// Directories with messages that were in the trash, or that waited for their folders.
-    pub kept: Vec<PathBuf>,
-    /// How much of the trash was copied into the directory that was given.
-    pub copied: BroughtBack,
-    /// Other things in its directories, which are nothing of mailsync's.
-    pub others: Vec<PathBuf>,
-    /// What could not be tidied up, and does no harm.
-    pub notes: Vec<String>,
 }
 
 impl LeavePlan {
