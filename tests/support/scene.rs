@@ -304,9 +304,10 @@ impl Scene {
         Ok(told(replica.leave(&plan, &options)?) | notes)
     }
 
-    /// Whether the replica is one no more, and nothing is left of it.
+    /// Whether the replica is one no more, and nothing is left of it, but for an empty directory perhaps.
     fn has_left(&self) -> bool {
-        self.command == Command::Deinit && !self.here.home.state_dir().exists()
+        let is_empty = |mut items: fs::ReadDir| items.next().is_none();
+        self.command == Command::Deinit && fs::read_dir(self.here.home.state_dir()).map_or(true, is_empty)
     }
 
     /// What a person types for it, or for its repetition. `None` if that finds that there is nothing left to be done.
@@ -354,6 +355,9 @@ impl Scene {
 
     /// What a person types then: a job that may have been run is to be run again, and what a join has left out is to come.
     pub fn line_of_a_person(&self) -> Option<Vec<String>> {
+        if self.has_left() {
+            return None;
+        }
         let replica = self.here.opened();
         if self.is_a_join() && !replica.state().missing_digests(1).unwrap().is_empty() {
             return Some(vec![String::from("import"), text(&self.bundle()).to_owned()]);
@@ -490,9 +494,8 @@ impl Scene {
                 super::party::messages_in(&self.out, "eml").iter().map(|message| format!("here: trash {message}")),
             );
             end.push(format!("here: it is none any more: {}", self.has_left()));
-            end.push(format!("here: the mail root is marked: {}", self.here.mail.join(".mailsync").exists()));
         }
-        for party in [&self.here, &self.there].into_iter().filter(|party| party.home.state_dir().exists()) {
+        for party in [&self.here, &self.there].into_iter().filter(|party| party.home.config_file().exists()) {
             let replica = party.opened();
             let scan = replica.scan(&ScanOptions::default()).unwrap();
             replica.purge().unwrap();
@@ -535,8 +538,10 @@ impl Scene {
                 let output = self.command == Command::JobsRun
                     && name.starts_with("jobs/")
                     && Path::new(&name).extension().is_none();
+                // What is as empty as if it weren't there.
+                let empty = name.is_empty() && dir == self.here.home.state_dir() && self.has_left();
                 let half = self.is_a_join() && name.starts_with("trash/");
-                if !output && !half && !name.starts_with("state.db-") {
+                if !output && !half && !empty && !name.starts_with("state.db-") {
                     files.push(format!("file {}", without_numbers(&name)));
                 }
             }

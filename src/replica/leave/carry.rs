@@ -1,6 +1,7 @@
 //! What was decided is carried out, step by step; each step recognises that it was done before.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{
     Disk, FileType, has_name, is_absent, is_dir, read_whole, remove_if_empty, remove_if_there, replace_whole,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::replica::Home;
 use crate::replica::mail_root::unmark;
 use crate::replica::trash::BroughtBack;
@@ -72,7 +73,13 @@ impl Leaving {
                 .advise("remove what is left in that directory by hand, after a look at it")
         };
         let text = read_whole(disk, &path, BYTES).map_err(|error| Error::io("reading", &path, error).advise(AGAIN))?;
-        toml::from_str(std::str::from_utf8(&text).map_err(|error| fail(&error))?).map_err(|error| fail(&error))
+        let text = std::str::from_utf8(&text).map_err(|error| fail(&error))?;
+        let leaving: Self = toml::from_str(text).map_err(|error| fail(&error))?;
+        let is_beside = |name: &str, dir: &str| name.starts_with(&format!("{dir}.kept")) && !name.contains('/');
+        if is_beside(&leaving.trash, "trash") && is_beside(&leaving.held, "held") {
+            return Ok(leaving);
+        }
+        Err(fail(&"it names other directories than such that are kept"))
     }
 
     /// Writes down what was decided. From here on it will be done.
@@ -124,12 +131,7 @@ pub(super) fn carry_out(disk: &dyn Disk, home: &Home, leaving: &Leaving) -> Resu
     let new_journals = beside(&new).into_iter().chain([suffixed(&new, "-journal")]);
     let files = [database.clone()].into_iter().chain(journals).chain([new.clone()]).chain(new_journals);
     files.into_iter().try_for_each(|file| remove(disk, &file))?;
-    // A mail root that isn't there at this time keeps its mark, which counts for nothing without the configuration.
-    if let Err(error) = unmark(disk, &leaving.mail_root, &leaving.config) {
-        let root = leaving.mail_root.display();
-        left.notes
-            .push(format!("what says in {root} whose mail root it was is still there, and does no harm: {error}"));
-    }
+    left.notes.extend(remove_mark(disk, leaving)?);
     remove_files(disk, &home.former_keys())?;
     for file in [home.key_file(), home.next_key_file(), home.public_key_file(), home.config_file()] {
         remove(disk, &suffixed(&file, NEW))?;
@@ -142,16 +144,33 @@ pub(super) fn carry_out(disk: &dyn Disk, home: &Home, leaving: &Leaving) -> Resu
     // The last thing to go: until then this can be repeated.
     remove(disk, &suffixed(&home.leaving_file(), NEW))?;
     remove(disk, &home.leaving_file())?;
-    remove_dir(disk, home.config_dir())?;
+    // What can't be tidied up from here on is told, and nothing is to be repeated.
+    let tidied = sync(disk, home.config_dir()).and_then(|()| remove_dir(disk, home.config_dir()));
+    left.notes.extend(tidied.err().map(|error| error.to_string()));
     for dir in [home.state_dir(), home.config_dir()] {
-        for path in listed(disk, dir)?.into_iter().map(|(path, _)| path) {
-            if !left.kept.contains(&path) && !left.others.contains(&path) {
-                left.others.push(path);
-            }
+        match listed(disk, dir) {
+            Ok(found) => left.others.extend(found.into_iter().map(|(path, _)| path)),
+            Err(error) => left.notes.push(error.to_string()),
         }
     }
+    left.others.retain(|path| !left.kept.contains(path));
     left.others.sort();
+    left.others.dedup();
     Ok(left)
+}
+
+/// Removes what says in the mail root whose it is. A mail root that isn't there at this time, or that lets nothing be
+/// removed, keeps it: it counts for nothing without the configuration. Gives what is to be told of that.
+fn remove_mark(disk: &dyn Disk, leaving: &Leaving) -> Result<Option<String>> {
+    let root = &leaving.mail_root;
+    match unmark(disk, root, &leaving.config) {
+        Ok(()) => Ok(None),
+        Err(error) if Scope::of(&error) == Scope::Place || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let root = root.display();
+            Ok(Some(format!("what says in {root} whose mail root it was is still there, and does no harm: {error}")))
+        }
+        Err(error) => Err(Error::io("removing what says whose mail root it is from", root, error).advise(AGAIN)),
+    }
 }
 
 /// Removes the messages in the trash that the state knows.
