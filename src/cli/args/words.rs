@@ -48,6 +48,7 @@ impl Command {
             },
             Self::Undo(_) => "undo",
             Self::Doctor(_) => "doctor",
+            Self::Deinit(_) => "deinit",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
         }
@@ -62,6 +63,7 @@ impl Command {
             Self::Restore(args) => Some(args.dry_run),
             Self::Undo(args) => Some(args.dry_run),
             Self::Doctor(args) => Some(args.dry_run),
+            Self::Deinit(args) => Some(args.dry_run),
             Self::Trash(args) => match args.command {
                 TrashCommand::Restore { dry_run, .. } => Some(dry_run),
                 TrashCommand::List { .. } | TrashCommand::Show { .. } => None,
