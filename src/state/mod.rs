@@ -8,6 +8,7 @@
 mod alarms;
 mod changed_files;
 mod codec;
+mod counts;
 mod derived;
 mod disk_name_rows;
 mod disk_names;
@@ -66,6 +67,7 @@ pub use trash::{By, Discard, TrashFilter, TrashKey, Trashed};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use counts::Counts;
 use disk_name_rows::DiskNames;
 use fault::opening;
 use folder_rows::Folders;
@@ -82,6 +84,7 @@ pub struct State {
     folders: RefCell<Folders>,
     disk_names: RefCell<DiskNames>,
     ordinals: RefCell<Ordinals>,
+    counts: RefCell<Counts>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -197,6 +200,7 @@ impl State {
             folders: RefCell::default(),
             disk_names: RefCell::default(),
             ordinals: RefCell::default(),
+            counts: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -235,6 +239,7 @@ impl State {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         *self.ordinals.borrow_mut() = Ordinals::default();
+        *self.counts.borrow_mut() = Counts::load(&self.conn)?;
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -293,6 +298,7 @@ impl Transaction<'_> {
         if digest != self.state.digest_stored.get() {
             self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
+        self.store_counts()?;
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.open = false;

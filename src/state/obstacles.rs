@@ -121,6 +121,15 @@ impl Transaction<'_> {
     /// A file on the list that could not be moved is still where it was. So its entry is there, too, and what is to be
     /// done with it is decided anew after the next scan.
     pub fn take_back_moves(&self) -> Result<()> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT e.at_folder, p.from_folder, e.size FROM temp.hindered h CROSS JOIN pending p ON p.entry = h.key
+             CROSS JOIN entry e ON e.key = h.key WHERE h.kind = 1 AND p.kind = 2",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let folder = |column| row.get::<_, Option<i64>>(column).map(|key| key.map(FolderKey));
+            self.recount_file(folder(0)?, folder(1)?, row.get::<_, i64>(2)?.cast_unsigned());
+        }
         self.conn.execute_batch(
             "UPDATE entry SET at_folder = NULL, at_sub = NULL, at_name = NULL WHERE key IN
                  (SELECT p.entry FROM pending p JOIN temp.hindered h ON h.kind = 1 AND h.key = p.entry WHERE p.kind = 2);

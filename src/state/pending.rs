@@ -1,6 +1,9 @@
 //! Pending work: changes that are still to be made on disk, and contents that are awaited or missing.
 
+use rusqlite::OptionalExtension;
+
 use super::codec::damaged;
+use super::counts::Change;
 use super::entries::place;
 use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction};
 use crate::error::Result;
@@ -187,18 +190,26 @@ impl Transaction<'_> {
 
     /// Records that an entry is alive and its contents are nowhere on this machine.
     pub fn add_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn
+        let added = self
+            .conn
             .prepare_cached(
                 "INSERT OR IGNORE INTO missing (entry, digest) SELECT key, digest FROM entry WHERE key = ?",
             )?
             .execute([key.0])?;
-        Ok(())
+        if added > 0 { self.count_missing_change(key, Change::Goes) } else { Ok(()) }
     }
 
     /// Records that an entry's contents were found, or are no longer needed.
     pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
+        let removed = self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
+        if removed > 0 { self.count_missing_change(key, Change::Comes) } else { Ok(()) }
+    }
+
+    /// Counts an entry that is missing from here on, or not any more.
+    fn count_missing_change(&self, key: EntryKey, change: Change) -> Result<()> {
+        let mut query = self.conn.prepare_cached("SELECT digest, size FROM entry WHERE key = ? AND alive")?;
+        let living = query.query_row([key.0], |row| Ok((Digest(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())));
+        living.optional()?.map_or(Ok(()), |(digest, size)| self.count_here(change, &digest, size))
     }
 
     /// Records that the awaited contents of an entry lie in the `tmp/` of its folder.

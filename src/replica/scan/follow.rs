@@ -48,7 +48,7 @@ impl Scan<'_> {
         let state = &self.replica.state;
         let mut gone: HashMap<Digest, Vec<Gone>> = HashMap::new();
         if folders.values().any(|folder| !folder.gone.is_empty()) {
-            self.held = state.count_files()?;
+            self.held = state.count_files();
         }
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
