@@ -7,6 +7,8 @@
 mod authors;
 mod call;
 mod changes;
+#[cfg(test)]
+mod costs;
 mod disk_names;
 mod doctor;
 mod export;

@@ -198,6 +198,15 @@ impl State {
         self.counts.borrow().folders.iter().map(|(&key, held)| (key, (held.files, held.bytes))).collect()
     }
 
+    /// How many entries of a message there are, dead ones included.
+    pub fn count_entries_of(&self, digest: &Digest) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? LIMIT 1")?;
+        if !query.exists([digest.0])? {
+            return Ok(0);
+        }
+        Ok(self.copies(digest)?.map_or(1, |copies| copies.entries))
+    }
+
     /// What is recorded of a message that has several entries.
     pub(super) fn copies(&self, digest: &Digest) -> Result<Option<Copies>> {
         let mut query = self.conn.prepare_cached("SELECT entries, here FROM copies WHERE digest = ?")?;

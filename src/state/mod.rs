@@ -89,6 +89,8 @@ pub struct State {
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
     rehearsing: Cell<bool>,
+    #[cfg(test)]
+    steps: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is
@@ -193,6 +195,8 @@ impl State {
     }
 
     fn with(conn: Connection, path: &Path) -> Result<Self> {
+        #[cfg(test)]
+        let (conn, steps) = testing::counting_steps(conn);
         conn.set_prepared_statement_cache_capacity(64);
         let state = Self {
             conn,
@@ -204,6 +208,8 @@ impl State {
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
+            #[cfg(test)]
+            steps,
         };
         state.reload()?;
         Ok(state)

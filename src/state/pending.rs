@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use super::codec::damaged;
 use super::counts::Change;
 use super::entries::place;
-use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction};
+use super::{EntryKey, EntryRow, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 
@@ -31,9 +31,9 @@ const MOVE: i64 = 2;
 const RECONSIDER: i64 = 3;
 const DELIVER_FROM: i64 = 4;
 
-/// The entries of a message and folder that are missing.
-const MISSING_IN: &str = "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry
-     WHERE m.digest = ? AND e.folder = ? AND e.alive ORDER BY m.entry";
+/// The entries of a message that are missing.
+const MISSING_OF: &str = "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry
+     WHERE m.digest = ? AND e.alive ORDER BY m.entry";
 
 /// The messages that are missing, sorted. What is missing comes first, whatever else there is: `CROSS JOIN` keeps `SQLite`
 /// from going through all entries for the sake of the order.
@@ -89,13 +89,6 @@ impl State {
         Ok(found)
     }
 
-    /// The entries of this message and folder whose contents are nowhere on this machine.
-    pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<EntryRow>> {
-        let mut query = self.conn.prepare_cached(MISSING_IN)?;
-        let keys = query.query_map((digest.0, folder.0), |row| Ok(EntryKey(row.get(0)?)))?;
-        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
-    }
-
     /// The next entries that await their contents.
     pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut query = self
@@ -107,9 +100,7 @@ impl State {
 
     /// The entries of this message whose contents are nowhere on this machine.
     pub fn missing_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry WHERE m.digest = ? AND e.alive",
-        )?;
+        let mut query = self.conn.prepare_cached(MISSING_OF)?;
         let keys = query.query_map([digest.0], |row| Ok(EntryKey(row.get(0)?)))?;
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
@@ -282,10 +273,9 @@ mod tests {
     fn what_is_missing_is_looked_up_by_a_plan_that_was_made_once() {
         let dir = tempfile::tempdir().unwrap();
         let state = holding(&dir, 1_000);
-        let inbox = state.find_folder(&FolderName::inbox()).unwrap();
-        let found = (0..1_000_u64).map(|n| state.missing_in(&Digest::of(&n.to_be_bytes()), inbox).unwrap().len());
+        let found = (0..1_000_u64).map(|n| state.missing_of(&Digest::of(&n.to_be_bytes())).unwrap().len());
         assert_eq!(found.sum::<usize>(), usize::try_from(MISSING).unwrap());
-        let query = state.conn.prepare_cached(MISSING_IN).unwrap();
+        let query = state.conn.prepare_cached(MISSING_OF).unwrap();
         assert_eq!(query.get_status(StatementStatus::Run), 1_000);
         assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
         let steps = query.get_status(StatementStatus::VmStep);

@@ -96,6 +96,7 @@ CREATE TABLE discard (
     size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
 CREATE INDEX discard_digest ON discard (digest);
+CREATE INDEX discard_place ON discard (folder, name);
 CREATE TABLE missing (entry INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE INDEX missing_digest ON missing (digest);
 CREATE TABLE trash (
@@ -103,7 +104,7 @@ CREATE TABLE trash (
     folder TEXT NOT NULL, flags TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
     removed INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
-CREATE INDEX trash_digest ON trash (digest);
+CREATE INDEX trash_digest ON trash (digest, birth, ordinal);
 CREATE TABLE restored (file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
