@@ -77,7 +77,7 @@ impl State {
     /// tell.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e JOIN pending p ON p.entry = e.key
+            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e CROSS JOIN pending p ON p.entry = e.key
              WHERE e.digest = ? AND p.kind = 0",
         )?;
         let mut rows = query.query([digest.0])?;
