@@ -7,7 +7,6 @@
 mod authors;
 mod call;
 mod changes;
-#[cfg(test)]
 mod costs;
 mod disk_names;
 mod doctor;

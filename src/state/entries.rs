@@ -63,17 +63,6 @@ pub struct EntryRow {
     pub at: Option<Place>,
 }
 
-/// The totals over all living entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Entries that are alive.
-    pub entries: u64,
-    /// Different messages among them.
-    pub messages: u64,
-    /// The sizes of these entries' messages, added up: bytes.
-    pub bytes: u64,
-}
-
 const COLUMNS: &str =
     "e.key, e.digest, e.birth, e.ordinal, e.folder, e.size, e.mtime, e.registers, e.at_folder, e.at_sub, e.at_name";
 

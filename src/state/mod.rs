@@ -8,6 +8,7 @@
 mod alarms;
 mod changed_files;
 mod codec;
+mod counting;
 mod counts;
 mod derived;
 mod disk_name_rows;
@@ -47,8 +48,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use alarms::{Alarm, Guarded};
+pub use counts::Totals;
 pub use derived::Underived;
-pub use entries::{EntryKey, EntryRow, Place, Totals};
+pub use entries::{EntryKey, EntryRow, Place};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
 pub use happenings::{EventFilter, FolderEvents, MessageEvent, Occasion, OccasionKey};

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 
-use super::copies::{ByFolder, Copies, Owner};
+use super::copies::{ByFolder, Copies, MANY, Owner};
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Purpose;
-use crate::disk::{Hashed, hash_file};
+use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
 use crate::maildir::{FileName, is_delivered_base};
@@ -241,7 +241,7 @@ impl Scan<'_> {
             self.discard_leftover(at, hashed)?;
             return Ok(true);
         }
-        if copies.may_come_from_unlooked() {
+        if copies.is_unlooked {
             self.left += 1;
             self.report.undecided += 1;
             self.unread.insert(at.folder);
@@ -264,6 +264,90 @@ impl Scan<'_> {
         let key = self.replica.deliver(self.tx, delivery, &at)?;
         self.followed(key, &at);
         Ok(())
+    }
+
+    /// The other entries of a message: none if there is no entry of it.
+    pub(super) fn copies_of(&mut self, digest: &Digest) -> Result<Copies> {
+        if let Some(copies) = self.copies.remove(digest) {
+            return Ok(copies);
+        }
+        let state = &self.replica.state;
+        let mut copies = Copies { entries: state.count_entries_of(digest)?, ..Copies::default() };
+        if copies.entries > 0 {
+            for row in state.entries_of(digest)? {
+                self.look_at_copy(&row, &mut copies)?;
+            }
+            for row in state.missing_of(digest)? {
+                if let Some(folder) = state.find_folder(&row.entry.location.1) {
+                    copies.missing.push(folder, row.key);
+                }
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Remembers what was found out about a message, if it has many entries. Its file that was just followed counts as
+    /// one of theirs.
+    pub(super) fn keep_copies(&mut self, digest: Digest, copies: Copies) {
+        if copies.entries >= MANY {
+            self.copies.insert(digest, Copies { is_anywhere: true, ..copies });
+        }
+    }
+
+    /// Finds out about one entry. Its file may have been moved after its folder was listed, or its folder was not listed:
+    /// then two places seem to have it, and the older one has not. Where its file was after all folders were listed,
+    /// what was listed elsewhere is another one: so it is enough to look once.
+    fn look_at_copy(&mut self, row: &EntryRow, copies: &mut Copies) -> Result<()> {
+        let (replica, disk) = (self.replica, &*self.replica.world.disk);
+        if let Some(at) = &row.at {
+            copies.is_unlooked |= self.unlooked.contains(&at.folder);
+            if row.entry.alive() && self.is_named_by_import(at) {
+                copies.imports.push(at.folder, row.key);
+            }
+        }
+        let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
+            (replica.state.pending(row.key)?, row.at.clone())
+        else {
+            // It has no file yet.
+            return Ok(());
+        };
+        // What could not be looked at is not absent.
+        if self.unlooked.contains(&from.folder) {
+            return Ok(());
+        }
+        let path = replica.path(&from)?;
+        match disk.metadata(&path) {
+            Ok(_) => copies.is_anywhere = true,
+            Err(error) if is_absent(&error) => copies.moved.push(from.folder, (row.key, from)),
+            Err(error) => {
+                copies.is_unclear = true;
+                self.problem("looking at", path, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose a found file is, if it is nobody's who is known to have vanished.
+    pub(super) fn owner(&self, at: &Place, copies: &mut Copies) -> Result<Owner> {
+        if let Some((key, from)) = copies.moved.take_in(at.folder) {
+            return Ok(Owner::Entry(key, from));
+        }
+        if copies.is_unclear {
+            return Ok(Owner::Unclear);
+        }
+        if let Some((key, from)) = copies.moved.take(at.folder) {
+            return Ok(Owner::Entry(key, from));
+        }
+        // It is another copy if it is still here, too.
+        let is_gone = copies.is_anywhere && !is_there(&*self.replica.world.disk, &self.replica.path(at)?)?;
+        Ok(if is_gone { Owner::Unclear } else { Owner::Nobody })
+    }
+
+    /// Whether a file has a name of ours, to which a synchroniser may have added its number.
+    pub(super) fn is_named_by_import(&self, at: &Place) -> bool {
+        let base = FileName::parse(&at.name).base().to_vec();
+        let numbered = base.windows(3).rposition(|part| part == b",U=");
+        is_delivered_base(&base[..numbered.unwrap_or(base.len())], &self.replica.config.name)
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.
