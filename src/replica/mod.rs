@@ -7,6 +7,7 @@
 mod authors;
 mod call;
 mod changes;
+mod costs;
 mod disk_names;
 mod doctor;
 mod export;

@@ -115,7 +115,7 @@ impl Replica {
         }
         let folders = folders.into_iter().collect();
         Ok(Status {
-            totals: self.state.totals()?,
+            totals: self.state.totals(),
             missing: self.state.count_missing()?,
             folders,
             pending: self.state.count_pending()?,
