@@ -443,6 +443,33 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
 }
 
 #[test]
+fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&server, &phone);
+    exchange(&server, &phone);
+    let id = laptop.public_key().id().to_string();
+    server.ok(&["peer", "revoke", "laptop"]);
+    let called = format!("laptop, as server calls it ({id})");
+    // What it is called there can't be typed here: the advice has the id.
+    let heard = pass(&server, &phone).stderr;
+    assert!(heard.contains(&format!("{called} WAS REVOKED by server at")), "{heard}");
+    for command in ["revoke", "reinstate"] {
+        assert!(heard.contains(&format!("mailsync peer {command} {id}")), "{heard}");
+    }
+    for command in [&["peer", "list"][..], &["status"]] {
+        let shown = phone.ok(command);
+        assert!(shown.text().contains(&format!("revoked    {called}, as of")), "{}", shown.text());
+    }
+    let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
+    assert_eq!((&others[0]["id"], &others[0]["revoked"]["by"][0]["name"]), (&id.into(), &"laptop".into()), "{others}");
+    assert!(phone.ok(&["log", "--json"]).text().contains("which server calls laptop"));
+    // Where it has a name, that is shown.
+    assert!(server.ok(&["peer", "list"]).text().contains("revoked    laptop, as of"));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_advice() {
     let dir = scratch();
     let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);

@@ -81,6 +81,7 @@ pub fn shut_out_json(out: &ShutOut) -> Value {
         let said = &heard.revocation;
         json!({
             "by": said.by,
+            "name": said.name,
             "since": json_time(Some(said.since)),
             "at": json_time(Some(said.at)),
             "reason": said.reason,
@@ -98,10 +99,10 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
         let name = if *id == replica.public_key().id() {
             String::from("THIS REPLICA")
         } else {
-            replica.known_as(id)?.unwrap_or_else(|| id.to_string())
+            replica.shown_name_of(id, out)?
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
-        let (name, by, since) = (printable(&name), replica.words_of(out)?, time(out.since));
+        let (by, since) = (replica.words_of(out)?, time(out.since));
         lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)

@@ -71,6 +71,11 @@ fn good() -> Vec<Vector> {
             &[&stranger()],
         ),
         taken(
+            "a revocation with a name, as long as can be",
+            vec![revoke(&s(12), json!({ "name": "x".repeat(64) }))],
+            &[&stranger()],
+        ),
+        taken(
             "one with as many incarnations as can be",
             vec![revoke(&s(12), json!({ "incarnations": many(64) }))],
             &[&stranger()],
@@ -113,6 +118,9 @@ fn bad() -> Vec<Vector> {
         ignored("an empty reason", revoke(json!({ "reason": "" }))),
         ignored("a reason with a control character", revoke(json!({ "reason": "a\nb" }))),
         ignored("a reason that is too long", revoke(json!({ "reason": "x".repeat(256) }))),
+        ignored("an empty name", revoke(json!({ "name": "" }))),
+        ignored("a name with a control character", revoke(json!({ "name": "a\tb" }))),
+        ignored("a name that is too long", revoke(json!({ "name": "x".repeat(65) }))),
         ignored(
             "incarnations out of order",
             revoke(json!({ "incarnations": ["0000000000000002", "0000000000000001"] })),

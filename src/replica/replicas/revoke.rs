@@ -82,7 +82,8 @@ impl Replica {
         let mut incarnations = self.state.incarnations_of(&who)?;
         incarnations.truncate(limits::REVOKED_INCARNATIONS);
         incarnations.sort_unstable();
-        let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone(), incarnations };
+        let name = self.known_as(&who)?.filter(|name| name.len() <= limits::REVOKED_NAME_BYTES);
+        let revocation = Revocation { who, name, since, by: me, at, reason: options.reason.clone(), incarnations };
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bundle::{ReplicaId, ReplicaStatement, Revocation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Caps, Incarnation, Knowledge, Revoked, which_revocations_count};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Peer, ReplicaSaying};
-use crate::text::{plural, printable, utc};
 
 /// A revocation, as it is kept here.
 #[derive(Clone, Debug)]
@@ -142,77 +141,6 @@ impl Replica {
         Ok(theirs)
     }
 
-    /// Who has revoked a replica, and when, for people: all of those that count.
-    pub fn words_of(&self, out: &ShutOut) -> Result<String> {
-        let mut said = Vec::new();
-        for RevocationHeard { revocation, carrier, .. } in out.by.iter().take(MOST_NAMED) {
-            let by = printable(&self.name_of(&revocation.by)?);
-            let by = match carrier {
-                None => String::from("this replica"),
-                Some(carrier) if *carrier == revocation.by => by,
-                Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
-            };
-            let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
-            said.push(format!("{by} at {}{why}", utc(revocation.at)));
-        }
-        if out.by.len() > MOST_NAMED {
-            said.push(format!("{} more", plural((out.by.len() - MOST_NAMED) as u64, "replica")));
-        }
-        Ok(said.join(", and by "))
-    }
-
-    /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
-    /// of its bundles tell of it.
-    pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
-        let me = self.public_key().id();
-        for (id, out) in self.shut_outs()?.iter() {
-            if self.told_of.borrow().contains(id) {
-                continue;
-            }
-            if *id == me {
-                self.note(format!(
-                    "THIS REPLICA WAS REVOKED by {}: those who believe that take nothing from here any more and send nothing here; if \
-                     this machine is in your hands and always was, run `mailsync peer reinstate {id}` on each of the others, and here \
-                     to see this no more; and if one of them isn't in your hands, revoke that one with `mailsync peer revoke`, here \
-                     and on the others",
-                    self.words_of(out)?
-                ));
-            } else if out.was_looked_at() {
-                continue;
-            } else {
-                let name = self.name_of(id)?;
-                self.note(format!(
-                    "{} WAS REVOKED by {}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is lost or \
-                     stolen, run `mailsync peer revoke {name}` here as well, and if it isn't, `mailsync peer reinstate {name}` (a thief \
-                     can revoke, too)",
-                    printable(&name),
-                    self.words_of(out)?,
-                    utc(out.since)
-                ));
-            }
-            self.told_of.borrow_mut().insert(*id);
-        }
-        Ok(())
-    }
-
-    /// Makes sure that a peer is not shut out before something is sent to it. `doing` says what, in an error's words.
-    ///
-    /// # Errors
-    /// It is.
-    pub(in crate::replica) fn check_not_shut_out(&self, doing: &str, peer: &Peer) -> Result<()> {
-        match self.shut_outs()?.get(&peer.id) {
-            None => Ok(()),
-            Some(out) => {
-                let name = &peer.name;
-                Err(Error::rejected(format!(
-                    "{doing}: {name} was revoked by {}, and nothing is sent to it",
-                    self.words_of(out)?
-                ))
-                .advise(TRUSTED_AGAIN.replace("NAME", name)))
-            }
-        }
-    }
-
     /// Overrules all revocations of a replica that came here until now. Returns them, as they were.
     pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<Vec<ReplicaSaying>> {
         let mut overruled = Vec::new();
@@ -227,10 +155,3 @@ impl Replica {
         Ok(overruled)
     }
 }
-
-/// What a person does who knows that a replica is to be trusted after all.
-pub(in crate::replica) const TRUSTED_AGAIN: &str =
-    "if it is in your hands and always was, say so with `mailsync peer reinstate NAME`";
-
-/// At most so many who have revoked a replica are named.
-const MOST_NAMED: usize = 3;
