@@ -381,8 +381,7 @@ mod tests {
             let signature = key().sign_for(REPLICA_NAMESPACE, statement.as_bytes()).unwrap().to_armor();
             ReplicaLine { stamp: stamp(3), signed: statement.to_owned(), signature, countersignature: None }.verify()
         };
-        let told =
-            Revocation { name: None, reason: None, incarnations: vec![], ..revocation() };
+        let told = Revocation { name: None, reason: None, incarnations: vec![], ..revocation() };
         let told = ReplicaLine::revoke(stamp(3), &told, &key()).unwrap().signed;
         assert!(signed(&told).is_ok());
         for (what, by) in [

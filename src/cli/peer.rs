@@ -1,5 +1,6 @@
 //! `mailsync peer`
 
+use mailsync::error::Error;
 use mailsync::replica::{Peer, RevokeOptions};
 use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_ou
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
-        PeerCommand::List => list(context),
+        PeerCommand::List { verbose } => list(context, verbose),
         PeerCommand::Add { name, key, distant } => {
             let replica = context.write()?;
             let key = read_key(&key)?;
@@ -122,30 +123,36 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
     Ok(context.out.document(&json!({})))
 }
 
-fn list(context: &Context) -> CommandResult {
+fn list(context: &Context, verbose: bool) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        let with_revoked = |peer: &Peer| {
+        let with_more = |peer: &Peer| {
             let mut document = peer_json(peer);
+            document["former"] = json!(replica.former_ids_of(&peer.id)?);
             document["revoked"] = out.get(&peer.id).map_or(Value::Null, shut_out_json);
-            document
+            Ok::<_, Error>(document)
         };
-        let named: Vec<Value> = peers.iter().map(with_revoked).collect();
+        let named = peers.iter().map(with_more).collect::<Result<Vec<Value>, _>>()?;
         let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
         let others: Vec<Value> = others.map(|(id, out)| json!({ "id": id, "revoked": shut_out_json(out) })).collect();
         let invited: Vec<Value> = invited.iter().map(|invited| invited_json(&replica, invited)).collect();
         return Ok(context.out.document(&json!({ "peers": named, "invited": invited, "revoked_others": others })));
     }
-    let rows = peers.iter().map(|peer| {
+    let mut rows = Vec::new();
+    for peer in &peers {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
         let heard = peer.last_heard.map_or_else(|| String::from(never), time);
-        vec![peer.name.clone(), peer.id.to_string(), heard]
-    });
+        rows.push(vec![peer.name.clone(), peer.id.to_string(), heard]);
+        if verbose {
+            let former = replica.former_ids_of(&peer.id)?;
+            rows.extend(former.iter().rev().map(|id| vec![String::from("  formerly"), id.to_string(), String::new()]));
+        }
+    }
     let invited = invited
         .iter()
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
-    let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
+    let mut lines = table(&rows.into_iter().chain(invited).collect::<Vec<_>>());
     lines.extend(revoked_lines(&replica)?);
     context.out.print(lines)
 }

@@ -5,7 +5,7 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::{Flag, FolderName};
 use mailsync::replica::{ImportOutcome, Imported, Invited, Peer, Replica, ScanReport, ShutOut};
-use mailsync::text::printable;
+use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -89,7 +89,12 @@ pub fn shut_out_json(out: &ShutOut) -> Value {
             "heard": json_time(Some(heard.heard)),
         })
     });
-    json!({ "since": json_time(Some(out.since)), "looked_at": out.was_looked_at(), "by": by.collect::<Vec<_>>() })
+    json!({
+        "since": json_time(Some(out.since)),
+        "looked_at": out.was_looked_at(),
+        "keys": out.keys,
+        "by": by.collect::<Vec<_>>(),
+    })
 }
 
 /// Which replicas are revoked, by whom and when: a line for each.
@@ -103,7 +108,11 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
         let (by, since) = (replica.words_of(out)?, time(out.since));
-        lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
+        let also = match out.keys.len() as u64 - 1 {
+            0 => String::new(),
+            more => format!(", with {} that followed", plural(more, "key")),
+        };
+        lines.push(format!("revoked    {name}{also}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)
 }
