@@ -272,10 +272,10 @@ fn an_update_leaves_a_revoked_peer_out_and_no_purge_waits_for_it() {
     server.ok(&["scan"]);
     exchange(&server, &desktop);
     let kept = server.ok(&["purge", "--json"]).json();
-    assert_eq!((&kept["tombstones"], &kept["tombstones_kept"]), (&0.into(), &1.into()), "{kept}");
+    assert_eq!((&kept["removals"], &kept["removals_kept"]), (&0.into(), &1.into()), "{kept}");
     server.ok(&["peer", "revoke", "laptop"]);
     let purged = server.ok(&["purge", "--json"]).json();
-    assert_eq!((&purged["tombstones"], &purged["tombstones_kept"]), (&1.into(), &0.into()), "{purged}");
+    assert_eq!((&purged["removals"], &purged["removals_kept"]), (&1.into(), &0.into()), "{purged}");
     let updated = server.ok(&["update", "--json"]).json();
     let peers: Vec<&Value> = updated["peers"].as_array().unwrap().iter().map(|one| &one["peer"]).collect();
     assert_eq!(peers, ["desktop"], "{updated}");
@@ -463,7 +463,11 @@ fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it(
         assert!(shown.text().contains(&format!("revoked    {called}, as of")), "{}", shown.text());
     }
     let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
-    assert_eq!((&others[0]["id"], &others[0]["revoked"]["by"][0]["name"]), (&id.into(), &"laptop".into()), "{others}");
+    assert_eq!(
+        (&others[0]["id"], &others[0]["revoked"]["by"][0]["called"]),
+        (&id.into(), &"laptop".into()),
+        "{others}"
+    );
     assert!(phone.ok(&["log", "--json"]).text().contains("which server calls laptop"));
     // Where it has a name, that is shown.
     assert!(server.ok(&["peer", "list"]).text().contains("revoked    laptop, as of"));
@@ -584,7 +588,7 @@ fn what_is_said_again_with_another_key_takes_the_place_of_what_was_said_before()
         assert_eq!(revoked(machine).len(), 1);
     }
     // Which ids it had is told where it is asked for.
-    assert_eq!(peer(&server, "desktop")["former"], serde_json::json!([former.clone()]));
+    assert_eq!(peer(&server, "desktop")["former_ids"], serde_json::json!([former.clone()]));
     assert!(!server.ok(&["peer", "list"]).text().contains(&former));
     let shown = server.ok(&["peer", "list", "--verbose"]);
     assert!(shown.text().lines().any(|line| line.contains("formerly") && line.contains(&former)), "{}", shown.text());
