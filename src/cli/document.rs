@@ -37,9 +37,26 @@ impl Shown {
     }
 }
 
+/// Forgets the errors that people were told so far.
+pub fn forget() {
+    if let Ok(mut told) = TOLD.lock() {
+        told.clear();
+    }
+}
+
+/// How documents are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A command has one, which may have many lines.
+    Whole,
+    /// A command may have several, each a line.
+    Lines,
+}
+
 /// The document of one command, until it is printed.
 #[derive(Debug)]
 pub struct Documents {
+    form: Form,
     command: Option<&'static str>,
     dry_run: Option<bool>,
     members: RefCell<Value>,
@@ -48,8 +65,8 @@ pub struct Documents {
 impl Documents {
     /// The document of this command, which is unknown if the arguments make no sense. Whether it changes nothing is said
     /// of commands that can be asked for that.
-    pub fn new(command: Option<&'static str>, dry_run: Option<bool>) -> Self {
-        Self { command, dry_run, members: RefCell::default() }
+    pub fn new(command: Option<&'static str>, dry_run: Option<bool>, form: Form) -> Self {
+        Self { form, command, dry_run, members: RefCell::default() }
     }
 
     /// Keeps the command's own members.
@@ -65,7 +82,10 @@ impl Documents {
     pub fn print(&self, out: &mut impl Write, kind: Option<ErrorKind>) -> io::Result<()> {
         let told = TOLD.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         let document = whole(self, kind, &told);
-        serde_json::to_writer_pretty(&mut *out, &document)?;
+        match self.form {
+            Form::Whole => serde_json::to_writer_pretty(&mut *out, &document)?,
+            Form::Lines => serde_json::to_writer(&mut *out, &document)?,
+        }
         writeln!(out)?;
         out.flush()
     }
@@ -103,7 +123,7 @@ mod tests {
         let error = |kind: ErrorKind, words: &str| (kind, json!({ "kind": kind.word(), "message": words }));
         let told =
             [error(ErrorKind::NotYet, "later"), error(ErrorKind::Rejected, "bad"), error(ErrorKind::Rejected, "x")];
-        let documents = Documents::new(Some("import"), Some(true));
+        let documents = Documents::new(Some("import"), Some(true), Form::Whole);
         documents.keep(&json!({ "bundles": [] }));
         let whole = Value::from(whole(&documents, Some(ErrorKind::Rejected), &told));
         let expected = json!({
@@ -120,14 +140,14 @@ mod tests {
     #[test]
     fn a_command_that_ends_well_has_no_error_whatever_was_told_on_the_way() {
         let told = [(ErrorKind::Failed, json!({ "kind": "failed", "message": "a mistyped code" }))];
-        let whole = Value::from(whole(&Documents::new(Some("join"), None), None, &told));
+        let whole = Value::from(whole(&Documents::new(Some("join"), None, Form::Whole), None, &told));
         assert_eq!(whole, json!({ "version": 1, "command": "join", "exit_code": 0, "error": null }));
     }
 
     #[test]
     #[should_panic(expected = "error is a member of every document")]
     fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
-        let documents = Documents::new(None, None);
+        let documents = Documents::new(None, None, Form::Whole);
         documents.keep(&json!({ "error": null }));
         let _ = whole(&documents, None, &[]);
     }

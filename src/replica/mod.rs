@@ -9,6 +9,7 @@ mod call;
 mod changes;
 mod disk_names;
 mod doctor;
+mod errands;
 mod export;
 mod glance;
 mod happenings;
@@ -52,12 +53,15 @@ use std::time::Duration;
 pub use authors::Names;
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
+pub use errands::{Care, Carrier, Errand, Outlook};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
-pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
+pub use import::{
+    Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender, is_called_a_bundle,
+};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
