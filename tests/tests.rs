@@ -81,6 +81,7 @@ mod the_vectors_are_what_they_say;
 mod the_version_names_its_commit;
 mod times_that_are_set_back_hide_nothing;
 mod update_calls_the_peers;
+mod watch_does_it_by_itself;
 mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;

@@ -154,7 +154,6 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
-            replica.prepare_hooks()?;
             replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
@@ -240,6 +239,7 @@ impl Replica {
             refused: std::cell::RefCell::default(),
         };
         if let Access::Write(_) = access {
+            replica.prepare_hooks()?;
             replica.settle_keys()?;
         }
         Ok(replica)

@@ -7,6 +7,7 @@ mod round;
 mod schedule;
 mod told;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -120,11 +121,15 @@ impl<'c> Watching<'c> {
         }
     }
 
-    /// Does all that is due.
+    /// Does all that is due. What is due for the second time belongs to the next round.
     fn round(&mut self) {
+        let mut done = BTreeSet::new();
         while !was_told_to_stop() {
             let now = self.now();
             let Next::Now(step) = self.schedule.next(now) else { return };
+            if !done.insert(step) {
+                return;
+            }
             let care = self.care(step, now);
             self.schedule.begin(step, now);
             let deed = self.hand.act(&self.plan, step, care);

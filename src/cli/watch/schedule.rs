@@ -185,21 +185,19 @@ impl Schedule {
         }
     }
 
-    /// What comes next. What is found out comes before what is told to others, so that they get it at once.
+    /// What comes next: what is due for longest, so that everything has its turn. Of what is due since the same time, what is
+    /// found out comes before what is told to others, so that they get it at once.
     pub fn next(&self, now: Time) -> Next {
         let looks = self.directories.iter().enumerate().map(|(number, look)| (Step::Receive(number), look));
         let looks = [(Step::Scan, &self.scan)].into_iter().chain(looks);
         let looks = looks.map(|(step, look)| (step, look.due(&self.timing)));
         let outlets = self.outlets.iter().enumerate();
         let outlets = outlets.filter_map(|(number, outlet)| Some((Step::Send(number), outlet.due()?)));
-        let mut at = Time::MAX;
-        for (step, due) in looks.chain(outlets) {
-            if due <= now {
-                return Next::Now(step);
-            }
-            at = at.min(due);
+        match looks.chain(outlets).min_by_key(|(_, due)| *due) {
+            Some((step, due)) if due <= now => Next::Now(step),
+            Some((_, due)) => Next::At(due),
+            None => Next::At(Time::MAX),
         }
-        Next::At(at)
     }
 
     /// A step begins: what is told from here on is new.
@@ -347,6 +345,24 @@ mod tests {
         let mut schedule = settled();
         schedule.look_at_all(at(10));
         assert_eq!(steps(&mut schedule, 10, 299, done), [(10, Step::Scan), (10, Step::Receive(0))]);
+    }
+
+    #[test]
+    fn everything_has_its_turn_though_the_interval_is_shorter_than_a_step() {
+        let timing = Timing { every: Duration::from_millis(1), ..TIMING };
+        let mut schedule = Schedule::new(timing, 1, &[true], at(0));
+        let mut counts = [0; 3];
+        for second in 0..30 {
+            let Next::Now(step) = schedule.next(at(second)) else { panic!("something is due") };
+            counts[match step {
+                Step::Scan => 0,
+                Step::Receive(_) => 1,
+                Step::Send(_) => 2,
+            }] += 1;
+            schedule.begin(step, at(second));
+            schedule.ended(step, Ended::Done, at(second + 1));
+        }
+        assert_eq!(counts, [10, 10, 10]);
     }
 
     #[derive(Clone, Copy, Debug)]
