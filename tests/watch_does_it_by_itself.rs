@@ -53,12 +53,12 @@ fn mail_that_comes_here_is_there_and_what_is_done_there_is_done_here_and_then_al
     laptop.move_to("one", "Lists/new");
     until("it has moved on the desktop", || desktop.file_of("one").is_some_and(|file| text(&file).contains("Lists")));
     until_quiet(&[&here, &yonder]);
-    let settled = (here.steps("").len(), yonder.steps("").len());
+    let settled = (here.all_steps().len(), yonder.all_steps().len());
     laptop.put("Lists/new", "new/two", message("two"), 1_600_000_000);
     until("it has come to the desktop", || desktop.has("two"));
     until_quiet(&[&here, &yonder]);
     // By counts: the laptop finds it and writes it, hears that it has come, and that is all.
-    let more = |watching: &Watching, before: usize| watching.steps("").len() - before;
+    let more = |watching: &Watching, before: usize| watching.all_steps().len() - before;
     let (on_desktop, on_laptop) = (more(&here, settled.0), more(&yonder, settled.1));
     assert!(on_desktop <= 4 && on_laptop <= 4, "desktop {on_desktop}, laptop {on_laptop}");
     let written = |watching: &Watching| watching.steps("export").len();
@@ -78,13 +78,13 @@ fn a_peer_is_called_when_there_is_something_for_it_and_what_it_answers_comes_in(
     desktop.configure(ONLY_TOLD);
     desktop.reach(&laptop);
     let watching = Watching::start(&desktop, &["-v"]);
-    let called = watching.steps("call laptop").len();
+    let called = watching.steps("call").len();
     laptop.deliver("from-laptop");
     desktop.deliver("from-desktop");
     until("it has come to the laptop", || laptop.has("from-desktop"));
     until("the answer has come", || desktop.has("from-laptop"));
     until_quiet(&[&watching]);
-    assert_eq!(watching.steps("call laptop").len(), called + 1, "one call has done it");
+    assert_eq!(watching.steps("call").len(), called + 1, "one call has done it");
     let (rounds, said) = watching.stop();
     assert!(said.contains("laptop: sent, and received 1 new"), "{said}");
     assert!(rounds.iter().any(|round| round["steps"][0]["changes"][0]["subject"] == "from-desktop"), "{rounds:#?}");
@@ -115,7 +115,7 @@ fn a_peer_that_can_not_be_reached_is_left_alone_for_a_while_and_told_of_once() {
         desktop.deliver(&format!("mail-{number}"));
         watching.until("it was found", |_| watching.steps("scan")[scans..].iter().any(|scan| scan["scan"]["new"] == 1));
     }
-    assert_eq!(watching.steps("call laptop").len(), 1);
+    assert_eq!(watching.steps("call").len(), 1);
     let (rounds, said) = watching.stop();
     assert_eq!(said.matches("calling laptop: it could not be reached").count(), 1, "{said}");
     assert_eq!(rounds[0]["exit_code"], 7, "{}", rounds[0]);
@@ -158,7 +158,7 @@ fn only_whole_bundles_are_taken_in() {
     desktop.ok(&["export", "-o", text(&bundle)]);
     let bytes = fs::read(&bundle).unwrap();
     let watching = Watching::start(&laptop, &[]);
-    let looks = || watching.steps("receive").len();
+    let looks = || watching.steps("import").len();
     let before = looks();
     // What is on its way under other names isn't even looked at.
     for name in [".mailsync-00112233.part", "bundle.zst.age.part", ".syncthing.bundle.zst.age.tmp"] {
@@ -283,7 +283,7 @@ fn a_directory_that_is_not_there_is_told_of_and_used_as_soon_as_it_is() {
     desktop.configure(&format!("[peer.laptop]\nspool = {:?}", text(&dir.path().join("none"))));
     let watching = Watching::start(&desktop, &[]);
     desktop.deliver("one");
-    watching.until("it was tried", |_| !watching.steps("export laptop").is_empty());
+    watching.until("it was tried", |_| !watching.steps("export").is_empty());
     laptop.deliver("from-laptop");
     fs::create_dir(&stick).unwrap();
     laptop.ok(&["export", "-o", text(&stick)]);

@@ -4,12 +4,12 @@ use mailsync::bundle::{ReplicaId, look_for_code};
 use mailsync::error::{Error, Result};
 use mailsync::replica::{Hook, JoinOptions, Joined, Replica};
 use mailsync::text::plural;
-use serde_json::json;
 
 use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
 use super::context::Context;
+use super::document::bundles;
 use super::failure::{CommandResult, Failure};
-use super::view::{complain_of, imported_json, replica_json, tell, worst};
+use super::view::{complain_of, tell, worst};
 use super::{code, hooks, source};
 
 pub fn run(context: &Context, args: Join) -> CommandResult {
@@ -65,14 +65,7 @@ fn tell_joined(context: &Context, joined: &Joined, id_was_expected: bool) -> Com
         ));
     }
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
-    let shown = context.out.document(&json!({
-        "replica": replica_json(replica),
-        "joined_before": joined.before,
-        "by_code": joined.by_code,
-        "inviter": { "name": inviter.name, "id": inviter.id },
-        "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
-        "found": joined.found,
-    }));
+    let shown = context.out.document(&bundles::Join::from(joined));
     match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&joined.found).map(|()| shown),

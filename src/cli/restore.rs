@@ -2,10 +2,10 @@
 
 use mailsync::replica::{Hook, Replica, RestoreOptions};
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Restore, dry_run};
 use super::context::Context;
+use super::document::past;
 use super::failure::CommandResult;
 use super::hooks;
 use super::view::complain_of;
@@ -18,10 +18,10 @@ pub fn run(context: &Context, args: Restore) -> CommandResult {
 }
 
 fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: bool) -> CommandResult {
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<past::RestoreItem> = Vec::new();
     let done = replica.bring_back(options, &mut |item| {
         if context.out.json() {
-            items.push(json!(item));
+            items.push(item.into());
         } else if dry {
             let whence = if item.here { "from this machine" } else { "from peers" };
             context.out.say(format_args!("{}  {}  {whence}", item.digest, printable(item.folder.as_str())));
@@ -44,12 +44,6 @@ fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: 
             plural(done.folders, "folder")
         ));
     }
-    let shown = context.out.document(&json!({
-        "restored": done.restored,
-        "wanted": done.wanted,
-        "folders": done.folders,
-        "messages": items,
-        "scan": done.scan,
-    }));
+    let shown = context.out.document(&past::Restore::of(&done, items));
     complain_of(&done.scan).map(|()| shown)
 }

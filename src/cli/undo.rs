@@ -3,10 +3,10 @@
 use mailsync::error::Result;
 use mailsync::replica::{Hook, Replica, UndoItem, UndoOptions};
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Undo, dry_run};
 use super::context::Context;
+use super::document::past;
 use super::failure::CommandResult;
 use super::hooks;
 use super::view::{complain_of, signed};
@@ -24,10 +24,10 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
 }
 
 fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) -> CommandResult {
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<past::UndoneItem> = Vec::new();
     let done = replica.undo(options, &mut |item| {
         if context.out.json() {
-            items.push(json!(item));
+            items.push(item.into());
         } else if dry || !item.left.is_empty() {
             context.out.say(line(replica, item)?);
         }
@@ -54,16 +54,7 @@ fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) 
             plural(done.gone, "message")
         ));
     }
-    let shown = context.out.document(&json!({
-        "by": done.by,
-        "moved": done.moved,
-        "flagged": done.flagged,
-        "folders": done.folders,
-        "left": done.left,
-        "gone": done.gone,
-        "messages": items,
-        "scan": done.scan,
-    }));
+    let shown = context.out.document(&past::Undo::of(&done, items));
     complain_of(&done.scan).map(|()| shown)
 }
 

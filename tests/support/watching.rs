@@ -72,11 +72,17 @@ impl Watching {
         });
     }
 
-    /// The steps that it has done, of those whose names begin so.
-    pub fn steps(&self, name: &str) -> Vec<Value> {
+    /// The steps of a kind that it has done.
+    pub fn steps(&self, kind: &str) -> Vec<Value> {
+        let mut steps = self.all_steps();
+        steps.retain(|step| step["step"] == kind);
+        steps
+    }
+
+    /// All steps that it has done.
+    pub fn all_steps(&self) -> Vec<Value> {
         let rounds = self.rounds.lock().unwrap();
-        let steps = rounds.iter().flat_map(|round| round["steps"].as_array().expect("a round has steps").clone());
-        steps.filter(|step| step["step"].as_str().unwrap().starts_with(name)).collect()
+        rounds.iter().flat_map(|round| round["steps"].as_array().expect("a round has steps").clone()).collect()
     }
 
     /// How many rounds there were.

@@ -15,11 +15,10 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::process::{finish_before_stopping, was_told_to_stop};
 use mailsync::replica::{Care, Outlook};
 use mailsync::text::plural;
-use serde_json::{Value, json};
 
 use super::args::Watch;
 use super::context::Context;
-use super::document;
+use super::document::{self, watching};
 use super::failure::{CommandResult, Ending, Failure};
 use notices::{Notices, Role, Roles};
 use plan::Plan;
@@ -57,7 +56,7 @@ pub fn run(context: &Context, args: &Watch) -> CommandResult {
         watching.wait();
     }
     context.out.say("told to stop, and nothing is left half done");
-    Ok(context.out.document(&json!({ "steps": [] })))
+    Ok(context.out.document(&watching::Watch { steps: Vec::new() }))
 }
 
 /// All that `watch` knows while it runs.
@@ -71,7 +70,7 @@ struct Watching<'c> {
     thorough: Option<Time>,
     /// How many messages were wanted from peers when it was looked last.
     wanted: u64,
-    steps: Vec<Value>,
+    steps: Vec<watching::Step>,
     kinds: Vec<ErrorKind>,
 }
 
@@ -111,8 +110,11 @@ impl<'c> Watching<'c> {
 
     /// Does all that is due, and ends.
     fn once(&mut self) -> CommandResult {
-        self.round();
-        let shown = self.hand.context.out.document(&json!({ "steps": self.steps }));
+        // What a peer's answer has brought may be for one that got its bundle before.
+        for _ in 0..=self.plan.outlets.len() {
+            self.round();
+        }
+        let shown = self.hand.context.out.document(&watching::Watch { steps: std::mem::take(&mut self.steps) });
         self.kinds.dedup();
         match self.kinds[..] {
             [] => Ok(shown),
@@ -201,7 +203,7 @@ impl<'c> Watching<'c> {
             document::forget();
             return Ok(());
         }
-        let _ = context.out.document(&json!({ "steps": steps }));
+        let _ = context.out.document(&watching::Watch { steps });
         context.out.finish(kind)
     }
 

@@ -8,6 +8,7 @@ use mailsync::replica::Carrier;
 
 use super::schedule::{Schedule, Step, Time, Timing};
 use crate::cli::args::Watch;
+use crate::cli::document::watching::{self, StepKind};
 
 /// How one peer gets its bundles.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,20 @@ impl Plan {
     pub fn schedule(&self, now: Time) -> Schedule {
         let called: Vec<bool> = self.outlets.iter().map(|outlet| outlet.spool.is_none()).collect();
         Schedule::new(self.timing, self.receive.len(), &called, now)
+    }
+
+    /// The document of a step of which nothing is known yet.
+    pub fn document(&self, step: Step) -> watching::Step {
+        let path = |dir: &PathBuf| dir.to_string_lossy().into_owned();
+        match step {
+            Step::Scan => watching::Step::new(StepKind::Scan, None, None),
+            Step::Receive(number) => watching::Step::new(StepKind::Import, None, Some(path(&self.receive[number]))),
+            Step::Send(number) => {
+                let Outlet { peer, spool } = &self.outlets[number];
+                let kind = if spool.is_some() { StepKind::Export } else { StepKind::Call };
+                watching::Step::new(kind, Some(peer.clone()), spool.as_ref().map(path))
+            }
+        }
     }
 
     /// What a step is called.

@@ -7,7 +7,6 @@ use mailsync::replica::{
     ImportOutcome, Imported, Outlook, Replica, ScanOptions, ScanReport,
 };
 use mailsync::text::printable;
-use serde_json::{Value, json};
 
 use super::plan::{Outlet, Plan};
 use super::schedule::{Ended, Step};
@@ -15,14 +14,15 @@ use super::told::Told;
 use crate::cli::args::{Listing, Watch};
 use crate::cli::changes::{Changes, tell_found_first};
 use crate::cli::context::Context;
+use crate::cli::document::bundles::{Export, ImportedBundle};
+use crate::cli::document::watching;
 use crate::cli::job_runs::{JobRuns, run_jobs};
 use crate::cli::output::Output;
-use crate::cli::target::written_json;
-use crate::cli::view::{imported_json, tell, worst};
+use crate::cli::view::{tell, worst};
 use crate::cli::{document, hooks};
 
 /// What a step was like.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deed {
     /// The errors, by their kinds.
     pub kinds: Vec<ErrorKind>,
@@ -33,7 +33,7 @@ pub struct Deed {
     /// What is to be done from here on, if the configuration has changed.
     pub plan: Option<Plan>,
     /// Its document.
-    pub document: Value,
+    pub document: watching::Step,
     /// Why it was not done: other errors didn't keep it from that.
     undone: Option<ErrorKind>,
     /// Whether bundles have brought something, or jobs were run.
@@ -41,6 +41,18 @@ pub struct Deed {
 }
 
 impl Deed {
+    fn new(document: watching::Step) -> Self {
+        Self {
+            kinds: Vec::new(),
+            wanted: Vec::new(),
+            outlook: None,
+            plan: None,
+            document,
+            undone: None,
+            has_news: false,
+        }
+    }
+
     /// How it has ended, for the schedule.
     pub fn ended(&self) -> Ended {
         match self.undone {
@@ -61,7 +73,7 @@ pub struct Hand<'c> {
 impl Hand<'_> {
     /// Does a step. What goes wrong is told, and doesn't keep the next one from being done.
     pub fn act(&mut self, plan: &Plan, step: Step, care: Care) -> Deed {
-        let mut deed = Deed { document: json!({ "step": plan.name(step) }), ..Deed::default() };
+        let mut deed = Deed::new(plan.document(step));
         // Notes of the opening are told with the others, once.
         let opened = self
             .context
@@ -125,7 +137,7 @@ impl Hand<'_> {
             changes.tell_each(replica)?;
             changes.tell_folders(replica)?;
         }
-        changes.add_to(&mut deed.document);
+        deed.document.changes = changes.documents();
         self.tell_scanned(report, deed);
         Ok(())
     }
@@ -149,7 +161,7 @@ impl Hand<'_> {
         if all.iter().any(has_changes) || report.removed > 0 {
             untold = untold.or(changes.tell_folders(replica).err());
         }
-        changes.add_to(&mut deed.document);
+        deed.document.changes = changes.documents();
         self.tell_scanned(report, deed);
         self.tell_imported(&all, deed);
         result.and(noted).and(untold.map_or(Ok(()), Err))
@@ -181,7 +193,7 @@ impl Hand<'_> {
                 for (path, exported) in &written {
                     self.context.out.say(format_args!("wrote {}: {exported}", path.display()));
                 }
-                deed.document["bundles"] = written_json(&written, &ScanReport::default())["bundles"].take();
+                deed.document.written = Export::written(&written, &ScanReport::default())?.bundles;
                 replica.tidy_directory(dir)?;
                 Ok(())
             }
@@ -239,7 +251,7 @@ impl Hand<'_> {
 
     /// Keeps what a scan has found for the document, and tells what it could not look at.
     fn tell_scanned(&mut self, report: ScanReport, deed: &mut Deed) {
-        deed.document["scan"] = json!(report);
+        deed.document.scanned(&report);
         for problem in &report.problems {
             self.complain(problem, deed);
         }
@@ -251,13 +263,13 @@ impl Hand<'_> {
         let told = all.iter().filter(|imported| !matches!(imported.outcome, ImportOutcome::RolledBack(_)));
         let wrong: Vec<&Error> = told.filter_map(|imported| imported.outcome.error()).collect();
         wrong.iter().for_each(|error| self.complain(error, deed));
-        deed.document["bundles"] = all.iter().map(imported_json).collect();
+        deed.document.bundles = all.iter().map(ImportedBundle::from).collect();
         deed.has_news |= all.iter().any(|imported| matches!(imported.outcome, ImportOutcome::Applied));
         !wrong.is_empty()
     }
 
     fn tell_jobs(&mut self, jobs: JobRuns, deed: &mut Deed) {
-        deed.document["jobs"] = jobs.json();
+        deed.document.jobs = jobs.documents();
         deed.has_news |= !jobs.runs.is_empty();
         if let Err(error) = jobs.result() {
             self.complain(&error, deed);
