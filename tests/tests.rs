@@ -80,6 +80,7 @@ mod the_layers_hold;
 mod the_vectors_are_what_they_say;
 mod the_version_names_its_commit;
 mod times_that_are_set_back_hide_nothing;
+mod units_run_what_the_program_has;
 mod update_calls_the_peers;
 mod watch_does_it_by_itself;
 mod what_a_directory_says_of_its_files_is_true;

@@ -397,7 +397,7 @@ mod tests {
             let mut failures = [0_u32; 3];
             let mut failed_at = [0_u64; 3];
             for (wait, what, mood) in events {
-                let ends = |step, second| match (step, mood) {
+                let ends = |step: Step, second: u64| match (step, mood) {
                     (Step::Send(n), _) if (u64::from(mood) + second + n as u64).is_multiple_of(3) => Ended::Failed,
                     (_, 0) if second % 2 == 0 => Ended::Locked,
                     (_, 1) => Ended::Failed,
