@@ -81,7 +81,10 @@ fn peers_follow_a_replica_to_its_new_key_and_keep_what_they_know_of_it() {
     let kept = PrivateKey::from_openssh(&fs::read_to_string(&files[0]).unwrap()).unwrap();
     assert_eq!(kept.public_key().id().to_string(), old);
     let shown = desktop.ok(&["key", "show", "--json"]).json();
-    assert_eq!((shown["id"].as_str().unwrap(), shown["former_keys"][0]["id"].as_str().unwrap()), (&*id(&desktop), &*old));
+    assert_eq!(
+        (shown["id"].as_str().unwrap(), shown["former_keys"][0]["id"].as_str().unwrap()),
+        (&*id(&desktop), &*old)
+    );
     assert!(desktop.ok(&["key", "show"]).stderr.contains(&old));
     assert_eq!(desktop.ok(&["status", "--json"]).json()["replica"]["id"].as_str().unwrap(), id(&desktop));
 
@@ -206,7 +209,8 @@ fn a_peer_that_has_missed_several_rotations_follows_all_of_them() {
     }
     assert_eq!((known(&laptop, "desktop"), known(&desktop, "laptop")), (id(&desktop), id(&laptop)));
     let shown = desktop.ok(&["key", "show", "--json"]).json();
-    let listed: Vec<_> = shown["former_keys"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
+    let listed: Vec<_> =
+        shown["former_keys"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
     assert_eq!(listed, former);
     assert_ne!(known(&desktop, "laptop"), laptops);
     exchange(&desktop, &laptop);

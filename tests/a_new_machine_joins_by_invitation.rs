@@ -668,11 +668,7 @@ fn the_parts_of_a_split_invitation_come_in_any_order() {
     for part in &parts {
         let inside = desktop.ok(&["inspect", "--json", text(part)]).json();
         let size = fs::metadata(part).unwrap().len();
-        assert!(
-            size <= SIZE || inside["bundles"][0]["messages"] == 1,
-            "{}: {size}: {inside}",
-            part.display()
-        );
+        assert!(size <= SIZE || inside["bundles"][0]["messages"] == 1, "{}: {size}: {inside}", part.display());
     }
     let over = parts.iter().filter(|part| fs::metadata(part).unwrap().len() > SIZE).count();
     assert!(over <= 1, "only the large message may need more");

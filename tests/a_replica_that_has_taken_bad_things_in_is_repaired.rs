@@ -451,7 +451,11 @@ fn whoever_has_believed_more_of_a_peer_than_it_knows_itself_is_repaired() {
     hurt.good.ok(&["peer", "remove", "evil"]);
     let done = hurt.good.ok(&["doctor", "--repair", "--json"]).json();
     // The victim's incarnation and the liar's own.
-    assert_eq!((&done["repaired"]["knowledge"], &done["repaired"]["new_identity"]), (&json!(2), &json!(false)), "{done}");
+    assert_eq!(
+        (&done["repaired"]["knowledge"], &done["repaired"]["new_identity"]),
+        (&json!(2), &json!(false)),
+        "{done}"
+    );
     exchange(&hurt.good, &hurt.victim);
     assert!(hurt.good.has("unheard"));
     hurt.victim.ok(&["peer", "remove", "evil"]);

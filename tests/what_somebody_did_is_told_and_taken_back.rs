@@ -383,10 +383,7 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
         assert!(said.contains(line), "{line} is not in {said}");
     }
     let only = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "-n", "--folder", "Work", "--json"]).json();
-    assert_eq!(
-        (&only["left"], &only["moved"], &only["items"].as_array().unwrap().len()),
-        (&json!(1), &json!(0), &1)
-    );
+    assert_eq!((&only["left"], &only["moved"], &only["items"].as_array().unwrap().len()), (&json!(1), &json!(0), &1));
 
     let done = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--json"]).json();
     for name in ["moved", "flagged", "left", "gone", "folders", "items", "by"] {

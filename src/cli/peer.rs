@@ -5,7 +5,7 @@ use mailsync::text::{plural, printable};
 
 use super::args::PeerCommand;
 use super::context::Context;
-use super::document::peers::{PeerAdded, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked, Peers};
+use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked};
 use super::failure::CommandResult;
 use super::moment::Moment;
 use super::output::{table, time};
@@ -110,7 +110,7 @@ fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        return Ok(context.out.document(&Peers::of(&replica, &peers, &invited, &out)));
+        return Ok(context.out.document(&PeerList::of(&replica, &peers, &invited, &out)));
     }
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
