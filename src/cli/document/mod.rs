@@ -4,6 +4,7 @@
 
 pub mod bundles;
 pub mod changes;
+pub mod deinit;
 pub mod jobs;
 pub mod past;
 pub mod peers;
@@ -82,6 +83,7 @@ documents! {
     past::TrashRestored: "trash restore";
     past::Undo: "undo";
     upkeep::Doctor: "doctor";
+    deinit::Deinit: "deinit";
     upkeep::Completions: "completions";
     upkeep::Man: "man";
 }
