@@ -18,6 +18,7 @@ mod a_bundle_can_be_read_without_mailsync;
 mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
+mod a_delta_costs_what_it_holds;
 mod a_key_can_have_a_passphrase;
 mod a_killed_command_is_repeated_without_harm;
 mod a_lie_is_no_truth_for_being_repeated;

@@ -185,7 +185,11 @@ pub struct Peer {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// List the peers
-    List,
+    List {
+        /// Show also which ids they had before their keys were replaced
+        #[arg(long, short)]
+        verbose: bool,
+    },
     /// Make a peer known
     Add {
         /// The peer's name here

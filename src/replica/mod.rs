@@ -7,6 +7,7 @@
 mod authors;
 mod call;
 mod changes;
+mod costs;
 mod disk_names;
 mod doctor;
 mod export;
@@ -106,8 +107,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
-    /// The revoked replicas of which this command has told the person.
-    told_of: std::cell::RefCell<HashSet<ReplicaId>>,
+    /// The ids of revoked replicas of which this command has told the person, each with one who has said so.
+    told_of: std::cell::RefCell<HashSet<(ReplicaId, ReplicaId)>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,

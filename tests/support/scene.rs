@@ -500,6 +500,7 @@ impl Scene {
             let scan = replica.scan(&ScanOptions::default()).unwrap();
             replica.purge().unwrap();
             replica.check_state().unwrap();
+            replica.check_entries().unwrap();
             let (state, name) = (replica.state(), &party.name);
             end.push(format!("{name}: {} pending, changes: {}", state.count_pending().unwrap(), scan.has_changes()));
             assert_eq!(state.digest(), state.digest_from_scratch().unwrap(), "{name}");

@@ -10,7 +10,7 @@ impl Command {
             Self::Invite(_) => "invite",
             Self::Join(_) => "join",
             Self::Peer(args) => match args.command {
-                PeerCommand::List => "peer list",
+                PeerCommand::List { .. } => "peer list",
                 PeerCommand::Add { .. } => "peer add",
                 PeerCommand::Rename { .. } => "peer rename",
                 PeerCommand::Remove { .. } => "peer remove",
