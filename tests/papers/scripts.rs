@@ -395,6 +395,12 @@ pub const HOW_TO: &[Step] = &[
     Type("desktop$ mailsync --home ~/.mailsync/work init"),
     Do("desktop", "mkdir /backup; cp -a --parents Mail .config/mailsync .local/state/mailsync /backup/"),
     Type("desktop$ cp -a /backup/."),
+    // The laptop begins anew.
+    Do(
+        "laptop",
+        "rm -r .config/mailsync .local/state/mailsync; mailsync init ~/Mail --name laptop > key.pub; \
+         mailsync peer add desktop --key ../desktop/key.pub; cd ../desktop; export HOME=$PWD; mailsync peer add laptop --key ../laptop/key.pub",
+    ),
     Configure("[peer.desktop]", "laptop"),
     Type("laptop$ mailsync watch --once"),
     Skip(
