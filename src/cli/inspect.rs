@@ -3,17 +3,18 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
+use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::code;
 use super::context::Context;
+use super::document::bundles::{Inspect, Inspected, Verified, Verify};
+use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
-use super::output::{json_time, time};
+use super::output::time;
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
@@ -31,14 +32,14 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
         rest.skip().map_err(|error| rejected(&error, source))?;
         if context.out.json() {
-            documents.push(manifest_json(&manifest, known.as_deref(), encrypted));
+            documents.push(Inspected::of(&manifest, known.as_deref(), encrypted));
         } else {
-            lines.extend(describe(&manifest, known.as_deref(), encrypted));
+            lines.extend(describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))?);
         }
         Ok(())
     })?;
     if context.out.json() {
-        Ok(context.out.document(&json!({ "bundles": documents })))
+        Ok(context.out.document(&Inspect { bundles: documents }))
     } else {
         context.out.print(lines)
     }
@@ -70,20 +71,21 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         };
         lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
-        documents.push(json!({
-            "number": manifest.number,
-            "from": from,
-            "valid": true,
-            "applicable": why.is_none(),
-            "error": why,
-        }));
+        documents.push(Verified {
+            number: Some(manifest.number),
+            from: Some(from),
+            valid: true,
+            applicable: why.is_none(),
+            error: why.as_ref().map(Fault::from),
+        });
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
-        documents.push(json!({ "valid": false, "applicable": false, "error": error }));
+        let error = Some(error.into());
+        documents.push(Verified { number: None, from: None, valid: false, applicable: false, error });
     }
     let shown = if context.out.json() {
-        context.out.document(&json!({ "bundles": documents }))
+        context.out.document(&Verify { bundles: documents })
     } else {
         context.out.print(lines)?
     };
@@ -113,17 +115,34 @@ fn rejected(error: &bundle::Error, source: &str) -> Error {
     Replica::rejection(error).about(source)
 }
 
-fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<String> {
+/// Who has this id, for people.
+fn known_here(replica: Option<&Replica>, id: &ReplicaId) -> Result<String> {
+    let Some(replica) = replica else { return Ok(String::from("unknown here")) };
+    let is_own = std::iter::once(replica.public_key()).chain(replica.former_keys()).any(|key| key.id() == *id);
+    Ok(match replica.known_as(id)? {
+        _ if is_own => String::from("this replica"),
+        Some(name) => format!("known here as {}", printable(&name)),
+        None => String::from("unknown here"),
+    })
+}
+
+fn describe(manifest: &Manifest, encrypted: bool, known: impl Fn(&ReplicaId) -> Result<String>) -> Result<Vec<String>> {
     let kind = match manifest.kind {
         BundleKind::Full => "full",
         BundleKind::Delta => "delta",
     };
-    let known = known.map_or_else(|| String::from("unknown here"), |name| format!("known here as {}", printable(name)));
     let counts = manifest.counts;
-    vec![
+    let (from, whom) = (
+        known(&manifest.sender.id)?,
+        match &manifest.recipient {
+            None => String::from("any peer"),
+            Some(id) => format!("{id} ({})", known(id)?),
+        },
+    );
+    Ok(vec![
         format!("bundle     {} ({kind}), made {}", manifest.number, time(manifest.made)),
-        format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
-        format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
+        format!("from       {} {} ({from})", printable(&manifest.sender.name), manifest.sender.id),
+        format!("for        {whom}"),
         format!(
             "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
@@ -139,17 +158,5 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),
         format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
-    ]
-}
-
-fn manifest_json(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Value {
-    let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
-    // The person who sees the output may be another than the one who may join.
-    if let Some(token) = document.pointer_mut("/invitation/token") {
-        *token = Value::from("secret");
-    }
-    document["made"] = json_time(Some(manifest.made));
-    document["known_as"] = known.into();
-    document["encrypted"] = encrypted.into();
-    document
+    ])
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::Replica;
 use super::safety::{counts_until, still_counts};
 use crate::error::Result;
@@ -67,7 +65,7 @@ pub struct InvitedStatus {
 }
 
 /// The changes that a peer doesn't know, as far as is known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Unseen {
     /// Entries with something that is new to it.
     pub entries: u64,
@@ -78,7 +76,7 @@ pub struct Unseen {
 }
 
 /// The numbers of this replica's jobs by state. It has requested them, or is their target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
     /// They wait.
     pub queued: u64,
@@ -130,7 +128,7 @@ impl Replica {
         })
     }
 
-    fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
+    pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
         let (entries, bytes) = self.state.count_changed_since(shown)?;
         Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
     }
@@ -149,7 +147,7 @@ impl Replica {
         Ok(standing)
     }
 
-    fn count_jobs(&self) -> Result<JobCounts> {
+    pub(super) fn count_jobs(&self) -> Result<JobCounts> {
         let me = self.public_key().id();
         let count = |state| self.state.count_jobs(&me, state);
         Ok(JobCounts {
