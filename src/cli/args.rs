@@ -8,6 +8,7 @@ mod values;
 mod version;
 mod words;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -155,9 +156,12 @@ pub struct Init {
 
 #[derive(Debug, clap::Args)]
 pub struct Update {
-    /// The peers, one after the other; without any, all peers that the configuration tells how to reach
+    /// The peers; without any, all peers that the configuration tells how to reach
     #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     pub peers: Vec<String>,
+    /// Call so many peers at a time. One by one, each gets what those before it have brought
+    #[arg(long, short, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    pub jobs: NonZeroUsize,
     #[command(flatten)]
     pub allowed: Allowed,
 }

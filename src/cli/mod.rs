@@ -11,6 +11,7 @@ mod context;
 mod doctor;
 mod document;
 mod export;
+mod failed_jobs;
 mod failure;
 mod hooks;
 mod import;
@@ -40,6 +41,7 @@ mod undo;
 mod update;
 mod uux;
 mod view;
+mod voices;
 
 use std::cell::RefCell;
 use std::process::ExitCode;

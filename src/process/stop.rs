@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -24,19 +24,40 @@ pub fn outlive_large_files() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all
-/// other times the signals do what they always do.
+/// Whether mailsync is told to stop while programs run: then these must not run on by themselves, without a limit. At
+/// all other times the signals do what they always do.
 #[derive(Debug)]
-pub(super) struct Stop {
+struct Stop {
     told: Arc<AtomicBool>,
     nothing_runs: Arc<AtomicBool>,
+    /// How many programs run.
+    running: Mutex<usize>,
 }
 
 impl Stop {
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn was_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
+    }
+}
+
+/// Listens for the signals that tell mailsync to stop, while a program runs. When the last one is dropped, they do what
+/// they always do.
+#[derive(Debug)]
+pub(super) struct Listening(&'static Stop);
+
+impl Listening {
     /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
-    pub fn listen() -> Option<&'static Self> {
+    pub fn begin() -> Option<Self> {
         let stop = STOP.get_or_init(|| {
-            let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
+            let stop = Stop {
+                told: Arc::default(),
+                nothing_runs: Arc::new(AtomicBool::new(true)),
+                running: Mutex::default(),
+            };
             for signal in [SIGINT, SIGTERM, SIGHUP] {
                 // In this order: told by the second, it does what the signal always does only if it was nothing to the
                 // first.
@@ -46,17 +67,22 @@ impl Stop {
             Some(stop)
         });
         let stop = stop.as_ref()?;
+        let mut running = stop.running();
+        *running += 1;
         stop.nothing_runs.store(false, Ordering::SeqCst);
-        Some(stop)
-    }
-
-    /// The program has ended: from now on the signals do what they always do.
-    pub fn ignore_no_more(&self) {
-        self.nothing_runs.store(true, Ordering::SeqCst);
+        Some(Self(stop))
     }
 
     pub fn was_told(&self) -> bool {
-        self.told.load(Ordering::SeqCst)
+        self.0.was_told()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut running = self.0.running();
+        *running -= 1;
+        self.0.nothing_runs.store(*running == 0, Ordering::SeqCst);
     }
 }
 

@@ -50,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use authors::Names;
+pub use call::{CallOptions, Called};
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
@@ -102,7 +103,7 @@ pub struct Replica {
     /// What was given to open bundles for this one command.
     code: Option<Code>,
     state: State,
-    world: World,
+    world: Arc<World>,
     notes: std::cell::RefCell<Vec<String>>,
     /// The revoked replicas of which this command has told the person.
     told_of: std::cell::RefCell<HashSet<ReplicaId>>,
@@ -223,7 +224,7 @@ impl Replica {
             keys,
             code: None,
             state,
-            world,
+            world: Arc::new(world),
             notes: std::cell::RefCell::new(mended),
             told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
@@ -239,6 +240,30 @@ impl Replica {
             replica.settle_keys()?;
         }
         Ok(replica)
+    }
+
+    /// The same replica once more, for another thread that only reads.
+    fn beside(&self) -> Result<Self> {
+        Ok(Self {
+            home: self.home.clone(),
+            config: self.config.clone(),
+            layout: self.layout,
+            ignored: self.ignored.clone(),
+            keys: Arc::clone(&self.keys),
+            code: self.code.clone(),
+            state: State::open(&self.home.database())?,
+            world: Arc::clone(&self.world),
+            notes: std::cell::RefCell::default(),
+            told_of: std::cell::RefCell::default(),
+            lock: std::cell::RefCell::default(),
+            hindrance: std::cell::RefCell::default(),
+            problems: std::cell::RefCell::default(),
+            tally: std::cell::RefCell::default(),
+            lacking: std::cell::Cell::new(false),
+            denied: Denied::default(),
+            verified: std::cell::RefCell::default(),
+            refused: std::cell::RefCell::default(),
+        })
     }
 
     /// Finishes the work on disk that an interrupted command has left.

@@ -133,7 +133,8 @@ CREATE INDEX happening_digest ON happening (digest);
 
 /// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,
 /// for the queries. `asked` is command and arguments, known to requester and target only. A job has `wrong_input` if what
-/// came under the digest of its body has another size than its request says. `blob` has what requests and
+/// came under the digest of its body has another size than its request says. It is `news` if this replica has asked for it, it
+/// went wrong, and nobody was told (1) or has looked at it (2). `blob` has what requests and
 /// reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
 /// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever
 /// taken for new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is
@@ -142,8 +143,9 @@ const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
     made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB,
-    wrong_input INTEGER NOT NULL DEFAULT 0
+    wrong_input INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX job_news ON job (news) WHERE news > 0;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
 CREATE INDEX job_requester ON job (requester);

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
 pub use patient::Patient;
+pub(super) use send::Packed;
 use secrecy::Target;
 
 use super::Replica;
