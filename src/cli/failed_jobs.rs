@@ -41,9 +41,7 @@ impl FailedJobs {
 
     /// Each job, as far as it is known here.
     pub fn json(&self) -> Value {
-        let one = |job: &JobStanding| {
-            json!({ "id": job.id.to_string(), "target": job.target, "state": job.state.word(), "status": job.status })
-        };
+        let one = |job: &JobStanding| json!({ "id": job.id.to_string(), "target": job.target, "state": job.state.word(), "status": job.status });
         self.told.iter().map(one).collect()
     }
 

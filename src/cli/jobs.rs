@@ -149,7 +149,9 @@ fn show(context: &Context, id: &str) -> CommandResult {
 fn look_at(context: &Context, standing: &JobStanding) {
     let looked = context.open(Access::Write(Duration::ZERO)).and_then(|replica| replica.has_looked_at(&standing.id));
     if let Err(error) = looked {
-        context.out.say(format_args!("note: `mailsync status` still shows this job as one that nobody has looked at: {error}"));
+        context.out.say(format_args!(
+            "note: `mailsync status` still shows this job as one that nobody has looked at: {error}"
+        ));
     }
 }
 

@@ -1,7 +1,7 @@
 //! `mailsync status`
 
 use mailsync::model::{FolderName, Keyword};
-use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
+use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, JobStanding, PeerStatus, Replica, Status, Unseen};
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, plural, printable, utc};
 use serde_json::{Value, json};
@@ -63,6 +63,7 @@ pub fn run(context: &Context) -> CommandResult {
     lines.extend(revoked_lines(&replica)?);
     lines.extend(undone_lines(&status));
     lines.extend(jobs_line(&status.jobs));
+    lines.extend(failed_lines(&status));
     lines
         .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
     let rows = status
@@ -163,6 +164,16 @@ fn jobs_line(jobs: &JobCounts) -> Option<String> {
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     (!words.is_empty()).then(|| format!("jobs       {} (see `mailsync jobs list`)", words.join(", ")))
+}
+
+/// The jobs that went wrong elsewhere and that nobody has looked at.
+fn failed_lines(status: &Status) -> Vec<String> {
+    let one = |job: &JobStanding| {
+        format!("failed     for {}: see `mailsync jobs show {}`", printable(&job.target), job.id.short())
+    };
+    let more = status.failed - status.failed_jobs.len() as u64;
+    let rest = (more > 0).then(|| format!("failed     {} more (see `mailsync jobs list`)", plural(more, "job")));
+    status.failed_jobs.iter().map(one).chain(rest).collect()
 }
 
 fn invited_row(replica: &Replica, status: &InvitedStatus) -> Vec<String> {

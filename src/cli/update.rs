@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
-use super::failure::{CommandResult, Failure};
 use super::failed_jobs::FailedJobs;
+use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
@@ -66,8 +66,7 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     let failed = FailedJobs::tell(replica);
     all.sort_by_key(|called| peers.iter().position(|peer| *peer == called.peer));
     let documents: Vec<Value> = all.iter().map(called_json).collect();
-    let shown =
-        context.out.document(&json!({ "peers": documents, "jobs": jobs.json(), "failed_jobs": failed.json() }));
+    let shown = context.out.document(&json!({ "peers": documents, "jobs": jobs.json(), "failed_jobs": failed.json() }));
     noted?;
     jobs.result()?;
     let failed = failed.result()?;

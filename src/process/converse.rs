@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
-use std::os::unix::process::CommandExt;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -111,12 +111,7 @@ struct Said {
 }
 
 impl Talk {
-    fn run(
-        &mut self,
-        say: &mut (dyn Read + Send),
-        answer: &mut dyn Write,
-        aside: &mut Aside<'_>,
-    ) -> io::Result<Heard> {
+    fn run(&mut self, say: &mut (dyn Read + Send), answer: &mut dyn Write, aside: &mut Aside<'_>) -> io::Result<Heard> {
         let mut from = self.child.stdout.take();
         let to = self.child.stdin.take();
         if let (Some(to), Some(from), Some(from_aside)) = (&to, &from, &aside.from) {
@@ -330,8 +325,9 @@ mod tests {
         let mut say = tempfile::tempfile().unwrap();
         let call = ["/bin/sh", "-c", "exec yes"].map(String::from);
         let heard = std::thread::scope(|scope| {
-            let talk =
-                scope.spawn(move || converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut answer, &mut |_| {}));
+            let talk = scope.spawn(move || {
+                converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut answer, &mut |_| {})
+            });
             reader.read_exact(&mut [0; 10]).unwrap();
             drop(reader);
             talk.join().unwrap().unwrap()
@@ -368,7 +364,10 @@ mod tests {
     fn one_that_can_not_be_started_is_an_error() {
         let mut say = tempfile::tempfile().unwrap();
         for call in [vec![], vec![String::from("/nowhere/at/all")]] {
-            assert!(converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut io::sink(), &mut |_| {}).is_err());
+            assert!(
+                converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut io::sink(), &mut |_| {})
+                    .is_err()
+            );
         }
     }
 }

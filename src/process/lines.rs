@@ -1,6 +1,8 @@
 //! The lines that a program says to people, as they come: of what it writes no more is kept than the beginning of one
 //! line.
 
+use memchr::memchr2;
+
 use crate::text::printable;
 
 /// So much of a line is shown, in bytes.
@@ -19,7 +21,7 @@ impl Lines {
     /// Takes what was written next, and gives each line that ends in it. A line that is empty says nothing.
     pub fn take(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&str)) {
         // A program that draws its progress goes back to the line's beginning.
-        while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = memchr2(b'\n', b'\r', bytes) {
             self.keep(&bytes[..end]);
             self.end(each);
             bytes = &bytes[end + 1..];

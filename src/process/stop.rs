@@ -53,11 +53,8 @@ impl Listening {
     /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
     pub fn begin() -> Option<Self> {
         let stop = STOP.get_or_init(|| {
-            let stop = Stop {
-                told: Arc::default(),
-                nothing_runs: Arc::new(AtomicBool::new(true)),
-                running: Mutex::default(),
-            };
+            let stop =
+                Stop { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)), running: Mutex::default() };
             for signal in [SIGINT, SIGTERM, SIGHUP] {
                 // In this order: told by the second, it does what the signal always does only if it was nothing to the
                 // first.

@@ -84,7 +84,8 @@ impl Replica {
         let (bell, rung) = mpsc::channel();
         let mut waiting = peers.iter().map(String::as_str).enumerate();
         let mut lost: Option<Error> = None;
-        let mut done = |peer: &str, imported, result: Result<()>| each(Called { peer: peer.to_owned(), imported, result });
+        let mut done =
+            |peer: &str, imported, result: Result<()>| each(Called { peer: peer.to_owned(), imported, result });
         std::thread::scope(|scope| {
             let mut running = BTreeMap::new();
             loop {

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Replica;
 use super::safety::{counts_until, still_counts};
+use super::{JobStanding, Replica};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge};
 use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
+
+/// So many jobs that went wrong are shown.
+const SHOWN: u32 = 5;
 
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
@@ -29,6 +32,10 @@ pub struct Status {
     pub alarms: Vec<AlarmStatus>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
+    /// The newest jobs of this replica's that went wrong and that nobody has looked at.
+    pub failed_jobs: Vec<JobStanding>,
+    /// How many there are.
+    pub failed: u64,
     /// The peers with which bundles are exchanged, sorted by name.
     pub peers: Vec<PeerStatus>,
     /// The replicas that were invited and have not answered, sorted by name.
@@ -116,6 +123,7 @@ impl Replica {
             letterless.entry(self.state.folder_row(folder)?.name.clone()).or_default().push(keyword);
         }
         let folders = folders.into_iter().collect();
+        let (failed_jobs, failed) = self.failed_jobs(SHOWN)?;
         Ok(Status {
             totals: self.state.totals()?,
             missing: self.state.count_missing()?,
@@ -125,6 +133,8 @@ impl Replica {
             letterless: letterless.into_iter().collect(),
             alarms: self.alarms()?,
             jobs: self.count_jobs()?,
+            failed_jobs,
+            failed,
             peers,
             invited,
         })

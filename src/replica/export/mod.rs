@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
 pub use patient::Patient;
-pub(super) use send::Packed;
 use secrecy::Target;
+pub(super) use send::Packed;
 
 use super::Replica;
 use crate::disk::is_absent;
