@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use mailsync::replica::{CallOptions, Home, ImportOptions, Imported, Replica, World};
+use mailsync::replica::{Home, ImportOptions, Replica, World};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::disk::Watch;
@@ -148,7 +147,7 @@ call = {call:?}
         fs::read_to_string(&config).unwrap()
     );
     fs::write(&config, configured).unwrap();
-    let called = |disk| call_one(&laptop.open(disk).unwrap(), "desktop", |_| {});
+    let called = |disk| laptop.open(disk).unwrap().call("desktop", &ImportOptions::default(), &|_| {}, |_| {});
     let error = called(watch.disk()).unwrap_err().to_string();
     assert!(error.contains("1.0 MiB more are to be written, and 1024.0 KiB are free there"), "{error}");
     watch.leave_free(1 << 40);
@@ -178,17 +177,6 @@ fn the_lock_is_free_while_an_answer_comes_and_while_it_is_taken() {
     let (status, said) = ended(update);
     assert!(status.success(), "{said}");
     assert_eq!(laptop.mailbox(), desktop.mailbox());
-}
-
-/// Calls one peer.
-fn call_one(replica: &Replica, peer: &str, mut each: impl FnMut(Imported)) -> mailsync::error::Result<()> {
-    let options = CallOptions { at_once: NonZeroUsize::MIN, import: ImportOptions::default() };
-    let mut result = None;
-    replica.call(&[peer.to_owned()], &options, &|_, _| {}, |called| {
-        called.imported.into_iter().for_each(&mut each);
-        assert!(result.replace(called.result).is_none(), "one peer is called once");
-    });
-    result.expect("it was called")
 }
 
 /// Reads some of what a command writes, so that it has begun and waits for more to be read.
@@ -401,7 +389,8 @@ fn mail_that_is_removed_at_any_moment_does_not_fail_an_update() {
             calls
         });
         let mut outcomes = Vec::new();
-        let called = call_one(&replica, "laptop", |imported| outcomes.push(imported.outcome));
+        let called =
+            replica.call("laptop", &ImportOptions::default(), &|_| {}, |imported| outcomes.push(imported.outcome));
         watch.observe(|| 0);
         called.unwrap_or_else(|error| panic!("removed before call {moments}: {error}"));
         assert!(outcomes.iter().all(|outcome| outcome.error().is_none()), "call {moments}: {outcomes:?}");
@@ -458,7 +447,7 @@ fn an_answer_without_end_that_is_no_bundle_is_not_kept_and_its_program_is_ended(
     for script in [garbage, behind] {
         desktop.reach_by("laptop", &["sh", "-c", &script]);
         let ran = desktop.run(&["update"]);
-        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert_eq!(ran.code, 4, "{}", ran.stderr);
         for part in ["the answer from laptop", "sh was ended", "run this again"] {
             assert!(ran.stderr.contains(part), "{}", ran.stderr);
         }

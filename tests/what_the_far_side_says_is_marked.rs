@@ -27,7 +27,7 @@ fn each_line_of_the_far_side_is_marked_with_its_name() {
     // What has no end is no line of its own.
     assert!(lines[2].starts_with("laptop: no endmailsync: bundle 1 from desktop: 1 new"), "{ran:?}");
     let own: Vec<&&str> = lines.iter().filter(|line| line.starts_with("mailsync: ")).collect();
-    assert_eq!(own, [&"mailsync: laptop: sent, and received nothing new"], "{ran:?}");
+    assert_eq!(own, [&"mailsync: laptop: sent, and received no changes"], "{ran:?}");
     let marked = |line: &&str| line.starts_with("laptop: ") || line.starts_with("mailsync: ");
     assert!(lines.iter().all(marked), "{ran:?}");
 }
@@ -119,8 +119,8 @@ fn several_peers_are_called_at_once_and_all_get_through() {
         assert!(ran.stderr.contains(&format!("mailsync: {}: sent, and received 1 new", peer.name)), "{}", ran.stderr);
     }
     assert_eq!(desktop.mailbox().len(), 4);
-    // Who was called while others were got nothing of these.
-    assert_eq!(peers[2].mailbox().len(), 4, "who was called when one of them was done got that one's");
+    // Who was called when one of them was done got what that one had.
+    assert!(peers[2].mailbox().len() >= 3 && peers[0].mailbox().len() == 2, "{:?}", peers[2].mailbox());
     desktop.ok(&["update", "-j", "3"]);
     for peer in &peers {
         assert_eq!(peer.mailbox(), desktop.mailbox());

@@ -85,7 +85,7 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
 fn call(context: &Context, replica: &Replica, peers: &[String], options: &CallOptions) -> Vec<Called> {
     let voices = Voices::new(context.out.quiet());
     let mut all = Vec::new();
-    replica.call(peers, options, &|peer, line| voices.hear(peer, line), |mut called| {
+    replica.call_each(peers, options, &|peer, line| voices.hear(peer, line), |mut called| {
         called.result = called.result.map_err(|error| error.about(format_args!("updating {}", called.peer)));
         let went_wrong = called.result.is_err() || called.imported.iter().any(|one| one.outcome.error().is_some());
         voices.end(&called.peer, went_wrong);

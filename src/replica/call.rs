@@ -74,7 +74,7 @@ impl Replica {
     /// Bundles are packed and answers imported one after the other, with the lock. While programs are waited for, other
     /// commands can work on the replica. What goes wrong with one peer keeps no other from being called, unless the lock
     /// can't be had again.
-    pub fn call(
+    pub fn call_each(
         &self,
         peers: &[String],
         options: &CallOptions,
@@ -122,6 +122,26 @@ impl Replica {
                 done(peer, imported, result);
             }
         });
+    }
+
+    /// The same for one peer; `each` is told of each bundle in its answer.
+    ///
+    /// # Errors
+    /// It went wrong. If a bundle in the answer is wrong, its outcome tells.
+    pub fn call(
+        &self,
+        peer: &str,
+        options: &ImportOptions,
+        aside: &(dyn Fn(&str) + Sync),
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let options = CallOptions { at_once: NonZeroUsize::MIN, import: options.clone() };
+        let mut result = Ok(());
+        self.call_each(&[peer.to_owned()], &options, &|_, line| aside(line), |called| {
+            called.imported.into_iter().for_each(&mut each);
+            result = called.result;
+        });
+        result
     }
 
     /// Packs the bundle for a peer.

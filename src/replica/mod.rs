@@ -70,7 +70,7 @@ pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
-pub use scan::{Depth, ScanOptions, ScanReport, Selection};
+pub use scan::{Depth, DiskLook, FolderLook, ScanOptions, ScanReport, Selection};
 pub use status::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};

@@ -37,6 +37,8 @@ pub struct Peer {
     pub sent: Option<Knowledge>,
     /// That bundle's number.
     pub sent_number: Option<u64>,
+    /// The number of the last bundle for it that it has shown to have, and when.
+    pub acknowledged: Option<(u64, u64)>,
     /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
     /// one.
     pub suspect: bool,
@@ -53,7 +55,7 @@ pub struct Peer {
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns, knows_key";
+     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -75,6 +77,7 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         sent: knowledge(10)?,
         suspect: row.get(11)?,
         sent_number: unsigned(12)?,
+        acknowledged: unsigned(18)?.zip(unsigned(19)?),
         token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
         skew: match row.get::<_, i64>(15)? {
@@ -198,6 +201,16 @@ impl Transaction<'_> {
         self.conn
             .prepare_cached("UPDATE peer SET last_heard = ? WHERE key = ?")?
             .execute((now.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records the number of the last bundle for a peer that it has shown to have.
+    pub fn set_acknowledged(&self, key: PeerKey, number: u64, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET acked_number = ?, acked = ? WHERE key = ?")?.execute((
+            number.cast_signed(),
+            now.cast_signed(),
+            key.0,
+        ))?;
         Ok(())
     }
 

@@ -144,6 +144,7 @@ const ENDINGS: &[Ending] = &[
         &[
             ("mailsync update", "exchange bundles with all peers that config.toml has a call for"),
             ("mailsync update -q server", "with one of them, saying nothing but errors, as for cron"),
+            ("mailsync update --jobs 4", "with up to four of them at a time"),
         ],
     ),
     ending(

@@ -162,6 +162,7 @@ mod tests {
             distant: false,
             disowns: false,
             knows_key: false,
+            acknowledged: None,
             skew: None,
         }
     }
