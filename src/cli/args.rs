@@ -106,7 +106,7 @@ pub enum Command {
     /// Forget removals that every peer knows of, old trash, old jobs and old history
     Purge,
     /// Show what this replica holds, and what its peers have not shown to have yet
-    Status,
+    Status(Status),
     /// Show what was done
     Log(Log),
     /// Show what a bundle says about itself
@@ -164,6 +164,13 @@ pub struct Update {
     pub jobs: NonZeroUsize,
     #[command(flatten)]
     pub allowed: Allowed,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Don't look at the disk: show what the last scan has seen
+    #[arg(long)]
+    pub no_scan: bool,
 }
 
 /// What bundles may do without being asked about.

@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
         Command::Uux(args) => uux::run(&context, args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Purge => purge::run(&context),
-        Command::Status => status::run(&context),
+        Command::Status(args) => status::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
         Command::Inspect(args) => inspect::inspect(&context, &args),
         Command::Verify(args) => inspect::verify(&context, &args),

@@ -5,12 +5,13 @@ use mailsync::text::{plural, printable};
 use serde_json::{Value, json};
 
 use super::args::PeerCommand;
+use super::columns::labelled;
 use super::context::Context;
 use super::failure::CommandResult;
 use super::moment::Moment;
 use super::output::{json_time, table, time};
 use super::source::read_key;
-use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
+use super::view::{invited_json, invited_since, peer_json, revoked_words, shut_out_json};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -146,6 +147,6 @@ fn list(context: &Context) -> CommandResult {
         .iter()
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
-    lines.extend(revoked_lines(&replica)?);
+    lines.extend(revoked_words(&replica)?.iter().flat_map(|words| labelled("revoked", words)));
     context.out.print(lines)
 }

@@ -70,7 +70,11 @@ pub fn peer_json(peer: &Peer) -> Value {
         "distant": peer.distant,
         "added": json_time(Some(peer.added)),
         "last_heard": json_time(peer.last_heard),
+        "last_heard_number": peer.standing.newest.map(|(_, number)| number),
         "last_sent": json_time(peer.last_sent),
+        "last_sent_number": peer.sent_number,
+        "acknowledged": json_time(peer.acknowledged.map(|(_, at)| at)),
+        "acknowledged_number": peer.acknowledged.map(|(number, _)| number),
         "differs": peer.suspect,
     })
 }
@@ -91,8 +95,8 @@ pub fn shut_out_json(out: &ShutOut) -> Value {
     json!({ "since": json_time(Some(out.since)), "looked_at": out.was_looked_at(), "by": by.collect::<Vec<_>>() })
 }
 
-/// Which replicas are revoked, by whom and when: a line for each.
-pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
+/// Which replicas are revoked, by whom and when.
+pub fn revoked_words(replica: &Replica) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     for (id, out) in replica.shut_outs()?.iter() {
         let name = if *id == replica.public_key().id() {
@@ -102,7 +106,7 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
         let (name, by, since) = (printable(&name), replica.words_of(out)?, time(out.since));
-        lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
+        lines.push(format!("{name}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)
 }

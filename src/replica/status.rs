@@ -16,6 +16,8 @@ const SHOWN: u32 = 5;
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// When a scan last looked at all of the disk: milliseconds since 1970 UTC.
+    pub scanned: Option<u64>,
     /// The totals of what is alive and here.
     pub totals: Totals,
     /// How many entries are alive and wait for their contents, which are nowhere on this machine.
@@ -100,7 +102,7 @@ pub struct JobCounts {
 }
 
 impl Replica {
-    /// Finds out how the replica stands. Doesn't look at the disk.
+    /// Finds out how the replica stands. Doesn't look at the disk, as [`Replica::look`] does.
     pub fn status(&self) -> Result<Status> {
         self.note_unknown_names()?;
         let mut folders: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
@@ -125,6 +127,7 @@ impl Replica {
         let folders = folders.into_iter().collect();
         let (failed_jobs, failed) = self.failed_jobs(SHOWN)?;
         Ok(Status {
+            scanned: self.state.scanned()?,
             totals: self.state.totals()?,
             missing: self.state.count_missing()?,
             folders,

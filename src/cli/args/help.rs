@@ -162,7 +162,13 @@ const ENDINGS: &[Ending] = &[
     ending("jobs cancel", &[("mailsync jobs cancel fdd1487c", "before it is started")]),
     ending("jobs forget", &[("mailsync jobs forget fdd1487c 07be22d1", "with their input and output")]),
     ending("purge", &[("mailsync purge", "once a week is enough")]),
-    ending("status", &[("mailsync status", "folders, what waits and why, and what each peer lacks")]),
+    ending(
+        "status",
+        &[
+            ("mailsync status", "what has changed on disk, what waits and why, and what each peer lacks"),
+            ("mailsync status --no-scan", "the same as of the last scan, without a look at the disk"),
+        ],
+    ),
     printing(
         "log",
         &[
