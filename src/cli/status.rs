@@ -290,6 +290,7 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, is_revoked: bool) -> Vec<S
         Some(number) => format!("bundle {number}, {}", time(at)),
         None => time(at),
     };
+    let size = peer.sent_bytes.map_or_else(String::new, |size| format!(", {}", bytes(size)));
     let acknowledged = match peer.acknowledged {
         _ if peer.last_sent.is_none() => String::from("-"),
         None => String::from("nothing yet"),
@@ -301,7 +302,7 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, is_revoked: bool) -> Vec<S
     block(
         name,
         &[
-            ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at))),
+            ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
             ("acknowledged", acknowledged),
             ("heard", heard.unwrap_or_else(never)),
             ("lacks", unseen_text(status.unseen)),

@@ -102,23 +102,27 @@ pub fn exported_json<'e>(
     bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported)>,
     scan: &ScanReport,
 ) -> Value {
-    let one = |(path, exported): (Option<&Path>, &Exported)| {
-        let counts = exported.counts;
-        json!({
-            "file": path.map(Path::to_string_lossy),
-            "number": exported.number,
-            "for": exported.to,
-            "full": exported.kind == BundleKind::Full,
-            "encrypted": exported.readable.is_encrypted(),
-            "entries": counts.entries,
-            "folders": counts.folders,
-            "messages": counts.messages,
-            "jobs": counts.jobs,
-            "replicas": counts.replicas,
-            "bytes": exported.bytes,
-        })
-    };
+    let one = |(path, exported)| exported_one(path, exported);
     json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
+}
+
+/// A bundle, with its file if it has one, as JSON.
+pub fn exported_one(path: Option<&Path>, exported: &Exported) -> Value {
+    let counts = exported.counts;
+    json!({
+        "file": path.map(Path::to_string_lossy),
+        "number": exported.number,
+        "for": exported.to,
+        "full": exported.kind == BundleKind::Full,
+        "encrypted": exported.readable.is_encrypted(),
+        "entries": counts.entries,
+        "folders": counts.folders,
+        "messages": counts.messages,
+        "jobs": counts.jobs,
+        "replicas": counts.replicas,
+        "bytes": exported.bytes,
+        "file_bytes": exported.file_bytes,
+    })
 }
 
 /// Tells which files were written.

@@ -3,7 +3,7 @@
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
-use mailsync::text::printable;
+use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
 use super::args::{Update, mass_add, mass_delete};
@@ -13,6 +13,7 @@ use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
+use super::target::exported_one;
 use super::view::{complain_of, imported_json};
 use super::voices::Voices;
 
@@ -111,7 +112,7 @@ fn summarise(context: &Context, one: &Called) {
     let peer = printable(&one.peer);
     match one.imported.last() {
         Some(imported) if imported.outcome.error().is_none() => {
-            context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
+            context.out.say(format_args!("{peer}: sent, and received {}{}", imported.changes, sizes(one)));
         }
         Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
         None => context.out.say(format_args!(
@@ -120,10 +121,21 @@ fn summarise(context: &Context, one: &Called) {
     }
 }
 
+/// How much went to and fro.
+fn sizes(one: &Called) -> String {
+    let Some((sent, size)) = one.sent.as_ref().and_then(|sent| Some((sent, sent.file_bytes?))) else {
+        return String::new();
+    };
+    let (messages, mail) = (plural(sent.counts.messages, "message"), bytes(sent.bytes));
+    format!("; {} went there ({messages} of {mail}), {} came", bytes(size), bytes(one.received))
+}
+
 fn called_json(one: &Called) -> Value {
     json!({
         "peer": one.peer,
         "error": one.result.as_ref().err(),
+        "sent": one.sent.as_ref().map(|sent| exported_one(None, sent)),
+        "received_bytes": one.received,
         "bundles": one.imported.iter().map(imported_json).collect::<Vec<_>>(),
     })
 }

@@ -73,6 +73,7 @@ pub fn peer_json(peer: &Peer) -> Value {
         "last_heard_number": peer.standing.newest.map(|(_, number)| number),
         "last_sent": json_time(peer.last_sent),
         "last_sent_number": peer.sent_number,
+        "last_sent_bytes": peer.sent_bytes,
         "acknowledged": json_time(peer.acknowledged.map(|(_, at)| at)),
         "acknowledged_number": peer.acknowledged.map(|(number, _)| number),
         "differs": peer.suspect,

@@ -32,10 +32,21 @@ pub struct CallOptions {
 pub struct Called {
     /// The peer's name.
     pub peer: String,
+    /// The bundle that it was given, all of it.
+    pub sent: Option<Exported>,
+    /// The size of what it has answered: bytes.
+    pub received: u64,
     /// The bundles in its answer. If one is wrong, its outcome tells.
     pub imported: Vec<Imported>,
     /// Whether it went well. The peer is unreachable if its program ended with 255 before a byte of an answer was heard.
     pub result: Result<()>,
+}
+
+impl Called {
+    /// One of which nothing has come yet.
+    fn not_yet(peer: &str) -> Self {
+        Self { peer: peer.to_owned(), sent: None, received: 0, imported: Vec::new(), result: Ok(()) }
+    }
 }
 
 /// A call that can begin: its bundle is packed.
@@ -84,8 +95,6 @@ impl Replica {
         let (bell, rung) = mpsc::channel();
         let mut waiting = peers.iter().map(String::as_str).enumerate();
         let mut lost: Option<Error> = None;
-        let mut done =
-            |peer: &str, imported, result: Result<()>| each(Called { peer: peer.to_owned(), imported, result });
         std::thread::scope(|scope| {
             let mut running = BTreeMap::new();
             loop {
@@ -102,7 +111,7 @@ impl Replica {
                     });
                     match begun {
                         Ok(thread) => drop(running.insert(number, (peer, thread))),
-                        Err(error) => done(peer, Vec::new(), Err(error)),
+                        Err(error) => each(Called { result: Err(error), ..Called::not_yet(peer) }),
                     }
                 }
                 if running.is_empty() {
@@ -114,12 +123,12 @@ impl Replica {
                 lost = lost.take().or(locked.err());
                 let Some((peer, thread)) = first.and_then(|number| running.remove(&number)) else { continue };
                 let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                let mut imported = Vec::new();
-                let result = match &lost {
+                let mut called = Called::not_yet(peer);
+                called.result = match &lost {
                     Some(error) => Err(error.clone()),
-                    None => self.end_call(ended, &options.import, |one| imported.push(one)),
+                    None => self.end_call(ended, &options.import, &mut called),
                 };
-                done(peer, imported, result);
+                each(called);
             }
         });
     }
@@ -167,11 +176,11 @@ impl Replica {
         Ok(Call { peer, call, patience, timeout: &config.timeout, packed, beside: self.beside()? })
     }
 
-    /// Records what became of a call, and imports the answer; `each` is told of each bundle in it.
+    /// Records what became of a call, and imports the answer.
     ///
     /// # Errors
     /// The program couldn't be run, was silent for too long or ended with a failure, or this machine fails.
-    fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+    fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, called: &mut Called) -> Result<()> {
         let Ended { call: Call { peer, call, timeout, packed, beside, .. }, talked } = ended;
         let (program, about) = (&call[0], answer_from(peer));
         beside.notes.take().into_iter().for_each(|note| self.note(note));
@@ -180,6 +189,7 @@ impl Replica {
             Ok(Heard::Ended(status, all_was_read)) => {
                 if all_was_read && status.success() {
                     self.record_handed_over(&packed)?;
+                    called.sent = Some(packed.exported);
                 }
                 Some(status)
             }
@@ -202,7 +212,8 @@ impl Replica {
         let mut answer = answer?;
         let silent = answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))?;
         if !silent {
-            self.import_arrived(&mut answer, options, each)?;
+            called.received = answer.size();
+            self.import_arrived(&mut answer, options, |one| called.imported.push(one))?;
         }
         let what = match status {
             Some(status) if status.success() => return Ok(()),

@@ -163,6 +163,7 @@ mod tests {
             disowns: false,
             knows_key: false,
             acknowledged: None,
+            sent_bytes: None,
             skew: None,
         }
     }
