@@ -130,7 +130,7 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(ran.stdout.is_empty());
     assert!(
-        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entry, 1 message, 3 bytes"),
+        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entry, 1 message of 3 B; "),
         "{}",
         ran.stderr
     );
