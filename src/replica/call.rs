@@ -52,7 +52,7 @@ impl Called {
 /// A call that can begin: its bundle is packed.
 struct Call<'r> {
     peer: &'r str,
-    call: &'r [String],
+    program: &'r [String],
     patience: Duration,
     /// The same, as it is configured.
     timeout: &'r str,
@@ -102,7 +102,7 @@ impl Replica {
                     && let Some((number, peer)) = waiting.next()
                 {
                     let begun = lost.clone().map_or_else(|| self.prepare_call(peer), Err).and_then(|call| {
-                        let (bell, program) = (Bell(bell.clone(), number), &call.call[0]);
+                        let (bell, program) = (Bell(bell.clone(), number), &call.program[0]);
                         let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
                             let _bell = bell;
                             call.talk(aside)
@@ -173,7 +173,7 @@ impl Replica {
         }
         let packed = self.pack(&ExportOptions::to_peer(peer))?;
         let patience = config.timeout().map_err(Error::usage)?;
-        Ok(Call { peer, call, patience, timeout: &config.timeout, packed, beside: self.beside()? })
+        Ok(Call { peer, program: call, patience, timeout: &config.timeout, packed, beside: self.beside()? })
     }
 
     /// Records what became of a call, and imports the answer.
@@ -181,8 +181,8 @@ impl Replica {
     /// # Errors
     /// The program couldn't be run, was silent for too long or ended with a failure, or this machine fails.
     fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, called: &mut Called) -> Result<()> {
-        let Ended { call: Call { peer, call, timeout, packed, beside, .. }, talked } = ended;
-        let (program, about) = (&call[0], answer_from(peer));
+        let Ended { call: Call { peer, program, timeout, packed, beside, .. }, talked } = ended;
+        let (program, about) = (&program[0], answer_from(peer));
         beside.notes.take().into_iter().for_each(|note| self.note(note));
         let (heard, answer) = talked?;
         let status = match heard {
@@ -274,8 +274,8 @@ impl<'r> Call<'r> {
     /// # Errors
     /// The conversation can't begin.
     fn talk_and_keep(&mut self, aside: &(dyn Fn(&str, &str) + Sync)) -> Result<(io::Result<Heard>, Result<Arrived>)> {
-        let Call { peer, call, patience, packed, beside, .. } = self;
-        let (peer, call) = (*peer, *call);
+        let Call { peer, program, patience, packed, beside, .. } = self;
+        let (peer, call) = (*peer, *program);
         let (conversation, say) = (Conversation { call, patience: *patience }, &mut packed.file);
         let fail = |error| not_started(&call[0], error);
         let (from, mut to) = io::pipe().map_err(fail)?;

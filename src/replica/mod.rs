@@ -401,9 +401,17 @@ impl Replica {
     /// 1970 UTC) that concern a peer of this name, if these are given.
     ///
     /// # Errors
-    /// The history can't be read.
+    /// The history can't be read, or there is no peer of this name and never was one.
     pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
-        self.state.history(limit, since, peer)
+        let events = self.state.history(limit, since, peer)?;
+        if let Some(peer) = peer
+            && events.is_empty()
+            && !self.is_called(peer)?
+            && self.state.history(1, None, Some(peer))?.is_empty()
+        {
+            return Err(self.unknown_peer(peer));
+        }
+        Ok(events)
     }
 
     /// The state, for the tests to look into. A program uses the verbs.
