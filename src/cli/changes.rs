@@ -8,13 +8,13 @@ use mailsync::headline::Headline;
 use mailsync::model::{Flag, Happened};
 use mailsync::replica::{FolderEvents, Mark, MessageEvent, Replica, ScanReport};
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::Listing;
 use super::context::Context;
+use super::document::changes::HeadedChange;
 use super::failure::{Ending, Failure};
 use super::moment::local_short;
-use super::output::{closed, json_time, time};
+use super::output::{closed, time};
 use super::view::signed;
 
 /// The changes of so many folders are told; of others only how many they are.
@@ -38,7 +38,7 @@ pub struct Changes<'c> {
     zone: TimeZone,
     began: Mark,
     told: Mark,
-    documents: Vec<Value>,
+    documents: Vec<HeadedChange>,
     /// Why nothing more is written to standard output.
     failed: Option<Failure>,
 }
@@ -67,7 +67,7 @@ impl<'c> Changes<'c> {
 
     fn tell(&mut self, event: &MessageEvent, headline: &Headline) {
         if self.context.out.json() {
-            self.documents.push(document(event, headline));
+            self.documents.push(HeadedChange::of(event, headline));
             return;
         }
         if self.listing.verbose {
@@ -95,11 +95,9 @@ impl<'c> Changes<'c> {
         Ok(())
     }
 
-    /// Adds the changes to a JSON document, if they were asked for.
-    pub fn add_to(&mut self, document: &mut Value) {
-        if self.listing.verbose || self.listing.list {
-            document["changes"] = Value::Array(std::mem::take(&mut self.documents));
-        }
+    /// The changes for a JSON document, if they were asked for.
+    pub fn documents(&mut self) -> Option<Vec<HeadedChange>> {
+        (self.listing.verbose || self.listing.list).then(|| std::mem::take(&mut self.documents))
     }
 
     /// Whether all of the list was written.
@@ -153,21 +151,4 @@ fn data(event: &MessageEvent, headline: &Headline) -> String {
         event.id.digest.to_string(),
     ];
     fields.join("\t")
-}
-
-fn document(event: &MessageEvent, headline: &Headline) -> Value {
-    let (folder, from, flags) = parts(event);
-    json!({
-        "sign": event.happening.what.sign(),
-        "folder": folder,
-        "from_folder": (!from.is_empty()).then_some(from),
-        "flags": (!flags.is_empty()).then_some(flags),
-        "date": json_time(headline.date),
-        "from": headline.from,
-        "subject": headline.subject,
-        "message_id": headline.message_id,
-        "digest": event.id.digest,
-        "peer": event.occasion.peer,
-        "bundle": event.occasion.bundle,
-    })
 }

@@ -9,6 +9,7 @@ use mailsync::text::bytes;
 use super::args::{Export, Listing};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
+use super::document::bundles;
 use super::failure::CommandResult;
 use super::hooks;
 use super::source::is_standard;
@@ -67,7 +68,7 @@ fn plan(
         tell_planned(context, &planned);
         Ok((report, planned))
     })?;
-    let shown = context.out.document(&target::exported_json(planned.iter().map(|exported| (None, exported)), &report));
+    let shown = context.out.document(&bundles::Export::planned(&planned, &report));
     complain_of(&report).map(|()| shown)
 }
 
@@ -92,7 +93,7 @@ fn export(
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
-            context.out.document(&target::exported_json([(None, &exported)], &report))
+            context.out.document(&bundles::Export::planned(&[exported], &report))
         }
         Some(path) => {
             let written = replica.export_to_file(options, &path)?;
@@ -103,7 +104,7 @@ fn export(
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
-            context.out.document(&target::written_json(&written, &report))
+            context.out.document(&bundles::Export::written(&written, &report))
         }
     };
     complain_of(&report).map(|()| shown)

@@ -3,8 +3,8 @@
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{JobStanding, Replica};
 use mailsync::text::{beginning, plural, printable};
-use serde_json::{Value, json};
 
+use super::document::jobs::Job;
 use super::job_runs::SHOWN;
 use super::output::Output;
 
@@ -40,9 +40,8 @@ impl FailedJobs {
     }
 
     /// Each job, as far as it is known here.
-    pub fn json(&self) -> Value {
-        let one = |job: &JobStanding| json!({ "id": job.id.to_string(), "target": job.target, "state": job.state.word(), "status": job.status });
-        self.told.iter().map(one).collect()
+    pub fn documents(&self) -> Vec<Job> {
+        self.told.iter().map(Job::from).collect()
     }
 
     /// How a command ends for them, if there is any.

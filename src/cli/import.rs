@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use mailsync::bundle::Code;
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Arrived, Hook, ImportOptions, Imported, Replica};
-use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
+use super::document::bundles::{self, ImportedBundle};
 use super::failed_jobs::FailedJobs;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::target::check_stdout;
-use super::view::{complain_of, imported_json, tell, worst};
+use super::view::{complain_of, tell, worst};
 use super::{code, hooks, source, target};
 
 pub fn run(context: &Context, args: &Import) -> CommandResult {
@@ -72,14 +72,13 @@ fn import_and_answer(
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
     // Who has an answer written is not whoever has asked for jobs here.
     let failed_jobs = if args.reply || args.dry_run { FailedJobs::of_nobody() } else { FailedJobs::tell(replica) };
-    let mut document = json!({
-        "jobs": jobs.json(),
-        "failed_jobs": failed_jobs.json(),
-        "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
-        "scan": report,
+    let shown = context.out.document(&bundles::Import {
+        bundles: all.iter().map(ImportedBundle::from).collect(),
+        scan: (&report).into(),
+        jobs: jobs.documents(),
+        failed_jobs: failed_jobs.documents(),
+        changes: changes.documents(),
     });
-    changes.add_to(&mut document);
-    let shown = context.out.document(&document);
     let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());

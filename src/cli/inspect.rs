@@ -9,13 +9,14 @@ use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::code;
 use super::context::Context;
+use super::document::bundles::{Inspect, Inspected, Verified, Verify};
+use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
-use super::output::{json_time, time};
+use super::output::time;
 use super::source;
 
 /// Shows what a bundle says about itself. It needs no replica.
@@ -36,9 +37,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         let size = read.get() - before;
         before = read.get();
         if context.out.json() {
-            let mut document = manifest_json(&manifest, known.as_deref(), encrypted);
-            document["file_bytes"] = size.into();
-            documents.push(document);
+            documents.push(Inspected::of(&manifest, known.as_deref(), encrypted, size));
         } else {
             lines.extend(describe(&manifest, known.as_deref(), encrypted));
             lines.push(format!("file       {}", bytes(size)));
@@ -46,7 +45,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         Ok(())
     })?;
     if context.out.json() {
-        Ok(context.out.document(&json!({ "bundles": documents })))
+        Ok(context.out.document(&Inspect { bundles: documents }))
     } else {
         context.out.print(lines)
     }
@@ -78,20 +77,21 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         };
         lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
         lines.extend(why.as_ref().map(|error| format!("  {error}")));
-        documents.push(json!({
-            "number": manifest.number,
-            "from": from,
-            "valid": true,
-            "applicable": why.is_none(),
-            "error": why,
-        }));
+        documents.push(Verified {
+            number: Some(manifest.number),
+            from: Some(from),
+            valid: true,
+            applicable: why.is_none(),
+            error: why.as_ref().map(Fault::from),
+        });
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
-        documents.push(json!({ "valid": false, "applicable": false, "error": error }));
+        let error = Some(error.into());
+        documents.push(Verified { number: None, from: None, valid: false, applicable: false, error });
     }
     let shown = if context.out.json() {
-        context.out.document(&json!({ "bundles": documents }))
+        context.out.document(&Verify { bundles: documents })
     } else {
         context.out.print(lines)?
     };
@@ -173,16 +173,4 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         String::from("signature  holds for the key that it names"),
         format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
     ]
-}
-
-fn manifest_json(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Value {
-    let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
-    // The person who sees the output may be another than the one who may join.
-    if let Some(token) = document.pointer_mut("/invitation/token") {
-        *token = Value::from("secret");
-    }
-    document["made"] = json_time(Some(manifest.made));
-    document["known_as"] = known.into();
-    document["encrypted"] = encrypted.into();
-    document
 }

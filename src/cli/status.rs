@@ -1,22 +1,19 @@
 //! `mailsync status`
 
-use mailsync::error::Error;
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{
     AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PeerStatus, Replica, Status, Unseen,
 };
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, plural, printable, utc};
-use serde_json::{Value, json};
 
 use super::args;
 use super::columns::labelled;
 use super::context::Context;
+use super::document;
 use super::failure::CommandResult;
-use super::output::{json_time, table, time};
-use super::view::{
-    folders_json, invited_json, invited_since, layout_word, peer_json, replica_json, revoked_words, shut_out_json,
-};
+use super::output::{table, time};
+use super::view::{invited_since, layout_word, revoked_words};
 
 pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let replica = context.read()?;
@@ -24,7 +21,8 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let look = if args.no_scan { None } else { Some(replica.look()?) };
     context.say_notes(&replica);
     if context.out.json() {
-        return Ok(context.out.document(&document(&replica, &status, look.as_ref())?));
+        let out = replica.shut_outs()?;
+        return Ok(context.out.document(&document::status::Status::of(&replica, &status, look.as_ref(), &out)));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
     let mail = format!(
@@ -60,55 +58,6 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
         lines.extend(invited_lines(&replica, status));
     }
     context.out.print(lines)
-}
-
-fn document(replica: &Replica, status: &Status, look: Option<&DiskLook>) -> Result<Value, Error> {
-    let with_unseen = |mut peer: Value, unseen: Unseen| {
-        peer["unseen_entries"] = unseen.entries.into();
-        peer["unseen_bytes"] = unseen.bytes.into();
-        peer["unseen_jobs"] = unseen.jobs.into();
-        peer
-    };
-    let out = replica.shut_outs()?;
-    let with_revoked = |one: &PeerStatus| {
-        let mut peer = with_unseen(peer_json(&one.peer), one.unseen);
-        peer["revoked"] = out.get(&one.peer.id).map_or(Value::Null, shut_out_json);
-        peer
-    };
-    let peers = status.peers.iter().map(with_revoked);
-    let invited = status.invited.iter().map(|one| with_unseen(invited_json(replica, &one.invited), one.unseen));
-    Ok(json!({
-        "replica": replica_json(replica),
-        "entries": status.totals.entries,
-        "messages": status.totals.messages,
-        "bytes": status.totals.bytes,
-        "folders": folders_json(&status.folders),
-        "scanned": json_time(status.scanned),
-        "disk": look.map(look_json),
-        "missing": status.missing,
-        "pending": status.pending,
-        "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
-        "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
-        "alarms": status.alarms.iter().map(alarm_json).collect::<Vec<_>>(),
-        "jobs": status.jobs,
-        "failed_jobs": status.failed,
-        "peers": peers.collect::<Vec<_>>(),
-        "invited": invited.collect::<Vec<_>>(),
-    }))
-}
-
-/// How the disk differs from what the last scan has seen, as JSON.
-fn look_json(look: &DiskLook) -> Value {
-    let folder = |folder: &FolderLook| {
-        let FolderLook { name, came, gone, renamed, is_gone } = folder;
-        json!({ "name": name, "came": came, "gone": gone, "renamed": renamed, "folder_gone": is_gone })
-    };
-    json!({
-        "as_scanned": look.is_as_scanned() && look.problems.is_empty(),
-        "folders": look.folders.iter().map(folder).collect::<Vec<_>>(),
-        "directories": look.directories,
-        "problems": look.problems,
-    })
 }
 
 /// A label, and what is said under it.
@@ -183,10 +132,6 @@ fn differs(peer: &str) -> Said {
     ("differs", format!("{peer} {words}"))
 }
 
-fn waiting_json(waiting: &Waiting) -> Value {
-    json!({ "folder": waiting.folder, "changes": waiting.changes, "why": waiting.why })
-}
-
 fn waiting_words(waiting: &Waiting) -> String {
     let folder = printable(waiting.folder.as_str());
     let what = match waiting.changes {
@@ -196,22 +141,10 @@ fn waiting_words(waiting: &Waiting) -> String {
     format!("{what}: {}", waiting.why)
 }
 
-fn letterless_json((folder, keywords): &(FolderName, Vec<Keyword>)) -> Value {
-    json!({ "folder": folder, "keywords": keywords.iter().map(Keyword::as_str).collect::<Vec<_>>() })
-}
-
 fn letterless_words((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
     let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
     let count = plural(keywords.len() as u64, "keyword");
     format!("{count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
-}
-
-fn alarm_json(alarm: &AlarmStatus) -> Value {
-    let guarded = match alarm.guarded {
-        Guarded::Removed => "removed",
-        Guarded::Added => "added",
-    };
-    json!({ "guarded": guarded, "by": alarm.by, "raised": time(alarm.raised), "ends": time(alarm.ends) })
 }
 
 fn alarm_words(alarm: &AlarmStatus) -> String {

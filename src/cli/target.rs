@@ -5,10 +5,8 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use mailsync::bundle::BundleKind;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Exported, Replica, ScanReport};
-use serde_json::{Value, json};
+use mailsync::replica::{Exported, Replica};
 
 use super::context::Context;
 use super::output::Output;
@@ -90,39 +88,6 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
         ));
     }
     Ok(())
-}
-
-/// The files that were written, and the scan before, as JSON.
-pub fn written_json(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Value {
-    exported_json(written.iter().map(|(path, exported)| (Some(path.as_path()), exported)), scan)
-}
-
-/// Bundles, with their files if they have any, and the scan before, as JSON.
-pub fn exported_json<'e>(
-    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported)>,
-    scan: &ScanReport,
-) -> Value {
-    let one = |(path, exported)| exported_one(path, exported);
-    json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
-}
-
-/// A bundle, with its file if it has one, as JSON.
-pub fn exported_one(path: Option<&Path>, exported: &Exported) -> Value {
-    let counts = exported.counts;
-    json!({
-        "file": path.map(Path::to_string_lossy),
-        "number": exported.number,
-        "for": exported.to,
-        "full": exported.kind == BundleKind::Full,
-        "encrypted": exported.readable.is_encrypted(),
-        "entries": counts.entries,
-        "folders": counts.folders,
-        "messages": counts.messages,
-        "jobs": counts.jobs,
-        "replicas": counts.replicas,
-        "bytes": exported.bytes,
-        "file_bytes": exported.file_bytes,
-    })
 }
 
 /// Tells which files were written.

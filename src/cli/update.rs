@@ -4,17 +4,16 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
+use super::document::bundles;
 use super::failed_jobs::FailedJobs;
 use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::target::exported_one;
-use super::view::{complain_of, imported_json};
+use super::view::complain_of;
 use super::voices::Voices;
 
 /// The replicas that the configuration tells how to reach, but for those that were revoked: first the peers, then those
@@ -66,8 +65,11 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, replica) };
     let failed = FailedJobs::tell(replica);
     all.sort_by_key(|called| peers.iter().position(|peer| *peer == called.peer));
-    let documents: Vec<Value> = all.iter().map(called_json).collect();
-    let shown = context.out.document(&json!({ "peers": documents, "jobs": jobs.json(), "failed_jobs": failed.json() }));
+    let shown = context.out.document(&bundles::Update {
+        peers: all.iter().map(bundles::Called::from).collect(),
+        jobs: jobs.documents(),
+        failed_jobs: failed.documents(),
+    });
     noted?;
     jobs.result()?;
     let failed = failed.result()?;
@@ -128,14 +130,4 @@ fn sizes(one: &Called) -> String {
     };
     let (messages, mail) = (plural(sent.counts.messages, "message"), bytes(sent.bytes));
     format!("; {} went there ({messages} of {mail}), {} came", bytes(size), bytes(one.received))
-}
-
-fn called_json(one: &Called) -> Value {
-    json!({
-        "peer": one.peer,
-        "error": one.result.as_ref().err(),
-        "sent": one.sent.as_ref().map(|sent| exported_one(None, sent)),
-        "received_bytes": one.received,
-        "bundles": one.imported.iter().map(imported_json).collect::<Vec<_>>(),
-    })
 }

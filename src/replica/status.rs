@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::safety::{counts_until, still_counts};
 use super::{JobStanding, Replica};
 use crate::error::Result;
@@ -87,7 +85,7 @@ pub struct Unseen {
 }
 
 /// The numbers of this replica's jobs by state. It has requested them, or is their target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
     /// They wait.
     pub queued: u64,
