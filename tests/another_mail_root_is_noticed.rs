@@ -53,7 +53,7 @@ fn nothing_is_done_in_a_mail_root_that_the_state_does_not_know() {
     desktop.refuses(&["--quiet", "doctor", "--moved-root"], &[], 6, &words);
     desktop.refuses(&["--quiet", "doctor", "--moved-root", "--dry-run"], &[], 6, &words);
     assert_eq!(laptop.mailbox().len(), 6);
-    let report = desktop.ok(&["doctor", "--moved-root", "--allow-mass-delete", "--json"]).json()["scan"];
+    let report = desktop.ok(&["doctor", "--moved-root", "--allow-mass-delete", "--json"]).json()["scan"].clone();
     assert_eq!(counts(&report), [1, 0, 0, 6]);
     desktop.is_at_rest("in another mail root");
 }

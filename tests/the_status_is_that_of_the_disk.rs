@@ -63,7 +63,7 @@ fn what_has_changed_since_the_last_scan_is_told_and_not_recorded() {
     rest();
     assert_eq!(disk(&desktop)["as_scanned"], true, "{}", disk(&desktop));
     let scanned = desktop.ok(&["status", "--json"]).json()["scanned"].as_str().unwrap().to_owned();
-    assert!(scanned >= *before["scanned"].as_str().unwrap());
+    assert!(scanned.as_str() >= before["scanned"].as_str().unwrap());
 }
 
 #[test]
