@@ -545,6 +545,9 @@ fn inspect_tells_what_a_bundle_says_with_and_without_a_replica() {
         assert!(text.text().contains("bundle     1 (full)") && text.text().contains("signature  holds"), "{text:?}");
     }
     assert!(laptop.ok(&["inspect", path]).text().contains("known here as desktop"));
+    let own = desktop.ok(&["inspect", path]);
+    let shown = |line: &str| own.text().lines().find(|shown| shown.starts_with(line)).unwrap().to_owned();
+    assert!(shown("from ").ends_with("(this replica)"), "{}", own.text());
     assert!(nowhere.ok(&["inspect", path]).text().contains("unknown here"));
     assert!(!nowhere.home.exists());
     assert_eq!(
@@ -616,7 +619,7 @@ fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
     assert_eq!(desktop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
 
     let id = item["id"].to_string();
-    laptop.refuses(&["trash", "restore", "4711"], b"", 1, &["4711", "mailsync trash list"]);
+    laptop.refuses(&["trash", "restore", "4711"], b"", 2, &["4711", "mailsync trash list"]);
     let ran = laptop.ok(&["trash", "restore", &id]);
     assert!(ran.stderr.contains("is back in Archive/2019"), "{ran:?}");
     assert_eq!(laptop.mailbox(), before);

@@ -122,6 +122,8 @@ pub enum Command {
     /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
     /// to an earlier one in place
     Doctor(Doctor),
+    /// Make this replica none: configuration, keys and state go, and the mail stays as it is
+    Deinit(Deinit),
     /// Print the lines by which a shell completes what is typed
     Completions {
         /// The shell
@@ -194,7 +196,11 @@ pub struct Peer {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// List the peers
-    List,
+    List {
+        /// Show also which ids they had before their keys were replaced
+        #[arg(long, short)]
+        verbose: bool,
+    },
     /// Make a peer known
     Add {
         /// The peer's name here
@@ -403,6 +409,27 @@ pub struct Doctor {
     /// Let it find that much was removed
     #[arg(long, requires = "scans")]
     pub allow_mass_delete: bool,
+}
+
+#[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
+pub struct Deinit {
+    /// Only tell what would go
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Do it although something is lost that nobody else has
+    #[arg(long)]
+    pub anyway: bool,
+    /// Move the messages of the trash into this directory, as files
+    #[arg(long, value_name = "DIR", conflicts_with = "purge_trash")]
+    pub trash_to: Option<PathBuf>,
+    /// Remove the messages of the trash for good
+    #[arg(long)]
+    pub purge_trash: bool,
 }
 
 /// The library's value for `--dry-run`.

@@ -8,6 +8,7 @@ mod columns;
 mod complete;
 mod completions;
 mod context;
+mod deinit;
 mod doctor;
 mod document;
 mod export;
@@ -106,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Deinit(args) => deinit::run(&context, args),
         Command::Completions { shell } => completions::run(&context, shell),
         Command::Man { dir } => man::run(&context, &dir),
     };

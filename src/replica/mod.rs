@@ -7,6 +7,7 @@
 mod authors;
 mod call;
 mod changes;
+mod costs;
 mod disk_names;
 mod doctor;
 mod export;
@@ -21,6 +22,7 @@ mod jobs;
 mod join;
 mod keyring;
 mod keys;
+mod leave;
 mod likeness;
 mod mail_root;
 mod materialise;
@@ -63,6 +65,7 @@ pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
+pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;
 pub use purge::Purged;
 pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts};
@@ -105,8 +108,8 @@ pub struct Replica {
     state: State,
     world: Arc<World>,
     notes: std::cell::RefCell<Vec<String>>,
-    /// The revoked replicas of which this command has told the person.
-    told_of: std::cell::RefCell<HashSet<ReplicaId>>,
+    /// The ids of revoked replicas of which this command has told the person, each with one who has said so.
+    told_of: std::cell::RefCell<HashSet<(ReplicaId, ReplicaId)>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
@@ -188,6 +191,14 @@ impl Replica {
         Ok(replica)
     }
 
+    /// Opens the replica, whatever state it is in, to make it one no more, and waits so long for its lock.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_to_leave(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
+        Self::open_at_rest(home, world, Access::Write(lock_timeout))
+    }
+
     fn open_complete(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_at_rest(home, world, access)?;
         if replica.state.joining()?.is_some() {
@@ -208,6 +219,8 @@ impl Replica {
             Access::Read => None,
             Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
+        // It may have gone while this one waited.
+        home.check_lived_in(disk)?;
         let config = Config::read(disk, &home.config_file())?;
         let mut mended = home.open_beside_database(disk)?;
         let state = State::open(&home.database())?;
@@ -283,9 +296,16 @@ impl Replica {
     /// One of them keeps the lock for an hour.
     fn while_others_work<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let held = self.lock.take().is_some();
+        let before = self.home.database_identity()?;
         let done = work();
         if held {
-            self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
+            let disk = &*self.world.disk;
+            self.lock.replace(Some(self.home.lock(disk, PATIENCE)?));
+            self.home.check_lived_in(disk)?;
+            if self.home.database_identity()? != before {
+                let what = format!("going on with {}: another state is there by now", self.home.database().display());
+                return Err(Error::failed(what).advise("run this again"));
+            }
             // What they have changed is seen from here on.
             self.begin()?.commit()?;
             self.roll_on()?;

@@ -224,6 +224,13 @@ const ENDINGS: &[Ending] = &[
         ],
     ),
     ending(
+        "deinit",
+        &[
+            ("mailsync deinit -n", "what would go, and what nobody else has yet"),
+            ("mailsync deinit --trash-to ~/removed", "the trash becomes files in that directory"),
+        ],
+    ),
+    ending(
         "completions",
         &[
             ("mailsync completions bash > ~/.bash_completion", "for one user's bash"),

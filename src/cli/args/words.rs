@@ -10,7 +10,7 @@ impl Command {
             Self::Invite(_) => "invite",
             Self::Join(_) => "join",
             Self::Peer(args) => match args.command {
-                PeerCommand::List => "peer list",
+                PeerCommand::List { .. } => "peer list",
                 PeerCommand::Add { .. } => "peer add",
                 PeerCommand::Rename { .. } => "peer rename",
                 PeerCommand::Remove { .. } => "peer remove",
@@ -48,6 +48,7 @@ impl Command {
             },
             Self::Undo(_) => "undo",
             Self::Doctor(_) => "doctor",
+            Self::Deinit(_) => "deinit",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
         }
@@ -62,6 +63,7 @@ impl Command {
             Self::Restore(args) => Some(args.dry_run),
             Self::Undo(args) => Some(args.dry_run),
             Self::Doctor(args) => Some(args.dry_run),
+            Self::Deinit(args) => Some(args.dry_run),
             Self::Trash(args) => match args.command {
                 TrashCommand::Restore { dry_run, .. } => Some(dry_run),
                 TrashCommand::List { .. } | TrashCommand::Show { .. } => None,

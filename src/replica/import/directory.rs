@@ -15,9 +15,9 @@ use super::gate::Sender;
 use super::listing::{There, is_called_a_bundle, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
-use super::strangers::{Strange, begins, mark, strange_mark};
+use super::strangers::{Strange, mark, stays_foreign, strange_mark};
 use super::tidy::{identity, is_gone, open_if_there, remove};
-use crate::bundle::{self, Begins, Behind, Cover, Manifest, ReplicaId, each_cover};
+use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
@@ -85,9 +85,20 @@ struct Look {
 }
 
 impl Look {
-    /// Whether all that was seen are bundles of somebody who isn't known here.
+    /// Whether all bundles that were seen are of somebody who isn't known here.
     fn is_strange(&self) -> bool {
-        self.strangers > 0 && self.strangers == self.bundles && self.wrong.is_none()
+        self.strangers > 0 && self.strangers == self.bundles
+    }
+
+    /// Whether they will be that as long as the file is not changed, and nobody else becomes known. What is wrong with the last
+    /// one stays so, too, unless another mailsync understands it; `quiet` says that what is still written there would show.
+    fn stays_strange(&self, quiet: bool) -> bool {
+        let stays = match &self.wrong {
+            None => true,
+            Some(bundle::Error::NewerFormat { .. }) => false,
+            Some(_) => quiet,
+        };
+        self.is_strange() && !self.unseen && stays
     }
 }
 
@@ -297,7 +308,8 @@ impl Replica {
     /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into
     /// the directory could else have all of them understood by every import.
     fn look_unless_settled(&self, file: &File, known: &Digest, found: &mut Found) -> Result<Option<Look>> {
-        let mark = match strange_mark(file, known) {
+        let now = self.wall_clock();
+        let (mark, quiet) = match strange_mark(file, known, now) {
             Err(error) if is_gone(&error) => return Ok(None),
             mark => mark.map_err(|error| reading(&bundle::Error::Io(error)))?,
         };
@@ -310,8 +322,7 @@ impl Replica {
         }
         let look = self.look_at_file(file)?;
         if let Some(look) = &look
-            && look.is_strange()
-            && !look.unseen
+            && look.stays_strange(quiet)
         {
             let strange = if look.told.is_some() { Strange::Told } else { Strange::Elsewhere };
             found.settled.push(strange.settled(&mark));
@@ -327,7 +338,7 @@ impl Replica {
             look => look,
         };
         match look {
-            Some(look) if look.bundles == 0 && stays_foreign(file, &look)? => {
+            Some(look) if look.bundles == 0 && stays_foreign(file, look.wrong.as_ref(), look.made_so)? => {
                 let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
@@ -364,7 +375,10 @@ impl Replica {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
-            Err(error) if error.is_for_others() => (look.strange, look.unseen) = (true, true),
+            Err(error) if error.is_for_others() => {
+                look.strange = true;
+                look.unseen |= behind == Behind::Left;
+            }
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
@@ -469,20 +483,5 @@ impl Replica {
             remove(&*self.world.disk, path)?;
         }
         Ok(())
-    }
-}
-
-/// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
-/// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered.
-fn stays_foreign(file: &File, look: &Look) -> Result<bool> {
-    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
-    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
-    match &look.wrong {
-        // It may still be being copied, or be understood by the next mailsync.
-        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
-        Some(_) if look.made_so => Ok(true),
-        // What a key of this replica opens is a bundle, whatever is within it.
-        Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
-        Some(_) => Ok(begins()? == Begins::Otherwise),
     }
 }

@@ -119,6 +119,7 @@ impl Replica {
             None => None,
         };
         let TrashSelection { ids, folder, since, .. } = selection;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         Ok(TrashFilter { keys: ids.clone(), folder: folder.clone(), since: *since, by })
     }
 
@@ -179,7 +180,6 @@ impl Replica {
     /// # Errors
     /// Nothing has one of the numbers, or nobody or no folder has the name.
     pub fn each_selected(&self, selection: &TrashSelection, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
-        selection.folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         let author = self.author_of(selection)?;
         self.each_batch(selection, author.as_ref(), |batch| batch.into_iter().try_for_each(&mut each))
     }
