@@ -15,6 +15,7 @@ pub mod properties;
 pub mod scene;
 pub mod schemas;
 pub mod terminal;
+pub mod watching;
 
 use std::any::Any;
 use std::fs;

@@ -13,6 +13,7 @@ pub mod status;
 mod tests;
 pub mod upkeep;
 pub mod values;
+pub mod watching;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -66,6 +67,7 @@ documents! {
     bundles::Export: "export";
     bundles::Import: "import";
     bundles::Update: "update";
+    watching::Watch: "watch";
     jobs::Requested: "uux";
     jobs::Jobs: "jobs list";
     jobs::Shown: "jobs show";
@@ -115,6 +117,22 @@ pub fn note(error: &Error) {
     }
 }
 
+/// Forgets the errors that people were told so far.
+pub fn forget() {
+    if let Ok(mut told) = TOLD.lock() {
+        told.clear();
+    }
+}
+
+/// How documents are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A command has one, which has many lines.
+    Whole,
+    /// A command may have several, each a line.
+    Lines,
+}
+
 /// That a command has shown its result. Nobody can make one but who has printed lines or given a document.
 #[derive(Debug)]
 #[must_use]
@@ -130,6 +148,7 @@ impl Shown {
 /// The document of one command, until it is printed.
 #[derive(Debug)]
 pub struct Documents {
+    form: Form,
     command: Option<&'static str>,
     dry_run: Option<bool>,
     members: RefCell<Value>,
@@ -138,8 +157,8 @@ pub struct Documents {
 impl Documents {
     /// The document of this command, which is unknown if the arguments make no sense. Whether it changes nothing is said
     /// of commands that can be asked for that.
-    pub fn new(command: Option<&'static str>, dry_run: Option<bool>) -> Self {
-        Self { command, dry_run, members: RefCell::default() }
+    pub fn new(command: Option<&'static str>, dry_run: Option<bool>, form: Form) -> Self {
+        Self { form, command, dry_run, members: RefCell::default() }
     }
 
     /// Keeps the command's own members.
@@ -157,7 +176,10 @@ impl Documents {
     pub fn print(&self, out: &mut impl Write, kind: Option<ErrorKind>) -> io::Result<()> {
         let told = TOLD.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         let document = whole(self, kind, &told);
-        serde_json::to_writer_pretty(&mut *out, &document)?;
+        match self.form {
+            Form::Whole => serde_json::to_writer_pretty(&mut *out, &document)?,
+            Form::Lines => serde_json::to_writer(&mut *out, &document)?,
+        }
         writeln!(out)?;
         out.flush()
     }

@@ -189,7 +189,7 @@ fn fault(kind: ErrorKind, words: &str) -> (ErrorKind, Fault) {
 #[test]
 fn the_error_of_a_document_is_the_first_of_the_kind_with_which_the_command_ends() {
     let told = [fault(ErrorKind::NotYet, "later"), fault(ErrorKind::Rejected, "bad"), fault(ErrorKind::Rejected, "x")];
-    let documents = Documents::new(Some("verify"), Some(true));
+    let documents = Documents::new(Some("verify"), Some(true), Form::Whole);
     documents.keep(&bundles::Verify { bundles: Vec::new() });
     let whole = Value::from(whole(&documents, Some(ErrorKind::Rejected), &told));
     let expected = json!({
@@ -206,14 +206,14 @@ fn the_error_of_a_document_is_the_first_of_the_kind_with_which_the_command_ends(
 #[test]
 fn a_command_that_ends_well_has_no_error_whatever_was_told_on_the_way() {
     let told = [fault(ErrorKind::Failed, "a mistyped code")];
-    let whole = Value::from(whole(&Documents::new(Some("join"), None), None, &told));
+    let whole = Value::from(whole(&Documents::new(Some("join"), None, Form::Whole), None, &told));
     assert_eq!(whole, json!({ "version": 1, "command": "join", "exit_code": 0, "error": null }));
 }
 
 #[test]
 #[should_panic(expected = "error is a member of every document")]
 fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
-    let documents = Documents::new(Some("verify"), None);
+    let documents = Documents::new(Some("verify"), None, Form::Whole);
     documents.members.replace(json!({ "error": null }));
     let _ = whole(&documents, None, &[]);
 }
@@ -221,5 +221,5 @@ fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
 #[test]
 #[should_panic(expected = "scan has the document of [\"verify\"]")]
 fn no_command_has_the_document_of_another() {
-    Documents::new(Some("scan"), None).keep(&bundles::Verify { bundles: Vec::new() });
+    Documents::new(Some("scan"), None, Form::Whole).keep(&bundles::Verify { bundles: Vec::new() });
 }
