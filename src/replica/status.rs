@@ -65,7 +65,7 @@ pub struct InvitedStatus {
 }
 
 /// The changes that a peer doesn't know, as far as is known here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Entries with something that is new to it.
     pub entries: u64,

@@ -170,7 +170,7 @@ impl Replica {
             plan.unlooked = done.err();
         }
         plan.undone = self.state.folders_with_deliveries()?.len() as u64;
-        plan.totals = self.state.totals()?;
+        plan.totals = self.state.totals();
         let mut after = 0;
         loop {
             let batch = self.state.trash_batch(after, BATCH)?;
