@@ -155,6 +155,8 @@ fn without_a_terminal_it_is_said_what_to_do_or_a_program_gives_the_passphrase() 
     }
     assert!(!bundle.exists());
     assert_eq!(without_terminal(&laptop, &["key", "passphrase"]).code, 1);
+    let ran = without_terminal(&laptop, &["watch"]);
+    assert!(ran.code == 2 && ran.stderr.contains("passphrase_command"), "{ran:?}");
     // A bundle for it waits, and is not called anybody else's or damaged.
     let (there, encrypted) = (dir.path().join("there"), dir.path().join("there/x.zst.age"));
     fs::create_dir(&there).unwrap();

@@ -10,6 +10,7 @@ mod changes;
 mod costs;
 mod disk_names;
 mod doctor;
+mod errands;
 mod export;
 mod glance;
 mod happenings;
@@ -54,12 +55,15 @@ use std::time::Duration;
 pub use authors::Names;
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
+pub use errands::{Care, Carrier, Errand, Outlook};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
-pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
+pub use import::{
+    Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender, is_called_a_bundle,
+};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
@@ -153,7 +157,6 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
-            replica.prepare_hooks()?;
             replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
@@ -249,6 +252,7 @@ impl Replica {
             refused: std::cell::RefCell::default(),
         };
         if let Access::Write(_) = access {
+            replica.prepare_hooks()?;
             replica.settle_keys()?;
         }
         Ok(replica)

@@ -395,6 +395,20 @@ pub const HOW_TO: &[Step] = &[
     Type("desktop$ mailsync --home ~/.mailsync/work init"),
     Do("desktop", "mkdir /backup; cp -a --parents Mail .config/mailsync .local/state/mailsync /backup/"),
     Type("desktop$ cp -a /backup/."),
+    // The laptop begins anew.
+    Do(
+        "laptop",
+        "rm -r .config/mailsync .local/state/mailsync; mailsync init ~/Mail --name laptop > key.pub; \
+         mailsync peer add desktop --key ../desktop/key.pub; cd ../desktop; export HOME=$PWD; mailsync peer add laptop --key ../laptop/key.pub",
+    ),
+    Configure("[peer.desktop]", "laptop"),
+    Type("laptop$ mailsync watch --once"),
+    Skip(
+        "laptop$ mkdir -p ~/.config/systemd",
+        "units_run_what_the_program_has.rs tries the units; there is no session of systemd here",
+    ),
+    Skip("laptop$ systemctl --user enable", "there is no session of systemd here"),
+    Skip("PATH=", "no cron is run; the commands are tried in watch_does_it_by_itself.rs and update_calls_the_peers.rs"),
     Type("desktop$ sed -i 's/^ignore"),
     Do("desktop", "mailsync status | grep Archive/2023; ! mailsync status | grep Private"),
 ];

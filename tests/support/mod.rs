@@ -13,7 +13,9 @@ pub mod party;
 pub mod programs;
 pub mod properties;
 pub mod scene;
+pub mod schemas;
 pub mod terminal;
+pub mod watching;
 
 use std::any::Any;
 use std::fs;

@@ -1,5 +1,7 @@
 //! What a document says of the command line: the command's words, and whether it is a dry run.
 
+use crate::cli::document::Form;
+
 use super::{Command, JobsCommand, KeyCommand, PeerCommand, TrashCommand};
 
 impl Command {
@@ -26,6 +28,7 @@ impl Command {
             Self::Export(_) => "export",
             Self::Import(_) => "import",
             Self::Update(_) => "update",
+            Self::Watch(_) => "watch",
             Self::Uux(_) => "uux",
             Self::Jobs(args) => match args.command {
                 JobsCommand::List => "jobs list",
@@ -54,6 +57,14 @@ impl Command {
         }
     }
 
+    /// How its documents are printed.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Watch(args) if !args.once => Form::Lines,
+            _ => Form::Whole,
+        }
+    }
+
     /// Whether it only tells what it would do; `None` for commands that can't be asked for that.
     pub fn dry_run(&self) -> Option<bool> {
         match self {
@@ -74,6 +85,7 @@ impl Command {
             | Self::Peer(_)
             | Self::Key(_)
             | Self::Update(_)
+            | Self::Watch(_)
             | Self::Uux(_)
             | Self::Jobs(_)
             | Self::Purge

@@ -7,16 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
-use super::listing::{There, is_called_a_bundle, what_is_there};
+use super::listing::{There, bundles_in, is_gone, open_if_there, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
 use super::strangers::{Strange, mark, stays_foreign, strange_mark};
-use super::tidy::{identity, is_gone, open_if_there, remove};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
@@ -45,6 +43,15 @@ struct Found {
     settled: Vec<Digest>,
     /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
+}
+
+/// What is told if a directory holds nothing for this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    /// That it is so.
+    Told,
+    /// Nothing.
+    Expected,
 }
 
 /// What a file says of being this replica's own.
@@ -110,9 +117,27 @@ impl Replica {
     /// # Errors
     /// The directory can't be listed; failures of this machine, and refusals for safety. A bundle that is wrong is
     /// no error: its outcome tells.
-    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
+    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+        self.import_all_in(dir, options, Empty::Told, each)
+    }
+
+    /// The same for who looks again and again: that there is nothing for this replica is the rule, and not told.
+    ///
+    /// # Errors
+    /// As for [`Replica::import_directory`].
+    pub fn import_arrivals(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+        self.import_all_in(dir, options, Empty::Expected, each)
+    }
+
+    fn import_all_in(
+        &self,
+        dir: &Path,
+        options: &ImportOptions,
+        empty: Empty,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
-        self.tell_found(dir, &found, options)?;
+        self.tell_found(dir, &found, options, empty)?;
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
@@ -162,13 +187,20 @@ impl Replica {
         }
         match failed {
             Some(error) => Err(error),
-            None if options.consume && options.dry_run == DryRun::No => self.remove_unneeded(&found.own),
+            None if options.consume && options.dry_run == DryRun::No => {
+                let removed = self.remove_unneeded(&found.own)?;
+                if removed > 0 && empty == Empty::Told {
+                    let bundles = plural(removed, "bundle");
+                    self.note(format!("removed {bundles} from this replica that nobody needs any more"));
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
     /// Tells what there is besides bundles for this replica, and remembers what is no bundle.
-    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions) -> Result<()> {
+    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions, empty: Empty) -> Result<()> {
         if !found.settled.is_empty() && options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.pass_over(&found.settled)?;
@@ -183,7 +215,7 @@ impl Replica {
                 if found.passed_over == 1 { "is" } else { "are" }
             ));
         }
-        if found.here.is_empty() && found.unreadable == 0 {
+        if found.here.is_empty() && found.unreadable == 0 && empty == Empty::Told {
             let mut others = match found.elsewhere {
                 0 => String::new(),
                 1 => String::from("; 1 file there is for others"),
@@ -200,13 +232,8 @@ impl Replica {
     /// Looks at the manifests in all files of a directory whose names say that they are bundles. Reports files that
     /// can't be read.
     fn look_through(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Found> {
-        let fail =
-            |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
         let disk = &*self.world.disk;
-        let mut paths = Vec::new();
-        disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
-        paths.retain(|path| is_called_a_bundle(path));
-        paths.sort();
+        let paths = bundles_in(disk, dir)?;
         let mut found = Found::default();
         let mut twin = None;
         let known = self.who_is_known()?;
@@ -450,38 +477,5 @@ impl Replica {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    /// Imports the bundles in a file.
-    ///
-    /// # Errors
-    /// The file can't be opened; failures of this machine, and refusals for safety. A bundle that is wrong is
-    /// no error: its outcome tells.
-    pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let file =
-            File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        self.import_opened(&file, path, options, Cut::Rejected, each)
-    }
-
-    fn import_opened(
-        &self,
-        file: &File,
-        path: &Path,
-        options: &ImportOptions,
-        cut: Cut,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        let before = identity(file.metadata());
-        let mut taken = true;
-        self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.is_all_here();
-            each(imported);
-        })?;
-        // A newer bundle may have replaced the file meanwhile, or have been added to it.
-        let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(&*self.world.disk, path)?;
-        }
-        Ok(())
     }
 }
