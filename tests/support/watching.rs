@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::machine::Machine;
+use super::schemas;
 
 /// A condition that doesn't come true within this time never will.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -82,6 +83,9 @@ impl Watching {
     /// All steps that it has done.
     pub fn all_steps(&self) -> Vec<Value> {
         let rounds = self.rounds.lock().unwrap();
+        for round in rounds.iter() {
+            assert_eq!(schemas::check(round), Ok(()), "{round:#}");
+        }
         rounds.iter().flat_map(|round| round["steps"].as_array().expect("a round has steps").clone()).collect()
     }
 
