@@ -1,7 +1,9 @@
 //! `mailsync inspect` and `mailsync verify`
 
-use std::io::BufRead;
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
@@ -24,18 +26,24 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let mut lines = Vec::new();
     let code = code::given(args.code.code_file.as_deref())?;
     let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
-    let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source| {
+    let mut before = (String::new(), 0);
+    let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
         let known = replica.as_ref().map_or(Ok(None), |replica| replica.known_as(&manifest.sender.id))?;
         let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
         rest.skip().map_err(|error| rejected(&error, source))?;
+        // Each file is counted from its beginning.
+        let start = if before.0 == source { before.1 } else { 0 };
+        let size = read.get() - start;
+        before = (source.to_owned(), read.get());
         if context.out.json() {
-            documents.push(Inspected::of(file(source), &manifest, known.as_deref(), encrypted));
+            documents.push(Inspected::of(file(source), &manifest, known.as_deref(), encrypted, size));
         } else {
-            lines.push(format!("file       {source}"));
+            lines.push(format!("in         {source}"));
             lines.extend(describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))?);
+            lines.push(format!("file       {}", bytes(size)));
         }
         Ok(())
     });
@@ -54,7 +62,7 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     let mut lines = Vec::new();
     let mut worst: Option<ErrorKind> = None;
     let mut failed = Vec::new();
-    let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source| {
+    let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
@@ -103,7 +111,30 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
 }
 
-type Source = Box<dyn BufRead>;
+/// A source, and how much of it was taken.
+struct Source {
+    from: Box<dyn BufRead>,
+    taken: Rc<Cell<u64>>,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.taken.set(self.taken.get() + n as u64);
+        Ok(n)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken.set(self.taken.get() + amount as u64);
+        self.from.consume(amount);
+    }
+}
 
 const STANDARD: &str = "standard input";
 
@@ -118,7 +149,7 @@ fn each_bundle(
     paths: &[PathBuf],
     keys: &Keys,
     failed: &mut Vec<(String, Error)>,
-    mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
+    mut each: impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
 ) -> Ending {
     let files = source::files(paths)?;
     if let [file] = &files[..] {
@@ -146,13 +177,15 @@ fn name_of(path: &Path) -> String {
 fn each_bundle_in(
     path: &Path,
     keys: Keys,
-    each: &mut impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
+    each: &mut impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
 ) -> Ending {
     let name = name_of(path);
-    let mut stream = Stream::opened_by(source::open(path)?, keys);
+    let taken = Rc::default();
+    let source = Source { from: source::open(path)?, taken: Rc::clone(&taken) };
+    let mut stream = Stream::opened_by(source, keys);
     loop {
         match stream.next_bundle() {
-            Ok(Some(reader)) => each(reader, &name)?,
+            Ok(Some(reader)) => each(reader, &name, &taken)?,
             Ok(None) => return Ok(()),
             Err(error) => return Err(rejected(&error, &name).into()),
         }

@@ -8,6 +8,7 @@ use mailsync::text::printable;
 
 use super::document::{self, Document, Documents, Shown};
 use super::failure::{CommandResult, Ending, Failure};
+use super::meter;
 use super::screen;
 
 /// A command's way to speak.
@@ -36,15 +37,14 @@ impl Output {
     /// Says something to the person.
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
-            // If standard error is closed, nobody listens.
-            let _ = writeln!(io::stderr(), "{}", screen::said(&printable(&what.to_string())));
+            Self::relay(&screen::said(&printable(&what.to_string())));
         }
     }
 
     /// Says a command that is to be copied, however long it is: alone on its line, which isn't broken.
     pub fn command(&self, command: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "    {}", printable(command));
+            Self::relay(&format!("    {}", printable(command)));
         }
     }
 
@@ -61,7 +61,15 @@ impl Output {
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
         document::note(error);
-        let _ = writeln!(io::stderr(), "{}", screen::complained(&error.to_string()));
+        Self::relay(&screen::complained(&error.to_string()));
+    }
+
+    /// Writes a line for the person, whole: another thread's can't come between.
+    pub fn relay(line: &str) {
+        meter::beside_bars(|| {
+            // If standard error is closed, nobody listens.
+            let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+        });
     }
 
     /// Takes a command's own members of the JSON document, which is printed at the command's end. Where text is wanted,
