@@ -5,6 +5,7 @@
 pub mod bundles;
 pub mod changes;
 pub mod jobs;
+pub mod leaving;
 pub mod past;
 pub mod peers;
 #[cfg(test)]
@@ -84,6 +85,7 @@ documents! {
     past::TrashRestored: "trash restore";
     past::Undo: "undo";
     upkeep::Doctor: "doctor";
+    leaving::Deinit: "deinit";
     upkeep::Completions: "completions";
     upkeep::Man: "man";
 }
