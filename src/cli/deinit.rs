@@ -9,7 +9,8 @@ use mailsync::text::{bytes, plural, printable};
 
 use super::args::{Deinit, dry_run};
 use super::context::{Context, absolute};
-use super::document::leaving;
+use super::document;
+use super::document::values::Own;
 use super::failure::CommandResult;
 use super::prompt;
 
@@ -22,7 +23,7 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         let does = if dry { "it would be ended" } else { "it is ended: there is no replica any more" };
         context.out.say(format_args!("a `mailsync deinit` was interrupted, and {does}"));
         tell_left(context, &left);
-        return Ok(context.out.document(&leaving::Deinit { left: Some((&left).into()), ..leaving::Deinit::default() }));
+        return Ok(context.out.document(&document::deinit::Deinit::ended(&left)));
     }
     let replica = Replica::open_to_leave(&home, world, context.lock_timeout)?;
     let plan = replica.plan_to_leave()?;
@@ -38,15 +39,11 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         lock_timeout: context.lock_timeout,
     };
     tell(context, &home, replica.config(), &plan, &options.trash);
-    let name = replica.config().name.clone();
-    let mut document = leaving::Deinit {
-        replica: Some((&replica).into()),
-        plan: Some((&plan).into()),
-        losses: plan.losses(),
-        left: None,
-    };
+    let (about, name) = (Own::from(&replica), replica.config().name.clone());
+    let document =
+        |left: Option<&LeftBehind>| context.out.document(&document::deinit::Deinit::of(about.clone(), &plan, left));
     // Whoever is refused wants to know of what.
-    let _told_if_it_fails = context.out.document(&document);
+    let _told_if_it_fails = document(None);
     plan.check(options.losing)?;
     if !dry && !args.yes {
         confirm(&name)?;
@@ -56,8 +53,7 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         context.out.say(format_args!("{name} is no replica any more"));
         tell_left(context, &left);
     }
-    document.left = Some((&left).into());
-    Ok(context.out.document(&document))
+    Ok(document(Some(&left)))
 }
 
 /// Asks the person whether it is meant.

@@ -68,7 +68,7 @@ fn plan(
         tell_planned(context, &planned);
         Ok((report, planned))
     })?;
-    let shown = context.out.document(&bundles::Export::planned(&planned, &report));
+    let shown = context.out.document(&bundles::Export::without_files(&planned, &report));
     complain_of(&report).map(|()| shown)
 }
 
@@ -93,7 +93,7 @@ fn export(
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
-            context.out.document(&bundles::Export::planned(&[exported], &report))
+            context.out.document(&bundles::Export::without_files([&exported], &report))
         }
         Some(path) => {
             let written = replica.export_to_file(options, &path)?;
@@ -104,7 +104,7 @@ fn export(
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
-            context.out.document(&bundles::Export::written(&written, &report)?)
+            context.out.document(&bundles::Export::written(&written, &report))
         }
     };
     complain_of(&report).map(|()| shown)
