@@ -104,7 +104,7 @@ fn export(
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
-            context.out.document(&bundles::Export::written(&written, &report)?)
+            context.out.document(&bundles::Export::written(&written, &report))
         }
     };
     complain_of(&report).map(|()| shown)

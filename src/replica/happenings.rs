@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::Replica;
+use super::{Replica, Selection};
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
-use crate::state::{EventFilter, MessageEvent};
+use crate::state::{EventFilter, MessageEvent, TrashFilter};
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
 pub(super) const DIGITS: usize = 8;
@@ -44,7 +44,7 @@ impl Replica {
     /// What became of messages, as far as the history goes: the oldest event first.
     ///
     /// # Errors
-    /// The message, or the peer, isn't known.
+    /// The message, the folder, or the peer isn't known.
     pub fn message_history(&self, options: &HistoryOptions) -> Result<Vec<MessageEvent>> {
         let digest = options.message.as_ref().map(|name| self.message_called(name)).transpose()?;
         let by = match &options.peer {
@@ -55,10 +55,29 @@ impl Replica {
             None => None,
         };
         let HistoryOptions { folder, since, removed, limit, .. } = options;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         self.state.message_events(
             &EventFilter { digest, folder: folder.clone(), since: *since, by, removed: *removed },
             *limit,
         )
+    }
+
+    /// A folder that a person names must be one, or have been one, as far as is remembered; or stand above one.
+    ///
+    /// # Errors
+    /// It isn't, and never was.
+    pub(super) fn check_folder_is_known(&self, folder: &FolderName) -> Result<()> {
+        let wanted = Selection::of_folder(folder);
+        let of_events = EventFilter { folder: Some(folder.clone()), ..EventFilter::default() };
+        let of_trash = TrashFilter { folder: Some(folder.clone()), ..TrashFilter::default() };
+        if self.state.all_folders().iter().any(|row| wanted.has_folder(&row.name))
+            || !self.state.message_events(&of_events, 1)?.is_empty()
+            || !self.state.trash_selected(&of_trash, 0, 1)?.is_empty()
+        {
+            return Ok(());
+        }
+        Err(Error::usage(format!("looking for the folder {folder}: there is none, and none is remembered"))
+            .advise("name folders as `mailsync status` lists them"))
     }
 
     /// Where a message is, and since when: that is known even if the history doesn't go back so far.

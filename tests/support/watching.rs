@@ -126,6 +126,11 @@ impl Watching {
         };
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         let rounds = self.rounds.lock().unwrap().clone();
+        for round in &rounds {
+            if let Err(wrong) = schemas::check(round) {
+                panic!("a round isn't as docs/schema has it: {wrong}\n{round:#}");
+            }
+        }
         (status, rounds, self.said())
     }
 

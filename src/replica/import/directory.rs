@@ -15,7 +15,6 @@ use super::listing::{There, bundles_in, is_gone, open_if_there, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
 use super::strangers::{Strange, mark, stays_foreign, strange_mark};
-use super::tidy::{identity, remove};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
@@ -478,38 +477,5 @@ impl Replica {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    /// Imports the bundles in a file.
-    ///
-    /// # Errors
-    /// The file can't be opened; failures of this machine, and refusals for safety. A bundle that is wrong is
-    /// no error: its outcome tells.
-    pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let file =
-            File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        self.import_opened(&file, path, options, Cut::Rejected, each)
-    }
-
-    fn import_opened(
-        &self,
-        file: &File,
-        path: &Path,
-        options: &ImportOptions,
-        cut: Cut,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        let before = identity(file.metadata());
-        let mut taken = true;
-        self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.is_all_here();
-            each(imported);
-        })?;
-        // A newer bundle may have replaced the file meanwhile, or have been added to it.
-        let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(&*self.world.disk, path)?;
-        }
-        Ok(())
     }
 }
