@@ -125,7 +125,7 @@ const OTHERS: [(&str, &str, Before); 6] = [
         fs::create_dir(&spool).unwrap();
         desktop.deliver("three");
         desktop.ok(&["export", "-o", spool.to_str().unwrap()]);
-        laptop.configure(&format!("[watch]\nreceive = [{spool:?}]"));
+        laptop.configure(&format!("[watch]\nreceive = [\"{}\"]", spool.display()));
         words("watch --once")
     }),
 ];

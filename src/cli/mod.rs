@@ -56,7 +56,7 @@ use mailsync::process::outlive_large_files;
 use args::{Args, Command};
 use context::Context;
 use document::{Documents, Form};
-use failure::Failure;
+use failure::{CommandResult, Failure};
 use output::Output;
 
 /// Runs the command line that the process was started with.
@@ -92,32 +92,7 @@ pub fn main() -> ExitCode {
         hindrance: RefCell::default(),
         problems: RefCell::default(),
     };
-    let result = match args.command {
-        Command::Init(args) => init::run(&context, args),
-        Command::Invite(args) => invite::run(&context, args),
-        Command::Join(args) => join::run(&context, args),
-        Command::Peer(args) => peer::run(&context, args),
-        Command::Key(args) => key::run(&context, &args),
-        Command::Scan(args) => scan::run(&context, &args),
-        Command::Export(args) => export::run(&context, args),
-        Command::Import(args) => import::run(&context, &args),
-        Command::Update(args) => update::run(&context, &args),
-        Command::Watch(args) => watch::run(&context, &args),
-        Command::Uux(args) => uux::run(&context, args),
-        Command::Jobs(args) => jobs::run(&context, &args),
-        Command::Purge => purge::run(&context),
-        Command::Status(args) => status::run(&context, &args),
-        Command::Log(args) => log::run(&context, &args),
-        Command::Inspect(args) => inspect::inspect(&context, &args),
-        Command::Verify(args) => inspect::verify(&context, &args),
-        Command::Restore(args) => restore::run(&context, args),
-        Command::Trash(args) => trash::run(&context, args),
-        Command::Undo(args) => undo::run(&context, args),
-        Command::Doctor(args) => doctor::run(&context, &args),
-        Command::Deinit(args) => deinit::run(&context, args),
-        Command::Completions { shell } => completions::run(&context, shell),
-        Command::Man { dir } => man::run(&context, &dir),
-    };
+    let result = run(&context, args.command);
     // All else was done: what a folder kept from being done, and what could not be read, is told last, and decides only if
     // nothing else went wrong.
     let left = context.problems.take().into_iter().chain(context.hindrance.take());
@@ -140,6 +115,36 @@ pub fn main() -> ExitCode {
         }
     };
     finish(&context.out, kind)
+}
+
+/// Does what was typed.
+fn run(context: &Context, command: Command) -> CommandResult {
+    match command {
+        Command::Init(args) => init::run(context, args),
+        Command::Invite(args) => invite::run(context, args),
+        Command::Join(args) => join::run(context, args),
+        Command::Peer(args) => peer::run(context, args),
+        Command::Key(args) => key::run(context, &args),
+        Command::Scan(args) => scan::run(context, &args),
+        Command::Export(args) => export::run(context, args),
+        Command::Import(args) => import::run(context, &args),
+        Command::Update(args) => update::run(context, &args),
+        Command::Watch(args) => watch::run(context, &args),
+        Command::Uux(args) => uux::run(context, args),
+        Command::Jobs(args) => jobs::run(context, &args),
+        Command::Purge => purge::run(context),
+        Command::Status(args) => status::run(context, &args),
+        Command::Log(args) => log::run(context, &args),
+        Command::Inspect(args) => inspect::inspect(context, &args),
+        Command::Verify(args) => inspect::verify(context, &args),
+        Command::Restore(args) => restore::run(context, args),
+        Command::Trash(args) => trash::run(context, args),
+        Command::Undo(args) => undo::run(context, args),
+        Command::Doctor(args) => doctor::run(context, &args),
+        Command::Deinit(args) => deinit::run(context, args),
+        Command::Completions { shell } => completions::run(context, shell),
+        Command::Man { dir } => man::run(context, &dir),
+    }
 }
 
 /// Prints the document, if one is wanted, and gives the exit code.

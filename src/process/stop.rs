@@ -124,7 +124,7 @@ fn heeded() -> impl Iterator<Item = i32> {
     [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
 }
 
-/// The signals that a process ignores, one a bit, by its proc_pid_status(5). None if that doesn't say.
+/// The signals that a process ignores, one a bit, by its `proc_pid_status(5)`. None if that doesn't say.
 fn ignored(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

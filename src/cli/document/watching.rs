@@ -23,7 +23,8 @@ pub struct Watch {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Step {
     /// What it was.
-    pub step: StepKind,
+    #[serde(rename = "step")]
+    pub kind: StepKind,
     /// The peer for which or with which; null if there is none.
     pub peer: Option<String>,
     /// The directory from which or into which; null if there is none.
@@ -45,9 +46,9 @@ pub struct Step {
 
 impl Step {
     /// A step of which nothing is known yet.
-    pub fn new(step: StepKind, peer: Option<String>, directory: Option<String>) -> Self {
+    pub fn new(kind: StepKind, peer: Option<String>, directory: Option<String>) -> Self {
         Self {
-            step,
+            kind,
             peer,
             directory,
             scan: None,

@@ -288,10 +288,13 @@ mod tests {
     const READ: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
     const TOUCHED: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
 
+    /// A role, a name, whether it is a directory, and what of it is news and what isn't.
+    type Row = (Role, &'static str, bool, &'static [EventKind], &'static [EventKind]);
+
     #[test]
     fn only_what_can_matter_is_news() {
         use Role::{AboveOutbox, Arrivals, Folders, Messages, Outbox};
-        let table: &[(Role, &str, bool, &[EventKind], &[EventKind])] = &[
+        let table: &[Row] = &[
             (Messages, "1.a:2,S", false, &[NEW_FILE, GONE_FILE, TO, FROM, WRITTEN, CLOSED], &[READ, TOUCHED, BOTH]),
             (Messages, ".nfs0001", false, &[], &[NEW_FILE, GONE_FILE, TO, FROM, WRITTEN, CLOSED]),
             (Folders, ".Archive", true, &[NEW_DIR, GONE_DIR, TO], &[READ, TOUCHED]),

@@ -141,7 +141,7 @@ impl Hand<'_> {
             changes.tell_folders(replica)?;
         }
         deed.document.changes = changes.documents();
-        self.tell_scanned(report, deed);
+        self.tell_scanned(&report, deed);
         Ok(())
     }
 
@@ -165,7 +165,7 @@ impl Hand<'_> {
             untold = untold.or(changes.tell_folders(replica).err());
         }
         deed.document.changes = changes.documents();
-        self.tell_scanned(report, deed);
+        self.tell_scanned(&report, deed);
         self.tell_imported(&all, deed);
         result.and(noted).and(untold.map_or(Ok(()), Err))
     }
@@ -183,52 +183,48 @@ impl Hand<'_> {
                 return Ok(());
             }
         };
-        match &outlet.spool {
-            Some(dir) => {
-                let report = replica.scan(&ScanOptions::default())?;
-                self.tell_scanned(report, deed);
-                let options = ExportOptions {
-                    fullness: fullness.unwrap_or(Fullness::SinceShown),
-                    ..ExportOptions::to_peer(&outlet.peer)
-                };
-                // With nothing behind its last slash it is no name for a file.
-                let written = replica.export_to_file(&options, &dir.join(""))?;
-                for (path, exported) in &written {
-                    self.context.out.say(format_args!("wrote {}: {exported}", path.display()));
-                }
-                deed.document.written = Export::written(&written, &ScanReport::default()).bundles;
-                replica.tidy_directory(dir)?;
-                Ok(())
+        if let Some(dir) = &outlet.spool {
+            let report = replica.scan(&ScanOptions::default())?;
+            self.tell_scanned(&report, deed);
+            let options = ExportOptions {
+                fullness: fullness.unwrap_or(Fullness::SinceShown),
+                ..ExportOptions::to_peer(&outlet.peer)
+            };
+            // With nothing behind its last slash it is no name for a file.
+            let written = replica.export_to_file(&options, &dir.join(""))?;
+            for (path, exported) in &written {
+                self.context.out.say(format_args!("wrote {}: {exported}", path.display()));
             }
-            None => {
-                let report = replica.scan(&ScanOptions::default())?;
-                self.tell_scanned(report, deed);
-                let mut all = Vec::new();
-                let voices = Voices::new(self.context.out.quiet());
-                let hear = |line: &str| voices.hear(&outlet.peer, line);
-                let result =
-                    replica.call(&outlet.peer, &ImportOptions::default(), &hear, |imported| all.push(imported));
-                let is_bad = result.is_err() || all.iter().any(|imported| imported.outcome.error().is_some());
-                voices.end(&outlet.peer, is_bad);
-                let result = result.map_err(|error| error.about(format_args!("calling {}", outlet.peer)));
-                let noted = replica.note_missing_contents();
-                let went_wrong = self.tell_imported(&all, deed) || result.is_err();
-                if went_wrong {
-                    deed.undone = worst(&all);
-                }
-                let received = all.iter().rfind(|imported| imported.outcome.error().is_none());
-                match received {
-                    _ if went_wrong => {}
-                    Some(imported) if fullness.is_some() || has_changes(imported) => {
-                        self.context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
-                    }
-                    Some(_) => {}
-                    None => self.say_once(&format!(
-                        "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
-                    )),
-                }
-                result.and(noted)
+            deed.document.written = Export::written(&written, &ScanReport::default()).bundles;
+            replica.tidy_directory(dir)?;
+            Ok(())
+        } else {
+            let report = replica.scan(&ScanOptions::default())?;
+            self.tell_scanned(&report, deed);
+            let mut all = Vec::new();
+            let voices = Voices::new(self.context.out.quiet());
+            let hear = |line: &str| voices.hear(&outlet.peer, line);
+            let result = replica.call(&outlet.peer, &ImportOptions::default(), &hear, |imported| all.push(imported));
+            let is_bad = result.is_err() || all.iter().any(|imported| imported.outcome.error().is_some());
+            voices.end(&outlet.peer, is_bad);
+            let result = result.map_err(|error| error.about(format_args!("calling {}", outlet.peer)));
+            let noted = replica.note_missing_contents();
+            let went_wrong = self.tell_imported(&all, deed) || result.is_err();
+            if went_wrong {
+                deed.undone = worst(&all);
             }
+            let received = all.iter().rfind(|imported| imported.outcome.error().is_none());
+            match received {
+                _ if went_wrong => {}
+                Some(imported) if fullness.is_some() || has_changes(imported) => {
+                    self.context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
+                }
+                Some(_) => {}
+                None => self.say_once(&format!(
+                    "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
+                )),
+            }
+            result.and(noted)
         }
     }
 
@@ -258,8 +254,8 @@ impl Hand<'_> {
     }
 
     /// Keeps what a scan has found for the document, and tells what it could not look at.
-    fn tell_scanned(&mut self, report: ScanReport, deed: &mut Deed) {
-        deed.document.scanned(&report);
+    fn tell_scanned(&mut self, report: &ScanReport, deed: &mut Deed) {
+        deed.document.scanned(report);
         for problem in &report.problems {
             self.complain(problem, deed);
         }
@@ -270,7 +266,9 @@ impl Hand<'_> {
         // With that of a state that was rolled back the step ends, and tells it then.
         let told = all.iter().filter(|imported| !matches!(imported.outcome, ImportOutcome::RolledBack(_)));
         let wrong: Vec<&Error> = told.filter_map(|imported| imported.outcome.error()).collect();
-        wrong.iter().for_each(|error| self.complain(error, deed));
+        for error in &wrong {
+            self.complain(error, deed);
+        }
         deed.document.bundles = all.iter().map(ImportedBundle::from).collect();
         deed.has_news |= all.iter().any(|imported| matches!(imported.outcome, ImportOutcome::Applied));
         !wrong.is_empty()

@@ -399,7 +399,7 @@ mod tests {
             for (wait, what, mood) in events {
                 let ends = |step: Step, second: u64| match (step, mood) {
                     (Step::Send(n), _) if (u64::from(mood) + second + n as u64).is_multiple_of(3) => Ended::Failed,
-                    (_, 0) if second % 2 == 0 => Ended::Locked,
+                    (_, 0) if second.is_multiple_of(2) => Ended::Locked,
                     (_, 1) => Ended::Failed,
                     _ => Ended::Done,
                 };
