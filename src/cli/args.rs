@@ -277,6 +277,8 @@ pub struct Export {
     #[arg(long, short = 'n')]
     pub dry_run: bool,
     #[command(flatten)]
+    pub listing: Listing,
+    #[command(flatten)]
     pub secrecy: Encryption,
 }
 
@@ -365,6 +367,8 @@ pub struct Bundle {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
     pub bundle: PathBuf,
+    #[command(flatten)]
+    pub listing: Listing,
     #[command(flatten)]
     pub code: CodeFile,
 }

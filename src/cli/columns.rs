@@ -39,7 +39,7 @@ pub fn row(columns: &[Column], cells: &[&str]) -> String {
 }
 
 /// The beginning of a text that takes no more columns than these, with an ellipsis if something is missing.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
+use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, plural, printable};
 use serde_json::{Value, json};
 
@@ -13,48 +13,64 @@ use super::args::Bundle;
 use super::code;
 use super::context::Context;
 use super::failure::{CommandResult, Ending, Failure};
+use super::holds::{Holds, Words, telling};
 use super::output::{json_time, time};
 use super::source;
 
-/// Shows what a bundle says about itself. It needs no replica.
+/// Shows what a bundle says about itself, and how much it tells of which folders. It needs no replica.
 pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
-    let mut lines = Vec::new();
+    let mut holds = Holds::begin(context, args.listing, Words::Printed);
     let code = code::given(args.code.code_file.as_deref())?;
     let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
-    each_bundle(&args.bundle, keys, |reader, source| {
+    let telling = match telling(args.listing) {
+        // A document has every message, or none.
+        Telling::Folders if context.out.json() => Telling::Nothing,
+        telling => telling,
+    };
+    let result = each_bundle(&args.bundle, keys, |reader, source| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
         let known = replica.as_ref().map_or(Ok(None), |replica| replica.known_as(&manifest.sender.id))?;
-        let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
-        rest.skip().map_err(|error| rejected(&error, source))?;
-        if context.out.json() {
-            documents.push(manifest_json(&manifest, known.as_deref(), encrypted));
+        let records = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
+        let news = if telling == Telling::Nothing {
+            records.skip().map_err(|error| rejected(&error, source))?;
+            BundleNews::default()
         } else {
-            lines.extend(describe(&manifest, known.as_deref(), encrypted));
+            BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
+        };
+        for line in describe(&manifest, known.as_deref(), encrypted) {
+            holds.say(&line);
         }
+        holds.folders(&news);
+        let mut document = manifest_json(&manifest, known.as_deref(), encrypted);
+        if let Some(changes) = holds.messages(&news, replica.as_ref())? {
+            document["changes"] = changes;
+        }
+        documents.push(document);
         Ok(())
-    })?;
-    if context.out.json() {
-        Ok(context.out.document(&json!({ "bundles": documents })))
-    } else {
-        context.out.print(lines)
-    }
+    });
+    holds.finish()?;
+    result?;
+    shown(context, &documents)
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
 pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
     let replica = context.read()?.with_code(code::given(args.code.code_file.as_deref())?);
     let mut documents = Vec::new();
-    let mut lines = Vec::new();
+    let mut holds = Holds::begin(context, args.listing, Words::Printed);
+    let each = args.listing.verbose || args.listing.list;
+    let telling = if each { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
     let result = each_bundle(&args.bundle, replica.keys(), |reader, source| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
-        reader.verify(&key).and_then(bundle::RecordsPart::drain_verified).map_err(|error| rejected(&error, source))?;
+        let records = reader.verify(&key).map_err(|error| rejected(&error, source))?;
+        let news = BundleNews::read(records, telling, true).map_err(|error| error.about(source))?;
         let reception = replica.receive(&manifest, &sender, ClockAhead::Refuse)?;
         let why = reception.error();
         let word = match reception {
@@ -68,27 +84,39 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        lines.push(format!("bundle {} from {from} is whole and {word}", manifest.number));
-        lines.extend(why.as_ref().map(|error| format!("  {error}")));
-        documents.push(json!({
+        holds.say(&format!("bundle {} from {from} is whole and {word}", manifest.number));
+        if let Some(why) = &why {
+            holds.say(&format!("  {why}"));
+        }
+        let mut document = json!({
             "number": manifest.number,
             "from": from,
             "valid": true,
             "applicable": why.is_none(),
             "error": why,
-        }));
+        });
+        if let Some(changes) = holds.messages(&news, Some(&replica))? {
+            document["changes"] = changes;
+        }
+        documents.push(document);
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
         documents.push(json!({ "valid": false, "applicable": false, "error": error }));
     }
-    let shown = if context.out.json() {
-        context.out.document(&json!({ "bundles": documents }))
-    } else {
-        context.out.print(lines)?
-    };
+    holds.finish()?;
+    let shown = shown(context, &documents)?;
     result?;
     worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
+}
+
+/// What was shown of bundles: as words before, or as documents here.
+fn shown(context: &Context, documents: &[Value]) -> CommandResult {
+    if context.out.json() {
+        Ok(context.out.document(&json!({ "bundles": documents })))
+    } else {
+        context.out.print(None)
+    }
 }
 
 type Source = Box<dyn BufRead>;

@@ -49,12 +49,13 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         Some(path) => {
             let written = replica.invite_to_file(&options, path, show)?;
             context.say_notes(&replica);
-            target::tell_written(context, &written);
+            written.iter().for_each(|(path, exported)| target::tell_written(context, path, exported));
             written
         }
     };
     tell_what_next(context, &replica, &options, &written, args.qr);
-    let mut document = target::written_json(&written, &report);
+    let told = written.iter().map(|(path, exported)| (Some(path.as_path()), exported, None));
+    let mut document = target::exported_json(told, &report);
     document["name"] = json!(options.name);
     document["code"] = json!(code.as_ref().map(Code::words));
     let shown = context.out.document(&document);

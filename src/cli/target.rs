@@ -92,19 +92,15 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
     Ok(())
 }
 
-/// The files that were written, and the scan before, as JSON.
-pub fn written_json(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Value {
-    exported_json(written.iter().map(|(path, exported)| (Some(path.as_path()), exported)), scan)
-}
-
-/// Bundles, with their files if they have any, and the scan before, as JSON.
+/// Bundles, with their files if they have any and the changes that they hold if these are asked for, and the scan before, as
+/// JSON.
 pub fn exported_json<'e>(
-    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported)>,
+    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported, Option<Value>)>,
     scan: &ScanReport,
 ) -> Value {
-    let one = |(path, exported): (Option<&Path>, &Exported)| {
+    let one = |(path, exported, changes): (Option<&Path>, &Exported, Option<Value>)| {
         let counts = exported.counts;
-        json!({
+        let mut document = json!({
             "file": path.map(Path::to_string_lossy),
             "number": exported.number,
             "for": exported.to,
@@ -116,14 +112,16 @@ pub fn exported_json<'e>(
             "jobs": counts.jobs,
             "replicas": counts.replicas,
             "bytes": exported.bytes,
-        })
+        });
+        if let Some(changes) = changes {
+            document["changes"] = changes;
+        }
+        document
     };
     json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
 }
 
-/// Tells which files were written.
-pub fn tell_written(context: &Context, written: &[(PathBuf, Exported)]) {
-    for (path, exported) in written {
-        context.out.say(format_args!("wrote {}: {exported}", path.display()));
-    }
+/// Tells which file was written.
+pub fn tell_written(context: &Context, path: &Path, exported: &Exported) {
+    context.out.say(format_args!("wrote {}: {exported}", path.display()));
 }

@@ -18,6 +18,7 @@ mod job_intake;
 mod keyword;
 mod knowledge;
 mod meeting;
+mod news;
 mod repair;
 mod replicas;
 mod revocation;
@@ -45,6 +46,7 @@ pub use job_intake::{
 pub use keyword::Keyword;
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, FolderDecision, Meeting};
+pub use news::{News, NewsKind};
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
 pub use revocation::{Believed, Caps, Revoked, which_revocations_count};

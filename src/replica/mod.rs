@@ -24,6 +24,7 @@ mod keys;
 mod likeness;
 mod mail_root;
 mod materialise;
+mod news;
 mod peers;
 mod private;
 mod purge;
@@ -63,6 +64,7 @@ pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
 pub use mail_root::Doubts;
+pub use news::{BundleNews, Telling};
 pub use purge::Purged;
 pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
@@ -76,7 +78,7 @@ pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{
-    Action, By, Event, FolderEvents, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
+    Action, By, Event, FolderEvents, Invited, ListedNews, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
 };
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};

@@ -74,12 +74,12 @@ const CHANGED: i64 = 1;
 const REMOVED: i64 = 2;
 
 /// Flags that were set or cleared are stored as their names after a sign, separated by spaces.
-fn flags_to_text(flags: &[(Flag, bool)]) -> String {
+pub(super) fn flags_to_text(flags: &[(Flag, bool)]) -> String {
     let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
     signed.collect::<Vec<_>>().join(" ")
 }
 
-fn flags_from_text(text: &str) -> Result<Vec<(Flag, bool)>> {
+pub(super) fn flags_from_text(text: &str) -> Result<Vec<(Flag, bool)>> {
     let flag = |word: &str| {
         let (on, name) =
             word.strip_prefix('+').map_or_else(|| (false, word.strip_prefix('-')), |name| (true, Some(name)));

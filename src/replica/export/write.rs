@@ -16,6 +16,7 @@ use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
+use crate::replica::news::BundleNews;
 use crate::replica::scan::ScanOptions;
 use crate::state::{Action, Outgoing};
 
@@ -28,7 +29,7 @@ const MOST_SCANS: u32 = 5;
 
 impl Exported {
     /// What is known of a bundle before it is written.
-    pub(super) fn planned(manifest: &Manifest, plan: &ExportedTo) -> Self {
+    pub(super) fn planned(manifest: &Manifest, news: BundleNews, plan: &ExportedTo) -> Self {
         Self {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
@@ -37,6 +38,7 @@ impl Exported {
             bytes: manifest.bytes,
             readable: Readers::readable(plan.readers.as_ref()),
             missing: Vec::new(),
+            news,
         }
     }
 }
@@ -73,8 +75,8 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, said, after } = part;
-        let mut exported = Exported::planned(&manifest, plan);
+        let PlannedPart { manifest, records, said, after, news } = part;
+        let mut exported = Exported::planned(&manifest, news, plan);
         let out = match &plan.readers {
             Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,
             Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,
