@@ -1,8 +1,8 @@
 //! `mailsync log`
 
 use jiff::tz::TimeZone;
-use mailsync::model::Happened;
-use mailsync::replica::{HistoryOptions, MessageEvent};
+use mailsync::model::{Flag, FolderName, Happened};
+use mailsync::replica::{EventKind, HistoryOptions, MessageEvent};
 use mailsync::text::printable;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::view::signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
-    if args.message.is_some() || args.folder.is_some() || args.removed {
+    if args.message.is_some() || args.folder.is_some() || args.removed || args.overruled {
         return messages(context, args, since);
     }
     let replica = context.read()?;
@@ -36,18 +36,25 @@ pub fn run(context: &Context, args: &Log) -> CommandResult {
 
 fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult {
     let replica = context.read()?;
+    let message = args.message.as_ref().map(|name| replica.message_called(name)).transpose();
+    context.say_notes(&replica);
+    let message = message?;
     let options = HistoryOptions {
-        message: args.message.clone(),
+        message,
         folder: args.folder.clone(),
         since,
         peer: args.peer.clone(),
-        removed: args.removed,
+        kind: match (args.removed, args.overruled) {
+            (true, _) => Some(EventKind::Removed),
+            (_, true) => Some(EventKind::Overruled),
+            _ => None,
+        },
         limit: args.limit,
     };
     let events = replica.message_history(&options)?;
     let names = replica.names();
     let by = |event: &MessageEvent| event.happening.stamp.map(|stamp| names.of(stamp.incarnation)).transpose();
-    let origins = args.message.as_ref().map(|message| replica.origins(message)).transpose()?;
+    let origins = message.map(|message| replica.origins(message)).transpose()?;
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
@@ -106,6 +113,7 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
             }
             words.join(", ")
         }
+        Happened::Overruled { folder, to, flags } => overruled_words(folder.as_str(), to.as_ref(), flags),
     };
     let by = match (by, event.happening.stamp) {
         (Some(by), Some(stamp)) => format!("by {by} at {}", local(stamp.clock.millis(), zone)),
@@ -119,6 +127,22 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
     format!("{text} {by} ({how})")
 }
 
+/// A change that doesn't hold, in words.
+fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]) -> String {
+    let mut lost = Vec::new();
+    if let Some(to) = to {
+        lost.push(format!("moved to {}", printable(to.as_str())));
+    }
+    if !flags.is_empty() {
+        let signed = flags.iter().map(|(flag, on)| signed(flag, *on));
+        lost.push(format!("flagged {}", signed.collect::<Vec<_>>().join(" ")));
+    }
+    if lost.is_empty() {
+        lost.push(String::from("removed"));
+    }
+    format!("in {}; what doesn't hold beside another change: {}", printable(folder), lost.join(", "))
+}
+
 fn document(event: &MessageEvent, by: Option<&str>) -> Value {
     let (what, folder, from, flags) = match &event.happening.what {
         Happened::Arrived(folder) => ("arrived", folder, None, None),
@@ -127,9 +151,21 @@ fn document(event: &MessageEvent, by: Option<&str>) -> Value {
             let word = if from.is_some() { "moved" } else { "flagged" };
             (word, folder, from.as_ref(), (!flags.is_empty()).then_some(flags))
         }
+        Happened::Overruled { folder, flags, .. } => ("overruled", folder, None, (!flags.is_empty()).then_some(flags)),
+    };
+    let lost = match &event.happening.what {
+        Happened::Overruled { to, flags, .. } => {
+            let word = match (to, flags.is_empty()) {
+                (Some(_), _) => "moved",
+                (None, false) => "flagged",
+                (None, true) => "removed",
+            };
+            json!({ "what": word, "to_folder": to })
+        }
+        _ => Value::Null,
     };
     let flags = flags.map(|flags| {
-        let one = |(flag, on): &(mailsync::model::Flag, bool)| json!({ "flag": flag, "on": on });
+        let one = |(flag, on): &(Flag, bool)| json!({ "flag": flag, "on": on });
         flags.iter().map(one).collect::<Vec<Value>>()
     });
     json!({
@@ -139,6 +175,7 @@ fn document(event: &MessageEvent, by: Option<&str>) -> Value {
         "folder": folder,
         "from_folder": from,
         "flags": flags,
+        "overruled": lost,
         "by": by,
         "done": json_time(event.happening.stamp.map(|stamp| stamp.clock.millis())),
         "command": event.occasion.action.word(),

@@ -23,13 +23,14 @@ const SUBJECT: usize = 12;
 
 /// What became of one mail.
 pub struct MailLine<'m> {
-    /// `A`, `M`, `R` or `D`.
+    /// `A`, `M`, `R`, `D` or `C`.
     sign: char,
     /// The folder where it is or was.
     folder: &'m str,
-    /// The one from which it was moved, if that is known; else empty.
+    /// The one from which it was moved, if that is known; of a move that doesn't hold, the one to which it was to go; else
+    /// empty.
     from_folder: &'m str,
-    /// What became of its flags.
+    /// What became of its flags, or would have.
     flags: String,
     headline: &'m Headline,
     digest: &'m Digest,
@@ -46,6 +47,9 @@ impl<'m> MailLine<'m> {
             Happened::Arrived(folder) | Happened::Removed(folder) => (folder, "", String::new()),
             Happened::Changed { folder, from, flags } => {
                 (folder, from.as_ref().map_or("", |from| from.as_str()), all_signed(flags))
+            }
+            Happened::Overruled { folder, to, flags } => {
+                (folder, to.as_ref().map_or("", |to| to.as_str()), all_signed(flags))
             }
         };
         let (sign, digest) = (event.happening.what.sign(), &event.id.digest);
@@ -65,12 +69,19 @@ impl<'m> MailLine<'m> {
         let folder = printable(self.folder);
         let place = match (self.sign, self.from_folder) {
             ('R', "") => format!("-> {folder}"),
+            ('C', "") if self.flags.is_empty() => format!("{folder} (not removed)"),
+            ('C', "") => folder,
+            ('C', to) => format!("{folder} (not {})", printable(to)),
             (_, "") => folder,
             (_, from) => format!("{} -> {folder}", printable(from)),
         };
         let date = self.headline.date.map_or_else(|| String::from("-"), |date| local_with_zone(date, zone));
         let begins = format!("{} {place}  {date}  ", self.sign);
-        let flags = if self.flags.is_empty() { String::new() } else { format!("  ({})", self.flags) };
+        let flags = match (self.sign, &*self.flags) {
+            (_, "") => String::new(),
+            ('C', flags) => format!("  (not {flags})"),
+            (_, flags) => format!("  ({flags})"),
+        };
         let room = WIDTH.saturating_sub(before + begins.width() + flags.width());
         let sender = self.headline.from.as_deref().unwrap_or("-");
         let sender = cut(sender, SENDER.min(room.saturating_sub(2 + SUBJECT)).max(SENDER / 2));
@@ -161,6 +172,9 @@ mod tests {
             ('A', ("", "INBOX"), "", &short, "A INBOX  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
             ('R', ("INBOX", "Work"), "", &short, "R INBOX -> Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
             ('R', ("", "Work"), "+S", &short, "R -> Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln  (+S)"),
+            ('C', ("Work", "Spam"), "", &short, "C Spam (not Work)  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
+            ('C', ("", "Work"), "", &short, "C Work (not removed)  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
+            ('C', ("", "Work"), "+F", &short, "C Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln  (not +F)"),
             ('D', ("", "INBOX"), "", &Headline::default(), "D INBOX  -  -  message 3f3f3f3f3f3f"),
             (
                 'M',

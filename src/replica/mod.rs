@@ -5,6 +5,7 @@
 //! state knows how everything is stored.
 
 mod authors;
+mod by_message_id;
 mod call;
 mod changes;
 mod disk_names;
@@ -78,7 +79,8 @@ pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{
-    Action, By, Event, FolderEvents, Invited, ListedNews, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
+    Action, By, Event, EventKind, FolderEvents, Invited, ListedNews, MessageEvent, Occasion, Peer, Totals, TrashKey,
+    Trashed,
 };
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};

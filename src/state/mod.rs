@@ -51,7 +51,7 @@ pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place, Totals};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
-pub use happenings::{EventFilter, FolderEvents, MessageEvent, Occasion, OccasionKey};
+pub use happenings::{EventFilter, EventKind, FolderEvents, MessageEvent, Occasion, OccasionKey};
 pub use history::{Action, Event, EventKey};
 pub use invitations::{Invited, Spent};
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
