@@ -15,7 +15,7 @@ impl Side<'_> {
         !self.known_to_other.covers(stamp)
     }
 
-    /// The stamp of its removal, if it was removed without the other side's knowing.
+    /// When it was removed without the other side's knowing.
     fn unheard_removal(&self) -> Option<Stamp> {
         let removal = self.entry.removal.filter(|_| !self.entry.alive());
         removal.map(|removal| removal.stamp).filter(|stamp| self.is_unheard(*stamp))
@@ -69,11 +69,12 @@ pub fn overruled(mine: &Entry, theirs: &Entry, known_here: &Knowledge, known_the
 
 /// The same of a message that lives after the merge.
 fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, floor: Stamp, lost: &mut BTreeMap<Stamp, Lost>) {
-    // Somebody has removed it who had not seen where it is.
-    for (remover, keeper) in [(mine, theirs), (theirs, mine)] {
-        if let Some(stamp) = remover.unheard_removal().filter(|_| keeper.entry.alive()) {
-            lost.entry(stamp).or_default();
-        }
+    // Somebody has removed it who had not seen where it is. What was removed here is told when it comes back: the others may
+    // know of the removal by then. Who delivers it anew has seen it, and means that.
+    let removed_here = mine.entry.removal.filter(|_| !mine.entry.alive() && mine.entry.born == theirs.entry.born);
+    let removed_there = theirs.unheard_removal().filter(|_| mine.entry.alive());
+    for stamp in removed_here.map(|removal| removal.stamp).into_iter().chain(removed_there) {
+        lost.entry(stamp).or_default();
     }
     if let (Some(one), Some(other)) = (mine.unheard_move(), theirs.unheard_move())
         && one.1 != other.1
@@ -175,5 +176,24 @@ mod tests {
         ] {
             assert_eq!(told(mine, theirs), expected);
         }
+    }
+    #[test]
+    fn what_was_removed_here_is_told_when_a_move_brings_it_back_and_not_when_a_delivery_does() {
+        let mut gone =
+            Entry::delivered(None, Origin::Delivery, at(5, HERE), folder("INBOX"), &[flag("S")].into(), 7, Mtime(5));
+        let mut moved = gone.clone();
+        moved.move_to(at(30, THERE), folder("Work"));
+        gone.remove(at(20, HERE));
+        // They have heard of the removal, which doesn't count there.
+        let theirs = moved.merge(&gone);
+        let all: Knowledge =
+            [(Incarnation(HERE), at(90, HERE).clock), (Incarnation(THERE), at(90, THERE).clock)].into_iter().collect();
+        let known_here: Knowledge = [(Incarnation(HERE), at(90, HERE).clock)].into_iter().collect();
+        let told = overruled(&gone, &theirs, &known_here, &all);
+        let what = Happened::Overruled { folder: folder("Work"), to: None, flags: Vec::new() };
+        assert_eq!(told, [Happening { stamp: Some(at(20, HERE)), what }]);
+        let mut anew = gone.merge(&moved);
+        anew.deliver_anew(at(40, THERE));
+        assert_eq!(overruled(&gone, &anew, &known_here, &all), []);
     }
 }

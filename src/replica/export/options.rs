@@ -127,6 +127,13 @@ pub struct Exported {
     pub news: BundleNews,
 }
 
+impl Exported {
+    /// Whether it holds more than what its sender knows.
+    pub fn holds_anything(&self) -> bool {
+        self.counts != Counts::default()
+    }
+}
+
 impl std::fmt::Display for Exported {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = match self.kind {

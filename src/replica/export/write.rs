@@ -125,7 +125,10 @@ impl Replica {
             }
         }
         let action = if plan.occasion == Occasion::Invitation { Action::Invite } else { Action::Export };
-        for exported in exported {
+        // One that only acknowledges is nothing to look back at.
+        for exported in
+            exported.iter().filter(|exported| exported.holds_anything() || plan.occasion != Occasion::Export)
+        {
             tx.record(now, action, exported.to.as_deref(), &exported.to_string())?;
         }
         tx.commit()

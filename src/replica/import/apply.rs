@@ -101,6 +101,7 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
+        imported.vouched = matches!(sender, Sender::Known(_));
         if options.dry_run == DryRun::No {
             self.follow_sender(&sender, &manifest)?;
         }

@@ -99,7 +99,12 @@ impl Replica {
     /// # Errors
     /// The directory can't be listed; failures of this machine, and refusals for safety. A bundle that is wrong is
     /// no error: its outcome tells.
-    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
+    pub fn import_directory(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+        let import = |each: &mut dyn FnMut(Imported)| self.import_listed(dir, options, each);
+        self.recording_refusals(&dir.display().to_string(), options, each, import)
+    }
+
+    fn import_listed(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
         self.tell_found(dir, &found, options)?;
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
@@ -446,7 +451,8 @@ impl Replica {
     pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let file =
             File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        self.import_opened(&file, path, options, Cut::Rejected, each)
+        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Cut::Rejected, each);
+        self.recording_refusals(&path.display().to_string(), options, each, import)
     }
 
     fn import_opened(

@@ -23,6 +23,7 @@ mod merge;
 mod outcome;
 mod recover;
 mod refusal;
+mod refused;
 mod source;
 mod standing;
 mod strangers;

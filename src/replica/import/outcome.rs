@@ -95,6 +95,8 @@ pub struct Imported {
     pub from: Option<String>,
     /// Its number.
     pub number: Option<u64>,
+    /// Whether its sender's signature vouches for both.
+    pub vouched: bool,
     /// Its outcome.
     pub outcome: ImportOutcome,
     /// The changes that it brought.
@@ -149,6 +151,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: Some(peer.name.clone()),
             number: Some(manifest.number),
+            vouched: true,
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
@@ -163,6 +166,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: None,
             number: None,
+            vouched: false,
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,
