@@ -21,9 +21,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
-
 pub use lack::Lack;
 
 use crate::text::printable;
@@ -59,19 +56,6 @@ impl ErrorKind {
             Self::Locked => 5,
             Self::Refused => 6,
             Self::Unreachable => 7,
-        }
-    }
-
-    /// The word for it in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Usage => "usage",
-            Self::NotYet => "not-yet",
-            Self::Rejected => "rejected",
-            Self::Locked => "locked",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -289,16 +273,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// In JSON an error is its kind, and the line that people are told.
-impl Serialize for Error {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut error = serializer.serialize_struct("Error", 2)?;
-        error.serialize_field("kind", self.kind.word())?;
-        error.serialize_field("message", &self.to_string())?;
-        error.end()
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -272,10 +272,10 @@ fn an_update_leaves_a_revoked_peer_out_and_no_purge_waits_for_it() {
     server.ok(&["scan"]);
     exchange(&server, &desktop);
     let kept = server.ok(&["purge", "--json"]).json();
-    assert_eq!((&kept["tombstones"], &kept["tombstones_kept"]), (&0.into(), &1.into()), "{kept}");
+    assert_eq!((&kept["removals"], &kept["removals_kept"]), (&0.into(), &1.into()), "{kept}");
     server.ok(&["peer", "revoke", "laptop"]);
     let purged = server.ok(&["purge", "--json"]).json();
-    assert_eq!((&purged["tombstones"], &purged["tombstones_kept"]), (&1.into(), &0.into()), "{purged}");
+    assert_eq!((&purged["removals"], &purged["removals_kept"]), (&1.into(), &0.into()), "{purged}");
     let updated = server.ok(&["update", "--json"]).json();
     let peers: Vec<&Value> = updated["peers"].as_array().unwrap().iter().map(|one| &one["peer"]).collect();
     assert_eq!(peers, ["desktop"], "{updated}");

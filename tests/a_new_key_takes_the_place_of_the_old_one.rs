@@ -20,7 +20,7 @@ fn id(machine: &Machine) -> String {
 fn rotate(machine: &Machine) -> String {
     let before = id(machine);
     let ran = machine.ok(&["key", "rotate", "--json"]);
-    assert_eq!(ran.json()["former"].as_str().unwrap(), before);
+    assert_eq!(ran.json()["former_id"].as_str().unwrap(), before);
     assert_ne!(id(machine), before);
     assert_eq!(ran.json()["id"].as_str().unwrap(), id(machine));
     before
@@ -81,7 +81,10 @@ fn peers_follow_a_replica_to_its_new_key_and_keep_what_they_know_of_it() {
     let kept = PrivateKey::from_openssh(&fs::read_to_string(&files[0]).unwrap()).unwrap();
     assert_eq!(kept.public_key().id().to_string(), old);
     let shown = desktop.ok(&["key", "show", "--json"]).json();
-    assert_eq!((shown["id"].as_str().unwrap(), shown["former"][0]["id"].as_str().unwrap()), (&*id(&desktop), &*old));
+    assert_eq!(
+        (shown["id"].as_str().unwrap(), shown["former_keys"][0]["id"].as_str().unwrap()),
+        (&*id(&desktop), &*old)
+    );
     assert!(desktop.ok(&["key", "show"]).stderr.contains(&old));
     assert_eq!(desktop.ok(&["status", "--json"]).json()["replica"]["id"].as_str().unwrap(), id(&desktop));
 
@@ -98,14 +101,14 @@ fn peers_follow_a_replica_to_its_new_key_and_keep_what_they_know_of_it() {
     laptop.deliver("three");
     let answer = laptop.ok(&["export", "--to", "desktop"]).stdout;
     let inspected = desktop.run_with(&["inspect", "--json", "-"], &answer).json();
-    assert_eq!(inspected["bundles"][0]["kind"], "delta", "{inspected}");
+    assert_eq!(inspected["bundles"][0]["full"], false, "{inspected}");
     assert_eq!(desktop.run_with(&["import"], &answer).code, 0);
     exchange(&desktop, &laptop);
     assert_same(&laptop.mailbox(), &desktop.mailbox(), "after a rotation");
     let names_keys = |to: &str| {
         let bundle = desktop.ok(&["export", "--to", to, "--full"]).stdout;
         let inspected = desktop.run_with(&["inspect", "--json", "-"], &bundle).json();
-        inspected["bundles"][0]["successions"].as_array().map_or(0, Vec::len)
+        inspected["bundles"][0]["manifest"]["successions"].as_array().map_or(0, Vec::len)
     };
     assert_eq!(names_keys("laptop"), 0);
     // One that knows nothing is told.
@@ -206,7 +209,8 @@ fn a_peer_that_has_missed_several_rotations_follows_all_of_them() {
     }
     assert_eq!((known(&laptop, "desktop"), known(&desktop, "laptop")), (id(&desktop), id(&laptop)));
     let shown = desktop.ok(&["key", "show", "--json"]).json();
-    let listed: Vec<_> = shown["former"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
+    let listed: Vec<_> =
+        shown["former_keys"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
     assert_eq!(listed, former);
     assert_ne!(known(&desktop, "laptop"), laptops);
     exchange(&desktop, &laptop);

@@ -153,10 +153,10 @@ fn is_nothing(repaired: &serde_json::Value) -> bool {
     let numbers =
         ["knowledge", "horizon", "entries", "revived", "folders", "statements", "jobs", "contents", "derived"];
     let found = ["new", "moved", "flagged", "removed", "sizes", "adopted"];
-    numbers.iter().all(|name| repaired[name] == 0)
+    numbers.iter().all(|name| repaired["repaired"][name] == 0)
         && found.iter().all(|name| repaired["scan"][name] == 0)
-        && repaired["new_identity"] == false
-        && repaired["state_digest"] == false
+        && repaired["repaired"]["new_identity"] == false
+        && repaired["repaired"]["state_digest"] == false
 }
 
 /// Something bad, how it gets into a state, and how it shows.
@@ -365,7 +365,7 @@ const BAD: &[Bad] = &[
             let words = ["checking", "state.db", "beside its entries do not follow from them", "doctor --repair"];
             hurt.victim.refuses(&["doctor"], b"", 1, &words);
             let dry = hurt.victim.ok(&["doctor", "--repair", "--dry-run", "--json"]).json();
-            assert!(dry["derived"].as_u64().unwrap() > 0, "{dry}");
+            assert!(dry["repaired"]["derived"].as_u64().unwrap() > 0, "{dry}");
             hurt.victim.refuses(&["doctor"], b"", 1, &words);
         },
         "derived",
@@ -388,7 +388,7 @@ fn what_was_taken_in_ends_with_the_removal_of_the_culprit_and_a_repair() {
                 shows(&hurt);
             }
             let done = hurt.repair();
-            let count = if *repaired == "sizes" { &done["scan"]["sizes"] } else { &done[repaired] };
+            let count = if *repaired == "sizes" { &done["scan"]["sizes"] } else { &done["repaired"][repaired] };
             assert!(*count != json!(0) && *count != json!(false), "{what}: {done}");
             hurt.is_well(what);
             hurt.has_all(what);
@@ -425,7 +425,7 @@ fn each_item_is_told_and_a_dry_run_changes_nothing() {
     assert_eq!(hurt.victim.left(), left);
     let done = hurt.victim.ok(&["doctor", "--repair", "--json", "-v"]).json();
     assert_eq!(done["items"].as_array().unwrap().len(), 3);
-    assert_eq!((&done["items"][0]["kind"], &done["revived"]), (&json!("revived"), &json!(3)));
+    assert_eq!((&done["items"][0]["kind"], &done["repaired"]["revived"]), (&json!("revived"), &json!(3)));
     let log = hurt.victim.ok(&["log"]);
     assert!(log.text().contains("repair: 3 messages"), "{}", log.text());
 }
@@ -451,7 +451,11 @@ fn whoever_has_believed_more_of_a_peer_than_it_knows_itself_is_repaired() {
     hurt.good.ok(&["peer", "remove", "evil"]);
     let done = hurt.good.ok(&["doctor", "--repair", "--json"]).json();
     // The victim's incarnation and the liar's own.
-    assert_eq!((&done["knowledge"], &done["new_identity"]), (&json!(2), &json!(false)), "{done}");
+    assert_eq!(
+        (&done["repaired"]["knowledge"], &done["repaired"]["new_identity"]),
+        (&json!(2), &json!(false)),
+        "{done}"
+    );
     exchange(&hurt.good, &hurt.victim);
     assert!(hurt.good.has("unheard"));
     hurt.victim.ok(&["peer", "remove", "evil"]);
@@ -466,7 +470,7 @@ fn whoever_is_said_to_have_changed_what_it_never_did_begins_anew() {
     let before = Hurt::incarnation(&hurt.victim);
     // Nobody repairs the good one.
     let done = hurt.victim.ok(&["doctor", "--repair", "--json"]).json();
-    assert_eq!(done["new_identity"], true, "{done}");
+    assert_eq!(done["repaired"]["new_identity"], true, "{done}");
     assert_ne!(Hurt::incarnation(&hurt.victim), before);
     let again = hurt.victim.ok(&["doctor", "--repair", "--json"]).json();
     assert!(is_nothing(&again), "{again}");
@@ -545,7 +549,7 @@ fn jobs_of_others_go_and_what_is_said_about_jobs_is_stamped_anew() {
     // Nobody would take that, so it isn't even written.
     can_not_export(&hurt);
     let done = hurt.repair();
-    assert_eq!((&done["jobs"], &done["statements"]), (&json!(1), &json!(1)), "{done}");
+    assert_eq!((&done["repaired"]["jobs"], &done["repaired"]["statements"]), (&json!(1), &json!(1)), "{done}");
     exchange(&hurt.victim, &hurt.good);
     assert_eq!(hurt.good.ok(&["jobs", "list", "--json"]).json()["jobs"].as_array().unwrap().len(), 1);
 }
@@ -575,6 +579,6 @@ fn a_removal_of_a_message_that_is_nowhere_any_more_stays_one() {
         fs::remove_dir_all(machine.home.join("trash")).unwrap();
     }
     let done = hurt.repair();
-    assert_eq!((&done["revived"], &done["entries"]), (&json!(0), &json!(3)), "{done}");
+    assert_eq!((&done["repaired"]["revived"], &done["repaired"]["entries"]), (&json!(0), &json!(3)), "{done}");
     hurt.is_well("nowhere");
 }

@@ -229,8 +229,8 @@ fn with_the_code_it_can_be_looked_at() {
     for (args, machine) in [(["inspect", "--json"], &tablet), (["inspect", "--json"], &desktop)] {
         let ran = machine.ok(&[&args[..], &[text(&file), "--code-file", text(&words)]].concat());
         let bundle = &ran.json()["bundles"][0];
-        assert_eq!((&bundle["encrypted"], &bundle["sender"]["name"]), (&true.into(), &"desktop".into()), "{bundle}");
-        assert_eq!(bundle["invitation"]["token"], "secret");
+        assert_eq!((&bundle["encrypted"], &bundle["from"]), (&true.into(), &"desktop".into()), "{bundle}");
+        assert_eq!(bundle["manifest"]["invitation"]["token"], "secret");
     }
     let ran = run(desktop.command(&["verify", text(&file)]).env("MAILSYNC_CODE", &code));
     assert!(ran.text().contains("bundle 1 from this replica is whole"), "{ran:?}");

@@ -652,7 +652,8 @@ fn whoever_says_that_a_file_is_ones_own_bundle_must_have_signed_it_with_ones_own
     let evil = PrivateKey::generate("evil").unwrap();
     let file = post.join("desktop-laptop-999.zst");
     let mut forge = Forge::new(&evil, &clock(now(), 0));
-    let manifest = desktop.ok(&["inspect", text(&post.join(&own[0])), "--json"]).json()["bundles"][0].clone();
+    let manifest =
+        desktop.ok(&["inspect", text(&post.join(&own[0])), "--json"]).json()["bundles"][0]["manifest"].clone();
     for field in ["tip", "base", "horizon", "issued", "recipient"] {
         forge.manifest[field] = manifest[field].clone();
     }
@@ -681,7 +682,7 @@ fn whoever_has_told_of_changes_that_a_peer_never_made_is_named_when_the_peer_kno
     let shown = laptop.ok(&["export", "--to", "desktop"]).stdout;
     let file = dir.path().join("b.zst");
     fs::write(&file, shown).unwrap();
-    let manifest = laptop.ok(&["inspect", text(&file), "--json"]).json()["bundles"][0].clone();
+    let manifest = laptop.ok(&["inspect", text(&file), "--json"]).json()["bundles"][0]["manifest"].clone();
     let incarnation = manifest["sender"]["incarnation"].as_str().unwrap();
     let at = clock(now(), 0);
     let mut forge = Forge::new(&liar, &at);

@@ -538,9 +538,9 @@ fn inspect_tells_what_a_bundle_says_with_and_without_a_replica() {
         let first = &document["bundles"][0];
         assert_eq!(document["bundles"].as_array().unwrap().len(), 2);
         assert_eq!(first["known_as"], known);
-        assert_eq!((&first["number"], &first["kind"]), (&json!(1), &json!("full")));
-        assert_eq!(first["sender"]["name"], "desktop");
-        assert_eq!(first["counts"]["messages"], 1);
+        assert_eq!((&first["number"], &first["full"]), (&json!(1), &json!(true)));
+        assert_eq!(first["from"], "desktop");
+        assert_eq!(first["messages"], 1);
         let text = machine.ok(&["inspect", path]);
         assert!(text.text().contains("bundle     1 (full)") && text.text().contains("signature  holds"), "{text:?}");
     }
@@ -930,7 +930,7 @@ fn every_command_prints_a_document_when_it_succeeds() {
     let added = document(&laptop, &["peer", "add", "tablet", "--key", &other], "peer add");
     assert_eq!((&added["peer"]["name"], &added["peer"]["distant"]), (&json!("tablet"), &json!(false)));
     let renamed = document(&laptop, &["peer", "rename", "tablet", "slate"], "peer rename");
-    assert_eq!((&renamed["name"], &renamed["former"]), (&json!("slate"), &json!("tablet")));
+    assert_eq!((&renamed["name"], &renamed["former_name"]), (&json!("slate"), &json!("tablet")));
     assert_eq!(document(&laptop, &["peer", "remove", "slate"], "peer remove")["name"], "slate");
     let planned = document(&desktop, &["export", "--dry-run"], "export");
     assert_eq!((&planned["dry_run"], &planned["bundles"][0]["file"]), (&json!(true), &Value::Null), "{planned}");

@@ -35,7 +35,7 @@ fn settle(one: &Machine, other: &Machine) {
 /// The counts of the next bundle for the other machine, and the bundle.
 fn next_bundle(from: &Machine, to: &Machine) -> (BTreeMap<String, u64>, Vec<u8>) {
     let bundle = from.ok(&["export", "--to", &to.name]).stdout;
-    let counts = from.run_with(&["inspect", "-", "--json"], &bundle).json()["bundles"][0]["counts"].clone();
+    let counts = from.run_with(&["inspect", "-", "--json"], &bundle).json()["bundles"][0]["manifest"]["counts"].clone();
     let counts = counts.as_object().unwrap().iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap()));
     (counts.collect(), bundle)
 }

@@ -76,7 +76,7 @@ fn a_refusal_names_the_command_that_gets_it_back_first_and_that_works_as_it_is_t
         assert_eq!(ran.code, 0, "{ran:?}");
         assert_eq!((&ran.json()["restored"], &ran.json()["folders"]), (&0.into(), &1.into()));
         assert_eq!(ran.json()["wanted"], 120);
-        assert_eq!(ran.json()["messages"].as_array().unwrap().len(), 120);
+        assert_eq!(ran.json()["items"].as_array().unwrap().len(), 120);
         assert_eq!(desktop.left(), before);
 
         let ran = typed("");

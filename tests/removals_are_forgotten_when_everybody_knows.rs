@@ -17,7 +17,7 @@ fn remove(machine: &Machine, subject: &str) {
 #[track_caller]
 fn purges(machine: &Machine, forgotten: u64, kept: u64) {
     let purged = machine.ok(&["purge", "--json"]).json();
-    let counts = (purged["tombstones"].as_u64().unwrap(), purged["tombstones_kept"].as_u64().unwrap());
+    let counts = (purged["removals"].as_u64().unwrap(), purged["removals_kept"].as_u64().unwrap());
     assert_eq!(counts, (forgotten, kept), "{}: {purged}", machine.name);
 }
 
@@ -165,7 +165,7 @@ fn the_trash_is_emptied_by_age_and_when_its_removal_is_forgotten() {
     assert_eq!(trash(), 1);
     // Young enough to be kept, although nobody needs to know any more.
     let purged = purge();
-    assert_eq!((purged["tombstones"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
+    assert_eq!((purged["removals"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
     assert_eq!(trash(), 1);
     let keep_for = |days: u32| {
         let file = laptop.home.join("config.toml");
@@ -187,11 +187,11 @@ fn the_trash_is_emptied_by_age_and_when_its_removal_is_forgotten() {
     remove(&desktop, "stays");
     exchange(&desktop, &laptop);
     let purged = purge();
-    assert_eq!((purged["tombstones_kept"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
+    assert_eq!((purged["removals_kept"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(0)), "{purged}");
     assert_eq!(trash(), 1);
     exchange(&laptop, &server);
     let purged = purge();
-    assert_eq!((purged["tombstones"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(1)), "{purged}");
+    assert_eq!((purged["removals"].as_u64(), purged["trashed"].as_u64()), (Some(1), Some(1)), "{purged}");
     assert_eq!(trash(), 0);
     assert_eq!(laptop.ok(&["trash", "list", "--json"]).json()["trash"].as_array().unwrap().len(), 0);
 }
@@ -256,7 +256,7 @@ fn a_peer_older_than_what_was_forgotten_gets_a_full_bundle() {
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(ran.stderr.contains("full bundle"), "it should be said: {}", ran.stderr);
     let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
-    assert_eq!(inside["bundles"][0]["kind"], "full", "{inside}");
+    assert_eq!(inside["bundles"][0]["full"], true, "{inside}");
     laptop.ok(&["import", file.to_str().unwrap()]);
     assert!(!laptop.has("gone"));
     same(&desktop, &laptop);
@@ -269,7 +269,7 @@ fn a_peer_older_than_what_was_forgotten_gets_a_full_bundle() {
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(!ran.stderr.contains("full bundle"), "{}", ran.stderr);
     let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
-    assert_eq!(inside["bundles"][0]["kind"], "delta", "{inside}");
+    assert_eq!(inside["bundles"][0]["full"], false, "{inside}");
     same(&desktop, &laptop);
 }
 

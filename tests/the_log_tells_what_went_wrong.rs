@@ -195,7 +195,7 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     }
     let file = desktop.file_of("moved twice").unwrap();
     let document = desktop.ok(&["log", "--json", "--message", text(&file)]).json();
-    let events = document["messages"].as_array().unwrap();
+    let events = document["changes"].as_array().unwrap();
     let last = events.last().unwrap();
     assert_eq!((&last["what"], &last["by"]), (&json!("overruled"), &json!("desktop")));
     assert_eq!(last["overruled"], json!({ "what": "moved", "to_folder": "Work" }));

@@ -271,7 +271,7 @@ fn a_peer_that_lost_its_memory_is_the_same_again_after_two_updates() {
     desktop.deliver("later");
     desktop.ok(&["update"]);
     let purged = desktop.ok(&["purge", "--json"]).json();
-    assert_eq!(purged["tombstones"], 1);
+    assert_eq!(purged["removals"], 1);
     backup.restore(&laptop);
     laptop.deliver("new");
     let ran = desktop.run(&["update", "--json"]);

@@ -52,7 +52,7 @@ fn at_rest(one: &Machine, other: &Machine, when: &str) {
     let digest = |machine: &Machine| {
         let ran = machine.ok(&["export", "--full"]);
         let outlines = machine.run_with(&["inspect", "-", "--json"], &ran.stdout).json();
-        outlines["bundles"][0]["state_digest"].clone()
+        outlines["bundles"][0]["manifest"]["state_digest"].clone()
     };
     assert_eq!(digest(one), digest(other), "{when}");
 }

@@ -19,7 +19,7 @@ fn digest(subject: &str) -> String {
 fn told(machine: &Machine, subject: &str) -> Vec<(String, String, String)> {
     let log = machine.ok(&["log", "--message", &digest(subject), "--json"]).json();
     let text = |event: &Value, name: &str| event[name].as_str().unwrap_or("-").to_owned();
-    let events = log["messages"].as_array().unwrap().iter();
+    let events = log["changes"].as_array().unwrap().iter();
     let source = |event: &Value| match event["peer"].as_str() {
         Some(peer) => format!("{peer} {}", event["bundle"]),
         None => text(event, "command"),
@@ -88,7 +88,7 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     // What fits several questions fits each of them.
     let count = |args: &[&str]| {
         let log = server.ok(&[&["log", "--json"], args].concat()).json();
-        log["messages"].as_array().or(log["events"].as_array()).unwrap().len()
+        log["changes"].as_array().or(log["events"].as_array()).unwrap().len()
     };
     assert_eq!(count(&["--folder", "Work"]), 3);
     assert_eq!(count(&["--folder", "Work", "--removed"]), 1);
@@ -125,7 +125,7 @@ fn what_a_replica_begins_with_is_not_told_message_by_message() {
         assert_eq!(told(machine, "3"), []);
         let text = machine.ok(&["log", "--message", &digest("3")]).text().to_owned();
         assert!(text.contains("in INBOX: since before the history begins; delivered by "), "{text}");
-        assert_eq!(machine.ok(&["log", "--folder", "INBOX", "--json"]).json()["messages"], json!([]));
+        assert_eq!(machine.ok(&["log", "--folder", "INBOX", "--json"]).json()["changes"], json!([]));
     }
 }
 
@@ -383,13 +383,11 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
         assert!(said.contains(line), "{line} is not in {said}");
     }
     let only = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "-n", "--folder", "Work", "--json"]).json();
-    assert_eq!(
-        (&only["left"], &only["moved"], &only["messages"].as_array().unwrap().len()),
-        (&json!(1), &json!(0), &1)
-    );
+    assert_eq!((&only["left"], &only["moved"], &only["items"].as_array().unwrap().len()), (&json!(1), &json!(0), &1));
 
     let done = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--json"]).json();
-    for name in ["moved", "flagged", "left", "gone", "folders", "messages", "by"] {
+    for name in ["moved", "flagged", "left", "gone", "folders", "items", "by"] {
+        assert!(!dry[name].is_null(), "{name}");
         assert_eq!(done[name], dry[name], "{name}: what a dry run says is what then happens");
     }
     assert_eq!([&done["moved"], &done["flagged"], &done["gone"]], [&json!(2), &json!(2), &json!(2)]);
@@ -417,7 +415,7 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
     assert_eq!(back.last(), Some(&line("moved", "desktop", "undo")), "{back:?}");
     // What was taken back here is a change made here, which can't be taken back by mistake.
     let own = desktop.ok(&["undo", "--by", "desktop", "--since", "1h", "--json", "-n"]).json();
-    assert!(own["messages"].as_array().unwrap().iter().all(|item| item["digest"] != digest("moved").as_str()), "{own}");
+    assert!(own["items"].as_array().unwrap().iter().all(|item| item["digest"] != digest("moved").as_str()), "{own}");
 }
 
 #[test]

@@ -6,10 +6,10 @@ use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::headline::Headline;
 use mailsync::replica::{Mark, MessageEvent, Replica, ScanReport};
-use serde_json::{Value, json};
 
 use super::args::Listing;
 use super::context::Context;
+use super::document::changes::HeadedChange;
 use super::failure::{Ending, Failure};
 use super::mail_line::{MailLine, SPOKEN, folder_lines};
 use super::output::closed;
@@ -35,7 +35,7 @@ pub struct Changes<'c> {
     zone: TimeZone,
     began: Mark,
     told: Mark,
-    documents: Vec<Value>,
+    documents: Vec<HeadedChange>,
     /// Why nothing more is written to standard output.
     failed: Option<Failure>,
 }
@@ -65,10 +65,7 @@ impl<'c> Changes<'c> {
     fn tell(&mut self, event: &MessageEvent, headline: &Headline) {
         let line = MailLine::of_event(event, headline);
         if self.context.out.json() {
-            let mut document = line.document();
-            document["peer"] = json!(event.occasion.peer);
-            document["bundle"] = json!(event.occasion.bundle);
-            self.documents.push(document);
+            self.documents.push(HeadedChange::of(event, headline));
             return;
         }
         if self.listing.verbose {
@@ -92,11 +89,9 @@ impl<'c> Changes<'c> {
         Ok(())
     }
 
-    /// Adds the changes to a JSON document, if they were asked for.
-    pub fn add_to(&mut self, document: &mut Value) {
-        if self.listing.verbose || self.listing.list {
-            document["changes"] = Value::Array(std::mem::take(&mut self.documents));
-        }
+    /// The changes for a JSON document, if they were asked for.
+    pub fn documents(&mut self) -> Option<Vec<HeadedChange>> {
+        (self.listing.verbose || self.listing.list).then(|| std::mem::take(&mut self.documents))
     }
 
     /// Whether all of the list was written.

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap_complete::env::{CompleteEnv, EnvCompleter, Shells};
 use mailsync::error::{Error, ErrorKind};
-use serde_json::json;
 
 use super::args::{Args, Shell};
 use super::context::Context;
+use super::document::upkeep;
 use super::failure::CommandResult;
 
 /// The environment variable by which a shell asks what could come next.
@@ -43,7 +43,7 @@ pub fn run(context: &Context, shell: Shell) -> CommandResult {
         .map_err(|error| Error::os("writing the lines of the shell", error))?;
     let lines = String::from_utf8_lossy(&lines);
     if context.out.json() {
-        return Ok(context.out.document(&json!({ "script": lines })));
+        return Ok(context.out.document(&upkeep::Completions { script: lines.into_owned() }));
     }
     context.out.print(lines.lines().map(str::to_owned))
 }

@@ -2,10 +2,10 @@
 
 use mailsync::replica::{Mending, MoveOptions, RepairOptions, Replica};
 use mailsync::text::plural;
-use serde_json::{Value, json};
 
 use super::args::{Doctor, dry_run, mass_delete};
 use super::context::Context;
+use super::document::upkeep::{self, MendedItem, StampedAnew};
 use super::failure::CommandResult;
 use super::view::complain_of;
 
@@ -20,41 +20,41 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
         replica.check_entries()?;
     }
     context.out.say("the state database is whole");
-    let mut stamped = Value::Null;
+    let mut stamped = None;
     if args.new_identity {
         let changed = replica.new_identity()?;
-        stamped = json!({ "entries": changed.entries, "folders": changed.folders });
         context.say_notes(&replica);
         context.out.say(format_args!(
             "this replica goes on as a new incarnation; {} and {} were stamped anew",
             plural(changed.entries, "entry"),
             plural(changed.folders, "folder")
         ));
+        stamped = Some(StampedAnew::from(changed));
     }
     match (args.repair, args.moved_root) {
-        (true, _) => repair(context, &replica, args),
-        (_, true) => move_root(context, &replica, args),
-        _ => Ok(context.out.document(&json!({ "stamped_anew": stamped }))),
+        (true, _) => repair(context, &replica, args, stamped),
+        (_, true) => move_root(context, &replica, args, stamped),
+        _ => Ok(context.out.document(&upkeep::Doctor { stamped_anew: stamped, ..upkeep::Doctor::default() })),
     }
 }
 
-fn move_root(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
+fn move_root(context: &Context, replica: &Replica, args: &Doctor, stamped: Option<StampedAnew>) -> CommandResult {
     let options = MoveOptions { dry_run: dry_run(args.dry_run), mass_delete: mass_delete(args.allow_mass_delete) };
     let report = replica.move_root(&options)?;
     context.say_notes(replica);
     let would = if args.dry_run { "would record: " } else { "" };
     let root = replica.config().mail_root.display();
     context.out.say(format_args!("{would}the mail is in {root}: {report}"));
-    let shown = context.out.document(&report);
+    let shown = context.out.document(&upkeep::Doctor::moved(stamped, &report));
     complain_of(&report).map(|()| shown)
 }
 
-fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
+fn repair(context: &Context, replica: &Replica, args: &Doctor, stamped: Option<StampedAnew>) -> CommandResult {
     let options = RepairOptions { dry_run: dry_run(args.dry_run), mass_delete: mass_delete(args.allow_mass_delete) };
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<MendedItem> = Vec::new();
     let mut tell = |mending: &Mending| {
         if args.verbose && context.out.json() {
-            items.push(json!({ "kind": mending.kind.name(), "what": mending.what }));
+            items.push(mending.into());
         } else if args.verbose {
             context.out.say(&mending.what);
         }
@@ -63,10 +63,7 @@ fn repair(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult 
     context.say_notes(replica);
     let would = if args.dry_run && repaired.has_changes() { "would repair: " } else { "" };
     context.out.say(format_args!("{would}{repaired}"));
-    let mut document = json!(repaired);
-    if args.verbose {
-        document["items"] = Value::Array(items);
-    }
-    let shown = context.out.document(&document);
+    let items = args.verbose.then_some(items);
+    let shown = context.out.document(&upkeep::Doctor::repaired(stamped, &repaired, items));
     complain_of(&repaired.scan).map(|()| shown)
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use mailsync::error::Error;
 use mailsync::replica::{ExportOptions, Exported, Fullness, Hook, Replica, ScanOptions, ScanReport, Telling, To};
 use mailsync::text::bytes;
-use serde_json::Value;
 
 use super::args::{Export, Listing};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
+use super::document::bundles;
+use super::document::changes::HeadedChange;
 use super::failure::CommandResult;
 use super::holds::{Holds, Words, telling};
 use super::hooks;
@@ -79,26 +80,25 @@ fn plan(
     output: Option<&Path>,
 ) -> CommandResult {
     let mut holds = Holds::begin(context, listing, Words::Said);
-    let (report, document) = replica.rehearse(|| {
+    let (report, planned, changes) = replica.rehearse(|| {
         let report = scan(context, replica, no_scan, true)?;
         let planned = replica.plan_only(options, output)?;
         context.say_notes(replica);
-        let mut told = Vec::new();
+        let mut changes = Vec::new();
         for exported in &planned {
             context.out.say(format_args!("would write {exported}"));
-            told.push((None, exported, held(&mut holds, exported, replica)?));
+            changes.push(held(&mut holds, exported, replica)?);
         }
         tell_size(context, &planned);
-        let document = target::exported_json(told, &report);
-        Ok((report, document))
+        Ok((report, planned, changes))
     })?;
-    let shown = context.out.document(&document);
+    let shown = context.out.document(&bundles::Export::planned(&planned, &report).with_changes(changes));
     holds.finish()?;
     complain_of(&report).map(|()| shown)
 }
 
 /// Tells what a bundle holds.
-fn held(holds: &mut Holds<'_>, exported: &Exported, replica: &Replica) -> Result<Option<Value>, Error> {
+fn held(holds: &mut Holds<'_>, exported: &Exported, replica: &Replica) -> Result<Option<Vec<HeadedChange>>, Error> {
     holds.folders(&exported.news);
     holds.messages(&exported.news, Some(replica))
 }
@@ -125,23 +125,23 @@ fn export(
                     "-o FILE or --encrypt encrypts it",
                 )?;
             }
-            let changes = held(&mut holds, &exported, replica)?;
-            context.out.document(&target::exported_json([(None, &exported, changes)], &report))
+            let changes = vec![held(&mut holds, &exported, replica)?];
+            context.out.document(&bundles::Export::planned(&[exported], &report).with_changes(changes))
         }
         Some(path) => {
             let written = replica.export_to_file(options, &path)?;
             context.say_notes(replica);
-            let mut told = Vec::new();
+            let mut changes = Vec::new();
             for (path, exported) in &written {
                 target::tell_written(context, path, exported);
-                told.push((Some(path.as_path()), exported, held(&mut holds, exported, replica)?));
+                changes.push(held(&mut holds, exported, replica)?);
             }
             if let Some((path, _)) = written.iter().find(|(path, one)| !one.readable.is_encrypted() && path.is_file()) {
                 let instead =
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
-            context.out.document(&target::exported_json(told, &report))
+            context.out.document(&bundles::Export::written(&written, &report)?.with_changes(changes))
         }
     };
     holds.finish()?;

@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Stdout, Write};
 use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::replica::{BundleNews, Replica, Telling};
-use serde_json::Value;
 
 use super::args::Listing;
 use super::context::Context;
+use super::document::changes::HeadedChange;
 use super::failure::{Ending, Failure};
 use super::mail_line::{MailLine, SPOKEN, folder_lines};
 use super::output::closed;
@@ -73,24 +73,24 @@ impl<'c> Holds<'c> {
 
     /// Tells of each message, if that is asked for. Gives them for a document, where one is wanted. What isn't known of a
     /// message by the bundle may be known to this replica.
-    pub fn messages(&mut self, news: &BundleNews, replica: Option<&Replica>) -> Result<Option<Value>> {
+    pub fn messages(&mut self, news: &BundleNews, replica: Option<&Replica>) -> Result<Option<Vec<HeadedChange>>> {
         let mut documents = Vec::new();
         news.each_message(|listed| {
             let known = || replica.map_or(Ok(None), |replica| replica.headline(&listed.digest));
             let headline = listed.headline.clone().map_or_else(known, |headline| Ok(Some(headline)))?;
             let headline = headline.unwrap_or_default();
-            self.message(&MailLine::of_news(&listed, &headline), &mut documents);
+            if self.context.out.json() {
+                documents.push(HeadedChange::of_news(&listed, &headline));
+            } else {
+                self.message(&MailLine::of_news(&listed, &headline));
+            }
             Ok(())
         })?;
         let wanted = self.context.out.json() && (self.listing.verbose || self.listing.list);
-        Ok(wanted.then_some(Value::Array(documents)))
+        Ok(wanted.then_some(documents))
     }
 
-    fn message(&mut self, line: &MailLine<'_>, documents: &mut Vec<Value>) {
-        if self.context.out.json() {
-            documents.push(line.document());
-            return;
-        }
+    fn message(&mut self, line: &MailLine<'_>) {
         if self.listing.verbose {
             let is_data = self.words == Words::Printed && !self.listing.list;
             let words = line.words(&self.zone, if is_data { 0 } else { SPOKEN });

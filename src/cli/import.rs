@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use mailsync::bundle::Code;
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Arrived, Hook, ImportOptions, Imported, Replica};
-use serde_json::json;
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
+use super::document::bundles::{self, ImportedBundle};
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::target::check_stdout;
-use super::view::{complain_of, imported_json, tell, worst};
+use super::view::{complain_of, tell, worst};
 use super::{code, hooks, source, target};
 
 pub fn run(context: &Context, args: &Import) -> CommandResult {
@@ -69,13 +69,12 @@ fn import_and_answer(
     let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
-    let mut document = json!({
-        "jobs": jobs.json(),
-        "bundles": all.iter().map(imported_json).collect::<Vec<_>>(),
-        "scan": report,
+    let shown = context.out.document(&bundles::Import {
+        bundles: all.iter().map(ImportedBundle::from).collect(),
+        scan: (&report).into(),
+        jobs: jobs.documents(),
+        changes: changes.documents(),
     });
-    changes.add_to(&mut document);
-    let shown = context.out.document(&document);
     let listed = changes.finish();
     if let Some(error) = failed {
         return Err(error.into());

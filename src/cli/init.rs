@@ -2,13 +2,14 @@
 
 use mailsync::replica::{InitOptions, Replica, host_name};
 use mailsync::text::{plural, printable};
-use serde_json::json;
 
 use super::args::{Init, Layout, MailServer, doubts};
 use super::context::Context;
+use super::document::peers;
+use super::document::values::Folder;
 use super::failure::CommandResult;
 use super::output::table;
-use super::view::{complain_of, folders_json, layout_word, replica_json};
+use super::view::{complain_of, layout_word};
 
 pub fn run(context: &Context, args: Init) -> CommandResult {
     let options = InitOptions {
@@ -39,11 +40,11 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     let shown = if context.out.json() {
-        context.out.document(&json!({
-            "replica": replica_json(&replica),
-            "new": report.new,
-            "folders": folders_json(&folders),
-        }))
+        context.out.document(&peers::Init {
+            replica: (&replica).into(),
+            new: report.new,
+            folders: Folder::all(&folders),
+        })
     } else {
         context.out.print([key])?
     };

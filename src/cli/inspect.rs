@@ -7,14 +7,16 @@ use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::Bundle;
 use super::code;
 use super::context::Context;
+use super::document::Shown;
+use super::document::bundles::{Inspect, Inspected, Verified, Verify};
+use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
 use super::holds::{Holds, Words, telling};
-use super::output::{json_time, time};
+use super::output::time;
 use super::source;
 
 /// Shows what a bundle says about itself, and how much it tells of which folders. It needs no replica.
@@ -45,16 +47,13 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
             holds.say(&line);
         }
         holds.folders(&news);
-        let mut document = manifest_json(&manifest, known.as_deref(), encrypted);
-        if let Some(changes) = holds.messages(&news, replica.as_ref())? {
-            document["changes"] = changes;
-        }
-        documents.push(document);
+        let changes = holds.messages(&news, replica.as_ref())?;
+        documents.push(Inspected { changes, ..Inspected::of(&manifest, known.as_deref(), encrypted) });
         Ok(())
     });
     holds.finish()?;
     result?;
-    shown(context, &documents)
+    shown(context, || context.out.document(&Inspect { bundles: documents }))
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
@@ -88,35 +87,29 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         if let Some(why) = &why {
             holds.say(&format!("  {why}"));
         }
-        let mut document = json!({
-            "number": manifest.number,
-            "from": from,
-            "valid": true,
-            "applicable": why.is_none(),
-            "error": why,
+        documents.push(Verified {
+            number: Some(manifest.number),
+            from: Some(from),
+            valid: true,
+            applicable: why.is_none(),
+            error: why.as_ref().map(Fault::from),
+            changes: holds.messages(&news, Some(&replica))?,
         });
-        if let Some(changes) = holds.messages(&news, Some(&replica))? {
-            document["changes"] = changes;
-        }
-        documents.push(document);
         Ok(())
     });
     if let Err(Failure::Error(error)) = &result {
-        documents.push(json!({ "valid": false, "applicable": false, "error": error }));
+        let error = Some(error.into());
+        documents.push(Verified { number: None, from: None, valid: false, applicable: false, error, changes: None });
     }
     holds.finish()?;
-    let shown = shown(context, &documents)?;
+    let shown = shown(context, || context.out.document(&Verify { bundles: documents }))?;
     result?;
     worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
 }
 
-/// What was shown of bundles: as words before, or as documents here.
-fn shown(context: &Context, documents: &[Value]) -> CommandResult {
-    if context.out.json() {
-        Ok(context.out.document(&json!({ "bundles": documents })))
-    } else {
-        context.out.print(None)
-    }
+/// What was shown of bundles: as words before, or as a document here.
+fn shown(context: &Context, document: impl FnOnce() -> Shown) -> CommandResult {
+    if context.out.json() { Ok(document()) } else { context.out.print(None) }
 }
 
 type Source = Box<dyn BufRead>;
@@ -168,16 +161,4 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         String::from("signature  holds for the key that it names"),
         format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
     ]
-}
-
-fn manifest_json(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Value {
-    let mut document: Value = serde_json::from_slice(&manifest.to_json()).unwrap_or_default();
-    // The person who sees the output may be another than the one who may join.
-    if let Some(token) = document.pointer_mut("/invitation/token") {
-        *token = Value::from("secret");
-    }
-    document["made"] = json_time(Some(manifest.made));
-    document["known_as"] = known.into();
-    document["encrypted"] = encrypted.into();
-    document
 }

@@ -6,10 +6,10 @@ use mailsync::bundle::Code;
 use mailsync::error::Result;
 use mailsync::replica::{ExportOptions, Exported, InviteOptions, MessageContents, ReadableBy, Replica, ScanOptions};
 use mailsync::text::plural;
-use serde_json::json;
 
 use super::args::Invite;
 use super::context::Context;
+use super::document::bundles;
 use super::failure::CommandResult;
 use super::output::Output;
 use super::source::read_key;
@@ -54,11 +54,8 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         }
     };
     tell_what_next(context, &replica, &options, &written, args.qr);
-    let told = written.iter().map(|(path, exported)| (Some(path.as_path()), exported, None));
-    let mut document = target::exported_json(told, &report);
-    document["name"] = json!(options.name);
-    document["code"] = json!(code.as_ref().map(Code::words));
-    let shown = context.out.document(&document);
+    let exported = bundles::Export::written(&written, &report)?;
+    let shown = context.out.document(&bundles::Invite::of(&options.name, code.as_ref(), exported));
     complain_of(&report).map(|()| shown)
 }
 

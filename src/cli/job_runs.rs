@@ -3,9 +3,9 @@
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JobRun, Replica};
 use mailsync::text::{beginning, printable};
-use serde_json::{Value, json};
 
 use super::context::Context;
+use super::document::jobs::Run;
 
 /// A line shows at most so many characters of a command from elsewhere.
 pub const SHOWN: usize = 60;
@@ -19,8 +19,8 @@ pub struct JobRuns {
 
 impl JobRuns {
     /// Each job and its result.
-    pub fn json(&self) -> Value {
-        self.runs.iter().map(run_json).collect()
+    pub fn documents(&self) -> Vec<Run> {
+        self.runs.iter().map(Run::from).collect()
     }
 
     /// The jobs, or the error that kept others from being run.
@@ -44,14 +44,4 @@ pub fn run_jobs(context: &Context, replica: &Replica) -> JobRuns {
     });
     context.say_notes(replica);
     JobRuns { runs, error: result.err() }
-}
-
-fn run_json(run: &JobRun) -> Value {
-    json!({
-        "id": run.id.to_string(),
-        "requester": run.requester,
-        "command": run.command,
-        "state": run.state.word(),
-        "reason": run.reason,
-    })
 }

@@ -4,13 +4,14 @@ use mailsync::error::ErrorKind;
 use mailsync::model::JobState;
 use mailsync::replica::{JobResult, JobStanding};
 use mailsync::text::{beginning, printable};
-use serde_json::{Value, json};
 
 use super::args::{Jobs, JobsCommand};
 use super::context::Context;
+use super::document::jobs::Jobs as Listed;
+use super::document::jobs::{Cancelled, Forgotten, Job, JobEnd, JobWithResult, Runs, Shown};
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, SHOWN, run_jobs};
-use super::output::{json_time, table, time};
+use super::output::{table, time};
 
 pub fn run(context: &Context, args: &Jobs) -> CommandResult {
     match &args.command {
@@ -33,7 +34,7 @@ pub fn run(context: &Context, args: &Jobs) -> CommandResult {
         JobsCommand::Cancel { id } => {
             let standing = context.write()?.cancel_job(id)?;
             context.out.say(format_args!("job {} {}", standing.id.short(), standing.words()));
-            Ok(context.out.document(&json!({ "job": standing_json(&standing) })))
+            Ok(context.out.document(&Cancelled { job: (&standing).into() }))
         }
         JobsCommand::Forget { ids } => forget(context, ids),
     }
@@ -46,12 +47,11 @@ fn forget(context: &Context, ids: &[String]) -> CommandResult {
     for id in &forgotten {
         context.out.say(format_args!("job {} is forgotten", id.short()));
     }
-    let ids: Vec<String> = forgotten.iter().map(ToString::to_string).collect();
-    Ok(context.out.document(&json!({ "forgotten": ids })))
+    Ok(context.out.document(&Forgotten { forgotten: forgotten.iter().map(ToString::to_string).collect() }))
 }
 
 fn finish(context: &Context, runs: JobRuns) -> CommandResult {
-    let shown = context.out.document(&json!({ "jobs": runs.json() }));
+    let shown = context.out.document(&Runs { jobs: runs.documents() });
     let wrong = runs.result()?.iter().any(|run| !matches!(run.state, JobState::Done | JobState::Cancelled));
     if wrong { Err(Failure::Said(ErrorKind::Failed)) } else { Ok(shown) }
 }
@@ -61,10 +61,10 @@ fn list(context: &Context) -> CommandResult {
     if context.out.json() {
         let mut jobs = Vec::new();
         replica.each_job(|standing| {
-            jobs.push(standing_json(&standing));
+            jobs.push(Job::from(&standing));
             Ok(())
         })?;
-        return Ok(context.out.document(&json!({ "jobs": jobs })));
+        return Ok(context.out.document(&Listed { jobs }));
     }
     let head = ["job", "asked for", "by", "of", "command", "state"].map(String::from).to_vec();
     let mut rows = vec![head];
@@ -103,9 +103,8 @@ fn state_words(standing: &JobStanding) -> String {
 fn show(context: &Context, id: &str) -> CommandResult {
     let (standing, result) = context.read()?.show_job(id)?;
     if context.out.json() {
-        let mut document = standing_json(&standing);
-        document["result"] = result.as_ref().map_or(Value::Null, result_json);
-        return Ok(context.out.document(&json!({ "job": document })));
+        let job = JobWithResult { job: (&standing).into(), result: result.as_ref().map(JobEnd::from) };
+        return Ok(context.out.document(&Shown { job }));
     }
     let command = standing.command.as_ref().map_or_else(
         || String::from("not known here; its requester and its target can read it"),
@@ -143,33 +142,4 @@ fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", printable(word).replace('\'', "'\\''"))
-}
-
-fn standing_json(standing: &JobStanding) -> Value {
-    json!({
-        "id": standing.id.to_string(),
-        "requester": standing.requester,
-        "target": standing.target,
-        "made": json_time(Some(standing.made)),
-        "command": standing.command,
-        "state": standing.state.word(),
-        "cancelled": standing.cancel_waits,
-        "sent_to": standing.sent_to,
-        "status": standing.status,
-        "attempt": standing.attempt,
-        "repeats": standing.repeats.map(|id| id.to_string()),
-        "reported": json_time(standing.reported),
-    })
-}
-
-fn result_json(result: &JobResult) -> Value {
-    json!({
-        "reason": result.told.reason,
-        "started": json_time(result.told.started),
-        "ended": json_time(result.told.ended),
-        "stdout": String::from_utf8_lossy(&result.stdout),
-        "stdout_cut": result.told.stdout_cut,
-        "stderr": String::from_utf8_lossy(&result.stderr),
-        "stderr_cut": result.told.stderr_cut,
-    })
 }

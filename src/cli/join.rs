@@ -4,14 +4,14 @@ use mailsync::bundle::{ReplicaId, look_for_code};
 use mailsync::error::{Error, Result};
 use mailsync::replica::{JoinOptions, Replica};
 use mailsync::text::plural;
-use serde_json::json;
 
 use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
 use super::code;
 use super::context::Context;
+use super::document::bundles;
 use super::failure::{CommandResult, Failure};
 use super::source;
-use super::view::{complain_of, imported_json, replica_json, tell, worst};
+use super::view::{complain_of, tell, worst};
 
 pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
@@ -60,14 +60,7 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         ));
     }
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
-    let shown = context.out.document(&json!({
-        "replica": replica_json(replica),
-        "joined_before": joined.before,
-        "by_code": joined.by_code,
-        "inviter": { "name": inviter.name, "id": inviter.id },
-        "bundles": joined.bundles.iter().map(imported_json).collect::<Vec<_>>(),
-        "found": joined.found,
-    }));
+    let shown = context.out.document(&bundles::Join::from(&joined));
     match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&joined.found).map(|()| shown),

@@ -1,11 +1,10 @@
 //! `mailsync key`
 
-use mailsync::bundle::PublicKey;
 use mailsync::replica::Passphrase;
-use serde_json::json;
 
 use super::args::{Key, KeyCommand};
 use super::context::Context;
+use super::document::peers::{Key as KeyDocument, KeyPassphrase, KeyRotated, KeyShown};
 use super::failure::CommandResult;
 use super::output::Output;
 use super::qr;
@@ -18,7 +17,7 @@ pub fn run(context: &Context, args: &Key) -> CommandResult {
             let replica = context.write()?;
             replica.change_passphrase(if remove { Passphrase::Remove } else { Passphrase::Ask })?;
             context.out.say(if remove { "the key has no passphrase any more" } else { "the key has a new passphrase" });
-            Ok(context.out.document(&json!({ "passphrase": replica.has_passphrase() })))
+            Ok(context.out.document(&KeyPassphrase { passphrase: replica.has_passphrase() }))
         }
     }
 }
@@ -27,12 +26,7 @@ fn rotate(context: &Context) -> CommandResult {
     let replica = context.write()?;
     let rotated = replica.rotate_key()?;
     let shown = if context.out.json() {
-        context.out.document(&json!({
-            "id": rotated.new.id().to_string(),
-            "public_key": rotated.new.to_openssh(),
-            "former": rotated.old.to_string(),
-            "last": rotated.last,
-        }))
+        context.out.document(&KeyRotated::from(&rotated))
     } else {
         context.out.print([rotated.new.to_openssh()])?
     };
@@ -52,13 +46,11 @@ fn show(context: &Context, as_qr: bool) -> CommandResult {
     let replica = context.read()?;
     let (key, former) = (replica.public_key(), replica.former_keys());
     if context.out.json() {
-        let shown = |key: &PublicKey| json!({ "id": key.id().to_string(), "public_key": key.to_openssh() });
-        return Ok(context.out.document(&json!({
-            "id": key.id().to_string(),
-            "public_key": key.to_openssh(),
-            "passphrase": replica.has_passphrase(),
-            "former": former.iter().map(shown).collect::<Vec<_>>(),
-        })));
+        return Ok(context.out.document(&KeyShown {
+            key: (&key).into(),
+            passphrase: replica.has_passphrase(),
+            former_keys: former.iter().map(KeyDocument::from).collect(),
+        }));
     }
     for key in &former {
         context.out.say(format_args!("a former key, kept for reading: {}", key.id()));

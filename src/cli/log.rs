@@ -2,15 +2,16 @@
 
 use jiff::tz::TimeZone;
 use mailsync::model::{Flag, FolderName, Happened};
-use mailsync::replica::{EventKind, HistoryOptions, MessageEvent};
+use mailsync::replica::{EventKind, HistoryOptions, MessageEvent, Origins};
 use mailsync::text::printable;
-use serde_json::{Value, json};
 
 use super::args::Log;
 use super::context::Context;
+use super::document::changes::PastChange;
+use super::document::past::{Log as LogDocument, LogEvent};
 use super::failure::CommandResult;
 use super::moment::local;
-use super::output::{json_time, table};
+use super::output::table;
 use super::view::signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
@@ -21,10 +22,8 @@ pub fn run(context: &Context, args: &Log) -> CommandResult {
     let replica = context.read()?;
     let events = replica.history(args.limit, since, args.peer.as_deref())?;
     if context.out.json() {
-        let events = events.iter().map(|event| {
-            json!({ "at": json_time(Some(event.at)), "command": event.action.word(), "peer": event.peer, "text": event.text })
-        });
-        return Ok(context.out.document(&json!({ "events": events.collect::<Vec<Value>>() })));
+        let events = events.iter().map(LogEvent::from).collect();
+        return Ok(context.out.document(&LogDocument { events: Some(events), ..LogDocument::default() }));
     }
     let zone = TimeZone::system();
     let rows = events.iter().map(|event| {
@@ -58,14 +57,15 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
-            documents.push(document(event, by(event)?.as_deref()));
+            documents.push(PastChange::of(event, by(event)?));
         }
-        let mut document = json!({ "messages": documents });
-        if let Some(origins) = origins {
-            document["digest"] = json!(origins.digest);
-            document["folders"] = json!(origins.folders);
-        }
-        return Ok(context.out.document(&document));
+        let folders = |origins: &Origins| origins.folders.iter().map(ToString::to_string).collect();
+        return Ok(context.out.document(&LogDocument {
+            events: None,
+            changes: Some(documents),
+            digest: origins.as_ref().map(|origins| origins.digest.to_string()),
+            folders: origins.as_ref().map(folders),
+        }));
     }
     let zone = TimeZone::system();
     let mut lines = Vec::with_capacity(events.len() + 2);
@@ -141,45 +141,4 @@ fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]
         lost.push(String::from("removed"));
     }
     format!("in {}; what doesn't hold beside another change: {}", printable(folder), lost.join(", "))
-}
-
-fn document(event: &MessageEvent, by: Option<&str>) -> Value {
-    let (what, folder, from, flags) = match &event.happening.what {
-        Happened::Arrived(folder) => ("arrived", folder, None, None),
-        Happened::Removed(folder) => ("removed", folder, None, None),
-        Happened::Changed { folder, from, flags } => {
-            let word = if from.is_some() { "moved" } else { "flagged" };
-            (word, folder, from.as_ref(), (!flags.is_empty()).then_some(flags))
-        }
-        Happened::Overruled { folder, flags, .. } => ("overruled", folder, None, (!flags.is_empty()).then_some(flags)),
-    };
-    let lost = match &event.happening.what {
-        Happened::Overruled { to, flags, .. } => {
-            let word = match (to, flags.is_empty()) {
-                (Some(_), _) => "moved",
-                (None, false) => "flagged",
-                (None, true) => "removed",
-            };
-            json!({ "what": word, "to_folder": to })
-        }
-        _ => Value::Null,
-    };
-    let flags = flags.map(|flags| {
-        let one = |(flag, on): &(Flag, bool)| json!({ "flag": flag, "on": on });
-        flags.iter().map(one).collect::<Vec<Value>>()
-    });
-    json!({
-        "at": json_time(Some(event.at)),
-        "what": what,
-        "digest": event.id.digest,
-        "folder": folder,
-        "from_folder": from,
-        "flags": flags,
-        "overruled": lost,
-        "by": by,
-        "done": json_time(event.happening.stamp.map(|stamp| stamp.clock.millis())),
-        "command": event.occasion.action.word(),
-        "peer": event.occasion.peer,
-        "bundle": event.occasion.bundle,
-    })
 }

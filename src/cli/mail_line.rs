@@ -1,16 +1,15 @@
-//! What became of a mail, as a line: for people, for programs, and as JSON.
+//! What became of a mail, as a line: for people, and for programs.
 
 use jiff::tz::TimeZone;
 use mailsync::headline::Headline;
 use mailsync::model::{Digest, Flag, Happened};
 use mailsync::replica::{FolderEvents, ListedNews, MessageEvent};
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::columns::cut;
 use super::moment::local_with_zone;
-use super::output::{json_time, time};
+use super::output::time;
 use super::view::signed;
 
 /// The columns of a terminal in which a line fits, if its folders leave room for that.
@@ -105,22 +104,6 @@ impl<'m> MailLine<'m> {
             self.digest.to_string(),
         ];
         fields.join("\t")
-    }
-
-    /// The same as JSON.
-    pub fn document(&self) -> Value {
-        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        json!({
-            "sign": self.sign,
-            "folder": self.folder,
-            "from_folder": given(self.from_folder),
-            "flags": given(&self.flags),
-            "date": json_time(self.headline.date),
-            "from": self.headline.from,
-            "subject": self.headline.subject,
-            "message_id": self.headline.message_id,
-            "digest": self.digest,
-        })
     }
 }
 

@@ -7,10 +7,11 @@ use clap_mangen::Man;
 use mailsync::disk::{Disk, is_absent};
 use mailsync::error::{Error, Result};
 use mailsync::text::plural;
-use serde_json::json;
 
 use super::args::Args;
 use super::context::{Context, absolute};
+use super::document::upkeep;
+use super::document::values::path;
 use super::failure::CommandResult;
 
 /// The page for the ideas.
@@ -34,7 +35,7 @@ pub fn run(context: &Context, dir: &Path) -> CommandResult {
         write(&*world.disk, &path, page).map_err(|error| fail(&path, error))?;
     }
     context.out.say(format_args!("wrote {} into {}", plural(pages.len() as u64, "man page"), dir.display()));
-    Ok(context.out.document(&json!({ "directory": dir.to_string_lossy(), "pages": pages.len() })))
+    Ok(context.out.document(&upkeep::Man { directory: path(&dir), pages: pages.len() as u64 }))
 }
 
 /// Makes a directory for everybody on the machine, if it isn't there.

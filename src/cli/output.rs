@@ -5,10 +5,8 @@ use std::io::{self, Write};
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::text::printable;
-use serde::Serialize;
-use serde_json::Value;
 
-use super::document::{self, Documents, Shown};
+use super::document::{self, Document, Documents, Shown};
 use super::failure::{CommandResult, Ending, Failure};
 
 /// A command's way to speak.
@@ -60,7 +58,7 @@ impl Output {
 
     /// Takes a command's own members of the JSON document, which is printed at the command's end. Where text is wanted,
     /// they have no reader.
-    pub fn document(&self, members: &impl Serialize) -> Shown {
+    pub fn document(&self, members: &impl Document) -> Shown {
         if let Some(documents) = &self.documents {
             documents.keep(members);
         }
@@ -109,11 +107,6 @@ pub fn time(millis: u64) -> String {
         .ok()
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
         .map_or_else(|| String::from("-"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// A time in JSON: RFC 3339, or null.
-pub fn json_time(millis: Option<u64>) -> Value {
-    millis.map_or(Value::Null, |millis| Value::from(time(millis)))
 }
 
 /// Rows of cells as lines with aligned columns.

@@ -1,16 +1,16 @@
 //! `mailsync peer`
 
-use mailsync::replica::{Peer, RevokeOptions};
+use mailsync::replica::RevokeOptions;
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::PeerCommand;
 use super::context::Context;
+use super::document::peers::{PeerAdded, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked, Peers};
 use super::failure::CommandResult;
 use super::moment::Moment;
-use super::output::{json_time, table, time};
+use super::output::{table, time};
 use super::source::read_key;
-use super::view::{invited_json, invited_since, peer_json, revoked_lines, shut_out_json};
+use super::view::{invited_since, revoked_lines};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -21,24 +21,24 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             if distant {
                 let peer = replica.add_distant_peer(&name, &key)?;
                 context.out.say(format_args!("{name} is known now, as {}, for jobs by way of others", peer.id));
-                return Ok(context.out.document(&json!({ "peer": peer_json(&peer) })));
+                return Ok(context.out.document(&PeerAdded { peer: (&peer).into() }));
             }
             let peer = replica.add_peer(&name, &key)?;
             context.out.say(format_args!("{name} is known now, as {}", peer.id));
             context.out.say(format_args!("next: `mailsync export --to {name} > FILE`, and import that file there"));
-            Ok(context.out.document(&json!({ "peer": peer_json(&peer) })))
+            Ok(context.out.document(&PeerAdded { peer: (&peer).into() }))
         }
         PeerCommand::Rename { old, new } => {
             let replica = context.write()?;
             replica.rename_peer(&old, &new)?;
             context.out.say(format_args!("{old} is called {new} now"));
             context.say_notes(&replica);
-            Ok(context.out.document(&json!({ "name": new, "former": old })))
+            Ok(context.out.document(&PeerRenamed { name: new, former_name: old }))
         }
         PeerCommand::Remove { name } => {
             context.write()?.remove_peer(&name)?;
             context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
-            Ok(context.out.document(&json!({ "name": name })))
+            Ok(context.out.document(&PeerRemoved { name }))
         }
         PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
         PeerCommand::Reinstate { name } => reinstate(context, &name),
@@ -52,15 +52,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
     let who = printable(&options.who);
-    if context.out.json() {
-        return Ok(context.out.document(&json!({
-            "id": done.id,
-            "since": json_time(Some(done.since)),
-            "kept": done.is_kept,
-            "told_apart": done.told_apart,
-            "revoked": shut_out_json(&done.out),
-        })));
-    }
+    let shown = context.out.document(&PeerRevoked::from(&done));
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
         time(done.since)
@@ -89,20 +81,12 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
         "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
          rest"
     ));
-    Ok(context.out.document(&json!({})))
+    Ok(shown)
 }
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {
     let replica = context.write()?;
     let done = replica.reinstate(name)?;
-    if context.out.json() {
-        return Ok(context.out.document(&json!({
-            "id": done.id,
-            "overruled": done.overruled,
-            "withdrawn": done.withdrawn,
-            "sent_to": done.sent_to,
-        })));
-    }
     let name = printable(name);
     context.out.say(format_args!(
         "{name} is trusted again on this machine, against {}; the next bundles bring what was passed over",
@@ -119,23 +103,14 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
         ));
     }
     context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
-    Ok(context.out.document(&json!({})))
+    Ok(context.out.document(&PeerReinstated::from(done)))
 }
 
 fn list(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        let with_revoked = |peer: &Peer| {
-            let mut document = peer_json(peer);
-            document["revoked"] = out.get(&peer.id).map_or(Value::Null, shut_out_json);
-            document
-        };
-        let named: Vec<Value> = peers.iter().map(with_revoked).collect();
-        let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
-        let others: Vec<Value> = others.map(|(id, out)| json!({ "id": id, "revoked": shut_out_json(out) })).collect();
-        let invited: Vec<Value> = invited.iter().map(|invited| invited_json(&replica, invited)).collect();
-        return Ok(context.out.document(&json!({ "peers": named, "invited": invited, "revoked_others": others })));
+        return Ok(context.out.document(&Peers::of(&replica, &peers, &invited, &out)));
     }
     let rows = peers.iter().map(|peer| {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };

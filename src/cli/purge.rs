@@ -3,6 +3,7 @@
 use mailsync::text::{bytes, plural};
 
 use super::context::Context;
+use super::document::upkeep;
 use super::failure::CommandResult;
 
 pub fn run(context: &Context) -> CommandResult {
@@ -19,5 +20,5 @@ pub fn run(context: &Context) -> CommandResult {
         plural(purged.jobs, "job"),
         plural(purged.history, "line")
     ));
-    Ok(context.out.document(&purged))
+    Ok(context.out.document(&upkeep::Purge::from(purged)))
 }

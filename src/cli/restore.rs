@@ -2,20 +2,20 @@
 
 use mailsync::replica::RestoreOptions;
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Restore, dry_run};
 use super::context::Context;
+use super::document::past;
 use super::failure::CommandResult;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {
     let options = RestoreOptions { names: args.names, dry_run: dry_run(args.dry_run) };
     let replica = context.write()?;
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<past::RestoreItem> = Vec::new();
     let done = replica.bring_back(&options, &mut |item| {
         if context.out.json() {
-            items.push(json!(item));
+            items.push(item.into());
         } else if args.dry_run {
             let whence = if item.here { "from this machine" } else { "from peers" };
             context.out.say(format_args!("{}  {}  {whence}", item.digest, printable(item.folder.as_str())));
@@ -38,12 +38,6 @@ pub fn run(context: &Context, args: Restore) -> CommandResult {
             plural(done.folders, "folder")
         ));
     }
-    let shown = context.out.document(&json!({
-        "restored": done.restored,
-        "wanted": done.wanted,
-        "folders": done.folders,
-        "messages": items,
-        "scan": done.scan,
-    }));
+    let shown = context.out.document(&past::Restore::of(&done, items));
     complain_of(&done.scan).map(|()| shown)
 }

@@ -3,11 +3,11 @@
 use mailsync::error::{Error, Result};
 use mailsync::model::FolderName;
 use mailsync::replica::{Depth, Hook, Replica, ScanOptions};
-use serde_json::json;
 
 use super::args::{Scan, dry_run, mass_delete};
 use super::changes::Changes;
 use super::context::Context;
+use super::document::upkeep::Scanned;
 use super::failure::CommandResult;
 use super::hooks;
 use super::view::complain_of;
@@ -41,9 +41,7 @@ fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions
         Ok(report)
     };
     let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
-    let mut document = json!(report);
-    changes.add_to(&mut document);
-    let shown = context.out.document(&document);
+    let shown = context.out.document(&Scanned { scan: (&report).into(), changes: changes.documents() });
     changes.finish()?;
     complain_of(&report).map(|()| shown)
 }

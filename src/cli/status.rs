@@ -4,49 +4,19 @@ use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, plural, printable, utc};
-use serde_json::{Value, json};
 
 use super::context::Context;
+use super::document;
 use super::failure::CommandResult;
 use super::output::{table, time};
-use super::view::{
-    folders_json, invited_json, invited_since, layout_word, peer_json, replica_json, revoked_lines, shut_out_json,
-};
+use super::view::{invited_since, layout_word, revoked_lines};
 
 pub fn run(context: &Context) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
     context.say_notes(&replica);
     if context.out.json() {
-        let with_unseen = |mut peer: Value, unseen: Unseen| {
-            peer["unseen_entries"] = unseen.entries.into();
-            peer["unseen_bytes"] = unseen.bytes.into();
-            peer["unseen_jobs"] = unseen.jobs.into();
-            peer
-        };
-        let out = replica.shut_outs()?;
-        let with_revoked = |one: &PeerStatus| {
-            let mut peer = with_unseen(peer_json(&one.peer), one.unseen);
-            peer["revoked"] = out.get(&one.peer.id).map_or(Value::Null, shut_out_json);
-            peer
-        };
-        let peers = status.peers.iter().map(with_revoked);
-        let invited = status.invited.iter().map(|one| with_unseen(invited_json(&replica, &one.invited), one.unseen));
-        return Ok(context.out.document(&json!({
-            "replica": replica_json(&replica),
-            "entries": status.totals.entries,
-            "messages": status.totals.messages,
-            "bytes": status.totals.bytes,
-            "folders": folders_json(&status.folders),
-            "missing": status.missing,
-            "pending": status.pending,
-            "waiting": status.waiting.iter().map(waiting_json).collect::<Vec<_>>(),
-            "letterless": status.letterless.iter().map(letterless_json).collect::<Vec<_>>(),
-            "alarms": status.alarms.iter().map(alarm_json).collect::<Vec<_>>(),
-            "jobs": status.jobs,
-            "peers": peers.collect::<Vec<_>>(),
-            "invited": invited.collect::<Vec<_>>(),
-        })));
+        return Ok(context.out.document(&document::status::Status::of(&replica, &status, &replica.shut_outs()?)));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
     let mut lines = vec![
@@ -109,10 +79,6 @@ fn differs_line(peer: &str) -> String {
     )
 }
 
-fn waiting_json(waiting: &Waiting) -> Value {
-    json!({ "folder": waiting.folder, "changes": waiting.changes, "why": waiting.why })
-}
-
 fn waiting_line(waiting: &Waiting) -> String {
     let folder = printable(waiting.folder.as_str());
     let what = match waiting.changes {
@@ -122,22 +88,10 @@ fn waiting_line(waiting: &Waiting) -> String {
     format!("waiting    {what}: {}", waiting.why)
 }
 
-fn letterless_json((folder, keywords): &(FolderName, Vec<Keyword>)) -> Value {
-    json!({ "folder": folder, "keywords": keywords.iter().map(Keyword::as_str).collect::<Vec<_>>() })
-}
-
 fn letterless_line((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
     let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
     let count = plural(keywords.len() as u64, "keyword");
     format!("waiting    {count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
-}
-
-fn alarm_json(alarm: &AlarmStatus) -> Value {
-    let guarded = match alarm.guarded {
-        Guarded::Removed => "removed",
-        Guarded::Added => "added",
-    };
-    json!({ "guarded": guarded, "by": alarm.by, "raised": time(alarm.raised), "ends": time(alarm.ends) })
 }
 
 fn alarm_line(alarm: &AlarmStatus) -> String {

@@ -5,10 +5,8 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use mailsync::bundle::BundleKind;
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Exported, Replica, ScanReport};
-use serde_json::{Value, json};
+use mailsync::replica::{Exported, Replica};
 
 use super::context::Context;
 use super::output::Output;
@@ -90,35 +88,6 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
         ));
     }
     Ok(())
-}
-
-/// Bundles, with their files if they have any and the changes that they hold if these are asked for, and the scan before, as
-/// JSON.
-pub fn exported_json<'e>(
-    bundles: impl IntoIterator<Item = (Option<&'e Path>, &'e Exported, Option<Value>)>,
-    scan: &ScanReport,
-) -> Value {
-    let one = |(path, exported, changes): (Option<&Path>, &Exported, Option<Value>)| {
-        let counts = exported.counts;
-        let mut document = json!({
-            "file": path.map(Path::to_string_lossy),
-            "number": exported.number,
-            "for": exported.to,
-            "full": exported.kind == BundleKind::Full,
-            "encrypted": exported.readable.is_encrypted(),
-            "entries": counts.entries,
-            "folders": counts.folders,
-            "messages": counts.messages,
-            "jobs": counts.jobs,
-            "replicas": counts.replicas,
-            "bytes": exported.bytes,
-        });
-        if let Some(changes) = changes {
-            document["changes"] = changes;
-        }
-        document
-    };
-    json!({ "bundles": bundles.into_iter().map(one).collect::<Vec<_>>(), "scan": scan })
 }
 
 /// Tells which file was written.

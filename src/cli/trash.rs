@@ -6,14 +6,13 @@ use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::replica::{Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Trash, TrashCommand, WhichTrash, dry_run};
 use super::columns::{Column, row};
 use super::context::{Context, absolute};
+use super::document::past::{FromTrash, InTrash, Trash as Listed, TrashRestored};
 use super::failure::CommandResult;
 use super::moment::{local, local_short};
-use super::output::json_time;
 
 /// The columns of the list, which fit 80 together.
 const COLUMNS: [Column; 6] =
@@ -68,7 +67,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         Ok(())
     })?;
     if context.out.json() {
-        return Ok(context.out.document(&json!({ "trash": rows })));
+        return Ok(context.out.document(&Listed { trash: rows }));
     }
     if lines.is_empty() {
         say_nothing(context, &replica, selection)?;
@@ -91,25 +90,10 @@ fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection)
     Ok(())
 }
 
-fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<Value> {
+fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<InTrash> {
     let file = replica.trash_file(trashed);
     let headline = replica.headline_in(&file).unwrap_or_default();
-    Ok(json!({
-        "id": trashed.key,
-        "digest": trashed.id.digest,
-        "folder": trashed.folder,
-        "flags": trashed.flags,
-        "bytes": trashed.size,
-        "removed": json_time(Some(trashed.removed)),
-        "by": Replica::remover(trashed, names)?,
-        "done": json_time(trashed.removal.map(|stamp| stamp.clock.millis())),
-        "told_by": trashed.by.to_string(),
-        "from": headline.from,
-        "subject": headline.subject,
-        "date": json_time(headline.date),
-        "message_id": headline.message_id,
-        "file": file.to_string_lossy(),
-    }))
+    Ok(InTrash::of(trashed, &file, &headline, Replica::remover(trashed, names)?))
 }
 
 fn show(context: &Context, id: i64) -> CommandResult {
@@ -159,17 +143,10 @@ fn told(item: &TrashItem, dry: bool) -> String {
 
 fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
     let replica = if to.is_some() { context.read()? } else { context.write()? };
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<FromTrash> = Vec::new();
     let mut each = |item: &TrashItem| {
         if context.out.json() {
-            items.push(json!({
-                "id": item.trashed.key,
-                "digest": item.trashed.id.digest,
-                "folder": item.folder,
-                "flags": item.flags,
-                "file": item.copy.as_ref().map(|file| file.to_string_lossy()),
-                "was_there": item.was_there,
-            }));
+            items.push(item.into());
             return Ok(());
         }
         context.out.say(told(item, dry));
@@ -201,11 +178,5 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
     }
-    Ok(context.out.document(&json!({
-        "messages": done.messages,
-        "bytes": done.bytes,
-        "there": done.there,
-        "left": done.left,
-        "items": items,
-    })))
+    Ok(context.out.document(&TrashRestored::of(done, items)))
 }

@@ -2,10 +2,10 @@
 
 use mailsync::replica::{Replica, UndoItem, UndoOptions};
 use mailsync::text::{plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Undo, dry_run};
 use super::context::Context;
+use super::document::past;
 use super::failure::CommandResult;
 use super::view::{complain_of, signed};
 
@@ -17,10 +17,10 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
         dry_run: dry_run(args.dry_run),
     };
     let replica = context.write()?;
-    let mut items: Vec<Value> = Vec::new();
+    let mut items: Vec<past::UndoneItem> = Vec::new();
     let done = replica.undo(&options, &mut |item| {
         if context.out.json() {
-            items.push(json!(item));
+            items.push(item.into());
         } else if args.dry_run || !item.left.is_empty() {
             context.out.say(line(&replica, item)?);
         }
@@ -47,16 +47,7 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
             plural(done.gone, "message")
         ));
     }
-    let shown = context.out.document(&json!({
-        "by": done.by,
-        "moved": done.moved,
-        "flagged": done.flagged,
-        "folders": done.folders,
-        "left": done.left,
-        "gone": done.gone,
-        "messages": items,
-        "scan": done.scan,
-    }));
+    let shown = context.out.document(&past::Undo::of(&done, items));
     complain_of(&done.scan).map(|()| shown)
 }
 

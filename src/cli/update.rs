@@ -4,15 +4,16 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{Hook, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
 use mailsync::text::printable;
-use serde_json::{Value, json};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
+use super::document::bundles::{self, Called, ImportedBundle};
+use super::document::values::Fault;
 use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::view::{complain_of, imported_json};
+use super::view::complain_of;
 
 /// The replicas that the configuration tells how to reach, but for those that were revoked: first the peers, then those
 /// that were invited and have not answered.
@@ -68,8 +69,8 @@ fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String
     for one in &updated {
         summarise(context, one);
     }
-    let peers: Vec<Value> = updated.iter().map(updated_json).collect();
-    let shown = context.out.document(&json!({ "peers": peers, "jobs": jobs.json() }));
+    let peers = updated.iter().map(Called::from).collect();
+    let shown = context.out.document(&bundles::Update { peers, jobs: jobs.documents() });
     noted?;
     jobs.result()?;
     let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
@@ -122,10 +123,12 @@ fn summarise(context: &Context, one: &Updated) {
     }
 }
 
-fn updated_json(one: &Updated) -> Value {
-    json!({
-        "peer": one.peer,
-        "error": one.error,
-        "bundles": one.imported.iter().map(imported_json).collect::<Vec<_>>(),
-    })
+impl From<&Updated> for Called {
+    fn from(one: &Updated) -> Self {
+        Self {
+            peer: one.peer.clone(),
+            error: one.error.as_ref().map(Fault::from),
+            bundles: one.imported.iter().map(ImportedBundle::from).collect(),
+        }
+    }
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::io;
 
 use mailsync::error::{Error, Result};
-use serde_json::json;
 
 use super::args::Uux;
 use super::context::Context;
+use super::document::jobs::Requested;
 use super::failure::CommandResult;
 
 pub fn run(context: &Context, args: Uux) -> CommandResult {
@@ -19,7 +19,7 @@ pub fn run(context: &Context, args: Uux) -> CommandResult {
     }
     let id = context.read()?.uux(&args.peer, &command, &mut io::stdin().lock())?;
     if context.out.json() {
-        return Ok(context.out.document(&json!({ "id": id.to_string() })));
+        return Ok(context.out.document(&Requested { id: id.to_string() }));
     }
     context.out.print([id.to_string()])
 }

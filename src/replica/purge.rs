@@ -1,7 +1,5 @@
 //! `purge`: forgets things that nobody needs any more.
 
-use serde::Serialize;
-
 use super::Replica;
 use super::tally::Tally;
 use crate::disk::remove_if_there;
@@ -15,7 +13,7 @@ const BATCH: u32 = 512;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// The report about a purge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     /// Tombstones that every peer has.
     pub tombstones: u64,

@@ -1,8 +1,6 @@
 //! `restore`: mail that vanished here is forgotten to have vanished, and got back: from this machine, or from peers,
 //! which are asked for it by the next bundles.
 
-use serde::Serialize;
-
 use super::Replica;
 use super::happenings::DIGITS;
 use super::safety::DryRun;
@@ -24,7 +22,7 @@ pub struct RestoreOptions {
 }
 
 /// A message that comes back.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct RestoredItem {
     /// The message.
     pub digest: Digest,
@@ -37,7 +35,7 @@ pub struct RestoredItem {
 }
 
 /// The report about what comes back.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Restored {
     /// Messages whose contents were on this machine.
     pub restored: u64,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::Replica;
 use super::safety::{counts_until, still_counts};
 use crate::error::Result;
@@ -78,7 +76,7 @@ pub struct Unseen {
 }
 
 /// The numbers of this replica's jobs by state. It has requested them, or is their target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
     /// They wait.
     pub queued: u64,

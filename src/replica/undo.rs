@@ -1,8 +1,6 @@
 //! `undo`: what somebody has moved and flagged is taken back, as far as the history of messages goes. What they have
 //! removed comes back from the trash (`trash/`).
 
-use serde::Serialize;
-
 use super::Replica;
 use super::authors::{Author, ChangesOf, Names};
 use super::safety::DryRun;
@@ -30,7 +28,7 @@ pub struct UndoOptions {
 }
 
 /// A flag that is set or cleared again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagBack {
     /// The flag.
     pub flag: Flag,
@@ -39,7 +37,7 @@ pub struct FlagBack {
 }
 
 /// Something that is not taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// The flag; without one it is the folder, or the whole message.
     pub flag: Option<Flag>,
@@ -48,7 +46,7 @@ pub struct Left {
 }
 
 /// What is taken back of one message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoItem {
     /// The message.
     pub digest: Digest,
@@ -63,7 +61,7 @@ pub struct UndoItem {
 }
 
 /// The report about what was taken back.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Undone {
     /// The name of the replica whose changes they were.
     pub by: String,

@@ -171,7 +171,7 @@ const ENDINGS: &[Ending] = &[
                 "mailsync log --removed --folder Lists --since 3d",
                 "which messages went from there, and who removed them",
             ),
-            ("mailsync log --message d77f4798", "all that became of one message"),
+            ("mailsync log --message '<abc@example.org>'", "all that became of one message"),
         ],
         LOG_COLUMNS,
     ),

@@ -1,7 +1,5 @@
 //! What a repair has done, for people and programs.
 
-use serde::Serialize;
-
 use crate::replica::scan::ScanReport;
 use crate::text::plural;
 
@@ -61,7 +59,7 @@ pub struct Mending {
 }
 
 /// What a repair has done: how often, of each kind.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Repaired {
     /// Incarnations of which less is known.
     pub knowledge: u64,

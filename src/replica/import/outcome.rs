@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::refusal::{Refusal, reading};
 use crate::bundle::{self, Label, Manifest, limits};
 use crate::error::{Error, ErrorKind};
@@ -48,19 +46,6 @@ pub enum ImportOutcome {
 }
 
 impl ImportOutcome {
-    /// The word for it in JSON.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::NothingNew => "nothing-new",
-            Self::NotYet(_) => "not-yet",
-            Self::Rejected(_) => "rejected",
-            Self::RolledBack(_) => "rolled-back",
-            Self::ForSomeoneElse(_) => "for-someone-else",
-            Self::Incomplete(_) => "incomplete",
-        }
-    }
-
     /// Puts a subject in front of the error, if there is one.
     pub(super) fn about(&mut self, subject: impl std::fmt::Display) {
         if let Self::NotYet(error)
@@ -209,7 +194,7 @@ impl Cut {
 }
 
 /// The changes that a bundle brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Messages that came.
     pub new: u64,

@@ -1,7 +1,5 @@
 //! Options for a scan, and the report about it.
 
-use serde::Serialize;
-
 use crate::error::Error;
 use crate::model::{Digest, FolderName};
 use crate::replica::safety::{DryRun, MassDelete};
@@ -84,7 +82,7 @@ impl Selection {
 }
 
 /// The report about a scan.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct ScanReport {
     /// Messages that came.
     pub new: u64,
@@ -98,10 +96,8 @@ pub struct ScanReport {
     /// not be told from others: the next scan decides.
     pub undecided: u64,
     /// Entries whose files vanished and are wanted back.
-    #[serde(skip)]
     pub missing: u64,
     /// Folders that vanished and are wanted back.
-    #[serde(skip)]
     pub folders_missing: u64,
     /// Files that were found for entries that had none.
     pub adopted: u64,

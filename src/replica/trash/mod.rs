@@ -5,8 +5,6 @@ mod copies;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::Replica;
 use super::authors::{Author, Names};
 use super::safety::DryRun;
@@ -59,7 +57,7 @@ pub struct TrashItem {
 }
 
 /// How much was brought back, or copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BroughtBack {
     /// Messages.
     pub messages: u64,

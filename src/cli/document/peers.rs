@@ -1,0 +1,311 @@
+//! The documents about replicas: peers, and keys.
+
+use mailsync::bundle::{PublicKey, ReplicaId};
+use mailsync::replica::{self, Reinstated, Replica, RevokedHere, Rotated, ShutOut, ShutOuts};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::values::{Folder, Own, Time};
+
+/// A replica with which bundles are exchanged, or which is known for its jobs.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Peer {
+    /// Its name here.
+    pub name: String,
+    /// Its id: the fingerprint of its key.
+    pub id: String,
+    /// Its public key: a line as OpenSSH has it.
+    pub public_key: String,
+    /// Whether it is known for its jobs only: no bundles are exchanged with it.
+    pub distant: bool,
+    /// When it was made known.
+    pub added: Time,
+    /// When a bundle from it was last imported.
+    pub last_heard: Time,
+    /// When a bundle for it was last written.
+    pub last_sent: Time,
+    /// Whether it knew the same and held other mail, by its last bundle.
+    pub differs: bool,
+}
+
+impl From<&replica::Peer> for Peer {
+    fn from(peer: &replica::Peer) -> Self {
+        Self {
+            name: peer.name.clone(),
+            id: peer.id.to_string(),
+            public_key: peer.public_key.to_openssh(),
+            distant: peer.distant,
+            added: Time::of(peer.added),
+            last_heard: Time::of(peer.last_heard),
+            last_sent: Time::of(peer.last_sent),
+            differs: peer.suspect,
+        }
+    }
+}
+
+/// A replica that was invited and has not answered.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Invited {
+    /// Its name here.
+    pub name: String,
+    /// When it was first invited.
+    pub invited: Time,
+    /// Until when its answer is accepted.
+    pub expires: Time,
+    /// Whether that time has passed.
+    pub expired: bool,
+}
+
+impl Invited {
+    /// A replica that this one has invited.
+    pub fn of(replica: &Replica, invited: &replica::Invited) -> Self {
+        Self {
+            name: invited.name.clone(),
+            invited: Time::of(invited.made),
+            expires: Time::of(invited.expires),
+            expired: replica.has_expired(invited),
+        }
+    }
+}
+
+/// That a replica is revoked: from when on nothing of it is believed, and who has said so.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Revoked {
+    /// From when on nothing of it is believed.
+    pub since: Time,
+    /// Whether somebody on this machine has said so, too.
+    pub looked_at: bool,
+    /// Who has said so, in the order in which it came here.
+    pub by: Vec<Revocation>,
+}
+
+/// That somebody has revoked a replica.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Revocation {
+    /// The id of the replica that says so.
+    pub by: String,
+    /// From when on nothing is to be believed.
+    pub since: Time,
+    /// When it was said, by that replica's clock.
+    pub at: Time,
+    /// Why; null if that wasn't said.
+    pub reason: Option<String>,
+    /// The id of the replica whose bundle has brought it here; null if it was said here.
+    pub brought_by: Option<String>,
+    /// When it was said or heard here.
+    pub heard: Time,
+}
+
+impl From<&ShutOut> for Revoked {
+    fn from(out: &ShutOut) -> Self {
+        let by = out.by.iter().map(|heard| Revocation {
+            by: heard.revocation.by.to_string(),
+            since: Time::of(heard.revocation.since),
+            at: Time::of(heard.revocation.at),
+            reason: heard.revocation.reason.clone(),
+            brought_by: heard.carrier.map(|id| id.to_string()),
+            heard: Time::of(heard.heard),
+        });
+        Self { since: Time::of(out.since), looked_at: out.was_looked_at(), by: by.collect() }
+    }
+}
+
+/// `mailsync peer add`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PeerAdded {
+    /// The peer.
+    pub peer: Peer,
+}
+
+/// `mailsync peer rename`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PeerRenamed {
+    /// Its name from now on.
+    pub name: String,
+    /// Its name until then.
+    pub former_name: String,
+}
+
+/// `mailsync peer remove`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PeerRemoved {
+    /// Its name until then.
+    pub name: String,
+}
+
+/// `mailsync peer revoke`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PeerRevoked {
+    /// The id of the replica.
+    pub id: String,
+    /// From when on this machine says that nothing is to be believed. What counts can be earlier.
+    pub since: Time,
+    /// Whether that is what this machine had said before.
+    pub kept: bool,
+    /// Whether its changes can be told from those of others here.
+    pub told_apart: bool,
+    /// What counts.
+    pub revoked: Revoked,
+}
+
+impl From<&RevokedHere> for PeerRevoked {
+    fn from(done: &RevokedHere) -> Self {
+        Self {
+            id: done.id.to_string(),
+            since: Time::of(done.since),
+            kept: done.is_kept,
+            told_apart: done.told_apart,
+            revoked: (&done.out).into(),
+        }
+    }
+}
+
+/// `mailsync peer reinstate`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PeerReinstated {
+    /// The id of the replica.
+    pub id: String,
+    /// How many revocations were overruled.
+    pub overruled: u64,
+    /// Whether one of them was said here. It isn't sent any more.
+    pub withdrawn: bool,
+    /// The names of those to whom that one has been sent already.
+    pub sent_to: Vec<String>,
+}
+
+impl From<Reinstated> for PeerReinstated {
+    fn from(done: Reinstated) -> Self {
+        let Reinstated { id, overruled, withdrawn, sent_to } = done;
+        Self { id: id.to_string(), overruled, withdrawn, sent_to }
+    }
+}
+
+/// `mailsync peer list`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Peers {
+    /// The peers, sorted by name.
+    pub peers: Vec<ListedPeer>,
+    /// The replicas that were invited and have not answered, sorted by name.
+    pub invited: Vec<Invited>,
+    /// The replicas that are revoked and are no peers.
+    pub revoked_others: Vec<RevokedOther>,
+}
+
+/// A peer in a list.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct ListedPeer {
+    /// The peer.
+    #[serde(flatten)]
+    pub peer: Peer,
+    /// That it is revoked; null if it isn't.
+    pub revoked: Option<Revoked>,
+}
+
+/// A replica that is revoked and is no peer.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct RevokedOther {
+    /// Its id.
+    pub id: String,
+    /// That it is revoked.
+    pub revoked: Revoked,
+}
+
+impl Peers {
+    /// The peers of a replica, those that it has invited, and who of all is revoked.
+    pub fn of(replica: &Replica, peers: &[replica::Peer], invited: &[replica::Invited], out: &ShutOuts) -> Self {
+        let listed = |peer: &replica::Peer| ListedPeer { peer: peer.into(), revoked: revoked(out, &peer.id) };
+        let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
+        let other = |(id, out): (&ReplicaId, &ShutOut)| RevokedOther { id: id.to_string(), revoked: out.into() };
+        Self {
+            peers: peers.iter().map(listed).collect(),
+            invited: invited.iter().map(|invited| Invited::of(replica, invited)).collect(),
+            revoked_others: others.map(other).collect(),
+        }
+    }
+}
+
+/// Whether a replica is revoked.
+pub fn revoked(out: &ShutOuts, id: &ReplicaId) -> Option<Revoked> {
+    out.get(id).map(Revoked::from)
+}
+
+/// A public key.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Key {
+    /// Its fingerprint.
+    pub id: String,
+    /// The key: a line as OpenSSH has it.
+    pub public_key: String,
+}
+
+impl From<&PublicKey> for Key {
+    fn from(key: &PublicKey) -> Self {
+        Self { id: key.id().to_string(), public_key: key.to_openssh() }
+    }
+}
+
+/// `mailsync key show`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct KeyShown {
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Whether the private key has a passphrase.
+    pub passphrase: bool,
+    /// The keys that it had before and that are kept for reading, the oldest first.
+    pub former_keys: Vec<Key>,
+}
+
+/// `mailsync key rotate`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct KeyRotated {
+    /// The new key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// The id until then.
+    pub former_id: String,
+    /// The number of the last bundle that the old key has signed.
+    pub last: u64,
+}
+
+impl From<&Rotated> for KeyRotated {
+    fn from(rotated: &Rotated) -> Self {
+        Self { key: (&rotated.new).into(), former_id: rotated.old.to_string(), last: rotated.last }
+    }
+}
+
+/// `mailsync key passphrase`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct KeyPassphrase {
+    /// Whether the private key has a passphrase.
+    pub passphrase: bool,
+}
+
+/// `mailsync init`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Init {
+    /// This replica.
+    pub replica: Own,
+    /// Messages that were found.
+    pub new: u64,
+    /// The folders that were found.
+    pub folders: Vec<Folder>,
+}

@@ -1,0 +1,213 @@
+//! The document of `mailsync status`.
+
+use mailsync::model::Keyword;
+use mailsync::replica::{self, AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, ShutOuts, Unseen};
+use mailsync::state;
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::peers::{Invited, Peer, Revoked, revoked};
+use super::values::{Folder, Own, Time};
+
+/// `mailsync status`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Status {
+    /// This replica.
+    pub replica: Own,
+    /// Entries whose messages are here.
+    pub entries: u64,
+    /// Messages that are here: of several entries with the same contents, one.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The folders, sorted by name.
+    pub folders: Vec<Folder>,
+    /// Entries whose contents are nowhere on this machine.
+    pub missing: u64,
+    /// Changes that are still to be done on disk, and messages whose contents are not here.
+    pub pending: u64,
+    /// The folders in which something could not be done when it was last tried.
+    pub waiting: Vec<Waiting>,
+    /// The folders that have no letter for some keywords.
+    pub letterless: Vec<Letterless>,
+    /// The alarms of the guard that stand.
+    pub alarms: Vec<Alarm>,
+    /// How many jobs of this replica are in which state.
+    pub jobs: JobNumbers,
+    /// The peers, sorted by name.
+    pub peers: Vec<StatusOfPeer>,
+    /// The replicas that were invited and have not answered, sorted by name.
+    pub invited: Vec<StatusOfInvited>,
+}
+
+impl Status {
+    /// How a replica stands, and who is revoked.
+    pub fn of(replica: &Replica, status: &replica::Status, out: &ShutOuts) -> Self {
+        let letterless = status.letterless.iter().map(|(folder, keywords)| Letterless {
+            folder: folder.to_string(),
+            keywords: keywords.iter().map(Keyword::as_str).map(str::to_owned).collect(),
+        });
+        Self {
+            replica: replica.into(),
+            entries: status.totals.entries,
+            messages: status.totals.messages,
+            bytes: status.totals.bytes,
+            folders: Folder::all(&status.folders),
+            missing: status.missing,
+            pending: status.pending,
+            waiting: status.waiting.iter().map(Waiting::from).collect(),
+            letterless: letterless.collect(),
+            alarms: status.alarms.iter().map(Alarm::from).collect(),
+            jobs: status.jobs.into(),
+            peers: status.peers.iter().map(|peer| StatusOfPeer::of(peer, out)).collect(),
+            invited: status.invited.iter().map(|invited| StatusOfInvited::of(replica, invited)).collect(),
+        }
+    }
+}
+
+/// A folder in which something could not be done.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Waiting {
+    /// The folder.
+    pub folder: String,
+    /// How many changes of messages wait: none if only the folder itself can't be made or removed, or its keywords not be
+    /// named.
+    pub changes: u64,
+    /// Why the first of them could not be made.
+    pub why: String,
+}
+
+impl From<&state::Waiting> for Waiting {
+    fn from(waiting: &state::Waiting) -> Self {
+        Self { folder: waiting.folder.to_string(), changes: waiting.changes, why: waiting.why.clone() }
+    }
+}
+
+/// A folder that has no letter for some keywords.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Letterless {
+    /// The folder.
+    pub folder: String,
+    /// The keywords.
+    pub keywords: Vec<String>,
+}
+
+/// An alarm of the guard: what imports do is counted together with what was refused.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Alarm {
+    /// What was refused.
+    pub guarded: Guarded,
+    /// The peer whose bundle was refused last.
+    pub by: String,
+    /// When it was.
+    pub raised: Time,
+    /// When it ends by itself.
+    pub ends: Time,
+}
+
+/// What the guard has refused.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Guarded {
+    /// What a bundle would have removed.
+    Removed,
+    /// What a bundle would have added.
+    Added,
+}
+
+impl From<&AlarmStatus> for Alarm {
+    fn from(alarm: &AlarmStatus) -> Self {
+        let guarded = match alarm.guarded {
+            state::Guarded::Removed => Guarded::Removed,
+            state::Guarded::Added => Guarded::Added,
+        };
+        Self { guarded, by: alarm.by.clone(), raised: Time::of(alarm.raised), ends: Time::of(alarm.ends) }
+    }
+}
+
+/// How many jobs are in which state: those that this replica has requested, or whose target it is.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct JobNumbers {
+    /// They wait.
+    pub queued: u64,
+    /// Their programs run.
+    pub running: u64,
+    /// They failed.
+    pub failed: u64,
+    /// They were rejected.
+    pub rejected: u64,
+    /// Nobody knows whether they ran.
+    pub interrupted: u64,
+}
+
+impl From<JobCounts> for JobNumbers {
+    fn from(counts: JobCounts) -> Self {
+        let JobCounts { queued, running, failed, rejected, interrupted } = counts;
+        Self { queued, running, failed, rejected, interrupted }
+    }
+}
+
+/// What a replica has not shown to know.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct UnseenThere {
+    /// Entries with something that is new to it.
+    pub unseen_entries: u64,
+    /// The bytes of the messages that go with them.
+    pub unseen_bytes: u64,
+    /// Jobs with statements that are new to it.
+    pub unseen_jobs: u64,
+}
+
+impl From<Unseen> for UnseenThere {
+    fn from(unseen: Unseen) -> Self {
+        let Unseen { entries, bytes, jobs } = unseen;
+        Self { unseen_entries: entries, unseen_bytes: bytes, unseen_jobs: jobs }
+    }
+}
+
+/// How a peer stands.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct StatusOfPeer {
+    /// The peer.
+    #[serde(flatten)]
+    pub peer: Peer,
+    /// What it has not shown to know.
+    #[serde(flatten)]
+    pub unseen: UnseenThere,
+    /// That it is revoked; null if it isn't.
+    pub revoked: Option<Revoked>,
+}
+
+impl StatusOfPeer {
+    fn of(status: &PeerStatus, out: &ShutOuts) -> Self {
+        let revoked = revoked(out, &status.peer.id);
+        Self { peer: (&status.peer).into(), unseen: status.unseen.into(), revoked }
+    }
+}
+
+/// How a replica stands that was invited and has not answered.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct StatusOfInvited {
+    /// The replica.
+    #[serde(flatten)]
+    pub invited: Invited,
+    /// What is new since it was invited.
+    #[serde(flatten)]
+    pub unseen: UnseenThere,
+}
+
+impl StatusOfInvited {
+    fn of(replica: &Replica, status: &InvitedStatus) -> Self {
+        Self { invited: Invited::of(replica, &status.invited), unseen: status.unseen.into() }
+    }
+}
