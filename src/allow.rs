@@ -154,7 +154,15 @@ pub fn decide<'r>(rules: &'r [Rule], command: &str, args: &[String], peer: &str)
 /// # Errors
 /// It isn't one, or it is no time at all.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("the timeout \"{text}\" is not a time such as 90s, 2m or 1h");
+    parse_time("timeout", text)
+}
+
+/// A time as it is written in the configuration, and what it is called there.
+///
+/// # Errors
+/// It isn't one, or it is no time at all.
+pub fn parse_time(what: &str, text: &str) -> Result<Duration, String> {
+    let wrong = || format!("the {what} \"{text}\" is not a time such as 90s, 2m or 1h");
     let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(span).ok().filter(|timeout| !timeout.is_zero()).ok_or_else(wrong)
 }

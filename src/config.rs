@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod hooks;
+mod watch;
 
 pub use crate::allow::Rule;
 use crate::allow::parse_timeout;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout, LayoutKind, NameEncoding};
 use crate::model::{Quota, RelayJobs};
 pub use hooks::Hooks;
+pub use watch::Watch;
 
 /// A configuration is not larger than this, in bytes.
 const MOST: u64 = 16 << 20;
@@ -74,6 +76,9 @@ pub struct Config {
     /// The user's own programs that are told of changed files.
     #[serde(default)]
     pub hooks: Hooks,
+    /// What `watch` does, and when.
+    #[serde(default)]
+    pub watch: Watch,
     /// The commands that peers may have run here. None unless a rule says so.
     #[serde(default)]
     pub allow: Vec<Rule>,
@@ -93,6 +98,9 @@ pub struct PeerConfig {
     /// How long the command is waited for while not a byte goes to it, and none comes from it.
     #[serde(default = "default_peer_timeout")]
     pub timeout: String,
+    /// The directory into which `watch` puts bundles for it, from which something else carries them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<PathBuf>,
     /// Which bundles for it are encrypted, if that is another rule than for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypt: Option<Encrypt>,
@@ -225,11 +233,18 @@ const SAMPLES: &str = "\
              # after_scan = [\"mu\", \"index\"]                        # after a scan or export\n\
              # timeout = \"10m\"\n\
              \n\
+             # When `mailsync watch` looks for changes, and the directories from which it imports what arrives.\n\
+             # [watch]\n\
+             # after = \"5s\"                                          # so long after the last change\n\
+             # every = \"5m\"                                          # and whatever it is told, at this interval\n\
+             # receive = [\"/home/me/spool/in\"]\n\
+             \n\
              # How `mailsync update` reaches a peer: a command that reads a bundle and writes one.\n\
              # [peer.server]\n\
              # call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]\n\
              # timeout = \"10m\"                                       # without a byte in either direction\n\
              # encrypt = \"always\"                                    # another rule for this peer\n\
+             # spool = \"/home/me/spool/server\"                       # where `mailsync watch` puts bundles for it\n\
              \n\
              # A command that peers may have run here, by `mailsync uux`. Without such a rule none is.\n\
              # [[allow]]\n\
@@ -261,6 +276,7 @@ impl Config {
             passphrase_command: None,
             guard: Limits::default(),
             hooks: Hooks::default(),
+            watch: Watch::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }
@@ -305,6 +321,16 @@ impl Config {
             Error::usage(format!("{}: hooks: {why}", path.display()))
                 .advise("give a program and its arguments, such as [\"notmuch\", \"new\"], or take it out")
         })?;
+        config
+            .watch
+            .check()
+            .map_err(|why| Error::usage(format!("{}: watch: {why}", path.display())).advise("correct it there"))?;
+        if let Some((name, _)) =
+            config.peer.iter().find(|(_, peer)| peer.spool.as_ref().is_some_and(|dir| dir.is_relative()))
+        {
+            return Err(Error::usage(format!("{}: the spool of peer {name} is no absolute path", path.display()))
+                .advise("give it as an absolute path"));
+        }
         for rule in &config.allow {
             rule.check().map_err(|why| {
                 Error::usage(format!("{}: the rule that allows \"{}\": {why}", path.display(), rule.command))
@@ -507,6 +533,7 @@ mod tests {
             encrypt: Encrypt::default(),
             guard: Limits::default(),
             hooks: Hooks::default(),
+            watch: Watch::default(),
             allow: Vec::new(),
             peer: BTreeMap::new(),
         }

@@ -7,7 +7,7 @@ mod stop;
 
 pub use ask::output_of;
 pub use converse::{Conversation, Heard, converse};
-pub use stop::{outlive_large_files, was_told_to_stop};
+pub use stop::{finish_before_stopping, outlive_large_files, was_told_to_stop};
 
 use std::ffi::OsString;
 use std::fmt;

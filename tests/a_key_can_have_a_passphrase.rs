@@ -48,6 +48,9 @@ fn a_passphrase_is_asked_for_once_and_only_when_the_key_is_needed() {
         assert_eq!(without_terminal(&laptop, args).code, 0, "{args:?}");
     }
     assert_eq!(laptop.ok(&["key", "show", "--json"]).json()["passphrase"], true);
+    // Its comment is within what the passphrase locks, and stands beside it for people.
+    assert_eq!(laptop.ok(&["key", "show"]).text().trim(), laptop.key().trim());
+    assert!(laptop.key().trim().ends_with(" mailsync laptop"), "{}", laptop.key());
     // Two encrypted bundles, an answer to them: one question.
     let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
     desktop.ok(&["export", "--to", "laptop", "-o", text(&first)]);
@@ -152,6 +155,8 @@ fn without_a_terminal_it_is_said_what_to_do_or_a_program_gives_the_passphrase() 
     }
     assert!(!bundle.exists());
     assert_eq!(without_terminal(&laptop, &["key", "passphrase"]).code, 1);
+    let ran = without_terminal(&laptop, &["watch"]);
+    assert!(ran.code == 2 && ran.stderr.contains("passphrase_command"), "{ran:?}");
     // A bundle for it waits, and is not called anybody else's or damaged.
     let (there, encrypted) = (dir.path().join("there"), dir.path().join("there/x.zst.age"));
     fs::create_dir(&there).unwrap();

@@ -443,6 +443,208 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
 }
 
 #[test]
+fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&server, &phone);
+    exchange(&server, &phone);
+    let id = laptop.public_key().id().to_string();
+    server.ok(&["peer", "revoke", "laptop"]);
+    let called = format!("laptop, as server calls it ({id})");
+    // What it is called there can't be typed here: the advice has the id.
+    let heard = pass(&server, &phone).stderr;
+    assert!(heard.contains(&format!("{called} WAS REVOKED by server at")), "{heard}");
+    for command in ["revoke", "reinstate"] {
+        assert!(heard.contains(&format!("mailsync peer {command} {id}")), "{heard}");
+    }
+    for command in [&["peer", "list"][..], &["status"]] {
+        let shown = phone.ok(command);
+        assert!(shown.text().contains(&format!("revoked    {called}, as of")), "{}", shown.text());
+    }
+    let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
+    assert_eq!(
+        (&others[0]["id"], &others[0]["revoked"]["by"][0]["called"]),
+        (&id.into(), &"laptop".into()),
+        "{others}"
+    );
+    assert!(phone.ok(&["log", "--json"]).text().contains("which server calls laptop"));
+    // Where it has a name, that is shown.
+    assert!(server.ok(&["peer", "list"]).text().contains("revoked    laptop, as of"));
+}
+
+/// The lines of `peer list` about who is revoked.
+fn revoked(machine: &Machine) -> Vec<String> {
+    machine.ok(&["peer", "list"]).text().lines().filter(|line| line.starts_with("revoked")).map(String::from).collect()
+}
+
+/// The ids of all keys of a revoked peer.
+fn keys(machine: &Machine, name: &str) -> Vec<String> {
+    let revoked = peer(machine, name)["revoked"]["keys"].clone();
+    let mut keys: Vec<String> = serde_json::from_value(revoked).unwrap();
+    keys.sort();
+    keys
+}
+
+fn sorted<const N: usize>(mut ids: [String; N]) -> Vec<String> {
+    ids.sort();
+    ids.to_vec()
+}
+
+#[test]
+fn a_thief_who_takes_another_key_stays_one_machine_that_is_shut_out_whichever_is_heard_first() {
+    let dir = scratch();
+    let [server, desktop, phone, laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    let id = || laptop.public_key().id().to_string();
+    let theft = moment();
+    let first = id();
+    laptop.ok(&["key", "rotate"]);
+    let second = id();
+    // The server hears of the key first, the desktop of the theft, and the phone of both at once.
+    pass(&laptop, &server);
+    desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    pass(&desktop, &server);
+    assert_eq!((revoked(&server).len(), peer(&server, "laptop")["id"].as_str()), (1, Some(&*second)));
+    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    pass(&server, &desktop);
+    pass(&server, &phone);
+    assert_eq!(peer(&desktop, "laptop")["id"], Value::from(first.clone()), "who was revoked is not followed");
+    assert_eq!(keys(&desktop, "laptop"), sorted([first.clone(), second.clone()]));
+    for machine in [&desktop, &phone] {
+        let (lines, list) = (revoked(machine), machine.ok(&["peer", "list", "--json"]).json());
+        assert_eq!((lines.len(), &list["revoked_others"]), (1, &serde_json::json!([])), "{lines:?}");
+        assert!(lines[0].starts_with("revoked    laptop"), "{lines:?}");
+        assert_eq!(peer(machine, "laptop")["revoked"]["by"].as_array().unwrap().len(), 2);
+        assert!(!laptop_gets_in(&laptop, machine));
+    }
+    assert!(revoked(&desktop)[0].contains("laptop, with 1 key that followed, as of"), "{:?}", revoked(&desktop));
+    // A third key, of which only one hears that doesn't know yet: it is covered, as well as any that follows.
+    laptop.ok(&["key", "rotate"]);
+    let again = desktop.fails(&["peer", "add", "angel", "--key", &second_key(&server)], 4);
+    assert!(again.contains("this key was revoked by this replica"), "{again}");
+    // Trusted again, it is so with all its keys, by one word.
+    let done = desktop.ok(&["peer", "reinstate", "laptop", "--json"]).json();
+    assert_eq!(done["overruled"], 2, "{done}");
+    assert_eq!((revoked(&desktop), peer(&desktop, "laptop")["id"].as_str()), (vec![], Some(&*second)));
+    pass(&laptop, &desktop);
+    assert_eq!(peer(&desktop, "laptop")["id"], Value::from(id()));
+}
+
+/// The key by which a machine knows the laptop.
+fn second_key(machine: &Machine) -> String {
+    peer(machine, "laptop")["public_key"].as_str().unwrap().to_owned()
+}
+
+/// Whether a bundle of the laptop is taken.
+fn laptop_gets_in(laptop: &Machine, machine: &Machine) -> bool {
+    let bundle = laptop.ok(&["export", "--to", &machine.name, "--full"]).stdout;
+    machine.run_with(&["import"], &bundle).code == 0
+}
+
+#[test]
+fn what_a_thief_says_with_another_key_frees_it_from_nothing() {
+    let dir = scratch();
+    let [server, desktop, phone, laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    let theft = moment();
+    desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    pass(&desktop, &phone);
+    assert!(revoked(&phone)[0].contains("laptop"));
+    // One who doesn't know yet takes it, and passes it on.
+    laptop.ok(&["key", "rotate"]);
+    laptop.ok(&["peer", "revoke", "desktop", "--since", "3d"]);
+    pass(&laptop, &server);
+    let told = pass(&server, &phone);
+    // Of two that revoke each other both are shut out until a person has looked.
+    assert!(told.stderr.contains("desktop WAS REVOKED by"), "{}", told.stderr);
+    let lines = revoked(&phone);
+    assert!(lines.len() == 2 && lines.iter().any(|line| line.starts_with("revoked    laptop")), "{lines:?}");
+    assert!(!laptop_gets_in(&laptop, &phone));
+    phone.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    let lines = revoked(&phone);
+    assert!(lines.len() == 1 && lines[0].starts_with("revoked    laptop"), "{lines:?}");
+    pass(&desktop, &phone);
+}
+
+#[test]
+fn what_is_said_again_with_another_key_takes_the_place_of_what_was_said_before() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    let former = desktop.public_key().id().to_string();
+    desktop.ok(&["peer", "revoke", "laptop", "--since", "5d"]);
+    pass(&desktop, &server);
+    let before = peer(&server, "laptop")["revoked"]["since"].clone();
+    desktop.ok(&["key", "rotate"]);
+    let kept = desktop.ok(&["peer", "revoke", "laptop", "--json"]).json();
+    assert_eq!((&kept["kept"], &kept["since"]), (&true.into(), &before), "{kept}");
+    desktop.ok(&["peer", "revoke", "laptop", "--since", "2d", "--reason", "it was later"]);
+    let told = pass(&desktop, &server);
+    assert!(told.stderr.contains("it was later"), "{}", told.stderr);
+    for machine in [&server, &desktop] {
+        let out = peer(machine, "laptop")["revoked"].clone();
+        assert_eq!(out["by"].as_array().unwrap().len(), 1, "{out}");
+        assert_eq!(out["by"][0]["by"], Value::from(desktop.public_key().id().to_string()));
+        assert_eq!(out["by"][0]["reason"], "it was later");
+        assert!(out["since"].as_str() > before.as_str(), "{out} {before}");
+        assert_eq!(revoked(machine).len(), 1);
+    }
+    // Which ids it had is told where it is asked for.
+    assert_eq!(peer(&server, "desktop")["former_ids"], serde_json::json!([former.clone()]));
+    assert!(!server.ok(&["peer", "list"]).text().contains(&former));
+    let shown = server.ok(&["peer", "list", "--verbose"]);
+    assert!(shown.text().lines().any(|line| line.contains("formerly") && line.contains(&former)), "{}", shown.text());
+    // By one word it is trusted again, and neither is sent.
+    desktop.ok(&["peer", "reinstate", "laptop"]);
+    assert!(revoked(&desktop).is_empty());
+    let _ = laptop;
+}
+
+#[test]
+fn who_is_reinstated_among_crossing_revocations_is_shut_out_anew_by_what_comes_later_until_the_other_is_revoked_here() {
+    let dir = scratch();
+    let [server, desktop, phone, laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    desktop.ok(&["peer", "revoke", "laptop", "--since", "1h"]);
+    laptop.ok(&["peer", "revoke", "desktop", "--since", "1d"]);
+    // The phone hears both by way of one who has heard neither before; so both are shut out.
+    let crossed = |machine: &Machine, names: &[&str]| {
+        let lines = revoked(machine);
+        assert_eq!(lines.len(), names.len(), "{lines:?}");
+        for name in names {
+            assert!(lines.iter().any(|line| line.starts_with(&format!("revoked    {name}"))), "{name}: {lines:?}");
+        }
+    };
+    pass(&laptop, &phone);
+    phone.ok(&["peer", "reinstate", "desktop"]);
+    pass(&desktop, &phone);
+    crossed(&phone, &["laptop"]);
+    pass(&phone, &server);
+    crossed(&server, &["laptop", "desktop"]);
+    // A person trusts the desktop: then its word against the laptop stands, and its bundles are taken again.
+    server.ok(&["peer", "reinstate", "desktop"]);
+    crossed(&server, &["laptop"]);
+    desktop.deliver("from the desktop");
+    pass(&desktop, &server);
+    pass(&server, &desktop);
+    assert!(server.has("from the desktop"));
+    // At the desktop, where a person has revoked the laptop, the laptop's answer counts for nothing.
+    assert!(!desktop.ok(&["scan"]).stderr.contains("THIS REPLICA WAS REVOKED"));
+    // The laptop says it again, to one who believes it, and that one tells the server: it counts anew.
+    phone.ok(&["peer", "reinstate", "laptop"]);
+    laptop.ok(&["peer", "revoke", "desktop", "--since", "1d"]);
+    pass(&laptop, &phone);
+    let told = pass(&phone, &server);
+    assert!(told.stderr.contains("desktop WAS REVOKED by laptop"), "{}", told.stderr);
+    crossed(&server, &["laptop", "desktop"]);
+    // Once the person has also revoked the laptop there, whatever it says counts for nothing.
+    server.ok(&["peer", "revoke", "laptop", "--since", "1h"]);
+    crossed(&server, &["laptop"]);
+    laptop.ok(&["peer", "revoke", "desktop", "--since", "2d"]);
+    pass(&laptop, &phone);
+    let told = pass(&phone, &server);
+    assert!(!told.stderr.contains("desktop WAS REVOKED"), "{}", told.stderr);
+    crossed(&server, &["laptop"]);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_advice() {
     let dir = scratch();
     let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
@@ -484,6 +686,7 @@ fn a_revocation_is_told_once_for_each_command_however_many_bundles_bring_it() {
     let times = |ran: &Ran| ran.stderr.matches("laptop WAS REVOKED by").count();
     let heard = server.run_with(&["import"], &bundles);
     assert_eq!((heard.code, times(&heard)), (0, 1), "{}", heard.stderr);
+    assert!(heard.stderr.contains("laptop was revoked by phone at"), "the second one is named, too: {}", heard.stderr);
     // The next command names both.
     let told = server.ok(&["scan"]);
     assert!(

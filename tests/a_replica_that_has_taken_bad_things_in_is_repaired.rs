@@ -23,6 +23,23 @@ const DAY: u64 = 24 * HOUR;
 const END: Clock = Clock::MAX;
 const MAIL: [&str; 3] = ["one", "two", "three"];
 
+#[test]
+fn a_lie_about_a_replica_that_is_dated_ahead_is_told_there_with_the_way_out() {
+    let dir = scratch();
+    let hurt = Hurt::new(dir.path());
+    hurt.told(&hurt.good, Hurt::incarnation(&hurt.victim), at(now() + 10 * DAY));
+    let lie = hurt.good.ok(&["export", "--to", "victim"]).stdout;
+    let ran = hurt.victim.run_with(&["import"], &lie);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    // All clocks are right here, and neither has stamped anything ahead of them.
+    let words = "if those are right, too, somebody has told them of changes that were never made here: run `mailsync doctor --repair` there";
+    assert!(ran.stderr.contains("or more ahead of that of every peer") && ran.stderr.contains(words), "{}", ran.stderr);
+    hurt.good.ok(&["doctor", "--repair"]);
+    let mended = hurt.good.ok(&["export", "--to", "victim"]).stdout;
+    let ran = hurt.victim.run_with(&["import"], &mended);
+    assert!(ran.code == 0 && !ran.stderr.contains("clock"), "{}", ran.stderr);
+}
+
 /// Two replicas that hold the same, and a peer of both that is nothing but a key.
 struct Hurt {
     victim: Machine,

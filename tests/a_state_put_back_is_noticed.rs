@@ -56,6 +56,25 @@ fn rolled_back(dir: &Path) -> (Machine, Machine) {
     (desktop, laptop)
 }
 
+#[test]
+fn a_state_that_was_put_back_ends_the_import_and_it_is_said_what_was_not_looked_at() {
+    let dir = scratch();
+    let (desktop, laptop) = rolled_back(dir.path());
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&phone, &laptop);
+    desktop.deliver("after");
+    phone.deliver("from the phone");
+    let files = [&desktop, &phone].map(|machine| {
+        let file = dir.path().join(format!("{}.zst", machine.name));
+        fs::write(&file, machine.ok(&["export", "--to", "laptop"]).stdout).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    let ran = laptop.run(&["import", &files[0], &files[1]]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("these were not looked at: {}", files[1])), "{}", ran.stderr);
+    assert!(!laptop.has("from the phone"));
+}
+
 /// A bundle shows that a state was put back: that is told as an item of the answer and noted in the history, once, and
 /// nothing else comes of it.
 #[track_caller]

@@ -124,6 +124,7 @@ fn a_machine_whose_clock_is_behind_those_of_all_peers_says_so() {
         let said = laptop.run(&["import", text(&bundle(machine, clock))]).stderr;
         assert_eq!(said.contains("behind that of every peer"), says.is_some(), "{said}");
         assert!(says.is_none_or(|says| said.contains(says)), "{said}");
+        assert_eq!(said.contains("run `mailsync doctor --new-identity` there"), says.is_some(), "{said}");
     }
 }
 

@@ -545,6 +545,9 @@ fn inspect_tells_what_a_bundle_says_with_and_without_a_replica() {
         assert!(text.text().contains("bundle     1 (full)") && text.text().contains("signature  holds"), "{text:?}");
     }
     assert!(laptop.ok(&["inspect", path]).text().contains("known here as desktop"));
+    let own = desktop.ok(&["inspect", path]);
+    let shown = |line: &str| own.text().lines().find(|shown| shown.starts_with(line)).unwrap().to_owned();
+    assert!(shown("from ").ends_with("(this replica)"), "{}", own.text());
     assert!(nowhere.ok(&["inspect", path]).text().contains("unknown here"));
     assert!(!nowhere.home.exists());
     assert_eq!(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::claims_that_can_not_be_true_are_refused::now;
 use crate::support::disk::Watch;
 use crate::support::forge::{Forge, INCARNATION, clock, entry, stamp};
-use crate::support::machine::{Machine, complains, counts, pair, pass};
+use crate::support::machine::{Machine, complains, counts, make_peers, pair, pass};
 use crate::support::party::{self, Party};
 use crate::support::programs::MAILSYNC;
 use crate::support::{scratch, text};
@@ -65,6 +65,42 @@ fn is_taken_only_if_meant(machine: &Machine, bundles: &[u8], option: &str, words
     machine.refuses(&["import", "--dry-run"], bundles, 6, &words);
     let ran = machine.run_with(&["import", option], bundles);
     assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn a_file_that_is_refused_or_not_there_keeps_nothing_from_those_named_behind_it() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&phone, &laptop);
+    let file = |name: &str| dir.path().join(name);
+    remove(&desktop, "Lists", 0..120);
+    fs::write(file("refused"), next_bundle(&desktop)).unwrap();
+    phone.deliver("from the phone");
+    fs::write(file("good"), phone.ok(&["export", "--to", "laptop"]).stdout).unwrap();
+    fs::write(file("bad"), b"no bundle").unwrap();
+    let (refused, good, bad, none) = (file("refused"), file("good"), file("bad"), file("none"));
+    let [refused, good, bad, none] = [&refused, &good, &bad, &none].map(|path| text(path));
+    let before = laptop.mailbox();
+    // The highest code counts, wherever that one stands.
+    for (args, code) in
+        [([none, bad], 4), ([bad, none], 4), ([none, none], 1), ([refused, none], 6), ([none, refused], 6)]
+    {
+        let ran = laptop.run(&[&["import", "--dry-run"][..], &args].concat());
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+    }
+    let ran = laptop.run(&["import", none, refused, good]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    for words in ["opening the bundle", "120 of the 120 messages in Lists", "from phone: "] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert!(laptop.has("from the phone") && laptop.mailbox().len() == before.len() + 1);
+    // What was refused is still counted, and can be allowed.
+    let ran = laptop.run(&["import", refused, good, "--json"]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    assert_eq!(ran.json()["bundles"].as_array().unwrap().len(), 1, "{}", ran.text());
+    laptop.ok(&["import", refused, good, "--allow-mass-delete"]);
+    assert_eq!(laptop.mailbox().len(), 1);
 }
 
 #[test]

@@ -82,6 +82,140 @@ fn a_scan_and_an_export_tell_what_they_find_and_an_update_tells_what_came() {
     assert_eq!(told(dir.path(), "after_scan"), Vec::<String>::new());
 }
 
+/// What happens before a command on the laptop, so that it changes files. Returns the words of the command.
+type Before = fn(&Path, &Machine, &Machine) -> Vec<String>;
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The commands of a person by which files are changed, but for those that are tried above. All have mail `one` and `two`.
+const OTHERS: [(&str, &str, Before); 6] = [
+    ("undo", "after_import", |_, desktop, laptop| {
+        desktop.move_to("one", "Archive");
+        pass(desktop, laptop);
+        words("undo --by desktop --since 1h")
+    }),
+    ("restore", "after_import", |_, _, laptop| {
+        // Another folder has the same message.
+        let file = laptop.file_of("two").unwrap();
+        laptop.put("Archive", "cur/copy:2,S", fs::read(&file).unwrap(), 1_600_000_000);
+        laptop.ok(&["scan"]);
+        fs::remove_file(file).unwrap();
+        words("restore --all")
+    }),
+    ("trash restore", "after_import", |_, desktop, laptop| {
+        desktop.remove("one");
+        pass(desktop, laptop);
+        words("trash restore --all")
+    }),
+    ("doctor --repair", "after_import", |_, _, laptop| {
+        laptop.flag("one", "FS");
+        words("doctor --repair")
+    }),
+    ("doctor --moved-root", "after_import", |dir, _, laptop| {
+        let new = dir.join("moved");
+        fs::rename(&laptop.mail, &new).unwrap();
+        laptop.reconfigure(&[("mail_root", &format!("{:?}", new.to_str().unwrap()))]);
+        let file = new.join("cur").read_dir().unwrap().next().unwrap().unwrap().path();
+        fs::remove_file(file).unwrap();
+        words("doctor --moved-root")
+    }),
+    ("watch", "after_import", |dir, desktop, laptop| {
+        let spool = dir.join("spool");
+        fs::create_dir(&spool).unwrap();
+        desktop.deliver("three");
+        desktop.ok(&["export", "-o", spool.to_str().unwrap()]);
+        laptop.configure(&format!("[watch]\nreceive = [{spool:?}]"));
+        words("watch --once")
+    }),
+];
+
+#[test]
+fn each_command_that_changes_files_tells_which_and_its_dry_run_tells_none() {
+    for (command, key, before) in OTHERS {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        desktop.deliver("one");
+        desktop.deliver("two");
+        pass(&desktop, &laptop);
+        let line = before(dir.path(), &desktop, &laptop);
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        hook(&laptop, dir.path(), key, "true");
+        if command != "watch" {
+            laptop.run(&[&line[..], &["--dry-run"]].concat());
+            assert_eq!(told(dir.path(), key), Vec::<String>::new(), "{command} --dry-run");
+        }
+        let ran = laptop.run(&line);
+        assert_eq!(ran.code, 0, "{command}: {ran:?}");
+        let files = told(dir.path(), key);
+        assert!(!files.is_empty() && files.iter().all(|file| file.contains("cur/")), "{command}: {files:?}");
+        // It is at rest when the hook runs, and nothing is told twice.
+        laptop.is_at_rest(command);
+        assert_eq!(told(dir.path(), key), Vec::<String>::new(), "{command}");
+    }
+}
+
+#[test]
+fn a_join_that_is_repeated_with_more_tells_what_has_come() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.deliver("one");
+    let invitation = desktop.ok(&["invite", "laptop"]).stdout;
+    let laptop = Machine::new(dir.path(), "laptop");
+    let join = ["join", laptop.mail.to_str().unwrap()];
+    assert_eq!(laptop.run_with(&join, &invitation).code, 0);
+    hook(&laptop, dir.path(), "after_import", "true");
+    desktop.deliver("two");
+    let more = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    let ran = laptop.run_with(&join, &[invitation, more].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(told(dir.path(), "after_import").len(), 1);
+}
+
+#[test]
+fn whatever_a_hook_does_wrong_all_that_the_command_did_is_done() {
+    // What the hook does; how the command ends then, and what it says.
+    let wrongs: [(&str, i32, &str); 5] = [
+        ("exit 3", 1, "status 3"),
+        ("kill -9 $$", 1, "signal 9"),
+        ("exec sleep 1000", 1, "longer than 1s"),
+        ("head -c 3000000 /dev/zero | tr '\\0' x; head -c 3000000 /dev/zero | tr '\\0' y >&2", 0, "xxxx"),
+        ("mailsync scan && mailsync watch --once -q && echo it has run them", 0, "it has run them"),
+    ];
+    let commands: [(&str, &[&str]); 4] = [
+        ("after_scan", &["scan"]),
+        ("after_import", &["watch", "--once"]),
+        ("after_import", &["update"]),
+        ("after_scan", &["export"]),
+    ];
+    for (number, (wrong, code, says)) in wrongs.into_iter().enumerate() {
+        for (key, line) in commands {
+            let dir = scratch();
+            let (desktop, laptop) = pair(dir.path());
+            laptop.reach(&desktop);
+            if wrong.contains("sleep") {
+                laptop.configure("[hooks]\ntimeout = \"1s\"");
+            }
+            let program =
+                std::env::join_paths([Path::new(env!("CARGO_BIN_EXE_mailsync")).parent().unwrap().to_owned()]);
+            hook(&laptop, dir.path(), key, &format!("PATH={}:$PATH; {wrong}", program.unwrap().display()));
+            desktop.deliver("there");
+            laptop.deliver("here");
+            let ran = laptop.run(line);
+            assert_eq!(ran.code, code, "{number} {line:?}: {}", &ran.stderr[..ran.stderr.len().min(2000)]);
+            assert!(ran.stderr.contains(says), "{number} {line:?}");
+            // 64 KiB of each stream, and what mailsync says itself.
+            assert!(ran.stderr.len() < 200_000 && ran.stdout.len() < 200_000, "{number} {line:?}");
+            assert!(dir.path().join(key).exists(), "{number} {line:?}: the hook was told");
+            if key == "after_import" {
+                assert!(laptop.has("there") && desktop.has("here"), "{number} {line:?}");
+            }
+            laptop.is_at_rest(wrong);
+        }
+    }
+}
+
 #[test]
 fn a_hook_may_run_mailsync_and_is_told_by_its_environment_whose_it_is() {
     let dir = scratch();

@@ -13,10 +13,11 @@ use crate::support::scratch;
 const REQUIRED: &str = "mail_root = \"/home/me/Mail\"\nname = \"laptop\"\nlayout = \"fs\"\nfolder_names = \"utf-8\"\n";
 
 /// A section of the page: its heading, the header that its keys have in the file, and what must stand beside them there.
-const SECTIONS: [(&str, &str, &str); 5] = [
+const SECTIONS: [(&str, &str, &str); 6] = [
     ("## At the top", "", ""),
     ("## `[guard]`", "[guard]\n", ""),
     ("## Hooks", "[hooks]\n", ""),
+    ("## `[watch]`", "[watch]\n", ""),
     ("## `[peer.NAME]`", "[peer.server]\n", ""),
     ("## `[[allow]]`", "[[allow]]\n", "command = \"a\"\nexec = [\"b\"]\n"),
 ];
@@ -65,7 +66,7 @@ fn the_page_on_the_configuration_has_each_key_and_no_other() {
     for (section, header, beside) in SECTIONS {
         let mut keys: BTreeSet<String> = rows(section).into_keys().collect();
         if header.is_empty() {
-            keys.extend(["guard", "hooks", "peer", "allow"].map(str::to_owned));
+            keys.extend(["guard", "hooks", "watch", "peer", "allow"].map(str::to_owned));
         }
         assert_eq!(keys, known(header, beside), "{section}");
     }

@@ -146,6 +146,7 @@ const LIMITS: &[(&str, &[&str], &str)] = &[
     ("`replicas.jsonl`", &["replicas/a-statement-more-than-a-bundle-has"], ""),
     ("line of `replicas.jsonl` without its newline", &["replicas/a-line-that-is-too-long"], ""),
     ("reason of a revocation", &["replicas/a-reason-that-is-too-long"], ""),
+    ("name in a revocation", &["replicas/a-name-that-is-too-long"], ""),
     ("incarnations that a revocation names", &["replicas/too-many-incarnations"], ""),
     (
         "numbers in a statement about a job",
@@ -301,8 +302,21 @@ fn each_that_may_change_something(half: usize) {
         let listed = listed["jobs"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let jobs: BTreeMap<_, _> = listed.map(|job| (text(&job["id"]), text(&job["state"]))).collect();
-        if jobs == vector.jobs { Ok(()) } else { Err(format!("other jobs: {jobs:?} in place of {:?}", vector.jobs)) }
+        if jobs != vector.jobs {
+            return Err(format!("other jobs: {jobs:?} in place of {:?}", vector.jobs));
+        }
+        let revoked = revoked(&machine);
+        let is_so = revoked == vector.revoked;
+        if is_so { Ok(()) } else { Err(format!("shut out: {revoked:?} in place of {:?}", vector.revoked)) }
     });
+}
+
+/// The ids of all keys that are shut out.
+fn revoked(machine: &Machine) -> BTreeSet<String> {
+    let list = machine.ok(&["peer", "list", "--json"]).json();
+    let all = ["peers", "revoked_others"].map(|of| list[of].as_array().unwrap().clone()).concat();
+    let keys = all.iter().filter_map(|one| one["revoked"]["keys"].as_array()).flatten();
+    keys.map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
 fn is_refused_whole(vector: &Vector) -> bool {

@@ -226,7 +226,9 @@ fn a_state_from_before_the_first_release_is_refused_by_its_version_with_what_to_
     ];
     for (version, words) in versions {
         database(&machine).pragma_update(None, "user_version", version).unwrap();
-        for args in [&["scan"][..], &["status"], &["doctor"], &["doctor", "--repair"], &["export"]] {
+        for args in
+            [&["scan"][..], &["status"], &["doctor"], &["doctor", "--repair"], &["export"], &["deinit", "--yes"]]
+        {
             let ran = machine.run(args);
             complains(&ran, 1, &["state.db", words, "move it away", "mailsync init", "invitation"]);
         }

@@ -236,6 +236,12 @@ fn an_outline_goes_behind_an_encrypted_bundle_only_if_it_must() {
     let (found, result) = outline(&[&all[..], &foreign].concat(), Behind::Seen);
     assert_eq!(found, [1, 2, 3]);
     assert!(matches!(result, Err(Error::Sealed)));
+    // What stands behind that is found all the same.
+    for (before, numbers) in [(&all[..], &[1, 2, 3, 5][..]), (&plain(1), &[1, 5]), (b"", &[5])] {
+        let (found, result) = outline(&[before, &foreign, &sealed(5)].concat(), Behind::Seen);
+        assert_eq!(found, numbers);
+        assert!(matches!(result, Err(Error::Sealed)));
+    }
     for behind in [&plain(5)[..], b"x"] {
         let (found, result) = outline(&[&sealed(2)[..], behind].concat(), Behind::Seen);
         assert!(found.is_empty(), "it is so small that it is authenticated as a whole");

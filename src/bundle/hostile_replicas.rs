@@ -7,9 +7,8 @@ use crate::model::{Clock, Digest, Stamp};
 /// A statement with this stamp beside it.
 fn line(stamp: Stamp) -> Vec<u8> {
     let (who, by) = (ReplicaId::from_bytes([7; 32]), key().public_key().id());
-    ReplicaLine::revoke(stamp, &Revocation { who, since: 5, by, at: 9, reason: None, incarnations: Vec::new() }, &key())
-        .unwrap()
-        .encode()
+    let revocation = Revocation { who, name: None, since: 5, by, at: 9, reason: None, incarnations: Vec::new() };
+    ReplicaLine::revoke(stamp, &revocation, &key()).unwrap().encode()
 }
 
 /// The sample with two statements.

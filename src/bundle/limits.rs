@@ -67,6 +67,9 @@ pub const REPLICA_LINE_BYTES: u64 = 4 << 10;
 /// The length of the reason for which a replica was revoked, in bytes.
 pub const REASON_BYTES: usize = 255;
 
+/// The most bytes of the name by which a revocation calls the replica that it is about.
+pub const REVOKED_NAME_BYTES: usize = 64;
+
 /// The number of incarnations that a revocation names.
 pub const REVOKED_INCARNATIONS: usize = 64;
 

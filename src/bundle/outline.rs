@@ -11,7 +11,8 @@ use super::{Beginning, Cover, Error, Keys, Stream};
 pub enum Behind {
     /// It is the last one that is looked at.
     Left,
-    /// It is read to its end, and checked to be whole, to see what follows.
+    /// It is read to its end, and checked to be whole, to see what follows. One that no key opens is read as well, and not
+    /// decrypted.
     Seen,
 }
 
@@ -49,6 +50,9 @@ pub fn each_cover<R: Read + Seek>(
             Err(Error::NotABundle { .. }) if at > 0 => {
                 return Err(Error::corrupt("the data behind it in the file is not another bundle"));
             }
+            Err(sealed) if sealed.is_for_others() && behind == Behind::Seen => {
+                return each_encrypted(&mut stream, Some(sealed), visit);
+            }
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
             Ok(Some(reader)) => {
@@ -60,7 +64,7 @@ pub fn each_cover<R: Read + Seek>(
                         Behind::Left => Ok(()),
                         Behind::Seen => {
                             reader.skip_checked()?;
-                            each_encrypted(&mut stream, visit)
+                            each_encrypted(&mut stream, None, visit)
                         }
                     };
                 }
@@ -71,18 +75,27 @@ pub fn each_cover<R: Read + Seek>(
     }
 }
 
-/// The same for the rest of a stream: behind an encrypted bundle all are encrypted.
+/// The same for the rest of a stream: behind an encrypted bundle all are encrypted. Those that no key opens are passed over,
+/// and the first of them is the error at the end; `sealed` is one that came before.
 fn each_encrypted<R: BufRead>(
     stream: &mut Stream<R>,
+    mut sealed: Option<Error>,
     mut visit: impl FnMut(&Cover<'_>) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
-    while let Some(reader) = stream.next_unopened()? {
-        if visit(&reader.cover())?.is_break() {
-            break;
+    loop {
+        match stream.next_unopened() {
+            Ok(None) => break,
+            Ok(Some(reader)) => {
+                if visit(&reader.cover())?.is_break() {
+                    break;
+                }
+                reader.skip_checked()?;
+            }
+            Err(error) if error.is_for_others() => drop(sealed.get_or_insert(error)),
+            Err(other) => return Err(other),
         }
-        reader.skip_checked()?;
     }
-    Ok(())
+    sealed.map_or(Ok(()), Err)
 }
 
 /// Finds the end of the zstd frame that starts here (RFC 8878, section 3.1.1).

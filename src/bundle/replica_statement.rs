@@ -15,6 +15,10 @@ use crate::text::beginning;
 pub struct Revocation {
     /// The replica that is revoked. It is never `by` itself.
     pub who: ReplicaId,
+    /// What it is called by whoever says this, for those who don't know it: 1 to [`limits::REVOKED_NAME_BYTES`] bytes, no
+    /// control characters.
+    #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// From when on: milliseconds since 1970 UTC, and not after `at`.
     pub since: u64,
     /// The replica that says so, and has signed this.
@@ -65,18 +69,22 @@ impl ReplicaStatement {
             return Err(wrong(&format!("at is {at}, and not from 1 to {}", limits::JOB_TIME)));
         }
         match self {
-            Self::Revocation(Revocation { who, since, by, reason, incarnations, .. }) => {
+            Self::Revocation(Revocation { who, name, since, by, reason, incarnations, .. }) => {
                 if !(1..=at).contains(since) {
                     return Err(wrong(&format!("since is {since}, and not from 1 to {at}, when it was said")));
                 }
                 if who == by {
                     return Err(wrong("a replica revokes itself"));
                 }
-                let can_be = |reason: &String| {
-                    (1..=limits::REASON_BYTES).contains(&reason.len()) && !reason.chars().any(char::is_control)
+                let can_be = |text: &Option<String>, most: usize| {
+                    text.as_ref()
+                        .is_none_or(|text| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control))
                 };
-                if reason.as_ref().is_some_and(|reason| !can_be(reason)) {
+                if !can_be(reason, limits::REASON_BYTES) {
                     return Err(wrong("the reason is empty, too long or not printable"));
+                }
+                if !can_be(name, limits::REVOKED_NAME_BYTES) {
+                    return Err(wrong("the name of whom it is about is empty, too long or not printable"));
                 }
                 if incarnations.len() > limits::REVOKED_INCARNATIONS || !incarnations.is_sorted_by(|a, b| a < b) {
                     return Err(wrong("it names too many incarnations, or not in ascending order"));
@@ -247,7 +255,8 @@ mod tests {
     fn revocation() -> Revocation {
         let (who, by) = (ReplicaId::from_bytes([7; 32]), key().public_key().id());
         let incarnations = vec![Incarnation(7), stamp(0).incarnation];
-        Revocation { who, since: 5, by, at: 9, reason: Some("left on the train".to_owned()), incarnations }
+        let (name, reason) = (Some("laptop".to_owned()), Some("left on the train".to_owned()));
+        Revocation { who, name, since: 5, by, at: 9, reason, incarnations }
     }
 
     fn succession() -> Succession {
@@ -303,6 +312,11 @@ mod tests {
             (revoke(|r| r.reason = Some("\"".repeat(limits::REASON_BYTES))), true),
             (revoke(|r| r.reason = Some("x".repeat(limits::REASON_BYTES + 1))), false),
             (revoke(|r| r.reason = Some("two\nlines".to_owned())), false),
+            (revoke(|r| r.name = None), true),
+            (revoke(|r| r.name = Some(String::new())), false),
+            (revoke(|r| r.name = Some("x".repeat(limits::REVOKED_NAME_BYTES))), true),
+            (revoke(|r| r.name = Some("x".repeat(limits::REVOKED_NAME_BYTES + 1))), false),
+            (revoke(|r| r.name = Some("lap\ttop".to_owned())), false),
             (revoke(|r| r.incarnations.clear()), true),
             (revoke(|r| r.incarnations.reverse()), false),
             (revoke(|r| r.incarnations = vec![Incarnation(1); 2]), false),
@@ -311,6 +325,7 @@ mod tests {
                 revoke(|r| {
                     r.incarnations = many(limits::REVOKED_INCARNATIONS);
                     r.reason = Some("\\".repeat(limits::REASON_BYTES));
+                    r.name = Some("\\".repeat(limits::REVOKED_NAME_BYTES));
                 }),
                 true,
             ),
@@ -366,13 +381,12 @@ mod tests {
             let signature = key().sign_for(REPLICA_NAMESPACE, statement.as_bytes()).unwrap().to_armor();
             ReplicaLine { stamp: stamp(3), signed: statement.to_owned(), signature, countersignature: None }.verify()
         };
-        let told =
-            ReplicaLine::revoke(stamp(3), &Revocation { reason: None, incarnations: vec![], ..revocation() }, &key())
-                .unwrap()
-                .signed;
+        let told = Revocation { name: None, reason: None, incarnations: vec![], ..revocation() };
+        let told = ReplicaLine::revoke(stamp(3), &told, &key()).unwrap().signed;
         assert!(signed(&told).is_ok());
         for (what, by) in [
             ("\"at\":9", "\"at\":9,\"reason\":null"),
+            ("\"at\":9", "\"at\":9,\"name\":null"),
             ("\"at\":9", "\"at\":9,\"at\":9"),
             ("\"at\":9", "\"at\":9.0"),
             ("\"at\":9", "\"at\":\"9\""),

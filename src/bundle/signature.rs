@@ -47,6 +47,11 @@ impl PublicKey {
         self.0.to_openssh().expect("an ed25519 key has a text form")
     }
 
+    /// Its comment; empty if it has none.
+    pub fn comment(&self) -> &str {
+        self.0.comment()
+    }
+
     /// Whether it has a comment.
     pub fn has_comment(&self) -> bool {
         !self.0.comment().is_empty()

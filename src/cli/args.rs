@@ -9,6 +9,7 @@ mod version;
 mod words;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
@@ -16,8 +17,8 @@ use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
-use values::parse_size;
 pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
+use values::{parse_seconds, parse_size};
 
 use super::complete;
 use super::moment::Moment;
@@ -98,6 +99,8 @@ pub enum Command {
     Import(Import),
     /// Exchange bundles with peers, through the commands that the configuration names
     Update(Update),
+    /// Do all that by itself: scan, export, import and call peers whenever something changes or arrives
+    Watch(Watch),
     /// Ask a peer to run a command, with standard input as its input; the peer's rules decide what it runs
     Uux(Uux),
     /// Show, run, repeat, cancel or forget what peers were asked to run
@@ -121,6 +124,8 @@ pub enum Command {
     /// Check the state, or mend it: after a peer has gone bad, after a clock was wrong, or after the state was put back
     /// to an earlier one in place
     Doctor(Doctor),
+    /// Make this replica none: configuration, keys and state go, and the mail stays as it is
+    Deinit(Deinit),
     /// Print the lines by which a shell completes what is typed
     Completions {
         /// The shell
@@ -162,6 +167,27 @@ pub struct Update {
     pub allowed: Allowed,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct Watch {
+    /// How long nothing must have changed before it is looked at: seconds, or a time such as 2m; 5 seconds, unless config.toml
+    /// has another time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub after: Option<Duration>,
+    /// How long a change waits at most, though others follow it; 1 minute, unless config.toml has another time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub within: Option<Duration>,
+    /// How often all is looked at and all peers are called, whether something was noticed or not; 5 minutes, unless
+    /// config.toml has another time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub every: Option<Duration>,
+    /// Do once all that is to be done, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Tell of every message and change: A it is new, M its flags have changed, R it is in another folder, D it was removed
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
 /// What bundles may do without being asked about.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Allowed {
@@ -183,7 +209,11 @@ pub struct Peer {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// List the peers
-    List,
+    List {
+        /// Show also which ids they had before their keys were replaced
+        #[arg(long, short)]
+        verbose: bool,
+    },
     /// Make a peer known
     Add {
         /// The peer's name here
@@ -396,6 +426,27 @@ pub struct Doctor {
     /// Let it find that much was removed
     #[arg(long, requires = "scans")]
     pub allow_mass_delete: bool,
+}
+
+#[derive(Debug, clap::Args)]
+// Each is a switch on the command line.
+#[allow(clippy::struct_excessive_bools)]
+pub struct Deinit {
+    /// Only tell what would go
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Do it although something is lost that nobody else has
+    #[arg(long)]
+    pub anyway: bool,
+    /// Move the messages of the trash into this directory, as files
+    #[arg(long, value_name = "DIR", conflicts_with = "purge_trash")]
+    pub trash_to: Option<PathBuf>,
+    /// Remove the messages of the trash for good
+    #[arg(long)]
+    pub purge_trash: bool,
 }
 
 /// The library's value for `--dry-run`.

@@ -1,12 +1,13 @@
 //! `mailsync doctor`
 
-use mailsync::replica::{Mending, MoveOptions, RepairOptions, Replica};
+use mailsync::replica::{Hook, Mending, MoveOptions, RepairOptions, Replica};
 use mailsync::text::plural;
 
 use super::args::{Doctor, dry_run, mass_delete};
 use super::context::Context;
 use super::document::upkeep::{self, MendedItem, StampedAnew};
 use super::failure::CommandResult;
+use super::hooks;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
@@ -15,6 +16,11 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
         (_, true) => context.moved()?,
         _ => context.write()?,
     };
+    let result = examine(context, &replica, args);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
+}
+
+fn examine(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult {
     replica.check_state()?;
     if !args.repair {
         replica.check_entries()?;
@@ -23,7 +29,7 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let mut stamped = None;
     if args.new_identity {
         let changed = replica.new_identity()?;
-        context.say_notes(&replica);
+        context.say_notes(replica);
         context.out.say(format_args!(
             "this replica goes on as a new incarnation; {} and {} were stamped anew",
             plural(changed.entries, "entry"),
@@ -32,8 +38,8 @@ pub fn run(context: &Context, args: &Doctor) -> CommandResult {
         stamped = Some(StampedAnew::from(changed));
     }
     match (args.repair, args.moved_root) {
-        (true, _) => repair(context, &replica, args, stamped),
-        (_, true) => move_root(context, &replica, args, stamped),
+        (true, _) => repair(context, replica, args, stamped),
+        (_, true) => move_root(context, replica, args, stamped),
         _ => Ok(context.out.document(&upkeep::Doctor { stamped_anew: stamped, ..upkeep::Doctor::default() })),
     }
 }

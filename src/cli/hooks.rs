@@ -1,5 +1,6 @@
 //! Hooks at the end of a command. Several commands have one.
 
+use mailsync::error::ErrorKind;
 use mailsync::replica::{Hook, Replica};
 
 use super::context::Context;
@@ -8,19 +9,27 @@ use super::output::Output;
 
 /// Runs the hook of a command that is done otherwise, and has ended so. A command that failed may have changed files, too.
 pub fn after(context: &Context, replica: Replica, hook: Hook, result: CommandResult) -> CommandResult {
+    match run(context, replica, hook) {
+        None => result,
+        Some(kind) => result.and(Err(Failure::Said(kind))),
+    }
+}
+
+/// Runs a hook, and tells what its program has said. Returns how it failed, if it did, which is told.
+pub fn run(context: &Context, replica: Replica, hook: Hook) -> Option<ErrorKind> {
     match replica.run_hook(hook) {
-        Ok(None) => result,
+        Ok(None) => None,
         Ok(Some(finished)) => {
             for said in [finished.stdout, finished.stderr] {
                 for line in String::from_utf8_lossy(&said.bytes).lines() {
                     context.out.say(format_args!("{}: {line}", hook.key()));
                 }
             }
-            result
+            None
         }
         Err(error) => {
             Output::complain(&error);
-            result.and(Err(Failure::Said(error.kind())))
+            Some(error.kind())
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mailsync::bundle::Code;
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{Arrived, Hook, ImportOptions, Imported, Replica};
+use mailsync::replica::{Arrived, Hook, ImportOptions, ImportOutcome, Imported, Replica};
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
 use super::changes::{Changes, tell_found_first};
@@ -61,12 +61,12 @@ fn import_and_answer(
             untold = untold.take().or(changes.tell_each(replica).err());
             all.push(imported);
         };
-        let failed = import_each(context, replica, bundles, arrived, options, told);
+        let Ended { passed, failed } = import_each(context, replica, bundles, arrived, options, told);
         // What can't be told keeps nothing that has come from going on.
         let folders = if is_stream && !args.dry_run { Ok(()) } else { changes.tell_folders(replica) };
-        Ok((report, failed.or(untold).or(folders.err())))
+        Ok((report, passed, failed.or(untold).or(folders.err())))
     };
-    let (report, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
+    let (report, passed, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
     let shown = context.out.document(&bundles::Import {
@@ -76,8 +76,14 @@ fn import_and_answer(
         changes: changes.documents(),
     });
     let listed = changes.finish();
-    if let Some(error) = failed {
-        return Err(error.into());
+    match (failed, passed) {
+        (Some(error), Some(passed)) => {
+            Output::complain(&error);
+            return Err(Failure::Said(error.kind().max(passed)));
+        }
+        (Some(error), None) => return Err(error.into()),
+        (None, Some(passed)) => return Err(Failure::Said(worst(&all).map_or(passed, |kind| kind.max(passed)))),
+        (None, None) => {}
     }
     let unanswered = if args.reply { reply(context, replica, &all)? } else { None };
     // The mail is through, even if something went wrong with jobs.
@@ -125,7 +131,17 @@ fn reply(context: &Context, replica: &Replica, all: &[Imported]) -> Result<Optio
     }
 }
 
-/// Imports what each of the arguments stands for, up to the first failure of this machine, which it gives.
+/// What went wrong with the arguments, but for bundles that are not taken.
+#[derive(Default)]
+struct Ended {
+    /// The worst of what was told already, and kept nobody from going on with what stood behind it.
+    passed: Option<ErrorKind>,
+    /// What has ended the import. It is still to be told.
+    failed: Option<Error>,
+}
+
+/// Imports what each of the arguments stands for. It goes on behind one that can't be opened, or in which a bundle was
+/// refused for safety, and ends with any other failure of this machine, and if somebody's state was put back.
 fn import_each(
     context: &Context,
     replica: &Replica,
@@ -133,19 +149,40 @@ fn import_each(
     arrived: &mut BTreeMap<PathBuf, Arrived>,
     options: &ImportOptions,
     mut each: impl FnMut(Imported),
-) -> Option<Error> {
-    let mut failed = None;
-    for bundle in bundles {
-        let result = import(replica, bundle, arrived, options, &mut each);
+) -> Ended {
+    let mut ended = Ended::default();
+    for (n, bundle) in bundles.iter().enumerate() {
+        let mut put_back = false;
+        let result = import(replica, bundle, arrived, options, |imported| {
+            put_back |= matches!(imported.outcome, ImportOutcome::RolledBack(_));
+            each(imported);
+        });
         context.say_notes(replica);
-        if let Err(error) = result {
-            failed = Some(error);
-            break;
+        let Err(error) = result else { continue };
+        let rest = &bundles[n + 1..];
+        let is_its_own = (error.kind() == ErrorKind::Refused && !put_back) || is_out_of_reach(bundle, arrived);
+        if is_its_own && bundles.len() > 1 {
+            Output::complain(&error);
+            ended.passed = ended.passed.max(Some(error.kind()));
+            continue;
         }
+        if !rest.is_empty() {
+            let names: Vec<_> = rest.iter().map(|bundle| bundle.display().to_string()).collect();
+            let what = format!("these were not looked at: {}", names.join(", "));
+            Output::complain(&Error::failed(what).advise("import them again when the cause is gone"));
+        }
+        ended.failed = Some(error);
+        break;
     }
     let noted = replica.note_missing_contents();
     context.say_notes(replica);
-    failed.or(noted.err())
+    ended.failed = ended.failed.or(noted.err());
+    ended
+}
+
+/// Whether a file or directory can't even be opened, which says nothing of the others.
+fn is_out_of_reach(bundle: &Path, arrived: &BTreeMap<PathBuf, Arrived>) -> bool {
+    !arrived.contains_key(bundle) && std::fs::File::open(bundle).is_err()
 }
 
 fn import(

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use mailsync::bundle::{self, BundleKind, Keys, Manifest, Stream};
+use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, plural, printable};
@@ -43,7 +43,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
         } else {
             BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
         };
-        for line in describe(&manifest, known.as_deref(), encrypted) {
+        for line in describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))? {
             holds.say(&line);
         }
         holds.folders(&news);
@@ -134,17 +134,34 @@ fn rejected(error: &bundle::Error, source: &str) -> Error {
     Replica::rejection(error).about(source)
 }
 
-fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<String> {
+/// Who has this id, for people.
+fn known_here(replica: Option<&Replica>, id: &ReplicaId) -> Result<String> {
+    let Some(replica) = replica else { return Ok(String::from("unknown here")) };
+    let is_own = std::iter::once(replica.public_key()).chain(replica.former_keys()).any(|key| key.id() == *id);
+    Ok(match replica.known_as(id)? {
+        _ if is_own => String::from("this replica"),
+        Some(name) => format!("known here as {}", printable(&name)),
+        None => String::from("unknown here"),
+    })
+}
+
+fn describe(manifest: &Manifest, encrypted: bool, known: impl Fn(&ReplicaId) -> Result<String>) -> Result<Vec<String>> {
     let kind = match manifest.kind {
         BundleKind::Full => "full",
         BundleKind::Delta => "delta",
     };
-    let known = known.map_or_else(|| String::from("unknown here"), |name| format!("known here as {}", printable(name)));
     let counts = manifest.counts;
-    vec![
+    let (from, whom) = (
+        known(&manifest.sender.id)?,
+        match &manifest.recipient {
+            None => String::from("any peer"),
+            Some(id) => format!("{id} ({})", known(id)?),
+        },
+    );
+    Ok(vec![
         format!("bundle     {} ({kind}), made {}", manifest.number, time(manifest.made)),
-        format!("from       {} {} ({known})", printable(&manifest.sender.name), manifest.sender.id),
-        format!("for        {}", manifest.recipient.map_or_else(|| String::from("any peer"), |id| id.to_string())),
+        format!("from       {} {} ({from})", printable(&manifest.sender.name), manifest.sender.id),
+        format!("for        {whom}"),
         format!(
             "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
@@ -160,5 +177,5 @@ fn describe(manifest: &Manifest, known: Option<&str>, encrypted: bool) -> Vec<St
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),
         format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
-    ]
+    ])
 }

@@ -2,16 +2,15 @@
 
 use mailsync::bundle::{ReplicaId, look_for_code};
 use mailsync::error::{Error, Result};
-use mailsync::replica::{JoinOptions, Replica};
+use mailsync::replica::{Hook, JoinOptions, Joined, Replica};
 use mailsync::text::plural;
 
 use super::args::{Join, Layout, MailServer, clock_ahead, doubts};
-use super::code;
 use super::context::Context;
 use super::document::bundles;
 use super::failure::{CommandResult, Failure};
-use super::source;
 use super::view::{complain_of, tell, worst};
+use super::{code, hooks, source};
 
 pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
@@ -33,6 +32,12 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
     };
     let file = (!source::is_standard(&args.bundle)).then_some(&*args.bundle);
     let joined = Replica::join(&context.home()?, context.world(), &options, file, source)?;
+    let result = tell_joined(context, &joined, expect.is_some());
+    // The configuration that a join makes has no hook. One that is repeated may find another.
+    hooks::after(context, joined.replica, Hook::AfterImport, result)
+}
+
+fn tell_joined(context: &Context, joined: &Joined, id_was_expected: bool) -> CommandResult {
     context.say_notes(&joined.replica);
     for imported in &joined.bundles {
         tell(context, imported, false);
@@ -48,7 +53,7 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
     ));
     if joined.by_code {
         context.out.say("the code has shown that the invitation is from whoever told it: there is no id to compare");
-    } else if expect.is_none() {
+    } else if !id_was_expected {
         context.out.say("compare that id with the one that `mailsync status` shows there");
     }
     if joined.found.new + joined.found.adopted > 0 {
@@ -60,7 +65,7 @@ pub fn run(context: &Context, args: Join) -> CommandResult {
         ));
     }
     context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
-    let shown = context.out.document(&bundles::Join::from(&joined));
+    let shown = context.out.document(&bundles::Join::from(joined));
     match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&joined.found).map(|()| shown),

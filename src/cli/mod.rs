@@ -8,6 +8,7 @@ mod columns;
 mod complete;
 mod completions;
 mod context;
+mod deinit;
 mod doctor;
 mod document;
 mod export;
@@ -42,6 +43,7 @@ mod undo;
 mod update;
 mod uux;
 mod view;
+mod watch;
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -52,7 +54,7 @@ use mailsync::process::outlive_large_files;
 
 use args::{Args, Command};
 use context::Context;
-use document::Documents;
+use document::{Documents, Form};
 use failure::Failure;
 use output::Output;
 
@@ -79,7 +81,9 @@ pub fn main() -> ExitCode {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
         out: Output::new(
-            args.global.json.then(|| Documents::new(Some(args.command.words()), args.command.dry_run())),
+            args.global
+                .json
+                .then(|| Documents::new(Some(args.command.words()), args.command.dry_run(), args.command.form())),
             args.global.quiet,
         ),
         hindrance: RefCell::default(),
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&context, args),
         Command::Import(args) => import::run(&context, &args),
         Command::Update(args) => update::run(&context, &args),
+        Command::Watch(args) => watch::run(&context, &args),
         Command::Uux(args) => uux::run(&context, args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Purge => purge::run(&context),
@@ -106,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Trash(args) => trash::run(&context, args),
         Command::Undo(args) => undo::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Deinit(args) => deinit::run(&context, args),
         Command::Completions { shell } => completions::run(&context, shell),
         Command::Man { dir } => man::run(&context, &dir),
     };
@@ -155,5 +161,5 @@ fn say_usage(error: &clap::Error) -> ExitCode {
     let lines = words.trim().trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
     let what = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     document::note(&Error::usage(what).advise("see `mailsync --help`"));
-    finish(&Output::new(Some(Documents::new(None, None)), true), Some(ErrorKind::Usage))
+    finish(&Output::new(Some(Documents::new(None, None, Form::Whole)), true), Some(ErrorKind::Usage))
 }

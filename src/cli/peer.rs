@@ -14,7 +14,7 @@ use super::view::{invited_since, revoked_lines};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
-        PeerCommand::List => list(context),
+        PeerCommand::List { verbose } => list(context, verbose),
         PeerCommand::Add { name, key, distant } => {
             let replica = context.write()?;
             let key = read_key(&key)?;
@@ -106,21 +106,26 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
     Ok(context.out.document(&PeerReinstated::from(done)))
 }
 
-fn list(context: &Context) -> CommandResult {
+fn list(context: &Context, verbose: bool) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        return Ok(context.out.document(&Peers::of(&replica, &peers, &invited, &out)));
+        return Ok(context.out.document(&Peers::of(&replica, &peers, &invited, &out)?));
     }
-    let rows = peers.iter().map(|peer| {
+    let mut rows = Vec::new();
+    for peer in &peers {
         let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
         let heard = peer.last_heard.map_or_else(|| String::from(never), time);
-        vec![peer.name.clone(), peer.id.to_string(), heard]
-    });
+        rows.push(vec![peer.name.clone(), peer.id.to_string(), heard]);
+        if verbose {
+            let former = replica.former_ids_of(&peer.id)?;
+            rows.extend(former.iter().rev().map(|id| vec![String::from("  formerly"), id.to_string(), String::new()]));
+        }
+    }
     let invited = invited
         .iter()
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
-    let mut lines = table(&rows.chain(invited).collect::<Vec<_>>());
+    let mut lines = table(&rows.into_iter().chain(invited).collect::<Vec<_>>());
     lines.extend(revoked_lines(&replica)?);
     context.out.print(lines)
 }

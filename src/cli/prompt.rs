@@ -1,4 +1,4 @@
-//! Secrets that a person types on the terminal, which doesn't show them.
+//! What a person types on the terminal: secrets, which it doesn't show, and answers to questions.
 //!
 //! The terminal is the one that controls the process, wherever standard input and output go. Whatever ends the asking,
 //! a signal included, the terminal shows again what is typed. (The usual crate for this dies of Ctrl-C before it has
@@ -29,15 +29,33 @@ const LINE: usize = 4096;
 /// # Errors
 /// The terminal fails, or what is typed is no text.
 pub fn secret(question: &str) -> Result<Option<SecretString>> {
+    Ok(line(question, Typing::Hidden)?.map(SecretString::from))
+}
+
+/// Asks a question on the terminal, and reads the answer. `None` if the process has no terminal.
+///
+/// # Errors
+/// As for [`secret`].
+pub fn answer(question: &str) -> Result<Option<String>> {
+    line(question, Typing::Shown)
+}
+
+/// Whether the terminal shows what is typed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Typing {
+    Hidden,
+    Shown,
+}
+
+fn line(question: &str, typing: Typing) -> Result<Option<String>> {
     let opened = RealDisk.open_to_write(Path::new(TERMINAL)).and_then(|out| Ok((out, File::open(TERMINAL)?)));
     let (out, terminal) = match opened {
         Ok(opened) => opened,
         Err(error) if is_nobody_there(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let line = ask(&terminal, out, question).map_err(failed)?;
-    let line = String::from_utf8(line).map_err(|_| failed(io::Error::other("what was typed is not UTF-8 text")))?;
-    Ok(Some(SecretString::from(line)))
+    let line = ask(&terminal, out, question, typing).map_err(failed)?;
+    String::from_utf8(line).map(Some).map_err(|_| failed(io::Error::other("what was typed is not UTF-8 text")))
 }
 
 /// Whether the terminal could not be opened because there is none, or none for this user.
@@ -50,14 +68,17 @@ fn failed(error: io::Error) -> Error {
     Error::os("asking on the terminal", error).advise("see that it works, then run this again")
 }
 
-fn ask(terminal: &File, mut out: impl Write, question: &str) -> io::Result<Vec<u8>> {
+fn ask(terminal: &File, mut out: impl Write, question: &str, typing: Typing) -> io::Result<Vec<u8>> {
     let signals = Signals::listen()?;
-    let hidden = Hidden::begin(terminal)?;
+    let hidden = if typing == Typing::Hidden { Some(Hidden::begin(terminal)?) } else { None };
     write!(out, "{question} ")?;
     let line = read_line(terminal, &signals);
-    drop(hidden);
     // Nobody has seen the person end the line.
-    writeln!(out)?;
+    let unseen = hidden.is_some();
+    drop(hidden);
+    if unseen {
+        writeln!(out)?;
+    }
     match line? {
         Typed::Line(line) => Ok(line),
         Typed::Signal(signal) => {

@@ -1,35 +1,41 @@
 //! `mailsync restore`
 
-use mailsync::replica::RestoreOptions;
+use mailsync::replica::{Hook, Replica, RestoreOptions};
 use mailsync::text::{plural, printable};
 
 use super::args::{Restore, dry_run};
 use super::context::Context;
 use super::document::past;
 use super::failure::CommandResult;
+use super::hooks;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {
     let options = RestoreOptions { names: args.names, dry_run: dry_run(args.dry_run) };
     let replica = context.write()?;
+    let result = restore(context, &replica, &options, args.dry_run);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
+}
+
+fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: bool) -> CommandResult {
     let mut items: Vec<past::RestoreItem> = Vec::new();
-    let done = replica.bring_back(&options, &mut |item| {
+    let done = replica.bring_back(options, &mut |item| {
         if context.out.json() {
             items.push(item.into());
-        } else if args.dry_run {
+        } else if dry {
             let whence = if item.here { "from this machine" } else { "from peers" };
             context.out.say(format_args!("{}  {}  {whence}", item.digest, printable(item.folder.as_str())));
         }
         Ok(())
     })?;
-    context.say_notes(&replica);
+    context.say_notes(replica);
     let something = done.restored + done.wanted + done.folders > 0;
     if !something && done.scan.problems.is_empty() {
         context.out.say(
             "nothing of that has vanished; `mailsync trash list`, here and on other machines, shows what was removed before",
         );
     } else if something {
-        let would = if args.dry_run { "would be " } else { "" };
+        let would = if dry { "would be " } else { "" };
         context.out.say(format_args!(
             "{would}back from this machine: {}; {would}asked for from peers, by the next bundles from here: {}; {would}made \
              again: {}",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 use mailsync::error::Result;
-use mailsync::replica::{Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
+use mailsync::replica::{Hook, Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
 use mailsync::text::{bytes, plural, printable};
 
 use super::args::{Trash, TrashCommand, WhichTrash, dry_run};
@@ -12,6 +12,7 @@ use super::columns::{Column, row};
 use super::context::{Context, absolute};
 use super::document::past::{FromTrash, InTrash, Trash as Listed, TrashRestored};
 use super::failure::CommandResult;
+use super::hooks;
 use super::moment::{local, local_short};
 
 /// The columns of the list, which fit 80 together.
@@ -143,6 +144,17 @@ fn told(item: &TrashItem, dry: bool) -> String {
 
 fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Path>) -> CommandResult {
     let replica = if to.is_some() { context.read()? } else { context.write()? };
+    let result = bring_back(context, &replica, options, dry, to);
+    if dry || to.is_some() { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
+}
+
+fn bring_back(
+    context: &Context,
+    replica: &Replica,
+    options: &TrashOptions,
+    dry: bool,
+    to: Option<&Path>,
+) -> CommandResult {
     let mut items: Vec<FromTrash> = Vec::new();
     let mut each = |item: &TrashItem| {
         if context.out.json() {
@@ -156,10 +168,10 @@ fn restore(context: &Context, options: &TrashOptions, dry: bool, to: Option<&Pat
         Some(dir) => replica.copy_trashed(options, &absolute(dir)?, &mut each)?,
         None => replica.restore_trashed(options, &mut each)?,
     };
-    context.say_notes(&replica);
+    context.say_notes(replica);
     let failed = !context.problems.borrow().is_empty();
     if done.messages + done.there + done.left == 0 && !failed {
-        say_nothing(context, &replica, &options.selection)?;
+        say_nothing(context, replica, &options.selection)?;
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
         let would = if dry { "would be " } else { "" };

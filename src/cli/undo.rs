@@ -1,12 +1,14 @@
 //! `mailsync undo`
 
-use mailsync::replica::{Replica, UndoItem, UndoOptions};
+use mailsync::error::Result;
+use mailsync::replica::{Hook, Replica, UndoItem, UndoOptions};
 use mailsync::text::{plural, printable};
 
 use super::args::{Undo, dry_run};
 use super::context::Context;
 use super::document::past;
 use super::failure::CommandResult;
+use super::hooks;
 use super::view::{complain_of, signed};
 
 pub fn run(context: &Context, args: Undo) -> CommandResult {
@@ -17,17 +19,22 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
         dry_run: dry_run(args.dry_run),
     };
     let replica = context.write()?;
+    let result = undo(context, &replica, &options, args.dry_run);
+    if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }
+}
+
+fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) -> CommandResult {
     let mut items: Vec<past::UndoneItem> = Vec::new();
-    let done = replica.undo(&options, &mut |item| {
+    let done = replica.undo(options, &mut |item| {
         if context.out.json() {
             items.push(item.into());
-        } else if args.dry_run || !item.left.is_empty() {
-            context.out.say(line(&replica, item)?);
+        } else if dry || !item.left.is_empty() {
+            context.out.say(line(replica, item)?);
         }
         Ok(())
     })?;
-    context.say_notes(&replica);
-    let would = if args.dry_run { "would be " } else { "" };
+    context.say_notes(replica);
+    let would = if dry { "would be " } else { "" };
     if done.moved + done.flagged + done.left + done.gone == 0 {
         context.out.say(format_args!("{} has moved and flagged nothing since then that could be taken back", done.by));
     } else {
@@ -52,7 +59,7 @@ pub fn run(context: &Context, args: Undo) -> CommandResult {
 }
 
 /// What is taken back of one message, and what isn't.
-fn line(replica: &Replica, item: &UndoItem) -> mailsync::error::Result<String> {
+fn line(replica: &Replica, item: &UndoItem) -> Result<String> {
     let headline = replica.headline(&item.digest)?.unwrap_or_default();
     let mut parts = vec![printable(item.folder.as_str())];
     parts.extend(item.back_to.iter().map(|folder| format!("-> {}", printable(folder.as_str()))));

@@ -5,7 +5,7 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Flag;
 use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport};
-use mailsync::text::printable;
+use mailsync::text::{plural, printable};
 
 use super::context::Context;
 use super::failure::{Ending, Failure};
@@ -40,11 +40,15 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
         let name = if *id == replica.public_key().id() {
             String::from("THIS REPLICA")
         } else {
-            replica.known_as(id)?.unwrap_or_else(|| id.to_string())
+            replica.shown_name_of(id, out)?
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
-        let (name, by, since) = (printable(&name), replica.words_of(out)?, time(out.since));
-        lines.push(format!("revoked    {name}, as of {since}, by {by}{looked_at}"));
+        let (by, since) = (replica.words_of(out)?, time(out.since));
+        let also = match out.keys.len() as u64 - 1 {
+            0 => String::new(),
+            more => format!(", with {} that followed", plural(more, "key")),
+        };
+        lines.push(format!("revoked    {name}{also}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)
 }

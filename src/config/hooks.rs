@@ -10,7 +10,7 @@ use crate::allow::parse_timeout;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hooks {
-    /// After an import or update by which files were changed.
+    /// After a command that has changed files, such as an import or an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_import: Option<Vec<String>>,
     /// After a scan or export that has found changed files.

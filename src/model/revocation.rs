@@ -1,62 +1,8 @@
-//! What follows from revocations: which of them count, and how much is believed of what others tell of a replica that was
-//! revoked.
+//! What follows from revocations that count: how much is believed of what others tell of a replica that was revoked.
 
 use std::collections::BTreeMap;
 
 use super::{Clock, Entry, EntryId, FolderState, Head, Incarnation, Knowledge, Removal, Stamp};
-
-/// A revocation, reduced to what decides whether it counts. `I` names replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revoked<I> {
-    /// The replica that is revoked.
-    pub who: I,
-    /// The replica that says so.
-    pub by: I,
-    /// From when on: milliseconds since 1970 UTC.
-    pub since: u64,
-    /// When it was said: milliseconds since 1970 UTC.
-    pub at: u64,
-    /// Whether a person has said so on this very machine.
-    pub here: bool,
-    /// Whether a person has said on this machine that it is not so.
-    pub overruled: bool,
-}
-
-impl<I: PartialEq> Revoked<I> {
-    /// Whether the other one, if it counts, makes this one worth nothing: its maker was not to be trusted any more when it
-    /// made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other
-    /// nobody but a person can tell which is right.
-    fn is_void_by(&self, other: &Self) -> bool {
-        !self.here && other.who == self.by && other.since <= self.at && (other.by != self.who || other.here)
-    }
-}
-
-/// Says of each revocation whether it counts. What was said on this machine does, until it is overruled there; what a
-/// replica has said after it was revoked itself doesn't. Of several that revoke each other in a circle all count: they
-/// are shut out until a person has looked.
-pub fn which_revocations_count<I: PartialEq>(all: &[Revoked<I>]) -> Vec<bool> {
-    let mut counts: Vec<Option<bool>> = all.iter().map(|one| (one.overruled).then_some(false)).collect();
-    loop {
-        let mut decided = false;
-        for (n, one) in all.iter().enumerate() {
-            if counts[n].is_some() {
-                continue;
-            }
-            let makes_void = |(other, counts): (&Revoked<I>, &Option<bool>)| {
-                (*counts != Some(false) && one.is_void_by(other)).then_some(*counts == Some(true))
-            };
-            let mut against = all.iter().zip(&counts).filter_map(makes_void).peekable();
-            let nothing_is_against_it = against.peek().is_none();
-            if nothing_is_against_it || against.any(|is_sure| is_sure) {
-                counts[n] = Some(nothing_is_against_it);
-                decided = true;
-            }
-        }
-        if !decided {
-            return counts.into_iter().map(|counts| counts.unwrap_or(true)).collect();
-        }
-    }
-}
 
 /// How far each incarnation of replicas that were revoked is believed, whoever tells of it. What is beyond counts as not
 /// told: it stays unknown, and whoever has it tells it again as long as that is so.
@@ -241,55 +187,6 @@ mod tests {
 
     fn delivered(stamp: Stamp) -> Entry {
         Entry::delivered(None, Origin::Delivery, stamp, id().birth, &["S".parse().unwrap()].into(), 1, Mtime(1))
-    }
-
-    #[test]
-    fn which_of_several_revocations_count_does_not_depend_on_their_order() {
-        let said = |by, who, since, at| Revoked { who, by, since, at, here: by == 'm', overruled: false };
-        let overruled = |revoked| Revoked { overruled: true, ..revoked };
-        let table = [
-            ("one", vec![(said('a', 'x', 5, 9), true)]),
-            ("one that a person here has overruled", vec![(overruled(said('a', 'x', 5, 9)), false)]),
-            ("before it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 4), true)]),
-            ("after it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 5), false)]),
-            ("each other", vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 9), true)]),
-            (
-                "each other, one of them as if long ago",
-                vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 2), true)],
-            ),
-            ("each other, one of them here", vec![(said('m', 'x', 5, 9), true), (said('x', 'm', 1, 9), false)]),
-            (
-                "in a circle",
-                vec![(said('a', 'b', 1, 9), true), (said('b', 'c', 1, 9), true), (said('c', 'a', 1, 9), true)],
-            ),
-            (
-                "a circle that a person here has broken",
-                vec![
-                    (said('a', 'b', 1, 9), true),
-                    (said('b', 'c', 1, 9), false),
-                    (overruled(said('c', 'a', 1, 9)), false),
-                ],
-            ),
-            (
-                "one that is void makes nothing void",
-                vec![(said('m', 'x', 1, 9), true), (said('x', 'a', 1, 9), false), (said('a', 'b', 1, 9), true)],
-            ),
-            (
-                "a thief that is revoked by one that it has revoked before",
-                vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 5, 7), true), (said('a', 'b', 5, 9), false)],
-            ),
-        ];
-        for (what, said) in table {
-            let (mut all, mut expected): (Vec<_>, Vec<_>) = said.into_iter().unzip();
-            for _ in 0..all.len() {
-                assert_eq!(which_revocations_count(&all), expected, "{what}: {all:?}");
-                all.rotate_left(1);
-                expected.rotate_left(1);
-            }
-            all.reverse();
-            expected.reverse();
-            assert_eq!(which_revocations_count(&all), expected, "{what}, the other way round");
-        }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Whether mailsync is told to stop, by a signal, while something else runs for it.
 
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::flag;
+use signal_hook::{flag, low_level};
 
 static STOP: OnceLock<Option<Stop>> = OnceLock::new();
 
-/// Whether mailsync was told to stop while a program ran: that was ended, and nothing more is to be begun.
+/// Whether mailsync was told to stop while a program ran: that was ended, and nothing more is to be begun. Or while what is
+/// under way is finished first, as [`finish_before_stopping`] has it.
 pub fn was_told_to_stop() -> bool {
     STOP.get().and_then(Option::as_ref).is_some_and(Stop::was_told)
 }
@@ -24,22 +26,56 @@ pub fn outlive_large_files() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
+/// From here on a signal that tells mailsync to stop only says so: `wake` is called, and what is under way can be finished.
+/// The next signal does what it always does. Signals that whoever has started mailsync lets it ignore, as nohup does, stay
+/// ignored.
+///
+/// # Errors
+/// The system doesn't let it: the signals do what they always do.
+pub fn finish_before_stopping(wake: impl Fn() + Send + 'static) -> io::Result<()> {
+    let stop = Stop::listen().ok_or_else(|| io::Error::other("signals can't be listened to"))?;
+    let (mut told, tell) = UnixStream::pair()?;
+    std::thread::Builder::new().spawn(move || {
+        // The other end is never closed.
+        while told.read(&mut [0]).is_ok_and(|n| n > 0) {
+            wake();
+        }
+    })?;
+    for signal in heeded() {
+        low_level::pipe::register(signal, tell.try_clone()?)?;
+        // Behind all others: the first signal finds it unset.
+        flag::register(signal, Arc::clone(&stop.insists))?;
+    }
+    stop.finishes.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
 /// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all
 /// other times the signals do what they always do.
 #[derive(Debug)]
 pub(super) struct Stop {
     told: Arc<AtomicBool>,
     nothing_runs: Arc<AtomicBool>,
+    /// What is under way is finished first, be it a program or not.
+    finishes: AtomicBool,
+    /// Whether mailsync, which finishes first, was told once already.
+    insists: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
     pub fn listen() -> Option<&'static Self> {
         let stop = STOP.get_or_init(|| {
-            let stop = Self { told: Arc::default(), nothing_runs: Arc::new(AtomicBool::new(true)) };
-            for signal in [SIGINT, SIGTERM, SIGHUP] {
-                // In this order: told by the second, it does what the signal always does only if it was nothing to the
-                // first.
+            let stop = Self {
+                told: Arc::default(),
+                nothing_runs: Arc::new(AtomicBool::new(true)),
+                finishes: AtomicBool::new(false),
+                insists: Arc::default(),
+            };
+            for signal in heeded() {
+                // In this order: told by the last, it does what the signal always does only if it was nothing to those
+                // before.
+                flag::register_conditional_default(signal, Arc::clone(&stop.insists)).ok()?;
                 flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
                 flag::register(signal, Arc::clone(&stop.told)).ok()?;
             }
@@ -50,9 +86,11 @@ impl Stop {
         Some(stop)
     }
 
-    /// The program has ended: from now on the signals do what they always do.
+    /// The program has ended: from now on the signals do what they always do, unless what is under way is finished first.
     pub fn ignore_no_more(&self) {
-        self.nothing_runs.store(true, Ordering::SeqCst);
+        if !self.finishes.load(Ordering::SeqCst) {
+            self.nothing_runs.store(true, Ordering::SeqCst);
+        }
     }
 
     pub fn was_told(&self) -> bool {
@@ -60,10 +98,38 @@ impl Stop {
     }
 }
 
+/// The signals that tell mailsync to stop, but for those that it was started to ignore.
+fn heeded() -> impl Iterator<Item = i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = ignored(&status);
+    [SIGINT, SIGTERM, SIGHUP].into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
+}
+
+/// The signals that a process ignores, one a bit, by its proc_pid_status(5). None if that doesn't say.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// Sends a signal to all processes of a group.
 pub(super) fn kill(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
         // It fails if nobody is left.
         let _ = kill_process_group(group, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nohup_lets_a_program_ignore_is_seen_in_its_status() {
+        let status =
+            |mask: &str| format!("Name:\tx\nSigBlk:\t00000000000000ff\nSigIgn:\t{mask}\nSigCgt:\t0000000000000002\n");
+        assert_eq!(ignored(&status("0000000000000001")) >> (SIGHUP - 1) & 1, 1);
+        assert_eq!(ignored(&status("0000000000001000")), 0x1000);
+        assert_eq!(ignored(&status("no number")), 0);
+        assert_eq!(ignored("Name:\tx\n"), 0);
     }
 }

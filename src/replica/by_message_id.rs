@@ -32,7 +32,7 @@ impl Replica {
     /// # Errors
     /// None has it, or several have; a folder can't be listed.
     pub(super) fn message_of_id(&self, id: &str) -> Result<Digest> {
-        let total = self.state.totals()?.entries;
+        let total = self.state.totals().entries;
         let gauge = self.world.meter.begin("looking for the message", total);
         let mut search = Search::default();
         let mut dirs = vec![self.home.trash()];

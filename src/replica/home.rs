@@ -11,7 +11,7 @@ use fs2::FileExt;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::private;
-use crate::disk::{Disk, is_there};
+use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::beside;
 
@@ -25,6 +25,9 @@ pub struct Home {
 /// The file that whoever changes the replica holds locked, and the one that whoever runs jobs does.
 const LOCK: &str = "lock";
 const JOBS_LOCK: &str = "jobs.lock";
+
+/// The file that says that the replica is about to be no more, as long as something of it is left.
+const LEAVING: &str = "leaving";
 
 const PERMISSION: &str = "see that you may read and write there, or use --home DIR";
 
@@ -106,6 +109,21 @@ impl Home {
         self.state.join("outbox")
     }
 
+    /// The directory that holds the configuration and the keys.
+    pub fn config_dir(&self) -> &Path {
+        &self.config
+    }
+
+    /// The file that says that the replica is about to be no more.
+    pub(super) fn leaving_file(&self) -> PathBuf {
+        self.config.join(LEAVING)
+    }
+
+    /// The files on which locks are held.
+    pub(super) fn lock_files(&self) -> [PathBuf; 2] {
+        [LOCK, JOBS_LOCK].map(|name| self.state.join(name))
+    }
+
     /// Whether a replica lives here.
     ///
     /// # Errors
@@ -127,6 +145,7 @@ impl Home {
     /// # Errors
     /// None does.
     pub(super) fn check_lived_in(&self, disk: &dyn Disk) -> Result<()> {
+        self.check_stays(disk)?;
         if self.exists(disk)? {
             return Ok(());
         }
@@ -134,6 +153,22 @@ impl Home {
         Err(Error::failed(what).advise(
             "make one with `mailsync init MAILROOT`, or with `mailsync join MAILROOT BUNDLE` from an invitation",
         ))
+    }
+
+    /// No replica here may be about to be no more.
+    ///
+    /// # Errors
+    /// One is.
+    pub(super) fn check_stays(&self, disk: &dyn Disk) -> Result<()> {
+        let file = self.leaving_file();
+        if !is_there(disk, &file)? {
+            return Ok(());
+        }
+        let what = format!(
+            "opening {}: a `mailsync deinit` was interrupted, and parts of the replica are gone",
+            file.display()
+        );
+        Err(Error::failed(what).advise("run `mailsync deinit` again, which ends it"))
     }
 
     /// Makes the directories, for their owner only. Nothing is there yet that somebody else could have changed.
@@ -237,10 +272,11 @@ fn is_for_it_alone(dir: &Path, mail_root: &Path) -> bool {
 }
 
 fn wait_for_lock(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Option<File>> {
-    let file = disk.open_lock(path).map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION))?;
-    let started = Instant::now();
+    let open = || disk.open_lock(path).map_err(|error| Error::io("opening the lock", path, error).advise(PERMISSION));
+    let (mut file, started) = (open()?, Instant::now());
     loop {
         match FileExt::try_lock_exclusive(&file) {
+            Ok(()) if has_gone(disk, path, &file)? => file = open()?,
             Ok(()) => return Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Error::io("locking", path, error)),
@@ -249,5 +285,21 @@ fn wait_for_lock(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Opti
             return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether the file of a lock was removed while this command waited for it: then another command may hold a lock on
+/// the one that has its name since.
+fn has_gone(disk: &dyn Disk, path: &Path, file: &File) -> Result<bool> {
+    let looking = |error| Error::io("looking at the lock", path, error).advise(PERMISSION);
+    let locked = file.metadata().map_err(looking)?;
+    // Some file systems don't count names.
+    if locked.nlink() > 0 {
+        return Ok(false);
+    }
+    match disk.metadata(path) {
+        Ok(now) => Ok((now.device, now.inode) != (locked.dev(), locked.ino())),
+        Err(error) if is_absent(&error) => Ok(true),
+        Err(error) => Err(looking(error)),
     }
 }

@@ -24,9 +24,9 @@ const SHOWN: usize = 400;
 /// When a hook is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// After a command that imports.
+    /// After a command that changes files of the mail: one that imports, takes back or repairs.
     AfterImport,
-    /// After a command that scans and imports nothing.
+    /// After a command that finds what others have changed: one that scans or exports.
     AfterScan,
 }
 

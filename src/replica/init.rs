@@ -39,6 +39,7 @@ impl Replica {
     pub fn init(home: &Home, world: World, options: &InitOptions) -> Result<(Self, ScanReport)> {
         check_name(&options.name)?;
         let disk = &*world.disk;
+        home.check_stays(disk)?;
         let mail_root = check_mail_root(disk, &options.mail_root)?;
         if !is_unfinished(disk, home)? {
             if !home.exists(disk)? {

@@ -78,6 +78,7 @@ impl Replica {
         file: Option<&Path>,
         source: impl BufRead,
     ) -> Result<Joined> {
+        home.check_stays(&*world.disk)?;
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
         let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
         let keys = Self::keys_at(home, &world)?.and_code(options.code.clone());

@@ -59,6 +59,8 @@ struct Opened {
 /// All of a replica's keys.
 pub(super) struct KeyRing {
     present: KeyFile,
+    /// The comment of the present key if its file doesn't show it, being locked.
+    comment: Option<String>,
     former: Vec<KeyFile>,
     passphrases: Passphrases,
     opened: OnceLock<std::result::Result<Opened, Error>>,
@@ -82,12 +84,14 @@ impl KeyRing {
         // An interrupted rotation may have left the present key among them, or one of them twice.
         let mut seen = BTreeSet::from([present.id()]);
         former.retain(|key| seen.insert(key.id()));
-        Ok(Self { present, former, passphrases, opened: OnceLock::new() })
+        let comment = if present.stored.is_locked() { comment_beside(disk, home, &present.id()) } else { None };
+        Ok(Self { present, comment, former, passphrases, opened: OnceLock::new() })
     }
 
     /// The present public key.
     pub(super) fn public_key(&self) -> PublicKey {
-        self.present.stored.public_key()
+        let key = self.present.stored.public_key();
+        self.comment.as_ref().map_or_else(|| key.clone(), |comment| key.commented(comment))
     }
 
     /// Whether the present key is locked by a passphrase.
@@ -368,6 +372,14 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<KeyFile> {
     };
     let stored = StoredKey::from_openssh(&text).map_err(|error| fail(&error))?;
     Ok(KeyFile { path: path.to_owned(), stored })
+}
+
+/// The comment of a key that is locked: it stands in the file of the public key. That one is for people. If it isn't there, or
+/// is another key's, there is no comment.
+fn comment_beside(disk: &dyn Disk, home: &Home, id: &ReplicaId) -> Option<String> {
+    let text = read_whole(disk, &home.public_key_file(), KEY_BYTES).ok()?;
+    let key = PublicKey::from_openssh(&String::from_utf8(text).ok()?).ok()?;
+    (key.id() == *id && key.has_comment()).then(|| key.comment().to_owned())
 }
 
 /// The public half of the key in a file.

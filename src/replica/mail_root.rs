@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Home, World};
 use crate::config::Config;
-use crate::disk::{Disk, Draft, Like, is_there, remove_if_there};
+use crate::disk::{Disk, Draft, Like, is_absent, is_there, read_whole, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, OWN, Separator};
 
@@ -23,6 +23,9 @@ pub enum Doubts {
     /// Yes: the person has looked.
     Overrule,
 }
+
+/// The file that says whose a mail root is has at most so many bytes.
+const MARK_BYTES: u64 = 64 << 10;
 
 /// The contents of that file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,6 +133,18 @@ fn marked_for(disk: &dyn Disk, dir: &Path) -> Option<PathBuf> {
         // It is there, and somebody else's.
         Err(_) => fs::metadata(&mark.config).is_ok().then_some(mark.config),
     }
+}
+
+/// Removes what says whose mail root it is, if it is that of the replica with this configuration.
+pub(super) fn unmark(disk: &dyn Disk, root: &Path, config: &Path) -> io::Result<()> {
+    let path = root.join(OWN);
+    let text = match read_whole(disk, &path, MARK_BYTES) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let is_own = toml::from_str::<Mark>(&text).is_ok_and(|mark| mark.config == config);
+    if is_own { remove_if_there(disk.unlink(&path)).and_then(|()| disk.sync_dir(root)) } else { Ok(()) }
 }
 
 /// Writes down whose mail root it is.

@@ -8,8 +8,10 @@ mod authors;
 mod by_message_id;
 mod call;
 mod changes;
+mod costs;
 mod disk_names;
 mod doctor;
+mod errands;
 mod export;
 mod glance;
 mod happenings;
@@ -22,6 +24,7 @@ mod jobs;
 mod join;
 mod keyring;
 mod keys;
+mod leave;
 mod likeness;
 mod mail_root;
 mod materialise;
@@ -54,16 +57,20 @@ use std::time::Duration;
 pub use authors::Names;
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
+pub use errands::{Care, Carrier, Errand, Outlook};
 pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
-pub use import::{Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender};
+pub use import::{
+    Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender, is_called_a_bundle,
+};
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
+pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;
 pub use news::{BundleNews, Telling};
 pub use purge::Purged;
@@ -108,8 +115,8 @@ pub struct Replica {
     state: State,
     world: World,
     notes: std::cell::RefCell<Vec<String>>,
-    /// The revoked replicas of which this command has told the person.
-    told_of: std::cell::RefCell<HashSet<ReplicaId>>,
+    /// The ids of revoked replicas of which this command has told the person, each with one who has said so.
+    told_of: std::cell::RefCell<HashSet<(ReplicaId, ReplicaId)>>,
     lock: std::cell::RefCell<Option<File>>,
     hindrance: std::cell::RefCell<Option<Error>>,
     problems: std::cell::RefCell<Problems>,
@@ -154,7 +161,6 @@ impl Replica {
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
-            replica.prepare_hooks()?;
             replica.check_root_is_known()?;
             replica.recognise_home()?;
             replica.roll_on()?;
@@ -191,6 +197,14 @@ impl Replica {
         Ok(replica)
     }
 
+    /// Opens the replica, whatever state it is in, to make it one no more, and waits so long for its lock.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_to_leave(home: &Home, world: World, lock_timeout: Duration) -> Result<Self> {
+        Self::open_at_rest(home, world, Access::Write(lock_timeout))
+    }
+
     fn open_complete(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_at_rest(home, world, access)?;
         if replica.state.joining()?.is_some() {
@@ -211,6 +225,8 @@ impl Replica {
             Access::Read => None,
             Access::Write(timeout) => Some(home.lock(disk, timeout)?),
         };
+        // It may have gone while this one waited.
+        home.check_lived_in(disk)?;
         let config = Config::read(disk, &home.config_file())?;
         let mut mended = home.open_beside_database(disk)?;
         let state = State::open(&home.database())?;
@@ -240,6 +256,7 @@ impl Replica {
             refused: std::cell::RefCell::default(),
         };
         if let Access::Write(_) = access {
+            replica.prepare_hooks()?;
             replica.settle_keys()?;
         }
         Ok(replica)
@@ -262,9 +279,16 @@ impl Replica {
     /// One of them keeps the lock for an hour.
     fn while_others_work<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let held = self.lock.take().is_some();
+        let before = self.home.database_identity()?;
         let done = work();
         if held {
-            self.lock.replace(Some(self.home.lock(&*self.world.disk, PATIENCE)?));
+            let disk = &*self.world.disk;
+            self.lock.replace(Some(self.home.lock(disk, PATIENCE)?));
+            self.home.check_lived_in(disk)?;
+            if self.home.database_identity()? != before {
+                let what = format!("going on with {}: another state is there by now", self.home.database().display());
+                return Err(Error::failed(what).advise("run this again"));
+            }
             // What they have changed is seen from here on.
             self.begin()?.commit()?;
             self.roll_on()?;

@@ -65,7 +65,7 @@ pub struct InvitedStatus {
 }
 
 /// The changes that a peer doesn't know, as far as is known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// Entries with something that is new to it.
     pub entries: u64,
@@ -115,7 +115,7 @@ impl Replica {
         }
         let folders = folders.into_iter().collect();
         Ok(Status {
-            totals: self.state.totals()?,
+            totals: self.state.totals(),
             missing: self.state.count_missing()?,
             folders,
             pending: self.state.count_pending()?,
@@ -128,7 +128,7 @@ impl Replica {
         })
     }
 
-    fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
+    pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
         let (entries, bytes) = self.state.count_changed_since(shown)?;
         Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
     }
@@ -147,7 +147,7 @@ impl Replica {
         Ok(standing)
     }
 
-    fn count_jobs(&self) -> Result<JobCounts> {
+    pub(super) fn count_jobs(&self) -> Result<JobCounts> {
         let me = self.public_key().id();
         let count = |state| self.state.count_jobs(&me, state);
         Ok(JobCounts {

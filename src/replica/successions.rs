@@ -45,6 +45,11 @@ impl Replica {
         if self.is_me(id) { Ok(self.public_key().id()) } else { self.state.present_id(id) }
     }
 
+    /// The ids that a replica had before it had this one, as far as its successions are believed; the latest of them last.
+    pub fn former_ids_of(&self, id: &ReplicaId) -> Result<Vec<ReplicaId>> {
+        Ok(self.state.former_keys_of(id)?.iter().map(|key| key.old).collect())
+    }
+
     /// The peer of which this is an id, or was one.
     pub(super) fn peer_of(&self, id: &ReplicaId) -> Result<Option<Peer>> {
         match self.state.peer_by_id(id)? {

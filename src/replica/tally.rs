@@ -1,6 +1,7 @@
 //! What the imports of one command take out of folders and add, all bundles together: what the guards look at.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use super::safety::{
     By, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
@@ -48,29 +49,33 @@ struct Before {
     /// The newest entry: those after it came with a bundle, and are nobody's loss.
     last: EntryKey,
     folders: Vec<FolderKey>,
-    /// How many messages and bytes there were in all, once that was counted.
-    all: Cell<Option<(u64, u64)>>,
+    /// How many messages and bytes there were in each folder, once that was counted.
+    held: RefCell<Option<BTreeMap<FolderKey, (u64, u64)>>>,
 }
 
 impl Before {
     /// What is there when a command begins.
     fn begin(tx: &Transaction<'_>) -> Result<Self> {
-        Ok(Self { since: Since::Command, last: tx.last_entry()?, folders: folders(tx), all: Cell::default() })
+        Ok(Self { since: Since::Command, last: tx.last_entry()?, folders: folders(tx), held: RefCell::default() })
     }
 
-    fn all(&self, state: &State) -> Result<(u64, u64)> {
-        if let Some(all) = self.all.get() {
-            return Ok(all);
-        }
-        let all = state.all_held_before(self.since, self.last)?;
-        self.all.set(Some(all));
-        Ok(all)
+    /// How many messages and bytes there were: in one folder, or in all.
+    fn files(&self, state: &State, folder: Option<FolderKey>) -> Result<(u64, u64)> {
+        let mut held = self.held.borrow_mut();
+        let held = match &mut *held {
+            Some(held) => held,
+            none => none.insert(state.held_before(self.since, self.last)?),
+        };
+        Ok(match folder {
+            Some(folder) => held.get(&folder).copied().unwrap_or_default(),
+            None => held.values().fold((0, 0), |all, one| (all.0 + one.0, all.1.saturating_add(one.1))),
+        })
     }
 
     /// What a guard compares with what is added.
     fn held(&self, state: &State) -> Result<Amount> {
-        let (messages, bytes) = self.all(state)?;
-        let (flags, keyword_bytes) = Amount::flags_for(state.count_living()?);
+        let (messages, bytes) = self.files(state, None)?;
+        let (flags, keyword_bytes) = Amount::flags_for(state.count_living());
         let folders = self.folders.len() as u64;
         Ok(Amount { messages, bytes, folders, flags, keyword_bytes, ..Amount::default() })
     }
@@ -79,7 +84,7 @@ impl Before {
 impl Standing {
     fn new(alarm: Alarm, name: impl Fn(&ReplicaId) -> Result<String>) -> Result<Self> {
         let Alarm { raised, by, last, folders, added } = alarm;
-        let before = Before { since: Since::Refusal, last, folders, all: Cell::default() };
+        let before = Before { since: Since::Refusal, last, folders, held: RefCell::default() };
         Ok(Self { before, added, earlier: Earlier { by: name(&by)?, raised } })
     }
 }
@@ -241,7 +246,7 @@ impl Tally {
         }
         let now = folders(tx);
         for before in self.removing.iter_mut().chain(&mut self.adding) {
-            before.all.set(None);
+            before.held.take();
             before.folders.retain(|folder| now.binary_search(folder).is_ok());
         }
         Ok(())
@@ -269,10 +274,7 @@ fn lost(state: &State, limits: &Limits, before: &Before, own: &Before) -> Result
     let now = folders(state);
     let is_gone = |folder: &FolderKey| now.binary_search(folder).is_err();
     let departed = state.departed(before.since)?;
-    let held = |folder| match folder {
-        Some(folder) => Ok(state.held_before(before.since, before.last, folder)?.0),
-        None => Ok(before.all(state)?.0),
-    };
+    let held = |folder| Ok(before.files(state, folder)?.0);
     let name = |folder| Ok(state.folder_row(folder)?.name.to_string());
     let mut losses = losses(&departed, limits, |folder| !is_gone(&folder), held, name)?;
     let gone = || before.folders.iter().filter(|folder| is_gone(folder));
@@ -332,8 +334,6 @@ fn folders(state: &State) -> Vec<FolderKey> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
     fn folder(number: i64) -> FolderKey {

@@ -1,10 +1,11 @@
 //! What stands beside the entries for the queries, and follows from their registers: whether an entry is alive, and its
-//! newest stamp of each incarnation.
+//! newest stamp of each incarnation; and how much there is of them.
 
+use super::counts::{Change, Copies, Counts};
 use super::entries::newest_stamps;
-use super::{EntryKey, State, Transaction};
+use super::{EntryKey, FolderKey, State, Transaction};
 use crate::error::Result;
-use crate::model::{Clock, Incarnation};
+use crate::model::{Clock, Digest, Incarnation};
 
 /// This many entries are looked at in one go.
 const BATCH: u32 = 512;
@@ -16,12 +17,14 @@ pub struct Underived {
     pub alive: u64,
     /// Stamps by which an entry would be found and isn't, or is found and shouldn't be.
     pub changes: u64,
+    /// Counts that are not what there is.
+    pub counts: u64,
 }
 
 impl Underived {
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.alive + self.changes
+        self.alive + self.changes + self.counts
     }
 }
 
@@ -42,7 +45,61 @@ impl State {
         let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM change")?;
         let all = query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned();
         found.changes += all.saturating_sub(right);
+        found.counts = self.miscounted()?;
         Ok(found)
+    }
+
+    /// How many counts are not what there is.
+    fn miscounted(&self) -> Result<u64> {
+        let (mut wrong, mut right) = (0, 0);
+        let counts = self.count_anew(|digest, copies| {
+            let is_right = self.copies(digest)? == Some(copies);
+            wrong += u64::from(!is_right);
+            right += u64::from(is_right);
+            Ok(())
+        })?;
+        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM copies")?;
+        let all = query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned();
+        Ok(self.counts.borrow().differences(&counts) + wrong.max(all.saturating_sub(right)))
+    }
+
+    /// Counts what there is. `each` is told of every message that has several entries.
+    fn count_anew(&self, mut each: impl FnMut(&Digest, Copies) -> Result<()>) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let mut query = self.conn.prepare_cached(
+            "SELECT digest, folder, alive, size, at_folder, EXISTS (SELECT 1 FROM missing WHERE entry = key) FROM entry
+             ORDER BY digest",
+        )?;
+        let mut rows = query.query([])?;
+        let mut last: Option<(Digest, Copies)> = None;
+        let mut end = |counts: &mut Counts, message: Option<(Digest, Copies)>| {
+            let Some((digest, copies)) = message else { return Ok(()) };
+            if copies.here > 0 {
+                counts.message(Change::Comes);
+            }
+            if copies.entries > 1 { each(&digest, copies) } else { Ok(()) }
+        };
+        while let Some(row) = rows.next()? {
+            let (digest, alive, size) = (Digest(row.get(0)?), row.get(2)?, row.get::<_, i64>(3)?.cast_unsigned());
+            if last.as_ref().is_none_or(|(of, _)| *of != digest) {
+                end(&mut counts, last.replace((digest, Copies::default())))?;
+            }
+            let (_, copies) = last.as_mut().expect("it was just set");
+            copies.entries += 1;
+            counts.entries(Change::Comes, 1);
+            if alive {
+                counts.living(Change::Comes, FolderKey(row.get(1)?), size);
+                if !row.get::<_, bool>(5)? {
+                    copies.here += 1;
+                    counts.here(Change::Comes, size);
+                }
+            }
+            if let Some(at) = row.get::<_, Option<i64>>(4)? {
+                counts.file(Change::Comes, FolderKey(at), size);
+            }
+        }
+        end(&mut counts, last)?;
+        Ok(counts)
     }
 
     /// Gives for each entry what follows from its registers: whether it is alive, and its stamps.
@@ -84,6 +141,9 @@ impl Transaction<'_> {
                     .execute((key.0, alive))?;
                 stamps.iter().try_for_each(|&(incarnation, clock)| self.add_change(key, incarnation, clock))
             })?;
+            self.conn.execute("DELETE FROM copies", [])?;
+            let counts = self.count_anew(|digest, copies| self.set_copies(digest, copies))?;
+            self.counts.borrow_mut().replace(counts);
         }
         Ok(found)
     }
@@ -113,19 +173,124 @@ mod tests {
         }
         tx.commit().unwrap();
         assert_eq!(state.underived().unwrap(), Underived::default());
+        let none = Underived::default();
         let damages = [
-            ("UPDATE entry SET alive = 1 - alive", Underived { alive: 5, changes: 0 }),
-            ("DELETE FROM change WHERE entry = 4", Underived { alive: 0, changes: 1 }),
-            ("INSERT INTO change VALUES (7, 7, 1), (8, 8, 99)", Underived { alive: 0, changes: 2 }),
-            ("UPDATE change SET clock = clock + 100 WHERE entry = 2", Underived { alive: 0, changes: 2 }),
+            // That the messages are alive is counted by what is taken for alive: in the folder, and in all.
+            ("UPDATE entry SET alive = 1 - alive", Underived { alive: 5, counts: 2, ..none }),
+            ("DELETE FROM change WHERE entry = 4", Underived { changes: 1, ..none }),
+            ("INSERT INTO change VALUES (7, 7, 1), (8, 8, 99)", Underived { changes: 2, ..none }),
+            ("UPDATE change SET clock = clock + 100 WHERE entry = 2", Underived { changes: 2, ..none }),
+            ("UPDATE folder_count SET files = 9", Underived { counts: 1, ..none }),
+            ("INSERT INTO folder_count VALUES (77, 1, 1, 1)", Underived { counts: 1, ..none }),
+            ("DELETE FROM folder_count", Underived { counts: 1, ..none }),
+            ("UPDATE total SET here_messages = 1", Underived { counts: 1, ..none }),
+            ("INSERT INTO copies SELECT digest, 2, 1 FROM entry WHERE key < 3", Underived { counts: 2, ..none }),
         ];
         for (damage, found) in damages {
             state.conn.execute(damage, []).unwrap();
+            state.reload().unwrap();
             assert_eq!(state.underived().unwrap(), found, "{damage}");
             let tx = state.begin().unwrap();
             assert_eq!(tx.mend_derived().unwrap(), found, "{damage}");
             assert_eq!(tx.mend_derived().unwrap(), Underived::default(), "{damage}");
             tx.commit().unwrap();
         }
+    }
+
+    /// Numbers that look like chance, the same ones each time.
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    #[test]
+    fn whatever_becomes_of_entries_they_are_counted_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let mut chance = Chance(16);
+        let folders: Vec<FolderName> = ["INBOX", "Archive", "Lists"].map(|name| name.parse().unwrap()).to_vec();
+        let (mut stamps, mut names) = (0, 0_u64);
+        let mut tx = state.begin().unwrap();
+        for step in 0..3_000 {
+            stamps += 1;
+            let stamp = Stamp { clock: Clock::from_bits(stamps).unwrap(), incarnation: Incarnation(1) };
+            let folder = folders[usize::try_from(chance.below(3)).unwrap()].clone();
+            let digest = Digest::of(&chance.below(9).to_be_bytes());
+            let birth = folders[usize::try_from(chance.below(2)).unwrap()].clone();
+            let id = EntryId { digest, birth, ordinal: u32::try_from(chance.below(4)).unwrap() };
+            let size = 1 + chance.below(100);
+            let mut place = |at: &FolderName| {
+                names += 1;
+                let name = format!("{names}.name").into_bytes();
+                super::super::Place { folder: tx.folder(at).unwrap(), sub: crate::maildir::Sub::Cur, name }
+            };
+            match (state.entry_by_id(&id).unwrap(), chance.below(7)) {
+                (None, 0..4) => {
+                    let mut entry = Entry::delivered(
+                        None,
+                        Origin::Delivery,
+                        stamp,
+                        folder.clone(),
+                        &FlagSet::new(),
+                        size,
+                        Mtime(1),
+                    );
+                    if chance.below(4) == 0 {
+                        entry.remove(stamp);
+                    }
+                    let at = (chance.below(2) == 0).then(|| place(&folder));
+                    tx.insert_entry(&id, &entry, at.as_ref()).unwrap();
+                }
+                (None, _) => {}
+                (Some(row), 0) => {
+                    let mut entry = row.entry.clone();
+                    entry.remove(stamp);
+                    tx.update_entry(&row, &entry).unwrap();
+                }
+                (Some(row), 1) => {
+                    let entry = Entry::delivered(
+                        Some(&row.entry),
+                        Origin::Delivery,
+                        stamp,
+                        folder,
+                        &FlagSet::new(),
+                        size,
+                        Mtime(1),
+                    );
+                    tx.update_entry(&row, &entry).unwrap();
+                }
+                (Some(row), 2) => {
+                    let mut entry = row.entry.clone();
+                    entry.move_to(stamp, folder);
+                    tx.update_entry(&row, &entry).unwrap();
+                }
+                (Some(row), 3) => tx.set_place(row.key, Some(&place(&folder))).unwrap(),
+                (Some(row), 4) => tx.set_place(row.key, None).unwrap(),
+                (Some(row), 5) if chance.below(2) == 0 => tx.add_missing(row.key).unwrap(),
+                (Some(row), 5) => tx.remove_missing(row.key).unwrap(),
+                (Some(row), _) => tx.delete_entry(&row).unwrap(),
+            }
+            if step % 100 == 0 {
+                assert_eq!(state.underived().unwrap(), Underived::default(), "step {step}");
+                // A transaction that is undone leaves no trace, one that is made durable does.
+                if chance.below(3) == 0 {
+                    drop(tx)
+                } else {
+                    tx.commit().unwrap()
+                }
+                tx = state.begin().unwrap();
+                assert_eq!(state.underived().unwrap(), Underived::default(), "step {step}");
+            }
+        }
+        tx.commit().unwrap();
+        let state = State::open(state.path()).unwrap();
+        assert_eq!(state.underived().unwrap(), Underived::default());
+        let (entries, _) = state.count_all();
+        let alive = state.count_living();
+        assert!(entries > alive && alive > 0 && state.totals().messages > 0 && state.totals().entries < alive);
     }
 }

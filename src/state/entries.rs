@@ -1,6 +1,6 @@
 //! Entries, and where their files were last seen.
 
-use rusqlite::Row;
+use rusqlite::{OptionalExtension, Row};
 
 use super::codec::damaged;
 use super::codec::{self, Registers};
@@ -61,17 +61,6 @@ pub struct EntryRow {
     pub entry: Entry,
     /// Where its file was last seen, or is about to be put.
     pub at: Option<Place>,
-}
-
-/// The totals over all living entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Entries that are alive.
-    pub entries: u64,
-    /// Different messages among them.
-    pub messages: u64,
-    /// The sizes of these entries' messages, added up: bytes.
-    pub bytes: u64,
 }
 
 const COLUMNS: &str =
@@ -186,12 +175,6 @@ impl State {
         Ok(())
     }
 
-    /// How many files were last seen in all folders.
-    pub fn count_files(&self) -> Result<u64> {
-        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE at_folder IS NOT NULL")?;
-        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
-    }
-
     /// Whether any entry has a file, as far as is known.
     pub fn has_files(&self) -> Result<bool> {
         let mut query = self.conn.prepare_cached(
@@ -243,7 +226,12 @@ impl State {
             return self.rows(&format!("SELECT {COLUMNS} FROM entry e {ORDER}"), [], each);
         }
         self.fill_delta(base)?;
-        self.rows(&format!("SELECT {COLUMNS} FROM temp.delta d JOIN entry e ON e.key = d.entry {ORDER}"), [], each)
+        // `CROSS JOIN` keeps `SQLite` from going through all entries and looking each up in what has changed.
+        self.rows(
+            &format!("SELECT {COLUMNS} FROM temp.delta d CROSS JOIN entry e ON e.key = d.entry {ORDER}"),
+            [],
+            each,
+        )
     }
 
     /// Puts the entries with a register that `base` doesn't cover into a temporary table.
@@ -254,8 +242,11 @@ impl State {
         let mut statement = self.conn.prepare_cached(
             "INSERT OR IGNORE INTO temp.delta SELECT entry FROM change WHERE incarnation = ? AND clock > ?",
         )?;
-        for (incarnation, _) in self.knowledge()?.iter() {
-            statement.execute((incarnation.0.cast_signed(), base.get(incarnation).bits().cast_signed()))?;
+        for (incarnation, known) in self.knowledge()?.iter() {
+            let from = base.get(incarnation);
+            if from < known {
+                statement.execute((incarnation.0.cast_signed(), from.bits().cast_signed()))?;
+            }
         }
         Ok(())
     }
@@ -263,52 +254,37 @@ impl State {
     /// The number of entries with a register that `base` doesn't cover, and the bytes of the messages that go with
     /// them.
     pub fn count_changed_since(&self, base: &Knowledge) -> Result<(u64, u64)> {
-        let (mut entries, mut bytes) = (0, 0);
-        let mut count = |row: EntryRow| {
+        if base.is_empty() {
+            return Ok(self.count_all());
+        }
+        let (mut entries, mut bytes) = (0, 0_u64);
+        self.fill_delta(base)?;
+        let query = format!("SELECT {COLUMNS} FROM temp.delta d CROSS JOIN entry e ON e.key = d.entry");
+        self.rows(&query, [], |row| {
             entries += 1;
             if row.entry.alive() && !base.covers(row.entry.born) {
-                bytes += row.entry.size;
+                bytes = bytes.wrapping_add(row.entry.size);
             }
             Ok(())
-        };
-        if base.is_empty() {
-            self.each_entry(&mut count)?;
-        } else {
-            self.fill_delta(base)?;
-            self.rows(&format!("SELECT {COLUMNS} FROM temp.delta d JOIN entry e ON e.key = d.entry"), [], &mut count)?;
-        }
+        })?;
         Ok((entries, bytes))
     }
 
-    /// How many entries are alive, whether their contents are here or not.
-    pub fn count_living(&self) -> Result<u64> {
-        let mut query = self.conn.prepare_cached("SELECT COUNT(*) FROM entry WHERE alive")?;
-        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
-    }
-
-    /// The totals over all living entries whose contents are not missing.
-    pub fn totals(&self) -> Result<Totals> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT COUNT(*), COUNT(DISTINCT digest), SUM(size) FROM entry
-             WHERE alive AND key NOT IN (SELECT entry FROM missing)",
-        )?;
-        Ok(query.query_row([], |row| {
-            let count = |i| row.get::<_, Option<i64>>(i).map(|n| n.unwrap_or(0).cast_unsigned());
-            Ok(Totals { entries: count(0)?, messages: count(1)?, bytes: count(2)? })
-        })?)
-    }
-
-    /// How many entries are alive in each folder that holds any.
+    /// How many entries are alive in each folder that holds any, sorted by name.
     pub fn entries_by_folder(&self) -> Result<Vec<(FolderName, u64)>> {
-        let mut query = self.conn.prepare_cached("SELECT folder, COUNT(*) FROM entry WHERE alive GROUP BY folder")?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-        let counts = rows.map(|row| {
-            let (folder, count) = row?;
-            Ok((self.folders.borrow().name(folder)?, count.cast_unsigned()))
-        });
-        let mut counts = counts.collect::<Result<Vec<_>>>()?;
+        let named = |(key, living): (FolderKey, u64)| Ok((self.folders.borrow().name(key.0)?, living));
+        let mut counts = self.living_by_folder().into_iter().map(named).collect::<Result<Vec<_>>>()?;
         counts.sort();
         Ok(counts)
+    }
+
+    /// Where an entry's file was last seen, and its size as the state has it.
+    fn file_of(&self, key: EntryKey) -> Result<Option<(Option<FolderKey>, u64)>> {
+        let mut query = self.conn.prepare_cached("SELECT at_folder, size FROM entry WHERE key = ?")?;
+        let file = query.query_row([key.0], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?.map(FolderKey), row.get::<_, i64>(1)?.cast_unsigned()))
+        });
+        Ok(file.optional()?)
     }
 
     /// Whether another entry has the same message.
@@ -324,6 +300,7 @@ impl Transaction<'_> {
         let birth = self.folder(&id.birth)?;
         let folder = if entry.location.1 == id.birth { birth } else { self.folder(&entry.location.1)? };
         let registers = codec::encode(&registers(entry));
+        let another = self.is_one_here(&id.digest)?;
         self.conn
             .prepare_cached(
                 "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
@@ -349,12 +326,22 @@ impl Transaction<'_> {
         if entry.alive() {
             self.digest_add(&entry.canonical(id));
         }
+        self.count_entry(&id.digest, (folder, entry.size), entry.alive(), another)?;
+        self.recount_file(None, at.map(|at| at.folder), entry.size);
         Ok(key)
     }
 
     /// Replaces an entry's replicated state. `row` is its record until now.
     pub fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
         let folder = self.folder(&entry.location.1)?;
+        let before = if row.entry.alive() { Some((self.folder(&row.entry.location.1)?, row.entry.size)) } else { None };
+        self.recount_entry(row.key, &row.id.digest, before, entry.alive().then_some((folder, entry.size)))?;
+        if row.entry.size != entry.size
+            && let Some((at, size)) = self.file_of(row.key)?
+        {
+            self.recount_file(at, None, size);
+            self.recount_file(None, at, entry.size);
+        }
         self.conn
             .prepare_cached("UPDATE entry SET folder = ?, alive = ?, size = ?, mtime = ?, registers = ? WHERE key = ?")?
             .execute((
@@ -388,6 +375,12 @@ impl Transaction<'_> {
         for (incarnation, clock) in newest_stamps(&row.entry) {
             self.remove_change(row.key, incarnation, clock)?;
         }
+        if let Some((at, size)) = self.file_of(row.key)? {
+            self.recount_file(at, None, size);
+        }
+        let before = if row.entry.alive() { Some((self.folder(&row.entry.location.1)?, row.entry.size)) } else { None };
+        self.recount_entry(row.key, &row.id.digest, before, None)?;
+        self.discount_entry(&row.id.digest)?;
         for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry", "letterless WHERE entry"] {
             self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
         }
@@ -422,6 +415,9 @@ impl Transaction<'_> {
 
     /// Records where an entry's file was seen.
     pub fn set_place(&self, key: EntryKey, at: Option<&Place>) -> Result<()> {
+        if let Some((before, size)) = self.file_of(key)? {
+            self.recount_file(before, at.map(|at| at.folder), size);
+        }
         self.conn
             .prepare_cached("UPDATE entry SET at_folder = ?, at_sub = ?, at_name = ? WHERE key = ?")?
             .execute((at.map(|at| at.folder.0), at.map(|at| at.sub as u8), at.map(|at| &at.name[..]), key.0))?;

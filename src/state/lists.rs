@@ -1,6 +1,9 @@
 //! The lists that a scan, an import and an export keep while they run: temporary tables, so that they cost no memory
 //! however long they get.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::entries::{place, sub};
 use super::{EntryKey, FolderKey, Place, State, Transaction};
 use crate::error::Result;
@@ -60,17 +63,19 @@ impl State {
         Ok(())
     }
 
-    /// Adds a file to the list.
-    pub fn add_found(&self, folder: FolderKey, sub: Sub, name: &[u8]) -> Result<()> {
+    /// Adds a file to the end of the list. Returns its number there.
+    pub fn add_found(&self, folder: FolderKey, sub: Sub, name: &[u8]) -> Result<i64> {
         self.conn
             .prepare_cached("INSERT INTO temp.found (folder, sub, name) VALUES (?, ?, ?)")?
             .execute((folder.0, sub as u8, name))?;
-        Ok(())
+        Ok(self.conn.last_insert_rowid())
     }
 
-    /// Removes a folder's files from the list again.
-    pub fn remove_found(&self, folder: FolderKey) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM temp.found WHERE folder = ?")?.execute([folder.0])?;
+    /// Removes files from the list again: those with these numbers.
+    pub fn remove_found(&self, numbers: Range<i64>) -> Result<()> {
+        self.conn
+            .prepare_cached("DELETE FROM temp.found WHERE key >= ? AND key < ?")?
+            .execute((numbers.start, numbers.end))?;
         Ok(())
     }
 
@@ -239,29 +244,34 @@ impl State {
         Ok(EntryKey(query.query_row([], |row| row.get(0))?))
     }
 
-    /// How many files a folder held, and of how many bytes, when `last` was the newest entry and the list of entries
+    /// How many files each folder held, and of how many bytes, when `last` was the newest entry and the list of entries
     /// that have changed their places was empty. What came since then doesn't count, what has left does.
-    pub fn held_before(&self, since: Since, last: EntryKey, folder: FolderKey) -> Result<(u64, u64)> {
-        self.sum_before(
-            "SELECT COUNT(*), SUM(size) FROM (
-                 SELECT size FROM entry INDEXED BY entry_at
-                     WHERE at_folder = ?2 AND key <= ?1
-                         AND key NOT IN (SELECT entry FROM temp.departed WHERE since = ?3)
-                 UNION ALL SELECT size FROM temp.departed WHERE since = ?3 AND folder = ?2 AND entry <= ?1)",
-            (last.0, folder.0, since as i64),
-        )
-    }
-
-    /// The same of all folders together.
-    pub fn all_held_before(&self, since: Since, last: EntryKey) -> Result<(u64, u64)> {
-        self.sum_before(
-            "SELECT COUNT(*), SUM(size) FROM (
-                 SELECT size FROM entry
-                     WHERE at_folder IS NOT NULL AND key <= ?1
-                         AND key NOT IN (SELECT entry FROM temp.departed WHERE since = ?2)
-                 UNION ALL SELECT size FROM temp.departed WHERE since = ?2 AND folder IS NOT NULL AND entry <= ?1)",
-            (last.0, since as i64),
-        )
+    pub fn held_before(&self, since: Since, last: EntryKey) -> Result<BTreeMap<FolderKey, (u64, u64)>> {
+        let mut held = self.files_by_folder();
+        // Only what has changed since is looked at: there may be much more.
+        let of = (last.0, since as i64);
+        self.each_sum(
+            "SELECT at_folder, COUNT(*), SUM(size) FROM (
+                 SELECT at_folder, size FROM entry NOT INDEXED WHERE key > ?1
+                 UNION ALL SELECT e.at_folder, e.size FROM temp.departed d CROSS JOIN entry e ON e.key = d.entry
+                     WHERE d.since = ?2 AND d.entry <= ?1)
+             WHERE at_folder IS NOT NULL GROUP BY at_folder",
+            of,
+            |folder, (files, bytes)| {
+                let held = held.entry(folder).or_default();
+                *held = (held.0.wrapping_sub(files), held.1.wrapping_sub(bytes));
+            },
+        )?;
+        self.each_sum(
+            "SELECT folder, COUNT(*), SUM(size) FROM temp.departed
+             WHERE since = ?2 AND entry <= ?1 AND folder IS NOT NULL GROUP BY folder",
+            of,
+            |folder, (files, bytes)| {
+                let held = held.entry(folder).or_default();
+                *held = (held.0.wrapping_add(files), held.1.wrapping_add(bytes));
+            },
+        )?;
+        Ok(held)
     }
 
     /// What has left each folder.
@@ -287,12 +297,19 @@ impl State {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn sum_before(&self, query: &str, params: impl rusqlite::Params) -> Result<(u64, u64)> {
+    fn each_sum(
+        &self,
+        query: &str,
+        params: impl rusqlite::Params,
+        mut each: impl FnMut(FolderKey, (u64, u64)),
+    ) -> Result<()> {
         let mut query = self.conn.prepare_cached(query)?;
-        Ok(query.query_row(params, |row| {
-            let sum = |column| row.get::<_, Option<i64>>(column).map(|sum| sum.unwrap_or(0).cast_unsigned());
-            Ok((sum(0)?, sum(1)?))
-        })?)
+        let mut rows = query.query(params)?;
+        while let Some(row) = rows.next()? {
+            let sum = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            each(FolderKey(row.get(0)?), (sum(1)?, sum(2)?));
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,8 @@
 mod alarms;
 mod changed_files;
 mod codec;
+mod counting;
+mod counts;
 mod derived;
 mod disk_name_rows;
 mod disk_names;
@@ -47,8 +49,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use alarms::{Alarm, Guarded};
+pub use counts::Totals;
 pub use derived::Underived;
-pub use entries::{EntryKey, EntryRow, Place, Totals};
+pub use entries::{EntryKey, EntryRow, Place};
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
 pub use happenings::{EventFilter, EventKind, FolderEvents, MessageEvent, Occasion, OccasionKey};
@@ -68,6 +71,7 @@ pub use trash::{By, Discard, TrashFilter, TrashKey, Trashed};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
+use counts::Counts;
 use disk_name_rows::DiskNames;
 use fault::opening;
 use folder_rows::Folders;
@@ -84,10 +88,13 @@ pub struct State {
     folders: RefCell<Folders>,
     disk_names: RefCell<DiskNames>,
     ordinals: RefCell<Ordinals>,
+    counts: RefCell<Counts>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
     rehearsing: Cell<bool>,
+    #[cfg(test)]
+    steps: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Changes that are made to see what comes of them: dropped, all of them are undone. Meanwhile a transaction that is
@@ -192,6 +199,8 @@ impl State {
     }
 
     fn with(conn: Connection, path: &Path) -> Result<Self> {
+        #[cfg(test)]
+        let (conn, steps) = testing::counting_steps(conn);
         conn.set_prepared_statement_cache_capacity(64);
         let state = Self {
             conn,
@@ -199,9 +208,12 @@ impl State {
             folders: RefCell::default(),
             disk_names: RefCell::default(),
             ordinals: RefCell::default(),
+            counts: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
+            #[cfg(test)]
+            steps,
         };
         state.reload()?;
         Ok(state)
@@ -237,6 +249,7 @@ impl State {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         *self.ordinals.borrow_mut() = Ordinals::default();
+        *self.counts.borrow_mut() = Counts::load(&self.conn)?;
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -295,6 +308,7 @@ impl Transaction<'_> {
         if digest != self.state.digest_stored.get() {
             self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
+        self.store_counts()?;
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.open = false;

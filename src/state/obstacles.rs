@@ -71,7 +71,7 @@ impl State {
             "SELECT folder, SUM(counts), MIN(rank), reason FROM (
                  SELECT o.key AS folder, 0 AS counts, 0 AS rank, o.reason FROM obstacle o WHERE o.kind = 0
                  UNION ALL
-                 SELECT e.folder, 1, o.key, o.reason FROM obstacle o JOIN entry e ON e.key = o.key WHERE o.kind = 1
+                 SELECT e.folder, 1, o.key, o.reason FROM obstacle o CROSS JOIN entry e ON e.key = o.key WHERE o.kind = 1
                  UNION ALL
                  SELECT d.folder, 1, o.key, o.reason FROM obstacle o JOIN discard d ON d.key = o.key WHERE o.kind = 2
              ) GROUP BY folder",
@@ -89,7 +89,7 @@ impl State {
     /// The folders in whose `tmp/` messages may lie that are still to be delivered, or to be moved to the trash.
     pub fn folders_with_deliveries(&self) -> Result<Vec<FolderKey>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT COALESCE(p.from_folder, e.at_folder) FROM pending p JOIN entry e ON e.key = p.entry
+            "SELECT COALESCE(p.from_folder, e.at_folder) FROM pending p CROSS JOIN entry e ON e.key = p.entry
              WHERE p.kind IN (1, 4) AND e.at_folder IS NOT NULL UNION SELECT folder FROM discard",
         )?;
         let keys = query.query_map([], |row| Ok(FolderKey(row.get(0)?)))?;
@@ -99,7 +99,7 @@ impl State {
     /// Whether a message is still to be delivered, or to be moved to the trash, somewhere.
     pub fn is_needed_on_disk(&self, digest: &Digest) -> Result<bool> {
         let mut query = self.conn.prepare_cached(
-            "SELECT 1 FROM entry e JOIN pending p ON p.entry = e.key WHERE e.digest = ?1 AND p.kind IN (0, 1, 4)
+            "SELECT 1 FROM entry e CROSS JOIN pending p ON p.entry = e.key WHERE e.digest = ?1 AND p.kind IN (0, 1, 4)
              UNION ALL SELECT 1 FROM discard WHERE digest = ?1 LIMIT 1",
         )?;
         Ok(query.exists([digest.0])?)
@@ -121,6 +121,15 @@ impl Transaction<'_> {
     /// A file on the list that could not be moved is still where it was. So its entry is there, too, and what is to be
     /// done with it is decided anew after the next scan.
     pub fn take_back_moves(&self) -> Result<()> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT e.at_folder, p.from_folder, e.size FROM temp.hindered h CROSS JOIN pending p ON p.entry = h.key
+             CROSS JOIN entry e ON e.key = h.key WHERE h.kind = 1 AND p.kind = 2",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let folder = |column| row.get::<_, Option<i64>>(column).map(|key| key.map(FolderKey));
+            self.recount_file(folder(0)?, folder(1)?, row.get::<_, i64>(2)?.cast_unsigned());
+        }
         self.conn.execute_batch(
             "UPDATE entry SET at_folder = NULL, at_sub = NULL, at_name = NULL WHERE key IN
                  (SELECT p.entry FROM pending p JOIN temp.hindered h ON h.kind = 1 AND h.key = p.entry WHERE p.kind = 2);

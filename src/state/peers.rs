@@ -146,16 +146,6 @@ impl State {
         Ok(rows.map(|row| Ok(Incarnation(row?.cast_unsigned()))).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Whether an incarnation is another's than that replica's, as far as is known: a bundle of its own came from another peer, or
-    /// it is one of this replica's, whose id is `me`.
-    pub fn is_incarnation_of_another(&self, incarnation: Incarnation, id: &ReplicaId, me: &ReplicaId) -> Result<bool> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT 1 FROM heard WHERE incarnation = ? AND peer <> ? AND (peer = ? OR peer IN (SELECT id FROM peer))",
-        )?;
-        let of_another = query.exists((incarnation.0.cast_signed(), id.to_string(), me.to_string()))?;
-        Ok(of_another || incarnation == self.incarnation()?)
-    }
-
     /// The messages that a peer wants, sorted.
     pub fn wanted_by(&self, key: PeerKey) -> Result<Vec<Digest>> {
         self.digests("SELECT digest FROM wanted WHERE peer = ? ORDER BY digest", [key.0])

@@ -1,8 +1,11 @@
 //! Pending work: changes that are still to be made on disk, and contents that are awaited or missing.
 
+use rusqlite::OptionalExtension;
+
 use super::codec::damaged;
+use super::counts::Change;
 use super::entries::place;
-use super::{EntryKey, EntryRow, FolderKey, Place, State, Transaction};
+use super::{EntryKey, EntryRow, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 
@@ -28,9 +31,9 @@ const MOVE: i64 = 2;
 const RECONSIDER: i64 = 3;
 const DELIVER_FROM: i64 = 4;
 
-/// The entries of a message and folder that are missing.
-const MISSING_IN: &str = "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry
-     WHERE m.digest = ? AND e.folder = ? AND e.alive ORDER BY m.entry";
+/// The entries of a message that are missing.
+const MISSING_OF: &str = "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry
+     WHERE m.digest = ? AND e.alive ORDER BY m.entry";
 
 /// The messages that are missing, sorted. What is missing comes first, whatever else there is: `CROSS JOIN` keeps `SQLite`
 /// from going through all entries for the sake of the order.
@@ -74,7 +77,7 @@ impl State {
     /// tell.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e JOIN pending p ON p.entry = e.key
+            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e CROSS JOIN pending p ON p.entry = e.key
              WHERE e.digest = ? AND p.kind = 0",
         )?;
         let mut rows = query.query([digest.0])?;
@@ -84,13 +87,6 @@ impl State {
             found.push((EntryKey(row.get(0)?), at, Mtime(row.get(4)?), row.get::<_, i64>(5)?.cast_unsigned()));
         }
         Ok(found)
-    }
-
-    /// The entries of this message and folder whose contents are nowhere on this machine.
-    pub fn missing_in(&self, digest: &Digest, folder: FolderKey) -> Result<Vec<EntryRow>> {
-        let mut query = self.conn.prepare_cached(MISSING_IN)?;
-        let keys = query.query_map((digest.0, folder.0), |row| Ok(EntryKey(row.get(0)?)))?;
-        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
     /// The next entries that await their contents.
@@ -104,9 +100,7 @@ impl State {
 
     /// The entries of this message whose contents are nowhere on this machine.
     pub fn missing_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT e.key FROM missing m CROSS JOIN entry e ON e.key = m.entry WHERE m.digest = ? AND e.alive",
-        )?;
+        let mut query = self.conn.prepare_cached(MISSING_OF)?;
         let keys = query.query_map([digest.0], |row| Ok(EntryKey(row.get(0)?)))?;
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
@@ -187,18 +181,26 @@ impl Transaction<'_> {
 
     /// Records that an entry is alive and its contents are nowhere on this machine.
     pub fn add_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn
+        let added = self
+            .conn
             .prepare_cached(
                 "INSERT OR IGNORE INTO missing (entry, digest) SELECT key, digest FROM entry WHERE key = ?",
             )?
             .execute([key.0])?;
-        Ok(())
+        if added > 0 { self.count_missing_change(key, Change::Goes) } else { Ok(()) }
     }
 
     /// Records that an entry's contents were found, or are no longer needed.
     pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
+        let removed = self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
+        if removed > 0 { self.count_missing_change(key, Change::Comes) } else { Ok(()) }
+    }
+
+    /// Counts an entry that is missing from here on, or not any more.
+    fn count_missing_change(&self, key: EntryKey, change: Change) -> Result<()> {
+        let mut query = self.conn.prepare_cached("SELECT digest, size FROM entry WHERE key = ? AND alive")?;
+        let living = query.query_row([key.0], |row| Ok((Digest(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())));
+        living.optional()?.map_or(Ok(()), |(digest, size)| self.count_here(change, &digest, size))
     }
 
     /// Records that the awaited contents of an entry lie in the `tmp/` of its folder.
@@ -271,10 +273,9 @@ mod tests {
     fn what_is_missing_is_looked_up_by_a_plan_that_was_made_once() {
         let dir = tempfile::tempdir().unwrap();
         let state = holding(&dir, 1_000);
-        let inbox = state.find_folder(&FolderName::inbox()).unwrap();
-        let found = (0..1_000_u64).map(|n| state.missing_in(&Digest::of(&n.to_be_bytes()), inbox).unwrap().len());
+        let found = (0..1_000_u64).map(|n| state.missing_of(&Digest::of(&n.to_be_bytes())).unwrap().len());
         assert_eq!(found.sum::<usize>(), usize::try_from(MISSING).unwrap());
-        let query = state.conn.prepare_cached(MISSING_IN).unwrap();
+        let query = state.conn.prepare_cached(MISSING_OF).unwrap();
         assert_eq!(query.get_status(StatementStatus::Run), 1_000);
         assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
         let steps = query.get_status(StatementStatus::VmStep);

@@ -30,6 +30,9 @@ pub const VERSION: i64 = 3;
 /// refused by itself last, by the id that it had, and when that was; the `last` entry and the
 /// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
+/// `folder_count`, `total` and `copies` are counts that follow from the entries, and are kept so that nobody has to go
+/// through all of them: what each folder holds, what all hold together, and what there is of each message that has several
+/// entries.
 /// `missing` has the digests of its entries, too, so that what is missing is found and sorted without the entries.
 /// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
@@ -73,6 +76,15 @@ CREATE TABLE entry (
 ) STRICT;
 CREATE UNIQUE INDEX entry_id ON entry (digest, birth, ordinal);
 CREATE UNIQUE INDEX entry_at ON entry (at_folder, at_name, at_sub) WHERE at_folder IS NOT NULL;
+CREATE TABLE folder_count (
+    folder INTEGER PRIMARY KEY, living INTEGER NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE total (
+    entries INTEGER NOT NULL, living_bytes INTEGER NOT NULL,
+    here INTEGER NOT NULL, here_messages INTEGER NOT NULL, here_bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO total VALUES (0, 0, 0, 0, 0);
+CREATE TABLE copies (digest BLOB PRIMARY KEY, entries INTEGER NOT NULL, here INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE change (
     incarnation INTEGER, clock INTEGER, entry INTEGER, PRIMARY KEY (incarnation, clock, entry)
 ) STRICT, WITHOUT ROWID;
@@ -85,6 +97,7 @@ CREATE TABLE discard (
     size INTEGER NOT NULL, mtime INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
 CREATE INDEX discard_digest ON discard (digest);
+CREATE INDEX discard_place ON discard (folder, name);
 CREATE TABLE missing (entry INTEGER PRIMARY KEY, digest BLOB NOT NULL) STRICT;
 CREATE INDEX missing_digest ON missing (digest);
 CREATE TABLE trash (
@@ -92,7 +105,7 @@ CREATE TABLE trash (
     folder TEXT NOT NULL, flags TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
     removed INTEGER NOT NULL, reason TEXT NOT NULL, incarnation INTEGER, clock INTEGER
 ) STRICT;
-CREATE INDEX trash_digest ON trash (digest);
+CREATE INDEX trash_digest ON trash (digest, birth, ordinal);
 CREATE TABLE restored (file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,

@@ -1,14 +1,41 @@
 //! What the tests of the state share.
 
-use tempfile::TempDir;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
 
 use super::State;
 use crate::disk::RealDisk;
 use crate::model::Incarnation;
+use tempfile::TempDir;
 
 /// A new state in this directory, of the incarnation 1.
 pub fn fresh(dir: &TempDir) -> State {
     let path = dir.path().join("state.db");
     State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
     State::open(&path).unwrap()
+}
+
+/// Steps are counted so many at a time, for each statement.
+const STRIDE: u8 = 16;
+
+/// A connection that counts the steps of `SQLite`'s virtual machine, nearly.
+pub(super) fn counting_steps(mut conn: Connection) -> (Connection, Arc<AtomicU64>) {
+    let steps = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&steps);
+    let count = move || {
+        counter.fetch_add(STRIDE.into(), Ordering::Relaxed);
+        false
+    };
+    conn.progress_handler(STRIDE.into(), Some(count)).unwrap();
+    (conn, steps)
+}
+
+impl State {
+    /// How many steps `SQLite`'s virtual machine has taken for this state since it was opened, nearly. Each row that is
+    /// looked at takes some.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
 }

@@ -667,6 +667,7 @@ impl Network {
 
     /// Joins what the replica's state holds into everything.
     fn record(&mut self, replica: &Replica) {
+        replica.check_entries().unwrap();
         let entries = &mut self.everything.0;
         let add = |row: mailsync::state::EntryRow| {
             let merged = entries.get(&row.id).map_or_else(|| row.entry.clone(), |before| before.merge(&row.entry));

@@ -14,6 +14,7 @@ pub mod programs;
 pub mod properties;
 pub mod scene;
 pub mod terminal;
+pub mod watching;
 
 use std::any::Any;
 use std::fs;

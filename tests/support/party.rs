@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +50,15 @@ fn name_of(bytes: &[u8]) -> String {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
     let name = head.strip_prefix("Subject: ").and_then(|rest| rest.split_once('\n')).map_or("", |(name, _)| name);
     if contents(name) == bytes { name.to_owned() } else { format!("<{} damaged bytes>", bytes.len()) }
+}
+
+/// The messages in the files of a directory that have this extension, by their names, sorted.
+pub fn messages_in(dir: &Path, extension: &str) -> Vec<String> {
+    let items = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
+    let items = items.filter(|path| path.extension().is_some_and(|has| has == extension) || extension.is_empty());
+    let mut names: Vec<String> = items.map(|path| name_of(&fs::read(path).unwrap())).collect();
+    names.sort();
+    names
 }
 
 impl Party {
@@ -207,10 +217,7 @@ impl Party {
 
     /// The messages in the trash directory, sorted.
     pub fn trash(&self) -> Vec<String> {
-        let items = fs::read_dir(self.home.trash()).unwrap().map(|item| item.unwrap().path());
-        let mut names: Vec<String> = items.map(|path| name_of(&fs::read(path).unwrap())).collect();
-        names.sort();
-        names
+        messages_in(&self.home.trash(), "")
     }
 
     /// What lies in any `tmp/`, and every directory that holds a `tmp/` but is no folder.
@@ -251,10 +258,15 @@ impl Party {
             let Some(contents) = contents else {
                 if !path.is_dir() {
                     fs::create_dir(path).unwrap();
+                    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
                 }
                 continue;
             };
             let in_home = path.starts_with(self.home.state_dir());
+            if in_home && !path.exists() {
+                fs::write(path, "").unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
             let same = |meta: fs::Metadata| meta.len() == contents.len() as u64 && meta.modified().unwrap() == *mtime;
             if in_home || !fs::metadata(path).is_ok_and(same) {
                 fs::write(path, contents).unwrap();

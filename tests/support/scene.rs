@@ -13,9 +13,9 @@ use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, ClockAhead, DryRun, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, MessageContents,
-    RepairOptions, Replica, RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashKey, TrashSelection, UndoOptions,
-    World,
+    Access, ClockAhead, DryRun, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, LeaveOptions,
+    LeftBehind, MessageContents, RepairOptions, Replica, RestoreOptions, RevokeOptions, ScanOptions, Secrecy,
+    TrashFate, TrashKey, TrashSelection, UndoOptions, World,
 };
 
 use super::disk::Watch;
@@ -50,10 +50,11 @@ pub enum Command {
     DoctorNewIdentity,
     KeyRotate,
     PeerRevoke,
+    Deinit,
 }
 
 /// All of them.
-pub const ALL: [Command; 19] = [
+pub const ALL: [Command; 20] = [
     Command::Init,
     Command::Scan,
     Command::ExportToFile,
@@ -73,6 +74,7 @@ pub const ALL: [Command; 19] = [
     Command::DoctorNewIdentity,
     Command::KeyRotate,
     Command::PeerRevoke,
+    Command::Deinit,
 ];
 
 /// Does nothing, and that well.
@@ -172,7 +174,7 @@ impl Scene {
                 let file = File::create(self.bundle()).unwrap();
                 replica.invite(&invite("here"), std::io::BufWriter::new(file), |_| Ok(())).unwrap();
             }
-            Command::Purge | Command::TrashRestore => {
+            Command::Purge | Command::TrashRestore | Command::Deinit => {
                 there.act_all(&changes);
                 there.export(here, &self.bundle());
                 here.import(&self.bundle());
@@ -242,6 +244,9 @@ impl Scene {
             lock_timeout: TIMEOUT,
         };
         let mut problems = Vec::new();
+        if self.command == Command::Deinit {
+            return self.leave(world);
+        }
         let replica = match self.command {
             // Whoever was interrupted looks whether there is a replica.
             Command::Init if is_complete(&self.here)? => Replica::open(&self.here.home, world, Access::Write(TIMEOUT))?,
@@ -282,6 +287,29 @@ impl Scene {
         Ok(told | !problems.is_empty() | !replica.drain_notes().is_empty())
     }
 
+    fn leave(&self, world: World) -> Result<bool> {
+        let home = &self.here.home;
+        let told = |left: LeftBehind| !left.notes.is_empty();
+        if let Some(left) = Replica::end_leaving(home, &world, DryRun::No, TIMEOUT)? {
+            return Ok(told(left));
+        }
+        if !home.config_file().exists() {
+            return Ok(false);
+        }
+        let replica = Replica::open_to_leave(home, world, TIMEOUT)?;
+        let plan = replica.plan_to_leave()?;
+        let trash = TrashFate::MovedTo(self.out.clone());
+        let options = LeaveOptions { trash, lock_timeout: TIMEOUT, ..LeaveOptions::default() };
+        let notes = !replica.drain_notes().is_empty();
+        Ok(told(replica.leave(&plan, &options)?) | notes)
+    }
+
+    /// Whether the replica is one no more, and nothing is left of it, but for an empty directory perhaps.
+    fn has_left(&self) -> bool {
+        let is_empty = |mut items: fs::ReadDir| items.next().is_none();
+        self.command == Command::Deinit && fs::read_dir(self.here.home.state_dir()).map_or(true, is_empty)
+    }
+
     /// What a person types for it, or for its repetition. `None` if that finds that there is nothing left to be done.
     pub fn line(&self) -> Option<Vec<String>> {
         let (out, bundle) = (text(&self.out).to_owned(), text(&self.bundle()).to_owned());
@@ -305,6 +333,8 @@ impl Scene {
             }
             Command::Undo => (words("undo --by there --since 2h"), vec![]),
             Command::PeerRevoke => (words("peer revoke there --since 2h"), vec![]),
+            Command::Deinit if self.has_left() => return None,
+            Command::Deinit => (words("deinit --yes --trash-to"), vec![out]),
             Command::Uux if count_jobs(&self.here).unwrap() > 0 => return None,
             Command::Uux => (words("uux there send"), vec![]),
             Command::JobsRun => (words("jobs run"), vec![]),
@@ -325,6 +355,9 @@ impl Scene {
 
     /// What a person types then: a job that may have been run is to be run again, and what a join has left out is to come.
     pub fn line_of_a_person(&self) -> Option<Vec<String>> {
+        if self.has_left() {
+            return None;
+        }
         let replica = self.here.opened();
         if self.is_a_join() && !replica.state().missing_digests(1).unwrap().is_empty() {
             return Some(vec![String::from("import"), text(&self.bundle()).to_owned()]);
@@ -338,7 +371,7 @@ impl Scene {
         let to_there = ExportOptions { level: 1, ..ExportOptions::to_peer("there") };
         let mut problems = Vec::new();
         match self.command {
-            Command::JoinEmptyRoot | Command::JoinWithMail | Command::Uux => {}
+            Command::JoinEmptyRoot | Command::JoinWithMail | Command::Uux | Command::Deinit => {}
             // What the first scan could not look at is found by the next one.
             Command::Init | Command::Scan => problems = scan()?.problems,
             Command::ExportToFile | Command::ExportToDirectory => {
@@ -412,6 +445,9 @@ impl Scene {
                 held.extend(party.trash());
             }
         }
+        if self.command == Command::Deinit {
+            held.extend(super::party::messages_in(&self.out, "eml"));
+        }
         held
     }
 
@@ -452,11 +488,19 @@ impl Scene {
             let known = self.there.opened().peers().unwrap().remove(0).id;
             end.push(format!("there knows the key: {}", known == public.id()));
         }
-        for party in [&self.here, &self.there] {
+        if self.command == Command::Deinit {
+            end.extend(self.here.mailbox().iter().map(|line| format!("here: {line}")));
+            end.extend(
+                super::party::messages_in(&self.out, "eml").iter().map(|message| format!("here: trash {message}")),
+            );
+            end.push(format!("here: it is none any more: {}", self.has_left()));
+        }
+        for party in [&self.here, &self.there].into_iter().filter(|party| party.home.config_file().exists()) {
             let replica = party.opened();
             let scan = replica.scan(&ScanOptions::default()).unwrap();
             replica.purge().unwrap();
             replica.check_state().unwrap();
+            replica.check_entries().unwrap();
             let (state, name) = (replica.state(), &party.name);
             end.push(format!("{name}: {} pending, changes: {}", state.count_pending().unwrap(), scan.has_changes()));
             assert_eq!(state.digest(), state.digest_from_scratch().unwrap(), "{name}");
@@ -488,15 +532,17 @@ impl Scene {
     /// The files of the replica and those that it has written, with their numbers left out.
     fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
-        for dir in [self.here.home.state_dir(), &self.out] {
+        for dir in [self.here.home.state_dir(), &self.out].into_iter().filter(|dir| dir.exists()) {
             for item in walkdir::WalkDir::new(dir).sort_by_file_name().into_iter().map(std::result::Result::unwrap) {
                 let name = item.path().strip_prefix(dir).unwrap().to_string_lossy().into_owned();
                 // The output of a job that has run may be lost, and that is told.
                 let output = self.command == Command::JobsRun
                     && name.starts_with("jobs/")
                     && Path::new(&name).extension().is_none();
+                // What is as empty as if it weren't there.
+                let empty = name.is_empty() && dir == self.here.home.state_dir() && self.has_left();
                 let half = self.is_a_join() && name.starts_with("trash/");
-                if !output && !half && !name.starts_with("state.db-") {
+                if !output && !half && !empty && !name.starts_with("state.db-") {
                     files.push(format!("file {}", without_numbers(&name)));
                 }
             }

@@ -5,8 +5,11 @@ use mailsync::model::Digest;
 use serde_json::{Value, json};
 use ssh_key::HashAlg;
 
-use super::{Draft, Vector, Verdict, ZERO, at, base_mailbox, knows, message, o, other, record, s, signer, stranger};
-use crate::support::forge::signed;
+use super::{
+    Draft, OTHER, Vector, Verdict, ZERO, at, base_mailbox, base_records, clocks, folder, full, key, knows, message, o,
+    other, record, s, signer, stranger,
+};
+use crate::support::forge::{INCARNATION, signed};
 
 const AT: u64 = 1_750_000_900_000;
 const GROUP: &str = "replicas";
@@ -71,6 +74,11 @@ fn good() -> Vec<Vector> {
             &[&stranger()],
         ),
         taken(
+            "a revocation with a name, as long as can be",
+            vec![revoke(&s(12), json!({ "name": "x".repeat(64) }))],
+            &[&stranger()],
+        ),
+        taken(
             "one with as many incarnations as can be",
             vec![revoke(&s(12), json!({ "incarnations": many(64) }))],
             &[&stranger()],
@@ -88,6 +96,69 @@ fn good() -> Vec<Vector> {
                 line(&o(1), &other(), None, &revocation(&json!({ "by": id_of(&other()) }))),
             ],
             &[&other()],
+        ),
+    ]
+}
+
+/// What is said of replicas that have taken another key, and by them.
+fn followed() -> Vec<Vector> {
+    let (fourth, day) = (key(0x66), 24 * 60 * 60 * 1000);
+    let revoke = |by: &PrivateKey, who: &PrivateKey, more: Value| {
+        let mut said = json!({ "who": id_of(who), "by": id_of(by) });
+        said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line(&s(12), by, None, &revocation(&said))
+    };
+    let succeed = || line(&s(12), &other(), Some(&stranger()), &succession(&json!({})));
+    let before = || json!({ "since": 1 });
+    vec![
+        taken(
+            "a key that is said to follow a revoked one",
+            vec![revoke(&signer(), &other(), json!({})), succeed()],
+            &[&other(), &stranger()],
+        ),
+        taken(
+            "the same the other way round",
+            vec![succeed(), revoke(&signer(), &other(), json!({}))],
+            &[&other(), &stranger()],
+        ),
+        taken(
+            "a revoked key that follows a known one",
+            vec![revoke(&signer(), &stranger(), json!({})), succeed()],
+            &[&stranger()],
+        ),
+        taken(
+            "what a key says after the one before it was revoked",
+            vec![revoke(&signer(), &other(), before()), succeed(), revoke(&stranger(), &fourth, json!({}))],
+            &[&other(), &stranger()],
+        ),
+        taken(
+            "two that revoke each other, one of them with its next key",
+            vec![revoke(&signer(), &other(), json!({})), succeed(), revoke(&stranger(), &signer(), before())],
+            &[&other(), &stranger(), &signer()],
+        ),
+        taken(
+            "a stranger who revokes the maker of a revocation",
+            vec![revoke(&signer(), &other(), json!({})), revoke(&fourth, &signer(), before())],
+            &[&other(), &signer()],
+        ),
+        taken(
+            "what a key says a day after another one has followed it",
+            vec![succeed(), revoke(&other(), &fourth, json!({ "at": AT + day }))],
+            &[&fourth],
+        ),
+        taken(
+            "what a key says more than a day after another one has followed it",
+            vec![succeed(), revoke(&other(), &fourth, json!({ "at": AT + day + 1 }))],
+            &[],
+        ),
+        taken(
+            "the same does not take the place of what the next key has said",
+            vec![
+                succeed(),
+                revoke(&stranger(), &fourth, json!({ "at": AT + 1 })),
+                revoke(&other(), &fourth, json!({ "at": AT + day + 1 })),
+            ],
+            &[&fourth],
         ),
     ]
 }
@@ -113,6 +184,9 @@ fn bad() -> Vec<Vector> {
         ignored("an empty reason", revoke(json!({ "reason": "" }))),
         ignored("a reason with a control character", revoke(json!({ "reason": "a\nb" }))),
         ignored("a reason that is too long", revoke(json!({ "reason": "x".repeat(256) }))),
+        ignored("an empty name", revoke(json!({ "name": "" }))),
+        ignored("a name with a control character", revoke(json!({ "name": "a\tb" }))),
+        ignored("a name that is too long", revoke(json!({ "name": "x".repeat(65) }))),
         ignored(
             "incarnations out of order",
             revoke(json!({ "incarnations": ["0000000000000002", "0000000000000001"] })),
@@ -204,6 +278,95 @@ fn passed_over() -> Vec<Vector> {
     vec![since, draft.finish(GROUP, "a bundle of a revoked replica", Verdict::Rejected("9.25", "was revoked by"))]
 }
 
+/// The signer says that the other peer was revoked in the minute `since`.
+fn other_is_revoked(draft: &mut Draft, since: u64) {
+    let millis = 1_750_000_000_000_u64 + 60_000 * since;
+    let said = json!({ "who": id_of(&other()), "since": millis, "at": millis + 60_000, "incarnations": [OTHER] });
+    draft.forge.replicas = vec![line(&s(12), &signer(), None, &revocation(&said))];
+    draft.revoked = [id_of(&other())].into();
+}
+
+/// A full bundle of the signer's, behind another one, that lacks a message of the base state and knows up to 22 and `other`.
+fn full_without(draft: &mut Draft, name: &str, other: u64, horizon: u64) {
+    full(draft);
+    let digest = Digest::of(&message(name)).to_string();
+    draft.forge.lines.retain(|line| !String::from_utf8_lossy(line).contains(&digest));
+    draft.forge.messages.retain(|contents| *contents != message(name));
+    for (field, value) in [
+        ("number", json!(12)),
+        ("tip", knows(22, other)),
+        ("horizon", json!({ INCARNATION: at(horizon) })),
+        ("issued", clocks(&[1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 22])),
+    ] {
+        draft.forge.manifest[field] = value;
+    }
+}
+
+/// What is kept beside a replica that was revoked.
+fn beside() -> Vec<Vector> {
+    let mut forgotten = Draft::delta();
+    forgotten.next();
+    full_without(&mut forgotten, "two", 5, 2);
+    forgotten.after.lacks("two", "INBOX", 0);
+    let mut anew = Draft::delta();
+    other_is_revoked(&mut anew, 8);
+    anew.next();
+    full_without(&mut anew, "two", 5, 2);
+    let mut named = Draft::delta();
+    other_is_revoked(&mut named, 8);
+    named.next();
+    full_without(&mut named, "two", 5, 3);
+    named.after.lacks("two", "INBOX", 0);
+    // Up to 13 the other peer has told of itself, so that nothing of it is hearsay.
+    let mut its_own = Draft::delta();
+    its_own.of_other();
+    its_own.next();
+    other_is_revoked(&mut its_own, 4);
+    its_own.next();
+    full_without(&mut its_own, "six", 13, 2);
+    its_own.after.lacks("six", "INBOX", 0);
+    vec![
+        forgotten.finish(GROUP, "a message that was removed and forgotten", Verdict::Accepted),
+        anew.finish(GROUP, "the same beside a revoked replica is delivered anew", Verdict::Accepted),
+        named.finish(GROUP, "unless the horizon names it", Verdict::Accepted),
+        its_own.finish(GROUP, "or the revoked one has put it there since", Verdict::Accepted),
+        horizon_of_a_revoked_one(),
+    ]
+}
+
+/// Without the revocation the second one would have to wait: rule 12.6.
+fn horizon_of_a_revoked_one() -> Vector {
+    let mut draft = Draft::delta();
+    draft.of_other();
+    let said = json!({ "who": id_of(&signer()), "by": id_of(&other()), "incarnations": [INCARNATION] });
+    draft.forge.replicas = vec![line(&o(11), &other(), None, &revocation(&said))];
+    draft.revoked = [id_of(&signer())].into();
+    for (field, value) in [
+        ("kind", json!("full")),
+        ("tip", json!({ OTHER: at(11) })),
+        ("horizon", json!({})),
+        ("issued", clocks(&[5, 11])),
+    ] {
+        draft.forge.manifest[field] = value;
+    }
+    draft.put(&base_records().pop().unwrap());
+    draft.forge.messages = vec![message("six")];
+    draft.next();
+    draft.of_other();
+    for (field, value) in [
+        ("number", json!(2)),
+        ("base", json!({ OTHER: at(11) })),
+        ("tip", json!({ OTHER: at(13) })),
+        ("horizon", json!({})),
+        ("issued", clocks(&[13])),
+    ] {
+        draft.forge.manifest[field] = value;
+    }
+    draft.put(&folder("Later", &o(13), true));
+    draft.after.folder("Later");
+    draft.finish(GROUP, "a horizon of a revoked replica does not count", Verdict::Accepted)
+}
+
 pub fn vectors() -> Vec<Vector> {
-    [good(), bad(), refused(), passed_over()].into_iter().flatten().collect()
+    [good(), followed(), bad(), refused(), passed_over(), beside()].into_iter().flatten().collect()
 }

@@ -45,6 +45,12 @@ const JOB_COLUMNS: &str = "\
 A job is queued, running, done, failed, rejected (the peer's rules don't allow
 it), interrupted (it may have run or not) or cancelled.";
 
+const WATCH: &str = "\
+config.toml says what is done: `spool` and `call` of [peer.NAME] are where
+bundles go, `receive` in [watch] is where they arrive. With --json, each round
+prints a document in one line. SIGINT and SIGTERM end it when what is under way
+is done; exit code 0 then. What stays wrong is told once.";
+
 const ENDINGS: &[Ending] = &[
     printing(
         "init",
@@ -147,6 +153,15 @@ const ENDINGS: &[Ending] = &[
             ("mailsync update -q server", "with one of them, saying nothing but errors, as for cron"),
         ],
     ),
+    printing(
+        "watch",
+        &[
+            ("mailsync watch", "until it is told to stop, by Ctrl-C or by systemd"),
+            ("mailsync watch --after 30 --every 15m", "more patiently than usual"),
+            ("mailsync watch --once -q", "one round, as for cron"),
+        ],
+        WATCH,
+    ),
     ending(
         "uux",
         &[
@@ -221,6 +236,13 @@ const ENDINGS: &[Ending] = &[
             ("mailsync doctor", "check the state, and change nothing"),
             ("mailsync doctor --new-identity", "after a snapshot was put back in place"),
             ("mailsync doctor --moved-root -n", "after the mail was moved: what it would find"),
+        ],
+    ),
+    ending(
+        "deinit",
+        &[
+            ("mailsync deinit -n", "what would go, and what nobody else has yet"),
+            ("mailsync deinit --trash-to ~/removed", "the trash becomes files in that directory"),
         ],
     ),
     ending(

@@ -1,8 +1,10 @@
 //! What the arguments of several commands are made of.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use mailsync::allow::parse_time;
 use mailsync::maildir::{LayoutKind, Server};
 use mailsync::replica::Secrecy;
 
@@ -104,6 +106,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return Err(String::from("less than 64K leaves no room for messages"));
     }
     Ok(if size == 4 << 30 { size - 1 } else { size })
+}
+
+/// A time: a number of seconds, or a time as config.toml has it.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    seconds.map_or_else(|| parse_time("time", text), Ok)
 }
 
 /// How much is told of single messages.

@@ -1,5 +1,7 @@
 //! What a document says of the command line: the command's words, and whether it is a dry run.
 
+use crate::cli::document::Form;
+
 use super::{Command, JobsCommand, KeyCommand, PeerCommand, TrashCommand};
 
 impl Command {
@@ -10,7 +12,7 @@ impl Command {
             Self::Invite(_) => "invite",
             Self::Join(_) => "join",
             Self::Peer(args) => match args.command {
-                PeerCommand::List => "peer list",
+                PeerCommand::List { .. } => "peer list",
                 PeerCommand::Add { .. } => "peer add",
                 PeerCommand::Rename { .. } => "peer rename",
                 PeerCommand::Remove { .. } => "peer remove",
@@ -26,6 +28,7 @@ impl Command {
             Self::Export(_) => "export",
             Self::Import(_) => "import",
             Self::Update(_) => "update",
+            Self::Watch(_) => "watch",
             Self::Uux(_) => "uux",
             Self::Jobs(args) => match args.command {
                 JobsCommand::List => "jobs list",
@@ -48,8 +51,17 @@ impl Command {
             },
             Self::Undo(_) => "undo",
             Self::Doctor(_) => "doctor",
+            Self::Deinit(_) => "deinit",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
+        }
+    }
+
+    /// How its documents are printed.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Watch(args) if !args.once => Form::Lines,
+            _ => Form::Whole,
         }
     }
 
@@ -62,6 +74,7 @@ impl Command {
             Self::Restore(args) => Some(args.dry_run),
             Self::Undo(args) => Some(args.dry_run),
             Self::Doctor(args) => Some(args.dry_run),
+            Self::Deinit(args) => Some(args.dry_run),
             Self::Trash(args) => match args.command {
                 TrashCommand::Restore { dry_run, .. } => Some(dry_run),
                 TrashCommand::List { .. } | TrashCommand::Show { .. } => None,
@@ -72,6 +85,7 @@ impl Command {
             | Self::Peer(_)
             | Self::Key(_)
             | Self::Update(_)
+            | Self::Watch(_)
             | Self::Uux(_)
             | Self::Jobs(_)
             | Self::Purge

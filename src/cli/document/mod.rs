@@ -12,6 +12,7 @@ mod schemas;
 pub mod status;
 pub mod upkeep;
 pub mod values;
+pub mod watching;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -65,6 +66,7 @@ documents! {
     bundles::Export: "export";
     bundles::Import: "import";
     bundles::Update: "update";
+    watching::Watch: "watch";
     jobs::Requested: "uux";
     jobs::Jobs: "jobs list";
     jobs::Shown: "jobs show";
@@ -113,6 +115,22 @@ pub fn note(error: &Error) {
     }
 }
 
+/// Forgets the errors that people were told so far.
+pub fn forget() {
+    if let Ok(mut told) = TOLD.lock() {
+        told.clear();
+    }
+}
+
+/// How documents are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A command has one, which has many lines.
+    Whole,
+    /// A command may have several, each a line.
+    Lines,
+}
+
 /// That a command has shown its result. Nobody can make one but who has printed lines or given a document.
 #[derive(Debug)]
 #[must_use]
@@ -128,6 +146,7 @@ impl Shown {
 /// The document of one command, until it is printed.
 #[derive(Debug)]
 pub struct Documents {
+    form: Form,
     command: Option<&'static str>,
     dry_run: Option<bool>,
     members: RefCell<Value>,
@@ -136,8 +155,8 @@ pub struct Documents {
 impl Documents {
     /// The document of this command, which is unknown if the arguments make no sense. Whether it changes nothing is said
     /// of commands that can be asked for that.
-    pub fn new(command: Option<&'static str>, dry_run: Option<bool>) -> Self {
-        Self { command, dry_run, members: RefCell::default() }
+    pub fn new(command: Option<&'static str>, dry_run: Option<bool>, form: Form) -> Self {
+        Self { form, command, dry_run, members: RefCell::default() }
     }
 
     /// Keeps the command's own members.
@@ -155,7 +174,10 @@ impl Documents {
     pub fn print(&self, out: &mut impl Write, kind: Option<ErrorKind>) -> io::Result<()> {
         let told = TOLD.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         let document = whole(self, kind, &told);
-        serde_json::to_writer_pretty(&mut *out, &document)?;
+        match self.form {
+            Form::Whole => serde_json::to_writer_pretty(&mut *out, &document)?,
+            Form::Lines => serde_json::to_writer(&mut *out, &document)?,
+        }
         writeln!(out)?;
         out.flush()
     }
@@ -206,7 +228,7 @@ mod tests {
     fn the_error_of_a_document_is_the_first_of_the_kind_with_which_the_command_ends() {
         let told =
             [fault(ErrorKind::NotYet, "later"), fault(ErrorKind::Rejected, "bad"), fault(ErrorKind::Rejected, "x")];
-        let documents = Documents::new(Some("verify"), Some(true));
+        let documents = Documents::new(Some("verify"), Some(true), Form::Whole);
         documents.keep(&bundles::Verify { bundles: Vec::new() });
         let whole = Value::from(whole(&documents, Some(ErrorKind::Rejected), &told));
         let expected = json!({
@@ -223,14 +245,14 @@ mod tests {
     #[test]
     fn a_command_that_ends_well_has_no_error_whatever_was_told_on_the_way() {
         let told = [fault(ErrorKind::Failed, "a mistyped code")];
-        let whole = Value::from(whole(&Documents::new(Some("join"), None), None, &told));
+        let whole = Value::from(whole(&Documents::new(Some("join"), None, Form::Whole), None, &told));
         assert_eq!(whole, json!({ "version": 1, "command": "join", "exit_code": 0, "error": null }));
     }
 
     #[test]
     #[should_panic(expected = "error is a member of every document")]
     fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
-        let documents = Documents::new(Some("verify"), None);
+        let documents = Documents::new(Some("verify"), None, Form::Whole);
         documents.members.replace(json!({ "error": null }));
         let _ = whole(&documents, None, &[]);
     }
@@ -238,6 +260,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "scan has the document of [\"verify\"]")]
     fn no_command_has_the_document_of_another() {
-        Documents::new(Some("scan"), None).keep(&bundles::Verify { bundles: Vec::new() });
+        Documents::new(Some("scan"), None, Form::Whole).keep(&bundles::Verify { bundles: Vec::new() });
     }
 }

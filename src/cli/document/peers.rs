@@ -1,6 +1,7 @@
 //! The documents about replicas: peers, and keys.
 
 use mailsync::bundle::{PublicKey, ReplicaId};
+use mailsync::error::Result;
 use mailsync::replica::{self, Reinstated, Replica, RevokedHere, Rotated, ShutOut, ShutOuts};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -79,6 +80,8 @@ pub struct Revoked {
     pub since: Time,
     /// Whether somebody on this machine has said so, too.
     pub looked_at: bool,
+    /// The ids of all keys that it is known to have: what any of them signs is shut out.
+    pub keys: Vec<String>,
     /// Who has said so, in the order in which it came here.
     pub by: Vec<Revocation>,
 }
@@ -89,6 +92,8 @@ pub struct Revoked {
 pub struct Revocation {
     /// The id of the replica that says so.
     pub by: String,
+    /// What that one calls the replica that is revoked; null if that wasn't said.
+    pub called: Option<String>,
     /// From when on nothing is to be believed.
     pub since: Time,
     /// When it was said, by that replica's clock.
@@ -105,13 +110,15 @@ impl From<&ShutOut> for Revoked {
     fn from(out: &ShutOut) -> Self {
         let by = out.by.iter().map(|heard| Revocation {
             by: heard.revocation.by.to_string(),
+            called: heard.revocation.name.clone(),
             since: Time::of(heard.revocation.since),
             at: Time::of(heard.revocation.at),
             reason: heard.revocation.reason.clone(),
             brought_by: heard.carrier.map(|id| id.to_string()),
             heard: Time::of(heard.heard),
         });
-        Self { since: Time::of(out.since), looked_at: out.was_looked_at(), by: by.collect() }
+        let keys = out.keys.iter().map(ReplicaId::to_string).collect();
+        Self { since: Time::of(out.since), looked_at: out.was_looked_at(), keys, by: by.collect() }
     }
 }
 
@@ -209,6 +216,8 @@ pub struct ListedPeer {
     /// The peer.
     #[serde(flatten)]
     pub peer: Peer,
+    /// The ids that it had before its keys were replaced, the oldest first.
+    pub former_ids: Vec<String>,
     /// That it is revoked; null if it isn't.
     pub revoked: Option<Revoked>,
 }
@@ -225,15 +234,26 @@ pub struct RevokedOther {
 
 impl Peers {
     /// The peers of a replica, those that it has invited, and who of all is revoked.
-    pub fn of(replica: &Replica, peers: &[replica::Peer], invited: &[replica::Invited], out: &ShutOuts) -> Self {
-        let listed = |peer: &replica::Peer| ListedPeer { peer: peer.into(), revoked: revoked(out, &peer.id) };
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn of(
+        replica: &Replica,
+        peers: &[replica::Peer],
+        invited: &[replica::Invited],
+        out: &ShutOuts,
+    ) -> Result<Self> {
+        let listed = |peer: &replica::Peer| {
+            let former_ids = replica.former_ids_of(&peer.id)?.iter().map(ReplicaId::to_string).collect();
+            Ok(ListedPeer { peer: peer.into(), former_ids, revoked: revoked(out, &peer.id) })
+        };
         let others = out.iter().filter(|(id, _)| peers.iter().all(|peer| peer.id != **id));
         let other = |(id, out): (&ReplicaId, &ShutOut)| RevokedOther { id: id.to_string(), revoked: out.into() };
-        Self {
-            peers: peers.iter().map(listed).collect(),
+        Ok(Self {
+            peers: peers.iter().map(listed).collect::<Result<_>>()?,
             invited: invited.iter().map(|invited| Invited::of(replica, invited)).collect(),
             revoked_others: others.map(other).collect(),
-        }
+        })
     }
 }
 

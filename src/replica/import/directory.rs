@@ -7,17 +7,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::gate::Sender;
-use super::listing::{There, is_called_a_bundle, what_is_there};
+use super::listing::{There, bundles_in, is_gone, open_if_there, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Refusal, reading};
-use super::strangers::{Strange, begins, mark, strange_mark};
-use super::tidy::{identity, is_gone, open_if_there, remove};
-use crate::bundle::{self, Begins, Behind, Cover, Manifest, ReplicaId, each_cover};
+use super::strangers::{Strange, mark, stays_foreign, strange_mark};
+use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
@@ -45,6 +43,15 @@ struct Found {
     settled: Vec<Digest>,
     /// The error of the first file that can't even be opened. The other files are read all the same.
     failed: Option<Error>,
+}
+
+/// What is told if a directory holds nothing for this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    /// That it is so.
+    Told,
+    /// Nothing.
+    Expected,
 }
 
 /// What a file says of being this replica's own.
@@ -85,9 +92,20 @@ struct Look {
 }
 
 impl Look {
-    /// Whether all that was seen are bundles of somebody who isn't known here.
+    /// Whether all bundles that were seen are of somebody who isn't known here.
     fn is_strange(&self) -> bool {
-        self.strangers > 0 && self.strangers == self.bundles && self.wrong.is_none()
+        self.strangers > 0 && self.strangers == self.bundles
+    }
+
+    /// Whether they will be that as long as the file is not changed, and nobody else becomes known. What is wrong with the last
+    /// one stays so, too, unless another mailsync understands it; `quiet` says that what is still written there would show.
+    fn stays_strange(&self, quiet: bool) -> bool {
+        let stays = match &self.wrong {
+            None => true,
+            Some(bundle::Error::NewerFormat { .. }) => false,
+            Some(_) => quiet,
+        };
+        self.is_strange() && !self.unseen && stays
     }
 }
 
@@ -100,13 +118,37 @@ impl Replica {
     /// The directory can't be listed; failures of this machine, and refusals for safety. A bundle that is wrong is
     /// no error: its outcome tells.
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let import = |each: &mut dyn FnMut(Imported)| self.import_listed(dir, options, each);
+        self.import_looking(dir, options, Empty::Told, each)
+    }
+
+    /// The same for who looks again and again: that there is nothing for this replica is the rule, and not told.
+    ///
+    /// # Errors
+    /// As for [`Replica::import_directory`].
+    pub fn import_arrivals(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+        self.import_looking(dir, options, Empty::Expected, each)
+    }
+
+    fn import_looking(
+        &self,
+        dir: &Path,
+        options: &ImportOptions,
+        empty: Empty,
+        each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let import = |each: &mut dyn FnMut(Imported)| self.import_all_in(dir, options, empty, each);
         self.recording_refusals(&dir.display().to_string(), options, each, import)
     }
 
-    fn import_listed(&self, dir: &Path, options: &ImportOptions, mut each: impl FnMut(Imported)) -> Result<()> {
+    fn import_all_in(
+        &self,
+        dir: &Path,
+        options: &ImportOptions,
+        empty: Empty,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
         let found = self.look_through(dir, &mut each)?;
-        self.tell_found(dir, &found, options)?;
+        self.tell_found(dir, &found, options, empty)?;
         let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
         // A file that waits is read again, and then its other bundles would be told again.
         let mut told = BTreeSet::new();
@@ -156,13 +198,20 @@ impl Replica {
         }
         match failed {
             Some(error) => Err(error),
-            None if options.consume && options.dry_run == DryRun::No => self.remove_unneeded(&found.own),
+            None if options.consume && options.dry_run == DryRun::No => {
+                let removed = self.remove_unneeded(&found.own)?;
+                if removed > 0 && empty == Empty::Told {
+                    let bundles = plural(removed, "bundle");
+                    self.note(format!("removed {bundles} from this replica that nobody needs any more"));
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
     /// Tells what there is besides bundles for this replica, and remembers what is no bundle.
-    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions) -> Result<()> {
+    fn tell_found(&self, dir: &Path, found: &Found, options: &ImportOptions, empty: Empty) -> Result<()> {
         if !found.settled.is_empty() && options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.pass_over(&found.settled)?;
@@ -177,7 +226,7 @@ impl Replica {
                 if found.passed_over == 1 { "is" } else { "are" }
             ));
         }
-        if found.here.is_empty() && found.unreadable == 0 {
+        if found.here.is_empty() && found.unreadable == 0 && empty == Empty::Told {
             let mut others = match found.elsewhere {
                 0 => String::new(),
                 1 => String::from("; 1 file there is for others"),
@@ -194,13 +243,8 @@ impl Replica {
     /// Looks at the manifests in all files of a directory whose names say that they are bundles. Reports files that
     /// can't be read.
     fn look_through(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Found> {
-        let fail =
-            |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
         let disk = &*self.world.disk;
-        let mut paths = Vec::new();
-        disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
-        paths.retain(|path| is_called_a_bundle(path));
-        paths.sort();
+        let paths = bundles_in(disk, dir)?;
         let mut found = Found::default();
         let mut twin = None;
         let known = self.who_is_known()?;
@@ -302,7 +346,8 @@ impl Replica {
     /// Looks at a file, unless it was settled before that it holds nothing but bundles of strangers: who may write into
     /// the directory could else have all of them understood by every import.
     fn look_unless_settled(&self, file: &File, known: &Digest, found: &mut Found) -> Result<Option<Look>> {
-        let mark = match strange_mark(file, known) {
+        let now = self.wall_clock();
+        let (mark, quiet) = match strange_mark(file, known, now) {
             Err(error) if is_gone(&error) => return Ok(None),
             mark => mark.map_err(|error| reading(&bundle::Error::Io(error)))?,
         };
@@ -315,8 +360,7 @@ impl Replica {
         }
         let look = self.look_at_file(file)?;
         if let Some(look) = &look
-            && look.is_strange()
-            && !look.unseen
+            && look.stays_strange(quiet)
         {
             let strange = if look.told.is_some() { Strange::Told } else { Strange::Elsewhere };
             found.settled.push(strange.settled(&mark));
@@ -332,7 +376,7 @@ impl Replica {
             look => look,
         };
         match look {
-            Some(look) if look.bundles == 0 && stays_foreign(file, &look)? => {
+            Some(look) if look.bundles == 0 && stays_foreign(file, look.wrong.as_ref(), look.made_so)? => {
                 let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
@@ -369,7 +413,10 @@ impl Replica {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
             Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
-            Err(error) if error.is_for_others() => (look.strange, look.unseen) = (true, true),
+            Err(error) if error.is_for_others() => {
+                look.strange = true;
+                look.unseen |= behind == Behind::Left;
+            }
             result => look.wrong = result.err(),
         }
         Ok(Some(look))
@@ -441,54 +488,5 @@ impl Replica {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    /// Imports the bundles in a file.
-    ///
-    /// # Errors
-    /// The file can't be opened; failures of this machine, and refusals for safety. A bundle that is wrong is
-    /// no error: its outcome tells.
-    pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let file =
-            File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Cut::Rejected, each);
-        self.recording_refusals(&path.display().to_string(), options, each, import)
-    }
-
-    fn import_opened(
-        &self,
-        file: &File,
-        path: &Path,
-        options: &ImportOptions,
-        cut: Cut,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        let before = identity(file.metadata());
-        let mut taken = true;
-        self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.is_all_here();
-            each(imported);
-        })?;
-        // A newer bundle may have replaced the file meanwhile, or have been added to it.
-        let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(&*self.world.disk, path)?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
-/// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered.
-fn stays_foreign(file: &File, look: &Look) -> Result<bool> {
-    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
-    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
-    match &look.wrong {
-        // It may still be being copied, or be understood by the next mailsync.
-        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
-        Some(_) if look.made_so => Ok(true),
-        // What a key of this replica opens is a bundle, whatever is within it.
-        Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
-        Some(_) => Ok(begins()? == Begins::Otherwise),
     }
 }

@@ -245,6 +245,8 @@ impl Replica {
         let incarnation = manifest.sender.incarnation;
         Ok(manifest.kind == BundleKind::Delta
             && !believed.may_tell(knowledge)
+            // What is said about replicas is heard whatever the stamp beside it is worth.
+            && (believed.cut.is_empty() || manifest.counts.replicas == 0)
             && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))

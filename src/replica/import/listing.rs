@@ -1,11 +1,11 @@
 //! Which of the files in a directory are looked at.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::tidy::{is_gone, open_if_there};
-use crate::disk::Disk;
+use crate::disk::{Disk, leads_nowhere};
 use crate::error::{Error, Result};
 use crate::model::Digest;
 
@@ -22,7 +22,7 @@ pub(super) enum There {
 /// Whether a file's name says that it is a bundle, and a whole one. Copying programs give a file other names before it
 /// is whole, such as `.syncthing.NAME.tmp`, `.NAME.8Fk2xQ`, `NAME.part` and `NAME~`. These begin with a dot or have
 /// another ending.
-pub(super) fn is_called_a_bundle(path: &Path) -> bool {
+pub fn is_called_a_bundle(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_bytes().starts_with(b"."));
     // File systems without lower case are still in use on sticks.
     let ends = |path: &Path, ending| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending));
@@ -45,4 +45,34 @@ pub(super) fn what_is_there(disk: &dyn Disk, path: &Path) -> Result<There> {
         Err(error) if is_gone(&error) => Ok(There::Nothing),
         Err(error) => Err(Error::io("looking at", path, error).advise("see that it can be read, then import again")),
     }
+}
+
+/// What is called a bundle in a directory, sorted by name.
+///
+/// # Errors
+/// It can't be listed.
+pub(super) fn bundles_in(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>> {
+    let fail =
+        |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
+    let mut paths = Vec::new();
+    disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
+    paths.retain(|path| is_called_a_bundle(path));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Opens a file of a directory. `None` if it is not there any more, or a symbolic link has taken its place.
+pub(super) fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
+    match disk.open_unlinked(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_gone(&error) || leads_nowhere(&error) => Ok(None),
+        Err(error) => {
+            Err(Error::io("opening the bundle", path, error).advise("see that it can be read, then import again"))
+        }
+    }
+}
+
+/// Whether the error says that a file is not there any more. NFS has an error of its own for that.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }

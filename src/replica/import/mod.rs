@@ -34,6 +34,7 @@ pub use arrived::Arrived;
 pub(super) use arrived::keeping;
 pub use gate::{Reception, Sender};
 pub(super) use landing::Landing;
+pub use listing::is_called_a_bundle;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 pub use refusal::Refusal;
 pub(super) use refusal::{APART, ahead_of_clock, no_clock};

@@ -229,16 +229,27 @@ pub(in crate::replica) fn no_clock(wall: WallClock) -> String {
     )
 }
 
-/// A note: this machine's clock differs from those of all peers.
-pub(super) fn own_clock(skew: Skew, peers: &str) -> String {
-    let (millis, where_it_is) = match skew {
-        Skew::Ahead(millis) => (millis, "behind"),
-        Skew::Behind(millis) => (millis, "ahead of"),
+/// A note: this machine's clock differs from those of all peers. `has_stamped` says whether changes were made here that are dated
+/// more than a day after now, which another note tells.
+pub(super) fn own_clock(skew: Skew, peers: &str, has_stamped: bool) -> String {
+    let (millis, where_it_is, otherwise) = match skew {
+        Skew::Ahead(millis) => (
+            millis,
+            "behind",
+            "; if it is right, theirs are wrong: set those, run `mailsync doctor --new-identity` there, and export there again",
+        ),
+        Skew::Behind(millis) if has_stamped => (millis, "ahead of", ""),
+        Skew::Behind(millis) => (
+            millis,
+            "ahead of",
+            "; if it is right, see theirs; if those are right, too, somebody has told them of changes that were never made here: \
+             run `mailsync doctor --repair` there, and export there again, or wait until that time has come",
+        ),
     };
     let days = crate::text::plural(millis / (24 * 60 * 60 * 1000), "day");
     format!(
         "the clock of this machine is {days} or more {where_it_is} that of every peer ({peers}): set it if it is wrong, before \
-         anything else"
+         anything else{otherwise}"
     )
 }
 

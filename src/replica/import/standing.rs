@@ -88,13 +88,14 @@ impl Replica {
             (Some(Skew::Behind(all)), Some(Skew::Behind(one))) => Some(Skew::Behind(all.min(one))),
             _ => None,
         });
+        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
+        let has_stamped = self.wall_clock().is_behind(mine);
         if let Some(skew) = all.flatten() {
             let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
-            self.note(refusal::own_clock(skew, &names.join(", ")));
+            self.note(refusal::own_clock(skew, &names.join(", "), has_stamped));
         }
-        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
         // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
-        if self.wall_clock().is_behind(mine) && !matches!(all.flatten(), Some(Skew::Ahead(_))) {
+        if has_stamped && !matches!(all.flatten(), Some(Skew::Ahead(_))) {
             self.note(refusal::own_stamps(mine));
         }
         Ok(())

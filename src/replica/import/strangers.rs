@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 
-use crate::bundle::Begins;
+use super::refusal::reading;
+use crate::bundle::{self, Begins};
 use crate::disk::Meta;
 use crate::error::Result;
-use crate::model::Digest;
+use crate::maildir::listing::Times;
+use crate::model::{Digest, Mtime, WallClock};
 use crate::replica::Replica;
 
 /// So much of what a file begins with identifies it, in bytes.
@@ -41,10 +43,16 @@ impl Replica {
 /// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
 /// taken at its word, as for a file that is no bundle: so that nothing passes for it that is put into its place, the
 /// file system says when it was changed, and which file it is.
-pub(super) fn strange_mark(file: &File, known: &Digest) -> io::Result<Digest> {
-    let Meta { size, mtime, ctime, device, inode, .. } = Meta::from(&file.metadata()?);
+///
+/// Gives also whether a change from now on would show: not if the file was changed so shortly before that its times would
+/// be the same.
+pub(super) fn strange_mark(file: &File, known: &Digest, now: WallClock) -> io::Result<(Digest, bool)> {
+    let meta = Meta::from(&file.metadata()?);
+    let now = Mtime(i64::try_from(now.0).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+    let quiet = Times::of(&meta).settled(now);
+    let Meta { size, mtime, ctime, device, inode, .. } = meta;
     let known = format!("{known} {size} {} {} {device} {inode}\n", mtime.0, ctime.0);
-    with_beginning(file, known)
+    Ok((with_beginning(file, known)?, quiet))
 }
 
 /// What identifies a file as long as it is not changed: its size, the time of its last change, and what it begins with.
@@ -62,9 +70,25 @@ fn with_beginning(mut file: &File, known: String) -> io::Result<Digest> {
 }
 
 /// What a file is by its first bytes.
-pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
+fn begins(mut file: &File) -> io::Result<Begins> {
     let mut first = Vec::new();
     file.rewind()?;
     file.take(Begins::BYTES).read_to_end(&mut first)?;
     Ok(Begins::of(&first))
+}
+
+/// Whether a file that holds something wrong will be no bundle of anybody who is known as long as it is not changed.
+/// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered. `made_so` says
+/// that a key which isn't known here has signed what is wrong.
+pub(super) fn stays_foreign(file: &File, wrong: Option<&bundle::Error>, made_so: bool) -> Result<bool> {
+    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
+    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
+    match wrong {
+        // It may still be being copied, or be understood by the next mailsync.
+        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
+        Some(_) if made_so => Ok(true),
+        // What a key of this replica opens is a bundle, whatever is within it.
+        Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),
+        Some(_) => Ok(begins()? == Begins::Otherwise),
+    }
 }

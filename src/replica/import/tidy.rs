@@ -1,18 +1,17 @@
 //! Tidying a directory: this replica's own bundles are removed once nobody needs them any more.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::listing::{There, bundles_in, open_if_there, what_is_there};
 use crate::bundle::{Behind, Manifest, ReplicaId, each_manifest};
-use crate::disk::{Disk, leads_nowhere, remove_if_there};
+use crate::disk::{Disk, remove_if_there};
 use crate::error::{Error, Result};
 use crate::model::{Incarnation, Knowledge};
 use crate::replica::Replica;
-use crate::text::plural;
 
 /// This replica's last bundle that each of its readers can apply as it is.
 struct StandIn {
@@ -29,10 +28,25 @@ struct Readers {
 }
 
 impl Replica {
-    /// Removes those of this replica's own files that nobody needs any more. A later file stands in for such a file: it
+    /// Removes from a directory those bundles of this replica that nobody needs any more. Returns how many.
+    ///
+    /// # Errors
+    /// The directory can't be listed, or a file can't be read or removed.
+    pub fn tidy_directory(&self, dir: &Path) -> Result<u64> {
+        let paths = bundles_in(&*self.world.disk, dir)?;
+        let mut files = Vec::new();
+        for path in paths {
+            if matches!(what_is_there(&*self.world.disk, &path)?, There::File(_)) {
+                files.push(path);
+            }
+        }
+        self.remove_unneeded(&files)
+    }
+
+    /// Removes those of this replica's own files that nobody needs any more. Returns how many. A later file stands in for such a file: it
     /// holds the same changes, and all its readers can apply it. The last file always stays: even if its readers have
     /// all its changes, they may not know yet that this replica has them, too.
-    pub(super) fn remove_unneeded(&self, own: &[PathBuf]) -> Result<()> {
+    pub(super) fn remove_unneeded(&self, own: &[PathBuf]) -> Result<u64> {
         let mut stand_ins: BTreeMap<Option<ReplicaId>, StandIn> = BTreeMap::new();
         for path in own {
             self.each_own(path, Behind::Left, |manifest, readers| {
@@ -66,11 +80,7 @@ impl Replica {
                 removed += 1;
             }
         }
-        if removed > 0 {
-            let bundles = plural(removed, "bundle");
-            self.note(format!("removed {bundles} from this replica that nobody needs any more"));
-        }
-        Ok(())
+        Ok(removed)
     }
 
     /// The id that a bundle's recipient has now.
@@ -119,22 +129,6 @@ impl Replica {
         }
         Ok(Some(readers).filter(|readers| !readers.shown.is_empty()))
     }
-}
-
-/// Opens a file of a directory. `None` if it is not there any more, or a symbolic link has taken its place.
-pub(super) fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<File>> {
-    match disk.open_unlinked(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if is_gone(&error) || leads_nowhere(&error) => Ok(None),
-        Err(error) => {
-            Err(Error::io("opening the bundle", path, error).advise("see that it can be read, then import again"))
-        }
-    }
-}
-
-/// Whether the error says that a file is not there any more. NFS has an error of its own for that.
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Removes a bundle that is not needed any more.

@@ -81,8 +81,13 @@ impl Replica {
     /// Puts the revocations that are new here into the history.
     fn record_revocations(&self, tx: &Transaction<'_>, news: &ReplicaNews) -> Result<()> {
         for saying in &news.new {
-            if let ReplicaStatement::Revocation(Revocation { who, by, since, .. }) = &saying.statement {
-                let text = format!("{} is revoked as of {} by {}", who, utc(*since), self.name_of(by)?);
+            if let ReplicaStatement::Revocation(Revocation { who, name, by, since, .. }) = &saying.statement {
+                let by = self.name_of(by)?;
+                let called = match name {
+                    Some(name) if !self.is_known(who)? => format!(", which {by} calls {name},"),
+                    _ => String::new(),
+                };
+                let text = format!("{who}{called} is revoked as of {} by {by}", utc(*since));
                 tx.record(self.now(), Action::PeerRevoke, Some(&self.name_of(who)?), &text)?;
             }
         }

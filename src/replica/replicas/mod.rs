@@ -5,8 +5,9 @@ mod hear;
 mod revoke;
 mod send;
 mod shut_out;
+mod tell;
 
 pub(in crate::replica) use hear::ReplicaNews;
 pub use revoke::{Reinstated, RevokeOptions, RevokedHere};
-pub(in crate::replica) use shut_out::TRUSTED_AGAIN;
 pub use shut_out::{RevocationHeard, ShutOut, ShutOuts};
+pub(in crate::replica) use tell::TRUSTED_AGAIN;

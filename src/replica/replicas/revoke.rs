@@ -69,20 +69,26 @@ impl Replica {
         let now = self.now().clamp(1, limits::JOB_TIME);
         check_options(&doing, options, now)?;
         let tx = self.begin()?;
-        let said_here = self.said_here_of(&tx, &who)?;
+        let said_here = self.said_here_of(&who)?;
         // A clock that was set back makes no statement that nobody can believe.
         let since = options.since.or(said_here.filter(|since| *since <= now)).unwrap_or(now);
         let is_kept = options.since.is_none() && said_here == Some(since);
-        // What was said before is only replaced by what was said later.
-        let before = tx.replica_sayings()?.into_iter().find_map(|saying| match saying.statement {
-            ReplicaStatement::Revocation(said) if said.who == who && said.by == me => Some(said.at),
-            _ => None,
-        });
+        // What was said before is only replaced by what was said later, by whichever key of either.
+        let mut before = None;
+        for saying in tx.replica_sayings()? {
+            if let ReplicaStatement::Revocation(said) = &saying.statement
+                && self.is_me(&said.by)
+                && self.present_id(&said.who)? == who
+            {
+                before = before.max(Some(said.at));
+            }
+        }
         let at = before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
         let mut incarnations = self.state.incarnations_of(&who)?;
         incarnations.truncate(limits::REVOKED_INCARNATIONS);
         incarnations.sort_unstable();
-        let revocation = Revocation { who, since, by: me, at, reason: options.reason.clone(), incarnations };
+        let name = self.known_as(&who)?.filter(|name| name.len() <= limits::REVOKED_NAME_BYTES);
+        let revocation = Revocation { who, name, since, by: me, at, reason: options.reason.clone(), incarnations };
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
@@ -93,21 +99,15 @@ impl Replica {
         let out = self.shut_outs()?.get(&who).cloned();
         let out =
             out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
-        let told_apart = !self.incarnations_shut_out(&who, &out)?.is_empty();
+        let told_apart = !self.incarnations_shut_out(&out)?.is_empty();
         Ok(RevokedHere { id: who, since, is_kept, told_apart, out })
     }
 
     /// From when on a replica is revoked by what a person has said here and not taken back.
-    fn said_here_of(&self, tx: &Transaction<'_>, who: &ReplicaId) -> Result<Option<u64>> {
-        let mut earliest = None;
-        for saying in tx.replica_sayings()?.into_iter().filter(|saying| saying.carrier.is_none() && !saying.overruled) {
-            if let ReplicaStatement::Revocation(said) = &saying.statement
-                && self.present_id(&said.who)? == *who
-            {
-                earliest = Some(earliest.map_or(said.since, |earliest: u64| earliest.min(said.since)));
-            }
-        }
-        Ok(earliest)
+    fn said_here_of(&self, who: &ReplicaId) -> Result<Option<u64>> {
+        let out = self.shut_outs()?;
+        let here = out.get(who).map(|out| out.by.iter().filter(|heard| heard.carrier.is_none()));
+        Ok(here.and_then(|here| here.map(|heard| heard.revocation.since).min()))
     }
 
     /// Records what this replica says of another one, to be passed on.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bundle::{ReplicaId, ReplicaStatement, Revocation};
-use crate::error::{Error, Result};
-use crate::model::{Caps, Incarnation, Knowledge, Revoked, which_revocations_count};
+use crate::bundle::{ReplicaId, ReplicaStatement, Revocation, Succession};
+use crate::error::Result;
+use crate::model::{
+    Caps, Incarnation, Knowledge, Revoked, SaidOfReplica, Successors, shut_out_together, which_revocations_count,
+};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Peer, ReplicaSaying};
-use crate::text::{plural, printable, utc};
 
 /// A revocation, as it is kept here.
 #[derive(Clone, Debug)]
@@ -21,13 +22,16 @@ pub struct RevocationHeard {
     pub heard: u64,
 }
 
-/// A replica that was revoked.
+/// A replica that was revoked, with all the keys that it is known to have.
 #[derive(Clone, Debug)]
 pub struct ShutOut {
     /// From when on nothing of it is believed: milliseconds since 1970 UTC.
     pub since: u64,
     /// The revocations that count, in the order in which they came here. There is one at least.
     pub by: Vec<RevocationHeard>,
+    /// The ids of its keys: the one by which it is known here, if it is, and those that are said to follow each other. What any of
+    /// them signs is shut out.
+    pub keys: BTreeSet<ReplicaId>,
 }
 
 impl ShutOut {
@@ -39,12 +43,17 @@ impl ShutOut {
 
 /// All replicas that were revoked, as far as that counts here.
 #[derive(Clone, Debug, Default)]
-pub struct ShutOuts(BTreeMap<ReplicaId, ShutOut>);
+pub struct ShutOuts {
+    /// Each by one of its ids: the one by which it is known here, if it is.
+    replicas: BTreeMap<ReplicaId, ShutOut>,
+    /// That id, by each of them.
+    named: BTreeMap<ReplicaId, ReplicaId>,
+}
 
 impl ShutOuts {
     /// What is to be known of a replica, if it is shut out.
     pub fn get(&self, id: &ReplicaId) -> Option<&ShutOut> {
-        self.0.get(id)
+        self.replicas.get(self.named.get(id)?)
     }
 
     /// The same of a replica that has, or had, any of these ids.
@@ -52,48 +61,18 @@ impl ShutOuts {
         ids.iter().find_map(|id| self.get(id))
     }
 
-    /// Each replica that is shut out.
+    /// Each replica that is shut out, once, however many keys it has.
     pub fn iter(&self) -> impl Iterator<Item = (&ReplicaId, &ShutOut)> {
-        self.0.iter()
+        self.replicas.iter()
     }
+}
 
-    /// `now` gives the id that a replica has now of which this is an id: what names it by a former one means it.
-    fn of(sayings: Vec<ReplicaSaying>, now: impl Fn(&ReplicaId) -> Result<ReplicaId>) -> Result<Self> {
-        let mut revocations: Vec<_> = sayings
-            .into_iter()
-            .filter_map(|ReplicaSaying { statement, carrier, heard, overruled, .. }| match statement {
-                ReplicaStatement::Revocation(revocation) => {
-                    Some((RevocationHeard { revocation, carrier, heard }, overruled))
-                }
-                ReplicaStatement::Succession(_) => None,
-            })
-            .collect();
-        revocations.sort_by_key(|(one, _)| one.heard);
-        let reduced: Vec<_> = revocations
-            .iter()
-            .map(|(RevocationHeard { revocation, carrier, .. }, overruled)| {
-                Ok(Revoked {
-                    who: now(&revocation.who)?,
-                    by: now(&revocation.by)?,
-                    since: revocation.since,
-                    at: revocation.at,
-                    here: carrier.is_none(),
-                    overruled: *overruled,
-                })
-            })
-            .collect::<Result<_>>()?;
-        let counts = which_revocations_count(&reduced);
-        let mut all: BTreeMap<ReplicaId, ShutOut> = BTreeMap::new();
-        for ((heard, _), (revoked, _)) in
-            revocations.into_iter().zip(reduced.iter().zip(counts)).filter(|(_, (_, counts))| *counts)
-        {
-            let since = heard.revocation.since;
-            let out = all.entry(revoked.who).or_insert(ShutOut { since, by: Vec::new() });
-            out.since = out.since.min(since);
-            out.by.push(heard);
-        }
-        Ok(Self(all))
-    }
+/// A revocation that is held here, and what decides about it.
+struct Held {
+    /// The replica that it is about, by its present id.
+    who: ReplicaId,
+    heard: RevocationHeard,
+    counts: bool,
 }
 
 impl Replica {
@@ -102,7 +81,79 @@ impl Replica {
         if self.state.count_replica_sayings()? == 0 {
             return Ok(ShutOuts::default());
         }
-        ShutOuts::of(self.state.replica_sayings()?, |id| self.present_id(id))
+        let sayings = self.state.replica_sayings()?;
+        let successors = self.successors(&sayings, |_, _| Ok(true))?;
+        let mut counting = self.weigh_revocations(sayings, &successors)?;
+        counting.retain(|one| one.counts);
+        counting.sort_by_key(|one| one.heard.heard);
+        let mut all = ShutOuts::default();
+        for group in shut_out_together(counting.iter().map(|one| one.who), &successors) {
+            let by: Vec<_> = counting.iter().filter(|one| group.contains(&one.who)).collect();
+            let earliest = by.iter().map(|one| one.heard.revocation.since).min();
+            let Some((first, since)) = by.first().zip(earliest) else { continue };
+            let mut name = first.who;
+            for id in &group {
+                if self.is_me(id) || (self.is_known(id)? && !self.is_me(&name)) {
+                    name = *id;
+                }
+            }
+            all.named.extend(group.iter().map(|id| (*id, name)));
+            let by = by.into_iter().map(|one| one.heard.clone()).collect();
+            all.replicas.insert(name, ShutOut { since, by, keys: group });
+        }
+        Ok(all)
+    }
+
+    /// Which keys are said to follow which ones: those for which `is_one`, given both ids, says so. Each stands for its replica, as
+    /// far as a succession is believed.
+    fn successors(
+        &self,
+        sayings: &[ReplicaSaying],
+        is_one: impl Fn(&ReplicaId, &ReplicaId) -> Result<bool>,
+    ) -> Result<Successors<ReplicaId>> {
+        let mut pairs = Vec::new();
+        for saying in sayings {
+            if let ReplicaStatement::Succession(Succession { old, new, .. }) = &saying.statement
+                && is_one(old, &new.id())?
+            {
+                pairs.push((self.present_id(old)?, self.present_id(&new.id())?));
+            }
+        }
+        Ok(Successors::new(pairs))
+    }
+
+    /// All revocations that are held here, and which of them count.
+    fn weigh_revocations(&self, sayings: Vec<ReplicaSaying>, successors: &Successors<ReplicaId>) -> Result<Vec<Held>> {
+        let (mut held, mut reduced) = (Vec::new(), Vec::new());
+        for ReplicaSaying { statement, line, carrier, heard, overruled } in sayings {
+            let ReplicaStatement::Revocation(revocation) = statement else { continue };
+            let (who, by) = (self.present_id(&revocation.who)?, self.present_id(&revocation.by)?);
+            // A key that another one has followed has nothing more to say, and takes nobody's place.
+            if !self.counts_of(&revocation.by, revocation.at)? {
+                continue;
+            }
+            reduced.push((
+                line.signed,
+                Revoked {
+                    who,
+                    by,
+                    since: revocation.since,
+                    said: SaidOfReplica { at: revocation.at, signed: "" },
+                    here: carrier.is_none(),
+                    overruled,
+                    by_stranger: !self.is_known(&by)?,
+                },
+            ));
+            held.push(Held { who, heard: RevocationHeard { revocation, carrier, heard }, counts: false });
+        }
+        let reduced: Vec<_> = reduced
+            .iter()
+            .map(|(signed, one)| Revoked { said: SaidOfReplica { signed, ..one.said }, ..*one })
+            .collect();
+        for (one, counts) in held.iter_mut().zip(which_revocations_count(&reduced, successors)) {
+            one.counts = counts;
+        }
+        Ok(held)
     }
 
     /// The peers with which bundles are exchanged and that aren't shut out, sorted by name.
@@ -115,8 +166,8 @@ impl Replica {
     /// How far what others tell of replicas that are shut out is believed.
     pub(in crate::replica) fn caps(&self, knowledge: &Knowledge) -> Result<Caps> {
         let (mut caps, me) = (Caps::default(), self.public_key().id());
-        for (id, out) in self.shut_outs()?.iter().filter(|(id, _)| **id != me) {
-            for incarnation in self.incarnations_shut_out(id, out)? {
+        for (_, out) in self.shut_outs()?.iter().filter(|(id, _)| **id != me) {
+            for incarnation in self.incarnations_shut_out(out)? {
                 caps.revoke(incarnation, out.since, knowledge);
             }
         }
@@ -125,101 +176,40 @@ impl Replica {
 
     /// The incarnations of a replica that is shut out: those of which bundles of their own came, here or to those who have revoked
     /// it, and of nobody else. If there are none, nobody can tell here what it has done.
-    pub(in crate::replica) fn incarnations_shut_out(
-        &self,
-        id: &ReplicaId,
-        out: &ShutOut,
-    ) -> Result<BTreeSet<Incarnation>> {
+    pub(in crate::replica) fn incarnations_shut_out(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
         let me = self.public_key().id();
-        let mut incarnations: BTreeSet<_> = self.state.incarnations_of(id)?.into_iter().collect();
-        incarnations.extend(out.by.iter().flat_map(|heard| &heard.revocation.incarnations));
+        let mut incarnations: BTreeSet<_> =
+            out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
+        for id in &out.keys {
+            incarnations.extend(self.state.incarnations_of(id)?);
+        }
         let mut theirs = BTreeSet::new();
         for incarnation in incarnations {
-            if !self.state.is_incarnation_of_another(incarnation, id, &me)? {
+            let mut is_of_another = false;
+            for other in self.state.replicas_of(incarnation, &me)?.iter().filter(|other| !out.keys.contains(other)) {
+                is_of_another |= *other == me || self.state.is_peer(other)?;
+            }
+            if !is_of_another {
                 theirs.insert(incarnation);
             }
         }
         Ok(theirs)
     }
 
-    /// Who has revoked a replica, and when, for people: all of those that count.
-    pub fn words_of(&self, out: &ShutOut) -> Result<String> {
-        let mut said = Vec::new();
-        for RevocationHeard { revocation, carrier, .. } in out.by.iter().take(MOST_NAMED) {
-            let by = printable(&self.name_of(&revocation.by)?);
-            let by = match carrier {
-                None => String::from("this replica"),
-                Some(carrier) if *carrier == revocation.by => by,
-                Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
-            };
-            let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
-            said.push(format!("{by} at {}{why}", utc(revocation.at)));
-        }
-        if out.by.len() > MOST_NAMED {
-            said.push(format!("{} more", plural((out.by.len() - MOST_NAMED) as u64, "replica")));
-        }
-        Ok(said.join(", and by "))
-    }
-
-    /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
-    /// of its bundles tell of it.
-    pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
-        let me = self.public_key().id();
-        for (id, out) in self.shut_outs()?.iter() {
-            if self.told_of.borrow().contains(id) {
-                continue;
-            }
-            if *id == me {
-                self.note(format!(
-                    "THIS REPLICA WAS REVOKED by {}: those who believe that take nothing from here any more and send nothing here; if \
-                     this machine is in your hands and always was, run `mailsync peer reinstate {id}` on each of the others, and here \
-                     to see this no more; and if one of them isn't in your hands, revoke that one with `mailsync peer revoke`, here \
-                     and on the others",
-                    self.words_of(out)?
-                ));
-            } else if out.was_looked_at() {
-                continue;
-            } else {
-                let name = self.name_of(id)?;
-                self.note(format!(
-                    "{} WAS REVOKED by {}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is lost or \
-                     stolen, run `mailsync peer revoke {name}` here as well, and if it isn't, `mailsync peer reinstate {name}` (a thief \
-                     can revoke, too)",
-                    printable(&name),
-                    self.words_of(out)?,
-                    utc(out.since)
-                ));
-            }
-            self.told_of.borrow_mut().insert(*id);
-        }
-        Ok(())
-    }
-
-    /// Makes sure that a peer is not shut out before something is sent to it. `doing` says what, in an error's words.
-    ///
-    /// # Errors
-    /// It is.
-    pub(in crate::replica) fn check_not_shut_out(&self, doing: &str, peer: &Peer) -> Result<()> {
-        match self.shut_outs()?.get(&peer.id) {
-            None => Ok(()),
-            Some(out) => {
-                let name = &peer.name;
-                Err(Error::rejected(format!(
-                    "{doing}: {name} was revoked by {}, and nothing is sent to it",
-                    self.words_of(out)?
-                ))
-                .advise(TRUSTED_AGAIN.replace("NAME", name)))
-            }
-        }
-    }
-
-    /// Overrules all revocations of a replica that came here until now. Returns them, as they were.
+    /// Overrules all revocations of a replica that came here until now, and those of keys that it has from then on. Returns
+    /// them, as they were.
     pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<Vec<ReplicaSaying>> {
+        let sayings = tx.replica_sayings()?;
+        let covers = self.successors(&sayings, |_, _| Ok(true))?;
+        // Which of two keys that are said to follow one is its replica's was decided, by a person or by who was first.
+        let follows = self
+            .successors(&sayings, |old, new| Ok(self.state.succeeded(old)?.is_none_or(|known| known.next == *new)))?;
+        let later = follows.from(*id);
         let mut overruled = Vec::new();
-        for saying in tx.replica_sayings()? {
+        for saying in sayings {
             let ReplicaStatement::Revocation(Revocation { who, .. }) = &saying.statement else { continue };
-            let is_it = self.present_id(who)? == *id;
-            if is_it && !saying.overruled {
+            let who = self.present_id(who)?;
+            if !saying.overruled && (later.contains(&who) || covers.from(who).contains(id)) {
                 tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying.clone() })?;
                 overruled.push(saying);
             }
@@ -227,10 +217,3 @@ impl Replica {
         Ok(overruled)
     }
 }
-
-/// What a person does who knows that a replica is to be trusted after all.
-pub(in crate::replica) const TRUSTED_AGAIN: &str =
-    "if it is in your hands and always was, say so with `mailsync peer reinstate NAME`";
-
-/// At most so many who have revoked a replica are named.
-const MOST_NAMED: usize = 3;

@@ -4,22 +4,23 @@
 
 use std::io;
 
+use super::copies::Copies;
 use super::pass::Scan;
 use crate::disk::{Hashed, is_absent};
 use crate::error::{Error, Result};
-use crate::maildir::{FileName, is_delivered_base};
 use crate::state::{By, EntryRow, FolderKey, Place};
 
 impl Scan<'_> {
     /// Whether a found file is a synchroniser's copy of a message that lies in the same folder already, in a file that
     /// an import has made. Then it is the file of that entry from here on. The import's file, which the synchroniser
     /// takes for another message, goes to the trash.
-    pub(super) fn came_by_both_ways(&mut self, at: &Place, hashed: &Hashed) -> Result<bool> {
+    pub(super) fn came_by_both_ways(&mut self, at: &Place, hashed: &Hashed, copies: &mut Copies) -> Result<bool> {
         if !hashed.marked {
             return Ok(false);
         }
         let replica = self.replica;
-        for row in replica.state.entries_of(&hashed.digest)? {
+        while let Some(key) = copies.imports.take_in(at.folder) {
+            let Some(row) = replica.state.entry(key)? else { continue };
             let Some(before) = row.at.clone().filter(|before| before.folder == at.folder) else { continue };
             if !row.entry.alive()
                 || replica.state.pending(row.key)?.is_some()
@@ -42,12 +43,9 @@ impl Scan<'_> {
         Ok(false)
     }
 
-    /// Whether an entry's file is as an import has made it: with a name of ours, to which a synchroniser may have added
-    /// its number, and without a synchroniser's mark.
+    /// Whether an entry's file, which has a name of ours, is as an import has made it: without a synchroniser's mark.
     fn is_of_an_import(&self, row: &EntryRow, at: &Place) -> Result<bool> {
-        let base = FileName::parse(&at.name).base().to_vec();
-        let numbered = base.windows(3).rposition(|part| part == b",U=");
-        if !is_delivered_base(&base[..numbered.unwrap_or(base.len())], &self.replica.config.name) {
+        if !self.is_named_by_import(at) {
             return Ok(false);
         }
         let path = self.replica.path(at)?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 
+use super::copies::{ByFolder, Copies, MANY, Owner};
 use super::list::FolderScan;
 use super::pass::{AHEAD, BATCH, Scan};
 use super::report::Purpose;
@@ -14,10 +15,7 @@ use crate::maildir::{FileName, is_delivered_base};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
-use crate::state::{By, EntryRow, FolderKey, Pending, Place, RootBefore};
-
-/// Among so many copies of one message that a scan delivers, it looks for one that was moved while it did.
-const MOST_COPIES: usize = 64;
+use crate::state::{By, EntryKey, EntryRow, FolderKey, Pending, Place, RootBefore};
 
 /// An entry whose file vanished.
 #[derive(Debug)]
@@ -27,28 +25,17 @@ pub(super) struct Gone {
     pub(super) pending: Option<Pending>,
 }
 
-/// Whose a found file is, if no vanished file has its message.
-#[derive(Debug)]
-enum Owner {
-    /// It is a new message, or another copy.
-    Nobody,
-    /// It is the file of this entry, which was last seen there.
-    Entry(Box<EntryRow>, Place),
-    /// That can't be told at this moment.
-    Unclear,
-}
-
 impl Scan<'_> {
     /// Collects the entries whose files vanished, by message. Their recorded places are cleared, so that others can
     /// take them.
     pub(super) fn collect_gone(
         &mut self,
         folders: &mut BTreeMap<FolderKey, FolderScan>,
-    ) -> Result<HashMap<Digest, Vec<Gone>>> {
+    ) -> Result<HashMap<Digest, ByFolder<Gone>>> {
         let state = &self.replica.state;
-        let mut gone: HashMap<Digest, Vec<Gone>> = HashMap::new();
+        let mut gone: HashMap<Digest, ByFolder<Gone>> = HashMap::new();
         if folders.values().any(|folder| !folder.gone.is_empty()) {
-            self.held = state.count_files()?;
+            self.held = state.count_files();
         }
         for folder in folders.values_mut() {
             for key in std::mem::take(&mut folder.gone) {
@@ -57,7 +44,7 @@ impl Scan<'_> {
                 self.tx.set_place(key, None)?;
                 self.tx.clear_pending(key)?;
                 let Some(from) = row.at.clone() else { continue };
-                gone.entry(row.id.digest).or_default().push(Gone { row, from, pending });
+                gone.entry(row.id.digest).or_default().push(from.folder, Gone { row, from, pending });
             }
         }
         Ok(gone)
@@ -165,7 +152,7 @@ impl Scan<'_> {
     pub(super) fn follow_found(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
-        gone: &mut HashMap<Digest, Vec<Gone>>,
+        gone: &mut HashMap<Digest, ByFolder<Gone>>,
     ) -> Result<()> {
         let replica = self.replica;
         let progress = replica.world.meter.begin("reading messages", replica.state.count_found()?);
@@ -208,47 +195,63 @@ impl Scan<'_> {
         })
     }
 
-    fn follow_arrival(&mut self, at: Place, hashed: &Hashed, gone: &mut HashMap<Digest, Vec<Gone>>) -> Result<()> {
-        if let Some(candidates) = gone.get_mut(&hashed.digest)
-            && !candidates.is_empty()
-        {
-            let here = candidates.iter().position(|gone| gone.from.folder == at.folder);
-            let found = candidates.swap_remove(here.unwrap_or(0));
+    fn follow_arrival(&mut self, at: Place, hashed: &Hashed, gone: &mut HashMap<Digest, ByFolder<Gone>>) -> Result<()> {
+        if let Some(found) = gone.get_mut(&hashed.digest).and_then(|gone| gone.take(at.folder)) {
             let row = self.measured(found.row, hashed.size)?;
             return self.follow_file(row, &found.from, at);
         }
-        match self.owner(&hashed.digest, &at)? {
+        let mut copies = self.copies_of(&hashed.digest)?;
+        let is_followed = self.follow_copy(&at, hashed, &mut copies)?;
+        self.keep_copies(hashed.digest, copies);
+        if is_followed { Ok(()) } else { self.follow_delivery(at, hashed) }
+    }
+
+    /// Finds out whether a file is that of an entry, or which one it is to belong to. Otherwise it is new.
+    fn follow_copy(&mut self, at: &Place, hashed: &Hashed, copies: &mut Copies) -> Result<bool> {
+        let state = &self.replica.state;
+        match self.owner(at, copies)? {
             Owner::Nobody => {}
-            Owner::Entry(row, from) => {
-                let row = self.measured(*row, hashed.size)?;
+            Owner::Entry(key, from) => {
+                let row = state.entry(key)?.ok_or_else(|| gone_meanwhile(key))?;
+                let row = self.measured(row, hashed.size)?;
                 // What is to be done with it is decided anew.
                 self.tx.clear_pending(row.key)?;
-                return self.follow_file(row, &from, at);
+                self.follow_file(row, &from, at.clone())?;
+                return Ok(true);
             }
             Owner::Unclear => {
                 self.unread.insert(at.folder);
                 self.report.undecided += 1;
-                return Ok(());
+                return Ok(true);
             }
         }
-        let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(&at);
-        let missing = self.replica.state.missing_in(&hashed.digest, at.folder)?;
-        if let Some(row) = missing.into_iter().next() {
+        let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(at);
+        if let Some(key) = copies.missing.take_in(at.folder) {
+            let row = state.entry(key)?.ok_or_else(|| gone_meanwhile(key))?;
             let row = self.measured(row, hashed.size)?;
-            return if leftover { self.adopt_leftover(row, at, hashed.mtime) } else { self.adopt(row, at) };
+            let at = at.clone();
+            if leftover {
+                self.adopt_leftover(row, at, hashed.mtime)?
+            } else {
+                self.adopt(row, at)?
+            }
+            return Ok(true);
         }
         if leftover {
-            return self.discard_leftover(&at, hashed);
+            self.discard_leftover(at, hashed)?;
+            return Ok(true);
         }
-        if self.may_come_from_unlooked(&hashed.digest)? {
+        if copies.is_unlooked {
             self.left += 1;
             self.report.undecided += 1;
             self.unread.insert(at.folder);
-            return Ok(());
+            return Ok(true);
         }
-        if self.came_by_both_ways(&at, hashed)? {
-            return Ok(());
-        }
+        self.came_by_both_ways(at, hashed, copies)
+    }
+
+    /// Records a new message, or another copy of one.
+    fn follow_delivery(&mut self, at: Place, hashed: &Hashed) -> Result<()> {
         let stamp = self.stamp()?;
         self.report.new += 1;
         let folder = self.replica.state.folder_row(at.folder)?;
@@ -263,55 +266,88 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Whose a found file is, if it is nobody's who is known to have vanished. An entry's file may have been moved after
-    /// its folder was listed, or its folder was not listed: then two places seem to have it, and the older one has not.
-    fn owner(&mut self, digest: &Digest, at: &Place) -> Result<Owner> {
-        let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
-        let (mut is_anywhere, mut moved, mut new) = (false, None, 0);
-        for row in state.entries_of(digest)? {
-            let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
-                (state.pending(row.key)?, row.at.clone())
-            else {
-                // It has no file yet.
-                continue;
-            };
-            // What could not be looked at is not absent.
-            if self.unlooked.contains(&from.folder) {
-                continue;
+    /// The other entries of a message: none if there is no entry of it.
+    pub(super) fn copies_of(&mut self, digest: &Digest) -> Result<Copies> {
+        if let Some(copies) = self.copies.remove(digest) {
+            return Ok(copies);
+        }
+        let state = &self.replica.state;
+        let mut copies = Copies { entries: state.count_entries_of(digest)?, ..Copies::default() };
+        if copies.entries > 0 {
+            for row in state.entries_of(digest)? {
+                self.look_at_copy(&row, &mut copies)?;
             }
-            // A first scan may find any number of copies.
-            new += usize::from(row.key > self.last_before);
-            if row.key > self.last_before && new > MOST_COPIES {
-                continue;
-            }
-            let path = self.replica.path(&from)?;
-            match disk.metadata(&path) {
-                Ok(_) => is_anywhere = true,
-                Err(error) if is_absent(&error) && from.folder == at.folder => {
-                    return Ok(Owner::Entry(row.into(), from));
-                }
-                Err(error) if is_absent(&error) => moved = moved.or(Some(Owner::Entry(row.into(), from))),
-                Err(error) => {
-                    self.problem("looking at", path, &error);
-                    return Ok(Owner::Unclear);
+            for row in state.missing_of(digest)? {
+                if let Some(folder) = state.find_folder(&row.entry.location.1) {
+                    copies.missing.push(folder, row.key);
                 }
             }
         }
-        match moved {
-            Some(owner) => Ok(owner),
-            // It is another copy if it is still here, too.
-            None if is_anywhere && !is_there(disk, &self.replica.path(at)?)? => Ok(Owner::Unclear),
-            None => Ok(Owner::Nobody),
+        Ok(copies)
+    }
+
+    /// Remembers what was found out about a message, if it has many entries. Its file that was just followed counts as
+    /// one of theirs.
+    pub(super) fn keep_copies(&mut self, digest: Digest, copies: Copies) {
+        if copies.entries >= MANY {
+            self.copies.insert(digest, Copies { is_anywhere: true, ..copies });
         }
     }
 
-    /// Whether a message that was found may have been moved from a folder that could not be looked at.
-    fn may_come_from_unlooked(&self, digest: &Digest) -> Result<bool> {
-        if self.unlooked.is_empty() {
-            return Ok(false);
+    /// Finds out about one entry. Its file may have been moved after its folder was listed, or its folder was not listed:
+    /// then two places seem to have it, and the older one has not. Where its file was after all folders were listed,
+    /// what was listed elsewhere is another one: so it is enough to look once.
+    fn look_at_copy(&mut self, row: &EntryRow, copies: &mut Copies) -> Result<()> {
+        let (replica, disk) = (self.replica, &*self.replica.world.disk);
+        if let Some(at) = &row.at {
+            copies.is_unlooked |= self.unlooked.contains(&at.folder);
+            if row.entry.alive() && self.is_named_by_import(at) {
+                copies.imports.push(at.folder, row.key);
+            }
         }
-        let rows = self.replica.state.entries_of(digest)?;
-        Ok(rows.iter().any(|row| row.at.as_ref().is_some_and(|at| self.unlooked.contains(&at.folder))))
+        let ((None | Some(Pending::Reconsider), Some(from)) | (Some(Pending::Move(from)), _)) =
+            (replica.state.pending(row.key)?, row.at.clone())
+        else {
+            // It has no file yet.
+            return Ok(());
+        };
+        // What could not be looked at is not absent.
+        if self.unlooked.contains(&from.folder) {
+            return Ok(());
+        }
+        let path = replica.path(&from)?;
+        match disk.metadata(&path) {
+            Ok(_) => copies.is_anywhere = true,
+            Err(error) if is_absent(&error) => copies.moved.push(from.folder, (row.key, from)),
+            Err(error) => {
+                copies.is_unclear = true;
+                self.problem("looking at", path, &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose a found file is, if it is nobody's who is known to have vanished.
+    pub(super) fn owner(&self, at: &Place, copies: &mut Copies) -> Result<Owner> {
+        if let Some((key, from)) = copies.moved.take_in(at.folder) {
+            return Ok(Owner::Entry(key, from));
+        }
+        if copies.is_unclear {
+            return Ok(Owner::Unclear);
+        }
+        if let Some((key, from)) = copies.moved.take(at.folder) {
+            return Ok(Owner::Entry(key, from));
+        }
+        // It is another copy if it is still here, too.
+        let is_gone = copies.is_anywhere && !is_there(&*self.replica.world.disk, &self.replica.path(at)?)?;
+        Ok(if is_gone { Owner::Unclear } else { Owner::Nobody })
+    }
+
+    /// Whether a file has a name of ours, to which a synchroniser may have added its number.
+    pub(super) fn is_named_by_import(&self, at: &Place) -> bool {
+        let base = FileName::parse(&at.name).base().to_vec();
+        let numbered = base.windows(3).rposition(|part| part == b",U=");
+        is_delivered_base(&base[..numbered.unwrap_or(base.len())], &self.replica.config.name)
     }
 
     /// Whether a file was left by an interrupted join into an empty mail root.
@@ -346,6 +382,12 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// The error for an entry that was there when the scan looked at it. Nobody else may work on the replica meanwhile.
+fn gone_meanwhile(key: EntryKey) -> Error {
+    Error::failed(format!("scanning: the entry {} is gone from the state meanwhile", key.index()))
+        .advise("run `mailsync doctor`, then scan again; nothing is lost")
 }
 
 /// The changes to an entry's flags when a copy of its message with other flags is found. A flag that either has is set.

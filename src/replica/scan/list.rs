@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,18 @@ pub(super) struct FolderScan {
     /// What the flags begin with in the names of its files.
     pub(super) separator: Option<Separator>,
     pub(super) devices: Devices,
+    /// The numbers that its files have on the list of those that are to be read.
+    found: Range<i64>,
+}
+
+impl FolderScan {
+    /// A file of the folder has got this number on the list of those that are to be read. It is the last one there.
+    fn add_found(&mut self, number: i64) {
+        if self.found.is_empty() {
+            self.found = number..number;
+        }
+        self.found.end = number + 1;
+    }
 }
 
 #[derive(Debug)]
@@ -91,6 +104,9 @@ impl Scan<'_> {
             }
             for key in due {
                 let earlier = folders.get(&key).map(|folder| folder.times);
+                if let Some(folder) = folders.get(&key) {
+                    state.remove_found(folder.found.clone())?;
+                }
                 match self.list_folder(key, &dirs[&key], earlier) {
                     Ok(folder) => {
                         folders.insert(key, folder);
@@ -194,7 +210,6 @@ impl Scan<'_> {
         earlier: Option<CleanTimes>,
     ) -> std::result::Result<FolderScan, ListError> {
         let state = &self.replica.state;
-        state.remove_found(key)?;
         let mut listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
         listing.devices.folder = self.devices.get(dir).copied();
         if let Some(sub) = listing.unmounted(state.folder_row(key)?.devices) {
@@ -246,7 +261,7 @@ impl Scan<'_> {
             let entry = if vanished.is_empty() { None } else { vanished.get_mut(base).and_then(Vec::pop) };
             match entry {
                 Some(entry) => folder.renamed.push((entry, Place { folder: key, sub, name: name.to_vec() })),
-                None => state.add_found(key, sub, name)?,
+                None => folder.add_found(state.add_found(key, sub, name)?),
             }
         }
         folder.gone = vanished.into_values().flatten().collect();
@@ -295,7 +310,7 @@ impl Scan<'_> {
                                 self.measured(row, hashed.size)?;
                             } else {
                                 folder.gone.push(entry);
-                                replica.state.add_found(key, sub, &name)?;
+                                folder.add_found(replica.state.add_found(key, sub, &name)?);
                             }
                         }
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -6,6 +6,7 @@
 
 mod assign;
 mod both_ways;
+mod copies;
 mod discover;
 mod folders;
 mod follow;
@@ -15,7 +16,7 @@ mod pass;
 mod report;
 mod vanished;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Replica;
 use super::safety::DryRun;
@@ -69,7 +70,7 @@ impl Replica {
             stamp: None,
             unread: BTreeSet::new(),
             unsettled: false,
-            last_before: self.state.last_entry()?,
+            copies: HashMap::new(),
             devices: BTreeMap::new(),
             others: Others::default(),
             blind: false,

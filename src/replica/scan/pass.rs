@@ -1,16 +1,17 @@
 //! A scan under way: the values that all its steps share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::copies::Copies;
 use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
 use crate::error::{Error, Result};
 use crate::maildir::keywords::Letters;
 use crate::maildir::listing::Others;
-use crate::model::{Origin, Stamp};
+use crate::model::{Digest, Origin, Stamp};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, FolderKey};
@@ -41,8 +42,8 @@ pub(super) struct Scan<'r> {
     pub(super) report: ScanReport,
     pub(super) stamp: Option<Stamp>,
     pub(super) origin: Origin,
-    /// The newest entry before the scan.
-    pub(super) last_before: EntryKey,
+    /// What was found out about messages that have many entries.
+    pub(super) copies: HashMap<Digest, Copies>,
     /// How many files were known before, if any of them vanished.
     pub(super) held: u64,
     /// Folders that the next scan must list again: files were found in them and could not be read.

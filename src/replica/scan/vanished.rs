@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::copies::ByFolder;
 use super::discover::Discovery;
 use super::follow::Gone;
 use super::list::FolderScan;
@@ -106,13 +107,13 @@ impl Scan<'_> {
     pub(super) fn settle_vanished(
         &mut self,
         folders: &BTreeMap<FolderKey, FolderScan>,
-        gone: HashMap<Digest, Vec<Gone>>,
+        gone: HashMap<Digest, ByFolder<Gone>>,
         vanished: &[Arc<FolderRow>],
     ) -> Result<()> {
         let held_folders = self.replica.state.all_folders().iter().filter(|row| is_present(row)).count() as u64;
         let mut outcomes: BTreeMap<FolderKey, Outcome> = BTreeMap::new();
         let mut removed = Vec::new();
-        for gone in gone.into_values().flatten().filter(|gone| gone.row.entry.alive()) {
+        for gone in gone.into_values().flat_map(ByFolder::into_all).filter(|gone| gone.row.entry.alive()) {
             let outcome = outcomes.entry(gone.from.folder).or_default();
             match self.fate(&gone)? {
                 Fate::Removed => {

@@ -1,12 +1,12 @@
 //! What is in the trash comes back into its folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use super::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 use crate::disk::{Durability, Hashed, copy_message, remove_if_there};
 use crate::error::{Error, Result};
-use crate::model::{Mtime, Origin, Stamp, as_before};
+use crate::model::{Digest, FolderName, Mtime, Origin, Stamp, as_before};
 use crate::replica::Replica;
 use crate::replica::authors::{Author, ChangesOf};
 use crate::replica::safety::DryRun;
@@ -38,7 +38,15 @@ struct Restoring<'o> {
     line: Option<EventKey>,
     /// The stamps of what it has brought back.
     stamps: Vec<Stamp>,
+    /// What was in which folders of messages that have many entries, when the first of them was looked at.
+    there: HashMap<Digest, There>,
 }
+
+/// The folders in which a message is, and the newest stamp by which an entry of it came into each.
+type There = HashMap<FolderName, Stamp>;
+
+/// From so many entries of a message on, it is remembered where they are.
+const MANY: u64 = 16;
 
 impl Replica {
     /// Brings messages back into the folders they were in, with the flags they had, as new changes made here; what
@@ -67,12 +75,13 @@ impl Replica {
             done: BroughtBack::default(),
             line: None,
             stamps: Vec::new(),
+            there: HashMap::new(),
         };
         self.each_batch(selection, author.as_ref(), |batch| {
             let mut items = Vec::with_capacity(batch.len());
             for trashed in batch {
                 let mut item = self.as_it_was(trashed, &restoring)?;
-                item.was_there = self.is_back(&item, &restoring.stamps)?;
+                item.was_there = self.is_back(&item, &mut restoring)?;
                 match self.fate(&item, &restoring)? {
                     Fate::ComesBack => items.push(item),
                     Fate::IsBack => restoring.done.there += 1,
@@ -97,8 +106,9 @@ impl Replica {
     pub fn restore(&self, key: TrashKey) -> Result<Trashed> {
         let trashed = self.in_trash(key, "restoring")?;
         let selection = TrashSelection::default();
-        let (done, stamps) = (BroughtBack::default(), Vec::new());
-        let mut restoring = Restoring { selection: &selection, author: None, theirs: None, done, line: None, stamps };
+        let (done, stamps, there) = (BroughtBack::default(), Vec::new(), HashMap::new());
+        let mut restoring =
+            Restoring { selection: &selection, author: None, theirs: None, done, line: None, stamps, there };
         let item = self.as_it_was(trashed, &restoring)?;
         let mut done = self.restore_batch(vec![item], DryRun::No, &mut restoring)?;
         let (item, result) = done.pop().expect("what is given in is given back");
@@ -139,16 +149,28 @@ impl Replica {
 
     /// Whether somebody has brought a message back already: it came into its folder after it was removed. What this
     /// command has brought back, with these stamps, is another copy.
-    fn is_back(&self, item: &TrashItem, stamps: &[Stamp]) -> Result<bool> {
-        let rows = self.state.entries_of(&item.trashed.id.digest)?;
-        Ok(rows.iter().any(|row| {
-            let (since, folder) = &row.entry.location;
-            row.entry.alive()
-                && row.at.is_some()
-                && (*folder == item.folder || *folder == item.trashed.folder)
-                && item.trashed.removal.is_none_or(|removal| *since > removal)
-                && !stamps.contains(since)
-        }))
+    fn is_back(&self, item: &TrashItem, restoring: &mut Restoring<'_>) -> Result<bool> {
+        let digest = item.trashed.id.digest;
+        let is_back = |there: &There| {
+            let since = [&item.folder, &item.trashed.folder].into_iter().filter_map(|folder| there.get(folder));
+            since.max().is_some_and(|since| item.trashed.removal.is_none_or(|removal| *since > removal))
+        };
+        if let Some(there) = restoring.there.get(&digest) {
+            return Ok(is_back(there));
+        }
+        let mut there = There::new();
+        for row in self.state.entries_of(&digest)? {
+            let (since, folder) = row.entry.location.clone();
+            if row.entry.alive() && row.at.is_some() && !restoring.stamps.contains(&since) {
+                let newest = there.entry(folder).or_insert(since);
+                *newest = since.max(*newest);
+            }
+        }
+        let is_back = is_back(&there);
+        if self.state.count_entries_of(&digest)? >= MANY {
+            restoring.there.insert(digest, there);
+        }
+        Ok(is_back)
     }
 
     /// Brings a batch back, and tells of each message whether it is. What keeps one from that is no obstacle to others.

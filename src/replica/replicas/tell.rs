@@ -1,0 +1,124 @@
+//! What people are told of replicas that were revoked.
+
+use super::shut_out::{RevocationHeard, ShutOut};
+use crate::bundle::ReplicaId;
+use crate::error::{Error, Result};
+use crate::replica::Replica;
+use crate::state::Peer;
+use crate::text::{plural, printable, utc};
+
+impl Replica {
+    /// The name of a replica that is shut out, for people: the one that it has here or, if it is nobody here, the one that who
+    /// has revoked it calls it by, with its id.
+    pub fn shown_name_of(&self, id: &ReplicaId, out: &ShutOut) -> Result<String> {
+        if self.is_known(id)? {
+            return Ok(printable(&self.name_of(id)?));
+        }
+        for RevocationHeard { revocation, .. } in &out.by {
+            if let Some(name) = &revocation.name {
+                let by = self.name_of(&revocation.by)?;
+                return Ok(format!("{}, as {} calls it ({id})", printable(name), printable(&by)));
+            }
+        }
+        Ok(id.to_string())
+    }
+
+    /// Who has revoked a replica, and when, for people: all of those that count.
+    pub fn words_of(&self, out: &ShutOut) -> Result<String> {
+        self.words_about(&out.by.iter().collect::<Vec<_>>())
+    }
+
+    /// Who has said these revocations, and when.
+    fn words_about(&self, all: &[&RevocationHeard]) -> Result<String> {
+        let mut said = Vec::new();
+        for RevocationHeard { revocation, carrier, .. } in all.iter().take(MOST_NAMED) {
+            let by = printable(&self.name_of(&revocation.by)?);
+            let by = match carrier {
+                None => String::from("this replica"),
+                Some(carrier) if *carrier == revocation.by => by,
+                Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
+            };
+            let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
+            said.push(format!("{by} at {}{why}", utc(revocation.at)));
+        }
+        if all.len() > MOST_NAMED {
+            said.push(format!("{} more", plural((all.len() - MOST_NAMED) as u64, "replica")));
+        }
+        Ok(said.join(", and by "))
+    }
+
+    /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
+    /// of its bundles tell of it. Who says it, too, is named when that comes.
+    pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
+        let me = self.public_key().id();
+        for (id, out) in self.shut_outs()?.iter() {
+            if *id != me && out.was_looked_at() {
+                continue;
+            }
+            let was_told = |by: Option<ReplicaId>| {
+                let told_of = self.told_of.borrow();
+                told_of.iter().any(|(who, told)| out.keys.contains(who) && by.is_none_or(|by| by == *told))
+            };
+            let new: Vec<_> = out.by.iter().filter(|heard| !was_told(Some(heard.revocation.by))).collect();
+            if new.is_empty() {
+                continue;
+            }
+            let shown = if *id == me { String::from("this replica") } else { self.shown_name_of(id, out)? };
+            if was_told(None) {
+                self.note(format!("{shown} was revoked by {}, too", self.words_about(&new)?));
+            } else {
+                self.note_shut_out(id, out, &shown)?;
+            }
+            self.told_of.borrow_mut().extend(out.by.iter().map(|heard| (*id, heard.revocation.by)));
+        }
+        Ok(())
+    }
+
+    /// Says loudly that others have revoked a replica, which may be this one.
+    fn note_shut_out(&self, id: &ReplicaId, out: &ShutOut, shown: &str) -> Result<()> {
+        let by = self.words_of(out)?;
+        if *id == self.public_key().id() {
+            self.note(format!(
+                "THIS REPLICA WAS REVOKED by {by}: those who believe that take nothing from here any more and send nothing here; if \
+                 this machine is in your hands and always was, run `mailsync peer reinstate {id}` on each of the others, and here \
+                 to see this no more; and if one of them isn't in your hands, revoke that one with `mailsync peer revoke`, here \
+                 and on the others"
+            ));
+            return Ok(());
+        }
+        // A name that somebody else has given it can't be typed here.
+        let typed = self.name_of(id)?;
+        self.note(format!(
+            "{shown} WAS REVOKED by {by}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is \
+             lost or stolen, run `mailsync peer revoke {typed}` here as well, and if it isn't, `mailsync peer reinstate {typed}` \
+             (a thief can revoke, too)",
+            utc(out.since)
+        ));
+        Ok(())
+    }
+
+    /// Makes sure that a peer is not shut out before something is sent to it. `doing` says what, in an error's words.
+    ///
+    /// # Errors
+    /// It is.
+    pub(in crate::replica) fn check_not_shut_out(&self, doing: &str, peer: &Peer) -> Result<()> {
+        match self.shut_outs()?.get(&peer.id) {
+            None => Ok(()),
+            Some(out) => {
+                let name = &peer.name;
+                Err(Error::rejected(format!(
+                    "{doing}: {name} was revoked by {}, and nothing is sent to it",
+                    self.words_of(out)?
+                ))
+                .advise(TRUSTED_AGAIN.replace("NAME", name)))
+            }
+        }
+    }
+}
+
+/// What a person does who knows that a replica is to be trusted after all.
+pub(in crate::replica) const TRUSTED_AGAIN: &str =
+    "if it is in your hands and always was, say so with `mailsync peer reinstate NAME`";
+
+/// At most so many who have revoked a replica are named.
+const MOST_NAMED: usize = 3;

@@ -1,0 +1,184 @@
+//! Counting entries as they come, change and go.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+
+use super::counts::{Change, Copies, Totals};
+use super::{EntryKey, FolderKey, State, Transaction};
+use crate::error::Result;
+use crate::model::Digest;
+
+impl State {
+    /// How many files were last seen in all folders.
+    pub fn count_files(&self) -> u64 {
+        self.counts.borrow().folders.values().map(|held| held.files).fold(0, u64::wrapping_add)
+    }
+
+    /// How many entries are alive, whether their contents are here or not.
+    pub fn count_living(&self) -> u64 {
+        self.counts.borrow().folders.values().map(|held| held.living).fold(0, u64::wrapping_add)
+    }
+
+    /// The totals over all living entries whose contents are not missing.
+    pub fn totals(&self) -> Totals {
+        self.counts.borrow().here
+    }
+
+    /// How many entries there are, dead ones included, and how many bytes the messages of those that are alive.
+    pub(super) fn count_all(&self) -> (u64, u64) {
+        let counts = self.counts.borrow();
+        (counts.entries, counts.living_bytes)
+    }
+
+    /// How many entries are alive in each folder that holds any.
+    pub(super) fn living_by_folder(&self) -> Vec<(FolderKey, u64)> {
+        let counts = self.counts.borrow();
+        counts.folders.iter().filter(|(_, held)| held.living > 0).map(|(&key, held)| (key, held.living)).collect()
+    }
+
+    /// How many files each folder holds, and of how many bytes.
+    pub(super) fn files_by_folder(&self) -> BTreeMap<FolderKey, (u64, u64)> {
+        self.counts.borrow().folders.iter().map(|(&key, held)| (key, (held.files, held.bytes))).collect()
+    }
+
+    /// How many entries of a message there are, dead ones included.
+    pub fn count_entries_of(&self, digest: &Digest) -> Result<u64> {
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? LIMIT 1")?;
+        if !query.exists([digest.0])? {
+            return Ok(0);
+        }
+        Ok(self.copies(digest)?.map_or(1, |copies| copies.entries))
+    }
+
+    /// What is recorded of a message that has several entries.
+    pub(super) fn copies(&self, digest: &Digest) -> Result<Option<Copies>> {
+        let mut query = self.conn.prepare_cached("SELECT entries, here FROM copies WHERE digest = ?")?;
+        let copies = query.query_row([digest.0], |row| {
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(Copies { entries: count(0)?, here: count(1)? })
+        });
+        Ok(copies.optional()?)
+    }
+
+    /// Whether an entry is alive and not missing, if there is one of this message.
+    pub(super) fn is_one_here(&self, digest: &Digest) -> Result<Option<bool>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT alive AND NOT EXISTS (SELECT 1 FROM missing WHERE entry = key) FROM entry WHERE digest = ? LIMIT 1",
+        )?;
+        Ok(query.query_row([digest.0], |row| row.get(0)).optional()?)
+    }
+
+    fn is_missing(&self, key: EntryKey) -> Result<bool> {
+        Ok(self.conn.prepare_cached("SELECT 1 FROM missing WHERE entry = ?")?.exists([key.0])?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Makes the counts durable with the rest.
+    pub(super) fn store_counts(&self) -> Result<()> {
+        self.counts.borrow_mut().store(&self.conn)
+    }
+
+    pub(super) fn set_copies(&self, digest: &Digest, copies: Copies) -> Result<()> {
+        if copies.entries > 1 {
+            self.conn
+                .prepare_cached("INSERT OR REPLACE INTO copies (digest, entries, here) VALUES (?, ?, ?)")?
+                .execute((digest.0, copies.entries.cast_signed(), copies.here.cast_signed()))?;
+        } else {
+            self.conn.prepare_cached("DELETE FROM copies WHERE digest = ?")?.execute([digest.0])?;
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that comes. `another_is_here` tells of another entry of its message, as [`State::is_one_here`] did
+    /// before this one came.
+    pub(super) fn count_entry(
+        &self,
+        digest: &Digest,
+        (folder, size): (FolderKey, u64),
+        alive: bool,
+        another_is_here: Option<bool>,
+    ) -> Result<()> {
+        self.counts.borrow_mut().entries(Change::Comes, 1);
+        if let Some(is_here) = another_is_here {
+            let copies = self.copies(digest)?.unwrap_or(Copies { entries: 1, here: is_here.into() });
+            self.set_copies(digest, Copies { entries: copies.entries + 1, ..copies })?;
+        }
+        if !alive {
+            return Ok(());
+        }
+        self.counts.borrow_mut().living(Change::Comes, folder, size);
+        if another_is_here.is_some() {
+            return self.count_here(Change::Comes, digest, size);
+        }
+        let mut counts = self.counts.borrow_mut();
+        counts.here(Change::Comes, size);
+        counts.message(Change::Comes);
+        Ok(())
+    }
+
+    /// Counts an entry that was alive in one folder, with this size, and is in another one.
+    pub(super) fn recount_entry(
+        &self,
+        key: EntryKey,
+        digest: &Digest,
+        before: Option<(FolderKey, u64)>,
+        after: Option<(FolderKey, u64)>,
+    ) -> Result<()> {
+        if before == after {
+            return Ok(());
+        }
+        for (change, at) in [(Change::Goes, before), (Change::Comes, after)] {
+            if let Some((folder, size)) = at {
+                self.counts.borrow_mut().living(change, folder, size);
+            }
+        }
+        let size = |at: Option<(FolderKey, u64)>| at.map(|(_, size)| size);
+        if size(before) != size(after) && !self.is_missing(key)? {
+            for (change, size) in [(Change::Goes, size(before)), (Change::Comes, size(after))] {
+                size.map_or(Ok(()), |size| self.count_here(change, digest, size))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an entry that goes, with its tombstone. It is dead and has no file already.
+    pub(super) fn discount_entry(&self, digest: &Digest) -> Result<()> {
+        self.counts.borrow_mut().entries(Change::Goes, 1);
+        if let Some(copies) = self.copies(digest)? {
+            self.set_copies(digest, Copies { entries: copies.entries.saturating_sub(1), ..copies })?;
+        }
+        Ok(())
+    }
+
+    /// Counts an entry of this size that is alive and not missing from here on, or not any more.
+    pub(super) fn count_here(&self, change: Change, digest: &Digest, size: u64) -> Result<()> {
+        self.counts.borrow_mut().here(change, size);
+        let others = match self.copies(digest)? {
+            None => 0,
+            Some(mut copies) => {
+                let before = copies.here;
+                change.apply(&mut copies.here, 1);
+                self.set_copies(digest, copies)?;
+                before.min(copies.here)
+            }
+        };
+        if others == 0 {
+            self.counts.borrow_mut().message(change);
+        }
+        Ok(())
+    }
+
+    /// Counts a file that was in one folder and is in another one.
+    pub(super) fn recount_file(&self, before: Option<FolderKey>, after: Option<FolderKey>, size: u64) {
+        if before != after {
+            let mut counts = self.counts.borrow_mut();
+            for (change, folder) in [(Change::Goes, before), (Change::Comes, after)] {
+                if let Some(folder) = folder {
+                    counts.file(change, folder, size);
+                }
+            }
+        }
+    }
+}
