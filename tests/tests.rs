@@ -96,6 +96,7 @@ mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_is_ignored_is_unknown;
 mod what_is_kept_of_jobs_and_peers_is_bounded;
 mod what_is_said_is_what_is_done;
+mod what_programs_read_is_as_its_schema_says;
 mod what_somebody_did_is_told_and_taken_back;
 mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_the_papers_show_works;

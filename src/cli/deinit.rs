@@ -1,19 +1,18 @@
 //! `mailsync deinit`
 
 use std::fmt::Display;
-use std::path::PathBuf;
 
 use mailsync::config::Config;
 use mailsync::error::Error;
 use mailsync::replica::{Home, LeaveOptions, LeavePlan, LeftBehind, Losing, Replica, TrashFate, Unseen};
 use mailsync::text::{bytes, plural, printable};
-use serde_json::{Value, json};
 
 use super::args::{Deinit, dry_run};
 use super::context::{Context, absolute};
+use super::document;
+use super::document::values::Own;
 use super::failure::CommandResult;
 use super::prompt;
-use super::view::replica_json;
 
 /// At most so many things are named that are left in the directories.
 const NAMED: usize = 10;
@@ -24,7 +23,7 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         let does = if dry { "it would be ended" } else { "it is ended: there is no replica any more" };
         context.out.say(format_args!("a `mailsync deinit` was interrupted, and {does}"));
         tell_left(context, &left);
-        return Ok(context.out.document(&json!({ "replica": null, "left": left_json(&left) })));
+        return Ok(context.out.document(&document::deinit::Deinit::ended(&left)));
     }
     let replica = Replica::open_to_leave(&home, world, context.lock_timeout)?;
     let plan = replica.plan_to_leave()?;
@@ -40,15 +39,9 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         lock_timeout: context.lock_timeout,
     };
     tell(context, &home, replica.config(), &plan, &options.trash);
-    let (about, name) = (replica_json(&replica), replica.config().name.clone());
-    let document = |left: Option<&LeftBehind>| {
-        context.out.document(&json!({
-            "replica": about,
-            "plan": plan_json(&plan),
-            "losses": plan.losses(),
-            "left": left.map(left_json),
-        }))
-    };
+    let (about, name) = (Own::from(&replica), replica.config().name.clone());
+    let document =
+        |left: Option<&LeftBehind>| context.out.document(&document::deinit::Deinit::of(about.clone(), &plan, left));
     // Whoever is refused wants to know of what.
     let _told_if_it_fails = document(None);
     plan.check(options.losing)?;
@@ -139,38 +132,4 @@ fn tell_left(context: &Context, left: &LeftBehind) {
     if left.others.len() > NAMED {
         context.out.say(format_args!("and {} more like these", left.others.len() - NAMED));
     }
-}
-
-fn plan_json(plan: &LeavePlan) -> Value {
-    let peer = |(name, unseen): &(String, Unseen)| {
-        json!({
-            "name": name,
-            "unseen_entries": unseen.entries,
-            "unseen_bytes": unseen.bytes,
-            "unseen_jobs": unseen.jobs,
-        })
-    };
-    json!({
-        "entries": plan.totals.entries,
-        "messages": plan.totals.messages,
-        "bytes": plan.totals.bytes,
-        "trash": { "messages": plan.trashed, "bytes": plan.trashed_bytes },
-        "former_keys": plan.former_keys,
-        "open_jobs": plan.open_jobs,
-        "unseen_entries": plan.unseen.entries,
-        "unseen_bytes": plan.unseen.bytes,
-        "unseen_jobs": plan.unseen.jobs,
-        "peers": plan.peers.iter().map(peer).collect::<Vec<_>>(),
-        "distant": plan.distant,
-        "invited": plan.invited,
-    })
-}
-
-fn left_json(left: &LeftBehind) -> Value {
-    let paths = |paths: &[PathBuf]| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>();
-    json!({
-        "kept": paths(&left.kept),
-        "moved": { "messages": left.copied.messages, "bytes": left.copied.bytes },
-        "others": paths(&left.others),
-    })
 }

@@ -92,7 +92,7 @@ fn plan(
         tell_size(context, &planned);
         Ok((report, planned, changes))
     })?;
-    let shown = context.out.document(&bundles::Export::planned(&planned, &report).with_changes(changes));
+    let shown = context.out.document(&bundles::Export::without_files(&planned, &report).with_changes(changes));
     holds.finish()?;
     complain_of(&report).map(|()| shown)
 }
@@ -126,7 +126,7 @@ fn export(
                 )?;
             }
             let changes = vec![held(&mut holds, &exported, replica)?];
-            context.out.document(&bundles::Export::planned(&[exported], &report).with_changes(changes))
+            context.out.document(&bundles::Export::without_files([&exported], &report).with_changes(changes))
         }
         Some(path) => {
             let written = replica.export_to_file(options, &path)?;

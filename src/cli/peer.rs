@@ -5,7 +5,7 @@ use mailsync::text::{plural, printable};
 
 use super::args::PeerCommand;
 use super::context::Context;
-use super::document::peers::{PeerAdded, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked, Peers};
+use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked};
 use super::failure::CommandResult;
 use super::moment::Moment;
 use super::output::{table, time};
@@ -110,7 +110,7 @@ fn list(context: &Context, verbose: bool) -> CommandResult {
     let replica = context.read()?;
     let (peers, invited, out) = (replica.peers()?, replica.invitations()?, replica.shut_outs()?);
     if context.out.json() {
-        return Ok(context.out.document(&Peers::of(&replica, &peers, &invited, &out)?));
+        return Ok(context.out.document(&PeerList::of(&replica, &peers, &invited, &out)?));
     }
     let mut rows = Vec::new();
     for peer in &peers {

@@ -13,6 +13,7 @@ pub mod party;
 pub mod programs;
 pub mod properties;
 pub mod scene;
+pub mod schemas;
 pub mod terminal;
 pub mod watching;
 

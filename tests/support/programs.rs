@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::schemas;
+
 /// The binary that is tested.
 pub const MAILSYNC: &str = env!("CARGO_BIN_EXE_mailsync");
 
@@ -80,6 +82,9 @@ fn check_document(command: &Command, ran: &Ran) {
     assert_eq!(document["error"]["message"].is_string(), ran.code != 0, "{args:?}: {document}");
     // Only where the arguments make no sense nobody knows which command is meant.
     assert!(document["command"].is_string() || kind == Some("usage"), "{args:?}: {document}");
+    if let Err(wrong) = schemas::check(&document) {
+        panic!("{args:?}: the document isn't as docs/schema has it: {wrong}\n{document:#}");
+    }
 }
 
 /// The same, for who wants to know more of how it ended. Its standard output goes where it goes.

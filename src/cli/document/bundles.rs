@@ -109,8 +109,8 @@ impl Export {
     }
 
     /// Bundles that have no file.
-    pub fn planned(planned: &[Exported], scan: &ScanReport) -> Self {
-        Self { bundles: planned.iter().map(Written::of).collect(), scan: scan.into() }
+    pub fn without_files<'e>(bundles: impl IntoIterator<Item = &'e Exported>, scan: &ScanReport) -> Self {
+        Self { bundles: bundles.into_iter().map(Written::of).collect(), scan: scan.into() }
     }
 
     /// The same with what each of the bundles tells of messages.

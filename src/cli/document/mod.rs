@@ -4,12 +4,13 @@
 
 pub mod bundles;
 pub mod changes;
+pub mod deinit;
 pub mod jobs;
 pub mod past;
 pub mod peers;
-#[cfg(test)]
-mod schemas;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod upkeep;
 pub mod values;
 pub mod watching;
@@ -53,7 +54,7 @@ documents! {
     peers::Init: "init";
     bundles::Invite: "invite";
     bundles::Join: "join";
-    peers::Peers: "peer list";
+    peers::PeerList: "peer list";
     peers::PeerAdded: "peer add";
     peers::PeerRenamed: "peer rename";
     peers::PeerRemoved: "peer remove";
@@ -84,6 +85,7 @@ documents! {
     past::TrashRestored: "trash restore";
     past::Undo: "undo";
     upkeep::Doctor: "doctor";
+    deinit::Deinit: "deinit";
     upkeep::Completions: "completions";
     upkeep::Man: "man";
 }
@@ -211,55 +213,5 @@ fn members_of(document: Value) -> Map<String, Value> {
         Value::Object(members) => members,
         // A command that has failed may have none.
         _ => Map::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn fault(kind: ErrorKind, words: &str) -> (ErrorKind, Fault) {
-        (kind, Fault { kind: kind.into(), message: words.to_owned() })
-    }
-
-    #[test]
-    fn the_error_of_a_document_is_the_first_of_the_kind_with_which_the_command_ends() {
-        let told =
-            [fault(ErrorKind::NotYet, "later"), fault(ErrorKind::Rejected, "bad"), fault(ErrorKind::Rejected, "x")];
-        let documents = Documents::new(Some("verify"), Some(true), Form::Whole);
-        documents.keep(&bundles::Verify { bundles: Vec::new() });
-        let whole = Value::from(whole(&documents, Some(ErrorKind::Rejected), &told));
-        let expected = json!({
-            "version": 1,
-            "command": "verify",
-            "dry_run": true,
-            "exit_code": 4,
-            "error": { "kind": "rejected", "message": "bad" },
-            "bundles": [],
-        });
-        assert_eq!(whole, expected);
-    }
-
-    #[test]
-    fn a_command_that_ends_well_has_no_error_whatever_was_told_on_the_way() {
-        let told = [fault(ErrorKind::Failed, "a mistyped code")];
-        let whole = Value::from(whole(&Documents::new(Some("join"), None, Form::Whole), None, &told));
-        assert_eq!(whole, json!({ "version": 1, "command": "join", "exit_code": 0, "error": null }));
-    }
-
-    #[test]
-    #[should_panic(expected = "error is a member of every document")]
-    fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
-        let documents = Documents::new(Some("verify"), None, Form::Whole);
-        documents.members.replace(json!({ "error": null }));
-        let _ = whole(&documents, None, &[]);
-    }
-
-    #[test]
-    #[should_panic(expected = "scan has the document of [\"verify\"]")]
-    fn no_command_has_the_document_of_another() {
-        Documents::new(Some("scan"), None, Form::Whole).keep(&bundles::Verify { bundles: Vec::new() });
     }
 }

@@ -53,7 +53,8 @@ pub struct Invited {
     /// Its name here.
     pub name: String,
     /// When it was first invited.
-    pub invited: Time,
+    #[serde(rename = "invited")]
+    pub made: Time,
     /// Until when its answer is accepted.
     pub expires: Time,
     /// Whether that time has passed.
@@ -65,7 +66,7 @@ impl Invited {
     pub fn of(replica: &Replica, invited: &replica::Invited) -> Self {
         Self {
             name: invited.name.clone(),
-            invited: Time::of(invited.made),
+            made: Time::of(invited.made),
             expires: Time::of(invited.expires),
             expired: replica.has_expired(invited),
         }
@@ -200,7 +201,7 @@ impl From<Reinstated> for PeerReinstated {
 /// `mailsync peer list`
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
-pub struct Peers {
+pub struct PeerList {
     /// The peers, sorted by name.
     pub peers: Vec<ListedPeer>,
     /// The replicas that were invited and have not answered, sorted by name.
@@ -232,7 +233,7 @@ pub struct RevokedOther {
     pub revoked: Revoked,
 }
 
-impl Peers {
+impl PeerList {
     /// The peers of a replica, those that it has invited, and who of all is revoked.
     ///
     /// # Errors

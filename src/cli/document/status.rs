@@ -159,17 +159,20 @@ impl From<JobCounts> for JobNumbers {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct UnseenThere {
     /// Entries with something that is new to it.
-    pub unseen_entries: u64,
+    #[serde(rename = "unseen_entries")]
+    pub entries: u64,
     /// The bytes of the messages that go with them.
-    pub unseen_bytes: u64,
+    #[serde(rename = "unseen_bytes")]
+    pub bytes: u64,
     /// Jobs with statements that are new to it.
-    pub unseen_jobs: u64,
+    #[serde(rename = "unseen_jobs")]
+    pub jobs: u64,
 }
 
 impl From<Unseen> for UnseenThere {
     fn from(unseen: Unseen) -> Self {
         let Unseen { entries, bytes, jobs } = unseen;
-        Self { unseen_entries: entries, unseen_bytes: bytes, unseen_jobs: jobs }
+        Self { entries, bytes, jobs }
     }
 }
 

@@ -1,14 +1,15 @@
-//! The schemas of the documents in `docs/schema/`: made from what is printed, and kept, so that a change of a document is seen.
+//! What all documents have; and their schemas in `docs/schema/`, which are made from what is printed, and kept, so that a
+//! change of a document is seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Map, Value, json};
+use schemars::{Schema, SchemaGenerator};
+use serde_json::json;
 
-use super::{Common, MEMBERS, VERSION};
+use super::*;
 use crate::cli::args::Args;
 
 /// The file for documents of which nobody can say whose they are.
@@ -24,11 +25,11 @@ fn made() -> BTreeMap<String, String> {
     let of_commands = MEMBERS.iter().map(|(command, members)| {
         let mut generator = generator();
         let own = members(&mut generator);
-        let schema = whole(Some(command), with_dry_run.contains(*command), &own, generator);
+        let schema = schema_of(Some(command), with_dry_run.contains(*command), &own, generator);
         (format!("{}.json", command.replace(' ', "-")), schema)
     });
     let mut all: BTreeMap<String, String> = of_commands.collect();
-    all.insert(String::from(NO_COMMAND), whole(None, false, &Schema::default(), generator()));
+    all.insert(String::from(NO_COMMAND), schema_of(None, false, &Schema::default(), generator()));
     all
 }
 
@@ -37,9 +38,9 @@ fn generator() -> SchemaGenerator {
 }
 
 /// The schema of a command's document: the common members, which it always has, and its own, which it has if it ends well.
-fn whole(command: Option<&str>, has_dry_run: bool, own: &Schema, mut generator: SchemaGenerator) -> String {
+fn schema_of(command: Option<&str>, has_dry_run: bool, own: &Schema, mut generator: SchemaGenerator) -> String {
     let common = Common::json_schema(&mut generator);
-    let (mut members, mut always) = (members_of(&common), required_by(&common));
+    let (mut members, mut always) = (properties_of(&common), required_by(&common));
     set(&mut members, "version", "const", VERSION.into());
     members["command"].as_object_mut().unwrap().remove("type");
     set(&mut members, "command", "const", command.into());
@@ -49,7 +50,7 @@ fn whole(command: Option<&str>, has_dry_run: bool, own: &Schema, mut generator: 
     } else {
         members.remove("dry_run");
     }
-    for (name, schema) in members_of(own) {
+    for (name, schema) in properties_of(own) {
         assert!(members.insert(name.clone(), schema).is_none(), "{name}");
     }
     let about = own.get("description").and_then(Value::as_str).unwrap_or("A command line that makes no sense.");
@@ -76,7 +77,7 @@ fn whole(command: Option<&str>, has_dry_run: bool, own: &Schema, mut generator: 
     format!("{schema:#}\n")
 }
 
-fn members_of(schema: &Schema) -> Map<String, Value> {
+fn properties_of(schema: &Schema) -> Map<String, Value> {
     schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
@@ -179,4 +180,46 @@ fn what_a_member_means_is_said_of_each() {
         look(&schema, &name, &mut silent);
     }
     assert!(silent.is_empty(), "nothing is said of {silent:#?}");
+}
+
+fn fault(kind: ErrorKind, words: &str) -> (ErrorKind, Fault) {
+    (kind, Fault { kind: kind.into(), message: words.to_owned() })
+}
+
+#[test]
+fn the_error_of_a_document_is_the_first_of_the_kind_with_which_the_command_ends() {
+    let told = [fault(ErrorKind::NotYet, "later"), fault(ErrorKind::Rejected, "bad"), fault(ErrorKind::Rejected, "x")];
+    let documents = Documents::new(Some("verify"), Some(true), Form::Whole);
+    documents.keep(&bundles::Verify { bundles: Vec::new() });
+    let whole = Value::from(whole(&documents, Some(ErrorKind::Rejected), &told));
+    let expected = json!({
+        "version": 1,
+        "command": "verify",
+        "dry_run": true,
+        "exit_code": 4,
+        "error": { "kind": "rejected", "message": "bad" },
+        "bundles": [],
+    });
+    assert_eq!(whole, expected);
+}
+
+#[test]
+fn a_command_that_ends_well_has_no_error_whatever_was_told_on_the_way() {
+    let told = [fault(ErrorKind::Failed, "a mistyped code")];
+    let whole = Value::from(whole(&Documents::new(Some("join"), None, Form::Whole), None, &told));
+    assert_eq!(whole, json!({ "version": 1, "command": "join", "exit_code": 0, "error": null }));
+}
+
+#[test]
+#[should_panic(expected = "error is a member of every document")]
+fn no_command_has_a_member_of_its_own_with_the_name_of_a_common_one() {
+    let documents = Documents::new(Some("verify"), None, Form::Whole);
+    documents.members.replace(json!({ "error": null }));
+    let _ = whole(&documents, None, &[]);
+}
+
+#[test]
+#[should_panic(expected = "scan has the document of [\"verify\"]")]
+fn no_command_has_the_document_of_another() {
+    Documents::new(Some("scan"), None, Form::Whole).keep(&bundles::Verify { bundles: Vec::new() });
 }
