@@ -112,9 +112,9 @@ pub enum Command {
     /// Show what was done
     Log(Log),
     /// Show what a bundle says about itself
-    Inspect(Bundle),
+    Inspect(LookInto),
     /// Check a bundle from end to end, and whether it can be applied here
-    Verify(Bundle),
+    Verify(LookInto),
     /// Get back mail that has vanished here by mistake
     Restore(Restore),
     /// List or restore what imports have removed
@@ -393,7 +393,7 @@ pub enum JobsCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Bundle {
+pub struct LookInto {
     /// The bundle file, or - for standard input
     #[arg(value_name = "BUNDLE|-")]
     pub bundle: PathBuf,

@@ -8,7 +8,7 @@ use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, plural, printable};
 
-use super::args::Bundle;
+use super::args::LookInto;
 use super::code;
 use super::context::Context;
 use super::document::Shown;
@@ -20,7 +20,7 @@ use super::output::time;
 use super::source;
 
 /// Shows what a bundle says about itself, and how much it tells of which folders. It needs no replica.
-pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
+pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
     let mut holds = Holds::begin(context, args.listing, Words::Printed);
@@ -57,7 +57,7 @@ pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
-pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
+pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let replica = context.read()?.with_code(code::given(args.code.code_file.as_deref())?);
     let mut documents = Vec::new();
     let mut holds = Holds::begin(context, args.listing, Words::Printed);

@@ -41,12 +41,12 @@ struct Lost {
 }
 
 /// What is overruled when `theirs` is merged into `mine`: what either side has changed that the other, whose knowledge is
-/// given, had not seen, and has changed otherwise. The later change of a register holds. A removal holds against changes of
+/// given (`here` and `there`), had not seen, and has changed otherwise. The later change of a register holds. A removal holds against changes of
 /// flags, and not against a move. The oldest overruled change comes first, with its stamp.
-pub fn overruled(mine: &Entry, theirs: &Entry, known_here: &Knowledge, known_there: &Knowledge) -> Vec<Happening> {
+pub fn overruled(mine: &Entry, theirs: &Entry, here: &Knowledge, there: &Knowledge) -> Vec<Happening> {
     let merged = mine.merge(theirs);
-    let mine = Side { entry: mine, known_to_other: known_there };
-    let theirs = Side { entry: theirs, known_to_other: known_here };
+    let mine = Side { entry: mine, known_to_other: there };
+    let theirs = Side { entry: theirs, known_to_other: here };
     let mut lost: BTreeMap<Stamp, Lost> = BTreeMap::new();
     if merged.alive() {
         both_alive(&mine, &theirs, merged.floor, &mut lost);
@@ -71,9 +71,9 @@ pub fn overruled(mine: &Entry, theirs: &Entry, known_here: &Knowledge, known_the
 fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, floor: Stamp, lost: &mut BTreeMap<Stamp, Lost>) {
     // Somebody has removed it who had not seen where it is. What was removed here is told when it comes back: the others may
     // know of the removal by then. Who delivers it anew has seen it, and means that.
-    let removed_here = mine.entry.removal.filter(|_| !mine.entry.alive() && mine.entry.born == theirs.entry.born);
-    let removed_there = theirs.unheard_removal().filter(|_| mine.entry.alive());
-    for stamp in removed_here.map(|removal| removal.stamp).into_iter().chain(removed_there) {
+    let mine_removed = mine.entry.removal.filter(|_| !mine.entry.alive() && mine.entry.born == theirs.entry.born);
+    let theirs_removed = theirs.unheard_removal().filter(|_| mine.entry.alive());
+    for stamp in mine_removed.map(|removal| removal.stamp).into_iter().chain(theirs_removed) {
         lost.entry(stamp).or_default();
     }
     if let (Some(one), Some(other)) = (mine.unheard_move(), theirs.unheard_move())
@@ -119,7 +119,9 @@ mod tests {
         let changed = |changes: &[Change]| {
             let flags = [flag("S")].into();
             let mut entry = Entry::delivered(None, Origin::Delivery, at(5, HERE), folder("INBOX"), &flags, 7, Mtime(5));
-            changes.iter().for_each(|change| change(&mut entry));
+            for change in changes {
+                change(&mut entry);
+            }
             entry
         };
         let (mine, theirs) = (changed(mine), changed(theirs));

@@ -145,8 +145,8 @@ mod tests {
         let (mut after, mut all) = (0, Vec::new());
         loop {
             let batch = list.batch(after, 4).unwrap();
-            let Some((last, _)) = batch.last() else { break };
-            after = *last;
+            let Some((key, _)) = batch.last() else { break };
+            after = *key;
             all.extend(batch.into_iter().map(|(_, listed)| listed));
         }
         assert_eq!(all, (0..9).map(news).collect::<Vec<_>>());

@@ -101,7 +101,7 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
-        imported.vouched = matches!(sender, Sender::Known(_));
+        imported.peer = if let Sender::Known(peer) = &sender { Some(peer.name.clone()) } else { None };
         if options.dry_run == DryRun::No {
             self.follow_sender(&sender, &manifest)?;
         }

@@ -80,8 +80,8 @@ pub struct Imported {
     pub from: Option<String>,
     /// Its number.
     pub number: Option<u64>,
-    /// Whether its sender's signature vouches for both.
-    pub vouched: bool,
+    /// The peer whose signature vouches for both.
+    pub peer: Option<String>,
     /// Its outcome.
     pub outcome: ImportOutcome,
     /// The changes that it brought.
@@ -136,7 +136,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: Some(peer.name.clone()),
             number: Some(manifest.number),
-            vouched: true,
+            peer: Some(peer.name.clone()),
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
@@ -151,7 +151,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: None,
             number: None,
-            vouched: false,
+            peer: None,
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,

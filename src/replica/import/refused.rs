@@ -54,7 +54,7 @@ impl Refusals {
             return;
         }
         // Anybody can write whom a bundle is from.
-        let peer = imported.from.clone().filter(|_| imported.vouched);
+        let peer = imported.peer.clone();
         // A file that is still being copied grows.
         let grows = matches!(imported.outcome, ImportOutcome::Incomplete(_));
         self.add(word, error, (imported.file.as_deref(), about), peer, grows);
@@ -134,12 +134,11 @@ impl Replica {
     fn record_refusals(&self, refusals: &Refusals) -> Result<()> {
         let mut new = Vec::new();
         for refused in &refusals.told {
-            let was_told = match &refused.mark {
-                Some(mark) => self.state.was_passed_over(mark)?,
-                None => {
-                    let last = self.state.last_text(Action::Import, refused.peer.as_deref())?;
-                    last.is_some_and(|last| without_numbers(&last) == without_numbers(&refused.text))
-                }
+            let was_told = if let Some(mark) = &refused.mark {
+                self.state.was_passed_over(mark)?
+            } else {
+                let last = self.state.last_text(Action::Import, refused.peer.as_deref())?;
+                last.is_some_and(|last| without_numbers(&last) == without_numbers(&refused.text))
             };
             if !was_told {
                 new.push(refused);
