@@ -25,24 +25,25 @@ pub use lack::Lack;
 
 use crate::text::printable;
 
-/// The kind of failure of an [`Error`].
+/// The kind of failure of an [`Error`]. They stand in the order of how bad they are: of several failures the greatest decides
+/// how a command ends. The first three pass by themselves; the last three need a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
+    /// A peer could not be reached, and all else was done: a later run may find it there.
+    Unreachable,
+    /// Another mailsync works on the same replica.
+    Locked,
+    /// A bundle can't be applied before another one.
+    NotYet,
     /// Something went wrong; nothing that was there is lost.
     Failed,
     /// The command line or the configuration doesn't make sense.
     Usage,
-    /// A bundle can't be applied before another one.
-    NotYet,
     /// A bundle was rejected: it is corrupt or truncated, from an unknown sender, for someone else, or in a newer
     /// format.
     Rejected,
-    /// Another mailsync works on the same replica.
-    Locked,
     /// Something was refused, because mail could be lost by it.
     Refused,
-    /// A peer could not be reached, and all else was done: a later run may find it there.
-    Unreachable,
 }
 
 impl ErrorKind {

@@ -3,6 +3,7 @@
 
 mod ask;
 mod converse;
+mod lines;
 mod stop;
 
 pub use ask::output_of;
@@ -24,7 +25,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::read::read_some;
-use stop::{Stop, kill};
+use stop::{Listening, kill};
 
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;
@@ -123,16 +124,12 @@ impl Launcher for Processes {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let stop = Stop::listen();
-        let finished = run(&mut command, stdin, launch.timeout, stop).unwrap_or_else(|error| {
+        let stop = Listening::begin();
+        run(&mut command, stdin, launch.timeout, stop.as_ref()).unwrap_or_else(|error| {
             let why = format!("{}: {error}", launch.program.display());
             let ended = if will_pass(&error) { Ended::NotNow(why) } else { Ended::NotStarted(why) };
             Finished { ended, stdout: Output::default(), stderr: Output::default() }
-        });
-        if let Some(stop) = stop {
-            stop.ignore_no_more();
-        }
-        finished
+        })
     }
 }
 
@@ -152,7 +149,7 @@ fn run(
     command: &mut Command,
     stdin: &mut (dyn Read + Send),
     timeout: Duration,
-    stop: Option<&Stop>,
+    stop: Option<&Listening>,
 ) -> io::Result<Finished> {
     let (stdout, to_stdout) = Collector::start()?;
     let (stderr, to_stderr) = Collector::start()?;
@@ -214,7 +211,7 @@ fn wait(
     ended: &mpsc::Receiver<io::Result<std::process::ExitStatus>>,
     group: Option<Pid>,
     timeout: Duration,
-    stop: Option<&Stop>,
+    stop: Option<&Listening>,
 ) -> Ended {
     use std::os::unix::process::ExitStatusExt;
     let deadline = Instant::now() + timeout;
@@ -228,7 +225,7 @@ fn wait(
                 };
             }
             Ok(Err(error)) => return Ended::InputFailed(format!("waiting for the program: {error}")),
-            Err(_) if stop.is_some_and(Stop::was_told) => break Ended::Stopped,
+            Err(_) if stop.is_some_and(Listening::was_told) => break Ended::Stopped,
             Err(_) if Instant::now() >= deadline => break Ended::TimedOut,
             Err(_) => {}
         }

@@ -130,7 +130,7 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     assert!(ran.stdout.is_empty());
     assert!(
-        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entry, 1 message, 3 bytes"),
+        ran.stderr.contains("some name.zst: bundle 1 for laptop (full): 1 entry, 1 message of 3 B; "),
         "{}",
         ran.stderr
     );
@@ -619,7 +619,7 @@ fn what_an_import_removed_is_in_the_trash_and_comes_back_everywhere() {
     assert_eq!(desktop.ok(&["trash", "list", "--json"]).json()["trash"], json!([]));
 
     let id = item["id"].to_string();
-    laptop.refuses(&["trash", "restore", "4711"], b"", 1, &["4711", "mailsync trash list"]);
+    laptop.refuses(&["trash", "restore", "4711"], b"", 2, &["4711", "mailsync trash list"]);
     let ran = laptop.ok(&["trash", "restore", &id]);
     assert!(ran.stderr.contains("is back in Archive/2019"), "{ran:?}");
     assert_eq!(laptop.mailbox(), before);

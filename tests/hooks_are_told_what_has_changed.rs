@@ -117,8 +117,7 @@ const OTHERS: [(&str, &str, Before); 6] = [
         let new = dir.join("moved");
         fs::rename(&laptop.mail, &new).unwrap();
         laptop.reconfigure(&[("mail_root", &format!("{:?}", new.to_str().unwrap()))]);
-        let file = new.join("cur").read_dir().unwrap().next().unwrap().unwrap().path();
-        fs::remove_file(file).unwrap();
+        fs::write(new.join("cur/three:2,S"), message("three")).unwrap();
         words("doctor --moved-root")
     }),
     ("watch", "after_import", |dir, desktop, laptop| {

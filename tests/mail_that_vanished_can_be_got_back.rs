@@ -237,7 +237,7 @@ fn a_number_in_the_trash_is_what_trash_restore_takes() {
     desktop.ok(&["restore", &number]);
     exchange(&desktop, &laptop);
     both_have(&[&desktop, &laptop], &mailbox, &folders);
-    desktop.refuses(&["restore", &number], &[], 1, &["nothing with this number", "mailsync trash list"]);
+    desktop.refuses(&["restore", &number], &[], 2, &["nothing with this number", "mailsync trash list"]);
 }
 
 #[test]

@@ -147,7 +147,7 @@ call = {call:?}
         fs::read_to_string(&config).unwrap()
     );
     fs::write(&config, configured).unwrap();
-    let called = |disk| laptop.open(disk).unwrap().call("desktop", &ImportOptions::default(), |_| {});
+    let called = |disk| laptop.open(disk).unwrap().call("desktop", &ImportOptions::default(), &|_| {}, |_| {});
     let error = called(watch.disk()).unwrap_err().to_string();
     assert!(error.contains("1.0 MiB more are to be written, and 1024.0 KiB are free there"), "{error}");
     watch.leave_free(1 << 40);
@@ -389,7 +389,8 @@ fn mail_that_is_removed_at_any_moment_does_not_fail_an_update() {
             calls
         });
         let mut outcomes = Vec::new();
-        let called = replica.call("laptop", &ImportOptions::default(), |imported| outcomes.push(imported.outcome));
+        let called =
+            replica.call("laptop", &ImportOptions::default(), &|_| {}, |imported| outcomes.push(imported.outcome));
         watch.observe(|| 0);
         called.unwrap_or_else(|error| panic!("removed before call {moments}: {error}"));
         assert!(outcomes.iter().all(|outcome| outcome.error().is_none()), "call {moments}: {outcomes:?}");
@@ -446,7 +447,7 @@ fn an_answer_without_end_that_is_no_bundle_is_not_kept_and_its_program_is_ended(
     for script in [garbage, behind] {
         desktop.reach_by("laptop", &["sh", "-c", &script]);
         let ran = desktop.run(&["update"]);
-        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert_eq!(ran.code, 4, "{}", ran.stderr);
         for part in ["the answer from laptop", "sh was ended", "run this again"] {
             assert!(ran.stderr.contains(part), "{}", ran.stderr);
         }

@@ -89,8 +89,8 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
     assert!(ran.stderr.contains("from laptop (try): failed; it ended with status 3"), "{}", ran.stderr);
 
     let ran = laptop.run_with(&["import"], &ran.stdout);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains(&format!("job {} for server failed with status 3", &id[..12])), "{}", ran.stderr);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains(&format!("job {} for server (try) failed with status 3", &id[..12])), "{}", ran.stderr);
     for machine in [&laptop, &server] {
         let job = machine.job(&id);
         assert_eq!(job["state"], "failed");
@@ -102,10 +102,10 @@ fn a_job_runs_on_its_target_and_its_result_comes_back() {
         assert_eq!(result["reason"], "it ended with status 3");
         assert!(result["started"].is_string() && result["ended"].is_string());
     }
+    assert_eq!(laptop.ok(&["status", "--json"]).json()["jobs"]["failed"], 1);
     let text = laptop.ok(&["jobs", "show", &id[..6]]).text().to_owned();
     assert!(text.contains("state      failed (3)") && text.contains("  oops"), "{text}");
     assert!(laptop.ok(&["jobs", "list"]).text().contains("failed (3)"));
-    assert_eq!(laptop.ok(&["status", "--json"]).json()["jobs"]["failed"], 1);
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn the_trash_is_listed_in_80_columns_and_by_whom() {
     assert_eq!(count(&["--since", "1h", "--folder", "INBOX"]), 1);
     assert_eq!(count(&["--since", "0s"]), 0);
     laptop.refuses(&["trash", "list", "--by", "nobody"], b"", 2, &["no peer called nobody"]);
-    laptop.refuses(&["trash", "show", "3"], b"", 1, &["nothing with this number", "trash list"]);
+    laptop.refuses(&["trash", "show", "3"], b"", 2, &["nothing with this number", "trash list"]);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
             .collect::<Vec<_>>()
     };
 
-    laptop.refuses(&["trash", "restore", "9000-9001"], b"", 1, &["nothing with this number"]);
+    laptop.refuses(&["trash", "restore", "9000-9001"], b"", 2, &["nothing with this number"]);
     for (wrong, said) in [
         (&["trash", "restore"][..], "--all"),
         (&["trash", "restore", "5-2"], "this range is empty"),

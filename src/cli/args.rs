@@ -8,6 +8,7 @@ mod values;
 mod version;
 mod words;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,7 +109,7 @@ pub enum Command {
     /// Forget removals that every peer knows of, old trash, old jobs and old history
     Purge,
     /// Show what this replica holds, and what its peers have not shown to have yet
-    Status,
+    Status(Status),
     /// Show what was done
     Log(Log),
     /// Show what a bundle says about itself
@@ -160,11 +161,21 @@ pub struct Init {
 
 #[derive(Debug, clap::Args)]
 pub struct Update {
-    /// The peers, one after the other; without any, all peers that the configuration tells how to reach
+    /// The peers; without any, all peers that the configuration tells how to reach
     #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     pub peers: Vec<String>,
+    /// Call so many peers at a time. One by one, each gets what those before it have brought
+    #[arg(long, short, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    pub jobs: NonZeroUsize,
     #[command(flatten)]
     pub allowed: Allowed,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Don't look at the disk: show what the last scan has seen
+    #[arg(long)]
+    pub no_scan: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,11 @@
 use mailsync::text::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// Lines are no longer, in columns.
+const MOST: usize = 80;
+/// A label takes so many columns.
+const LABEL: usize = 11;
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -38,6 +43,23 @@ pub fn row(columns: &[Column], cells: &[&str]) -> String {
     line
 }
 
+/// A label and what is said under it, in lines of at most 80 columns. What is longer and has no blank stands whole.
+pub fn labelled(label: &str, text: &str) -> Vec<String> {
+    let mut lines = vec![format!("{label:LABEL$}")];
+    let mut is_empty = true;
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is one");
+        if is_empty || line.width() + 1 + word.width() <= MOST {
+            line.push_str(if is_empty { "" } else { " " });
+            line.push_str(word);
+        } else {
+            lines.push(format!("{:LABEL$}{word}", ""));
+        }
+        is_empty = false;
+    }
+    lines
+}
+
 /// The beginning of a text that takes no more columns than these, with an ellipsis if something is missing.
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -54,6 +76,21 @@ pub fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_behind_a_label_is_broken_at_blanks() {
+        assert_eq!(labelled("mail", "3 entries"), ["mail       3 entries"]);
+        let long = format!("{} {} two words", "x".repeat(60), "y".repeat(90));
+        let blanks = " ".repeat(11);
+        let expected = [
+            format!("waiting    {}", "x".repeat(60)),
+            format!("{blanks}{}", "y".repeat(90)),
+            format!("{blanks}two words"),
+        ];
+        assert_eq!(labelled("waiting", &long), expected);
+        let words = "word ".repeat(200);
+        assert!(labelled("label", words.trim()).iter().all(|line| line.len() <= 80));
+    }
 
     const COLUMNS: [Column; 3] = [Column::right(4), Column::left(6), Column::left(5)];
 

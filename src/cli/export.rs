@@ -141,7 +141,7 @@ fn export(
                     "--encrypt encrypts it, and so does -o where neither --plain nor config.toml says otherwise";
                 target::warn_of_plain_file(context, replica, &path.display().to_string(), instead)?;
             }
-            context.out.document(&bundles::Export::written(&written, &report)?.with_changes(changes))
+            context.out.document(&bundles::Export::written(&written, &report).with_changes(changes))
         }
     };
     holds.finish()?;

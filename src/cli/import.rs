@@ -12,6 +12,7 @@ use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
 use super::changes::{Changes, tell_found_first};
 use super::context::Context;
 use super::document::bundles::{self, ImportedBundle};
+use super::failed_jobs::FailedJobs;
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
@@ -69,10 +70,13 @@ fn import_and_answer(
     let (report, passed, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
+    // Who has an answer written is not whoever has asked for jobs here.
+    let failed_jobs = if args.reply || args.dry_run { FailedJobs::of_nobody() } else { FailedJobs::tell(replica) };
     let shown = context.out.document(&bundles::Import {
         bundles: all.iter().map(ImportedBundle::from).collect(),
         scan: (&report).into(),
         jobs: jobs.documents(),
+        failed_jobs: failed_jobs.documents(),
         changes: changes.documents(),
     });
     let listed = changes.finish();
@@ -89,7 +93,7 @@ fn import_and_answer(
     // The mail is through, even if something went wrong with jobs.
     jobs.result()?;
     listed?;
-    match worst(&all).max(unanswered) {
+    match worst(&all).max(unanswered).max(failed_jobs.result()?) {
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&report).map(|()| shown),
     }

@@ -1,7 +1,9 @@
 //! `mailsync inspect` and `mailsync verify`
 
-use std::io::BufRead;
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
@@ -31,7 +33,8 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         Telling::Folders if context.out.json() => Telling::Nothing,
         telling => telling,
     };
-    let result = each_bundle(&args.bundle, keys, |reader, source| {
+    let mut before = 0;
+    let result = each_bundle(&args.bundle, keys, |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
@@ -43,12 +46,15 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         } else {
             BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
         };
+        let size = read.get() - before;
+        before = read.get();
         for line in describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))? {
             holds.say(&line);
         }
+        holds.say(&format!("file       {}", bytes(size)));
         holds.folders(&news);
         let changes = holds.messages(&news, replica.as_ref())?;
-        documents.push(Inspected { changes, ..Inspected::of(&manifest, known.as_deref(), encrypted) });
+        documents.push(Inspected { changes, ..Inspected::of(&manifest, known.as_deref(), encrypted, size) });
         Ok(())
     });
     holds.finish()?;
@@ -64,7 +70,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let each = args.listing.verbose || args.listing.list;
     let telling = if each { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
-    let result = each_bundle(&args.bundle, replica.keys(), |reader, source| {
+    let result = each_bundle(&args.bundle, replica.keys(), |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
@@ -112,18 +118,43 @@ fn shown(context: &Context, document: impl FnOnce() -> Shown) -> CommandResult {
     if context.out.json() { Ok(document()) } else { context.out.print(None) }
 }
 
-type Source = Box<dyn BufRead>;
+/// A source, and how much of it was taken.
+struct Source {
+    from: Box<dyn BufRead>,
+    taken: Rc<Cell<u64>>,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.taken.set(self.taken.get() + n as u64);
+        Ok(n)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.taken.set(self.taken.get() + amount as u64);
+        self.from.consume(amount);
+    }
+}
 
 fn each_bundle(
     path: &Path,
     keys: Keys,
-    mut each: impl FnMut(bundle::Reader<'_, Source>, &str) -> Result<()>,
+    mut each: impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
 ) -> Ending {
     let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
-    let mut stream = Stream::opened_by(source::open(path)?, keys);
+    let taken = Rc::default();
+    let source = Source { from: source::open(path)?, taken: Rc::clone(&taken) };
+    let mut stream = Stream::opened_by(source, keys);
     loop {
         match stream.next_bundle() {
-            Ok(Some(reader)) => each(reader, &name)?,
+            Ok(Some(reader)) => each(reader, &name, &taken)?,
             Ok(None) => return Ok(()),
             Err(error) => return Err(rejected(&error, &name).into()),
         }

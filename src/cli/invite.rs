@@ -58,7 +58,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     tell_what_next(context, &replica, &options, &written, args.qr);
     let exported = match &output {
         None => bundles::Export::without_files(written.iter().map(|(_, exported)| exported), &report),
-        Some(_) => bundles::Export::written(&written, &report)?,
+        Some(_) => bundles::Export::written(&written, &report),
     };
     let shown = context.out.document(&bundles::Invite::of(&options.name, code.as_ref(), exported));
     complain_of(&report).map(|()| shown)

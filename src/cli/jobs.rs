@@ -1,8 +1,10 @@
 //! `mailsync jobs`
 
+use std::time::Duration;
+
 use mailsync::error::ErrorKind;
 use mailsync::model::JobState;
-use mailsync::replica::{JobResult, JobStanding};
+use mailsync::replica::{Access, JobResult, JobStanding};
 use mailsync::text::{beginning, printable};
 
 use super::args::{Jobs, JobsCommand};
@@ -101,7 +103,8 @@ fn state_words(standing: &JobStanding) -> String {
 }
 
 fn show(context: &Context, id: &str) -> CommandResult {
-    let (standing, result) = context.read()?.show_job(id)?;
+    let replica = context.read()?;
+    let (standing, result) = replica.show_job(id)?;
     if context.out.json() {
         let job = JobWithResult { job: (&standing).into(), result: result.as_ref().map(JobEnd::from) };
         return Ok(context.out.document(&Shown { job }));
@@ -132,7 +135,23 @@ fn show(context: &Context, id: &str) -> CommandResult {
             lines.extend(String::from_utf8_lossy(&bytes).lines().map(|line| format!("  {}", printable(line))));
         }
     }
-    context.out.print(lines)
+    let shown = context.out.print(lines)?;
+    if replica.is_news(&standing.id)? {
+        drop(replica);
+        look_at(context, &standing);
+    }
+    Ok(shown)
+}
+
+/// Records that a person has looked at a job that went wrong: `status` shows it no more. It was shown, whatever comes of
+/// this.
+fn look_at(context: &Context, standing: &JobStanding) {
+    let looked = context.open(Access::Write(Duration::ZERO)).and_then(|replica| replica.has_looked_at(&standing.id));
+    if let Err(error) = looked {
+        context.out.say(format_args!(
+            "note: `mailsync status` still shows this job as one that nobody has looked at: {error}"
+        ));
+    }
 }
 
 /// A word, quoted for a shell, for people to read.

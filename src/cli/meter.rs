@@ -2,13 +2,22 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mailsync::meter::{Gauge, Meter, Silent};
 
 /// How long work may take before a bar appears.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// All bars, one below the other: work may be done by several threads.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Writes to standard error where no bar is: those that are shown make room, and come back below.
+pub fn beside_bars(write: impl FnOnce()) {
+    BARS.suspend(write);
+}
 
 /// The meter for a command: bars if somebody sees them, unless `--quiet` asks for silence.
 pub fn of(quiet: bool) -> Box<dyn Meter> {
@@ -42,7 +51,7 @@ impl Gauge for Bar {
                 } else {
                     "{msg} [{bar:40}] {pos}/{len} ({eta})"
                 });
-                let bar = ProgressBar::new(self.total).with_message(self.label);
+                let bar = BARS.add(ProgressBar::new(self.total).with_message(self.label));
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar
             });

@@ -12,6 +12,7 @@ mod deinit;
 mod doctor;
 mod document;
 mod export;
+mod failed_jobs;
 mod failure;
 mod holds;
 mod hooks;
@@ -43,6 +44,7 @@ mod undo;
 mod update;
 mod uux;
 mod view;
+mod voices;
 mod watch;
 
 use std::cell::RefCell;
@@ -103,7 +105,7 @@ pub fn main() -> ExitCode {
         Command::Uux(args) => uux::run(&context, args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Purge => purge::run(&context),
-        Command::Status => status::run(&context),
+        Command::Status(args) => status::run(&context, &args),
         Command::Log(args) => log::run(&context, &args),
         Command::Inspect(args) => inspect::inspect(&context, &args),
         Command::Verify(args) => inspect::verify(&context, &args),

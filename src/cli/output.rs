@@ -8,6 +8,7 @@ use mailsync::text::printable;
 
 use super::document::{self, Document, Documents, Shown};
 use super::failure::{CommandResult, Ending, Failure};
+use super::meter;
 
 /// A command's way to speak.
 #[derive(Debug)]
@@ -35,8 +36,7 @@ impl Output {
     /// Says something to the person.
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
-            // If standard error is closed, nobody listens.
-            let _ = writeln!(io::stderr(), "mailsync: {}", printable(&what.to_string()));
+            Self::relay(&format!("mailsync: {}", printable(&what.to_string())));
         }
     }
 
@@ -53,7 +53,15 @@ impl Output {
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
         document::note(error);
-        let _ = writeln!(io::stderr(), "mailsync: {error}");
+        Self::relay(&format!("mailsync: {error}"));
+    }
+
+    /// Writes a line for the person, whole: another thread's can't come between.
+    pub fn relay(line: &str) {
+        meter::beside_bars(|| {
+            // If standard error is closed, nobody listens.
+            let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+        });
     }
 
     /// Takes a command's own members of the JSON document, which is printed at the command's end. Where text is wanted,

@@ -4,13 +4,14 @@ use mailsync::replica::RevokeOptions;
 use mailsync::text::{plural, printable};
 
 use super::args::PeerCommand;
+use super::columns::labelled;
 use super::context::Context;
 use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked};
 use super::failure::CommandResult;
 use super::moment::Moment;
 use super::output::{table, time};
 use super::source::read_key;
-use super::view::{invited_since, revoked_lines};
+use super::view::{invited_since, revoked_words};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -126,6 +127,6 @@ fn list(context: &Context, verbose: bool) -> CommandResult {
         .iter()
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     let mut lines = table(&rows.into_iter().chain(invited).collect::<Vec<_>>());
-    lines.extend(revoked_lines(&replica)?);
+    lines.extend(revoked_words(&replica)?.iter().flat_map(|words| labelled("revoked", words)));
     context.out.print(lines)
 }

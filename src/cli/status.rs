@@ -1,112 +1,165 @@
 //! `mailsync status`
 
 use mailsync::model::{FolderName, Keyword};
-use mailsync::replica::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, Status, Unseen};
+use mailsync::replica::{
+    AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PeerStatus, Replica, Status, Unseen,
+};
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, plural, printable, utc};
 
+use super::args;
+use super::columns::labelled;
 use super::context::Context;
 use super::document;
 use super::failure::CommandResult;
 use super::output::{table, time};
-use super::view::{invited_since, layout_word, revoked_lines};
+use super::view::{invited_since, layout_word, revoked_words};
 
-pub fn run(context: &Context) -> CommandResult {
+pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
+    let look = if args.no_scan { None } else { Some(replica.look()?) };
     context.say_notes(&replica);
     if context.out.json() {
-        return Ok(context.out.document(&document::status::Status::of(&replica, &status, &replica.shut_outs()?)));
+        let out = replica.shut_outs()?;
+        return Ok(context.out.document(&document::status::Status::of(&replica, &status, look.as_ref(), &out)));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
-    let mut lines = vec![
-        format!("replica    {} ({})", config.name, replica.public_key().id()),
-        format!("mail root  {} ({})", config.mail_root.display(), layout_word(config)),
-        format!(
-            "mail       {} in {}: {}, {}",
-            plural(status.totals.entries, "entry"),
-            plural(status.folders.len() as u64, "folder"),
-            plural(status.totals.messages, "message"),
-            bytes(status.totals.bytes)
-        ),
+    let mail = format!(
+        "{} in {}: {}, {}",
+        plural(status.totals.entries, "entry"),
+        plural(status.folders.len() as u64, "folder"),
+        plural(status.totals.messages, "message"),
+        bytes(status.totals.bytes)
+    );
+    let mut said = vec![
+        ("replica", format!("{} ({})", config.name, replica.public_key().id())),
+        ("mail root", format!("{} ({})", config.mail_root.display(), layout_word(config))),
+        ("mail", mail),
     ];
-    lines.extend(revoked_lines(&replica)?);
-    lines.extend(undone_lines(&status));
-    lines.extend(jobs_line(&status.jobs));
-    lines
-        .extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs_line(&status.peer.name)));
-    let rows = status
-        .folders
-        .iter()
-        .map(|(name, entries)| vec![format!("  {}", printable(name.as_str())), entries.to_string()]);
+    said.extend(disk_words(&status, look.as_ref()));
+    said.extend(revoked_words(&replica)?.into_iter().map(|words| ("revoked", words)));
+    said.extend(undone_words(&status));
+    said.extend(jobs_words(&status.jobs));
+    said.extend(failed_words(&status));
+    said.extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs(&status.peer.name)));
+    let mut lines: Vec<String> = said.iter().flat_map(|(label, words)| labelled(label, words)).collect();
     lines.push(String::new());
-    lines.extend(table(&rows.collect::<Vec<_>>()));
-    lines.push(String::new());
+    lines.extend(folder_lines(&status, look.as_ref()));
     if status.peers.is_empty() && status.invited.is_empty() {
-        lines.push(String::from(
-            "no peers yet; invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
-        ));
-    } else {
-        let head = ["peer", "last heard", "not seen yet", "next"].map(String::from).to_vec();
-        let rows = std::iter::once(head)
-            .chain(status.peers.iter().map(|status| peer_row(status, out.get(&status.peer.id).is_some())))
-            .chain(status.invited.iter().map(|status| invited_row(&replica, status)));
-        lines.extend(table(&rows.collect::<Vec<_>>()));
+        lines.push(String::new());
+        lines.push(String::from("no peers yet; invite a new one with `mailsync invite NAME`,"));
+        lines.push(String::from("or make one known with `mailsync peer add NAME --key KEY`"));
+    }
+    for status in &status.peers {
+        lines.extend(peer_lines(&replica, status, out.get(&status.peer.id).is_some()));
+    }
+    for status in &status.invited {
+        lines.extend(invited_lines(&replica, status));
     }
     context.out.print(lines)
 }
 
+/// A label, and what is said under it.
+type Said = (&'static str, String);
+
+/// As of when what is shown holds, and how the disk is otherwise than then.
+fn disk_words(status: &Status, look: Option<&DiskLook>) -> Vec<Said> {
+    let Some(scanned) = status.scanned.map(time) else {
+        return vec![("scanned", String::from("never; next: mailsync scan"))];
+    };
+    let Some(look) = look else {
+        return vec![("scanned", format!("{scanned}; all of this is as of then"))];
+    };
+    let problems = look.problems.iter().map(|problem| ("on disk", problem.to_string()));
+    if look.is_as_scanned() && look.problems.is_empty() {
+        return vec![("scanned", format!("{scanned}; on disk all is as it was then"))];
+    }
+    let mut said = vec![("scanned", scanned)];
+    if !look.is_as_scanned() {
+        let sum = |count: fn(&FolderLook) -> u64| look.folders.iter().map(count).sum::<u64>();
+        let words = changes_words(sum(|one| one.came), sum(|one| one.gone), sum(|one| one.renamed));
+        let gone = look.folders.iter().filter(|folder| folder.is_gone).count() as u64;
+        let gone = (gone > 0).then(|| format!("{} gone", plural(gone, "folder")));
+        let unsearched = (look.directories > 0)
+            .then(|| format!("{} that no scan has searched", plural(look.directories, "directory")));
+        let words: Vec<String> = words.into_iter().chain(gone).chain(unsearched).collect();
+        said.push(("on disk", format!("since then: {}", words.join(", "))));
+        said.push(("next", String::from("`mailsync scan -n -v` tells which, `mailsync scan` records it")));
+    }
+    said.extend(problems);
+    said
+}
+
+fn changes_words(came: u64, gone: u64, renamed: u64) -> Vec<String> {
+    let counts = [(came, "new"), (gone, "gone"), (renamed, "renamed")];
+    counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect()
+}
+
+/// How many entries each folder has, and how it is otherwise on disk.
+fn folder_lines(status: &Status, look: Option<&DiskLook>) -> Vec<String> {
+    let row = |(name, entries): &(FolderName, u64)| {
+        let folder = look.and_then(|look| look.folders.iter().find(|folder| folder.name == *name));
+        let words = folder.map(|folder| {
+            let gone = folder.is_gone.then(|| String::from("the folder is gone"));
+            let changes = changes_words(folder.came, folder.gone, folder.renamed);
+            format!("on disk since: {}", gone.into_iter().chain(changes).collect::<Vec<_>>().join(", "))
+        });
+        vec![format!("  {}", printable(name.as_str())), entries.to_string(), words.unwrap_or_default()]
+    };
+    table(&status.folders.iter().map(row).collect::<Vec<_>>())
+}
+
 /// What is still to come, or to be done on disk, and what may stand in its way.
-fn undone_lines(status: &Status) -> Vec<String> {
-    let mut lines = Vec::new();
+fn undone_words(status: &Status) -> Vec<Said> {
+    let mut said = Vec::new();
     if status.missing > 0 {
-        lines.push(format!("missing    {} more, whose contents are not here yet", plural(status.missing, "entry")));
+        said.push(("missing", format!("{} more, whose contents are not here yet", plural(status.missing, "entry"))));
     }
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
-        lines.push(format!("pending    {changes} from others, not on disk yet or waiting for contents"));
+        said.push(("pending", format!("{changes} from others, not on disk yet or waiting for contents")));
     }
-    lines.extend(status.waiting.iter().map(waiting_line));
-    lines.extend(status.letterless.iter().map(letterless_line));
-    lines.extend(status.alarms.iter().map(alarm_line));
-    lines
+    said.extend(status.waiting.iter().map(|waiting| ("waiting", waiting_words(waiting))));
+    said.extend(status.letterless.iter().map(|letterless| ("waiting", letterless_words(letterless))));
+    said.extend(status.alarms.iter().map(|alarm| ("alarm", alarm_words(alarm))));
+    said
 }
 
 /// A peer that knows the same and holds other mail.
-fn differs_line(peer: &str) -> String {
-    format!(
-        "differs    {peer} knows the same, and holds other mail: exchange bundles both ways, the next one for it is full"
-    )
+fn differs(peer: &str) -> Said {
+    let words = "knows the same, and holds other mail: exchange bundles both ways, the next one for it is full";
+    ("differs", format!("{peer} {words}"))
 }
 
-fn waiting_line(waiting: &Waiting) -> String {
+fn waiting_words(waiting: &Waiting) -> String {
     let folder = printable(waiting.folder.as_str());
     let what = match waiting.changes {
         0 => format!("the folder {folder}"),
         changes => format!("{} in {folder}", plural(changes, "change")),
     };
-    format!("waiting    {what}: {}", waiting.why)
+    format!("{what}: {}", waiting.why)
 }
 
-fn letterless_line((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
+fn letterless_words((folder, keywords): &(FolderName, Vec<Keyword>)) -> String {
     let names: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
     let count = plural(keywords.len() as u64, "keyword");
-    format!("waiting    {count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
+    format!("{count} in {} without a letter: {}", printable(folder.as_str()), names.join(", "))
 }
 
-fn alarm_line(alarm: &AlarmStatus) -> String {
+fn alarm_words(alarm: &AlarmStatus) -> String {
     let (what, option) = match alarm.guarded {
         Guarded::Removed => ("remove", "--allow-mass-delete"),
         Guarded::Added => ("add", "--allow-mass-add"),
     };
     let (by, raised, ends) = (printable(&alarm.by), utc(alarm.raised), utc(alarm.ends));
     format!(
-        "alarm      what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
+        "what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
          `mailsync import {option}`"
     )
 }
 
-fn jobs_line(jobs: &JobCounts) -> Option<String> {
+fn jobs_words(jobs: &JobCounts) -> Option<Said> {
     let counts = [
         (jobs.queued, "queued"),
         (jobs.running, "running"),
@@ -116,17 +169,35 @@ fn jobs_line(jobs: &JobCounts) -> Option<String> {
     ];
     let words: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    (!words.is_empty()).then(|| format!("jobs       {} (see `mailsync jobs list`)", words.join(", ")))
+    (!words.is_empty()).then(|| ("jobs", format!("{} (see `mailsync jobs list`)", words.join(", "))))
 }
 
-fn invited_row(replica: &Replica, status: &InvitedStatus) -> Vec<String> {
-    let invited = &status.invited;
-    let next = if replica.has_expired(invited) {
-        format!("mailsync invite {}, or mailsync peer remove {}", invited.name, invited.name)
-    } else {
-        format!("mailsync join MAILROOT BUNDLE on {}", invited.name)
+/// The jobs that went wrong elsewhere and that nobody has looked at.
+fn failed_words(status: &Status) -> Vec<Said> {
+    let one = |job: &JobStanding| {
+        let (id, target) = (job.id.short(), printable(&job.target));
+        ("failed", format!("job {id} for {target}; next: `mailsync jobs show {id}`"))
     };
-    vec![invited.name.clone(), invited_since(replica, invited), unseen_text(status.unseen), next]
+    let more = status.failed - status.failed_jobs.len() as u64;
+    let rest = (more > 0).then(|| ("failed", format!("{} more (see `mailsync jobs list`)", plural(more, "job"))));
+    status.failed_jobs.iter().map(one).chain(rest).collect()
+}
+
+fn invited_lines(replica: &Replica, status: &InvitedStatus) -> Vec<String> {
+    let invited = &status.invited;
+    let name = &invited.name;
+    let next = if replica.has_expired(invited) {
+        format!("mailsync invite {name}, or mailsync peer remove {name}")
+    } else {
+        format!("mailsync join MAILROOT BUNDLE on {name}")
+    };
+    block(name, &[("state", invited_since(replica, invited)), ("lacks", unseen_text(status.unseen)), ("next", next)])
+}
+
+/// What there is to be said of a machine.
+fn block(name: &str, lines: &[(&str, String)]) -> Vec<String> {
+    let head = [String::new(), printable(name)];
+    head.into_iter().chain(lines.iter().map(|(what, words)| format!("  {what:12}  {words}"))).collect()
 }
 
 fn unseen_text(unseen: Unseen) -> String {
@@ -136,21 +207,39 @@ fn unseen_text(unseen: Unseen) -> String {
     if words.is_empty() { String::from("nothing") } else { words.join(", ") }
 }
 
-fn peer_row(status: &PeerStatus, is_revoked: bool) -> Vec<String> {
+fn peer_lines(replica: &Replica, status: &PeerStatus, is_revoked: bool) -> Vec<String> {
     let peer = &status.peer;
-    let next = if is_revoked {
-        String::from("revoked")
-    } else if status.unseen.entries + status.unseen.jobs > 0 || peer.suspect {
-        format!("mailsync export --to {}", peer.name)
-    } else if peer.last_heard.is_none() {
-        String::from("import a bundle from there")
-    } else {
-        String::from("-")
+    let name = &peer.name;
+    let can_be_called = replica.config().peer.get(name).is_some_and(|config| config.call.is_some());
+    let lacks = status.unseen.entries + status.unseen.jobs > 0 || peer.suspect;
+    let next = match () {
+        () if is_revoked => String::from("revoked"),
+        () if can_be_called && (lacks || peer.last_heard.is_none()) => format!("mailsync update {name}"),
+        () if lacks => format!("mailsync export --to {name}"),
+        () if peer.last_heard.is_none() => String::from("import a bundle from there"),
+        () => String::from("-"),
     };
-    vec![
-        peer.name.clone(),
-        peer.last_heard.map_or_else(|| String::from("never"), time),
-        unseen_text(status.unseen),
-        next,
-    ]
+    let bundle = |number: Option<u64>, at: u64| match number {
+        Some(number) => format!("bundle {number}, {}", time(at)),
+        None => time(at),
+    };
+    let size = peer.sent_bytes.map_or_else(String::new, |size| format!(", {}", bytes(size)));
+    let acknowledged = match peer.acknowledged {
+        _ if peer.last_sent.is_none() => String::from("-"),
+        None => String::from("nothing yet"),
+        Some((number, at)) if Some(number) == peer.sent_number => bundle(Some(number), at),
+        Some((number, at)) => format!("{}, and nothing later", bundle(Some(number), at)),
+    };
+    let heard = peer.last_heard.map(|at| bundle(peer.standing.newest.map(|(_, number)| number), at));
+    let never = || String::from("never");
+    block(
+        name,
+        &[
+            ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
+            ("acknowledged", acknowledged),
+            ("heard", heard.unwrap_or_else(never)),
+            ("lacks", unseen_text(status.unseen)),
+            ("next", next),
+        ],
+    )
 }

@@ -2,18 +2,19 @@
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
-use mailsync::replica::{Hook, ImportOptions, ImportOutcome, Imported, Replica, ScanOptions};
-use mailsync::text::printable;
+use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
+use mailsync::text::{bytes, plural, printable};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
-use super::document::bundles::{self, Called, ImportedBundle};
-use super::document::values::Fault;
+use super::document::bundles;
+use super::failed_jobs::FailedJobs;
 use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
 use super::view::complain_of;
+use super::voices::Voices;
 
 /// The replicas that the configuration tells how to reach, but for those that were revoked: first the peers, then those
 /// that were invited and have not answered.
@@ -23,13 +24,6 @@ fn reachable(replica: &Replica) -> Result<(Vec<String>, Vec<String>), Error> {
     let peers = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && !is_revoked(name));
     let names = peers.map(|(name, _)| name.clone());
     Ok(names.partition(|name| invited.iter().all(|invited| invited.name != *name)))
-}
-
-/// The result for one peer.
-struct Updated {
-    peer: String,
-    imported: Vec<Imported>,
-    error: Option<Error>,
 }
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
@@ -55,51 +49,57 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
 /// Scans, calls each of the peers, and runs the jobs that have come.
 fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String]) -> CommandResult {
     let report = replica.scan(&ScanOptions::default())?;
-    let options = ImportOptions {
-        mass_delete: mass_delete(args.allowed.allow_mass_delete),
-        mass_add: mass_add(args.allowed.allow_mass_add),
-        ..ImportOptions::default()
+    let options = CallOptions {
+        at_once: args.jobs,
+        import: ImportOptions {
+            mass_delete: mass_delete(args.allowed.allow_mass_delete),
+            mass_add: mass_add(args.allowed.allow_mass_add),
+            ..ImportOptions::default()
+        },
     };
-    let updated: Vec<Updated> = peers.iter().map(|peer| update(context, replica, peer, &options)).collect();
+    let mut all = call(context, replica, peers, &options);
     // What one peer didn't bring another may have brought.
     let noted = replica.note_missing_contents();
     context.say_notes(replica);
     // Told to stop, it begins nothing new.
     let jobs = if was_told_to_stop() { JobRuns::default() } else { run_jobs(context, replica) };
-    for one in &updated {
-        summarise(context, one);
-    }
-    let peers = updated.iter().map(Called::from).collect();
-    let shown = context.out.document(&bundles::Update { peers, jobs: jobs.documents() });
+    let failed = FailedJobs::tell(replica);
+    all.sort_by_key(|called| peers.iter().position(|peer| *peer == called.peer));
+    let shown = context.out.document(&bundles::Update {
+        peers: all.iter().map(bundles::Called::from).collect(),
+        jobs: jobs.documents(),
+        failed_jobs: failed.documents(),
+    });
     noted?;
     jobs.result()?;
-    let bundles = updated.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
-    let kinds = updated.iter().filter_map(|one| one.error.as_ref()).chain(bundles).map(Error::kind);
-    // The peers that failed don't keep the others from being updated. Together they are a plain failure, unless all
-    // failed in the same other kind.
-    let mut kinds: Vec<ErrorKind> = kinds.collect();
-    kinds.dedup();
-    match kinds[..] {
-        [] => complain_of(&report).map(|()| shown),
+    let failed = failed.result()?;
+    let bundles = all.iter().flat_map(|one| &one.imported).filter_map(|imported| imported.outcome.error());
+    let errors = all.iter().filter_map(|one| one.result.as_ref().err()).chain(bundles);
+    // The peers that failed don't keep the others from being updated.
+    match errors.map(Error::kind).chain(failed).max() {
+        None => complain_of(&report).map(|()| shown),
         // It says that nothing else went wrong, so that a script may pass over it.
-        [kind @ ErrorKind::Unreachable] => complain_of(&report).and(Err(Failure::Said(kind))),
-        [kind] => Err(Failure::Said(kind)),
-        _ => Err(Failure::Said(ErrorKind::Failed)),
+        Some(kind @ ErrorKind::Unreachable) => complain_of(&report).and(Err(Failure::Said(kind))),
+        Some(kind) => Err(Failure::Said(kind)),
     }
 }
 
-fn update(context: &Context, replica: &Replica, peer: &str, options: &ImportOptions) -> Updated {
-    let mut imported = Vec::new();
-    let result = replica.call(peer, options, |one| imported.push(one));
-    context.say_notes(replica);
-    Updated {
-        peer: peer.to_owned(),
-        imported,
-        error: result.err().map(|error| error.about(format_args!("updating {peer}"))),
-    }
+/// Calls the peers, and tells what becomes of each.
+fn call(context: &Context, replica: &Replica, peers: &[String], options: &CallOptions) -> Vec<Called> {
+    let voices = Voices::new(context.out.quiet());
+    let mut all = Vec::new();
+    replica.call_each(peers, options, &|peer, line| voices.hear(peer, line), |mut called| {
+        called.result = called.result.map_err(|error| error.about(format_args!("updating {}", called.peer)));
+        let went_wrong = called.result.is_err() || called.imported.iter().any(|one| one.outcome.error().is_some());
+        voices.end(&called.peer, went_wrong);
+        context.say_notes(replica);
+        summarise(context, &called);
+        all.push(called);
+    });
+    all
 }
 
-fn summarise(context: &Context, one: &Updated) {
+fn summarise(context: &Context, one: &Called) {
     for imported in &one.imported {
         match &imported.outcome {
             // It is the error with which the update of this peer has ended.
@@ -107,14 +107,14 @@ fn summarise(context: &Context, one: &Updated) {
             outcome => outcome.error().into_iter().for_each(Output::complain),
         }
     }
-    if let Some(error) = &one.error {
+    if let Err(error) = &one.result {
         Output::complain(error);
         return;
     }
     let peer = printable(&one.peer);
     match one.imported.last() {
         Some(imported) if imported.outcome.error().is_none() => {
-            context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
+            context.out.say(format_args!("{peer}: sent, and received {}{}", imported.changes, sizes(one)));
         }
         Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
         None => context.out.say(format_args!(
@@ -123,12 +123,11 @@ fn summarise(context: &Context, one: &Updated) {
     }
 }
 
-impl From<&Updated> for Called {
-    fn from(one: &Updated) -> Self {
-        Self {
-            peer: one.peer.clone(),
-            error: one.error.as_ref().map(Fault::from),
-            bundles: one.imported.iter().map(ImportedBundle::from).collect(),
-        }
-    }
+/// How much went to and fro.
+fn sizes(one: &Called) -> String {
+    let Some((sent, size)) = one.sent.as_ref().and_then(|sent| Some((sent, sent.file_bytes?))) else {
+        return String::new();
+    };
+    let (messages, mail) = (plural(sent.counts.messages, "message"), bytes(sent.bytes));
+    format!("; {} went there ({messages} of {mail}), {} came", bytes(size), bytes(one.received))
 }

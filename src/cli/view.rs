@@ -33,8 +33,8 @@ pub fn invited_since(replica: &Replica, invited: &Invited) -> String {
     format!("invited {}, {ends} {}", time(invited.made), time(invited.expires))
 }
 
-/// Which replicas are revoked, by whom and when: a line for each.
-pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
+/// Which replicas are revoked, by whom and when.
+pub fn revoked_words(replica: &Replica) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     for (id, out) in replica.shut_outs()?.iter() {
         let name = if *id == replica.public_key().id() {
@@ -48,7 +48,7 @@ pub fn revoked_lines(replica: &Replica) -> Result<Vec<String>, Error> {
             0 => String::new(),
             more => format!(", with {} that followed", plural(more, "key")),
         };
-        lines.push(format!("revoked    {name}{also}, as of {since}, by {by}{looked_at}"));
+        lines.push(format!("{name}{also}, as of {since}, by {by}{looked_at}"));
     }
     Ok(lines)
 }

@@ -30,6 +30,11 @@ impl JobState {
         !matches!(self, Self::Queued | Self::Running)
     }
 
+    /// Whether it ended, and not as whoever asked for it wanted.
+    pub fn went_wrong(self) -> bool {
+        matches!(self, Self::Failed | Self::Rejected | Self::Interrupted)
+    }
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -1,22 +1,26 @@
-//! Talking with a program: it reads what is said to it, and what it answers is kept, for as long as one of the two goes
-//! on.
+//! Talking with a program: it reads what is said to it, what it answers is kept, and what it says to people is passed on,
+//! for as long as one of the first two goes on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::stop::{Stop, kill};
+use super::lines::Lines;
+use super::stop::{Listening, kill};
 use crate::read::read_some;
 
 /// How much is read or written in one go, in bytes.
 const CHUNK: usize = 64 << 10;
+/// A pipe may hold so many pieces: 1 MiB is the most that pipe(7) lets anybody have.
+const PIPE_CHUNKS: u32 = 16;
 /// How soon it is noticed that mailsync is told to stop, or that the program has ended.
 const ATTENTION: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long a program that was asked to end may take before it is made to.
@@ -49,8 +53,8 @@ pub enum Heard {
     Unwanted,
 }
 
-/// Says to a program what there is to be read, and writes its answer into `answer`. Its standard error is that of mailsync.
-/// When `answer` is a pipe that nobody reads any more, that ends the conversation.
+/// Says to a program what there is to be read, and writes its answer into `answer`. `aside` is given each line of its
+/// standard error, as it comes. When `answer` is a pipe that nobody reads any more, that ends the conversation.
 ///
 /// # Errors
 /// The program can't be started, or the answer can't be written. It doesn't run any more.
@@ -58,29 +62,27 @@ pub fn converse(
     conversation: &Conversation<'_>,
     say: &mut (dyn Read + Send),
     answer: &mut dyn Write,
+    aside: &mut dyn FnMut(&str),
 ) -> io::Result<Heard> {
     let (program, args) = conversation.call.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A program that asks for a password needs the terminal, which has one group in front. Without a terminal, a group
     // of its own takes all that the program starts.
     let has_terminal = File::open("/dev/tty").is_ok();
     if !has_terminal {
         command.process_group(0);
     }
-    let stop = Stop::listen();
-    let result = command.spawn().and_then(|child| {
-        let mut talk = Talk { child, group: !has_terminal, stop, patience: conversation.patience };
-        let result = talk.run(say, answer);
-        // Whatever went wrong, it doesn't run on by itself.
-        if !matches!(result, Ok(Heard::Ended(..))) {
-            talk.end();
-        }
-        result
-    });
-    if let Some(stop) = stop {
-        stop.ignore_no_more();
+    let stop = Listening::begin();
+    let mut child = command.spawn()?;
+    let mut aside = Aside { from: child.stderr.take(), lines: Lines::default(), each: aside };
+    let mut talk = Talk { child, group: !has_terminal, stop, patience: conversation.patience };
+    let result = talk.run(say, answer, &mut aside);
+    // Whatever went wrong, it doesn't run on by itself.
+    if !matches!(result, Ok(Heard::Ended(..))) {
+        talk.end();
     }
+    aside.end();
     result
 }
 
@@ -88,8 +90,15 @@ struct Talk {
     child: Child,
     /// Whether the program leads a process group.
     group: bool,
-    stop: Option<&'static Stop>,
+    stop: Option<Listening>,
     patience: Duration,
+}
+
+/// What the program says to people.
+struct Aside<'a> {
+    from: Option<ChildStderr>,
+    lines: Lines,
+    each: &'a mut dyn FnMut(&str),
 }
 
 /// What is still to be said.
@@ -102,24 +111,27 @@ struct Said {
 }
 
 impl Talk {
-    fn run(&mut self, say: &mut (dyn Read + Send), answer: &mut dyn Write) -> io::Result<Heard> {
+    fn run(&mut self, say: &mut (dyn Read + Send), answer: &mut dyn Write, aside: &mut Aside<'_>) -> io::Result<Heard> {
         let mut from = self.child.stdout.take();
         let to = self.child.stdin.take();
-        if let (Some(to), Some(from)) = (&to, &from) {
+        if let (Some(to), Some(from), Some(from_aside)) = (&to, &from, &aside.from) {
             ioctl_fionbio(to, true)?;
             ioctl_fionbio(from, true)?;
+            ioctl_fionbio(from_aside, true)?;
         }
         let mut said = Said { to, chunk: Vec::new(), written: 0, all: false };
         let mut progress = Instant::now();
         let mut ended: Option<(ExitStatus, Instant)> = None;
         loop {
-            if self.stop.is_some_and(Stop::was_told) {
+            if self.stop.as_ref().is_some_and(Listening::was_told) {
                 return Ok(Heard::Stopped);
             }
             if progress.elapsed() >= self.patience {
                 return Ok(Heard::Silent);
             }
-            wait_for(said.to.as_ref(), from.as_ref());
+            wait_for(said.to.as_ref(), from.as_ref(), aside.from.as_ref());
+            // It is no sign that the exchange goes on.
+            aside.hear();
             let spoke = said.go_on(say)?;
             match hear(&mut from, answer)? {
                 ControlFlow::Break(()) => return Ok(Heard::Unwanted),
@@ -134,7 +146,7 @@ impl Talk {
             }
             // Something that the program has started may keep its output open for ever.
             if let Some((status, since)) = ended
-                && (from.is_none() || since.elapsed() >= LINGER)
+                && (from.is_none() && aside.from.is_none() || since.elapsed() >= LINGER)
             {
                 return Ok(Heard::Ended(status, said.all));
             }
@@ -168,16 +180,47 @@ impl Talk {
 }
 
 /// Waits until there is something to be read or written, for a short time.
-fn wait_for(to: Option<&ChildStdin>, from: Option<&ChildStdout>) {
-    let mut fds = Vec::with_capacity(2);
+fn wait_for(to: Option<&ChildStdin>, from: Option<&ChildStdout>, aside: Option<&ChildStderr>) {
+    let mut fds = Vec::with_capacity(3);
     fds.extend(to.map(|to| PollFd::new(to, PollFlags::OUT)));
-    fds.extend(from.map(|from| PollFd::new(from, PollFlags::IN)));
+    let sources = from.map(AsFd::as_fd).into_iter().chain(aside.map(AsFd::as_fd));
+    fds.extend(sources.map(|from| PollFd::from_borrowed_fd(from, PollFlags::IN)));
     if fds.is_empty() {
         // Only its end is waited for, of which no pipe tells.
         std::thread::sleep(NAP);
     } else {
         // If it fails, reading or writing does as well.
         let _ = poll(&mut fds, Some(&ATTENTION));
+    }
+}
+
+impl Aside<'_> {
+    /// Takes what was said until now, a piece of it. Returns whether there was anything.
+    fn hear(&mut self) -> bool {
+        let Some(pipe) = &mut self.from else { return false };
+        let mut buffer = vec![0; CHUNK];
+        match pipe.read(&mut buffer) {
+            Ok(n @ 1..) => {
+                self.lines.take(&buffer[..n], self.each);
+                true
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => false,
+            // What can't be heard any more keeps nothing from going on.
+            Ok(0) | Err(_) => {
+                self.from = None;
+                false
+            }
+        }
+    }
+
+    /// The program has ended: gives what is left, which can't be more than a pipe holds.
+    fn end(mut self) {
+        for _ in 0..PIPE_CHUNKS {
+            if !self.hear() {
+                break;
+            }
+        }
+        self.lines.end(self.each);
     }
 }
 
@@ -243,7 +286,7 @@ mod tests {
         say.rewind().unwrap();
         let mut answer = Vec::new();
         let call = ["/bin/sh", "-c", script].map(String::from);
-        let heard = converse(&Conversation { call: &call, patience }, &mut say, &mut answer).unwrap();
+        let heard = converse(&Conversation { call: &call, patience }, &mut say, &mut answer, &mut |_| {}).unwrap();
         (heard, answer)
     }
 
@@ -282,8 +325,9 @@ mod tests {
         let mut say = tempfile::tempfile().unwrap();
         let call = ["/bin/sh", "-c", "exec yes"].map(String::from);
         let heard = std::thread::scope(|scope| {
-            let talk =
-                scope.spawn(move || converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut answer));
+            let talk = scope.spawn(move || {
+                converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut answer, &mut |_| {})
+            });
             reader.read_exact(&mut [0; 10]).unwrap();
             drop(reader);
             talk.join().unwrap().unwrap()
@@ -292,10 +336,38 @@ mod tests {
     }
 
     #[test]
+    fn what_it_says_to_people_comes_line_by_line_and_is_no_sign_that_it_goes_on() {
+        let said = |script: &str, patience| {
+            let call = ["/bin/sh", "-c", script].map(String::from);
+            let (mut say, mut lines) = (tempfile::tempfile().unwrap(), Vec::new());
+            let conversation = Conversation { call: &call, patience };
+            let heard = converse(&conversation, &mut say, &mut io::sink(), &mut |line| lines.push(line.to_owned()));
+            (heard.unwrap(), lines)
+        };
+        let (heard, lines) = said("echo one >&2; echo out; printf 'two\\nthree' >&2; exit 3", LONG);
+        assert!(matches!(heard, Heard::Ended(status, _) if status.code() == Some(3)), "{heard:?}");
+        assert_eq!(lines, ["one", "two", "three"]);
+        let much = "head -c 3000000 /dev/zero | tr '\\0' x >&2; cat; echo >&2; echo end >&2";
+        let (heard, lines) = said(much, LONG);
+        assert!(matches!(heard, Heard::Ended(status, _) if status.success()), "{heard:?}");
+        assert!(lines.len() == 2 && lines[0].len() < 1100 && lines[1] == "end", "{lines:?}");
+        let (heard, lines) = said("while :; do echo still here >&2; sleep 0.05; done", Duration::from_millis(300));
+        assert!(matches!(heard, Heard::Silent), "{heard:?}");
+        assert!(lines.len() > 1 && lines.iter().all(|line| line == "still here"), "{lines:?}");
+        // One that stays behind and keeps it open is not waited for.
+        let started = Instant::now();
+        assert_eq!(said("sleep 2 & echo left >&2", LONG).1, ["left"]);
+        assert!(started.elapsed() < LONG);
+    }
+
+    #[test]
     fn one_that_can_not_be_started_is_an_error() {
         let mut say = tempfile::tempfile().unwrap();
         for call in [vec![], vec![String::from("/nowhere/at/all")]] {
-            assert!(converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut io::sink()).is_err());
+            assert!(
+                converse(&Conversation { call: &call, patience: LONG }, &mut say, &mut io::sink(), &mut |_| {})
+                    .is_err()
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -33,7 +33,7 @@ pub fn outlive_large_files() -> io::Result<()> {
 /// # Errors
 /// The system doesn't let it: the signals do what they always do.
 pub fn finish_before_stopping(wake: impl Fn() + Send + 'static) -> io::Result<()> {
-    let stop = Stop::listen().ok_or_else(|| io::Error::other("signals can't be listened to"))?;
+    let listening = Listening::begin().ok_or_else(|| io::Error::other("signals can't be listened to"))?;
     let (mut told, tell) = UnixStream::pair()?;
     std::thread::Builder::new().spawn(move || {
         // The other end is never closed.
@@ -44,32 +44,48 @@ pub fn finish_before_stopping(wake: impl Fn() + Send + 'static) -> io::Result<()
     for signal in heeded() {
         low_level::pipe::register(signal, tell.try_clone()?)?;
         // Behind all others: the first signal finds it unset.
-        flag::register(signal, Arc::clone(&stop.insists))?;
+        flag::register(signal, Arc::clone(&listening.0.insists))?;
     }
-    stop.finishes.store(true, Ordering::SeqCst);
+    // It listens until its end.
+    std::mem::forget(listening);
     Ok(())
 }
 
-/// Whether mailsync is told to stop while a program runs: then that must not run on by itself, without a limit. At all
-/// other times the signals do what they always do.
+/// Whether mailsync is told to stop while programs run: then these must not run on by themselves, without a limit. At
+/// all other times the signals do what they always do.
 #[derive(Debug)]
-pub(super) struct Stop {
+struct Stop {
     told: Arc<AtomicBool>,
     nothing_runs: Arc<AtomicBool>,
-    /// What is under way is finished first, be it a program or not.
-    finishes: AtomicBool,
+    /// How many programs run.
+    running: Mutex<usize>,
     /// Whether mailsync, which finishes first, was told once already.
     insists: Arc<AtomicBool>,
 }
 
 impl Stop {
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn was_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
+    }
+}
+
+/// Listens for the signals that tell mailsync to stop, while a program runs. When the last one is dropped, they do what
+/// they always do.
+#[derive(Debug)]
+pub(super) struct Listening(&'static Stop);
+
+impl Listening {
     /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
-    pub fn listen() -> Option<&'static Self> {
+    pub fn begin() -> Option<Self> {
         let stop = STOP.get_or_init(|| {
-            let stop = Self {
+            let stop = Stop {
                 told: Arc::default(),
                 nothing_runs: Arc::new(AtomicBool::new(true)),
-                finishes: AtomicBool::new(false),
+                running: Mutex::default(),
                 insists: Arc::default(),
             };
             for signal in heeded() {
@@ -82,19 +98,22 @@ impl Stop {
             Some(stop)
         });
         let stop = stop.as_ref()?;
+        let mut running = stop.running();
+        *running += 1;
         stop.nothing_runs.store(false, Ordering::SeqCst);
-        Some(stop)
-    }
-
-    /// The program has ended: from now on the signals do what they always do, unless what is under way is finished first.
-    pub fn ignore_no_more(&self) {
-        if !self.finishes.load(Ordering::SeqCst) {
-            self.nothing_runs.store(true, Ordering::SeqCst);
-        }
+        Some(Self(stop))
     }
 
     pub fn was_told(&self) -> bool {
-        self.told.load(Ordering::SeqCst)
+        self.0.was_told()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut running = self.0.running();
+        *running -= 1;
+        self.0.nothing_runs.store(*running == 0, Ordering::SeqCst);
     }
 }
 

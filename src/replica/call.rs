@@ -1,8 +1,13 @@
 //! Calls: the configuration names a program that reaches a peer. A call is an export, a run of that program, and an
 //! import of its answer. The other end of such a call is here, too: it decides for whom the answer is.
 
-use std::io::{Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use super::export::Packed;
 use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,17 +18,147 @@ use crate::text::printable;
 /// EXIT STATUS in ssh(1). Mailsync itself never ends with it.
 const NO_CONNECTION: i32 = 255;
 
+/// How peers are called.
+#[derive(Clone, Debug)]
+pub struct CallOptions {
+    /// So many programs run at a time. Whoever is called while others are gets nothing of what these bring.
+    pub at_once: NonZeroUsize,
+    /// How the answers are imported.
+    pub import: ImportOptions,
+}
+
+/// A peer that was called, and what came of it.
+#[derive(Debug)]
+pub struct Called {
+    /// The peer's name.
+    pub peer: String,
+    /// The bundle that it was given, all of it.
+    pub sent: Option<Exported>,
+    /// The size of what it has answered: bytes.
+    pub received: u64,
+    /// The bundles in its answer. If one is wrong, its outcome tells.
+    pub imported: Vec<Imported>,
+    /// Whether it went well. The peer is unreachable if its program ended with 255 before a byte of an answer was heard.
+    pub result: Result<()>,
+}
+
+impl Called {
+    /// One of which nothing has come yet.
+    fn not_yet(peer: &str) -> Self {
+        Self { peer: peer.to_owned(), sent: None, received: 0, imported: Vec::new(), result: Ok(()) }
+    }
+}
+
+/// A call that can begin: its bundle is packed.
+struct Call<'r> {
+    peer: &'r str,
+    program: &'r [String],
+    patience: Duration,
+    /// The same, as it is configured.
+    timeout: &'r str,
+    packed: Packed,
+    /// Another hold on the replica, to read with while the answer comes.
+    beside: Replica,
+}
+
+/// A call whose program has ended.
+struct Ended<'r> {
+    call: Call<'r>,
+    /// Whether the conversation could begin; then how it has ended, and what was answered.
+    talked: Result<(io::Result<Heard>, Result<Arrived>)>,
+}
+
+/// Tells that a thread has ended, however it ends.
+struct Bell(mpsc::Sender<usize>, usize);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Nobody listens any more if this fails.
+        let _ = self.0.send(self.1);
+    }
+}
+
 impl Replica {
-    /// Sends a peer a bundle by its `call`, and imports what that answers; `each` is told of each bundle in the answer.
-    /// While the peer works, other commands can work on the replica.
+    /// Sends each of these peers a bundle by its `call`, and imports what that answers. `aside` is given each line that a
+    /// program says to people, with the peer's name, as it comes; `each` is told when a peer is done.
+    ///
+    /// Bundles are packed and answers imported one after the other, with the lock. While programs are waited for, other
+    /// commands can work on the replica. What goes wrong with one peer keeps no other from being called, unless the lock
+    /// can't be had again.
+    pub fn call_each(
+        &self,
+        peers: &[String],
+        options: &CallOptions,
+        aside: &(dyn Fn(&str, &str) + Sync),
+        mut each: impl FnMut(Called),
+    ) {
+        let (bell, rung) = mpsc::channel();
+        let mut waiting = peers.iter().map(String::as_str).enumerate();
+        let mut lost: Option<Error> = None;
+        std::thread::scope(|scope| {
+            let mut running = BTreeMap::new();
+            loop {
+                while running.len() < options.at_once.get()
+                    && let Some((number, peer)) = waiting.next()
+                {
+                    let begun = lost.clone().map_or_else(|| self.prepare_call(peer), Err).and_then(|call| {
+                        let (bell, program) = (Bell(bell.clone(), number), &call.program[0]);
+                        let thread = std::thread::Builder::new().spawn_scoped(scope, move || {
+                            let _bell = bell;
+                            call.talk(aside)
+                        });
+                        thread.map_err(|error| not_started(program, error))
+                    });
+                    match begun {
+                        Ok(thread) => drop(running.insert(number, (peer, thread))),
+                        Err(error) => each(Called { result: Err(error), ..Called::not_yet(peer) }),
+                    }
+                }
+                if running.is_empty() {
+                    break;
+                }
+                let mut first = None;
+                // Each thread that runs has a bell, and so has this one.
+                let locked = self.while_others_work(|| first = rung.recv().ok());
+                lost = lost.take().or(locked.err());
+                let Some((peer, thread)) = first.and_then(|number| running.remove(&number)) else { continue };
+                let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let mut called = Called::not_yet(peer);
+                called.result = match &lost {
+                    Some(error) => Err(error.clone()),
+                    None => self.end_call(ended, &options.import, &mut called),
+                };
+                each(called);
+            }
+        });
+    }
+
+    /// The same for one peer; `each` is told of each bundle in its answer.
+    ///
+    /// # Errors
+    /// It went wrong. If a bundle in the answer is wrong, its outcome tells.
+    pub fn call(
+        &self,
+        peer: &str,
+        options: &ImportOptions,
+        aside: &(dyn Fn(&str) + Sync),
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let options = CallOptions { at_once: NonZeroUsize::MIN, import: options.clone() };
+        let mut result = Ok(());
+        self.call_each(&[peer.to_owned()], &options, &|_, line| aside(line), |called| {
+            called.imported.into_iter().for_each(&mut each);
+            result = called.result;
+        });
+        result
+    }
+
+    /// Packs the bundle for a peer.
     ///
     /// # Errors
     /// The configuration doesn't tell how to reach the peer, there is no such peer, it was invited and has not
-    /// answered, its program can't be run, is silent
-    /// for too long or ends with a failure, or this machine fails. If a bundle in the answer is wrong, its outcome
-    /// tells. The peer is unreachable if its program ended with 255 before a byte of an answer was
-    /// heard.
-    pub fn call(&self, peer: &str, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
+    /// answered, or this machine fails.
+    fn prepare_call<'r>(&'r self, peer: &'r str) -> Result<Call<'r>> {
         let config = self.config.peer.get(peer).and_then(|config| Some((config, config.call.as_ref()?)));
         let Some((config, call)) = config else {
             if !self.is_called(peer)? {
@@ -33,18 +168,28 @@ impl Replica {
                 .advise(format!("add [peer.{peer}] with a call to config.toml")));
         };
         self.check_has_answered(peer)?;
-        let stopped = || Error::failed("mailsync was told to stop").advise("run this again; nothing is lost");
         if was_told_to_stop() {
             return Err(stopped());
         }
-        let mut packed = self.pack(&ExportOptions::to_peer(peer))?;
-        let (program, about) = (&call[0], format!("the answer from {}", printable(peer)));
-        let conversation = Conversation { call, patience: config.timeout().map_err(Error::usage)? };
-        let (heard, answer) = self.while_others_work(|| self.converse(&about, &conversation, &mut packed.file))??;
+        let packed = self.pack(&ExportOptions::to_peer(peer))?;
+        let patience = config.timeout().map_err(Error::usage)?;
+        Ok(Call { peer, program: call, patience, timeout: &config.timeout, packed, beside: self.beside()? })
+    }
+
+    /// Records what became of a call, and imports the answer.
+    ///
+    /// # Errors
+    /// The program couldn't be run, was silent for too long or ended with a failure, or this machine fails.
+    fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, called: &mut Called) -> Result<()> {
+        let Ended { call: Call { peer, program, timeout, packed, beside, .. }, talked } = ended;
+        let (program, about) = (&program[0], answer_from(peer));
+        beside.notes.take().into_iter().for_each(|note| self.note(note));
+        let (heard, answer) = talked?;
         let status = match heard {
             Ok(Heard::Ended(status, all_was_read)) => {
                 if all_was_read && status.success() {
                     self.record_handed_over(&packed)?;
+                    called.sent = Some(packed.exported);
                 }
                 Some(status)
             }
@@ -52,7 +197,7 @@ impl Replica {
             Ok(Heard::Unwanted) => None,
             Ok(Heard::Stopped) => return Err(stopped()),
             Ok(Heard::Silent) => {
-                let what = format!("{program} was ended: for {} nothing went to it or came from it", config.timeout);
+                let what = format!("{program} was ended: for {timeout} nothing went to it or came from it");
                 return Err(Error::failed(what).advise(format!(
                     "see whether it can be reached, and run this again; or let it have more time, by the timeout of [peer.{peer}] \
                      in config.toml; nothing is lost"
@@ -67,7 +212,8 @@ impl Replica {
         let mut answer = answer?;
         let silent = answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))?;
         if !silent {
-            self.import_arrived(&mut answer, options, each)?;
+            called.received = answer.size();
+            self.import_arrived(&mut answer, options, |one| called.imported.push(one))?;
         }
         let what = match status {
             Some(status) if status.success() => return Ok(()),
@@ -97,29 +243,6 @@ impl Replica {
         )))
     }
 
-    /// Has a conversation, and keeps the answer as far as bundles can be read in it.
-    ///
-    /// # Errors
-    /// The conversation can't begin.
-    fn converse(
-        &self,
-        about: &str,
-        conversation: &Conversation<'_>,
-        say: &mut (dyn Read + Send),
-    ) -> Result<(std::io::Result<Heard>, Result<Arrived>)> {
-        let fail = |error: std::io::Error| {
-            Error::failed(format!("running {}: {error}", conversation.call[0]))
-                .advise("see how many files and processes a user may have here, then run this again")
-        };
-        let (from, mut to) = std::io::pipe().map_err(fail)?;
-        std::thread::scope(|scope| {
-            let talk = std::thread::Builder::new().spawn_scoped(scope, move || converse(conversation, say, &mut to));
-            let talk = talk.map_err(fail)?;
-            let answer = self.keep_bundles(about, from);
-            Ok((talk.join().expect("a conversation does not panic"), answer))
-        })
-    }
-
     /// Writes the answer to bundles that were imported, for whoever sent the last one that was accepted, if only as not
     /// yet applicable, and that is newer than every bundle of its sender's before. While it is taken, other commands
     /// can work on the replica. Returns what it holds, if there is one: there is none if no bundle was accepted.
@@ -137,6 +260,48 @@ impl Replica {
         self.record_handed_over(&packed)?;
         Ok(Some(packed.exported))
     }
+}
+
+impl<'r> Call<'r> {
+    /// Has the conversation, and keeps the answer.
+    fn talk(mut self, aside: &(dyn Fn(&str, &str) + Sync)) -> Ended<'r> {
+        let talked = self.talk_and_keep(aside);
+        Ended { call: self, talked }
+    }
+
+    /// Keeps the answer as far as bundles can be read in it.
+    ///
+    /// # Errors
+    /// The conversation can't begin.
+    fn talk_and_keep(&mut self, aside: &(dyn Fn(&str, &str) + Sync)) -> Result<(io::Result<Heard>, Result<Arrived>)> {
+        let Call { peer, program, patience, packed, beside, .. } = self;
+        let (peer, call) = (*peer, *program);
+        let (conversation, say) = (Conversation { call, patience: *patience }, &mut packed.file);
+        let fail = |error| not_started(&call[0], error);
+        let (from, mut to) = io::pipe().map_err(fail)?;
+        std::thread::scope(|scope| {
+            let talk = std::thread::Builder::new()
+                .spawn_scoped(scope, move || converse(&conversation, say, &mut to, &mut |line| aside(peer, line)));
+            let talk = talk.map_err(fail)?;
+            let answer = beside.keep_bundles(&answer_from(peer), from);
+            Ok((talk.join().expect("a conversation does not panic"), answer))
+        })
+    }
+}
+
+/// What its answer is called.
+fn answer_from(peer: &str) -> String {
+    format!("the answer from {}", printable(peer))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is given by value")]
+fn not_started(program: &str, error: io::Error) -> Error {
+    Error::failed(format!("running {program}: {error}"))
+        .advise("see how many files and processes a user may have here, then run this again")
+}
+
+fn stopped() -> Error {
+    Error::failed("mailsync was told to stop").advise("run this again; nothing is lost")
 }
 
 /// What to export as the answer to bundles that were imported. `secretly` tells whether the answer to a peer is encrypted

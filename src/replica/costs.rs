@@ -138,7 +138,8 @@ mod tests {
         let one = Site::new(dir.path(), "one");
         let mut costs = vec![("init", one.replica.state.steps())];
         let two = Site::new(dir.path(), "two");
-        (one.knows(&two, "two"), two.knows(&one, "one"));
+        one.knows(&two, "two");
+        two.knows(&one, "one");
         let (bundle, back) = (dir.path().join("bundle"), dir.path().join("back"));
         costs.push(("export", one.export("two", &bundle)));
         costs.push(("import", two.import(&bundle)));
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn identical_messages_cost_in_proportion() {
-        in_proportion(4, &identical(300), &identical(1_200));
+        in_proportion(4, &identical(250), &identical(1_000));
     }
 
     /// So many folders: what it costs to find them, that nothing has changed, and one change.
@@ -198,7 +199,8 @@ mod tests {
         }
         let one = Site::new(dir.path(), "one");
         let two = Site::new(dir.path(), "two");
-        (one.knows(&two, "two"), two.knows(&one, "one"));
+        one.knows(&two, "two");
+        two.knows(&one, "one");
         let bundle = dir.path().join("bundle");
         let mut costs = vec![("init", one.replica.state.steps())];
         costs.push(("export", one.export("two", &bundle)));
@@ -223,7 +225,8 @@ mod tests {
     fn many_others(incarnations: u64, peers: usize) -> Vec<(&'static str, u64)> {
         let dir = scratch();
         let (one, two) = (Site::new(dir.path(), "one"), Site::new(dir.path(), "two"));
-        (one.knows(&two, "two"), two.knows(&one, "one"));
+        one.knows(&two, "two");
+        two.knows(&one, "one");
         let mut known = Knowledge::new();
         for n in 0..incarnations {
             known.set(Incarnation(n * 7_919 + 1), Clock::from_bits(1 << 20).unwrap());
@@ -297,12 +300,14 @@ mod tests {
     fn the_last_of_many_deltas_costs_as_the_first_did() {
         let dir = scratch();
         let (one, two) = (Site::new(dir.path(), "one"), Site::new(dir.path(), "two"));
-        (one.knows(&two, "two"), two.knows(&one, "one"));
+        one.knows(&two, "two");
+        two.knows(&one, "one");
         for number in 0..3 {
             exchange(&one, &two, dir.path(), number);
         }
         let first = exchange(&one, &two, dir.path(), 3);
-        (age(&one, 10_000), age(&two, 10_000));
+        age(&one, 10_000);
+        age(&two, 10_000);
         // What a new stamp has to tell is more than one.
         exchange(&one, &two, dir.path(), 4);
         let last = exchange(&one, &two, dir.path(), 5);

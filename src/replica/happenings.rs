@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::Replica;
 use super::by_message_id::as_message_id;
+use super::{Replica, Selection};
 use crate::disk::{hash_file, is_absent};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
-use crate::state::{EventFilter, EventKind, MessageEvent};
+use crate::state::{EventFilter, EventKind, MessageEvent, TrashFilter};
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
 pub(super) const DIGITS: usize = 8;
@@ -45,7 +45,7 @@ impl Replica {
     /// What became of messages, as far as the history goes: the oldest event first.
     ///
     /// # Errors
-    /// The peer isn't known.
+    /// The folder, or the peer, isn't known.
     pub fn message_history(&self, options: &HistoryOptions) -> Result<Vec<MessageEvent>> {
         let by = match &options.peer {
             Some(name) => {
@@ -55,10 +55,29 @@ impl Replica {
             None => None,
         };
         let HistoryOptions { message, folder, since, kind, limit, .. } = options;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         self.state.message_events(
             &EventFilter { digest: *message, folder: folder.clone(), since: *since, by, kind: *kind },
             *limit,
         )
+    }
+
+    /// A folder that a person names must be one, or have been one, as far as is remembered; or stand above one.
+    ///
+    /// # Errors
+    /// It isn't, and never was.
+    pub(super) fn check_folder_is_known(&self, folder: &FolderName) -> Result<()> {
+        let wanted = Selection::of_folder(folder);
+        let of_events = EventFilter { folder: Some(folder.clone()), ..EventFilter::default() };
+        let of_trash = TrashFilter { folder: Some(folder.clone()), ..TrashFilter::default() };
+        if self.state.all_folders().iter().any(|row| wanted.has_folder(&row.name))
+            || !self.state.message_events(&of_events, 1)?.is_empty()
+            || !self.state.trash_selected(&of_trash, 0, 1)?.is_empty()
+        {
+            return Ok(());
+        }
+        Err(Error::usage(format!("looking for the folder {folder}: there is none, and none is remembered"))
+            .advise("name folders as `mailsync status` lists them"))
     }
 
     /// Where a message is, and since when: that is known even if the history doesn't go back so far.

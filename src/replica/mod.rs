@@ -55,6 +55,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use authors::Names;
+pub use call::{CallOptions, Called};
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use errands::{Care, Carrier, Errand, Outlook};
@@ -79,7 +80,7 @@ pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
-pub use scan::{Depth, ScanOptions, ScanReport, Selection};
+pub use scan::{Depth, DiskLook, FolderLook, ScanOptions, ScanReport, Selection};
 pub use status::{AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Status, Unseen};
 pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
@@ -113,7 +114,7 @@ pub struct Replica {
     /// What was given to open bundles for this one command.
     code: Option<Code>,
     state: State,
-    world: World,
+    world: Arc<World>,
     notes: std::cell::RefCell<Vec<String>>,
     /// The ids of revoked replicas of which this command has told the person, each with one who has said so.
     told_of: std::cell::RefCell<HashSet<(ReplicaId, ReplicaId)>>,
@@ -243,7 +244,7 @@ impl Replica {
             keys,
             code: None,
             state,
-            world,
+            world: Arc::new(world),
             notes: std::cell::RefCell::new(mended),
             told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
@@ -260,6 +261,30 @@ impl Replica {
             replica.settle_keys()?;
         }
         Ok(replica)
+    }
+
+    /// The same replica once more, for another thread that only reads.
+    fn beside(&self) -> Result<Self> {
+        Ok(Self {
+            home: self.home.clone(),
+            config: self.config.clone(),
+            layout: self.layout,
+            ignored: self.ignored.clone(),
+            keys: Arc::clone(&self.keys),
+            code: self.code.clone(),
+            state: State::open(&self.home.database())?,
+            world: Arc::clone(&self.world),
+            notes: std::cell::RefCell::default(),
+            told_of: std::cell::RefCell::default(),
+            lock: std::cell::RefCell::default(),
+            hindrance: std::cell::RefCell::default(),
+            problems: std::cell::RefCell::default(),
+            tally: std::cell::RefCell::default(),
+            lacking: std::cell::Cell::new(false),
+            denied: Denied::default(),
+            verified: std::cell::RefCell::default(),
+            refused: std::cell::RefCell::default(),
+        })
     }
 
     /// Finishes the work on disk that an interrupted command has left.
@@ -404,9 +429,17 @@ impl Replica {
     /// 1970 UTC) that concern a peer of this name, if these are given.
     ///
     /// # Errors
-    /// The history can't be read.
+    /// The history can't be read, or there is no peer of this name and never was one.
     pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
-        self.state.history(limit, since, peer)
+        let events = self.state.history(limit, since, peer)?;
+        if let Some(peer) = peer
+            && events.is_empty()
+            && !self.is_called(peer)?
+            && self.state.history(1, None, Some(peer))?.is_empty()
+        {
+            return Err(self.unknown_peer(peer));
+        }
+        Ok(events)
     }
 
     /// The state, for the tests to look into. A program uses the verbs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::io::{self, BufRead};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Replica;
 use crate::bundle::{self, Record, RecordsPart, limits};
@@ -30,8 +30,8 @@ pub enum Telling {
 /// What a bundle tells of messages. A copy of this value is the same news.
 #[derive(Clone, Debug, Default)]
 pub struct BundleNews {
-    folders: Rc<BTreeMap<FolderName, FolderEvents>>,
-    messages: Option<Rc<NewsList>>,
+    folders: Arc<BTreeMap<FolderName, FolderEvents>>,
+    messages: Option<Arc<Mutex<NewsList>>>,
 }
 
 /// The same while the records of a bundle are looked at.
@@ -83,7 +83,8 @@ impl NewsTaker {
 
     /// Ends it.
     pub fn finish(self) -> BundleNews {
-        BundleNews { folders: Rc::new(self.folders), messages: self.messages.map(Rc::new) }
+        let messages = self.messages.map(|list| Arc::new(Mutex::new(list)));
+        BundleNews { folders: Arc::new(self.folders), messages }
     }
 }
 
@@ -163,7 +164,8 @@ impl BundleNews {
         let Some(list) = &self.messages else { return Ok(()) };
         let mut after = 0;
         loop {
-            let batch = list.batch(after, BATCH)?;
+            // Nothing that panicked has changed the list.
+            let batch = list.lock().unwrap_or_else(PoisonError::into_inner).batch(after, BATCH)?;
             if batch.is_empty() {
                 return Ok(());
             }

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::Replica;
 use super::safety::{counts_until, still_counts};
+use super::{JobStanding, Replica};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge};
 use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
 
+/// So many jobs that went wrong are shown.
+const SHOWN: u32 = 5;
+
 /// The status of a replica and of its peers.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// When a scan last looked at all of the disk: milliseconds since 1970 UTC.
+    pub scanned: Option<u64>,
     /// The totals of what is alive and here.
     pub totals: Totals,
     /// How many entries are alive and wait for their contents, which are nowhere on this machine.
@@ -27,6 +32,10 @@ pub struct Status {
     pub alarms: Vec<AlarmStatus>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
+    /// The newest jobs of this replica's that went wrong and that nobody has looked at.
+    pub failed_jobs: Vec<JobStanding>,
+    /// How many there are.
+    pub failed: u64,
     /// The peers with which bundles are exchanged, sorted by name.
     pub peers: Vec<PeerStatus>,
     /// The replicas that were invited and have not answered, sorted by name.
@@ -91,7 +100,7 @@ pub struct JobCounts {
 }
 
 impl Replica {
-    /// Finds out how the replica stands. Doesn't look at the disk.
+    /// Finds out how the replica stands. Doesn't look at the disk, as [`Replica::look`] does.
     pub fn status(&self) -> Result<Status> {
         self.note_unknown_names()?;
         let mut folders: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
@@ -114,7 +123,9 @@ impl Replica {
             letterless.entry(self.state.folder_row(folder)?.name.clone()).or_default().push(keyword);
         }
         let folders = folders.into_iter().collect();
+        let (failed_jobs, failed) = self.failed_jobs(SHOWN)?;
         Ok(Status {
+            scanned: self.state.scanned()?,
             totals: self.state.totals(),
             missing: self.state.count_missing()?,
             folders,
@@ -123,6 +134,8 @@ impl Replica {
             letterless: letterless.into_iter().collect(),
             alarms: self.alarms()?,
             jobs: self.count_jobs()?,
+            failed_jobs,
+            failed,
             peers,
             invited,
         })

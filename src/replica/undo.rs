@@ -121,6 +121,7 @@ impl Replica {
     /// Nobody is called so, or nothing of their own has come here; or the scan before it fails. Then nothing is taken
     /// back.
     pub fn undo(&self, options: &UndoOptions, each: &mut dyn FnMut(&UndoItem) -> Result<()>) -> Result<Undone> {
+        options.folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         let author = self.author(&options.by)?;
         let theirs = self.changes_of(&author, options.since)?;
         if theirs.incarnations.is_empty() {

@@ -10,7 +10,7 @@ use crate::model::{Digest, Incarnation, JobState, KeptJobs, Knowledge, Stamp};
 
 /// A job's number within this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobKey(i64);
+pub struct JobKey(pub(super) i64);
 
 /// The record of a job. Times are milliseconds since 1970 UTC.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ fn said(row: &Row<'_>) -> Result<StoredStatement> {
 }
 
 impl State {
-    fn jobs_where(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Job>> {
+    pub(super) fn jobs_where(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<Job>> {
         let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM job WHERE {condition}"))?;
         let mut rows = query.query(params)?;
         let mut jobs = Vec::new();
@@ -177,13 +177,15 @@ impl State {
         Ok(found.into_iter().next())
     }
 
-    /// The number of jobs in this state that this replica has requested or is to run, and that no other job repeats.
+    /// The number of jobs in this state that this replica is to run or has requested, and that no other job repeats. Of
+    /// those that it has requested and that went wrong, the ones at which somebody has looked don't count.
     pub fn count_jobs(&self, replica: &ReplicaId, state: JobState) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
-            "SELECT COUNT(*) FROM job j WHERE state = ?1 AND (target = ?2 OR requester = ?2)
+            "SELECT COUNT(*) FROM job j WHERE state = ?1 AND (target = ?2 OR requester = ?2 AND (news > 0 OR ?3))
              AND NOT EXISTS (SELECT 1 FROM job WHERE repeats = j.id)",
         )?;
-        let count = query.query_row((number(state), replica.to_string()), |row| row.get::<_, i64>(0))?;
+        let params = (number(state), replica.to_string(), !state.went_wrong());
+        let count = query.query_row(params, |row| row.get::<_, i64>(0))?;
         Ok(count.cast_unsigned())
     }
 

@@ -100,6 +100,11 @@ impl State {
         Ok(Some(MailRoot { path: PathBuf::from(OsStr::from_bytes(&path)), layout }))
     }
 
+    /// When all of the disk was last looked at by a scan: milliseconds since 1970 UTC.
+    pub fn scanned(&self) -> Result<Option<u64>> {
+        Ok(self.meta::<i64>(name::SCANNED)?.map(i64::cast_unsigned))
+    }
+
     /// Whether an interrupted import may have left files in a `tmp/`.
     pub fn leftovers(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
@@ -172,6 +177,11 @@ impl Transaction<'_> {
             | bit(layout.inbox_at_root, INBOX_AT_ROOT);
         self.set_meta(name::ROOT, path.as_os_str().as_bytes())?;
         self.set_meta(name::LAYOUT, bits)
+    }
+
+    /// Records when all of the disk was looked at.
+    pub fn set_scanned(&self, now: u64) -> Result<()> {
+        self.set_meta(name::SCANNED, now.cast_signed())
     }
 
     /// Records whether an import may have left files in a `tmp/`.

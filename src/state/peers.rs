@@ -37,6 +37,10 @@ pub struct Peer {
     pub sent: Option<Knowledge>,
     /// That bundle's number.
     pub sent_number: Option<u64>,
+    /// That bundle's size, in all its parts: bytes.
+    pub sent_bytes: Option<u64>,
+    /// The number of the last bundle for it that it has shown to have, and when.
+    pub acknowledged: Option<(u64, u64)>,
     /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
     /// one.
     pub suspect: bool,
@@ -53,7 +57,7 @@ pub struct Peer {
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns, knows_key";
+     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -75,6 +79,8 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         sent: knowledge(10)?,
         suspect: row.get(11)?,
         sent_number: unsigned(12)?,
+        acknowledged: unsigned(18)?.zip(unsigned(19)?),
+        sent_bytes: unsigned(20)?,
         token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
         skew: match row.get::<_, i64>(15)? {
@@ -191,6 +197,16 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Records the number of the last bundle for a peer that it has shown to have.
+    pub fn set_acknowledged(&self, key: PeerKey, number: u64, now: u64) -> Result<()> {
+        self.conn.prepare_cached("UPDATE peer SET acked_number = ?, acked = ? WHERE key = ?")?.execute((
+            number.cast_signed(),
+            now.cast_signed(),
+            key.0,
+        ))?;
+        Ok(())
+    }
+
     /// Records how a peer's clock differs from this machine's.
     pub fn set_skew(&self, key: PeerKey, skew: Option<Skew>) -> Result<()> {
         let ahead = match skew {
@@ -299,11 +315,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records the tip and the number of a bundle that was written for a peer.
-    pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, number: u64, now: u64) -> Result<()> {
+    /// Records the tip, the number and the size of a bundle that was written for a peer.
+    pub fn set_sent(&self, key: PeerKey, tip: &Knowledge, number: u64, size: u64, now: u64) -> Result<()> {
         self.conn
-            .prepare_cached("UPDATE peer SET sent = ?, sent_number = ?, last_sent = ? WHERE key = ?")?
-            .execute((json(tip), number.cast_signed(), now.cast_signed(), key.0))?;
+            .prepare_cached("UPDATE peer SET sent = ?, sent_number = ?, sent_bytes = ?, last_sent = ? WHERE key = ?")?
+            .execute((json(tip), number.cast_signed(), size.cast_signed(), now.cast_signed(), key.0))?;
         Ok(())
     }
 

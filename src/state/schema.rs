@@ -12,7 +12,9 @@ pub const VERSION: i64 = 3;
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
 /// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
-/// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. It `disowns` this replica if its last bundle knew of stamps that the present
+/// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. Its `sent_bytes` are the size of that bundle, in all
+/// its parts. `acked_number` is the last bundle for it that it has
+/// shown to have, and `acked` when. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
 /// bundles were taken in; those that were heard last with the highest keys. It outlives the peer's removal, so that no old
@@ -111,7 +113,7 @@ CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
-    suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
+    acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE heard (
@@ -147,7 +149,8 @@ CREATE INDEX happening_digest ON happening (digest);
 
 /// Those of jobs. `statement` has what was said about them, in the form that was signed; `job` what follows from that,
 /// for the queries. `asked` is command and arguments, known to requester and target only. A job has `wrong_input` if what
-/// came under the digest of its body has another size than its request says. `blob` has what requests and
+/// came under the digest of its body has another size than its request says. It is `news` if this replica has asked for it, it
+/// went wrong, and nobody was told (1) or has looked at it (2). `blob` has what requests and
 /// reports name by digest, `kind` is which of the two, and `here` whether it is on this machine. `forgotten_job`
 /// remembers this replica's jobs when everything else of them is forgotten, for each requester the newest: none is ever
 /// taken for new. `forgotten_up_to` is when the latest was asked for of those that are not even there. A requester is
@@ -156,8 +159,9 @@ const JOBS: &str = "
 CREATE TABLE job (
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, requester TEXT NOT NULL, target TEXT NOT NULL,
     made INTEGER NOT NULL, state INTEGER NOT NULL, final_since INTEGER, asked TEXT, repeats BLOB,
-    wrong_input INTEGER NOT NULL DEFAULT 0
+    wrong_input INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX job_news ON job (news) WHERE news > 0;
 CREATE INDEX job_state ON job (state, made);
 CREATE INDEX job_made ON job (made);
 CREATE INDEX job_requester ON job (requester);

@@ -146,7 +146,8 @@ pub const GUIDE: &[Step] = &[
     Fill("mailsync import --consume DIR", &[("DIR", "/media/stick/shared")]),
     // Calling the peers, and a key that can only exchange bundles.
     Configure("[peer.server]", "laptop"),
-    Do("laptop", "mailsync update && mailsync update server"),
+    Type("laptop$ mailsync update"),
+    Do("laptop", "mailsync update server"),
     Type("laptop$ ssh-keygen"),
     Skip("restrict,command=", BY_SSHD),
     Configure("[peer.server]", "laptop"),
@@ -178,7 +179,8 @@ pub const GUIDE: &[Step] = &[
         "laptop",
         "sed -i 's/^call.*/call = [\"ssh\", \"server\", \"mailsync\", \"import\", \"--reply\"]/' .config/mailsync/config.toml",
     ),
-    Type("laptop$ mailsync update"),
+    Fail("laptop$ mailsync update", 1),
+    Type("laptop$ mailsync jobs show"),
     Do("laptop", "mailsync peer remove server"),
     Do("server", "mailsync peer remove laptop"),
     Do("laptop", "cp ../server/key.pub server.pub"),
@@ -395,6 +397,12 @@ pub const HOW_TO: &[Step] = &[
     Type("desktop$ mailsync --home ~/.mailsync/work init"),
     Do("desktop", "mkdir /backup; cp -a --parents Mail .config/mailsync .local/state/mailsync /backup/"),
     Type("desktop$ cp -a /backup/."),
+    // The laptop begins anew.
+    Do(
+        "laptop",
+        "rm -r .config/mailsync .local/state/mailsync; mailsync init ~/Mail --name laptop > key.pub; \
+         mailsync peer add desktop --key ../desktop/key.pub; cd ../desktop; export HOME=$PWD; mailsync peer add laptop --key ../laptop/key.pub",
+    ),
     Configure("[peer.desktop]", "laptop"),
     Type("laptop$ mailsync watch --once"),
     Skip(

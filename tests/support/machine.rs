@@ -406,7 +406,9 @@ pub fn make_peers(one: &Machine, other: &Machine) {
 pub fn pass(from: &Machine, to: &Machine) -> Ran {
     let bundle = from.ok(&["export", "--to", &to.name]).stdout;
     let ran = to.run_with(&["import"], &bundle);
-    assert_eq!(ran.code, 0, "{} imports from {}: {}", to.name, from.name, ran.stderr);
+    // It may bring the news that a job went wrong for which somebody has asked there.
+    let code = i32::from(ran.stderr.contains("your job "));
+    assert_eq!(ran.code, code, "{} imports from {}: {}", to.name, from.name, ran.stderr);
     ran
 }
 

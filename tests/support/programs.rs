@@ -36,6 +36,11 @@ impl Ran {
         std::str::from_utf8(&self.stdout).expect("the output is text")
     }
 
+    /// The output as one line, however it was broken.
+    pub fn words(&self) -> String {
+        self.text().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::machine::Machine;
+use super::schemas;
 
 /// A condition that doesn't come true within this time never will.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -82,6 +83,9 @@ impl Watching {
     /// All steps that it has done.
     pub fn all_steps(&self) -> Vec<Value> {
         let rounds = self.rounds.lock().unwrap();
+        for round in rounds.iter() {
+            assert_eq!(schemas::check(round), Ok(()), "{round:#}");
+        }
         rounds.iter().flat_map(|round| round["steps"].as_array().expect("a round has steps").clone()).collect()
     }
 
@@ -122,6 +126,11 @@ impl Watching {
         };
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         let rounds = self.rounds.lock().unwrap().clone();
+        for round in &rounds {
+            if let Err(wrong) = schemas::check(round) {
+                panic!("a round isn't as docs/schema has it: {wrong}\n{round:#}");
+            }
+        }
         (status, rounds, self.said())
     }
 

@@ -151,6 +151,7 @@ const ENDINGS: &[Ending] = &[
         &[
             ("mailsync update", "exchange bundles with all peers that config.toml has a call for"),
             ("mailsync update -q server", "with one of them, saying nothing but errors, as for cron"),
+            ("mailsync update --jobs 4", "with up to four of them at a time"),
         ],
     ),
     printing(
@@ -177,7 +178,13 @@ const ENDINGS: &[Ending] = &[
     ending("jobs cancel", &[("mailsync jobs cancel fdd1487c", "before it is started")]),
     ending("jobs forget", &[("mailsync jobs forget fdd1487c 07be22d1", "with their input and output")]),
     ending("purge", &[("mailsync purge", "once a week is enough")]),
-    ending("status", &[("mailsync status", "folders, what waits and why, and what each peer lacks")]),
+    ending(
+        "status",
+        &[
+            ("mailsync status", "what has changed on disk, what waits and why, and what each peer lacks"),
+            ("mailsync status --no-scan", "the same as of the last scan, without a look at the disk"),
+        ],
+    ),
     printing(
         "log",
         &[

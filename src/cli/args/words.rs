@@ -39,7 +39,7 @@ impl Command {
                 JobsCommand::Forget { .. } => "jobs forget",
             },
             Self::Purge => "purge",
-            Self::Status => "status",
+            Self::Status(_) => "status",
             Self::Log(_) => "log",
             Self::Inspect(_) => "inspect",
             Self::Verify(_) => "verify",
@@ -89,7 +89,7 @@ impl Command {
             | Self::Uux(_)
             | Self::Jobs(_)
             | Self::Purge
-            | Self::Status
+            | Self::Status(_)
             | Self::Log(_)
             | Self::Inspect(_)
             | Self::Verify(_)

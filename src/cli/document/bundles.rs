@@ -1,17 +1,16 @@
 //! The documents about bundles: those that were written, those that were imported, and those that were only looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mailsync::bundle::{BundleKind, Code, Manifest};
-use mailsync::error::{Error, Result};
-use mailsync::replica::{Changes, Exported, ImportOutcome, Imported, Joined, ScanReport};
+use mailsync::replica::{self, Changes, Exported, ImportOutcome, Imported, Joined, ScanReport};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::changes::HeadedChange;
-use super::jobs::Run;
+use super::jobs::{Job, Run};
 use super::values::{Fault, Own, Scan, Time, path};
 
 /// How much a bundle holds.
@@ -45,7 +44,7 @@ impl Contents {
 pub struct Written {
     /// Its file; null in a dry run.
     pub file: Option<String>,
-    /// The size of that file in bytes; null in a dry run.
+    /// The size of that file, or of what was written to a stream, in bytes; null in a dry run.
     pub file_bytes: Option<u64>,
     /// Its number.
     pub number: u64,
@@ -69,7 +68,7 @@ impl Written {
     fn of(exported: &Exported) -> Self {
         Self {
             file: None,
-            file_bytes: None,
+            file_bytes: exported.file_bytes,
             number: exported.number,
             to: exported.to.clone(),
             full: exported.kind == BundleKind::Full,
@@ -92,20 +91,9 @@ pub struct Export {
 
 impl Export {
     /// Bundles that were written to these files.
-    ///
-    /// # Errors
-    /// One of the files can't be looked at.
-    pub fn written(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Result<Self> {
-        let look = |file: &Path| {
-            std::fs::metadata(file).map_err(|error| {
-                Error::io("looking at the size of", file, error)
-                    .advise("the bundle was written; if it is gone, export again")
-            })
-        };
-        let one = |(file, exported): &(PathBuf, Exported)| {
-            Ok(Written { file: Some(path(file)), file_bytes: Some(look(file)?.len()), ..Written::of(exported) })
-        };
-        Ok(Self { bundles: written.iter().map(one).collect::<Result<_>>()?, scan: scan.into() })
+    pub fn written(written: &[(PathBuf, Exported)], scan: &ScanReport) -> Self {
+        let one = |(file, exported): &(PathBuf, Exported)| Written { file: Some(path(file)), ..Written::of(exported) };
+        Self { bundles: written.iter().map(one).collect(), scan: scan.into() }
     }
 
     /// Bundles that have no file.
@@ -250,6 +238,8 @@ pub struct Import {
     pub scan: Scan,
     /// The jobs that were run.
     pub jobs: Vec<Run>,
+    /// The jobs that were asked for here, went wrong, and were not told before.
+    pub failed_jobs: Vec<Job>,
     /// Each message that was changed; only with `--verbose` or `--list`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<HeadedChange>>,
@@ -304,6 +294,8 @@ pub struct Update {
     pub peers: Vec<Called>,
     /// The jobs that were run.
     pub jobs: Vec<Run>,
+    /// The jobs that were asked for here, went wrong, and were not told before.
+    pub failed_jobs: Vec<Job>,
 }
 
 /// A peer that was called.
@@ -314,8 +306,24 @@ pub struct Called {
     pub peer: String,
     /// Why it was not updated; null if it was.
     pub error: Option<Fault>,
+    /// The bundle that it was given; null if it didn't take all of it.
+    pub sent: Option<Written>,
+    /// The size of its answer in bytes.
+    pub received_bytes: u64,
     /// The bundles of its answer.
     pub bundles: Vec<ImportedBundle>,
+}
+
+impl From<&replica::Called> for Called {
+    fn from(called: &replica::Called) -> Self {
+        Self {
+            peer: called.peer.clone(),
+            error: called.result.as_ref().err().map(Fault::from),
+            sent: called.sent.as_ref().map(Written::of),
+            received_bytes: called.received,
+            bundles: called.imported.iter().map(ImportedBundle::from).collect(),
+        }
+    }
 }
 
 /// `mailsync inspect`
@@ -346,6 +354,8 @@ pub struct Inspected {
     pub full: bool,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The size of its file, or of its part of a stream, in bytes.
+    pub file_bytes: u64,
     /// How much it holds.
     #[serde(flatten)]
     pub contents: Contents,
@@ -364,7 +374,7 @@ impl Inspected {
     ///
     /// # Errors
     /// None: a manifest that was read can be written.
-    pub fn of(manifest: &Manifest, known_as: Option<&str>, encrypted: bool) -> Self {
+    pub fn of(manifest: &Manifest, known_as: Option<&str>, encrypted: bool, file_bytes: u64) -> Self {
         let mut whole: Value = serde_json::from_slice(&manifest.to_json()).expect("a manifest is JSON");
         // The person who sees the output may be another than the one who may join.
         if let Some(token) = whole.pointer_mut("/invitation/token") {
@@ -379,6 +389,7 @@ impl Inspected {
             for_id: manifest.recipient.map(|id| id.to_string()),
             full: manifest.kind == BundleKind::Full,
             encrypted,
+            file_bytes,
             contents: Contents::of(manifest.counts, manifest.bytes),
             wants: manifest.wants.len() as u64,
             manifest: whole,

@@ -25,8 +25,18 @@ pub struct Peer {
     pub added: Time,
     /// When a bundle from it was last imported.
     pub last_heard: Time,
+    /// The number of the newest bundle from it; null if there is none.
+    pub last_heard_number: Option<u64>,
     /// When a bundle for it was last written.
     pub last_sent: Time,
+    /// That bundle's number.
+    pub last_sent_number: Option<u64>,
+    /// The size of that bundle's file, in all its parts: bytes.
+    pub last_sent_bytes: Option<u64>,
+    /// The number of the last bundle for it that it has shown to have.
+    pub acknowledged_number: Option<u64>,
+    /// When it has shown that.
+    pub acknowledged: Time,
     /// Whether it knew the same and held other mail, by its last bundle.
     pub differs: bool,
 }
@@ -40,7 +50,12 @@ impl From<&replica::Peer> for Peer {
             distant: peer.distant,
             added: Time::of(peer.added),
             last_heard: Time::of(peer.last_heard),
+            last_heard_number: peer.standing.newest.map(|(_, number)| number),
             last_sent: Time::of(peer.last_sent),
+            last_sent_number: peer.sent_number,
+            last_sent_bytes: peer.sent_bytes,
+            acknowledged_number: peer.acknowledged.map(|(number, _)| number),
+            acknowledged: Time::of(peer.acknowledged.map(|(_, at)| at)),
             differs: peer.suspect,
         }
     }

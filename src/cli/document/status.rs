@@ -1,14 +1,17 @@
 //! The document of `mailsync status`.
 
 use mailsync::model::Keyword;
-use mailsync::replica::{self, AlarmStatus, InvitedStatus, JobCounts, PeerStatus, Replica, ShutOuts, Unseen};
+use mailsync::replica::{
+    self, AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, PeerStatus, Replica, ShutOuts, Unseen,
+};
 use mailsync::state;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::jobs::Job;
 use super::peers::{Invited, Peer, Revoked, revoked};
-use super::values::{Folder, Own, Time};
+use super::values::{Fault, Folder, Own, Time};
 
 /// `mailsync status`
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +27,10 @@ pub struct Status {
     pub bytes: u64,
     /// The folders, sorted by name.
     pub folders: Vec<Folder>,
+    /// When a scan last looked at all of the disk.
+    pub scanned: Time,
+    /// How the disk differs from what that scan has seen; null with `--no-scan`.
+    pub disk: Option<Disk>,
     /// Entries whose contents are nowhere on this machine.
     pub missing: u64,
     /// Changes that are still to be done on disk, and messages whose contents are not here.
@@ -36,6 +43,8 @@ pub struct Status {
     pub alarms: Vec<Alarm>,
     /// How many jobs of this replica are in which state.
     pub jobs: JobNumbers,
+    /// The jobs that were asked for here, went wrong, and at which nobody has looked: the newest five.
+    pub failed_jobs: Vec<Job>,
     /// The peers, sorted by name.
     pub peers: Vec<StatusOfPeer>,
     /// The replicas that were invited and have not answered, sorted by name.
@@ -43,8 +52,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// How a replica stands, and who is revoked.
-    pub fn of(replica: &Replica, status: &replica::Status, out: &ShutOuts) -> Self {
+    /// How a replica and its disk stand, and who is revoked.
+    pub fn of(replica: &Replica, status: &replica::Status, look: Option<&DiskLook>, out: &ShutOuts) -> Self {
         let letterless = status.letterless.iter().map(|(folder, keywords)| Letterless {
             folder: folder.to_string(),
             keywords: keywords.iter().map(Keyword::as_str).map(str::to_owned).collect(),
@@ -55,15 +64,66 @@ impl Status {
             messages: status.totals.messages,
             bytes: status.totals.bytes,
             folders: Folder::all(&status.folders),
+            scanned: Time::of(status.scanned),
+            disk: look.map(Disk::from),
             missing: status.missing,
             pending: status.pending,
             waiting: status.waiting.iter().map(Waiting::from).collect(),
             letterless: letterless.collect(),
             alarms: status.alarms.iter().map(Alarm::from).collect(),
             jobs: status.jobs.into(),
+            failed_jobs: status.failed_jobs.iter().map(Job::from).collect(),
             peers: status.peers.iter().map(|peer| StatusOfPeer::of(peer, out)).collect(),
             invited: status.invited.iter().map(|invited| StatusOfInvited::of(replica, invited)).collect(),
         }
+    }
+}
+
+/// How the disk differs from what the last scan has seen.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Disk {
+    /// Whether all could be looked at, and is as it was then.
+    pub as_scanned: bool,
+    /// The folders that are otherwise, sorted by name.
+    pub folders: Vec<ChangedFolder>,
+    /// How many directories there are in which no scan has looked for folders.
+    pub directories: u64,
+    /// What could not be looked at.
+    pub problems: Vec<Fault>,
+}
+
+impl From<&DiskLook> for Disk {
+    fn from(look: &DiskLook) -> Self {
+        Self {
+            as_scanned: look.is_as_scanned() && look.problems.is_empty(),
+            folders: look.folders.iter().map(ChangedFolder::from).collect(),
+            directories: look.directories,
+            problems: look.problems.iter().map(Fault::from).collect(),
+        }
+    }
+}
+
+/// How a folder differs from what the last scan has seen.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct ChangedFolder {
+    /// Its name.
+    pub name: String,
+    /// Files that were not there.
+    pub came: u64,
+    /// Files that are not there any more.
+    pub gone: u64,
+    /// Files that have other flags, or have gone from `new` to `cur`.
+    pub renamed: u64,
+    /// Whether the folder itself has gone.
+    pub folder_gone: bool,
+}
+
+impl From<&FolderLook> for ChangedFolder {
+    fn from(look: &FolderLook) -> Self {
+        let FolderLook { name, came, gone, renamed, is_gone } = look;
+        Self { name: name.to_string(), came: *came, gone: *gone, renamed: *renamed, folder_gone: *is_gone }
     }
 }
 

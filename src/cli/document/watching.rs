@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::bundles::{ImportedBundle, Written};
 use super::changes::HeadedChange;
-use super::jobs::Run;
+use super::jobs::{Job, Run};
 use super::values::Scan;
 
 /// `mailsync watch`: a round. Its last document has no steps, since it was told to stop.
@@ -36,6 +36,8 @@ pub struct Step {
     pub bundles: Vec<ImportedBundle>,
     /// The jobs that were run.
     pub jobs: Vec<Run>,
+    /// The jobs that were asked for here, went wrong, and were not told before.
+    pub failed_jobs: Vec<Job>,
     /// Each message that was changed; only with `--verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<HeadedChange>>,
@@ -52,6 +54,7 @@ impl Step {
             written: Vec::new(),
             bundles: Vec::new(),
             jobs: Vec::new(),
+            failed_jobs: Vec::new(),
             changes: None,
         }
     }

@@ -16,9 +16,11 @@ use crate::cli::changes::{Changes, tell_found_first};
 use crate::cli::context::Context;
 use crate::cli::document::bundles::{Export, ImportedBundle};
 use crate::cli::document::watching;
+use crate::cli::failed_jobs::FailedJobs;
 use crate::cli::job_runs::{JobRuns, run_jobs};
 use crate::cli::output::Output;
 use crate::cli::view::{tell, worst};
+use crate::cli::voices::Voices;
 use crate::cli::{document, hooks};
 
 /// What a step was like.
@@ -105,6 +107,7 @@ impl Hand<'_> {
             self.tell_notes(&replica, deed);
             let jobs = run_jobs(self.context, &replica);
             self.tell_jobs(jobs, deed);
+            self.tell_failed_jobs(FailedJobs::tell(&replica), deed);
         }
         self.tell_notes(&replica, deed);
         if let Some(error) = replica.hindrance() {
@@ -193,7 +196,7 @@ impl Hand<'_> {
                 for (path, exported) in &written {
                     self.context.out.say(format_args!("wrote {}: {exported}", path.display()));
                 }
-                deed.document.written = Export::written(&written, &ScanReport::default())?.bundles;
+                deed.document.written = Export::written(&written, &ScanReport::default()).bundles;
                 replica.tidy_directory(dir)?;
                 Ok(())
             }
@@ -201,7 +204,12 @@ impl Hand<'_> {
                 let report = replica.scan(&ScanOptions::default())?;
                 self.tell_scanned(report, deed);
                 let mut all = Vec::new();
-                let result = replica.call(&outlet.peer, &ImportOptions::default(), |imported| all.push(imported));
+                let voices = Voices::new(self.context.out.quiet());
+                let hear = |line: &str| voices.hear(&outlet.peer, line);
+                let result =
+                    replica.call(&outlet.peer, &ImportOptions::default(), &hear, |imported| all.push(imported));
+                let is_bad = result.is_err() || all.iter().any(|imported| imported.outcome.error().is_some());
+                voices.end(&outlet.peer, is_bad);
                 let result = result.map_err(|error| error.about(format_args!("calling {}", outlet.peer)));
                 let noted = replica.note_missing_contents();
                 let went_wrong = self.tell_imported(&all, deed) || result.is_err();
@@ -273,6 +281,15 @@ impl Hand<'_> {
         deed.has_news |= !jobs.runs.is_empty();
         if let Err(error) = jobs.result() {
             self.complain(&error, deed);
+        }
+    }
+
+    /// Those of this replica's that went wrong elsewhere were told.
+    fn tell_failed_jobs(&mut self, failed: FailedJobs, deed: &mut Deed) {
+        deed.document.failed_jobs = failed.documents();
+        match failed.result() {
+            Ok(kind) => deed.kinds.extend(kind),
+            Err(error) => self.complain(&error, deed),
         }
     }
 

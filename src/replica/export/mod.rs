@@ -23,6 +23,7 @@ pub use invite::InviteOptions;
 pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
 pub use patient::Patient;
 use secrecy::Target;
+pub(super) use send::Packed;
 
 use super::Replica;
 use crate::disk::is_absent;

@@ -3,7 +3,7 @@
 use crate::bundle::{BundleKind, Counts};
 use crate::model::Digest;
 use crate::replica::news::{BundleNews, Telling};
-use crate::text::plural;
+use crate::text::{bytes, plural};
 
 /// The recipient that a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub struct Exported {
     pub counts: Counts,
     /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
+    /// The size of its file, or of what was written to a stream: bytes. It is known when it is written.
+    pub file_bytes: Option<u64>,
     /// Who can read it.
     pub readable: ReadableBy,
     /// Those of these messages that it says are missing, since they could not be read.
@@ -142,12 +144,12 @@ impl std::fmt::Display for Exported {
         };
         write!(
             f,
-            "bundle {} for {} ({kind}): {}, {}, {}",
+            "bundle {} for {} ({kind}): {}, {} of {}",
             self.number,
             self.to.as_deref().unwrap_or("anyone"),
             plural(self.counts.entries, "entry"),
             plural(self.counts.messages, "message"),
-            plural(self.bytes, "byte")
+            bytes(self.bytes)
         )?;
         match self.counts.jobs {
             0 => {}
@@ -156,6 +158,9 @@ impl std::fmt::Display for Exported {
         match self.counts.replicas {
             0 => {}
             lines => write!(f, ", {} about replicas", plural(lines, "statement"))?,
+        }
+        if let Some(size) = self.file_bytes {
+            write!(f, "; {} in all", bytes(size))?;
         }
         match self.missing.len() {
             0 => {}

@@ -162,6 +162,8 @@ mod tests {
             distant: false,
             disowns: false,
             knows_key: false,
+            acknowledged: None,
+            sent_bytes: None,
             skew: None,
         }
     }

@@ -1,7 +1,7 @@
 //! Carries out a plan: writes each bundle with the messages on its list. A bundle counts as sent once all of it is
 //! written.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::NotWritten;
@@ -27,6 +27,24 @@ const AHEAD: u64 = 8;
 /// For one bundle the mail is scanned again so often at most, to find what was moved meanwhile.
 const MOST_SCANS: u32 = 5;
 
+/// Counts what is written: the size of a bundle's file.
+struct Counting<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 impl Exported {
     /// What is known of a bundle before it is written.
     pub(super) fn planned(manifest: &Manifest, news: BundleNews, plan: &ExportedTo) -> Self {
@@ -36,6 +54,7 @@ impl Exported {
             kind: manifest.kind,
             counts: manifest.counts,
             bytes: manifest.bytes,
+            file_bytes: None,
             readable: Readers::readable(plan.readers.as_ref()),
             missing: Vec::new(),
             news,
@@ -77,6 +96,7 @@ impl Replica {
         let options = Options { level: plan.level, ..Options::default() };
         let PlannedPart { manifest, records, said, after, news } = part;
         let mut exported = Exported::planned(&manifest, news, plan);
+        let out = Counting { out, bytes: 0 };
         let out = match &plan.readers {
             Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,
             Some(Readers::Code(code)) => Wrapping::with_code(code, out)?,
@@ -84,7 +104,8 @@ impl Replica {
         };
         let mut writer = Writer::start(out, &options, &manifest, self.key()?, records, said)?;
         exported.missing = self.write_messages(&mut writer, after, manifest.counts.messages)?;
-        let out = writer.finish()?.finish()?;
+        let Counting { out, bytes } = writer.finish()?.finish()?;
+        exported.file_bytes = Some(bytes);
         Ok((out, exported))
     }
 
@@ -92,12 +113,13 @@ impl Replica {
     pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
+        let size = exported.iter().filter_map(|exported| exported.file_bytes).sum();
         let tx = self.begin()?;
         for peer in self.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 // While somebody took his time over this one, another command may have written a newer one.
                 if peer.sent_number.is_none_or(|newest| newest < first.number) {
-                    tx.set_sent(peer.key, &plan.tip, first.number, now)?;
+                    tx.set_sent(peer.key, &plan.tip, first.number, size, now)?;
                 }
                 // Where no answer ever comes, what was written counts as received. What could not be read is still
                 // wanted, and need not be asked for.

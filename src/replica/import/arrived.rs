@@ -22,11 +22,18 @@ pub struct Arrived {
     /// Whence they came, for people.
     about: String,
     bundles: BufReader<Box<dyn Scratch>>,
+    /// How much of it was kept, in bytes.
+    size: u64,
     /// Those of strangers, which were not kept.
     refused: Vec<Imported>,
 }
 
 impl Arrived {
+    /// How much has come and was kept, in bytes.
+    pub(in crate::replica) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Whether nothing at all has come.
     pub(in crate::replica) fn is_silent(&mut self) -> io::Result<bool> {
         Ok(self.refused.is_empty() && self.fill_buf()?.is_empty())
@@ -284,7 +291,7 @@ impl Replica {
         }
         end?;
         let bundles = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived { about: about.to_owned(), bundles, refused })
+        Ok(Arrived { about: about.to_owned(), bundles, size: keeper.kept.get(), refused })
     }
 
     /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.

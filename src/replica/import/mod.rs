@@ -20,6 +20,7 @@ mod large;
 mod left_out;
 mod listing;
 mod merge;
+mod one_file;
 mod outcome;
 mod recover;
 mod refusal;

@@ -1,16 +1,13 @@
 //! The sources of bundles: streams, files and answers.
 
-use std::fs::File;
 use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, reading};
-use super::tidy::{identity, remove};
 use crate::bundle::{self, Stream};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
-use crate::replica::safety::DryRun;
 
 impl Replica {
     /// Imports all bundles of a stream, one after the other. If one can't be read, the rest of the stream is not looked
@@ -29,44 +26,10 @@ impl Replica {
         self.import_all(&mut Stream::opened_by(source, self.keys()), file, &about, options, &mut each)
     }
 
-    /// Imports the bundles in a file.
-    ///
-    /// # Errors
-    /// The file can't be opened; failures of this machine, and refusals for safety. A bundle that is wrong is
-    /// no error: its outcome tells.
-    pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        let file =
-            File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Cut::Rejected, each);
-        self.recording_refusals(&path.display().to_string(), options, each, import)
-    }
-
-    pub(super) fn import_opened(
-        &self,
-        file: &File,
-        path: &Path,
-        options: &ImportOptions,
-        cut: Cut,
-        mut each: impl FnMut(Imported),
-    ) -> Result<()> {
-        let before = identity(file.metadata());
-        let mut taken = true;
-        self.import_from(file, path, options, cut, |imported| {
-            taken &= imported.is_all_here();
-            each(imported);
-        })?;
-        // A newer bundle may have replaced the file meanwhile, or have been added to it.
-        let same = before.is_some() && before == identity(std::fs::metadata(path));
-        if options.consume && options.dry_run == DryRun::No && taken && same {
-            remove(&*self.world.disk, path)?;
-        }
-        Ok(())
-    }
-
     /// Imports all bundles of a file that was opened already.
-    fn import_from(
+    pub(super) fn import_from(
         &self,
-        file: &File,
+        file: &std::fs::File,
         path: &Path,
         options: &ImportOptions,
         cut: Cut,

@@ -113,6 +113,12 @@ impl Replica {
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
             tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+            if let Some((sent, number)) = peer.sent.as_ref().zip(peer.sent_number)
+                && head.tip.includes(sent)
+                && peer.acknowledged.is_none_or(|(acknowledged, _)| acknowledged < number)
+            {
+                tx.set_acknowledged(peer.key, number, self.now())?;
+            }
             if let Some(recipient) = manifest.recipient {
                 tx.set_knows_key(peer.key, recipient == self.public_key().id())?;
             }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Incarnation, JobState, Stamp, Taken};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{Action, Job, StatementKind};
+use crate::state::{Action, Job, News, StatementKind};
 
 impl Replica {
     /// Cancels a job. The requester can do so as long as it doesn't know that the job was started, the target as long
@@ -98,6 +98,7 @@ impl Replica {
             let line = self.sign(stamp, &Statement::Request(request.clone()))?;
             let id = JobId::of(&line.signed);
             self.insert_request(&tx, &line, &request, job.asked.as_deref(), Taken::Whole)?;
+            tx.set_job_news(job.key, News::None)?;
             id
         };
         tx.record(self.now(), Action::JobsRetry, None, &job.id.to_string())?;

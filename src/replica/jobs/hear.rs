@@ -15,11 +15,8 @@ use crate::replica::Replica;
 use crate::replica::replicas::ShutOuts;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
-use crate::state::{Forgotten, Job, JobKey, StatementKind};
+use crate::state::{Forgotten, Job, JobKey, News, StatementKind};
 use crate::text::{plural, utc};
-
-/// An import names at most so many jobs that went wrong, and only counts the others.
-const MOST_TOLD: u64 = 10;
 
 /// The changes that a statement has made.
 #[derive(Debug, Default)]
@@ -155,6 +152,8 @@ impl Replica {
         }
         tx.set_statement(job.key, StatementKind::Report, line)?;
         tx.set_job_state(job.key, report.state, self.now())?;
+        let is_own = self.role_in(&job.requester, &job.target) == JobRole::Requester;
+        tx.set_job_news(job.key, if is_own && report.state.went_wrong() { News::Untold } else { News::None })?;
         if let Some(result) = report.result.filter(|_| keeps_result) {
             tx.need_attachment(job.key, StatementKind::Report, &result, self.has_attachment(&result)?)?;
         }
@@ -212,27 +211,10 @@ impl Replica {
             self.note(format!("{count} about jobs by a replica that was revoked {are} passed over"));
         }
         self.tell_refused(news);
-        let (mut done, mut told) = (0, 0);
+        // Those that went wrong are told by `tell_failed_jobs`.
+        let mut done = 0;
         for &key in &news.finished {
-            let Some(job) = self.state.job(key)? else { continue };
-            if job.state == JobState::Done {
-                done += 1;
-                continue;
-            }
-            told += 1;
-            if told <= MOST_TOLD {
-                let standing = self.standing(&job)?;
-                self.note(format!(
-                    "job {} for {} {}; see `mailsync jobs show {}`",
-                    job.id.short(),
-                    standing.target,
-                    standing.words(),
-                    job.id.short()
-                ));
-            }
-        }
-        if told > MOST_TOLD {
-            self.note(format!("so did {}; see `mailsync jobs list`", plural(told - MOST_TOLD, "more job")));
+            done += u64::from(self.state.job(key)?.is_some_and(|job| job.state == JobState::Done));
         }
         if done > 0 {
             self.note(if done == 1 { String::from("a job is done") } else { format!("{done} jobs are done") });

@@ -4,6 +4,7 @@ mod admit;
 mod attachments;
 mod body;
 mod decide;
+mod failed;
 mod forget;
 mod hear;
 mod outbox;

@@ -155,7 +155,7 @@ impl Replica {
 
     /// The directories of known folders, and the directories above them, whose names alone don't show a folder: names
     /// that begin with a dot, and names that were cut. A cut name has its folder with it.
-    fn expected_dirs(&self) -> Expected {
+    pub(super) fn expected_dirs(&self) -> Expected {
         let mut expected = Expected::new();
         for row in self.state.all_folders() {
             let dir = self.relative_dir(&row.name);
@@ -318,31 +318,33 @@ impl Search<'_> {
             }
         }
         for names in [&mut found.subdirectories, &mut found.linked] {
-            names.retain(|name| self.may_hold_folders(dir, path, name));
+            names.retain(|name| self.replica.may_hold_folders(&self.expected, dir, path, name));
         }
         let clean = before.settled(started) && Times::of(&disk.metadata(path)?) == before;
         found.clean = clean.then_some(before);
         Ok(found)
     }
+}
 
-    /// Whether a subdirectory is to be searched.
-    fn may_hold_folders(&self, dir: &Path, path: &Path, name: &OsStr) -> bool {
+impl Replica {
+    /// Whether a subdirectory of `dir`, whose path is `path`, is to be searched.
+    pub(super) fn may_hold_folders(&self, expected: &Expected, dir: &Path, path: &Path, name: &OsStr) -> bool {
         // To delete a mailbox, Dovecot gives its directory such a name and then empties it.
         if name.as_bytes().starts_with(b"..DOVECOT-T") {
             return false;
         }
         let dotted = name.as_bytes().starts_with(b".");
-        match self.replica.layout.kind {
+        match self.layout.kind {
             LayoutKind::MaildirPlusPlus => dir.as_os_str().is_empty() && dotted,
             // Programs keep their own things in such directories. One counts only if it is a Maildir or was made for
             // folders.
             LayoutKind::Fs if dotted => {
-                let may_be_dir = |sub: &&str| match self.replica.world.disk.metadata(&path.join(name).join(sub)) {
+                let may_be_dir = |sub: &&str| match self.world.disk.metadata(&path.join(name).join(sub)) {
                     Ok(meta) => meta.is_dir,
                     // It is searched, so that it is reported.
                     Err(error) => !is_absent(&error) && !leads_nowhere(&error),
                 };
-                self.expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(may_be_dir)
+                expected.contains_key(&dir.join(name)) || ["cur", "new"].iter().any(may_be_dir)
             }
             LayoutKind::Fs => true,
         }

@@ -203,7 +203,7 @@ impl Scan<'_> {
         let mut copies = self.copies_of(&hashed.digest)?;
         let is_followed = self.follow_copy(&at, hashed, &mut copies)?;
         self.keep_copies(hashed.digest, copies);
-        if is_followed { Ok(()) } else { self.follow_delivery(at, hashed) }
+        if is_followed { Ok(()) } else { self.follow_delivery(&at, hashed) }
     }
 
     /// Finds out whether a file is that of an entry, or which one it is to belong to. Otherwise it is new.
@@ -231,9 +231,9 @@ impl Scan<'_> {
             let row = self.measured(row, hashed.size)?;
             let at = at.clone();
             if leftover {
-                self.adopt_leftover(row, at, hashed.mtime)?
+                self.adopt_leftover(row, at, hashed.mtime)?;
             } else {
-                self.adopt(row, at)?
+                self.adopt(row, at)?;
             }
             return Ok(true);
         }
@@ -251,7 +251,7 @@ impl Scan<'_> {
     }
 
     /// Records a new message, or another copy of one.
-    fn follow_delivery(&mut self, at: Place, hashed: &Hashed) -> Result<()> {
+    fn follow_delivery(&mut self, at: &Place, hashed: &Hashed) -> Result<()> {
         let stamp = self.stamp()?;
         self.report.new += 1;
         let folder = self.replica.state.folder_row(at.folder)?;
@@ -259,10 +259,10 @@ impl Scan<'_> {
         if folder.state.is_some_and(|state| !state.present) {
             self.tx.set_folder_state(at.folder, FolderState { stamp, present: true })?;
         }
-        let flags = self.flags_found(&at)?;
+        let flags = self.flags_found(at)?;
         let delivery = self.replica.delivery(stamp, self.origin, name, &flags, hashed)?;
-        let key = self.replica.deliver(self.tx, delivery, &at)?;
-        self.followed(key, &at);
+        let key = self.replica.deliver(self.tx, delivery, at)?;
+        self.followed(key, at);
         Ok(())
     }
 

@@ -285,11 +285,11 @@ impl Scan<'_> {
         files: Vec<(EntryKey, Sub, Vec<u8>)>,
         folder: &mut FolderScan,
     ) -> Result<()> {
-        let replica = self.replica;
-        let progress = replica.world.meter.begin("reading messages", files.len() as u64);
+        let (replica, world) = (self.replica, &*self.replica.world);
+        let progress = world.meter.begin("reading messages", files.len() as u64);
         let work = |batch: Vec<(EntryKey, Sub, Vec<u8>)>| {
             let hash = |(entry, sub, name): (EntryKey, Sub, Vec<u8>)| {
-                let result = hash_file(&*replica.world.disk, &path_in(dir, sub, &name), FileKind::Message);
+                let result = hash_file(&*world.disk, &path_in(dir, sub, &name), FileKind::Message);
                 (entry, sub, name, result)
             };
             batch.into_iter().map(hash).collect::<Vec<_>>()

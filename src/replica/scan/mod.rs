@@ -12,6 +12,7 @@ mod folders;
 mod follow;
 mod keywords;
 mod list;
+mod look;
 mod pass;
 mod report;
 mod vanished;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::maildir::listing::Others;
 use crate::model::Origin;
 use crate::state::{Action, Occasion};
+pub use look::{DiskLook, FolderLook};
 use pass::{Names, Scan};
 pub(super) use report::Purpose;
 pub use report::{Depth, ScanOptions, ScanReport, Selection};
@@ -92,7 +94,18 @@ impl Replica {
     }
 }
 
+/// A scan that has found nothing is not recorded if the last one was so short a time ago, in milliseconds: nothing is written
+/// for it.
+const RECENT: u64 = 60_000;
+
 impl Scan<'_> {
+    /// Records when all of the disk was looked at.
+    fn record_time(&self) -> Result<()> {
+        let (now, last) = (self.replica.now(), self.replica.state.scanned()?);
+        let is_recent = last.is_some_and(|last| (last..last.saturating_add(RECENT)).contains(&now));
+        if is_recent && !self.report.has_changes() { Ok(()) } else { self.tx.set_scanned(now) }
+    }
+
     fn run(&mut self) -> Result<()> {
         let replica = self.replica;
         replica.check_mail_root()?;
@@ -157,6 +170,9 @@ impl Scan<'_> {
         }
         if replica.state.mail_root()?.is_none() {
             replica.record_root(self.tx)?;
+        }
+        if self.options.folders.is_empty() {
+            self.record_time()?;
         }
         Ok(())
     }

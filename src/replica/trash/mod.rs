@@ -101,7 +101,7 @@ impl Replica {
     /// Nothing has.
     pub fn in_trash(&self, key: TrashKey, doing: &str) -> Result<Trashed> {
         self.state.trashed(key)?.ok_or_else(|| {
-            Error::failed(format!("{doing} {key}: there is nothing with this number in the trash"))
+            Error::usage(format!("{doing} {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
         })
     }
@@ -119,6 +119,7 @@ impl Replica {
             None => None,
         };
         let TrashSelection { ids, folder, since, .. } = selection;
+        folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         Ok(TrashFilter { keys: ids.clone(), folder: folder.clone(), since: *since, by })
     }
 
@@ -177,7 +178,7 @@ impl Replica {
     /// Goes through what a person means of the trash, in the order in which it came there.
     ///
     /// # Errors
-    /// Nothing has one of the numbers, or nobody has the name.
+    /// Nothing has one of the numbers, or nobody or no folder has the name.
     pub fn each_selected(&self, selection: &TrashSelection, mut each: impl FnMut(Trashed) -> Result<()>) -> Result<()> {
         let author = self.author_of(selection)?;
         self.each_batch(selection, author.as_ref(), |batch| batch.into_iter().try_for_each(&mut each))

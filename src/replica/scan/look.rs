@@ -1,0 +1,156 @@
+//! A look at the disk: how it differs from what the last scan has seen. Nothing is written, no message is read, and a folder
+//! is listed only if the times of its directories are others than then.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::disk::{FileType, is_absent};
+use crate::error::{Error, Result};
+use crate::maildir::FileName;
+use crate::maildir::listing::{CleanListing, Listing, Times, stat_folder};
+use crate::model::FolderName;
+use crate::replica::Replica;
+use crate::state::FolderRow;
+
+/// How the disk differs from what the last scan has seen.
+#[derive(Clone, Debug, Default)]
+pub struct DiskLook {
+    /// The folders that are otherwise than they were, sorted by name.
+    pub folders: Vec<FolderLook>,
+    /// How many directories there are in which no scan has looked for folders.
+    pub directories: u64,
+    /// What could not be looked at.
+    pub problems: Vec<Error>,
+}
+
+/// How a folder differs from what the last scan has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderLook {
+    /// The folder.
+    pub name: FolderName,
+    /// Files that were not there.
+    pub came: u64,
+    /// Files that are not there any more.
+    pub gone: u64,
+    /// Files that have other flags, or have gone from `new` to `cur`.
+    pub renamed: u64,
+    /// Whether the folder itself has gone.
+    pub is_gone: bool,
+}
+
+impl DiskLook {
+    /// Whether all is as the last scan has seen it, as far as could be looked.
+    pub fn is_as_scanned(&self) -> bool {
+        self.folders.is_empty() && self.directories == 0
+    }
+}
+
+impl Replica {
+    /// Looks at the disk, as a scan does before it reads anything.
+    ///
+    /// # Errors
+    /// The state can't be read. What can't be looked at on the disk is told in the result.
+    pub fn look(&self) -> Result<DiskLook> {
+        let mut look = DiskLook::default();
+        if let Err(error) = self.check_mail_root() {
+            look.problems.push(error);
+            return Ok(look);
+        }
+        for row in self.state.all_folders().iter().filter(|row| row.on_disk) {
+            match self.look_at_folder(row)? {
+                Ok(folder) => look.folders.extend(folder),
+                Err(problem) => look.problems.push(problem),
+            }
+        }
+        self.look_for_directories(&mut look)?;
+        Ok(look)
+    }
+
+    /// Looks at one folder. `None` if it is as it was.
+    fn look_at_folder(&self, row: &FolderRow) -> Result<std::result::Result<Option<FolderLook>, Error>> {
+        let (disk, dir) = (&*self.world.disk, self.dir(&row.name));
+        let problem = |error: &std::io::Error| Error::io("looking at", &dir, error);
+        let times = match stat_folder(disk, &dir) {
+            Ok(times) => times,
+            Err(error) => return Ok(Err(problem(&error))),
+        };
+        if row.clean == Some(times) {
+            return Ok(Ok(None));
+        }
+        let is_gone = times == CleanListing { new: None, cur: None };
+        let mut listing = match Listing::read(disk, &dir, None) {
+            Ok(listing) => listing,
+            Err(error) => return Ok(Err(problem(&error))),
+        };
+        listing.devices.folder = disk.metadata(&dir).ok().map(|meta| meta.device);
+        if let Some(sub) = listing.unmounted(row.devices) {
+            let why = format!("its {} is empty, and something else was mounted there before", sub.as_str());
+            return Ok(Err(problem(&std::io::Error::other(why))));
+        }
+        let mut look = FolderLook { name: row.name.clone(), came: 0, gone: 0, renamed: 0, is_gone };
+        let mut present = listing.iter().peekable();
+        let (mut appeared, mut vanished): (Vec<&[u8]>, BTreeMap<Vec<u8>, u64>) = (Vec::new(), BTreeMap::new());
+        self.state.files_in(row.key, |_, sub, name, undelivered| {
+            while let Some((found, _)) = present.next_if(|&found| found < (name, sub)) {
+                appeared.push(found);
+            }
+            if present.next_if(|&found| found == (name, sub)).is_none() && !undelivered {
+                *vanished.entry(FileName::parse(name).base().to_vec()).or_default() += 1;
+            }
+            Ok(())
+        })?;
+        let discards = self.state.has_discards()?;
+        for name in appeared.into_iter().chain(present.map(|(name, _)| name)) {
+            // Removed, but it could not be moved to the trash yet.
+            if discards && self.state.is_discarded_base(row.key, FileName::parse(name).base())? {
+                continue;
+            }
+            match vanished.get_mut(FileName::parse(name).base()).filter(|count| **count > 0) {
+                Some(count) => {
+                    *count -= 1;
+                    look.renamed += 1;
+                }
+                None => look.came += 1,
+            }
+        }
+        look.gone = vanished.values().sum();
+        Ok(Ok((look.is_gone || look.came + look.gone + look.renamed > 0).then_some(look)))
+    }
+
+    /// Counts directories in which no scan has looked, where directories were added since.
+    fn look_for_directories(&self, look: &mut DiskLook) -> Result<()> {
+        let (known, expected, disk) = (self.state.directories()?, self.expected_dirs(), &*self.world.disk);
+        for (dir, seen) in &known {
+            let path = self.mail_root().join(dir);
+            let times = match disk.metadata(&path) {
+                Ok(meta) if meta.is_dir => Times::of(&meta),
+                // The folders in it were looked at.
+                Ok(_) => continue,
+                Err(error) if is_absent(&error) => continue,
+                Err(error) => {
+                    look.problems.push(Error::io("looking at", &path, &error));
+                    continue;
+                }
+            };
+            if seen.times == Some(times) {
+                continue;
+            }
+            let is_new = |name: &Path, kind| {
+                let sub = dir.join(name);
+                kind == FileType::Directory && !known.contains_key(&sub) && !self.ignores(&sub)
+            };
+            let mut names = Vec::new();
+            let listed = disk.list(&path, &mut |name, kind| {
+                if is_new(Path::new(name), kind) && !matches!(name.to_str(), Some("cur" | "new" | "tmp")) {
+                    names.push(name.to_owned());
+                }
+            });
+            if let Err(error) = listed {
+                look.problems.push(Error::io("looking at", &path, &error));
+            }
+            let counted = names.iter().filter(|name| self.may_hold_folders(&expected, dir, &path, name)).count();
+            look.directories += counted as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! `status` looks at the disk and writes nothing, says as of when all else is, and for each peer what was sent, acknowledged
+//! and heard, what it lacks and what to do next.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::machine::{Machine, pair, pass};
+use crate::support::{rest, scratch, text};
+
+const NUMBERS: [&str; 3] = ["last_sent_number", "acknowledged_number", "last_heard_number"];
+
+fn disk(machine: &Machine) -> Value {
+    machine.ok(&["status", "--json"]).json()["disk"].clone()
+}
+
+#[test]
+fn what_has_changed_since_the_last_scan_is_told_and_not_recorded() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    for name in ["flagged", "removed", "stays"] {
+        desktop.deliver(name);
+    }
+    desktop.put("Archive", "cur/old:2,S", "old", 1);
+    desktop.put("Lists/bees", "cur/bee:2,S", "bee", 1);
+    rest();
+    desktop.ok(&["scan"]);
+    rest();
+    assert_eq!(disk(&desktop)["as_scanned"], true, "{}", disk(&desktop));
+    assert!(desktop.ok(&["status"]).text().contains("; on disk all is as it was then"));
+
+    let inbox = desktop.dir("INBOX");
+    fs::rename(inbox.join("cur/flagged:2,S"), inbox.join("cur/flagged:2,FS")).unwrap();
+    fs::remove_file(inbox.join("cur/removed:2,S")).unwrap();
+    desktop.put("INBOX", "new/a", "a", 2);
+    desktop.put("INBOX", "new/b", "b", 2);
+    fs::remove_dir_all(desktop.dir("Lists/bees")).unwrap();
+    desktop.put("Drafts", "cur/draft:2,D", "draft", 2);
+    let before = desktop.ok(&["status", "--json", "--no-scan"]).json();
+    let changed = |name: &str, came: u64, gone: u64, renamed: u64, folder_gone: bool| json!({ "name": name, "came": came, "gone": gone, "renamed": renamed, "folder_gone": folder_gone });
+    let expected = json!({
+        "as_scanned": false,
+        "folders": [changed("INBOX", 2, 1, 1, false), changed("Lists/bees", 0, 1, 0, true)],
+        "directories": 1,
+        "problems": [],
+    });
+    for _ in 0..2 {
+        assert_eq!(disk(&desktop), expected);
+    }
+    let shown = desktop.ok(&["status"]);
+    for words in [
+        "since then: 2 new, 2 gone, 1 renamed, 1 folder gone, 1 directory that no scan has searched",
+        "INBOX 3 on disk since: 2 new, 1 gone, 1 renamed",
+        "Lists/bees 1 on disk since: the folder is gone, 1 gone",
+    ] {
+        assert!(shown.words().contains(words), "{words:?} is not in {}", shown.text());
+    }
+    assert_eq!(desktop.ok(&["status", "--json", "--no-scan"]).json(), before, "nothing was recorded");
+    assert_eq!((&before["disk"], &before["entries"]), (&Value::Null, &5.into()));
+    let without = desktop.ok(&["status", "--no-scan"]);
+    assert!(
+        without.text().contains("Z; all of this is as of then") && !without.text().contains("since"),
+        "{without:?}"
+    );
+    desktop.ok(&["scan"]);
+    rest();
+    assert_eq!(disk(&desktop)["as_scanned"], true, "{}", disk(&desktop));
+    let scanned = desktop.ok(&["status", "--json"]).json()["scanned"].as_str().unwrap().to_owned();
+    assert!(scanned.as_str() >= before["scanned"].as_str().unwrap());
+}
+
+#[test]
+fn a_disk_that_is_not_there_is_no_change() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.deliver("mail");
+    desktop.ok(&["scan"]);
+    fs::rename(&desktop.mail, dir.path().join("unmounted")).unwrap();
+    let look = disk(&desktop);
+    assert_eq!((&look["folders"], &look["as_scanned"]), (&json!([]), &false.into()), "{look}");
+    assert!(look["problems"][0]["message"].as_str().unwrap().contains("mount the disk"), "{look}");
+    assert!(desktop.ok(&["status"]).words().contains("on disk looking at the mail root"));
+}
+
+#[test]
+fn for_each_peer_it_is_told_what_was_sent_acknowledged_and_heard_and_what_it_lacks() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let shown = |fields: [&str; 3]| {
+        let peer = desktop.ok(&["status", "--json"]).json()["peers"][0].clone();
+        fields.map(|field| peer[field].clone())
+    };
+    let line = |label: &str| {
+        let status = desktop.ok(&["status"]);
+        let block = status.text().split_once("\nlaptop\n").unwrap_or_else(|| panic!("{status:?}")).1.to_owned();
+        block.lines().find_map(|line| line.trim_start().strip_prefix(label)).unwrap().trim().to_owned()
+    };
+    assert_eq!(shown(NUMBERS), [Value::Null, Value::Null, Value::Null]);
+    assert_eq!([line("sent"), line("acknowledged"), line("heard")], ["never", "-", "never"]);
+    desktop.deliver("first");
+    pass(&desktop, &laptop);
+    assert_eq!(shown(NUMBERS), [json!(1), Value::Null, Value::Null]);
+    assert!(line("sent").starts_with("bundle 1, 20"), "{}", line("sent"));
+    assert_eq!([line("acknowledged"), line("lacks")], ["nothing yet".to_owned(), line("lacks")]);
+    assert!(line("lacks").starts_with("1 entry, "), "{}", line("lacks"));
+    assert_eq!(line("next"), "mailsync export --to laptop");
+    pass(&laptop, &desktop);
+    assert_eq!(shown(NUMBERS), [json!(1), json!(1), json!(1)]);
+    assert!(line("acknowledged").starts_with("bundle 1, 20") && !line("acknowledged").contains("later"));
+    assert_eq!([line("lacks"), line("next")], ["nothing", "-"]);
+    desktop.reach(&laptop);
+    desktop.deliver("second");
+    desktop.ok(&["export", "--to", "laptop"]);
+    assert_eq!(shown(NUMBERS), [json!(2), json!(1), json!(1)]);
+    assert!(line("acknowledged").ends_with(", and nothing later"), "{}", line("acknowledged"));
+    assert_eq!(line("next"), "mailsync update laptop");
+    desktop.ok(&["update"]);
+    assert_eq!(shown(NUMBERS), [json!(3), json!(3), json!(2)]);
+}
+
+#[test]
+fn no_line_but_a_path_is_longer_than_80_columns() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.ok(&["invite", "phone", "--plain", "-o", text(&dir.path().join("invitation.zst"))]);
+    for number in 0..3 {
+        desktop.deliver(&format!("mail{number}"));
+        desktop.put(&format!("Folder/{number}"), "cur/x:2,S", "x", 1);
+    }
+    laptop.deliver("from-laptop");
+    pass(&laptop, &desktop);
+    desktop.ok(&["peer", "revoke", "laptop", "--reason", "left on the train, in the second carriage from behind"]);
+    fs::remove_dir_all(desktop.dir("Folder/1")).unwrap();
+    desktop.put("INBOX", "new/a", "a", 2);
+    desktop.put("Other", "new/a", "a", 2);
+    let status = desktop.ok(&["status"]);
+    for words in ["since then: ", "revoked    laptop", "\nphone\n", "expires", "mailsync join MAILROOT BUNDLE on phone"]
+    {
+        assert!(status.text().contains(words), "{words:?} is not in {}", status.text());
+    }
+    for line in status.text().lines().filter(|line| !line.starts_with("mail root")) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
