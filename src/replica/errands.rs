@@ -149,6 +149,8 @@ mod tests {
             standing: Standing { newest: None, shown: shown.map(up_to) },
             sent: sent.map(up_to),
             sent_number: sent.map(|_| 1),
+            sent_bytes: None,
+            acknowledged: None,
             suspect: false,
             token: None,
             distant: false,
