@@ -87,7 +87,7 @@ fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
     for target in [&["-o", text(&stick)][..], &[]] {
         let said = desktop.ok(&[&["export", "-n", "--to", "laptop"], target].concat());
         let size = message("one").len() + message("two").len();
-        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages, {size} bytes");
+        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages of {size} B");
         for words in ["changes that would be found here first: 2 new", "INBOX: 1 new", &held, "nothing was written"] {
             assert!(said.stderr.contains(words), "{words} is not in {}", said.stderr);
         }
@@ -97,7 +97,7 @@ fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
     assert_eq!(desktop.ok(&["log"]).stdout, before);
     // Neither a number nor the changes are used up by that.
     let written = desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]).stderr;
-    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages, "), "{written}");
+    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages of "), "{written}");
     assert!(laptop.ok(&["import", text(&stick)]).stderr.contains(": 2 new, "));
     desktop.refuses(&["export", "-n", "--to", "nobody"], &[], 2, &["nobody"]);
 }
