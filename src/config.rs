@@ -466,7 +466,7 @@ pub fn check_name(name: &str) -> Result<()> {
 /// What is wrong with a text that is no configuration.
 fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
     let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-    let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), error.message()));
+    let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), in_words(error.message())));
     let stray = unknown_field(error).filter(|name| {
         let alone = toml::from_str::<Config>(&format!("{name} = 0"));
         alone.is_err_and(|error| unknown_field(&error).is_none())
@@ -477,6 +477,21 @@ fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
             .advise(format!("put {name} above the first line in brackets, as what stands below one belongs to that")),
         None => said.advise("correct it there"),
     }
+}
+
+/// What the parser says, in the words of who writes the file.
+fn in_words(message: &str) -> String {
+    // Each with what stands for it in the message of the parser.
+    const WORDS: [(&str, &str); 5] = [
+        ("unknown field `", "there is no key `"),
+        ("expected a sequence", "and a list is expected, such as [\"ssh\", \"server\"]"),
+        ("expected a map", "and a table is expected: lines below one in brackets"),
+        ("expected a boolean", "and true or false is expected"),
+        ("expected path string", "and a path in quotation marks is expected"),
+    ];
+    let told = WORDS.iter().fold(message.to_owned(), |told, (theirs, ours)| told.replace(theirs, ours));
+    told.strip_prefix("invalid type: ")
+        .map_or_else(|| told.clone(), |what| format!("there is {}", what.replacen(", ", " ", 1)))
 }
 
 /// The field that isn't known, if that is what is wrong.
@@ -501,6 +516,23 @@ mod tests {
             stray.contains("line 6") && stray.contains("put trash_days above the first line in brackets"),
             "{stray}"
         );
+        for (lines, words) in [
+            (
+                "[peer.server]\ncall = \"ssh server\"",
+                "there is string \"ssh server\" and a list is expected, such as [\"ssh\", \"server\"]",
+            ),
+            ("[peer.server]\ncall = 5", "there is integer `5` and a list is expected"),
+            ("[hooks]\nafter_import = \"notmuch new\"", "and a list is expected"),
+            ("peer = 3", "and a table is expected"),
+            ("keywords = \"yes\"", "and true or false is expected"),
+            ("trash_day = 3", "there is no key `trash_day`, expected one of"),
+        ] {
+            let told = told(lines);
+            assert!(
+                told.contains(words) && !told.contains("sequence") && !told.contains("invalid type"),
+                "{lines}: {told}"
+            );
+        }
         let unknown = told("[peer.server]\ntrash_day = 3");
         assert!(unknown.contains("correct it there"), "{unknown}");
         let unknown = told("trash_day = 3");

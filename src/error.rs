@@ -11,7 +11,8 @@
 //! - It begins in lower case and ends without a full stop; the words are those of the README, not those of the code.
 //! - Text from elsewhere (names, bundles, jobs, the output of programs) is made printable, and cut where it may be
 //!   long.
-//! - The cause is told in the words of its source, such as the operating system. It becomes text once, here.
+//! - The cause is told in the words of its source, such as the operating system, without its number. It becomes text
+//!   once, here.
 //! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
 //! - If there are several failures, each is told. The worst decides the exit code.
 
@@ -23,7 +24,7 @@ use std::path::Path;
 
 pub use lack::Lack;
 
-use crate::text::printable;
+use crate::text::{printable, without_numbers};
 
 /// The kind of failure of an [`Error`]. They stand in the order of how bad they are: of several failures the greatest decides
 /// how a command ends. The first three pass by themselves; the last three need a person.
@@ -162,7 +163,7 @@ impl Error {
 
     /// Makes an error of this kind. `what` says what was being done, to which file, and what is wrong.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: printable(&what.into()), advice: None, scope: None, lack: None }
+        Self { kind, what: printable(&without_numbers(&what.into())), advice: None, scope: None, lack: None }
     }
 
     /// A failure.
@@ -233,6 +234,17 @@ impl Error {
             self.advice = Some(printable(&advice.into()));
         }
         self
+    }
+
+    /// Adds another remedy, where this was lacking.
+    #[must_use]
+    pub fn or_else(self, lack: Lack, remedy: &str) -> Self {
+        match (self.lack, &self.advice) {
+            (Some((lacking, _)), Some(advice)) if lacking == lack => {
+                Self { advice: Some(format!("{advice}; {}", printable(remedy))), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Puts a subject and a colon in front of the message.

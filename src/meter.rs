@@ -10,6 +10,9 @@ pub trait Meter: Send + Sync {
 pub trait Gauge {
     /// This many more steps are done.
     fn advance(&self, steps: u64);
+
+    /// This many bytes were read or written by what is about to be told as done.
+    fn carried(&self, _bytes: u64) {}
 }
 
 /// A meter that shows nothing.

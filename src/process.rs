@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::read::read_some;
+use crate::text::without_numbers;
 use stop::{Listening, kill};
 
 /// How much of each output stream is kept, in bytes.
@@ -126,7 +127,7 @@ impl Launcher for Processes {
             .stderr(Stdio::piped());
         let stop = Listening::begin();
         run(&mut command, stdin, launch.timeout, stop.as_ref()).unwrap_or_else(|error| {
-            let why = format!("{}: {error}", launch.program.display());
+            let why = without_numbers(&format!("{}: {error}", launch.program.display()));
             let ended = if will_pass(&error) { Ended::NotNow(why) } else { Ended::NotStarted(why) };
             Finished { ended, stdout: Output::default(), stderr: Output::default() }
         })
@@ -199,7 +200,7 @@ fn run(
         Ok((feeder.join().unwrap_or_else(broken), ended))
     })?;
     let ended = match (fed, ended) {
-        (Err(error), _) => Ended::InputFailed(error.to_string()),
+        (Err(error), _) => Ended::InputFailed(without_numbers(&error.to_string())),
         (_, ended) => ended,
     };
     let deadline = Instant::now() + LINGER;
@@ -224,7 +225,7 @@ fn wait(
                     (None, signal) => Ended::Signal(signal.unwrap_or(0)),
                 };
             }
-            Ok(Err(error)) => return Ended::InputFailed(format!("waiting for the program: {error}")),
+            Ok(Err(error)) => return Ended::InputFailed(without_numbers(&format!("waiting for the program: {error}"))),
             Err(_) if stop.is_some_and(Listening::was_told) => break Ended::Stopped,
             Err(_) if Instant::now() >= deadline => break Ended::TimedOut,
             Err(_) => {}

@@ -24,6 +24,21 @@ pub fn beginning(text: &str, most: usize) -> String {
     }
 }
 
+/// The words of the operating system without the number that Rust puts behind them, " (os error 2)": it tells people
+/// nothing that the words don't.
+pub fn without_numbers(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut parts = text.split(MARK);
+    let mut told = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => told.push_str(rest),
+            _ => told.extend([MARK, part]),
+        }
+    }
+    told
+}
+
 /// A count and a noun that has a regular plural: "1 entry", "2 entries".
 pub fn plural(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix('y')) {
@@ -33,11 +48,20 @@ pub fn plural(count: u64, noun: &str) -> String {
     }
 }
 
-/// A time in milliseconds since 1970 UTC, for people.
-pub fn utc(millis: u64) -> String {
+/// `is` or `are`, behind a count.
+pub fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+/// A time in milliseconds since 1970 UTC, for people: as the clocks on the walls here show it, with the distance from UTC.
+pub fn local_time(millis: u64) -> String {
+    time_in(millis, jiff::tz::TimeZone::system())
+}
+
+fn time_in(millis: u64, zone: jiff::tz::TimeZone) -> String {
     i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map_or_else(
         || String::from("a time beyond all calendars"),
-        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        |time| time.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
     )
 }
 
@@ -68,6 +92,30 @@ mod tests {
         assert_eq!(beginning(&"x".repeat(1000), 300).chars().count(), 301);
         assert_eq!(beginning(&"ü".repeat(300), 300), "ü".repeat(300));
         assert_eq!(beginning("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn what_the_system_says_has_no_number() {
+        for (text, expected) in [
+            ("No such file or directory (os error 2)", "No such file or directory"),
+            ("a: Is a directory (os error 21), and b: I/O error (os error 5)", "a: Is a directory, and b: I/O error"),
+            ("a folder (os error x) and (os error 3", "a folder (os error x) and (os error 3"),
+            ("all is well", "all is well"),
+        ] {
+            assert_eq!(without_numbers(text), expected);
+        }
+        let real = std::io::Error::from_raw_os_error(28).to_string();
+        assert!(real.contains("os error"), "Rust has another way to say it: {real}");
+        assert!(!without_numbers(&real).contains("28"), "{real}");
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_walls_and_says_how_far_from_utc() {
+        let berlin = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        assert_eq!(time_in(1_795_953_600_000, berlin.clone()), "2026-11-29 13:00:00+01:00");
+        assert_eq!(time_in(1_782_864_000_000, berlin), "2026-07-01 02:00:00+02:00");
+        assert_eq!(time_in(0, jiff::tz::TimeZone::UTC), "1970-01-01 00:00:00+00:00");
+        assert_eq!(time_in(u64::MAX, jiff::tz::TimeZone::UTC), "a time beyond all calendars");
     }
 
     #[test]

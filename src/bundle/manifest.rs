@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::SHOWN;
 use super::{Error, Invitation, ReplicaId, SignedSuccession, limits, strict};
 use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
-use crate::text::beginning;
+use crate::text::{beginning, plural};
 
 /// The value of the manifest's `format`.
 pub const FORMAT: &str = "mailsync-bundle";
@@ -113,6 +113,17 @@ pub struct Counts {
     pub messages: u64,
     /// Lines of `jobs.jsonl`.
     pub jobs: u64,
+}
+
+impl Counts {
+    /// How many messages there are, for people. What belongs to jobs is counted with the messages.
+    pub fn messages_in_words(&self) -> String {
+        match (self.jobs, self.messages) {
+            (0, _) | (_, 0) => plural(self.messages, "message"),
+            (_, 1) => String::from("1 message or attachment of a job"),
+            (_, many) => format!("{many} messages and attachments of jobs"),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it by reference")]

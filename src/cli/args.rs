@@ -5,6 +5,7 @@ mod invitation;
 mod key;
 mod past;
 mod values;
+mod verbs;
 mod version;
 mod words;
 
@@ -12,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
@@ -53,7 +54,7 @@ impl Args {
     /// It makes no sense; or help or the version is asked for, which then is the error's text.
     pub fn read() -> Result<Self, clap::Error> {
         let mut line = Self::line();
-        let matches = line.try_get_matches_from_mut(std::env::args_os())?;
+        let matches = line.try_get_matches_from_mut(std::env::args_os()).map_err(verbs::explained)?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))
     }
 }
@@ -75,6 +76,9 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
+    /// Use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true, help_heading = GLOBAL)]
+    pub color: ColorChoice,
     /// Print help
     #[arg(long, short, global = true, action = ArgAction::Help, help_heading = GLOBAL)]
     pub help: Option<bool>,
@@ -308,7 +312,8 @@ pub struct Export {
     /// zstd's compression level
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
+    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; the first has the list of all
+    /// entries, so that sets a lower limit; needs -o DIR
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub split: Option<u64>,
     /// Don't look for local changes first
@@ -327,7 +332,8 @@ pub struct Export {
 // Each is a switch on the command line.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Import {
-    /// Bundle files, directories of bundles, or - for standard input, which is also what is read if none is given
+    /// Bundle files; directories, of which the files called *.zst or *.zst.age are read, but none in directories within; or - for
+    /// standard input, which is also what is read if none is given
     #[arg(value_name = "BUNDLE|DIR|-")]
     pub bundles: Vec<PathBuf>,
     /// Afterwards write a bundle for the sender to standard output
@@ -405,9 +411,9 @@ pub enum JobsCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct LookInto {
-    /// The bundle file, or - for standard input
-    #[arg(value_name = "BUNDLE|-")]
-    pub bundle: PathBuf,
+    /// Bundle files, directories of files called *.zst or *.zst.age, or - for standard input
+    #[arg(value_name = "BUNDLE|DIR|-", required = true)]
+    pub bundles: Vec<PathBuf>,
     #[command(flatten)]
     pub listing: Listing,
     #[command(flatten)]

@@ -20,6 +20,7 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
         doubts: doubts(args.layouts.anyway),
         lock_timeout: context.lock_timeout,
     };
+    let layout_is_given = options.layout.is_some() || options.server.is_some();
     let (replica, report) = Replica::init(&context.home()?, context.world(), &options)?;
     context.say_notes(&replica);
     let name = &replica.config().name;
@@ -36,8 +37,15 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     for line in table(&rows.collect::<Vec<_>>()) {
         context.out.say(line);
     }
+    if !layout_is_given && folders.iter().all(|(_, entries)| *entries == 0) && folders.len() < 2 {
+        context.out.say(format_args!(
+            "there was no mail to tell the layout by: if folders are to be Archive/2019, and not .Archive.2019, set layout = \"fs\" in {}, \
+             and run `mailsync doctor --moved-root`",
+            context.home()?.config_file().display()
+        ));
+    }
     context.out.say("its public key follows; on the other machine, run");
-    context.out.say(format_args!("  mailsync peer add {name} --key '{key}'"));
+    context.out.command(&format!("mailsync peer add {name} --key '{key}'"));
     context.out.say("and here the same with the key of that machine; then `mailsync export` writes a bundle for it");
     let shown = if context.out.json() {
         context.out.document(&peers::Init {

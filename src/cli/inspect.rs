@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
-use mailsync::text::{bytes, plural, printable};
+use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::args::LookInto;
 use super::code;
@@ -18,7 +18,7 @@ use super::document::bundles::{Inspect, Inspected, Verified, Verify};
 use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
 use super::holds::{Holds, Words, telling};
-use super::output::time;
+use super::output::Output;
 use super::source;
 
 /// Shows what a bundle says about itself, and how much it tells of which folders. It needs no replica.
@@ -33,8 +33,8 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         Telling::Folders if context.out.json() => Telling::Nothing,
         telling => telling,
     };
-    let mut before = 0;
-    let result = each_bundle(&args.bundle, keys, |reader, source, read| {
+    let mut before = (String::new(), 0);
+    let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
@@ -46,20 +46,24 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         } else {
             BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
         };
-        let size = read.get() - before;
-        before = read.get();
+        // Each file is counted from its beginning.
+        let start = if before.0 == source { before.1 } else { 0 };
+        let size = read.get() - start;
+        before = (source.to_owned(), read.get());
+        holds.say(&format!("in         {source}"));
         for line in describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))? {
             holds.say(&line);
         }
         holds.say(&format!("file       {}", bytes(size)));
         holds.folders(&news);
         let changes = holds.messages(&news, replica.as_ref())?;
-        documents.push(Inspected { changes, ..Inspected::of(&manifest, known.as_deref(), encrypted, size) });
+        let inspected = Inspected::of(file(source), &manifest, known.as_deref(), encrypted, size);
+        documents.push(Inspected { changes, ..inspected });
         Ok(())
     });
     holds.finish()?;
-    result?;
-    shown(context, || context.out.document(&Inspect { bundles: documents }))
+    let shown = shown(context, || context.out.document(&Inspect { bundles: documents }))?;
+    result.map(|()| shown)
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
@@ -70,7 +74,8 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let each = args.listing.verbose || args.listing.list;
     let telling = if each { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
-    let result = each_bundle(&args.bundle, replica.keys(), |reader, source, _| {
+    let mut failed = Vec::new();
+    let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
@@ -89,11 +94,14 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
             Sender::Own => String::from("this replica"),
             _ => sender.name(&manifest).to_owned(),
         };
-        holds.say(&format!("bundle {} from {from} is whole and {word}", manifest.number));
+        let whose =
+            if args.bundles.len() > 1 || args.bundles[0].is_dir() { format!("{source}: ") } else { String::new() };
+        holds.say(&format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
         if let Some(why) = &why {
             holds.say(&format!("  {why}"));
         }
         documents.push(Verified {
+            file: file(source),
             number: Some(manifest.number),
             from: Some(from),
             valid: true,
@@ -103,9 +111,13 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
         });
         Ok(())
     });
-    if let Err(Failure::Error(error)) = &result {
+    let invalid = |file, error: &Error| {
         let error = Some(error.into());
-        documents.push(Verified { number: None, from: None, valid: false, applicable: false, error, changes: None });
+        Verified { file, number: None, from: None, valid: false, applicable: false, error, changes: None }
+    };
+    documents.extend(failed.iter().map(|(source, error)| invalid(file(source), error)));
+    if let Err(Failure::Error(error)) = &result {
+        documents.push(invalid(file(&name_of(&args.bundles[0])), error));
     }
     holds.finish()?;
     let shown = shown(context, || context.out.document(&Verify { bundles: documents }))?;
@@ -143,12 +155,50 @@ impl BufRead for Source {
     }
 }
 
+const STANDARD: &str = "standard input";
+
+/// The file of a source with this name, in a document.
+fn file(source: &str) -> Option<String> {
+    (source != STANDARD).then(|| source.to_owned())
+}
+
+/// Looks at all bundles in these files and directories. What is wrong with one of several files keeps nobody from looking at
+/// the others: it is told, and `failed` gets it, and the worst decides.
 fn each_bundle(
-    path: &Path,
-    keys: Keys,
+    paths: &[PathBuf],
+    keys: &Keys,
+    failed: &mut Vec<(String, Error)>,
     mut each: impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
 ) -> Ending {
-    let name = if source::is_standard(path) { String::from("standard input") } else { path.display().to_string() };
+    let files = source::files(paths)?;
+    if let [file] = &files[..] {
+        return each_bundle_in(file, keys.clone(), &mut each);
+    }
+    let mut worst = None;
+    for file in &files {
+        match each_bundle_in(file, keys.clone(), &mut each) {
+            Err(Failure::Error(error)) => {
+                Output::complain(&error);
+                worst = worst.max(Some(error.kind()));
+                failed.push((name_of(file), error));
+            }
+            ended => ended?,
+        }
+    }
+    worst.map_or(Ok(()), |kind| Err(Failure::Said(kind)))
+}
+
+/// What people call a source.
+fn name_of(path: &Path) -> String {
+    if source::is_standard(path) { STANDARD.to_owned() } else { path.display().to_string() }
+}
+
+fn each_bundle_in(
+    path: &Path,
+    keys: Keys,
+    each: &mut impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
+) -> Ending {
+    let name = name_of(path);
     let taken = Rc::default();
     let source = Source { from: source::open(path)?, taken: Rc::clone(&taken) };
     let mut stream = Stream::opened_by(source, keys);
@@ -190,14 +240,14 @@ fn describe(manifest: &Manifest, encrypted: bool, known: impl Fn(&ReplicaId) -> 
         },
     );
     Ok(vec![
-        format!("bundle     {} ({kind}), made {}", manifest.number, time(manifest.made)),
+        format!("bundle     {} ({kind}), made {}", manifest.number, local_time(manifest.made)),
         format!("from       {} {} ({from})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {whom}"),
         format!(
             "holds      {}, {}, {} of {}, {}{}",
             plural(counts.entries, "entry"),
             plural(counts.folders, "folder"),
-            plural(counts.messages, "message"),
+            counts.messages_in_words(),
             bytes(manifest.bytes),
             plural(counts.jobs, "job"),
             match counts.replicas {

@@ -99,7 +99,8 @@ fn tell_what_next(
     }
     if later > 0 {
         let with = if by_code { ", which needs the code in a file, with --code-file" } else { "" };
-        context.out.say(format_args!("and then `mailsync import` with the {later} others, in any order{with}"));
+        let others = if later == 1 { String::from("other bundle") } else { format!("{later} others, in any order") };
+        context.out.say(format_args!("and then `mailsync import` with the {others}{with}"));
     }
     if options.key.is_none() {
         context.out.say(if by_code {

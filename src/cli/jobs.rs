@@ -5,7 +5,7 @@ use std::time::Duration;
 use mailsync::error::ErrorKind;
 use mailsync::model::JobState;
 use mailsync::replica::{Access, JobResult, JobStanding};
-use mailsync::text::{beginning, printable};
+use mailsync::text::{beginning, local_time, printable};
 
 use super::args::{Jobs, JobsCommand};
 use super::context::Context;
@@ -13,7 +13,7 @@ use super::document::jobs::Jobs as Listed;
 use super::document::jobs::{Cancelled, Forgotten, Job, JobEnd, JobWithResult, Runs, Shown};
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, SHOWN, run_jobs};
-use super::output::{table, time};
+use super::output::table;
 
 pub fn run(context: &Context, args: &Jobs) -> CommandResult {
     match &args.command {
@@ -85,7 +85,7 @@ fn row(standing: &JobStanding) -> Vec<String> {
     let command = standing.command.as_ref().map_or_else(|| String::from("-"), |command| beginning(&command[0], SHOWN));
     vec![
         standing.id.short(),
-        time(standing.made),
+        local_time(standing.made),
         printable(&standing.requester),
         printable(&standing.target),
         command,
@@ -115,7 +115,7 @@ fn show(context: &Context, id: &str) -> CommandResult {
     );
     let mut lines = vec![
         format!("job        {}", standing.id),
-        format!("asked for  {} by {}", time(standing.made), printable(&standing.requester)),
+        format!("asked for  {} by {}", local_time(standing.made), printable(&standing.requester)),
         format!("of         {}", printable(&standing.target)),
         format!("command    {command}"),
         format!("state      {}", state_words(&standing)),
@@ -125,8 +125,8 @@ fn show(context: &Context, id: &str) -> CommandResult {
     }
     if let Some(JobResult { told, stdout, stderr }) = result {
         lines.extend(told.reason.map(|reason| format!("reason     {}", printable(&reason))));
-        lines.extend(told.started.map(|started| format!("started    {}", time(started))));
-        lines.extend(told.ended.map(|ended| format!("ended      {}", time(ended))));
+        lines.extend(told.started.map(|started| format!("started    {}", local_time(started))));
+        lines.extend(told.ended.map(|ended| format!("ended      {}", local_time(ended))));
         for (name, bytes, cut) in [("stdout", stdout, told.stdout_cut), ("stderr", stderr, told.stderr_cut)] {
             if bytes.is_empty() {
                 continue;

@@ -36,6 +36,7 @@ mod purge;
 mod qr;
 mod restore;
 mod scan;
+mod screen;
 mod source;
 mod status;
 mod target;
@@ -77,6 +78,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // Who reads documents wants no colours.
+    screen::colour(if args.global.json { clap::ColorChoice::Never } else { args.global.color });
     // If the system doesn't let it, the signal does what it always does.
     let _ = outlive_large_files();
     let context = Context {

@@ -9,6 +9,7 @@ use mailsync::text::printable;
 use super::document::{self, Document, Documents, Shown};
 use super::failure::{CommandResult, Ending, Failure};
 use super::meter;
+use super::screen;
 
 /// A command's way to speak.
 #[derive(Debug)]
@@ -36,7 +37,14 @@ impl Output {
     /// Says something to the person.
     pub fn say(&self, what: impl fmt::Display) {
         if !self.quiet {
-            Self::relay(&format!("mailsync: {}", printable(&what.to_string())));
+            Self::relay(&screen::said(&printable(&what.to_string())));
+        }
+    }
+
+    /// Says a command that is to be copied, however long it is: alone on its line, which isn't broken.
+    pub fn command(&self, command: &str) {
+        if !self.quiet {
+            Self::relay(&format!("    {}", printable(command)));
         }
     }
 
@@ -53,7 +61,7 @@ impl Output {
     /// Says that something went wrong.
     pub fn complain(error: &Error) {
         document::note(error);
-        Self::relay(&format!("mailsync: {error}"));
+        Self::relay(&screen::complained(&error.to_string()));
     }
 
     /// Writes a line for the person, whole: another thread's can't come between.
@@ -91,7 +99,7 @@ impl Output {
         assert!(!self.json(), "a command has lines where a document is wanted");
         let mut out = io::BufWriter::new(io::stdout().lock());
         for line in lines {
-            writeln!(out, "{line}").map_err(|error| closed(&error))?;
+            writeln!(out, "{}", screen::shown(&line)).map_err(|error| closed(&error))?;
         }
         out.flush().map_err(|error| closed(&error))
     }

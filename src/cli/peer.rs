@@ -1,7 +1,7 @@
 //! `mailsync peer`
 
 use mailsync::replica::RevokeOptions;
-use mailsync::text::{plural, printable};
+use mailsync::text::{local_time, plural, printable};
 
 use super::args::PeerCommand;
 use super::columns::labelled;
@@ -9,7 +9,7 @@ use super::context::Context;
 use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked};
 use super::failure::CommandResult;
 use super::moment::Moment;
-use super::output::{table, time};
+use super::output::table;
 use super::source::read_key;
 use super::view::{invited_since, revoked_words};
 
@@ -38,7 +38,10 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
         }
         PeerCommand::Remove { name } => {
             context.write()?.remove_peer(&name)?;
-            context.out.say(format_args!("{name} is forgotten; its bundles are no longer accepted here"));
+            context.out.say(format_args!(
+                "{name} is forgotten; its bundles are no longer accepted here, but by other machines they are, which pass on what it \
+                 changes; if it is lost or stolen, docs/lost-machine.md says what to do"
+            ));
             Ok(context.out.document(&PeerRemoved { name }))
         }
         PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
@@ -56,7 +59,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let shown = context.out.document(&PeerRevoked::from(&done));
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
-        time(done.since)
+        local_time(done.since)
     ));
     if done.is_kept {
         context.out.say("that is the time that was given here before; another one takes its place by --since");
@@ -64,7 +67,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     if done.out.since < done.since {
         context.out.say(format_args!(
             "what counts is {}, as somebody else has said: the earliest does, as long as that isn't overruled by `mailsync peer reinstate`",
-            time(done.out.since)
+            local_time(done.out.since)
         ));
     }
     if !done.told_apart {
@@ -115,8 +118,8 @@ fn list(context: &Context, verbose: bool) -> CommandResult {
     }
     let mut rows = Vec::new();
     for peer in &peers {
-        let never = if peer.distant { "distant: only jobs, by way of others" } else { "never heard of" };
-        let heard = peer.last_heard.map_or_else(|| String::from(never), time);
+        let never = if peer.distant { "distant: only jobs, by way of others" } else { "nothing has come from it yet" };
+        let heard = peer.last_heard.map_or_else(|| String::from(never), local_time);
         rows.push(vec![peer.name.clone(), peer.id.to_string(), heard]);
         if verbose {
             let former = replica.former_ids_of(&peer.id)?;
@@ -128,5 +131,8 @@ fn list(context: &Context, verbose: bool) -> CommandResult {
         .map(|one| vec![one.name.clone(), String::from("has not answered"), invited_since(&replica, one)]);
     let mut lines = table(&rows.into_iter().chain(invited).collect::<Vec<_>>());
     lines.extend(revoked_words(&replica)?.iter().flat_map(|words| labelled("revoked", words)));
+    if lines.is_empty() {
+        context.out.say("there are no peers yet; invite one with `mailsync invite NAME`, or make one known with `mailsync peer add`");
+    }
     context.out.print(lines)
 }

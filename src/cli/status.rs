@@ -5,7 +5,7 @@ use mailsync::replica::{
     AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PeerStatus, Replica, Status, Unseen,
 };
 use mailsync::state::{Guarded, Waiting};
-use mailsync::text::{bytes, plural, printable, utc};
+use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::args;
 use super::columns::labelled;
@@ -152,7 +152,7 @@ fn alarm_words(alarm: &AlarmStatus) -> String {
         Guarded::Removed => ("remove", "--allow-mass-delete"),
         Guarded::Added => ("add", "--allow-mass-add"),
     };
-    let (by, raised, ends) = (printable(&alarm.by), utc(alarm.raised), utc(alarm.ends));
+    let (by, raised, ends) = (printable(&alarm.by), local_time(alarm.raised), local_time(alarm.ends));
     format!(
         "what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
          `mailsync import {option}`"

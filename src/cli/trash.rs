@@ -80,7 +80,11 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
 fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
     let unknown = replica.removed_by_unknown(selection)?;
     if unknown == 0 {
-        context.out.say("nothing of that is in the trash");
+        let all = selection.ids.is_none()
+            && selection.folder.is_none()
+            && selection.since.is_none()
+            && selection.by.is_none();
+        context.out.say(if all { "the trash is empty" } else { "nothing of that is in the trash" });
         return Ok(());
     }
     let (messages, was) = (plural(unknown, "message"), if unknown == 1 { "was" } else { "were" });

@@ -5,11 +5,11 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Flag;
 use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport};
-use mailsync::text::{plural, printable};
+use mailsync::text::{local_time, plural, printable};
 
 use super::context::Context;
 use super::failure::{Ending, Failure};
-use super::output::{Output, time};
+use super::output::Output;
 
 /// At most so many problems are told one by one.
 const TOLD: usize = 20;
@@ -30,7 +30,7 @@ pub fn signed(flag: &Flag, on: bool) -> String {
 /// Since when a replica is invited, and until when its answer is accepted.
 pub fn invited_since(replica: &Replica, invited: &Invited) -> String {
     let ends = if replica.has_expired(invited) { "expired" } else { "expires" };
-    format!("invited {}, {ends} {}", time(invited.made), time(invited.expires))
+    format!("invited {}, {ends} {}", local_time(invited.made), local_time(invited.expires))
 }
 
 /// Which replicas are revoked, by whom and when.
@@ -43,7 +43,7 @@ pub fn revoked_words(replica: &Replica) -> Result<Vec<String>, Error> {
             replica.shown_name_of(id, out)?
         };
         let looked_at = if out.was_looked_at() { "" } else { "; nobody has looked at this here yet" };
-        let (by, since) = (replica.words_of(out)?, time(out.since));
+        let (by, since) = (replica.words_of(out)?, local_time(out.since));
         let also = match out.keys.len() as u64 - 1 {
             0 => String::new(),
             more => format!(", with {} that followed", plural(more, "key")),

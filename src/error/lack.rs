@@ -1,4 +1,4 @@
-//! What a file operation lacked that a person can provide: room, a quota, a limit.
+//! What a file operation lacked that a person can provide: room, a quota, a limit, a file system that can be written.
 
 use std::io;
 use std::path::Path;
@@ -19,6 +19,8 @@ pub enum Lack {
     FileSize,
     /// A limit that lets so many files be open.
     OpenFiles,
+    /// A file system that lets anything be written.
+    Writing,
 }
 
 impl Lack {
@@ -29,6 +31,7 @@ impl Lack {
             Errno::DQUOT => Some(Self::Quota),
             Errno::FBIG => Some(Self::FileSize),
             Errno::MFILE | Errno::NFILE => Some(Self::OpenFiles),
+            Errno::ROFS => Some(Self::Writing),
             _ => None,
         }
     }
@@ -77,6 +80,10 @@ impl Lack {
                  this again"
             ),
             (Self::OpenFiles, None) => String::from("end other programs, then run this again"),
+            (Self::Writing, _) => format!(
+                "{there} is mounted for reading only: mount it for writing, or slide the lock of a stick or a card, then run this \
+                 again; if it was mounted for writing before, its disk may be failing (`dmesg`)"
+            ),
         }
     }
 }
@@ -129,12 +136,19 @@ mod tests {
             ),
             (Errno::FBIG, place, None, None, "the file system of /mnt/stick/x takes no file so large"),
             (Errno::MFILE, place, None, Some(64), "`ulimit -n` lets 64 files be open"),
+            (
+                Errno::ROFS,
+                place,
+                None,
+                None,
+                "the file system of /mnt/stick/x is mounted for reading only: mount it for writing",
+            ),
         ];
         for (errno, place, room, limit, expected) in table {
             let words = Lack::of(&errno.into()).unwrap().words(place, room, limit);
             assert!(words.contains(expected), "{words}");
         }
-        for errno in [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::NOENT] {
+        for errno in [Errno::IO, Errno::ACCESS, Errno::NOENT] {
             assert_eq!(Lack::of(&errno.into()), None);
         }
         assert!(room_at(Path::new("/proc/self/nothing/there")).is_none() || room_at(Path::new("/")).is_some());

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use super::private;
 use crate::disk::{Disk, is_absent, is_there};
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::beside;
+use crate::state::{LOST, beside};
 
 /// The directories of one replica.
 #[derive(Clone, Debug)]
@@ -229,6 +229,11 @@ impl Home {
     /// Waits up to `timeout` for the exclusive lock. It is held until the file is dropped.
     pub(super) fn lock(&self, disk: &dyn Disk, timeout: Duration) -> Result<File> {
         let path = self.state.join(LOCK);
+        // Each command that makes a replica makes this directory first.
+        if !is_there(disk, &self.state)? {
+            let what = format!("opening the state directory {}: it isn't there", self.state.display());
+            return Err(Error::failed(what).advise(LOST));
+        }
         wait_for_lock(disk, &path, timeout)?.ok_or_else(|| {
             let what = format!("locking {}: another mailsync is working on this replica", path.display());
             Error::new(ErrorKind::Locked, what)

@@ -10,7 +10,7 @@ use crate::bundle::PrivateKey;
 use crate::config::{Config, check_name};
 use crate::disk::{Disk, is_there, remove_if_there, replace_whole};
 use crate::error::{Error, Result};
-use crate::maildir::{Detected, Ignored, LayoutKind, Separator, Server, detect_layout};
+use crate::maildir::{Detected, Ignored, LayoutKind, Separator, Server, detect_layout, foreign_at};
 use crate::model::Incarnation;
 use crate::state::{RootBefore, State, beside};
 
@@ -142,12 +142,16 @@ pub(super) fn check_mail_root(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     match disk.metadata(path) {
         Ok(meta) if meta.is_dir => {}
         Ok(_) => {
-            return Err(Error::failed(format!("the mail root {} is not a directory", path.display()))
-                .advise("give the directory that holds your Maildirs"));
+            let foreign = foreign_at(path);
+            let what = foreign.as_ref().map_or("not a directory", |(foreign, _)| foreign.name());
+            return Err(Error::failed(format!("the mail root {} is {what}", path.display())).advise(
+                foreign.map_or("give the directory that holds your Maildirs", |(foreign, _)| foreign.advice()),
+            ));
         }
         Err(error) => {
             return Err(Error::io("looking at the mail root", path, error).advise(
-                "give the directory that holds your Maildirs; for a new, empty one, make it first with mkdir",
+                "give the directory that holds your Maildirs; for a new, empty one, make it first with mkdir; there is no replica, \
+                 and no public key was printed",
             ));
         }
     }
@@ -183,8 +187,15 @@ pub(super) fn detect(
 /// A mail root must be empty, or hold a Maildir.
 pub(super) fn check_for_maildirs(mail_root: &Path, detected: &Detected) -> Result<()> {
     if detected.folders == 0 && !detected.empty {
-        return Err(Error::failed(format!("the mail root {} holds files, but no Maildir", mail_root.display()))
-            .advise("give the directory that holds your Maildirs, or a new, empty one"));
+        let (root, usual) = (mail_root.display(), "give the directory that holds your Maildirs, or a new, empty one");
+        let (what, advice) = match foreign_at(mail_root) {
+            Some((foreign, place)) => (
+                format!("the mail root {root} holds no Maildir, and {} is {}", place.display(), foreign.name()),
+                foreign.advice(),
+            ),
+            None => (format!("the mail root {root} holds files, but no Maildir"), usual),
+        };
+        return Err(Error::failed(what).advise(advice));
     }
     Ok(())
 }

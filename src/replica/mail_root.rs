@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::disk::{Disk, Draft, Like, is_absent, is_there, read_whole, remove_if_there};
 use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, OWN, Separator};
+use crate::text::plural;
 
 /// Whether a directory is taken for a mail root although something speaks against that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,8 +181,9 @@ fn refusal(root: &Path, doubt: &Doubt) -> Error {
         ),
         Doubt::Layout { asked, fits, such } => (
             format!(
-                "{} of the Maildirs below it are laid out as {}, and not as {}",
-                such,
+                "{} below it {} laid out as {}, and not as {}",
+                plural(*such, "Maildir"),
+                if *such == 1 { "is" } else { "are" },
                 fits.as_str(),
                 asked.as_str()
             ),

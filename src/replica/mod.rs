@@ -98,6 +98,7 @@ use crate::error::{Error, Result};
 use crate::maildir::{Ignored, Layout};
 use crate::model::{FolderName, WallClock};
 use crate::state::{FolderRow, State};
+use crate::text::without_numbers;
 use keyring::{KeyRing, Passphrases};
 
 /// How long to wait for the lock after others were let work on the replica: the result must be recorded.
@@ -169,8 +170,11 @@ impl Replica {
             replica.settle_left_jobs()?;
             replica.note_contested()?;
             replica.note_shut_outs()?;
-        } else if let Err(error) = replica.check_root_is_known() {
-            replica.note(error.to_string());
+        } else {
+            // Whoever only looks is told what a command that changes something would be refused for.
+            for error in [replica.check_key(), replica.check_root_is_known()].into_iter().filter_map(Result::err) {
+                replica.note(error.to_string());
+            }
         }
         Ok(replica)
     }
@@ -335,7 +339,7 @@ impl Replica {
 
     /// Notes something that the person should know, although nothing failed.
     fn note(&self, text: impl Into<String>) {
-        let (text, mut notes) = (text.into(), self.notes.borrow_mut());
+        let (text, mut notes) = (without_numbers(&text.into()), self.notes.borrow_mut());
         // Several bundles may give the same note. It is kept once.
         if !notes.contains(&text) {
             notes.push(text);

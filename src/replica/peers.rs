@@ -187,7 +187,10 @@ impl Replica {
         }
         match self.state.peer_by_name(name)? {
             Some(_) => Err(Error::failed(format!("there is already a peer called {name}"))
-                .advise("choose another name, or forget that one with `mailsync peer remove`")),
+                .advise(
+                    "choose another name, or forget that one with `mailsync peer remove`; a key that `mailsync key rotate` has made \
+                     there comes with the next bundle from there",
+                )),
             None => Ok(()),
         }
     }

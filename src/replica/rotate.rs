@@ -148,12 +148,28 @@ impl Replica {
                 tx.commit()
             }
             Some(id) if self.keys.is_mine(&id) => self.resume_from_former(&id),
-            Some(id) => Err(Error::failed(format!(
-                "opening {}: this is the key of {present}, and the state is that of {id}",
-                home.key_file().display()
-            ))
-            .advise("put the key that belongs to the state back from a backup, with the directory keys beside it; or the state that belongs to the key")),
+            Some(id) => Err(self.other_key(&id)),
         }
+    }
+
+    /// The error if the key is not the one that the state goes with.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn check_key(&self) -> Result<()> {
+        match self.state.own_id()? {
+            Some(id) if id != self.public_key().id() && !self.keys.is_mine(&id) => Err(self.other_key(&id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn other_key(&self, recorded: &ReplicaId) -> Error {
+        Error::failed(format!(
+            "opening {}: this is the key of {}, and the state is that of {recorded}",
+            self.home.key_file().display(),
+            self.public_key().id()
+        ))
+        .advise("put the key that belongs to the state back from a backup, with the directory keys beside it; or the state that belongs to the key")
     }
 
     /// The state was put back to one from before a rotation, and the keys were not. The newer key counts: peers may know it

@@ -5,7 +5,7 @@
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::model::Amount;
-use crate::text::{bytes, plural, printable, utc};
+use crate::text::{bytes, local_time, plural, printable};
 
 /// Whether a scan or an import may remove much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) struct Earlier {
 impl Earlier {
     /// What is said of how much the command itself does, of all that is counted.
     fn words(&self, own: &str, before: &str) -> String {
-        let (by, raised) = (printable(&self.by), utc(self.raised));
+        let (by, raised) = (printable(&self.by), local_time(self.raised));
         format!(
             ": {own} by this command and {before} before it, counted from before an import that was refused, of a bundle \
              of {by} at {raised}"
@@ -78,7 +78,7 @@ impl Earlier {
 
     /// What is said of its end.
     fn end(&self) -> String {
-        let (by, end) = (printable(&self.by), utc(counts_until(self.raised)));
+        let (by, end) = (printable(&self.by), local_time(counts_until(self.raised)));
         format!(
             "; imports are counted together like that until {end}, a day after that refusal, or until {by} is forgotten or \
              revoked (`mailsync peer remove {by}`, `mailsync peer revoke {by}`)"

@@ -77,17 +77,21 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
+/// What is to be done if the state is lost or can't be read any more.
+pub const LOST: &str = "put it back from a backup; without one, move it away if it is there, have this machine invited again, and \
+                        `mailsync join` into an empty mail root, with another --home (`mailsync init` may bring back what others removed)";
+
 /// The error for a state database that can't be opened.
 pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
-    let told = |why: &dyn std::fmt::Display| Error::io("opening the state database", path, why);
-    let missing = "put it back from a backup; or move it away, and start anew with `mailsync init`, though that may bring back mail \
-                   that was removed elsewhere: `mailsync join` by a new invitation, into an empty mail root and another home, \
-                   doesn't";
+    // While it is made it has a name of its own.
+    let shown =
+        path.extension().filter(|end| *end == "new").map_or_else(|| path.to_owned(), |_| path.with_extension(""));
+    let told = |why: &dyn std::fmt::Display| Error::io("opening the state database", &shown, why);
     let remedy = Remedy::of(error.sqlite_error_code());
     let there = RealDisk.metadata(path);
     match (&there, remedy) {
-        (_, Remedy::Backup) => return told(&error.to_string()).advise(missing),
-        (Err(why), _) if is_absent(why) => return told(&error.to_string()).advise(missing),
+        (_, Remedy::Backup) => return told(&error.to_string()).advise(LOST),
+        (Err(why), _) if is_absent(why) => return told(&"it isn't there").advise(LOST),
         (Err(why), _) if Scope::of(why) == Scope::Disk => return told(why).advise(Remedy::FailingDisk.words()),
         _ => {}
     }

@@ -53,6 +53,7 @@ pub use alarms::{Alarm, Guarded};
 pub use counts::Totals;
 pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place};
+pub use fault::LOST;
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
 pub use happenings::{EventFilter, EventKind, FolderEvents, MessageEvent, Occasion, OccasionKey};

@@ -86,12 +86,12 @@ impl Machine {
 
     /// Runs a command with nothing on its standard input.
     pub fn run(&self, args: &[&str]) -> Ran {
-        run(&mut self.command(args))
+        in_words(run(&mut self.command(args)))
     }
 
     /// Runs a command with this on its standard input.
     pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
-        run_with(&mut self.command(args), input)
+        in_words(run_with(&mut self.command(args), input))
     }
 
     /// Runs a command that must succeed.
@@ -347,6 +347,16 @@ pub struct Left {
     pub mail: BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTime)>,
     pub status: String,
     pub log: String,
+}
+
+/// Nothing that mailsync has said has what only programmers know: numbers of the operating system's errors, and the names
+/// that files have while they are written.
+#[track_caller]
+fn in_words(ran: Ran) -> Ran {
+    for line in ran.stderr.lines().filter(|line| line.starts_with("mailsync: ")) {
+        assert!(!line.contains("(os error ") && !line.contains(".part:"), "{line}");
+    }
+    ran
 }
 
 /// The one line that a command has said, but for notes.

@@ -338,6 +338,8 @@ pub struct Inspect {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Inspected {
+    /// The file in which it is; null for standard input.
+    pub file: Option<String>,
     /// Its number.
     pub number: u64,
     /// When it was made, by its sender's clock.
@@ -370,17 +372,24 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// A bundle with this manifest, whose sender has a name here or not.
+    /// A bundle in this file, with this manifest, whose sender has a name here or not.
     ///
     /// # Errors
     /// None: a manifest that was read can be written.
-    pub fn of(manifest: &Manifest, known_as: Option<&str>, encrypted: bool, file_bytes: u64) -> Self {
+    pub fn of(
+        file: Option<String>,
+        manifest: &Manifest,
+        known_as: Option<&str>,
+        encrypted: bool,
+        file_bytes: u64,
+    ) -> Self {
         let mut whole: Value = serde_json::from_slice(&manifest.to_json()).expect("a manifest is JSON");
         // The person who sees the output may be another than the one who may join.
         if let Some(token) = whole.pointer_mut("/invitation/token") {
             *token = Value::from("secret");
         }
         Self {
+            file,
             number: manifest.number,
             made: Time::of(manifest.made),
             from: manifest.sender.name.clone(),
@@ -410,6 +419,8 @@ pub struct Verify {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Verified {
+    /// The file in which it is; null for standard input.
+    pub file: Option<String>,
     /// Its number; null if it isn't valid.
     pub number: Option<u64>,
     /// The sender's name here or, if it has none, its own name for itself; null if the bundle isn't valid.

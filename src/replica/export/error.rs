@@ -66,7 +66,10 @@ pub(super) fn writing(error: &WriteError) -> Error {
     {
         return inner.clone();
     }
-    let what = format!("writing the bundle: {error}");
+    let what = match error {
+        WriteError::Out(_) => String::from("writing the bundle"),
+        error => format!("writing the bundle: {error}"),
+    };
     let advice = match error {
         WriteError::Changed { .. } => "export again; if that fails too, run `mailsync scan --deep` first",
         WriteError::Inconsistent { .. } => {

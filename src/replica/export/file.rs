@@ -10,8 +10,9 @@ use super::options::Exported;
 use super::plan::{ExportedTo, Plan, PlannedPart};
 use crate::bundle::{self, Behind, Keys, ReplicaId, each_manifest};
 use crate::disk::{Disk, Draft, Meta, Sink, is_absent, is_dir, real_path, remove_if_there};
-use crate::error::{Error, Result, Scope};
+use crate::error::{Error, Lack, Result, Scope};
 use crate::replica::Replica;
+use crate::replica::import::is_called_a_bundle;
 use crate::replica::jobs::older_than;
 
 /// The beginning and the end of the temporary name that a bundle has while it is written.
@@ -47,6 +48,12 @@ impl Replica {
         let real = real_path(path)?;
         let dir = if is_dir(disk, &real)? { Some(&*real) } else { real.parent() };
         let dir = dir.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+        if let Some(dir) = dir
+            && !is_dir(disk, dir)?
+        {
+            let what = format!("{doing}: there is no directory {}", dir.display());
+            return Err(Error::failed(what).advise("make it first, with mkdir, or give another name"));
+        }
         if dir.map(real_path).transpose()?.is_some_and(|dir| dir.starts_with(self.mail_root())) {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
@@ -60,13 +67,14 @@ impl Replica {
         Ok(())
     }
 
-    /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles.
+    /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles, as
+    /// they were given.
     ///
     /// # Errors
-    /// There are several bundles and `path` is no directory, or something can't be read or written.
-    pub(super) fn write_plan_to_file(&self, plan: Plan, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+    /// There are several bundles and `given` is no directory, or something can't be read or written.
+    pub(super) fn write_plan_to_file(&self, plan: Plan, given: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         let (plan, parts) = plan.into_parts();
-        let disk = &*self.world.disk;
+        let (disk, path) = (&*self.world.disk, given);
         let into_dir = is_dir(disk, path)?;
         if parts.len() > 1 && !into_dir {
             return Err(Error::usage(format!(
@@ -86,7 +94,19 @@ impl Replica {
                 // If a link leads to an earlier bundle, that bundle is replaced and not the link.
                 (real_path(path)?, Keep::New)
             };
-            written.push(self.write_part_to_file(part, &plan, path, keep)?);
+            let (named, exported) = self.write_part_to_file(part, &plan, path, keep).map_err(|error| {
+                error.or_else(
+                    Lack::Room,
+                    "or add --split SIZE: of the parts, those for which there is room stay, and can be imported",
+                )
+            })?;
+            if !into_dir && !is_called_a_bundle(&named) && look(disk, &named)?.is_some_and(|meta| meta.is_file) {
+                self.note(format!(
+                    "`mailsync import DIR` looks only at files called *.zst and *.zst.age: import {} by its name",
+                    given.display()
+                ));
+            }
+            written.push((if into_dir { named } else { given.to_owned() }, exported));
         }
         self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>())?;
         Ok(written)

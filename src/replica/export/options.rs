@@ -3,7 +3,7 @@
 use crate::bundle::{BundleKind, Counts};
 use crate::model::Digest;
 use crate::replica::news::{BundleNews, Telling};
-use crate::text::{bytes, plural};
+use crate::text::{are, bytes, plural};
 
 /// The recipient that a bundle is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,10 @@ impl std::fmt::Display for Exported {
         }
         match self.missing.len() {
             0 => {}
-            missing => write!(f, "; {missing} of the messages could not be read, and are not in it")?,
+            missing => {
+                let (missing, are) = (missing as u64, are(missing as u64));
+                write!(f, "; {} could not be read, and {are} not in it", plural(missing, "message"))?;
+            }
         }
         match &self.readable {
             ReadableBy::Anybody => f.write_str("; not encrypted"),

@@ -14,6 +14,7 @@ use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
 use crate::replica::news::BundleNews;
 use crate::replica::transaction::Transaction;
+use crate::text::bytes;
 
 /// The occasion for which a bundle is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,10 +231,13 @@ impl Replica {
         let of_jobs = said.jobs.as_ref().map_or(0, |jobs| jobs.part().bytes);
         let used = head + records.part().bytes + of_jobs + said.replicas.part().map_or(0, |part| part.bytes);
         if used > room {
+            let enough = (used + used / 127).div_ceil(1024) + 1;
             return Err(Error::usage(format!(
-                "splitting into bundles of {size} bytes: the list of entries alone takes {used}, uncompressed"
+                "splitting into bundles of {}: the list of the entries, which all goes into the first one, may take {}",
+                bytes(size),
+                bytes(used)
             ))
-            .advise("choose a larger size"));
+            .advise(format!("use --split {enough}K, or more")));
         }
         let mut later = Manifest {
             kind: BundleKind::Delta,

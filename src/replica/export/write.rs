@@ -199,6 +199,7 @@ impl Replica {
             Ok(Some(batch))
         };
         pool::in_order(AHEAD, next, read, |results| {
+            progress.carried(results.iter().map(|(message, _)| message.size).sum());
             progress.advance(results.len() as u64);
             for (message, bytes) in results {
                 match bytes {

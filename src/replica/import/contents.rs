@@ -136,6 +136,7 @@ impl<'i> IncomingMessages<'i> {
             let mut batch = Vec::new();
             let mut size = 0;
             while let Some(mut message) = messages.next_message()? {
+                progress.carried(message.size());
                 progress.advance(1);
                 let digest = message.digest();
                 let destination = self.awaited(&digest, message.size(), SizeField::of(message.beginning()))?;

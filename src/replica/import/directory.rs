@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
-use crate::text::plural;
+use crate::text::{are, plural};
 
 /// The contents of a directory, as this replica sees them.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ struct Found {
     strange: bool,
     /// The number of files that can't be read, or not yet.
     unreadable: usize,
+    /// Whether there are things that aren't called bundles, such as directories.
+    otherwise_called: bool,
     /// The number of files that were told to be no bundles before.
     passed_over: usize,
     /// The files that need not be looked at again, each by the digest of what identifies it: those that are told now to
@@ -223,14 +225,16 @@ impl Replica {
                  away, and this is not said again",
                 plural(found.passed_over as u64, "file"),
                 dir.display(),
-                if found.passed_over == 1 { "is" } else { "are" }
+                are(found.passed_over as u64)
             ));
         }
         if found.here.is_empty() && found.unreadable == 0 && empty == Empty::Told {
             let mut others = match found.elsewhere {
+                0 if found.otherwise_called => {
+                    String::from("; only files called *.zst and *.zst.age are looked at, and none in directories in it")
+                }
                 0 => String::new(),
-                1 => String::from("; 1 file there is for others"),
-                n => format!("; {n} files there are for others"),
+                n => format!("; {} there {} for others", plural(n as u64, "file"), are(n as u64)),
             };
             if found.strange {
                 others += ", or from replicas that are not known here";
@@ -244,8 +248,8 @@ impl Replica {
     /// can't be read.
     fn look_through(&self, dir: &Path, each: &mut impl FnMut(Imported)) -> Result<Found> {
         let disk = &*self.world.disk;
-        let paths = bundles_in(disk, dir)?;
-        let mut found = Found::default();
+        let (paths, otherwise_called) = bundles_in(disk, dir)?;
+        let mut found = Found { otherwise_called, ..Found::default() };
         let mut twin = None;
         let known = self.who_is_known()?;
         for path in paths {

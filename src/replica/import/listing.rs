@@ -47,18 +47,20 @@ pub(super) fn what_is_there(disk: &dyn Disk, path: &Path) -> Result<There> {
     }
 }
 
-/// What is called a bundle in a directory, sorted by name.
+/// What is called a bundle in a directory, sorted by name, and whether anything there is called otherwise.
 ///
 /// # Errors
 /// It can't be listed.
-pub(super) fn bundles_in(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn bundles_in(disk: &dyn Disk, dir: &Path) -> Result<(Vec<PathBuf>, bool)> {
     let fail =
         |error: io::Error| Error::io("listing", dir, error).advise("check that it can be read, then import again");
     let mut paths = Vec::new();
     disk.list(dir, &mut |name, _| paths.push(dir.join(name))).map_err(fail)?;
+    let listed = paths.len();
     paths.retain(|path| is_called_a_bundle(path));
     paths.sort();
-    Ok(paths)
+    let otherwise_called = listed > paths.len();
+    Ok((paths, otherwise_called))
 }
 
 /// Opens a file of a directory. `None` if it is not there any more, or a symbolic link has taken its place.

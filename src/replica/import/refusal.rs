@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
 use crate::replica::replicas::TRUSTED_AGAIN;
 use crate::state::Spent;
+use crate::text::local_time;
 
 /// A reason why a bundle is not accepted, whatever it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,11 +188,11 @@ pub(super) fn told_more(name: &str, told: Clock, manifest: &Manifest, by: Option
     let by = by.map_or_else(String::new, |by| format!(", as {by} has told"));
     let (own, told) = (manifest.tip.get(manifest.sender.incarnation), told);
     let what = if own < told {
-        format!("{name} knows of its own changes up to {} only, and here they are known", date(own.millis()))
+        format!("{name} knows of its own changes up to {} only, and here they are known", local_time(own.millis()))
     } else {
-        format!("{name} has made no change at {}, up to which its changes are known here", date(told.millis()))
+        format!("{name} has made no change at {}, up to which its changes are known here", local_time(told.millis()))
     };
-    let up_to = if own < told { format!(" up to {}", date(told.millis())) } else { String::new() };
+    let up_to = if own < told { format!(" up to {}", local_time(told.millis())) } else { String::new() };
     Error::refused(format!("{what}{up_to}{by}: the state of {name} was put back to an earlier one, or that was a lie"))
         .advise(advice)
 }
@@ -202,8 +203,8 @@ pub(super) fn hearsay(name: &str, own: Clock, known: Clock, teller: &str) -> Str
         "{name} tells of changes that it made up to {}, and here they are known up to {}, as {teller} has told: if a newer bundle of \
          {name} is on its way, all is well; if not, that wasn't so, and may hide mail of {name}: remove whoever is not to be trusted \
          with `mailsync peer remove`, and run `mailsync doctor --repair` here and there",
-        date(own.millis()),
-        date(known.millis()),
+        local_time(own.millis()),
+        local_time(known.millis()),
     )
 }
 
@@ -211,8 +212,8 @@ pub(super) fn hearsay(name: &str, own: Clock, known: Clock, teller: &str) -> Str
 pub(in crate::replica) fn ahead_of_clock(name: &str, newest: Clock, wall: WallClock, command: &str) -> Error {
     let what = format!(
         "{name} knows of changes made at {}, which is more than a day ahead of this machine's clock, {}: one of the two is wrong",
-        date(newest.millis()),
-        date(wall.0)
+        local_time(newest.millis()),
+        local_time(wall.0)
     );
     Error::new(ErrorKind::NotYet, what).advise(format!(
         "if it is this one, set it and {command} again; if it was the other one, set it, run `mailsync doctor --new-identity` on the \
@@ -225,7 +226,7 @@ pub(in crate::replica) fn ahead_of_clock(name: &str, newest: Clock, wall: WallCl
 pub(in crate::replica) fn no_clock(wall: WallClock) -> String {
     format!(
         "the clock of this machine says {}, when there was no mailsync yet: set it; until then no other clock can be checked by it",
-        date(wall.0)
+        local_time(wall.0)
     )
 }
 
@@ -258,14 +259,8 @@ pub(super) fn own_stamps(newest: Clock) -> String {
     format!(
         "changes that were made here are dated up to {}, more than a day ahead of this machine's clock, and peers don't take them: if \
          the clock is right now, run `mailsync doctor --new-identity`",
-        date(newest.millis())
+        local_time(newest.millis())
     )
-}
-
-/// A time for people: milliseconds since 1970 UTC.
-fn date(millis: u64) -> String {
-    jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX))
-        .map_or_else(|_| String::from("an unknown time"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// The error for a missing earlier bundle. `missing` has the clocks that are not known here.
@@ -280,7 +275,7 @@ pub(super) fn not_yet(name: &str, manifest: &Manifest, missing: &Knowledge) -> E
             "bundle {} from {} starts from changes up to {} that are not known here: a bundle before it is missing",
             manifest.number,
             name,
-            date(clock.millis())
+            local_time(clock.millis())
         ),
     };
     let first = match manifest.follows {
@@ -342,9 +337,13 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
             return Error::os("reading the bundle", source)
                 .advise("check the file or the pipe that it is read from, then run this again");
         }
-        bundle::Error::Empty => "export again; the program that wrote it failed before the first byte",
+        bundle::Error::Empty => {
+            "the program that was to write it has failed before the first byte, or it was `mailsync import` without --reply: see \
+             what it said, then run this again; nothing is lost"
+        }
         bundle::Error::NotABundle { begins: Some(_) } => {
-            "give a file that `mailsync export` wrote; if it comes through ssh, see that a login prints nothing for commands"
+            "give a file that `mailsync export` wrote; if it came through ssh, a start-up file of the shell on the other machine \
+             (~/.bashrc, ~/.zshenv, ~/.profile) prints that: let it do so only at a terminal, then run this again"
         }
         bundle::Error::NotABundle { begins: None } => "give a file that `mailsync export` wrote",
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",

@@ -33,7 +33,7 @@ impl Replica {
     /// # Errors
     /// The directory can't be listed, or a file can't be read or removed.
     pub fn tidy_directory(&self, dir: &Path) -> Result<u64> {
-        let paths = bundles_in(&*self.world.disk, dir)?;
+        let (paths, _) = bundles_in(&*self.world.disk, dir)?;
         let mut files = Vec::new();
         for path in paths {
             if matches!(what_is_there(&*self.world.disk, &path)?, There::File(_)) {

@@ -16,7 +16,7 @@ use crate::replica::replicas::ShutOuts;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
 use crate::state::{Forgotten, Job, JobKey, News, StatementKind};
-use crate::text::{plural, utc};
+use crate::text::{local_time, plural};
 
 /// The changes that a statement has made.
 #[derive(Debug, Default)]
@@ -246,7 +246,7 @@ impl Hearer<'_> {
         }
         let wall = self.replica.wall_clock();
         if self.clock_ahead == ClockAhead::Refuse && wall.is_before(statement.said_at()) {
-            let (said, own) = (utc(statement.said_at()), utc(wall.0));
+            let (said, own) = (local_time(statement.said_at()), local_time(wall.0));
             self.news.untrue.add(|| format!("it was said at {said}, and the clock of this machine shows {own}"));
             return None;
         }

@@ -9,7 +9,7 @@ use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Peer, ReplicaSaying};
-use crate::text::{plural, utc};
+use crate::text::{local_time, plural};
 
 /// What an import has heard about replicas.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ impl Replica {
                     Some(name) if !self.is_known(who)? => format!(", which {by} calls {name},"),
                     _ => String::new(),
                 };
-                let text = format!("{who}{called} is revoked as of {} by {by}", utc(*since));
+                let text = format!("{who}{called} is revoked as of {} by {by}", local_time(*since));
                 tx.record(self.now(), Action::PeerRevoke, Some(&self.name_of(who)?), &text)?;
             }
         }
@@ -119,7 +119,7 @@ impl Replica {
         };
         let wall = self.wall_clock();
         if clock_ahead == ClockAhead::Refuse && wall.is_before(statement.said_at()) {
-            let (said, own) = (utc(statement.said_at()), utc(wall.0));
+            let (said, own) = (local_time(statement.said_at()), local_time(wall.0));
             news.untrue.push(format!("it was said at {said}, and the clock of this machine shows {own}"));
             return None;
         }

@@ -9,7 +9,7 @@ use crate::replica::Replica;
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, ReplicaSaying};
-use crate::text::utc;
+use crate::text::local_time;
 
 /// Options for a revocation.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl Replica {
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
-        let text = format!("{who} is revoked as of {}", utc(since));
+        let text = format!("{who} is revoked as of {}", local_time(since));
         tx.record(self.now(), Action::PeerRevoke, Some(&options.who), &text)?;
         Tally::end_of(&tx, |id| Ok(self.present_id(id)? == who))?;
         tx.commit()?;
@@ -200,7 +200,7 @@ impl Replica {
 /// The time is yet to come, or the reason is none.
 fn check_options(doing: &str, options: &RevokeOptions, now: u64) -> Result<()> {
     if let Some(since) = options.since.filter(|&since| since == 0 || since > now) {
-        let what = format!("{doing}: it would be as of {}, and now it is {}", utc(since), utc(now));
+        let what = format!("{doing}: it would be as of {}, and now it is {}", local_time(since), local_time(now));
         return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
     }
     let bad = |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);

@@ -5,7 +5,7 @@ use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::state::Peer;
-use crate::text::{plural, printable, utc};
+use crate::text::{local_time, plural, printable};
 
 impl Replica {
     /// The name of a replica that is shut out, for people: the one that it has here or, if it is nobody here, the one that who
@@ -39,7 +39,7 @@ impl Replica {
                 Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
             };
             let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
-            said.push(format!("{by} at {}{why}", utc(revocation.at)));
+            said.push(format!("{by} at {}{why}", local_time(revocation.at)));
         }
         if all.len() > MOST_NAMED {
             said.push(format!("{} more", plural((all.len() - MOST_NAMED) as u64, "replica")));
@@ -92,7 +92,7 @@ impl Replica {
             "{shown} WAS REVOKED by {by}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is \
              lost or stolen, run `mailsync peer revoke {typed}` here as well, and if it isn't, `mailsync peer reinstate {typed}` \
              (a thief can revoke, too)",
-            utc(out.since)
+            local_time(out.since)
         ));
         Ok(())
     }

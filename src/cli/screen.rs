@@ -1,0 +1,151 @@
+//! What a person sees: lines that fit their terminal, broken between words, and a little colour. Whoever reads a pipe or a
+//! file gets whole lines, without colours.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default();
+
+/// With this begins each line for people, so that they know who speaks.
+const WHO: &str = "mailsync:";
+
+/// What comes further in than the first part of a line that is broken, in columns.
+const INDENT: usize = 4;
+/// A terminal that is narrower breaks lines as it likes.
+const NARROW: u16 = 30;
+
+/// When colours are used. Left to itself, a terminal gets them unless the environment says otherwise, by `NO_COLOR` or
+/// `TERM=dumb`; what is none gets them if `CLICOLOR_FORCE` says so.
+pub fn colour(when: clap::ColorChoice) {
+    match when {
+        clap::ColorChoice::Auto => ColorChoice::Auto,
+        clap::ColorChoice::Always => ColorChoice::Always,
+        clap::ColorChoice::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// A line for standard error that says something.
+pub fn said(text: &str) -> String {
+    let line = fitting(&format!("{WHO} {text}"), &io::stderr());
+    let word = ["warning:", "note:"].into_iter().find(|word| text.starts_with(word));
+    match word.filter(|_| is_coloured(&io::stderr())) {
+        Some(word) => line.replacen(word, &painted(CARE, word), 1),
+        None => line,
+    }
+}
+
+/// A line for standard error that says that something went wrong.
+pub fn complained(text: &str) -> String {
+    let line = fitting(&format!("{WHO} {text}"), &io::stderr());
+    if is_coloured(&io::stderr()) { line.replacen(WHO, &painted(ERROR, WHO), 1) } else { line }
+}
+
+/// A line for standard output.
+pub fn shown(line: &str) -> String {
+    fitting(line, &io::stdout())
+}
+
+fn painted(style: Style, word: &str) -> String {
+    format!("{style}{word}{style:#}")
+}
+
+fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
+
+fn fitting(line: &str, stream: &(impl IsTerminal + AsFd)) -> String {
+    match width(stream) {
+        Some(width) => broken(line, width),
+        None => line.to_owned(),
+    }
+}
+
+/// How many columns somebody sees. `None` if nobody does, or nobody knows.
+fn width(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    let columns = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).ok())??.ws_col;
+    (columns >= NARROW).then_some(usize::from(columns))
+}
+
+/// A line in parts that take no more columns than these, unless a word does. What stands between backticks is a command,
+/// which is to be copied: it is one word.
+fn broken(line: &str, width: usize) -> String {
+    let own = line.len() - line.trim_start_matches(' ').len();
+    let indent = " ".repeat((own + INDENT).min(width / 2));
+    let options = Options::new(width)
+        .subsequent_indent(&indent)
+        .break_words(false)
+        .word_separator(WordSeparator::Custom(words))
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(line, options)
+}
+
+fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+    let mut rest = line;
+    Box::new(std::iter::from_fn(move || {
+        let (mut is_command, mut after_blank) = (false, false);
+        let end = rest.char_indices().find_map(|(at, c)| {
+            let ends = after_blank && c != ' ';
+            is_command ^= c == '`';
+            after_blank = c == ' ' && !is_command;
+            ends.then_some(at)
+        });
+        let (word, more) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = more;
+        (!word.is_empty()).then(|| Word::from(word))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unicode_width::UnicodeWidthStr;
+
+    #[test]
+    fn a_line_is_broken_between_words_and_a_command_is_one_word() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXPE3WglmEskzZh9HBDjaBLjsQ9yUF09q62kzCJfDz6";
+        for (line, expected) in [
+            ("mailsync: short", "mailsync: short"),
+            (
+                "mailsync: there is no peer called server; the peers are: desktop, laptop",
+                "mailsync: there is no peer called server;\n    the peers are: desktop, laptop",
+            ),
+            (
+                "mailsync: an end; run `mailsync scan --allow-mass-delete` then",
+                "mailsync: an end; run\n    `mailsync scan --allow-mass-delete` then",
+            ),
+            (
+                "mailsync: next: `mailsync peer add a-long-name --key KEY-THAT-IS-LONG` there",
+                "mailsync: next:\n    `mailsync peer add a-long-name --key KEY-THAT-IS-LONG`\n    there",
+            ),
+            (
+                "  Lists/bees     152   and more than there is room for",
+                "  Lists/bees     152   and more than there\n      is room for",
+            ),
+            (
+                "一二三四五六七八九十 一二三四五六七八九十 一二三",
+                "一二三四五六七八九十\n    一二三四五六七八九十 一二三",
+            ),
+            (
+                "laptop  SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs  never",
+                "laptop\n    SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs\n    never",
+            ),
+            ("an odd ` in it, and then much more that is long", "an odd\n    ` in it, and then much more that is long"),
+        ] {
+            let told = broken(line, 44);
+            assert_eq!(told, expected);
+            let is_whole = |part: &str| part.contains('`') || !part.trim().contains(' ');
+            assert!(told.lines().all(|part| part.width() <= 44 || is_whole(part)), "{told}");
+        }
+        let command = format!("`mailsync peer add laptop --key '{key}'`");
+        let told = broken(&format!("mailsync: on the other machine, run {command} once"), 80);
+        assert!(told.contains(&format!("\n    {command}\n")), "{told}");
+    }
+}

@@ -1,0 +1,227 @@
+//! A person who has made a usual mistake, or whose disk is full, is told what it is in the words that help then.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::machine::{Machine, complains, make_peers, message, pair};
+use crate::support::terminal::at_a_terminal;
+use crate::support::{scratch, text};
+
+/// The fingerprint of some key.
+const FINGERPRINT: &str = "SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs";
+
+#[test]
+fn what_comes_instead_of_a_bundle_is_called_by_its_name() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let bundle = desktop.ok(&["export"]).stdout;
+    let banner = [b"Welcome to server!\n".to_vec(), bundle.clone()].concat();
+    // The far side has written nothing: ssh has failed, or there was no --reply.
+    laptop.refuses(&["import"], b"", 4, &["standard input: nothing there", "see what it said", "without --reply"]);
+    let words = ["what came begins with \"Welcome to server!\"", "~/.bashrc", "only at a terminal"];
+    laptop.refuses(&["import"], &banner, 4, &words);
+    for command in ["import", "import -", "inspect -", "verify -"] {
+        let Some(ran) = at_a_terminal(&laptop.line(command), &[]) else { return };
+        assert_eq!(ran.code, 2, "{ran:?}");
+        let said = String::from_utf8_lossy(&ran.stdout).replace('\n', " ");
+        assert!(said.contains("standard input is a terminal") && said.contains("mailsync export"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_given_for_a_key_and_is_none_is_refused_with_the_way_to_get_one() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    let empty = dir.path().join("server.pub");
+    fs::write(&empty, "").unwrap();
+    for (key, words) in [
+        (FINGERPRINT, ["fingerprint", "mailsync init"]),
+        ("AAAAC3NzaC1lZDI1NTE5AAAAIEXPE3WglmEskzZh9HBDjaBLjsQ9yUF09q62kzCJfDz6", ["middle of a key", "mailsync init"]),
+        ("", ["nothing in it", "mailsync init"]),
+        (text(&empty), ["server.pub: there is nothing in it", "mailsync init"]),
+    ] {
+        machine.refuses(&["peer", "add", "server", "--key", key], b"", 2, &words);
+    }
+}
+
+#[test]
+fn a_bundle_that_import_would_not_look_at_is_told_of_at_once() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let stick = dir.path().join("stick");
+    fs::create_dir_all(stick.join("deeper")).unwrap();
+    let other = stick.join("my-bundle");
+    let said = desktop.ok(&["export", "-o", text(&other)]).stderr;
+    let notes: Vec<&str> = said.lines().filter(|line| line.contains("*.zst and *.zst.age")).collect();
+    assert_eq!(notes.len(), 1, "{said}");
+    assert!(notes[0].contains(&format!("import {} by its name", other.display())), "{said}");
+    let said = laptop.ok(&["import", text(&stick)]).stderr;
+    assert!(said.contains("only files called *.zst and *.zst.age are looked at, and none in directories"), "{said}");
+    for name in ["b.zst", "b.zst.age", "b.ZST"] {
+        let said = desktop.ok(&["export", "-o", text(&stick.join(name))]).stderr;
+        assert!(!said.contains("*.zst and"), "{said}");
+    }
+    // A name that was given is shown as it was given, if there was a bundle before, too.
+    let mut again = desktop.command(&["export", "-o", "stick/b.zst"]);
+    let ran = crate::support::programs::run(again.current_dir(dir.path()));
+    assert!(ran.stderr.contains("wrote stick/b.zst: "), "{ran:?}");
+}
+
+#[test]
+fn a_directory_that_is_not_there_uses_up_no_number() {
+    let dir = scratch();
+    let (desktop, _) = pair(dir.path());
+    desktop.deliver("one");
+    for path in ["none/x.zst", "none/"] {
+        let path = format!("{}/{path}", dir.path().display());
+        complains(&desktop.run(&["export", "-o", &path]), 1, &["there is no", "directory", "make it first"]);
+    }
+    let path = dir.path().join("x.zst");
+    let written = desktop.ok(&["export", "-o", text(&path), "--json"]).json();
+    assert_eq!(written["bundles"][0]["number"], 1);
+}
+
+#[test]
+fn a_list_of_nothing_says_so_to_people_and_nothing_to_programs() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    for (command, words) in
+        [(["peer", "list"], "no peers yet"), (["trash", "list"], "the trash is empty"), (["jobs", "list"], "no jobs")]
+    {
+        let ran = machine.ok(&command);
+        assert!(ran.stdout.is_empty() && ran.stderr.contains(words), "{ran:?}");
+        assert_eq!(machine.ok(&[&command[..], &["--quiet"]].concat()).stderr, "", "{command:?}");
+    }
+}
+
+#[test]
+fn a_state_that_is_gone_or_not_that_of_the_key_is_told_by_whatever_looks() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let key = desktop.home.join("key");
+    let own = fs::read(&key).unwrap();
+    fs::write(&key, fs::read(laptop.home.join("key")).unwrap()).unwrap();
+    let said = desktop.ok(&["status"]).stderr;
+    assert!(said.contains("note: ") && said.contains("this is the key of SHA256:"), "{said}");
+    complains(&desktop.run(&["export"]), 1, &["this is the key of SHA256:", "from a backup"]);
+    fs::write(&key, own).unwrap();
+    assert_eq!(desktop.ok(&["status"]).stderr, "");
+    fs::remove_file(desktop.home.join("state.db")).unwrap();
+    for command in ["status", "doctor", "scan"] {
+        let ran = desktop.run(&[command]);
+        complains(&ran, 1, &["state.db: it isn't there", "from a backup", "mailsync join"]);
+        assert!(ran.stderr.split_whitespace().count() <= 50, "{}", ran.stderr);
+    }
+    // Where configuration and state are apart, all of the state may be gone.
+    let apart = |args: &[&str]| {
+        let mut command = laptop.command(args);
+        for (name, sub) in [("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state"), ("HOME", "me")] {
+            command.env(name, dir.path().join(sub));
+        }
+        let args: Vec<_> = command.get_args().skip(2).map(ToOwned::to_owned).collect();
+        let mut plain = std::process::Command::new(command.get_program());
+        plain.env_remove("MAILSYNC_HOME").args(args);
+        for (name, value) in command.get_envs() {
+            value.map(|value| plain.env(name, value));
+        }
+        crate::support::programs::run(&mut plain)
+    };
+    let mail = dir.path().join("apart");
+    fs::create_dir(&mail).unwrap();
+    assert_eq!(apart(&["init", text(&mail)]).code, 0);
+    fs::rename(dir.path().join("state/mailsync"), dir.path().join("gone")).unwrap();
+    for command in ["doctor", "scan"] {
+        complains(&apart(&[command]), 1, &["state directory", "it isn't there", "from a backup"]);
+    }
+}
+
+#[test]
+fn a_command_of_another_program_is_answered_with_the_one_that_is_meant() {
+    let dir = scratch();
+    let machine = Machine::replica(dir.path(), "desktop");
+    for (verb, meant) in [
+        ("sync", "mailsync update"),
+        ("pull", "mailsync import"),
+        ("push", "mailsync export"),
+        ("diff", "mailsync scan --dry-run"),
+        ("clone", "mailsync join"),
+    ] {
+        let ran = machine.run(&[verb]);
+        assert!(ran.code == 2 && ran.stderr.contains("tip: ") && ran.stderr.contains(meant), "{ran:?}");
+        let told = machine.run(&[verb, "--json"]).json();
+        assert!(told["error"]["message"].as_str().unwrap().contains(verb), "{told}");
+    }
+}
+
+#[test]
+fn mail_in_another_format_is_called_by_its_name() {
+    let dir = scratch();
+    let machine = Machine::new(dir.path(), "desktop");
+    fs::remove_dir_all(&machine.mail).unwrap();
+    let init = |path: &Path| machine.run(&["init", text(path), "--name", "desktop"]);
+    complains(&init(&machine.mail), 1, &["No such file or directory", "mkdir", "no public key was printed"]);
+    fs::create_dir_all(&machine.mail).unwrap();
+    let mbox = machine.mail.join("inbox");
+    fs::write(&mbox, format!("From me Sat Nov 28 12:00:00 2026\n{}", message("one"))).unwrap();
+    complains(&init(&machine.mail), 1, &["holds no Maildir", "inbox is an mbox", "mb2md"]);
+    complains(&init(&mbox), 1, &["inbox is an mbox", "mb2md"]);
+    fs::remove_file(&mbox).unwrap();
+    fs::create_dir(&mbox).unwrap();
+    fs::write(mbox.join("1"), message("one")).unwrap();
+    complains(&init(&machine.mail), 1, &["inbox is an MH folder", "convert it to Maildirs"]);
+    fs::remove_dir_all(&mbox).unwrap();
+    let said = machine.init().stderr;
+    assert!(said.contains("set layout = \"fs\"") && said.contains("config.toml"), "{said}");
+    machine.reconfigure(&[("layout", "\"fs\"")]);
+    machine.ok(&["doctor", "--moved-root"]);
+    machine.put("Archive/2019", "cur/1:2,S", message("old"), 1_500_000_000);
+    assert_eq!(machine.ok(&["scan", "--json"]).json()["new"], 1);
+    assert!(machine.mail.join("Archive/2019/cur").is_dir());
+    let other = Machine::replica(dir.path(), "laptop");
+    make_peers(&machine, &other);
+}
+
+#[test]
+fn a_directory_of_bundles_and_several_files_are_looked_at_one_by_one() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let stick = dir.path().join("stick");
+    fs::create_dir_all(stick.join("deeper.zst")).unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let [first, second] = ["a.zst.age", "b.zst"].map(|name| stick.join(name));
+    for path in [&first, &second] {
+        desktop.ok(&["export", "-o", text(path)]);
+    }
+    fs::write(stick.join("notes.txt"), "no bundle").unwrap();
+    for args in [&[text(&stick)][..], &[text(&first), text(&second)]] {
+        let ran = laptop.ok(&[&["verify"], args].concat());
+        let lines: Vec<&str> = ran.text().lines().collect();
+        assert_eq!(lines.len(), 2, "{ran:?}");
+        for (line, path) in lines.iter().zip([&first, &second]) {
+            assert!(line.starts_with(&format!("{}: bundle ", path.display())) && line.contains("is whole"), "{ran:?}");
+        }
+        let shown = laptop.ok(&[&["inspect"], args].concat());
+        assert_eq!(shown.text().matches("bundle     ").count(), 2, "{shown:?}");
+        assert!(shown.text().contains(text(&first)) && shown.text().contains(text(&second)), "{shown:?}");
+        let documents = laptop.ok(&[&["inspect", "--json"], args].concat()).json();
+        assert_eq!(documents["bundles"][1]["file"], text(&second));
+    }
+    // One that is wrong keeps nobody from looking at the others.
+    fs::write(stick.join("0.zst"), "no bundle").unwrap();
+    let ran = laptop.run(&["verify", text(&stick)]);
+    assert_eq!(ran.text().lines().count(), 2, "{ran:?}");
+    complains(&ran, 4, &["0.zst: not a bundle"]);
+    let documents = laptop.run(&["verify", "--json", text(&stick)]).json();
+    let bundles = documents["bundles"].as_array().unwrap();
+    assert_eq!(bundles.iter().filter(|bundle| bundle["valid"] == true).count(), 2, "{documents}");
+    assert!(bundles.iter().any(|bundle| bundle["file"] == text(&stick.join("0.zst"))), "{documents}");
+    assert_eq!(laptop.run(&["inspect", text(&stick)]).code, 4);
+    for command in ["inspect", "verify"] {
+        complains(&laptop.run(&[command, text(&empty)]), 1, &["no file called *.zst or *.zst.age"]);
+        assert_eq!(laptop.run(&[command]).code, 2);
+    }
+}
