@@ -98,6 +98,7 @@ mod what_a_liar_has_told_is_taken_back;
 mod what_a_revoked_replica_did_is_passed_over;
 mod what_a_stick_or_a_stream_brings_is_told_apart;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
+mod what_commands_print_is_kept;
 mod what_is_ignored_is_unknown;
 mod what_is_kept_of_jobs_and_peers_is_bounded;
 mod what_is_said_is_what_is_done;

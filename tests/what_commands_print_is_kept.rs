@@ -1,0 +1,349 @@
+//! What each command prints is kept in `fixtures/said/`, as text and as document, on success and on failure, so that a change
+//! of its words is seen. `cargo test what_is_printed_is_written_anew -- --ignored` writes the files anew.
+//!
+//! All of it is one scene, which several machines go through.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::machine::{Machine, pass};
+use crate::support::programs::run;
+use crate::support::{names, scratch};
+
+/// What can't be shown here, and why not.
+const LEFT_OUT: [(&str, &str); 2] =
+    [("key passphrase", "it asks on a terminal, and without one it fails"), ("watch", "it doesn't end by itself")];
+
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/said")
+}
+
+/// A scene in a directory: what was printed until now, by command, and in which ways.
+struct Scene<'d> {
+    dir: &'d Path,
+    printed: BTreeMap<String, String>,
+    seen: BTreeSet<(String, bool, bool)>,
+}
+
+impl Scene<'_> {
+    /// A command is run as text and as document, and succeeds.
+    #[track_caller]
+    fn both(&mut self, machine: &Machine, line: &str) {
+        self.ok(machine, line);
+        self.ok(machine, &with_json(line));
+    }
+
+    /// A command is run as text and as document, and fails.
+    #[track_caller]
+    fn no(&mut self, machine: &Machine, line: &str) {
+        for line in [line, &with_json(line)] {
+            let code = self.say(machine, line);
+            assert_ne!(code, 0, "{line}: {}", self.printed[&words(line)]);
+        }
+    }
+
+    /// A command succeeds.
+    #[track_caller]
+    fn ok(&mut self, machine: &Machine, line: &str) {
+        let code = self.say(machine, line);
+        assert_eq!(code, 0, "{line}: {}", self.printed[&words(line)]);
+    }
+
+    fn say(&mut self, machine: &Machine, line: &str) -> i32 {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        let mut command = machine.command(&args);
+        let surroundings = [("TZ", "UTC"), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")];
+        let ran = run(command.current_dir(self.dir).envs(surroundings));
+        let kept = self.printed.entry(words(line)).or_default();
+        let mut said = format!("{}$ mailsync {line}\n{}", machine.name, ran.text());
+        for line in ran.stderr.lines() {
+            writeln!(said, "! {line}").unwrap();
+        }
+        if ran.code != 0 {
+            writeln!(said, "(exit code {})", ran.code).unwrap();
+        }
+        *kept += &(plain(&said, self.dir) + "\n");
+        self.seen.insert((words(line), ran.code == 0, args.contains(&"--json")));
+        ran.code
+    }
+}
+
+/// The same line, for a document. What stands behind `uux` is another program's.
+fn with_json(line: &str) -> String {
+    if line.starts_with("uux") { format!("--json {line}") } else { format!("{line} --json") }
+}
+
+/// The words of the command in a line.
+fn words(line: &str) -> String {
+    let mut words = line.split_whitespace().filter(|word| !word.starts_with('-'));
+    let first = words.next().unwrap();
+    let second = words.next().filter(|_| ["peer", "key", "jobs", "trash"].contains(&first));
+    second.map_or_else(|| first.to_owned(), |second| format!("{first} {second}"))
+}
+
+/// What was printed, without what is another time otherwise: the directory, times, ids and keys, and the sizes of what is
+/// compressed.
+fn plain(text: &str, dir: &Path) -> String {
+    let text = text.replace(dir.to_str().unwrap(), "DIR");
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some(next) = rest.chars().next() {
+        let begins = plain.chars().last().is_none_or(|last| !last.is_ascii_alphanumeric());
+        let found = if begins { token(rest) } else { None };
+        let length = found.map_or(next.len_utf8(), |(length, _)| length);
+        plain += found.map_or(&rest[..length], |(_, name)| name);
+        rest = &rest[length..];
+    }
+    plain
+}
+
+/// What stands at the beginning of a text, if it is to be left out: how long it is, and what takes its place.
+fn token(text: &str) -> Option<(usize, &'static str)> {
+    let shape = |shape: &str| {
+        let fits = text.len() >= shape.len()
+            && shape.bytes().zip(text.bytes()).all(|(s, t)| if s == b'0' { t.is_ascii_digit() } else { s == t });
+        fits.then_some(shape.len())
+    };
+    let times = ["0000-00-00T00:00:00Z", "0000-00-00 00:00:00+00:00", "0000-00-00 00:00", "0000-00-00"];
+    if let Some(length) = times.iter().find_map(|time| shape(time)) {
+        return Some((length, "TIME"));
+    }
+    let run = |fits: fn(u8) -> bool| text.bytes().take_while(|byte| fits(*byte)).count();
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    if let Some(id) = text.strip_prefix("SHA256:") {
+        return Some(("SHA256:".len() + id.bytes().take_while(|byte| base64(*byte)).count(), "ID"));
+    }
+    if text.starts_with("AAAAC3") {
+        return Some((run(base64), "KEY"));
+    }
+    if let Some(size) = text.strip_prefix("file_bytes\": ") {
+        let digits = size.bytes().take_while(u8::is_ascii_digit).count();
+        return (digits > 0).then_some(("file_bytes\": ".len() + digits, "file_bytes\": SIZE"));
+    }
+    let digits = run(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (digits >= 12).then_some((digits, "HEX"))
+}
+
+/// The id of the only job that a machine has beside this one.
+fn job(machine: &Machine, beside: &str) -> String {
+    let jobs = machine.ok(&["jobs", "list", "--json"]).json()["jobs"].clone();
+    let ids = jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned());
+    let others: Vec<String> = ids.filter(|id| id != beside).collect();
+    assert_eq!(others.len(), 1, "{jobs}");
+    others[0].clone()
+}
+
+/// Plays the scene.
+fn play() -> BTreeMap<String, String> {
+    let dir = scratch();
+    let mut scene = Scene { dir: dir.path(), printed: BTreeMap::new(), seen: BTreeSet::new() };
+    let machine = |name: &str| Machine::new(dir.path(), name);
+    let [desktop, laptop, third, tablet, phone, nowhere] =
+        ["desktop", "laptop", "third", "tablet", "phone", "nowhere"].map(machine);
+    for name in ["stick", "pages"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    fs::write(dir.path().join("junk.zst"), "no bundle").unwrap();
+    let on = &mut scene;
+
+    begin(on, [&desktop, &laptop, &third, &nowhere]);
+    exchange(on, &desktop, &laptop, &nowhere);
+    look_back(on, &desktop, &laptop, &nowhere);
+    invite(on, &desktop, [&tablet, &phone], &nowhere);
+    // What is encrypted for a job is of another size each time: nothing that comes later tells sizes.
+    ask(on, &desktop, &laptop, &nowhere);
+    tend(on, &desktop, &laptop, &nowhere);
+    leave(on, &tablet, &phone, &nowhere);
+
+    let help = names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/help"));
+    let commands = help.iter().filter_map(|name| name.strip_prefix("mailsync-")?.strip_suffix(".txt"));
+    let above = |name: &&str| ["peer", "key", "jobs", "trash"].contains(name);
+    for command in commands.filter(|name| !above(name)).map(|name| name.replace('-', " ")) {
+        for (succeeds, json) in [(true, false), (true, true), (false, false), (false, true)] {
+            let shown = scene.seen.contains(&(command.clone(), succeeds, json));
+            let can_not = succeeds && LEFT_OUT.iter().any(|(name, _)| *name == command);
+            assert!(shown || can_not, "{command}: success: {succeeds}, document: {json}");
+        }
+    }
+    scene.printed
+}
+
+fn begin(on: &mut Scene<'_>, [desktop, laptop, third, nowhere]: [&Machine; 4]) {
+    on.ok(desktop, "init desktop-mail --name desktop");
+    on.ok(laptop, "init laptop-mail --name laptop --json");
+    on.no(desktop, "init desktop-mail --name desktop");
+    third.init();
+    on.ok(desktop, "peer add laptop --key laptop/key.pub");
+    on.ok(laptop, "peer add desktop --key desktop/key.pub --json");
+    on.no(desktop, "peer add laptop --key laptop/key.pub");
+    on.ok(desktop, "peer rename laptop lap");
+    on.ok(desktop, "peer rename lap laptop --json");
+    on.no(desktop, "peer rename nobody somebody");
+    for end in ["", " --json"] {
+        desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
+        on.ok(desktop, &format!("peer revoke third --reason stolen{end}"));
+        on.ok(desktop, &format!("peer reinstate third{end}"));
+        on.ok(desktop, &format!("peer remove third{end}"));
+    }
+    on.no(desktop, "peer revoke nobody");
+    on.no(desktop, "peer reinstate nobody");
+    on.no(desktop, "peer remove nobody");
+    on.both(desktop, "peer list");
+    on.no(nowhere, "peer list");
+    on.both(desktop, "key show");
+    on.no(nowhere, "key show");
+    on.both(third, "key rotate");
+    on.no(nowhere, "key rotate");
+    on.no(nowhere, "key passphrase");
+}
+
+fn exchange(on: &mut Scene<'_>, desktop: &Machine, laptop: &Machine, nowhere: &Machine) {
+    desktop.deliver("one");
+    on.ok(desktop, "scan");
+    desktop.deliver("two");
+    on.ok(desktop, "scan -v --json");
+    on.no(desktop, "scan /");
+    on.ok(desktop, "export --to laptop -o stick/1.zst");
+    desktop.deliver("three");
+    on.ok(desktop, "export --to laptop --since-last -o stick/2.zst --json");
+    on.no(desktop, "export --to nobody -o stick/3.zst");
+    on.both(laptop, "inspect stick/1.zst");
+    on.no(laptop, "inspect junk.zst");
+    on.both(laptop, "verify stick/1.zst");
+    on.no(laptop, "verify stick/2.zst");
+    on.ok(laptop, "import stick/1.zst");
+    on.ok(laptop, "import -v stick/2.zst --json");
+    on.no(laptop, "import junk.zst");
+    on.both(desktop, "status");
+    on.no(nowhere, "status");
+    desktop.remove("one");
+    desktop.flag("two", "FS");
+    pass(desktop, laptop);
+    laptop.reach(desktop);
+    on.both(laptop, "update");
+    on.no(laptop, "update nobody");
+}
+
+fn look_back(on: &mut Scene<'_>, desktop: &Machine, laptop: &Machine, nowhere: &Machine) {
+    on.both(laptop, "log");
+    on.both(laptop, "log --folder INBOX --removed");
+    on.no(nowhere, "log");
+    on.both(laptop, "trash list");
+    on.no(nowhere, "trash list");
+    on.both(laptop, "trash show 1");
+    on.no(laptop, "trash show 9");
+    on.ok(laptop, "trash restore 1 --dry-run --json");
+    on.ok(laptop, "trash restore 1");
+    on.no(laptop, "trash restore 9");
+    on.ok(laptop, "undo --by desktop --since 1h --dry-run");
+    on.ok(laptop, "undo --by desktop --since 1h --json");
+    on.no(laptop, "undo --by nobody --since 1h");
+    laptop.remove("two");
+    on.ok(laptop, "restore INBOX --dry-run");
+    on.ok(laptop, "restore INBOX --json");
+    on.no(nowhere, "restore INBOX");
+    pass(laptop, desktop);
+}
+
+fn ask(on: &mut Scene<'_>, desktop: &Machine, laptop: &Machine, nowhere: &Machine) {
+    on.ok(laptop, "uux desktop true");
+    let refused = job(laptop, "");
+    on.no(laptop, "uux nobody true");
+    // Nothing allows it there, and that is told.
+    pass(laptop, desktop);
+    pass(desktop, laptop);
+    on.both(laptop, "jobs list");
+    on.no(nowhere, "jobs list");
+    on.both(laptop, &format!("jobs show {refused}"));
+    on.no(laptop, "jobs show 000000");
+    on.both(laptop, "jobs run");
+    on.no(nowhere, "jobs run");
+    for end in ["", " --json"] {
+        on.ok(laptop, &format!("jobs retry {refused}{end}"));
+        let again = job(laptop, &refused);
+        on.ok(laptop, &format!("jobs cancel {again}{end}"));
+        on.ok(laptop, &format!("jobs forget {again}{end}"));
+    }
+    on.ok(laptop, &with_json("uux desktop true"));
+    for verb in ["retry", "cancel", "forget"] {
+        on.no(laptop, &format!("jobs {verb} 000000"));
+    }
+}
+
+fn invite(on: &mut Scene<'_>, desktop: &Machine, [tablet, phone]: [&Machine; 2], nowhere: &Machine) {
+    on.ok(desktop, "invite tablet --plain -o stick/tablet.zst");
+    on.ok(desktop, "invite phone --plain -o stick/phone.zst --json");
+    on.no(desktop, "invite laptop --plain -o stick/laptop.zst");
+    on.ok(tablet, "join tablet-mail stick/tablet.zst --name tablet");
+    on.ok(phone, "join phone-mail stick/phone.zst --name phone --json");
+    on.no(nowhere, "join nowhere-mail junk.zst");
+}
+
+fn tend(on: &mut Scene<'_>, desktop: &Machine, laptop: &Machine, nowhere: &Machine) {
+    on.both(desktop, "purge");
+    on.no(nowhere, "purge");
+    on.both(laptop, "doctor");
+    on.ok(laptop, "doctor --repair --json");
+    on.no(nowhere, "doctor");
+    on.no(nowhere, "watch");
+    on.both(nowhere, "completions fish");
+    on.no(nowhere, "completions tcsh");
+    on.both(nowhere, "man pages");
+    on.no(nowhere, "man nothing");
+}
+
+fn leave(on: &mut Scene<'_>, tablet: &Machine, phone: &Machine, nowhere: &Machine) {
+    on.ok(tablet, "deinit --yes");
+    on.ok(phone, "deinit --dry-run --json");
+    on.no(nowhere, "deinit");
+}
+
+fn file_of(command: &str) -> String {
+    format!("{}.txt", command.replace(' ', "-"))
+}
+
+#[test]
+fn what_each_command_prints_is_what_is_kept() {
+    let printed = play();
+    let files: BTreeSet<String> = printed.keys().map(|command| file_of(command)).collect();
+    assert_eq!(names(&kept()), files.into_iter().collect::<Vec<_>>(), "fixtures/said: write it anew");
+    let mut changed = String::new();
+    for (command, printed) in printed {
+        let kept = fs::read_to_string(kept().join(file_of(&command))).unwrap();
+        let differs = kept.lines().zip(printed.lines()).find(|(kept, printed)| kept != printed);
+        if let Some((kept, printed)) = differs {
+            writeln!(changed, "{command}:\n  kept:    {kept}\n  printed: {printed}").unwrap();
+        } else if kept != printed {
+            writeln!(changed, "{command}: it is longer or shorter than what is kept").unwrap();
+        }
+    }
+    assert!(changed.is_empty(), "if it is meant, write fixtures/said anew\n{changed}");
+}
+
+#[test]
+#[ignore = "writes fixtures/said"]
+fn what_is_printed_is_written_anew() {
+    let _ = fs::remove_dir_all(kept());
+    fs::create_dir(kept()).unwrap();
+    for (command, printed) in play() {
+        fs::write(kept().join(file_of(&command)), printed).unwrap();
+    }
+}
+
+#[test]
+fn what_is_another_time_otherwise_is_left_out_and_nothing_else() {
+    let dir = Path::new("/tmp/scene");
+    for (printed, expected) in [
+        ("wrote /tmp/scene/a.zst at 2026-11-29T18:00:00Z", "wrote DIR/a.zst at TIME"),
+        ("2026-11-29 18:00:00+00:00  scan", "TIME  scan"),
+        ("SHA256:4wucPXZkROYAb6yM48hlLe0a45h1oqIu2dPs4H4fOcY!", "ID!"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI+/x desktop", "ssh-ed25519 KEY desktop"),
+        ("job fdd1487cb7fb is queued", "job HEX is queued"),
+        ("\"file_bytes\": 1234,\n\"bytes\": 1234", "\"file_bytes\": SIZE,\n\"bytes\": 1234"),
+        ("88 entries, deadbeef, 12345678901", "88 entries, deadbeef, 12345678901"),
+    ] {
+        assert_eq!(plain(printed, dir), expected);
+    }
+}
