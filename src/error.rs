@@ -259,6 +259,11 @@ impl Error {
         self.lack.map(|(lack, _)| lack)
     }
 
+    /// What was being done, to which file, and what is wrong: without the advice.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether it is about one place on the disk, and what has to do with others can go on.
     pub fn is_about_a_place(&self) -> bool {
         self.scope == Some(Scope::Place)

@@ -83,6 +83,7 @@ mod ssh_carries_bundles;
 mod the_fixtures_travel_between_the_layouts;
 mod the_help_is_complete_at_80_columns;
 mod the_layers_hold;
+mod the_log_tells_what_went_wrong;
 mod the_sizes_are_those_of_files;
 mod the_status_is_that_of_the_disk;
 mod the_vectors_are_what_they_say;

@@ -6,6 +6,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use crate::support::machine::{Machine, message, pair};
+use crate::support::programs::run;
 use crate::support::{names, scratch, text};
 
 /// The lines of `-v` about single messages, without the program's name.
@@ -86,7 +87,7 @@ fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
     for target in [&["-o", text(&stick)][..], &[]] {
         let said = desktop.ok(&[&["export", "-n", "--to", "laptop"], target].concat());
         let size = message("one").len() + message("two").len();
-        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages, {size} bytes");
+        let held = format!("would write bundle 1 for laptop (full): 2 entries, 2 messages of {size} B");
         for words in ["changes that would be found here first: 2 new", "INBOX: 1 new", &held, "nothing was written"] {
             assert!(said.stderr.contains(words), "{words} is not in {}", said.stderr);
         }
@@ -96,9 +97,101 @@ fn what_a_bundle_would_hold_is_told_and_nothing_is_written_for_that() {
     assert_eq!(desktop.ok(&["log"]).stdout, before);
     // Neither a number nor the changes are used up by that.
     let written = desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]).stderr;
-    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages, "), "{written}");
+    assert!(written.contains("bundle 1 for laptop (full): 2 entries, 2 messages of "), "{written}");
     assert!(laptop.ok(&["import", text(&stick)]).stderr.contains(": 2 new, "));
     desktop.refuses(&["export", "-n", "--to", "nobody"], &[], 2, &["nobody"]);
+}
+
+#[test]
+fn what_a_bundle_tells_of_each_message_is_told_before_it_is_written_and_by_who_looks_into_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["moved", "flagged", "removed"] {
+        desktop.put("INBOX", &format!("cur/{subject}:2,"), message(subject), 1_600_000_000);
+    }
+    let first = dir.path().join("first.zst");
+    let said = desktop.ok(&["export", "--to", "laptop", "-o", text(&first)]).stderr;
+    assert!(said.ends_with("mailsync:   INBOX: 3 new\n"), "{said}");
+    laptop.ok(&["import", text(&first)]);
+    let back = dir.path().join("back.zst");
+    laptop.ok(&["export", "-o", text(&back)]);
+    desktop.ok(&["import", text(&back)]);
+    desktop.deliver("new");
+    desktop.move_to("moved", "Work");
+    desktop.flag("flagged", "S");
+    desktop.remove("removed");
+
+    let dry = desktop.ok(&["export", "--to", "laptop", "-n", "-v"]);
+    let second = dir.path().join("second.zst");
+    let written = desktop.ok(&["export", "--to", "laptop", "-v", "--list", "-o", text(&second)]);
+    assert_eq!(told(&dry.stderr), told(&written.stderr));
+    let mut lines = listed(&written.stdout);
+    lines.sort_unstable();
+    let expected = ["A|INBOX|||new", "D|INBOX|||", "M|INBOX||+S|flagged", "R|Work|||moved"].map(String::from);
+    assert_eq!(lines, expected);
+    for words in ["  INBOX: 1 new, 1 flagged, 1 removed\n", "  Work: 1 moved here\n"] {
+        assert!(dry.stderr.contains(words) && written.stderr.contains(words), "{words} is not in {}", written.stderr);
+    }
+
+    // Who looks into it sees the same; what it tells of a message that is not in it may be known there by itself.
+    let looked = desktop.ok(&["inspect", "-v", text(&second)]).text().to_owned();
+    for line in told(&dry.stderr) {
+        assert!(looked.contains(&format!("\n{line}\n")), "{line} is not in {looked}");
+    }
+    for words in ["\nholds      4 entries", "\n  INBOX: 1 new, 1 flagged, 1 removed\n", "\n  Work: 1 moved here\n"] {
+        assert!(looked.contains(words), "{words} is not in {looked}");
+    }
+    assert_eq!(desktop.ok(&["inspect", "--list", text(&second)]).stdout, written.stdout);
+    let verified = laptop.ok(&["verify", "--list", text(&second)]);
+    assert_eq!(listed(&verified.stdout).len(), 4);
+    assert!(verified.stderr.contains("is whole and can be applied here"), "{}", verified.stderr);
+    let words = laptop.ok(&["verify", "-v", text(&second)]).text().to_owned();
+    assert!(words.contains("is whole and can be applied here\n") && words.contains("\nD INBOX  "), "{words}");
+    // Without any replica, too.
+    let stranger = Machine::new(dir.path(), "stranger");
+    let plain = dir.path().join("plain.zst");
+    desktop.ok(&["export", "--to", "laptop", "--plain", "-o", text(&plain)]);
+    let seen = stranger.ok(&["inspect", "-v", text(&plain)]).text().to_owned();
+    assert!(seen.contains("  new\n") && seen.contains("R -> Work  -  -  message "), "{seen}");
+
+    let document = laptop.ok(&["inspect", "-v", "--json", text(&second)]).json();
+    assert_eq!(document["bundles"][0]["changes"].as_array().unwrap().len(), 4);
+    assert!(laptop.ok(&["inspect", "--json", text(&second)]).json()["bundles"][0].get("changes").is_none());
+    let document = laptop.ok(&["verify", "--list", "--json", text(&second)]).json();
+    assert_eq!(document["bundles"][0]["changes"].as_array().unwrap().len(), 4);
+    let document = desktop.ok(&["export", "-n", "-v", "--json", "--to", "laptop"]).json();
+    assert_eq!(document["bundles"][0]["changes"][0]["digest"].as_str().unwrap().len(), 64);
+    desktop.refuses(&["export", "--to", "laptop", "--list"], &[], 2, &["--list", "-o FILE"]);
+}
+
+#[test]
+fn a_damaged_bundle_is_told_to_be_one_and_none_of_its_messages_is() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let bundle = dir.path().join("one.zst");
+    desktop.ok(&["export", "--to", "laptop", "--plain", "-o", text(&bundle)]);
+    let mut bytes = fs::read(&bundle).unwrap();
+    bytes.truncate(bytes.len() - 20);
+    fs::write(&bundle, bytes).unwrap();
+    for args in [["inspect", "-v"], ["inspect", "--list"], ["verify", "-v"]] {
+        let ran = laptop.run(&[&args[..], &[text(&bundle)]].concat());
+        assert_eq!((ran.code, ran.text()), (4, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("one.zst"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_date_of_a_mail_is_told_to_people_by_the_clocks_here_and_to_programs_by_utc() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    let mail = "From: Anna <anna@example.org>\nSubject: a walk\nDate: Sat, 28 Nov 2026 17:00:00 +0000\n\nhello\n";
+    desktop.put("INBOX", "cur/walk:2,", mail, 1_600_000_000);
+    let mut command = desktop.command(&["scan", "-n", "-v"]);
+    let said = run(command.env("TZ", "Europe/Berlin")).stderr;
+    assert!(said.contains("mailsync: A INBOX  2026-11-28 18:00 +0100  Anna  a walk\n"), "{said}");
+    let list = desktop.ok(&["scan", "-n", "--list"]).text().to_owned();
+    assert!(list.starts_with("A\tINBOX\t\t\t2026-11-28T17:00:00Z\tAnna\ta walk\t"), "{list}");
 }
 
 #[test]
@@ -169,7 +262,15 @@ proptest! {
             let scanned = desktop.ok(&["scan", "--list", "-n"]).stdout;
             prop_assert_eq!(scanned, desktop.ok(&["scan", "--list"]).stdout);
             let bundle = dir.path().join(format!("{n}.zst"));
-            desktop.ok(&["export", "--to", "laptop", "--since-last", "-o", text(&bundle)]);
+            let export = |options: &[&str]| {
+                let export = ["export", "--to", "laptop", "--since-last", "--list"];
+                String::from_utf8(desktop.ok(&[&export, options].concat()).stdout).unwrap()
+            };
+            let would = export(&["-n"]);
+            let holds = export(&["-o", text(&bundle)]);
+            prop_assert_eq!(&would, &holds);
+            let looked = desktop.ok(&["inspect", "--list", text(&bundle)]).stdout;
+            prop_assert_eq!(&would, &String::from_utf8(looked).unwrap());
             bundles.push(text(&bundle).to_owned());
         }
         let import = |options: &[&str]| {

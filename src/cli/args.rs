@@ -117,9 +117,9 @@ pub enum Command {
     /// Show what was done
     Log(Log),
     /// Show what a bundle says about itself
-    Inspect(Bundle),
+    Inspect(LookInto),
     /// Check a bundle from end to end, and whether it can be applied here
-    Verify(Bundle),
+    Verify(LookInto),
     /// Get back mail that has vanished here by mistake
     Restore(Restore),
     /// List or restore what imports have removed
@@ -323,6 +323,8 @@ pub struct Export {
     #[arg(long, short = 'n')]
     pub dry_run: bool,
     #[command(flatten)]
+    pub listing: Listing,
+    #[command(flatten)]
     pub secrecy: Encryption,
 }
 
@@ -408,10 +410,12 @@ pub enum JobsCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Bundle {
+pub struct LookInto {
     /// Bundle files, directories of files called *.zst or *.zst.age, or - for standard input
     #[arg(value_name = "BUNDLE|DIR|-", required = true)]
     pub bundles: Vec<PathBuf>,
+    #[command(flatten)]
+    pub listing: Listing,
     #[command(flatten)]
     pub code: CodeFile,
 }

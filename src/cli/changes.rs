@@ -5,17 +5,14 @@ use std::io::{self, Write};
 use jiff::tz::TimeZone;
 use mailsync::error::Result;
 use mailsync::headline::Headline;
-use mailsync::model::{Flag, Happened};
-use mailsync::replica::{FolderEvents, Mark, MessageEvent, Replica, ScanReport};
-use mailsync::text::{plural, printable};
+use mailsync::replica::{Mark, MessageEvent, Replica, ScanReport};
 
 use super::args::Listing;
 use super::context::Context;
 use super::document::changes::HeadedChange;
 use super::failure::{Ending, Failure};
-use super::moment::local_short;
-use super::output::{closed, time};
-use super::view::signed;
+use super::mail_line::{MailLine, SPOKEN, folder_lines};
+use super::output::closed;
 
 /// The changes of so many folders are told; of others only how many they are.
 const FOLDERS: u32 = 5;
@@ -66,16 +63,17 @@ impl<'c> Changes<'c> {
     }
 
     fn tell(&mut self, event: &MessageEvent, headline: &Headline) {
+        let line = MailLine::of_event(event, headline);
         if self.context.out.json() {
             self.documents.push(HeadedChange::of(event, headline));
             return;
         }
         if self.listing.verbose {
-            self.context.out.say(line(event, headline, &self.zone));
+            self.context.out.say(line.words(&self.zone, SPOKEN));
         }
         if self.listing.list && self.failed.is_none() {
             let mut out = io::stdout().lock();
-            self.failed = writeln!(out, "{}", data(event, headline)).err().map(|error| closed(&error));
+            self.failed = writeln!(out, "{}", line.fields()).err().map(|error| closed(&error));
         }
     }
 
@@ -85,12 +83,8 @@ impl<'c> Changes<'c> {
             return Ok(());
         }
         let (folders, all) = replica.changes_by_folder(self.began, FOLDERS)?;
-        for folder in &folders {
-            self.context.out.say(format_args!("  {}", by_folder(folder)));
-        }
-        match all - folders.len() as u64 {
-            0 => {}
-            more => self.context.out.say(format_args!("  and {}", plural(more, "more folder"))),
+        for line in folder_lines(&folders, all) {
+            self.context.out.say(line);
         }
         Ok(())
     }
@@ -104,51 +98,4 @@ impl<'c> Changes<'c> {
     pub fn finish(self) -> Ending {
         self.failed.map_or(Ok(()), Err)
     }
-}
-
-fn by_folder(events: &FolderEvents) -> String {
-    let counts =
-        [(events.new, "new"), (events.moved, "moved here"), (events.flagged, "flagged"), (events.removed, "removed")];
-    let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
-    format!("{}: {}", printable(events.folder.as_str()), words.collect::<Vec<_>>().join(", "))
-}
-
-/// The folder where a message is or was, the one from which it came, and what became of its flags.
-fn parts(event: &MessageEvent) -> (&str, &str, String) {
-    let all = |flags: &[(Flag, bool)]| flags.iter().map(|(flag, on)| signed(flag, *on)).collect::<Vec<_>>().join(" ");
-    match &event.happening.what {
-        Happened::Arrived(folder) | Happened::Removed(folder) => (folder.as_str(), "", String::new()),
-        Happened::Changed { folder, from, flags } => {
-            (folder.as_str(), from.as_ref().map_or("", |from| from.as_str()), all(flags))
-        }
-    }
-}
-
-/// A change as a line for people. A message whose file is nowhere on this machine is named by its digest.
-fn line(event: &MessageEvent, headline: &Headline, zone: &TimeZone) -> String {
-    let (folder, from, flags) = parts(event);
-    let place =
-        if from.is_empty() { printable(folder) } else { format!("{} -> {}", printable(from), printable(folder)) };
-    let date = headline.date.map_or_else(|| String::from("-"), |date| local_short(date, zone));
-    let sender = headline.from.as_deref().unwrap_or("-");
-    let digest = || format!("message {}", &event.id.digest.to_string()[..12]);
-    let subject = headline.subject.clone().unwrap_or_else(digest);
-    let flags = if flags.is_empty() { flags } else { format!("  ({flags})") };
-    format!("{} {place}  {date}  {sender}  {subject}{flags}", event.happening.what.sign())
-}
-
-/// A change as a line for programs: no field has a tab or a line break in it.
-fn data(event: &MessageEvent, headline: &Headline) -> String {
-    let (folder, from, flags) = parts(event);
-    let fields = [
-        event.happening.what.sign().to_string(),
-        printable(folder),
-        printable(from),
-        flags,
-        headline.date.map(time).unwrap_or_default(),
-        headline.from.clone().unwrap_or_default(),
-        headline.subject.clone().unwrap_or_default(),
-        event.id.digest.to_string(),
-    ];
-    fields.join("\t")
 }

@@ -61,7 +61,7 @@ pub fn labelled(label: &str, text: &str) -> Vec<String> {
 }
 
 /// The beginning of a text that takes no more columns than these, with an ellipsis if something is missing.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -7,66 +7,80 @@ use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{ClockAhead, Reception, Replica, Sender};
+use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, local_time, plural, printable};
 
-use super::args::Bundle;
+use super::args::LookInto;
 use super::code;
 use super::context::Context;
+use super::document::Shown;
 use super::document::bundles::{Inspect, Inspected, Verified, Verify};
 use super::document::values::Fault;
 use super::failure::{CommandResult, Ending, Failure};
+use super::holds::{Holds, Words, telling};
 use super::output::Output;
 use super::source;
 
-/// Shows what a bundle says about itself. It needs no replica.
-pub fn inspect(context: &Context, args: &Bundle) -> CommandResult {
+/// Shows what a bundle says about itself, and how much it tells of which folders. It needs no replica.
+pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
     let replica = context.home()?.exists(&*context.world().disk)?.then(|| context.read()).transpose()?;
     let mut documents = Vec::new();
-    let mut lines = Vec::new();
+    let mut holds = Holds::begin(context, args.listing, Words::Printed);
     let code = code::given(args.code.code_file.as_deref())?;
     let keys = Replica::keys_at(&context.home()?, &context.world())?.and_code(code);
+    let telling = match telling(args.listing) {
+        // A document has every message, or none.
+        Telling::Folders if context.out.json() => Telling::Nothing,
+        telling => telling,
+    };
     let mut before = (String::new(), 0);
     let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
         let known = replica.as_ref().map_or(Ok(None), |replica| replica.known_as(&manifest.sender.id))?;
-        let rest = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
-        rest.skip().map_err(|error| rejected(&error, source))?;
+        let records = reader.verify(&signer).map_err(|error| rejected(&error, source))?;
+        let news = if telling == Telling::Nothing {
+            records.skip().map_err(|error| rejected(&error, source))?;
+            BundleNews::default()
+        } else {
+            BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
+        };
         // Each file is counted from its beginning.
         let start = if before.0 == source { before.1 } else { 0 };
         let size = read.get() - start;
         before = (source.to_owned(), read.get());
-        if context.out.json() {
-            documents.push(Inspected::of(file(source), &manifest, known.as_deref(), encrypted, size));
-        } else {
-            lines.push(format!("in         {source}"));
-            lines.extend(describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))?);
-            lines.push(format!("file       {}", bytes(size)));
+        holds.say(&format!("in         {source}"));
+        for line in describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))? {
+            holds.say(&line);
         }
+        holds.say(&format!("file       {}", bytes(size)));
+        holds.folders(&news);
+        let changes = holds.messages(&news, replica.as_ref())?;
+        let inspected = Inspected::of(file(source), &manifest, known.as_deref(), encrypted, size);
+        documents.push(Inspected { changes, ..inspected });
         Ok(())
     });
-    let shown = if context.out.json() {
-        context.out.document(&Inspect { bundles: documents })
-    } else {
-        context.out.print(lines)?
-    };
+    holds.finish()?;
+    let shown = shown(context, || context.out.document(&Inspect { bundles: documents }))?;
     result.map(|()| shown)
 }
 
 /// Checks a bundle from end to end, and whether it can be applied here.
-pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
+pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let replica = context.read()?.with_code(code::given(args.code.code_file.as_deref())?);
     let mut documents = Vec::new();
-    let mut lines = Vec::new();
+    let mut holds = Holds::begin(context, args.listing, Words::Printed);
+    let each = args.listing.verbose || args.listing.list;
+    let telling = if each { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
     let mut failed = Vec::new();
     let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
-        reader.verify(&key).and_then(bundle::RecordsPart::drain_verified).map_err(|error| rejected(&error, source))?;
+        let records = reader.verify(&key).map_err(|error| rejected(&error, source))?;
+        let news = BundleNews::read(records, telling, true).map_err(|error| error.about(source))?;
         let reception = replica.receive(&manifest, &sender, ClockAhead::Refuse)?;
         let why = reception.error();
         let word = match reception {
@@ -82,8 +96,10 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
         };
         let whose =
             if args.bundles.len() > 1 || args.bundles[0].is_dir() { format!("{source}: ") } else { String::new() };
-        lines.push(format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
-        lines.extend(why.as_ref().map(|error| format!("  {error}")));
+        holds.say(&format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
+        if let Some(why) = &why {
+            holds.say(&format!("  {why}"));
+        }
         documents.push(Verified {
             file: file(source),
             number: Some(manifest.number),
@@ -91,24 +107,27 @@ pub fn verify(context: &Context, args: &Bundle) -> CommandResult {
             valid: true,
             applicable: why.is_none(),
             error: why.as_ref().map(Fault::from),
+            changes: holds.messages(&news, Some(&replica))?,
         });
         Ok(())
     });
     let invalid = |file, error: &Error| {
         let error = Some(error.into());
-        Verified { file, number: None, from: None, valid: false, applicable: false, error }
+        Verified { file, number: None, from: None, valid: false, applicable: false, error, changes: None }
     };
     documents.extend(failed.iter().map(|(source, error)| invalid(file(source), error)));
     if let Err(Failure::Error(error)) = &result {
         documents.push(invalid(file(&name_of(&args.bundles[0])), error));
     }
-    let shown = if context.out.json() {
-        context.out.document(&Verify { bundles: documents })
-    } else {
-        context.out.print(lines)?
-    };
+    holds.finish()?;
+    let shown = shown(context, || context.out.document(&Verify { bundles: documents }))?;
     result?;
     worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
+}
+
+/// What was shown of bundles: as words before, or as a document here.
+fn shown(context: &Context, document: impl FnOnce() -> Shown) -> CommandResult {
+    if context.out.json() { Ok(document()) } else { context.out.print(None) }
 }
 
 /// A source, and how much of it was taken.

@@ -49,7 +49,9 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         Some(path) => {
             let written = replica.invite_to_file(&options, path, show)?;
             context.say_notes(&replica);
-            target::tell_written(context, &written);
+            for (path, exported) in &written {
+                target::tell_written(context, path, exported);
+            }
             written
         }
     };

@@ -1,8 +1,8 @@
 //! `mailsync log`
 
 use jiff::tz::TimeZone;
-use mailsync::model::Happened;
-use mailsync::replica::{HistoryOptions, MessageEvent, Origins};
+use mailsync::model::{Flag, FolderName, Happened};
+use mailsync::replica::{EventKind, HistoryOptions, MessageEvent, Origins};
 use mailsync::text::printable;
 
 use super::args::Log;
@@ -16,7 +16,7 @@ use super::view::signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
-    if args.message.is_some() || args.folder.is_some() || args.removed {
+    if args.message.is_some() || args.folder.is_some() || args.removed || args.overruled {
         return messages(context, args, since);
     }
     let replica = context.read()?;
@@ -35,18 +35,25 @@ pub fn run(context: &Context, args: &Log) -> CommandResult {
 
 fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult {
     let replica = context.read()?;
+    let message = args.message.as_ref().map(|name| replica.message_called(name)).transpose();
+    context.say_notes(&replica);
+    let message = message?;
     let options = HistoryOptions {
-        message: args.message.clone(),
+        message,
         folder: args.folder.clone(),
         since,
         peer: args.peer.clone(),
-        removed: args.removed,
+        kind: match (args.removed, args.overruled) {
+            (true, _) => Some(EventKind::Removed),
+            (_, true) => Some(EventKind::Overruled),
+            _ => None,
+        },
         limit: args.limit,
     };
     let events = replica.message_history(&options)?;
     let names = replica.names();
     let by = |event: &MessageEvent| event.happening.stamp.map(|stamp| names.of(stamp.incarnation)).transpose();
-    let origins = args.message.as_ref().map(|message| replica.origins(message)).transpose()?;
+    let origins = message.map(|message| replica.origins(message)).transpose()?;
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
@@ -106,6 +113,7 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
             }
             words.join(", ")
         }
+        Happened::Overruled { folder, to, flags } => overruled_words(folder.as_str(), to.as_ref(), flags),
     };
     let by = match (by, event.happening.stamp) {
         (Some(by), Some(stamp)) => format!("by {by} at {}", local(stamp.clock.millis(), zone)),
@@ -117,4 +125,20 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
         _ => occasion.action.word().to_owned(),
     };
     format!("{text} {by} ({how})")
+}
+
+/// A change that doesn't hold, in words.
+fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]) -> String {
+    let mut lost = Vec::new();
+    if let Some(to) = to {
+        lost.push(format!("moved to {}", printable(to.as_str())));
+    }
+    if !flags.is_empty() {
+        let signed = flags.iter().map(|(flag, on)| signed(flag, *on));
+        lost.push(format!("flagged {}", signed.collect::<Vec<_>>().join(" ")));
+    }
+    if lost.is_empty() {
+        lost.push(String::from("removed"));
+    }
+    format!("in {}; what doesn't hold beside another change: {}", printable(folder), lost.join(", "))
 }

@@ -76,6 +76,11 @@ pub fn local_short(millis: u64, zone: &TimeZone) -> String {
     shown(millis, zone, "%Y-%m-%d %H:%M")
 }
 
+/// The same to the minute, with the distance from UTC behind it.
+pub fn local_with_zone(millis: u64, zone: &TimeZone) -> String {
+    shown(millis, zone, "%Y-%m-%d %H:%M %z")
+}
+
 fn shown(millis: u64, zone: &TimeZone, format: &str) -> String {
     let time = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
     time.map_or_else(|| String::from("-"), |time| time.to_zoned_datetime(zone.clone()).strftime(format).to_string())

@@ -90,9 +90,7 @@ pub fn warn_of_plain_file(context: &Context, replica: &Replica, file: &str, inst
     Ok(())
 }
 
-/// Tells which files were written.
-pub fn tell_written(context: &Context, written: &[(PathBuf, Exported)]) {
-    for (path, exported) in written {
-        context.out.say(format_args!("wrote {}: {exported}", path.display()));
-    }
+/// Tells which file was written.
+pub fn tell_written(context: &Context, path: &Path, exported: &Exported) {
+    context.out.say(format_args!("wrote {}: {exported}", path.display()));
 }

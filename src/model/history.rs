@@ -23,17 +23,28 @@ pub enum Happened {
     },
     /// It was removed from this folder.
     Removed(FolderName),
+    /// A change doesn't hold, since somebody else had made another one without knowing of it: this move, these changes of
+    /// flags, or, if it is neither, this removal.
+    Overruled {
+        /// The folder where it is, or was last.
+        folder: FolderName,
+        /// The folder to which it was moved.
+        to: Option<FolderName>,
+        /// What was set (`true`) or cleared.
+        flags: Vec<(Flag, bool)>,
+    },
 }
 
 impl Happened {
     /// The letter for it in a list: `A` it came, `D` it was removed, `R` it is in another folder (its flags may have changed,
-    /// too), `M` its flags have changed.
+    /// too), `M` its flags have changed, `C` a change of it doesn't hold beside another one.
     pub fn sign(&self) -> char {
         match self {
             Self::Arrived(_) => 'A',
             Self::Removed(_) => 'D',
             Self::Changed { from: Some(_), .. } => 'R',
             Self::Changed { from: None, .. } => 'M',
+            Self::Overruled { .. } => 'C',
         }
     }
 }

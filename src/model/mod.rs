@@ -18,6 +18,8 @@ mod job_intake;
 mod keyword;
 mod knowledge;
 mod meeting;
+mod news;
+mod overruled;
 mod repair;
 mod replicas;
 mod revocation;
@@ -46,6 +48,8 @@ pub use job_intake::{
 pub use keyword::Keyword;
 pub use knowledge::Knowledge;
 pub use meeting::{Decision, FolderDecision, Meeting};
+pub use news::{News, NewsKind};
+pub use overruled::overruled;
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
 pub use revocation::{Believed, Caps};

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use super::by_message_id::as_message_id;
 use super::{Replica, Selection};
-use crate::disk::hash_file;
+use crate::disk::{hash_file, is_absent};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
-use crate::state::{EventFilter, MessageEvent, TrashFilter};
+use crate::state::{EventFilter, EventKind, MessageEvent, TrashFilter};
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
 pub(super) const DIGITS: usize = 8;
@@ -15,16 +16,16 @@ pub(super) const DIGITS: usize = 8;
 /// What a person asks of the history of messages: all that fits each thing that is given.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryOptions {
-    /// A message: how its digest begins, its number in the trash, or a file that holds it.
-    pub message: Option<String>,
+    /// A message.
+    pub message: Option<Digest>,
     /// It came into, was in, or left this folder, or one below it.
     pub folder: Option<FolderName>,
     /// It was seen here at this time or later: milliseconds since 1970 UTC.
     pub since: Option<u64>,
     /// It is a change by the replica of this name or id, or was in a bundle of that one.
     pub peer: Option<String>,
-    /// Only removals.
-    pub removed: bool,
+    /// Only events of this kind.
+    pub kind: Option<EventKind>,
     /// The newest events, at most so many.
     pub limit: u64,
 }
@@ -44,9 +45,8 @@ impl Replica {
     /// What became of messages, as far as the history goes: the oldest event first.
     ///
     /// # Errors
-    /// The message, the folder, or the peer isn't known.
+    /// The folder, or the peer, isn't known.
     pub fn message_history(&self, options: &HistoryOptions) -> Result<Vec<MessageEvent>> {
-        let digest = options.message.as_ref().map(|name| self.message_called(name)).transpose()?;
         let by = match &options.peer {
             Some(name) => {
                 let author = self.author(name)?;
@@ -54,10 +54,10 @@ impl Replica {
             }
             None => None,
         };
-        let HistoryOptions { folder, since, removed, limit, .. } = options;
+        let HistoryOptions { message, folder, since, kind, limit, .. } = options;
         folder.as_ref().map_or(Ok(()), |folder| self.check_folder_is_known(folder))?;
         self.state.message_events(
-            &EventFilter { digest, folder: folder.clone(), since: *since, by, removed: *removed },
+            &EventFilter { digest: *message, folder: folder.clone(), since: *since, by, kind: *kind },
             *limit,
         )
     }
@@ -83,9 +83,8 @@ impl Replica {
     /// Where a message is, and since when: that is known even if the history doesn't go back so far.
     ///
     /// # Errors
-    /// The message isn't known.
-    pub fn origins(&self, message: &str) -> Result<Origins> {
-        let digest = self.message_called(message)?;
+    /// The state can't be read.
+    pub fn origins(&self, digest: Digest) -> Result<Origins> {
         let rows = self.state.entries_of(&digest)?;
         let alive = || rows.iter().filter(|row| row.entry.alive());
         Ok(Origins {
@@ -95,8 +94,12 @@ impl Replica {
         })
     }
 
-    /// The message that a person means.
-    fn message_called(&self, name: &str) -> Result<Digest> {
+    /// The message that a person means: by its number in the trash, by how its digest begins, by a file that holds it, or
+    /// by its Message-ID.
+    ///
+    /// # Errors
+    /// None is called so, or several are.
+    pub fn message_called(&self, name: &str) -> Result<Digest> {
         let numbered = name.len() < DIGITS && name.bytes().all(|c| c.is_ascii_digit());
         if let Some(key) = numbered.then(|| name.parse().ok()).flatten() {
             return Ok(self.in_trash(key, "looking for message")?.id.digest);
@@ -105,12 +108,16 @@ impl Replica {
             return self.message_that_begins(name);
         }
         let path = Path::new(name);
-        let found = hash_file(&*self.world.disk, path, FileKind::Message).map_err(|error| {
-            Error::io("looking for the message in", path, error).advise(
-                "give the file of a mail, a number that `mailsync trash list` shows, or 8 digits or more of a message's digest",
-            )
-        })?;
-        Ok(found.digest)
+        match hash_file(&*self.world.disk, path, FileKind::Message) {
+            Ok(found) => Ok(found.digest),
+            Err(error) => match as_message_id(name).filter(|_| is_absent(&error)) {
+                Some(id) => self.message_of_id(id),
+                None => Err(Error::io("looking for the message in", path, error).advise(
+                    "give the file of a mail, a number that `mailsync trash list` shows, 8 digits or more of a message's digest, \
+                     or its Message-ID",
+                )),
+            },
+        }
     }
 
     /// The message whose digest begins so.

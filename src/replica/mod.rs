@@ -5,6 +5,7 @@
 //! state knows how everything is stored.
 
 mod authors;
+mod by_message_id;
 mod call;
 mod changes;
 mod costs;
@@ -27,6 +28,7 @@ mod leave;
 mod likeness;
 mod mail_root;
 mod materialise;
+mod news;
 mod peers;
 mod private;
 mod purge;
@@ -71,6 +73,7 @@ pub use join::{JoinOptions, Joined};
 pub use keys::Passphrase;
 pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;
+pub use news::{BundleNews, Telling};
 pub use purge::Purged;
 pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
@@ -84,7 +87,8 @@ pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};
 
 pub use crate::state::{
-    Action, By, Event, FolderEvents, Invited, MessageEvent, Occasion, Peer, Totals, TrashKey, Trashed,
+    Action, By, Event, EventKind, FolderEvents, Invited, ListedNews, MessageEvent, Occasion, Peer, Totals, TrashKey,
+    Trashed,
 };
 
 use crate::bundle::{Code, Keys, PrivateKey, PublicKey, ReplicaId};

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use super::Replica;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::{Digest, Entry, EntryId, FolderState, MOST_FORGOTTEN, Stamp, WallClock, happenings};
+use crate::model::{Digest, Entry, EntryId, FolderState, Happening, MOST_FORGOTTEN, Stamp, WallClock, happenings};
 use crate::state::{self, EntryKey, EntryRow, FolderKey, Job, JobKey, Occasion, OccasionKey, Place, StatementKind};
 
 /// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
@@ -107,15 +107,21 @@ impl Transaction<'_> {
 
     /// Records in the history of messages what becomes of an entry.
     fn tell(&self, id: &EntryId, before: Option<&Entry>, after: Option<&Entry>) -> Result<()> {
+        // Most transactions have an occasion, or touch few entries.
+        if self.occasion.borrow().is_some() { self.tell_of(id, &happenings(before, after)) } else { Ok(()) }
+    }
+
+    /// The same of what was found out about it.
+    pub(super) fn tell_of(&self, id: &EntryId, happenings: &[Happening]) -> Result<()> {
         let occasion = self.occasion.borrow();
         let Some(occasion) = occasion.as_ref() else { return Ok(()) };
-        for happening in happenings(before, after) {
+        for happening in happenings {
             let key = match self.recorded.get() {
                 Some(key) => key,
                 None => self.state.add_occasion(self.replica.now(), occasion)?,
             };
             self.recorded.set(Some(key));
-            self.state.add_happening(key, id, &happening)?;
+            self.state.add_happening(key, id, happening)?;
         }
         Ok(())
     }

@@ -62,8 +62,17 @@ pub struct EventFilter {
     pub since: Option<u64>,
     /// It was in a bundle of this peer, or is a change by one of these incarnations.
     pub by: Option<(String, Vec<Incarnation>)>,
-    /// It was removed.
-    pub removed: bool,
+    /// It is of this kind.
+    pub kind: Option<EventKind>,
+}
+
+/// A kind of event that is looked for by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A message was removed.
+    Removed,
+    /// A change doesn't hold beside another one.
+    Overruled,
 }
 
 /// So much the history of messages tells: about 120 MB.
@@ -72,14 +81,16 @@ const MOST: i64 = 1_000_000;
 const ARRIVED: i64 = 0;
 const CHANGED: i64 = 1;
 const REMOVED: i64 = 2;
+/// `from_folder` and `flags` have what does not hold.
+const OVERRULED: i64 = 3;
 
 /// Flags that were set or cleared are stored as their names after a sign, separated by spaces.
-fn flags_to_text(flags: &[(Flag, bool)]) -> String {
+pub(super) fn flags_to_text(flags: &[(Flag, bool)]) -> String {
     let signed = flags.iter().map(|(flag, on)| format!("{}{flag}", if *on { '+' } else { '-' }));
     signed.collect::<Vec<_>>().join(" ")
 }
 
-fn flags_from_text(text: &str) -> Result<Vec<(Flag, bool)>> {
+pub(super) fn flags_from_text(text: &str) -> Result<Vec<(Flag, bool)>> {
     let flag = |word: &str| {
         let (on, name) =
             word.strip_prefix('+').map_or_else(|| (false, word.strip_prefix('-')), |name| (true, Some(name)));
@@ -102,10 +113,15 @@ fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
     let folder = name(row, first + 3)?;
     let what = match row.get(first + 2)? {
         ARRIVED => Happened::Arrived(folder),
-        CHANGED => {
+        what @ (CHANGED | OVERRULED) => {
             let flags: Option<String> = row.get(first + 5)?;
             let flags = flags_from_text(flags.as_deref().unwrap_or_default())?;
-            Happened::Changed { folder, from: optional_name(row, first + 4)?, flags }
+            let other = optional_name(row, first + 4)?;
+            if what == CHANGED {
+                Happened::Changed { folder, from: other, flags }
+            } else {
+                Happened::Overruled { folder, to: other, flags }
+            }
         }
         REMOVED => Happened::Removed(folder),
         _ => return Err(damaged("what became of a message")),
@@ -206,7 +222,10 @@ impl State {
             filter.since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
             by,
             incarnations,
-            filter.removed.then_some(REMOVED),
+            filter.kind.map(|kind| match kind {
+                EventKind::Removed => REMOVED,
+                EventKind::Overruled => OVERRULED,
+            }),
             i64::try_from(limit).unwrap_or(i64::MAX),
         ))?;
         let mut events = Vec::new();
@@ -241,11 +260,11 @@ impl State {
     pub fn events_by_folder(&self, after: i64, limit: u32) -> Result<(Vec<FolderEvents>, u64)> {
         let folders: i64 = self
             .conn
-            .prepare_cached("SELECT COUNT(DISTINCT folder) FROM happening WHERE key > ?")?
+            .prepare_cached("SELECT COUNT(DISTINCT folder) FROM happening WHERE key > ? AND what < 3")?
             .query_row([after], |row| row.get(0))?;
         let mut query = self.conn.prepare_cached(
             "SELECT folder, SUM(what = 0), SUM(from_folder IS NOT NULL), SUM(flags IS NOT NULL), SUM(what = 2)
-             FROM happening WHERE key > ? GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?",
+             FROM happening WHERE key > ? AND what < 3 GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?",
         )?;
         let mut rows = query.query((after, limit))?;
         let mut counted = Vec::new();
@@ -282,6 +301,9 @@ impl Transaction<'_> {
                 (CHANGED, folder, from.as_ref(), (!flags.is_empty()).then(|| flags_to_text(flags)))
             }
             Happened::Removed(folder) => (REMOVED, folder, None, None),
+            Happened::Overruled { folder, to, flags } => {
+                (OVERRULED, folder, to.as_ref(), (!flags.is_empty()).then(|| flags_to_text(flags)))
+            }
         };
         self.conn
             .prepare_cached(

@@ -133,6 +133,15 @@ impl State {
         Ok(query.exists((action.word(), peer, text))?)
     }
 
+    /// The words of the last such action with this peer, or with none.
+    pub fn last_text(&self, action: Action, peer: Option<&str>) -> Result<Option<String>> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT text FROM history WHERE command = ? AND peer IS ? ORDER BY key DESC LIMIT 1")?;
+        let mut rows = query.query((action.word(), peer))?;
+        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    }
+
     /// The last `limit` events at most, the oldest of them first: those that were done since a time (milliseconds since
     /// 1970 UTC) and concern a peer of this name, if these are given.
     ///

@@ -39,7 +39,8 @@ pub const VERSION: i64 = 3;
 /// What is in the trash has the number that it had as a discard, which is never given again. `incarnation` and `clock`
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
 /// back.
-/// A `happening` is what became of an entry (0: it arrived, 1: it was moved or flagged, 2: it was removed) by the change
+/// A `happening` is what became of an entry (0: it arrived, 1: it was moved or flagged, 2: it was removed, 3: the change does
+/// not hold beside another one) by the change
 /// with this stamp, and `occasion` where this was seen. It names folders and entries by what they are called: it
 /// outlives them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.

@@ -135,6 +135,7 @@ const ENDINGS: &[Ending] = &[
             ("mailsync export -o /media/stick/", "what the only peer lacks, encrypted for it"),
             ("mailsync export | ssh server mailsync import --reply | mailsync import", "both directions in one line"),
             ("mailsync export --to laptop --split 4G -o /media/stick/", "in files that fit a FAT stick"),
+            ("mailsync export -n -v", "which messages it would hold"),
         ],
     ),
     ending(
@@ -192,11 +193,17 @@ const ENDINGS: &[Ending] = &[
                 "mailsync log --removed --folder Lists --since 3d",
                 "which messages went from there, and who removed them",
             ),
-            ("mailsync log --message d77f4798", "all that became of one message"),
+            ("mailsync log --message '<abc@example.org>'", "all that became of one message"),
         ],
         LOG_COLUMNS,
     ),
-    ending("inspect", &[("mailsync inspect bundle.zst.age", "from whom it is, for whom, and what it holds")]),
+    ending(
+        "inspect",
+        &[
+            ("mailsync inspect bundle.zst.age", "from whom it is, for whom, and how much it holds"),
+            ("mailsync inspect -v bundle.zst.age", "the same, with every message"),
+        ],
+    ),
     ending(
         "verify",
         &[(

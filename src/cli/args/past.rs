@@ -20,8 +20,9 @@ pub struct Log {
     /// Only what concerns this peer: with --message, --folder or --removed, its changes and what its bundles brought
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
     pub peer: Option<String>,
-    /// Show what became of this message: how its digest begins (8 digits or more), its number in the trash, or its file
-    #[arg(long, value_name = "ID|FILE")]
+    /// Show what became of this message: how its digest begins (8 digits or more), its number in the trash, its file, or its
+    /// Message-ID, for which the headers of all files are read
+    #[arg(long, value_name = "ID|FILE|MESSAGE-ID")]
     pub message: Option<String>,
     /// Show what became of messages in this folder and those below it
     #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
@@ -29,6 +30,9 @@ pub struct Log {
     /// Show which messages were removed
     #[arg(long)]
     pub removed: bool,
+    /// Show which changes don't hold, since others had changed the same messages without knowing of it
+    #[arg(long, conflicts_with = "removed")]
+    pub overruled: bool,
 }
 
 #[derive(Debug, clap::Args)]

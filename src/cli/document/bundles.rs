@@ -58,6 +58,9 @@ pub struct Written {
     /// How much it holds.
     #[serde(flatten)]
     pub contents: Contents,
+    /// Each message of which it tells; only with `--verbose` or `--list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<HeadedChange>>,
 }
 
 impl Written {
@@ -71,6 +74,7 @@ impl Written {
             full: exported.kind == BundleKind::Full,
             encrypted: exported.readable.is_encrypted(),
             contents: Contents::of(exported.counts, exported.bytes),
+            changes: None,
         }
     }
 }
@@ -95,6 +99,14 @@ impl Export {
     /// Bundles that have no file.
     pub fn without_files<'e>(bundles: impl IntoIterator<Item = &'e Exported>, scan: &ScanReport) -> Self {
         Self { bundles: bundles.into_iter().map(Written::of).collect(), scan: scan.into() }
+    }
+
+    /// The same with what each of the bundles tells of messages.
+    pub fn with_changes(mut self, changes: Vec<Option<Vec<HeadedChange>>>) -> Self {
+        for (written, changes) in self.bundles.iter_mut().zip(changes) {
+            written.changes = changes;
+        }
+        self
     }
 }
 
@@ -354,6 +366,9 @@ pub struct Inspected {
     /// The whole manifest, as bundle-format.md has it; an invitation's token is left out.
     #[cfg_attr(test, schemars(with = "serde_json::Map<String, Value>"))]
     pub manifest: Value,
+    /// Each message of which it tells; only with `--verbose` or `--list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<HeadedChange>>,
 }
 
 impl Inspected {
@@ -387,6 +402,7 @@ impl Inspected {
             contents: Contents::of(manifest.counts, manifest.bytes),
             wants: manifest.wants.len() as u64,
             manifest: whole,
+            changes: None,
         }
     }
 }
@@ -415,4 +431,7 @@ pub struct Verified {
     pub applicable: bool,
     /// Why not; null if it can.
     pub error: Option<Fault>,
+    /// Each message of which it tells; only with `--verbose` or `--list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<HeadedChange>>,
 }

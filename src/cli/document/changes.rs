@@ -1,8 +1,8 @@
 //! What became of single messages.
 
 use mailsync::headline::Headline;
-use mailsync::model::Happened;
-use mailsync::replica::MessageEvent;
+use mailsync::model::{Happened, News, NewsKind};
+use mailsync::replica::{ListedNews, MessageEvent};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,10 +19,12 @@ pub struct Change {
     pub digest: String,
     /// The folder where it is after that, or from which it was removed.
     pub folder: String,
-    /// The folder where it was before, if it was moved; else null.
+    /// The folder where it was before, if it was moved and that is known; else null.
     pub from_folder: Option<String>,
-    /// The flags that were set or cleared.
+    /// The flags that were set or cleared, or were to be by a change that doesn't hold.
     pub flags: Vec<FlagChange>,
+    /// The change that doesn't hold; null if it does.
+    pub overruled: Option<Overruled>,
     /// The peer whose bundle has brought the change; null if none has.
     pub peer: Option<String>,
     /// The number of that bundle.
@@ -42,6 +44,18 @@ pub enum What {
     Flagged,
     /// It was removed.
     Removed,
+    /// A change doesn't hold, since others had changed the message without knowing of it.
+    Overruled,
+}
+
+/// A change that doesn't hold.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Overruled {
+    /// What was to become of the message: it was moved (and its flags may have been changed, too), flagged, or removed.
+    pub what: What,
+    /// The folder to which it was moved; else null.
+    pub to_folder: Option<String>,
 }
 
 impl From<&MessageEvent> for Change {
@@ -51,6 +65,18 @@ impl From<&MessageEvent> for Change {
             Happened::Removed(folder) => (What::Removed, folder, None, &[][..]),
             Happened::Changed { folder, from: None, flags } => (What::Flagged, folder, None, &flags[..]),
             Happened::Changed { folder, from, flags } => (What::Moved, folder, from.as_ref(), &flags[..]),
+            Happened::Overruled { folder, flags, .. } => (What::Overruled, folder, None, &flags[..]),
+        };
+        let overruled = match &event.happening.what {
+            Happened::Overruled { to, flags, .. } => {
+                let what = match (to, flags.is_empty()) {
+                    (Some(_), _) => What::Moved,
+                    (None, false) => What::Flagged,
+                    (None, true) => What::Removed,
+                };
+                Some(Overruled { what, to_folder: to.as_ref().map(ToString::to_string) })
+            }
+            _ => None,
         };
         Self {
             what,
@@ -58,6 +84,7 @@ impl From<&MessageEvent> for Change {
             folder: folder.to_string(),
             from_folder: from.map(ToString::to_string),
             flags: flags.iter().map(|(flag, on)| FlagChange::of(flag, *on)).collect(),
+            overruled,
             peer: event.occasion.peer.clone(),
             bundle: event.occasion.bundle,
         }
@@ -80,6 +107,27 @@ impl HeadedChange {
     /// A change of a mail with this headline.
     pub fn of(event: &MessageEvent, headline: &Headline) -> Self {
         Self { change: event.into(), head: headline.into() }
+    }
+
+    /// What a bundle tells of a mail with this headline. Where it was before it was moved, a bundle doesn't say.
+    pub fn of_news(listed: &ListedNews, headline: &Headline) -> Self {
+        let News { kind, folder, flags } = &listed.news;
+        let change = Change {
+            what: match kind {
+                NewsKind::Arrived => What::Arrived,
+                NewsKind::Moved => What::Moved,
+                NewsKind::Flagged => What::Flagged,
+                NewsKind::Removed => What::Removed,
+            },
+            digest: listed.digest.to_string(),
+            folder: folder.to_string(),
+            from_folder: None,
+            flags: flags.iter().map(|(flag, on)| FlagChange::of(flag, *on)).collect(),
+            overruled: None,
+            peer: None,
+            bundle: None,
+        };
+        Self { change, head: headline.into() }
     }
 }
 

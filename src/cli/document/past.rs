@@ -14,7 +14,7 @@ use super::values::{FlagChange, Head, Scan, Time, path};
 
 /// `mailsync log`
 ///
-/// With `--message`, `--folder` or `--removed` it has `changes`, else `events`.
+/// With `--message`, `--folder`, `--removed` or `--overruled` it has `changes`, else `events`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Log {

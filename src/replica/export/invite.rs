@@ -91,6 +91,7 @@ impl Replica {
             level: options.level,
             split: options.split,
             secrecy: options.secrecy,
+            ..ExportOptions::default()
         };
         let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, target)?;
         tx.commit()?;

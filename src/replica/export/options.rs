@@ -2,6 +2,7 @@
 
 use crate::bundle::{BundleKind, Counts};
 use crate::model::Digest;
+use crate::replica::news::{BundleNews, Telling};
 use crate::text::{are, bytes, plural};
 
 /// The recipient that a bundle is for.
@@ -59,6 +60,8 @@ pub struct ExportOptions {
     pub split: Option<u64>,
     /// Whether it is encrypted; if not given, the configuration decides.
     pub secrecy: Option<Secrecy>,
+    /// How much is to be told of what it holds.
+    pub telling: Telling,
 }
 
 impl Default for ExportOptions {
@@ -70,6 +73,7 @@ impl Default for ExportOptions {
             level: Self::LEVEL,
             split: None,
             secrecy: None,
+            telling: Telling::Nothing,
         }
     }
 }
@@ -121,6 +125,15 @@ pub struct Exported {
     pub readable: ReadableBy,
     /// Those of these messages that it says are missing, since they could not be read.
     pub missing: Vec<Digest>,
+    /// What it tells of messages, as far as that was asked for. Of the parts of a bundle the first one tells it.
+    pub news: BundleNews,
+}
+
+impl Exported {
+    /// Whether it holds more than what its sender knows.
+    pub fn holds_anything(&self) -> bool {
+        self.counts != Counts::default()
+    }
 }
 
 impl std::fmt::Display for Exported {

@@ -12,6 +12,7 @@ use crate::disk::has_name;
 use crate::error::{Error, Result};
 use crate::model::{Claims, Digest, Head, Knowledge, export_base};
 use crate::replica::Replica;
+use crate::replica::news::BundleNews;
 use crate::replica::transaction::Transaction;
 use crate::text::bytes;
 
@@ -85,6 +86,8 @@ pub(super) struct PlannedPart {
     pub(super) said: Said,
     /// The number, on the list, of the last message that belongs to an earlier part.
     pub(super) after: i64,
+    /// What its records tell of messages, as far as that is asked for.
+    pub(super) news: BundleNews,
 }
 
 /// One bundle asks for at most so many messages; the next one asks for more.
@@ -142,8 +145,7 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, said, mut counts, bytes, answered } =
-            self.spool(tx, claims, &base, &to, options.contents)?;
+        let Spool { records, said, mut counts, bytes, answered, news } = self.spool(tx, claims, &base, &to, options)?;
         said.count_into(&mut counts);
         (counts.folders, counts.entries) = (records.folders(), records.entries());
         let (me, recipient) = (self.public_key().id(), to.peer().map(|peer| peer.id));
@@ -178,10 +180,10 @@ impl Replica {
         };
         let tip = manifest.tip.clone();
         let parts = match options.split {
-            None => vec![PlannedPart { manifest, records, said, after: 0 }],
+            None => vec![PlannedPart { manifest, records, said, after: 0, news }],
             Some(size) => {
                 let header = readers.as_ref().map_or(0, Readers::header_bytes);
-                self.split(tx, manifest, (records, said), size.saturating_sub(header), &to, target)?
+                self.split(tx, manifest, (records, said, news), size.saturating_sub(header), &to, target)?
             }
         };
         let ExportOptions { fullness, level, .. } = *options;
@@ -218,7 +220,7 @@ impl Replica {
         &self,
         tx: &Transaction<'_>,
         mut first: Manifest,
-        (records, said): (SpooledRecords, Said),
+        (records, said, news): (SpooledRecords, Said, BundleNews),
         size: u64,
         to: &Recipient,
         target: Target<'_>,
@@ -250,7 +252,7 @@ impl Replica {
         let empty =
             || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
-        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0 }];
+        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0, news }];
         let mut left = room - used;
         let mut after = 0;
         loop {
@@ -269,7 +271,8 @@ impl Replica {
                     later.counts = Counts::default();
                     later.bytes = 0;
                     later.entries = records.part();
-                    parts.push(PlannedPart { manifest: later.clone(), records, said: Said::default(), after: key - 1 });
+                    let (manifest, said, after) = (later.clone(), Said::default(), key - 1);
+                    parts.push(PlannedPart { manifest, records, said, after, news: BundleNews::default() });
                     left = room.saturating_sub(head);
                 }
                 let part = parts.last_mut().expect("there is a first part");

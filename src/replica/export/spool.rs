@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use super::error::writing;
-use super::options::MessageContents;
+use super::options::{ExportOptions, MessageContents};
 use super::recipient::Recipient;
 use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, Said, SpooledRecords};
 use crate::error::Result;
 use crate::model::{Claims, Digest, Knowledge, Mtime};
 use crate::replica::Replica;
+use crate::replica::news::{BundleNews, NewsTaker};
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryRow, Outgoing};
 
@@ -20,6 +21,7 @@ pub(super) struct Spool {
     pub(super) bytes: u64,
     /// The messages that the recipient wants and that are on the list.
     pub(super) answered: Vec<Digest>,
+    pub(super) news: BundleNews,
 }
 
 impl Replica {
@@ -30,9 +32,10 @@ impl Replica {
         claims: Claims,
         base: &Knowledge,
         to: &Recipient,
-        contents: MessageContents,
+        options: &ExportOptions,
     ) -> Result<Spool> {
-        let state = &self.state;
+        let (state, contents) = (&self.state, options.contents);
+        let mut news = NewsTaker::new(base.clone(), options.telling)?;
         let (mut counts, mut bytes) = (Counts::default(), 0);
         let mut spool = RecordSpool::within(&*self.world.disk, self.home.state_dir(), claims.clone());
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
@@ -51,6 +54,7 @@ impl Replica {
         };
         state.changed_since(base, |row| {
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
+            news.entry(&row.id.digest, &row.entry)?;
             room.reach("the records of the bundle", spool.bytes())?;
             let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
             if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
@@ -100,7 +104,7 @@ impl Replica {
         counts.messages += counts_of_jobs.0;
         bytes += counts_of_jobs.1;
         let records = spool.finish().map_err(|error| writing(&error))?;
-        Ok(Spool { records, said: Said { replicas, jobs }, counts, bytes, answered })
+        Ok(Spool { records, said: Said { replicas, jobs }, counts, bytes, answered, news: news.finish() })
     }
 
     /// The digests of the contents that the recipient lacks, as far as it has said.

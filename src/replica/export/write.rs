@@ -16,6 +16,7 @@ use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
 use crate::pool;
 use crate::replica::Replica;
+use crate::replica::news::BundleNews;
 use crate::replica::scan::ScanOptions;
 use crate::state::{Action, Outgoing};
 
@@ -46,7 +47,7 @@ impl<W: Write> Write for Counting<W> {
 
 impl Exported {
     /// What is known of a bundle before it is written.
-    pub(super) fn planned(manifest: &Manifest, plan: &ExportedTo) -> Self {
+    pub(super) fn planned(manifest: &Manifest, news: BundleNews, plan: &ExportedTo) -> Self {
         Self {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
@@ -56,6 +57,7 @@ impl Exported {
             file_bytes: None,
             readable: Readers::readable(plan.readers.as_ref()),
             missing: Vec::new(),
+            news,
         }
     }
 }
@@ -92,8 +94,8 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, said, after } = part;
-        let mut exported = Exported::planned(&manifest, plan);
+        let PlannedPart { manifest, records, said, after, news } = part;
+        let mut exported = Exported::planned(&manifest, news, plan);
         let out = Counting { out, bytes: 0 };
         let out = match &plan.readers {
             Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,
@@ -145,7 +147,10 @@ impl Replica {
             }
         }
         let action = if plan.occasion == Occasion::Invitation { Action::Invite } else { Action::Export };
-        for exported in exported {
+        // One that only acknowledges is nothing to look back at.
+        for exported in
+            exported.iter().filter(|exported| exported.holds_anything() || plan.occasion != Occasion::Export)
+        {
             tx.record(now, action, exported.to.as_deref(), &exported.to_string())?;
         }
         tx.commit()

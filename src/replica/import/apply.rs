@@ -21,6 +21,7 @@ use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Invited, Occasion, Peer};
+use crate::text::plural;
 
 /// A bundle's statements about jobs are kept in memory up to this size, in bytes; larger ones go into a file.
 const JOBS_IN_MEMORY: usize = 1 << 20;
@@ -100,6 +101,7 @@ impl Replica {
             (_, Ok(key)) => key,
         };
         let records = reader.verify(&key)?;
+        imported.peer = if let Sender::Known(peer) = &sender { Some(peer.name.clone()) } else { None };
         if options.dry_run == DryRun::No {
             self.follow_sender(&sender, &manifest)?;
         }
@@ -345,8 +347,12 @@ impl Replica {
         }
         self.record_heard_within(tx, peer, manifest)?;
         self.record_proven(tx, peer, manifest)?;
-        let Merged { changes, changed, added, .. } = merged;
-        if changed {
+        let Merged { changes, changed, added, overruled, .. } = merged;
+        if overruled > 0 && !landing.is_a_join() {
+            self.note(overruled_words(overruled, manifest.number, &peer.name));
+        }
+        // What nobody can see is nothing to look back at.
+        if changes != Changes::default() {
             let text = format!("bundle {}: {changes}", manifest.number);
             tx.record(self.now(), Action::Import, Some(&peer.name), &text)?;
         }
@@ -432,4 +438,13 @@ impl Replica {
         self.record_root(tx)?;
         Ok(found)
     }
+}
+
+/// What is said of changes that don't hold beside others.
+fn overruled_words(count: u64, number: u64, name: &str) -> String {
+    let (changes, hold) = (plural(count, "change"), if count == 1 { "doesn't" } else { "don't" });
+    format!(
+        "bundle {number} from {name}: {changes} {hold} hold, since the same messages were changed here and elsewhere, and the later \
+         change counts; `mailsync log --overruled` tells which they are"
+    )
 }

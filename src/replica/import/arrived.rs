@@ -202,17 +202,28 @@ impl Replica {
         &self,
         arrived: &mut Arrived,
         options: &ImportOptions,
+        each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let about = arrived.about.clone();
+        let import = |each: &mut dyn FnMut(Imported)| self.import_kept(arrived, &about, options, each);
+        self.recording_refusals(&about, options, each, import)
+    }
+
+    fn import_kept(
+        &self,
+        arrived: &mut Arrived,
+        about: &str,
+        options: &ImportOptions,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let refused = std::mem::take(&mut arrived.refused);
         let any = !refused.is_empty();
         refused.into_iter().for_each(&mut each);
-        let about = arrived.about.clone();
-        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, &about, &error))?;
+        let rest = arrived.fill_buf().map_err(|error| keeping(&self.home, about, &error))?;
         if any && rest.is_empty() {
             return Ok(());
         }
-        self.import_all(&mut Stream::opened_by(arrived, self.keys()), None, &about, options, &mut each)
+        self.import_all(&mut Stream::opened_by(arrived, self.keys()), None, about, options, &mut each)
     }
 
     /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody

@@ -120,7 +120,7 @@ impl Replica {
     /// The directory can't be listed; failures of this machine, and refusals for safety. A bundle that is wrong is
     /// no error: its outcome tells.
     pub fn import_directory(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        self.import_all_in(dir, options, Empty::Told, each)
+        self.import_looking(dir, options, Empty::Told, each)
     }
 
     /// The same for who looks again and again: that there is nothing for this replica is the rule, and not told.
@@ -128,7 +128,18 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::import_directory`].
     pub fn import_arrivals(&self, dir: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
-        self.import_all_in(dir, options, Empty::Expected, each)
+        self.import_looking(dir, options, Empty::Expected, each)
+    }
+
+    fn import_looking(
+        &self,
+        dir: &Path,
+        options: &ImportOptions,
+        empty: Empty,
+        each: impl FnMut(Imported),
+    ) -> Result<()> {
+        let import = |each: &mut dyn FnMut(Imported)| self.import_all_in(dir, options, empty, each);
+        self.recording_refusals(&dir.display().to_string(), options, each, import)
     }
 
     fn import_all_in(

@@ -10,8 +10,8 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Knowledge,
-    Meeting, Stamp,
+    Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Happening,
+    Knowledge, Meeting, Stamp, overruled,
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -29,6 +29,8 @@ pub(super) struct Merge<'i> {
     believed: Believed,
     /// What the entries that were taken show of those of whom it tells more than is believed.
     shown: Knowledge,
+    /// What was known here before.
+    known_before: Knowledge,
     /// It decides about each entry.
     meeting: Meeting,
     /// This replica's horizon. At the end of the merge it is joined with the sender's.
@@ -43,6 +45,8 @@ pub(super) struct Merge<'i> {
     folders: u64,
     /// How many have become known that were removed.
     absent: u64,
+    /// How many changes don't hold, since the other side has made others to the same messages.
+    overruled: u64,
     /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new
     /// peer.
     is_first: bool,
@@ -62,6 +66,8 @@ pub(super) struct Merged {
     pub added: Amount,
     /// Whether it may add as much as it likes.
     pub is_first: bool,
+    /// How many changes don't hold beside others.
+    pub overruled: u64,
 }
 
 /// A set of entries: a bit for each, since a full bundle may hold all of them.
@@ -107,6 +113,7 @@ impl<'i> Merge<'i> {
             landing,
             believed,
             shown: Knowledge::new(),
+            known_before: knowledge.clone(),
             meeting,
             horizon,
             stamp: None,
@@ -114,6 +121,7 @@ impl<'i> Merge<'i> {
             told: BTreeSet::new(),
             folders: replica.state.count_folders(),
             absent: 0,
+            overruled: 0,
             is_first,
             added: Amount { incarnations: unheard_of(manifest, knowledge, &proven), ..Amount::default() },
             changes: Changes::default(),
@@ -151,7 +159,8 @@ impl<'i> Merge<'i> {
         let guarded = if self.is_first { self.added.beside_mail(self.absent) } else { self.added };
         tally.guard_arrivals(state, options.mass_add, limits, guarded)?;
         self.learn_tip()?;
-        Ok(Merged { changes: self.changes, changed: self.changed, added: self.added, is_first: self.is_first })
+        let Self { changes, changed, added, is_first, overruled, .. } = self;
+        Ok(Merged { changes, changed, added, is_first, overruled })
     }
 
     /// Whether the bundle speaks about every entry.
@@ -189,6 +198,7 @@ impl<'i> Merge<'i> {
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
                 }
+                let lost = mine.as_ref().map(|row| self.overruled_by(row, &entry)).unwrap_or_default();
                 let before = mine.as_ref().map(|row| flags_of(&row.entry)).unwrap_or_default();
                 let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
                     Decision::Keep | Decision::Drop => None,
@@ -222,9 +232,15 @@ impl<'i> Merge<'i> {
                 if self.is_full() {
                     self.held.add(key);
                 }
-                Ok(())
+                self.overruled += lost.len() as u64;
+                self.tx.tell_of(&id, &lost)
             }
         }
+    }
+
+    /// What of the changes on both sides, of which the other side knew nothing, will not hold.
+    fn overruled_by(&self, row: &EntryRow, theirs: &Entry) -> Vec<Happening> {
+        overruled(&row.entry, theirs, &self.known_before, &self.believed.head.tip)
     }
 
     fn merge_folder(&mut self, name: &FolderName, theirs: FolderState) -> Result<()> {

@@ -24,6 +24,7 @@ mod one_file;
 mod outcome;
 mod recover;
 mod refusal;
+mod refused;
 mod source;
 mod standing;
 mod strangers;

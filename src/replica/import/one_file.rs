@@ -18,7 +18,8 @@ impl Replica {
     pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let file =
             File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        self.import_opened(&file, path, options, Cut::Rejected, each)
+        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Cut::Rejected, each);
+        self.recording_refusals(&path.display().to_string(), options, each, import)
     }
 
     pub(super) fn import_opened(

@@ -80,6 +80,8 @@ pub struct Imported {
     pub from: Option<String>,
     /// Its number.
     pub number: Option<u64>,
+    /// The peer whose signature vouches for both.
+    pub peer: Option<String>,
     /// Its outcome.
     pub outcome: ImportOutcome,
     /// The changes that it brought.
@@ -134,6 +136,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: Some(peer.name.clone()),
             number: Some(manifest.number),
+            peer: Some(peer.name.clone()),
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: manifest.recipient.is_some(),
@@ -148,6 +151,7 @@ impl Imported {
             file: file.map(Path::to_owned),
             from: None,
             number: None,
+            peer: None,
             outcome: ImportOutcome::NothingNew,
             changes: Changes::default(),
             for_me_alone: false,

@@ -1,0 +1,201 @@
+//! What of two sides' changes of one message could not hold, since both were made without knowing of the other.
+
+use std::collections::BTreeMap;
+
+use super::{Entry, Flag, FolderName, Happened, Happening, Knowledge, Stamp};
+
+/// One side of a merge: an entry as it is there, and the changes of which the other side knew nothing.
+struct Side<'e> {
+    entry: &'e Entry,
+    known_to_other: &'e Knowledge,
+}
+
+impl Side<'_> {
+    fn is_unheard(&self, stamp: Stamp) -> bool {
+        !self.known_to_other.covers(stamp)
+    }
+
+    /// When it was removed without the other side's knowing.
+    fn unheard_removal(&self) -> Option<Stamp> {
+        let removal = self.entry.removal.filter(|_| !self.entry.alive());
+        removal.map(|removal| removal.stamp).filter(|stamp| self.is_unheard(*stamp))
+    }
+
+    /// Where it was moved, and when, without the other side's knowing.
+    fn unheard_move(&self) -> Option<(Stamp, &FolderName)> {
+        let (stamp, folder) = &self.entry.location;
+        (self.entry.alive() && self.is_unheard(*stamp)).then_some((*stamp, folder))
+    }
+
+    /// The flags that were set or cleared without the other side's knowing, and that count from this stamp on.
+    fn unheard_flags(&self, floor: Stamp) -> impl Iterator<Item = &(Flag, Stamp, bool)> {
+        self.entry.flags.iter().filter(move |(_, stamp, _)| *stamp >= floor && self.is_unheard(*stamp))
+    }
+}
+
+/// The parts of changes with one stamp that are overruled. If it is none of these, it is a removal.
+#[derive(Default)]
+struct Lost {
+    to: Option<FolderName>,
+    flags: Vec<(Flag, bool)>,
+}
+
+/// What is overruled when `theirs` is merged into `mine`: what either side has changed that the other, whose knowledge is
+/// given (`here` and `there`), had not seen, and has changed otherwise. The later change of a register holds. A removal holds against changes of
+/// flags, and not against a move. The oldest overruled change comes first, with its stamp.
+pub fn overruled(mine: &Entry, theirs: &Entry, here: &Knowledge, there: &Knowledge) -> Vec<Happening> {
+    let merged = mine.merge(theirs);
+    let mine = Side { entry: mine, known_to_other: there };
+    let theirs = Side { entry: theirs, known_to_other: here };
+    let mut lost: BTreeMap<Stamp, Lost> = BTreeMap::new();
+    if merged.alive() {
+        both_alive(&mine, &theirs, merged.floor, &mut lost);
+    } else if mine.entry.alive() {
+        // That a message was read before it was removed elsewhere is nothing that anybody misses.
+        let is_missed = |flag: &Flag| !matches!(flag, Flag::Recent | Flag::Info(b'S'));
+        let set_later = |stamp: Stamp| stamp > mine.entry.born;
+        for (flag, stamp, on) in mine.unheard_flags(merged.floor).filter(|(flag, ..)| is_missed(flag)) {
+            if set_later(*stamp) {
+                lost.entry(*stamp).or_default().flags.push((flag.clone(), *on));
+            }
+        }
+    }
+    let told = lost.into_iter().map(|(stamp, Lost { to, flags })| Happening {
+        stamp: Some(stamp),
+        what: Happened::Overruled { folder: merged.location.1.clone(), to, flags },
+    });
+    told.collect()
+}
+
+/// The same of a message that lives after the merge.
+fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, floor: Stamp, lost: &mut BTreeMap<Stamp, Lost>) {
+    // Somebody has removed it who had not seen where it is. What was removed here is told when it comes back: the others may
+    // know of the removal by then. Who delivers it anew has seen it, and means that.
+    let mine_removed = mine.entry.removal.filter(|_| !mine.entry.alive() && mine.entry.born == theirs.entry.born);
+    let theirs_removed = theirs.unheard_removal().filter(|_| mine.entry.alive());
+    for stamp in mine_removed.map(|removal| removal.stamp).into_iter().chain(theirs_removed) {
+        lost.entry(stamp).or_default();
+    }
+    if let (Some(one), Some(other)) = (mine.unheard_move(), theirs.unheard_move())
+        && one.1 != other.1
+    {
+        let (stamp, to) = one.min(other);
+        lost.entry(stamp).or_default().to = Some(to.clone());
+    }
+    for (flag, at, on) in mine.unheard_flags(floor) {
+        let other = theirs.unheard_flags(floor).find(|(other, ..)| other == flag);
+        let Some((_, other_at, other_on)) = other.filter(|(.., other)| other != on) else { continue };
+        let (stamp, on) = (*at, *on).min((*other_at, *other_on));
+        lost.entry(stamp).or_default().flags.push((flag.clone(), on));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Clock, Incarnation, Mtime, Origin};
+    use super::*;
+
+    const HERE: u64 = 1;
+    const THERE: u64 = 2;
+
+    fn at(clock: u64, incarnation: u64) -> Stamp {
+        Stamp { clock: Clock::from_bits(clock).unwrap(), incarnation: Incarnation(incarnation) }
+    }
+
+    fn flag(name: &str) -> Flag {
+        name.parse().unwrap()
+    }
+
+    fn folder(name: &str) -> FolderName {
+        name.parse().unwrap()
+    }
+
+    type Change = &'static dyn Fn(&mut Entry);
+
+    /// What is overruled when each side has changed a message since they last met: when, and what.
+    fn told(mine: &[Change], theirs: &[Change]) -> Vec<String> {
+        let met: Knowledge =
+            [(Incarnation(HERE), at(10, HERE).clock), (Incarnation(THERE), at(10, THERE).clock)].into_iter().collect();
+        let changed = |changes: &[Change]| {
+            let flags = [flag("S")].into();
+            let mut entry = Entry::delivered(None, Origin::Delivery, at(5, HERE), folder("INBOX"), &flags, 7, Mtime(5));
+            for change in changes {
+                change(&mut entry);
+            }
+            entry
+        };
+        let (mine, theirs) = (changed(mine), changed(theirs));
+        let known = |incarnation| {
+            let mut known = met.clone();
+            known.set(Incarnation(incarnation), at(100, incarnation).clock);
+            known
+        };
+        let here = overruled(&mine, &theirs, &known(HERE), &known(THERE));
+        let text = |happening: &Happening| {
+            let Happened::Overruled { folder, to, flags } = &happening.what else { unreachable!() };
+            let flags = flags.iter().map(|(flag, on)| format!(" {}{flag}", if *on { '+' } else { '-' }));
+            let to = to.as_ref().map_or(String::new(), |to| format!(" to {to}"));
+            let stamp = happening.stamp.unwrap();
+            format!("{} by {} in {folder}:{to}{}", stamp.clock.bits(), stamp.incarnation.0, flags.collect::<String>())
+        };
+        here.iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_both_sides_have_changed_otherwise_is_told_and_nothing_else() {
+        let to_work: Change = &|entry| entry.move_to(at(20, HERE), folder("Work"));
+        let to_spam: Change = &|entry| entry.move_to(at(30, THERE), folder("Spam"));
+        let to_spam_first: Change = &|entry| entry.move_to(at(15, THERE), folder("Spam"));
+        let also_to_work: Change = &|entry| entry.move_to(at(30, THERE), folder("Work"));
+        let star: Change = &|entry| entry.set_flag(at(20, HERE), flag("F"), true);
+        let star_and_back: Change = &|entry| entry.set_flag(at(30, THERE), flag("F"), false);
+        let also_star: Change = &|entry| entry.set_flag(at(30, THERE), flag("F"), true);
+        let answered: Change = &|entry| entry.set_flag(at(30, THERE), flag("R"), true);
+        let unread: Change = &|entry| entry.set_flag(at(20, HERE), flag("S"), false);
+        let gone: Change = &|entry| entry.remove(at(30, THERE));
+        let gone_here: Change = &|entry| entry.remove(at(20, HERE));
+        // Known to both: they have met since.
+        let long_ago: Change = &|entry| entry.move_to(at(8, THERE), folder("Old"));
+        for (mine, theirs, expected) in [
+            (&[][..], &[][..], &[][..]),
+            (&[to_work], &[], &[]),
+            (&[], &[to_spam], &[]),
+            (&[to_work], &[to_spam], &["20 by 1 in Spam: to Work"]),
+            (&[to_work], &[to_spam_first], &["15 by 2 in Work: to Spam"]),
+            (&[to_work], &[also_to_work], &[]),
+            (&[to_work], &[long_ago], &[]),
+            (&[to_work], &[answered], &[]),
+            (&[star], &[star_and_back], &["20 by 1 in INBOX: +F"]),
+            (&[star], &[also_star], &[]),
+            (&[star], &[answered], &[]),
+            (&[star, to_work], &[star_and_back, to_spam], &["20 by 1 in Spam: to Work +F"]),
+            (&[star], &[gone], &["20 by 1 in INBOX: +F"]),
+            (&[unread], &[gone], &[]),
+            (&[to_work], &[gone], &["30 by 2 in Work:"]),
+            (&[gone_here], &[to_spam], &["20 by 1 in Spam:"]),
+            (&[gone_here], &[gone], &[]),
+            (&[gone_here], &[answered], &[]),
+        ] {
+            assert_eq!(told(mine, theirs), expected);
+        }
+    }
+    #[test]
+    fn what_was_removed_here_is_told_when_a_move_brings_it_back_and_not_when_a_delivery_does() {
+        let mut gone =
+            Entry::delivered(None, Origin::Delivery, at(5, HERE), folder("INBOX"), &[flag("S")].into(), 7, Mtime(5));
+        let mut moved = gone.clone();
+        moved.move_to(at(30, THERE), folder("Work"));
+        gone.remove(at(20, HERE));
+        // They have heard of the removal, which doesn't count there.
+        let theirs = moved.merge(&gone);
+        let all: Knowledge =
+            [(Incarnation(HERE), at(90, HERE).clock), (Incarnation(THERE), at(90, THERE).clock)].into_iter().collect();
+        let known_here: Knowledge = [(Incarnation(HERE), at(90, HERE).clock)].into_iter().collect();
+        let told = overruled(&gone, &theirs, &known_here, &all);
+        let what = Happened::Overruled { folder: folder("Work"), to: None, flags: Vec::new() };
+        assert_eq!(told, [Happening { stamp: Some(at(20, HERE)), what }]);
+        let mut anew = gone.merge(&moved);
+        anew.deliver_anew(at(40, THERE));
+        assert_eq!(overruled(&gone, &anew, &known_here, &all), []);
+    }
+}
