@@ -195,10 +195,10 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     }
     let file = desktop.file_of("moved twice").unwrap();
     let document = desktop.ok(&["log", "--json", "--message", text(&file)]).json();
-    let events = document["changes"].as_array().unwrap();
-    let last = events.last().unwrap();
-    assert_eq!((&last["what"], &last["by"]), (&json!("overruled"), &json!("desktop")));
-    assert_eq!(last["overruled"], json!({ "what": "moved", "to_folder": "Work" }));
+    let changes = document["changes"].as_array().unwrap();
+    let newest = changes.last().unwrap();
+    assert_eq!((&newest["what"], &newest["by"]), (&json!("overruled"), &json!("desktop")));
+    assert_eq!(newest["overruled"], json!({ "what": "moved", "to_folder": "Work" }));
     // The same bundle once more tells nothing more, and neither does the answer.
     desktop.ok(&["import", text(&bundle)]);
     assert_eq!(desktop.ok(&["log", "--overruled"]).text(), told);

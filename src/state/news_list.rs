@@ -127,7 +127,7 @@ mod tests {
             news: News {
                 kind: kind_of(i64::from(n) % 4).unwrap(),
                 folder: format!("Lists/{n}").parse().unwrap(),
-                flags: if n % 2 == 0 { Vec::new() } else { vec![("S".parse().unwrap(), n > 4)] },
+                flags: if n.is_multiple_of(2) { Vec::new() } else { vec![("S".parse().unwrap(), n > 4)] },
             },
             headline: (n > 3).then(|| Headline {
                 from: Some(String::from("Jürgen")),
