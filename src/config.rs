@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod hooks;
+mod misread;
 mod watch;
 
 pub use crate::allow::Rule;
@@ -302,7 +303,7 @@ impl Config {
     /// It says something that makes no sense.
     #[doc(hidden)]
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| misread(text, path, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| misread::misread(text, path, &error))?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.as_ref().is_some_and(Vec::is_empty)) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))
@@ -461,42 +462,6 @@ pub fn check_name(name: &str) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// What is wrong with a text that is no configuration.
-fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
-    let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-    let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), in_words(error.message())));
-    let stray = unknown_field(error).filter(|name| {
-        let alone = toml::from_str::<Config>(&format!("{name} = 0"));
-        alone.is_err_and(|error| unknown_field(&error).is_none())
-    });
-    match stray {
-        // Whoever adds a line at the file's end adds it to the last table.
-        Some(name) => said
-            .advise(format!("put {name} above the first line in brackets, as what stands below one belongs to that")),
-        None => said.advise("correct it there"),
-    }
-}
-
-/// What the parser says, in the words of who writes the file.
-fn in_words(message: &str) -> String {
-    // Each with what stands for it in the message of the parser.
-    const WORDS: [(&str, &str); 5] = [
-        ("unknown field `", "there is no key `"),
-        ("expected a sequence", "and a list is expected, such as [\"ssh\", \"server\"]"),
-        ("expected a map", "and a table is expected: lines below one in brackets"),
-        ("expected a boolean", "and true or false is expected"),
-        ("expected path string", "and a path in quotation marks is expected"),
-    ];
-    let told = WORDS.iter().fold(message.to_owned(), |told, (theirs, ours)| told.replace(theirs, ours));
-    told.strip_prefix("invalid type: ")
-        .map_or_else(|| told.clone(), |what| format!("there is {}", what.replacen(", ", " ", 1)))
-}
-
-/// The field that isn't known, if that is what is wrong.
-fn unknown_field(error: &toml::de::Error) -> Option<&str> {
-    error.message().strip_prefix("unknown field `")?.split('`').next()
 }
 
 #[cfg(test)]

@@ -99,6 +99,14 @@ fn plain(text: &str, dir: &Path) -> String {
     plain
 }
 
+/// The members of documents that tell the size of what is compressed, and what takes their place.
+const PACKED: [(&str, &str); 4] = [
+    ("file_bytes\": ", "file_bytes\": SIZE"),
+    ("last_sent_bytes\": ", "last_sent_bytes\": SIZE"),
+    ("received_bytes\": ", "received_bytes\": SIZE"),
+    ("sent_bytes\": ", "sent_bytes\": SIZE"),
+];
+
 /// What stands at the beginning of a text, if it is to be left out: how long it is, and what takes its place.
 fn token(text: &str) -> Option<(usize, &'static str)> {
     let shape = |shape: &str| {
@@ -118,9 +126,19 @@ fn token(text: &str) -> Option<(usize, &'static str)> {
     if text.starts_with("AAAAC3") {
         return Some((run(base64), "KEY"));
     }
-    if let Some(size) = text.strip_prefix("file_bytes\": ") {
-        let digits = size.bytes().take_while(u8::is_ascii_digit).count();
-        return (digits > 0).then_some(("file_bytes\": ".len() + digits, "file_bytes\": SIZE"));
+    // What is compressed and encrypted has another size each time; what a size in a text is of follows it.
+    for (name, plain) in PACKED {
+        if let Some(size) = text.strip_prefix(name) {
+            let digits = size.bytes().take_while(u8::is_ascii_digit).count();
+            return (digits > 0).then_some((name.len() + digits, plain));
+        }
+    }
+    let amount = run(|byte| byte.is_ascii_digit() || byte == b'.');
+    if amount > 0
+        && let Some(unit) = [" B", " KiB", " MiB"].into_iter().find(|unit| text[amount..].starts_with(unit))
+        && [" in all", " went there", " came", "\n"].iter().any(|after| text[amount + unit.len()..].starts_with(after))
+    {
+        return Some((amount + unit.len(), "SIZE"));
     }
     let digits = run(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     (digits >= 12).then_some((digits, "HEX"))

@@ -1,0 +1,42 @@
+//! What people are told of a text that is no configuration.
+
+use std::path::Path;
+
+use super::Config;
+use crate::error::Error;
+
+/// What is wrong with a text that is no configuration.
+pub(super) fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
+    let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+    let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), in_words(error.message())));
+    let stray = unknown_field(error).filter(|name| {
+        let alone = toml::from_str::<Config>(&format!("{name} = 0"));
+        alone.is_err_and(|error| unknown_field(&error).is_none())
+    });
+    match stray {
+        // Whoever adds a line at the file's end adds it to the last table.
+        Some(name) => said
+            .advise(format!("put {name} above the first line in brackets, as what stands below one belongs to that")),
+        None => said.advise("correct it there"),
+    }
+}
+
+/// What the parser says, in the words of who writes the file.
+fn in_words(message: &str) -> String {
+    // Each with what stands for it in the message of the parser.
+    const WORDS: [(&str, &str); 5] = [
+        ("unknown field `", "there is no key `"),
+        ("expected a sequence", "and a list is expected, such as [\"ssh\", \"server\"]"),
+        ("expected a map", "and a table is expected: lines below one in brackets"),
+        ("expected a boolean", "and true or false is expected"),
+        ("expected path string", "and a path in quotation marks is expected"),
+    ];
+    let told = WORDS.iter().fold(message.to_owned(), |told, (theirs, ours)| told.replace(theirs, ours));
+    told.strip_prefix("invalid type: ")
+        .map_or_else(|| told.clone(), |what| format!("there is {}", what.replacen(", ", " ", 1)))
+}
+
+/// The field that isn't known, if that is what is wrong.
+fn unknown_field(error: &toml::de::Error) -> Option<&str> {
+    error.message().strip_prefix("unknown field `")?.split('`').next()
+}
