@@ -303,7 +303,9 @@ impl Config {
     /// It says something that makes no sense.
     #[doc(hidden)]
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| misread::misread(text, path, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            misread::misread(text, path, &error, |name| toml::from_str::<Self>(&format!("{name} = 0")).err())
+        })?;
         check_name(&config.name).map_err(|error| error.about(path.display()))?;
         if let Some((name, _)) = config.peer.iter().find(|(_, peer)| peer.call.as_ref().is_some_and(Vec::is_empty)) {
             return Err(Error::usage(format!("{}: the call of peer {name} is empty", path.display()))

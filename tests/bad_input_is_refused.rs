@@ -143,7 +143,7 @@ fn verify_and_inspect_refuse_what_import_refuses() {
     laptop.refuses(&["verify", "-"], b"x", 4, &["standard input"]);
     let missing = dir.path().join("missing.zst");
     laptop.refuses(&["verify", text(&missing)], b"", 1, &["opening the bundle ", text(&missing)]);
-    laptop.refuses(&["inspect", text(dir.path())], b"", 1, &[text(dir.path())]);
+    laptop.refuses(&["inspect", text(dir.path())], b"", 4, &["empty", path]);
 }
 
 #[test]
@@ -792,7 +792,7 @@ fn a_peer_that_can_not_be_is_refused() {
         (&["peer", "rename", "desktop", "a b"], 2, "a b"),
         (&["peer", "remove", "nobody"], 2, "the peers are: desktop"),
         (&["export", "--to", "nobody"], 2, "the peers are: desktop"),
-        (&["trash", "restore", "17"], 1, "17"),
+        (&["trash", "restore", "17"], 2, "17"),
     ];
     for (args, code, words) in cases {
         println!("{args:?}");

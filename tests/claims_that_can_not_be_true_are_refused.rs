@@ -40,20 +40,27 @@ fn victim(dir: &Path) -> (Machine, PrivateKey) {
     (victim, evil)
 }
 
-/// Everything in a state database, each table's rows in order; but for the times of directories that were looked at,
-/// which a file in some `tmp/` changes although it is gone again.
+/// Everything in a state database, each table's rows in order; but for when was looked at the disk, and the times of
+/// directories then, which a file in some `tmp/` changes although it is gone again; and but for what a refusal leaves: its line
+/// in the log, and which file that was about.
 pub fn dump(machine: &Machine) -> Vec<String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let conn = Connection::open_with_flags(machine.home.join("state.db"), flags).unwrap();
-    let mut names =
-        conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'directory'").unwrap();
+    let mut names = conn
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('directory', 'passed_over')")
+        .unwrap();
     let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let mut rows = Vec::new();
     for name in names {
         let mut query = conn.prepare(&format!("SELECT * FROM {name}")).unwrap();
         let columns = query.column_count();
         let all = query.query_map([], |row| (0..columns).map(|i| row.get(i)).collect::<Result<Vec<Sql>, _>>()).unwrap();
-        rows.extend(all.map(|row| format!("{name} {:?}", row.unwrap())));
+        let is_kept = |row: &Vec<Sql>| match (&*name, row.as_slice()) {
+            ("meta", [Sql::Text(name), ..]) => name != "scanned",
+            ("history", [.., Sql::Text(text)]) => !text.contains("refused: "),
+            _ => true,
+        };
+        rows.extend(all.map(Result::unwrap).filter(is_kept).map(|row| format!("{name} {row:?}")));
     }
     rows.sort();
     rows

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::disk::Watch;
 use crate::support::machine::{Machine, complains, pair};
 use crate::support::party::{self, Party};
-use crate::support::programs::MAILSYNC;
+use crate::support::programs::{MAILSYNC, heeding_signals};
 use crate::support::{scratch, text};
 
 /// What is large enough not to fit into a pipe, and doesn't compress.
@@ -34,7 +34,8 @@ fn is_free(machine: &Machine) {
 }
 
 fn spawned(machine: &Machine, args: &[&str], stdin: Stdio) -> Child {
-    machine.command(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let mut command = heeding_signals(&machine.command(args));
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits for a process's end, and gives its status and what it said.

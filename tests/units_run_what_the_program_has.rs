@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::support::machine::{Machine, pair, pass};
-use crate::support::programs::{self, MAILSYNC, run};
+use crate::support::programs::{self, MAILSYNC, heeding_signals, run};
 use crate::support::watching::{Watching, until};
 use crate::support::{scratch, text};
 
@@ -129,7 +129,7 @@ fn watch(machine: &Machine, words: &[&str]) -> i32 {
     let found = machine.home.join("found");
     machine.configure("[watch]\nafter = \"100ms\"");
     machine.configure(&format!("[hooks]\nafter_scan = [\"touch\", {:?}]", text(&found)));
-    let watching = Watching::spawn(&mut machine.command(words));
+    let watching = Watching::spawn(&mut heeding_signals(&machine.command(words)));
     machine.deliver("found");
     until("it has found something", || found.exists());
     watching.signal(Signal::TERM);

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::support::machine::{Machine, complains, make_peers, message, pair};
-use crate::support::programs::{self, MAILSYNC, run};
+use crate::support::programs::{self, MAILSYNC, heeding_signals, run};
 use crate::support::watching::{Watching, until, until_quiet};
 use crate::support::{names, scratch, text};
 
@@ -214,7 +214,7 @@ fn a_signal_ends_it_well_whether_it_waits_or_a_program_runs() {
         // A call that would go on for long is ended.
         let called = at.join("called");
         desktop.reach_by("laptop", &["sh", "-c", &format!("echo > {}; exec sleep 1000", text(&called))]);
-        let watching = Watching::spawn(&mut desktop.command(&["watch", "--json"]));
+        let watching = Watching::spawn(&mut heeding_signals(&desktop.command(&["watch", "--json"])));
         until("it is called", || called.exists());
         watching.signal(signal);
         let (status, _, said) = watching.ended();

@@ -10,7 +10,7 @@ use mailsync::error::ErrorKind;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::machine::{Machine, make_peers, pair};
-use crate::support::programs::{MAILSYNC, peak};
+use crate::support::programs::{MAILSYNC, heeding_signals, peak};
 use crate::support::{scratch, text};
 
 #[test]
@@ -141,8 +141,8 @@ fn the_lock_is_free_while_several_peers_are_waited_for_and_told_to_stop_an_updat
         let script = format!("echo $$ > {0}-; mv {0}- {0}; echo waits >&2; exec sleep 1000", text(&begun(peer)));
         desktop.reach_by(&peer.name, &["sh", "-c", &script]);
     }
-    let update =
-        desktop.command(&["update", "--jobs", "2"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut update = heeding_signals(&desktop.command(&["update", "--jobs", "2"]));
+    let update = update.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !peers[..2].iter().all(|peer| begun(peer).exists()) {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -86,8 +86,9 @@ fn plan(
         context.say_notes(replica);
         let mut changes = Vec::new();
         for exported in &planned {
-            context.out.say(format_args!("would write {exported}"));
+            // How it is written stands last, as where it is written.
             changes.push(held(&mut holds, exported, replica)?);
+            context.out.say(format_args!("would write {exported}"));
         }
         tell_size(context, &planned);
         Ok((report, planned, changes))
@@ -133,8 +134,8 @@ fn export(
             context.say_notes(replica);
             let mut changes = Vec::new();
             for (path, exported) in &written {
-                target::tell_written(context, path, exported);
                 changes.push(held(&mut holds, exported, replica)?);
+                target::tell_written(context, path, exported);
             }
             if let Some((path, _)) = written.iter().find(|(path, one)| !one.readable.is_encrypted() && path.is_file()) {
                 let instead =

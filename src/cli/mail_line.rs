@@ -164,7 +164,7 @@ mod tests {
                 ("", "INBOX"),
                 "+S -F",
                 &long,
-                "M INBOX  2026-11-28 17:00 +0000  A person with a…  A subject th…  (+S -F)",
+                "M INBOX  2026-11-28 17:00 +0000  A person with…  A subject t…  (+S -F)",
             ),
             (
                 'R',

@@ -131,7 +131,7 @@ mod tests {
             ),
             (
                 "一二三四五六七八九十 一二三四五六七八九十 一二三",
-                "一二三四五六七八九十\n    一二三四五六七八九十 一二三",
+                "一二三四五六七八九十 一二三四五六七八九十\n    一二三",
             ),
             (
                 "laptop  SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs  never",

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::document;
 use super::failure::CommandResult;
 use super::output::{table, time};
-use super::view::{invited_since, layout_word, revoked_words};
+use super::view::{layout_word, revoked_words};
 
 pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let replica = context.read()?;
@@ -191,7 +191,9 @@ fn invited_lines(replica: &Replica, status: &InvitedStatus) -> Vec<String> {
     } else {
         format!("mailsync join MAILROOT BUNDLE on {name}")
     };
-    block(name, &[("state", invited_since(replica, invited)), ("lacks", unseen_text(status.unseen)), ("next", next)])
+    let ends = if replica.has_expired(invited) { "expired" } else { "expires" };
+    let (made, ends) = (("invited", local_time(invited.made)), (ends, local_time(invited.expires)));
+    block(name, &[made, ends, ("lacks", unseen_text(status.unseen)), ("next", next)])
 }
 
 /// What there is to be said of a machine.

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use super::Config;
 use crate::error::Error;
 
-/// What is wrong with a text that is no configuration.
-pub(super) fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
+/// What is wrong with a text that is no configuration. `alone` tells what is wrong with one that has this key alone, above
+/// all tables.
+pub(super) fn misread(
+    text: &str,
+    path: &Path,
+    error: &toml::de::Error,
+    alone: impl Fn(&str) -> Option<toml::de::Error>,
+) -> Error {
     let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
     let said = Error::usage(format!("reading {}, line {line}: {}", path.display(), in_words(error.message())));
-    let stray = unknown_field(error).filter(|name| {
-        let alone = toml::from_str::<Config>(&format!("{name} = 0"));
-        alone.is_err_and(|error| unknown_field(&error).is_none())
-    });
+    let stray = unknown_field(error).filter(|name| alone(name).is_some_and(|error| unknown_field(&error).is_none()));
     match stray {
         // Whoever adds a line at the file's end adds it to the last table.
         Some(name) => said

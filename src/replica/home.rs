@@ -145,8 +145,9 @@ impl Home {
     /// # Errors
     /// None does.
     pub(super) fn check_lived_in(&self, disk: &dyn Disk) -> Result<()> {
+        let there = self.exists(disk)?;
         self.check_stays(disk)?;
-        if self.exists(disk)? {
+        if there {
             return Ok(());
         }
         let what = format!("opening {}: no replica lives there", self.config_file().display());

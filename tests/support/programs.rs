@@ -104,6 +104,23 @@ pub fn run_to_its_end(command: &mut Command, input: &[u8]) -> Output {
     })
 }
 
+/// The same command, which heeds the signals that tell it to stop, also where the tests themselves ignore them: a shell has
+/// what it starts in the background ignore SIGINT, and what ignores a signal passes that on.
+pub fn heeding_signals(command: &Command) -> Command {
+    let mut with = Command::new("env");
+    with.arg("--default-signal=HUP,INT,TERM").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => with.env(name, value),
+            None => with.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        with.current_dir(dir);
+    }
+    with
+}
+
 /// Runs a command and kills it after this long. Returns whether that came before its end.
 pub fn run_and_kill(command: &mut Command, after: Duration) -> bool {
     let started = Instant::now();

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::machine::Machine;
+use super::programs::heeding_signals;
 use super::schemas;
 
 /// A condition that doesn't come true within this time never will.
@@ -36,7 +37,7 @@ pub struct Watching {
 impl Watching {
     /// Starts one for a machine, and waits for its first round.
     pub fn start(machine: &Machine, args: &[&str]) -> Self {
-        let watching = Self::spawn(&mut machine.command(&[&["watch", "--json"], args].concat()));
+        let watching = Self::spawn(&mut heeding_signals(&machine.command(&[&["watch", "--json"], args].concat())));
         watching.until("a first round", |rounds| !rounds.is_empty());
         watching
     }

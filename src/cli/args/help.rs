@@ -134,7 +134,6 @@ const ENDINGS: &[Ending] = &[
         &[
             ("mailsync export -o /media/stick/", "what the only peer lacks, encrypted for it"),
             ("mailsync export | ssh server mailsync import --reply | mailsync import", "both directions in one line"),
-            ("mailsync export --to laptop --split 4G -o /media/stick/", "in files that fit a FAT stick"),
             ("mailsync export -n -v", "which messages it would hold"),
         ],
     ),
