@@ -95,7 +95,8 @@ fn a_job_that_ended_in_the_future_is_dated_anew_and_forgotten_after_its_days() {
     let bundle = laptop.ok(&["export", "--to", "desktop"]).stdout;
     let file = dir.path().join("ahead.zst");
     fs::write(&file, bundle).unwrap();
-    desktop.ok(&["import", "--accept-clock", text(&file)]);
+    let heard = desktop.run(&["import", "--accept-clock", text(&file)]);
+    assert!(heard.code == 1 && heard.stderr.contains("was rejected"), "{heard:?}");
     let answer = desktop.ok(&["export", "--to", "laptop"]).stdout;
     fs::write(&file, answer).unwrap();
     laptop.ok(&["import", "--accept-clock", text(&file)]);
