@@ -13,9 +13,9 @@ use mailsync::text::{bytes, local_time, plural, printable};
 use super::args::LookInto;
 use super::code;
 use super::context::Context;
-use super::document::Shown;
 use super::document::bundles::{Inspect, Inspected, Verified, Verify};
 use super::document::values::Fault;
+use super::document::{self, Shown};
 use super::failure::{CommandResult, Ending, Failure};
 use super::holds::{Holds, Words, telling};
 use super::output::Output;
@@ -99,6 +99,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
         holds.say(&format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
         if let Some(why) = &why {
             holds.say(&format!("  {why}"));
+            document::note(why);
         }
         documents.push(Verified {
             file: file(source),

@@ -64,7 +64,7 @@ fn tell_joined(context: &Context, joined: &Joined, id_was_expected: bool) -> Com
             plural(joined.found.new, "other")
         ));
     }
-    context.out.say(format_args!("next: `mailsync export > FILE`, and import that file on {}", inviter.name));
+    context.out.say(format_args!("next: `mailsync export -o FILE`, and import that file on {}", inviter.name));
     let shown = context.out.document(&bundles::Join::from(joined));
     match worst(&joined.bundles) {
         Some(kind) => Err(Failure::Said(kind)),

@@ -26,7 +26,7 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             }
             let peer = replica.add_peer(&name, &key)?;
             context.out.say(format_args!("{name} is known now, as {}", peer.id));
-            context.out.say(format_args!("next: `mailsync export --to {name} > FILE`, and import that file there"));
+            context.out.say(format_args!("next: `mailsync export --to {name} -o FILE`, and import that file there"));
             Ok(context.out.document(&PeerAdded { peer: (&peer).into() }))
         }
         PeerCommand::Rename { old, new } => {
@@ -37,11 +37,14 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             Ok(context.out.document(&PeerRenamed { name: new, former_name: old }))
         }
         PeerCommand::Remove { name } => {
-            context.write()?.remove_peer(&name)?;
-            context.out.say(format_args!(
-                "{name} is forgotten; its bundles are no longer accepted here, but by other machines they are, which pass on what it \
-                 changes; if it is lost or stolen, docs/lost-machine.md says what to do"
-            ));
+            if context.write()?.remove_peer(&name)? {
+                context.out.say(format_args!("the invitation of {name} is withdrawn, and no answer to it is accepted"));
+            } else {
+                context.out.say(format_args!(
+                    "{name} is forgotten; its bundles are no longer accepted here, but by other machines they are, which pass on what it \
+                     changes; if it is lost or stolen, docs/lost-machine.md says what to do"
+                ));
+            }
             Ok(context.out.document(&PeerRemoved { name }))
         }
         PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),

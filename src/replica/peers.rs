@@ -98,11 +98,15 @@ impl Replica {
     }
 
     /// Forgets a peer: its bundles are no longer accepted, and no purge waits for it. If it was invited and has not
-    /// answered, its invitation is withdrawn.
-    pub fn remove_peer(&self, name: &str) -> Result<()> {
+    /// answered, its invitation is withdrawn, and true is returned.
+    ///
+    /// # Errors
+    /// There is no such peer.
+    pub fn remove_peer(&self, name: &str) -> Result<bool> {
         let tx = self.begin()?;
-        if let Some(invited) = self.state.invitation(name)? {
-            tx.end_invitation(&invited, Spent::Withdrawn)?;
+        let invited = self.state.invitation(name)?;
+        if let Some(invited) = &invited {
+            tx.end_invitation(invited, Spent::Withdrawn)?;
             tx.record(self.now(), Action::PeerRemove, Some(name), "the invitation is withdrawn")?;
         } else {
             let peer = self.peer(name)?;
@@ -110,7 +114,8 @@ impl Replica {
             tx.record(self.now(), Action::PeerRemove, Some(name), &peer.id.to_string())?;
         }
         Tally::end_of(&tx, |id| Ok(self.peer_of(id)?.is_none()))?;
-        tx.commit()
+        tx.commit()?;
+        Ok(invited.is_some())
     }
 
     /// The replicas that were invited and have not answered, sorted by name.

@@ -457,7 +457,7 @@ impl Network {
         for (me, peer) in [(at, other), (other, at)].into_iter().take(if both { 2 } else { 1 }) {
             let (name, key) = (&self.machines[peer].name, self.machines[peer].peek().public_key());
             let opened = self.open(me)?;
-            let forgotten = opened.remove_peer(name).and_then(|()| opened.add_distant_peer(name, &key));
+            let forgotten = opened.remove_peer(name).and_then(|_| opened.add_distant_peer(name, &key));
             forgotten.map_err(|error| format!("replica {me} forgets replica {peer}: {error}"))?;
             self.neighbours[me].remove(&peer);
             self.parted.insert((me, peer));
