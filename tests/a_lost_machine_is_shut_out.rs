@@ -281,6 +281,12 @@ fn an_update_leaves_a_revoked_peer_out_and_no_purge_waits_for_it() {
     assert_eq!(peers, ["desktop"], "{updated}");
     let named = server.fails(&["update", "laptop"], 4);
     assert!(named.contains("laptop was revoked by this replica"), "{named}");
+    // With nobody else to call, that is what is told, and not how to write a call.
+    server.ok(&["peer", "revoke", "desktop"]);
+    let told = server.ok(&["update"]).stderr;
+    for name in ["desktop", "laptop"] {
+        assert!(told.contains(&format!("note: {name} was revoked, so it is left out")), "{told}");
+    }
 }
 
 #[test]

@@ -276,3 +276,17 @@ fn a_hook_that_makes_no_sense_is_refused_with_the_configuration() {
         complains(&machine.run(&["scan"]), 2, &["config.toml"]);
     }
 }
+
+#[test]
+fn a_hook_that_fails_is_worse_than_a_peer_that_can_not_be_reached() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    desktop.configure("[hooks]\nafter_import = [\"false\"]");
+    desktop.reach_by("laptop", &["sh", "-c", "exit 255"]);
+    desktop.deliver("one");
+    let ran = desktop.run(&["update"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("it could not be reached") && ran.stderr.contains("after_import"), "{ran:?}");
+    // Without a change there is no hook.
+    assert_eq!(desktop.run(&["update"]).code, 7);
+}

@@ -9,9 +9,16 @@ use super::output::Output;
 
 /// Runs the hook of a command that is done otherwise, and has ended so. A command that failed may have changed files, too.
 pub fn after(context: &Context, replica: Replica, hook: Hook, result: CommandResult) -> CommandResult {
-    match run(context, replica, hook) {
-        None => result,
-        Some(kind) => result.and(Err(Failure::Said(kind))),
+    let Some(kind) = run(context, replica, hook) else { return result };
+    match result {
+        Ok(_) => Err(Failure::Said(kind)),
+        // The worst decides.
+        Err(Failure::Said(other)) => Err(Failure::Said(kind.max(other))),
+        Err(Failure::Error(error)) => {
+            Output::complain(&error);
+            Err(Failure::Said(kind.max(error.kind())))
+        }
+        Err(Failure::BrokenPipe) => Err(Failure::BrokenPipe),
     }
 }
 

@@ -16,20 +16,44 @@ use super::output::Output;
 use super::view::complain_of;
 use super::voices::Voices;
 
-/// The replicas that the configuration tells how to reach, but for those that were revoked: first the peers, then those
-/// that were invited and have not answered.
-fn reachable(replica: &Replica) -> Result<(Vec<String>, Vec<String>), Error> {
-    let (known, out, invited) = (replica.peers()?, replica.shut_outs()?, replica.invitations()?);
-    let is_revoked = |name: &str| known.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
-    let peers = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && !is_revoked(name));
-    let names = peers.map(|(name, _)| name.clone());
-    Ok(names.partition(|name| invited.iter().all(|invited| invited.name != *name)))
+/// The replicas that the configuration tells how to reach.
+#[derive(Default)]
+struct Reachable {
+    peers: Vec<String>,
+    /// Those that were invited and have not answered.
+    silent: Vec<String>,
+    /// Those that were revoked.
+    revoked: Vec<String>,
+}
+
+impl Reachable {
+    fn of(replica: &Replica) -> Result<Self, Error> {
+        let (known, out, invited) = (replica.peers()?, replica.shut_outs()?, replica.invitations()?);
+        let is_revoked = |name: &str| known.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
+        let is_silent = |name: &str| invited.iter().any(|invited| invited.name == name);
+        let mut found = Self::default();
+        for (name, _) in replica.config().peer.iter().filter(|(_, config)| config.call.is_some()) {
+            let list = if is_revoked(name) {
+                &mut found.revoked
+            } else if is_silent(name) {
+                &mut found.silent
+            } else {
+                &mut found.peers
+            };
+            list.push(name.clone());
+        }
+        Ok(found)
+    }
 }
 
 pub fn run(context: &Context, args: &Update) -> CommandResult {
     let replica = context.write()?;
-    let (peers, silent) = if args.peers.is_empty() { reachable(&replica)? } else { (args.peers.clone(), Vec::new()) };
-    if peers.is_empty() && silent.is_empty() {
+    let Reachable { peers, silent, revoked } = if args.peers.is_empty() {
+        Reachable::of(&replica)?
+    } else {
+        Reachable { peers: args.peers.clone(), ..Reachable::default() }
+    };
+    if peers.is_empty() && silent.is_empty() && revoked.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(
                 "add [peer.NAME] with call = [\"ssh\", \"HOST\", \"mailsync\", \"import\", \"--reply\"] to config.toml",
@@ -41,6 +65,9 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
             "note: {name} was invited and has not answered yet, so it is left out: its key isn't known; have {name} send the \
              first bundle, by `mailsync update` or `mailsync export` there"
         ));
+    }
+    for name in revoked.iter().map(|name| printable(name)) {
+        context.out.say(format_args!("note: {name} was revoked, so it is left out"));
     }
     let result = exchange(context, &replica, args, &peers);
     hooks::after(context, replica, Hook::AfterImport, result)
