@@ -123,9 +123,8 @@ fn errand(peer: &Peer, asks: bool, knowledge: &Knowledge, carrier: Carrier, care
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::PrivateKey;
     use crate::model::{Clock, Incarnation, Standing};
-    use crate::state::PeerKey;
+    use crate::state::testing;
 
     use Care::{Quick, Thorough};
     use Carrier::{Call, Spool};
@@ -137,26 +136,13 @@ mod tests {
     }
 
     fn peer(shown: Option<(u64, u64)>, sent: Option<(u64, u64)>, heard: Option<u64>, last_sent: Option<u64>) -> Peer {
-        let public_key = PrivateKey::generate("peer").unwrap().public_key();
         Peer {
-            key: PeerKey::default(),
-            id: public_key.id(),
-            name: String::from("peer"),
-            public_key,
-            added: 1,
             last_heard: heard,
             last_sent,
             standing: Standing { newest: None, shown: shown.map(up_to) },
             sent: sent.map(up_to),
             sent_number: sent.map(|_| 1),
-            sent_bytes: None,
-            acknowledged: None,
-            suspect: false,
-            token: None,
-            distant: false,
-            skew: None,
-            disowns: false,
-            knows_key: true,
+            ..testing::peer()
         }
     }
 

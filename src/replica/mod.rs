@@ -239,26 +239,10 @@ impl Replica {
         if lock.is_some() {
             mended.extend(home.mend_modes(disk, &config.mail_root)?);
         }
-        let (layout, ignored) = (config.layout(), config.ignored());
         let replica = Self {
-            home: home.clone(),
-            config,
-            layout,
-            ignored,
-            keys,
-            code: None,
-            state,
-            world: Arc::new(world),
             notes: std::cell::RefCell::new(mended),
-            told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::new(lock),
-            hindrance: std::cell::RefCell::default(),
-            problems: std::cell::RefCell::default(),
-            tally: std::cell::RefCell::default(),
-            lacking: std::cell::Cell::new(false),
-            denied: Denied::default(),
-            verified: std::cell::RefCell::default(),
-            refused: std::cell::RefCell::default(),
+            ..Self::of(home.clone(), config, keys, state, Arc::new(world))
         };
         if let Access::Write(_) = access {
             replica.prepare_hooks()?;
@@ -269,15 +253,23 @@ impl Replica {
 
     /// The same replica once more, for another thread that only reads.
     fn beside(&self) -> Result<Self> {
-        Ok(Self {
-            home: self.home.clone(),
-            config: self.config.clone(),
-            layout: self.layout,
-            ignored: self.ignored.clone(),
-            keys: Arc::clone(&self.keys),
-            code: self.code.clone(),
-            state: State::open(&self.home.database())?,
-            world: Arc::clone(&self.world),
+        let (home, config, world) = (self.home.clone(), self.config.clone(), Arc::clone(&self.world));
+        let state = State::open(&home.database())?;
+        Ok(Self { code: self.code.clone(), ..Self::of(home, config, Arc::clone(&self.keys), state, world) })
+    }
+
+    /// A replica that has told and found out nothing yet, and holds no lock.
+    fn of(home: Home, config: Config, keys: Arc<KeyRing>, state: State, world: Arc<World>) -> Self {
+        let (layout, ignored) = (config.layout(), config.ignored());
+        Self {
+            home,
+            config,
+            layout,
+            ignored,
+            keys,
+            code: None,
+            state,
+            world,
             notes: std::cell::RefCell::default(),
             told_of: std::cell::RefCell::default(),
             lock: std::cell::RefCell::default(),
@@ -288,7 +280,7 @@ impl Replica {
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
             refused: std::cell::RefCell::default(),
-        })
+        }
     }
 
     /// Finishes the work on disk that an interrupted command has left.

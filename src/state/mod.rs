@@ -38,7 +38,7 @@ mod replica_statements;
 mod schema;
 mod succeeded;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trash;
 
 use std::cell::{Cell, RefCell};

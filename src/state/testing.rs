@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 
-use super::State;
+use super::{Peer, PeerKey, State};
+use crate::bundle::PrivateKey;
 use crate::disk::RealDisk;
-use crate::model::Incarnation;
+use crate::model::{Incarnation, Standing};
 use tempfile::TempDir;
 
 /// A new state in this directory, of the incarnation 1.
@@ -15,6 +16,31 @@ pub fn fresh(dir: &TempDir) -> State {
     let path = dir.path().join("state.db");
     State::create(&RealDisk, &path, Incarnation(1), None).unwrap();
     State::open(&path).unwrap()
+}
+
+/// A peer of which nothing was heard, and to which nothing was sent.
+pub fn peer() -> Peer {
+    let public_key = PrivateKey::generate("peer").unwrap().public_key();
+    Peer {
+        key: PeerKey::default(),
+        id: public_key.id(),
+        name: String::from("peer"),
+        public_key,
+        added: 1,
+        last_heard: None,
+        last_sent: None,
+        standing: Standing::default(),
+        sent: None,
+        sent_number: None,
+        sent_bytes: None,
+        acknowledged: None,
+        suspect: false,
+        token: None,
+        distant: false,
+        skew: None,
+        disowns: false,
+        knows_key: true,
+    }
 }
 
 /// Steps are counted so many at a time, for each statement.

@@ -130,9 +130,9 @@ fn base_for_invited(fullness: Fullness, invited: &Invited) -> (Knowledge, Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{PrivateKey, Token};
+    use crate::bundle::Token;
     use crate::model::{Clock, Incarnation, Standing};
-    use crate::state::PeerKey;
+    use crate::state::testing;
 
     use Fullness::{Full, SinceLast, SinceShown};
 
@@ -145,26 +145,14 @@ mod tests {
 
     /// A peer that has shown so much, last at the time 10, and that so much was sent to, in bundle 5 and at this time.
     fn peer(shown: Option<u64>, sent: Option<u64>, last_sent: u64) -> Peer {
-        let public_key = PrivateKey::generate("peer").unwrap().public_key();
         Peer {
-            key: PeerKey::default(),
-            id: public_key.id(),
-            name: String::from("peer"),
-            public_key,
-            added: 1,
             last_heard: shown.map(|_| 10),
             last_sent: sent.map(|_| last_sent),
             standing: Standing { newest: None, shown: shown.map(up_to) },
             sent: sent.map(up_to),
             sent_number: sent.map(|_| 5),
-            suspect: false,
-            token: None,
-            distant: false,
-            disowns: false,
             knows_key: false,
-            acknowledged: None,
-            sent_bytes: None,
-            skew: None,
+            ..testing::peer()
         }
     }
 
