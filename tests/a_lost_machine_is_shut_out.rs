@@ -466,8 +466,7 @@ fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it(
     }
     for command in [&["peer", "list"][..], &["status"]] {
         let shown = phone.ok(command);
-        let words = shown.text().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains(&format!("revoked {called}, as of")), "{}", shown.text());
+        assert!(shown.words().contains(&format!("revoked {called}, as of")), "{}", shown.text());
     }
     let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
     assert_eq!(

@@ -75,8 +75,7 @@ fn a_folder_that_cannot_be_made_keeps_nothing_else_from_being_done() {
     let [(folder, 3, why)] = &told[..] else { panic!("{told:?}") };
     assert!(folder == "Work" && why.contains(".Work") && why.contains("making the folder"), "{why}");
     let status = laptop.ok(&["status"]);
-    let words = status.text().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("waiting 3 changes in Work: making the folder "), "{}", status.text());
+    assert!(status.words().contains("waiting 3 changes in Work: making the folder "), "{}", status.text());
     assert_eq!(laptop.pending(), 3);
 
     // Every other command goes on, and says so. Nothing counts as removed, here or there.

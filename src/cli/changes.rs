@@ -91,7 +91,7 @@ impl<'c> Changes<'c> {
 
     /// The changes for a JSON document, if they were asked for.
     pub fn documents(&mut self) -> Option<Vec<HeadedChange>> {
-        (self.listing.verbose || self.listing.list).then(|| std::mem::take(&mut self.documents))
+        self.listing.tells_each().then(|| std::mem::take(&mut self.documents))
     }
 
     /// Whether all of the list was written.

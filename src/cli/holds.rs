@@ -27,7 +27,7 @@ pub enum Words {
 
 /// How much is to be told of what a bundle holds.
 pub fn telling(listing: Listing) -> Telling {
-    if listing.verbose || listing.list { Telling::Messages } else { Telling::Folders }
+    if listing.tells_each() { Telling::Messages } else { Telling::Folders }
 }
 
 /// What is told of bundles, one after the other.
@@ -86,7 +86,7 @@ impl<'c> Holds<'c> {
             }
             Ok(())
         })?;
-        let wanted = self.context.out.json() && (self.listing.verbose || self.listing.list);
+        let wanted = self.context.out.json() && self.listing.tells_each();
         Ok(wanted.then_some(documents))
     }
 

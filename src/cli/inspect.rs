@@ -71,8 +71,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let replica = context.read()?.with_code(code::given(args.code.code_file.as_deref())?);
     let mut documents = Vec::new();
     let mut holds = Holds::begin(context, args.listing, Words::Printed);
-    let each = args.listing.verbose || args.listing.list;
-    let telling = if each { Telling::Messages } else { Telling::Nothing };
+    let telling = if args.listing.tells_each() { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
     let mut failed = Vec::new();
     let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source, _| {

@@ -12,7 +12,7 @@ use super::document::past::{Log as LogDocument, LogEvent};
 use super::failure::CommandResult;
 use super::moment::local;
 use super::output::table;
-use super::view::signed;
+use super::view::all_signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
@@ -107,9 +107,8 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
                 words.push(format!("moved from {} to {}", printable(from.as_str()), printable(folder.as_str())));
             }
             if !flags.is_empty() {
-                let signed = flags.iter().map(|(flag, on)| signed(flag, *on));
                 let place = if from.is_some() { String::new() } else { format!(" in {}", printable(folder.as_str())) };
-                words.push(format!("flagged {}{place}", signed.collect::<Vec<_>>().join(" ")));
+                words.push(format!("flagged {}{place}", all_signed(flags)));
             }
             words.join(", ")
         }
@@ -134,8 +133,7 @@ fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]
         lost.push(format!("moved to {}", printable(to.as_str())));
     }
     if !flags.is_empty() {
-        let signed = flags.iter().map(|(flag, on)| signed(flag, *on));
-        lost.push(format!("flagged {}", signed.collect::<Vec<_>>().join(" ")));
+        lost.push(format!("flagged {}", all_signed(flags)));
     }
     if lost.is_empty() {
         lost.push(String::from("removed"));

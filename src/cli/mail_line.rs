@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use mailsync::headline::Headline;
-use mailsync::model::{Digest, Flag, Happened};
+use mailsync::model::{Digest, Happened};
 use mailsync::replica::{FolderEvents, ListedNews, MessageEvent};
 use mailsync::text::{plural, printable};
 use unicode_width::UnicodeWidthStr;
@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::columns::cut;
 use super::moment::local_with_zone;
 use super::output::time;
-use super::view::signed;
+use super::view::all_signed;
 
 /// The columns of a terminal in which a line fits, if its folders leave room for that.
 const WIDTH: usize = 80;
@@ -33,10 +33,6 @@ pub struct MailLine<'m> {
     flags: String,
     headline: &'m Headline,
     digest: &'m Digest,
-}
-
-fn all_signed(flags: &[(Flag, bool)]) -> String {
-    flags.iter().map(|(flag, on)| signed(flag, *on)).collect::<Vec<_>>().join(" ")
 }
 
 impl<'m> MailLine<'m> {

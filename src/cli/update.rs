@@ -13,7 +13,7 @@ use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::view::complain_of;
+use super::view::{complain_of, no_answer};
 use super::voices::Voices;
 
 /// The replicas that the configuration tells how to reach.
@@ -144,9 +144,7 @@ fn summarise(context: &Context, one: &Called) {
             context.out.say(format_args!("{peer}: sent, and received {}{}", imported.changes, sizes(one)));
         }
         Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
-        None => context.out.say(format_args!(
-            "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
-        )),
+        None => context.out.say(no_answer(&peer)),
     }
 }
 

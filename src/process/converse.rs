@@ -75,7 +75,7 @@ pub fn converse(
     }
     let stop = Listening::begin();
     let mut child = command.spawn()?;
-    let mut aside = Aside { from: child.stderr.take(), lines: Lines::default(), each: aside };
+    let mut aside = Aside { from: child.stderr.take(), buffer: vec![0; CHUNK], lines: Lines::default(), each: aside };
     let mut talk = Talk { child, group: !has_terminal, stop, patience: conversation.patience };
     let result = talk.run(say, answer, &mut aside);
     // Whatever went wrong, it doesn't run on by itself.
@@ -97,6 +97,7 @@ struct Talk {
 /// What the program says to people.
 struct Aside<'a> {
     from: Option<ChildStderr>,
+    buffer: Vec<u8>,
     lines: Lines,
     each: &'a mut dyn FnMut(&str),
 }
@@ -198,10 +199,9 @@ impl Aside<'_> {
     /// Takes what was said until now, a piece of it. Returns whether there was anything.
     fn hear(&mut self) -> bool {
         let Some(pipe) = &mut self.from else { return false };
-        let mut buffer = vec![0; CHUNK];
-        match pipe.read(&mut buffer) {
+        match pipe.read(&mut self.buffer) {
             Ok(n @ 1..) => {
-                self.lines.take(&buffer[..n], self.each);
+                self.lines.take(&self.buffer[..n], self.each);
                 true
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => false,

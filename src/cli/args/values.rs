@@ -125,3 +125,10 @@ pub struct Listing {
     #[arg(long)]
     pub list: bool,
 }
+
+impl Listing {
+    /// Whether each message is to be told of, in whichever way.
+    pub fn tells_each(self) -> bool {
+        self.verbose || self.list
+    }
+}

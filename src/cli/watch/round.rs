@@ -19,7 +19,8 @@ use crate::cli::document::watching;
 use crate::cli::failed_jobs::FailedJobs;
 use crate::cli::job_runs::{JobRuns, run_jobs};
 use crate::cli::output::Output;
-use crate::cli::view::{tell, worst};
+use crate::cli::target::tell_written;
+use crate::cli::view::{no_answer, tell, worst};
 use crate::cli::voices::Voices;
 use crate::cli::{document, hooks};
 
@@ -193,7 +194,7 @@ impl Hand<'_> {
             // With nothing behind its last slash it is no name for a file.
             let written = replica.export_to_file(&options, &dir.join(""))?;
             for (path, exported) in &written {
-                self.context.out.say(format_args!("wrote {}: {exported}", path.display()));
+                tell_written(self.context, path, exported);
             }
             deed.document.written = Export::written(&written, &ScanReport::default()).bundles;
             replica.tidy_directory(dir)?;
@@ -220,9 +221,7 @@ impl Hand<'_> {
                     self.context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
                 }
                 Some(_) => {}
-                None => self.say_once(&format!(
-                    "{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that"
-                )),
+                None => self.say_once(&no_answer(&peer)),
             }
             result.and(noted)
         }
