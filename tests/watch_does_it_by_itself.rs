@@ -334,6 +334,9 @@ fn a_round_can_be_done_once_with_the_exit_code_of_a_command() {
     office.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
     office.reach_by("laptop", &["sh", "-c", "exit 255"]);
     complains(&office.run(&["watch", "--once", "--quiet"]), 7, &["calling laptop", "could not be reached"]);
+    // Of several failures the worst decides.
+    office.configure("[peer.nobody]\ncall = [\"true\"]");
+    assert_eq!(office.run(&["watch", "--once", "--quiet"]).code, 2);
 }
 
 #[test]

@@ -71,7 +71,8 @@ struct Watching<'c> {
     /// How many messages were wanted from peers when it was looked last.
     wanted: u64,
     steps: Vec<watching::Step>,
-    kinds: Vec<ErrorKind>,
+    /// The worst of what went wrong in the round.
+    worst: Option<ErrorKind>,
 }
 
 impl<'c> Watching<'c> {
@@ -85,7 +86,7 @@ impl<'c> Watching<'c> {
             thorough: None,
             wanted: 0,
             steps: Vec::new(),
-            kinds: Vec::new(),
+            worst: None,
         }
     }
 
@@ -115,12 +116,7 @@ impl<'c> Watching<'c> {
             self.round();
         }
         let shown = self.hand.context.out.document(&watching::Watch { steps: std::mem::take(&mut self.steps) });
-        self.kinds.dedup();
-        match self.kinds[..] {
-            [] => Ok(shown),
-            [kind] => Err(Failure::Said(kind)),
-            _ => Err(Failure::Said(ErrorKind::Failed)),
-        }
+        self.worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
     }
 
     /// Does all that is due. What is due for the second time belongs to the next round.
@@ -154,7 +150,7 @@ impl<'c> Watching<'c> {
     fn learn(&mut self, deed: Deed) {
         let now = self.now();
         self.steps.push(deed.document);
-        self.kinds.extend(deed.kinds);
+        self.worst = self.worst.max(deed.worst);
         for outlet in deed.wanted {
             self.schedule.want(outlet, now);
         }
@@ -185,26 +181,20 @@ impl<'c> Watching<'c> {
         }
         if let Some(error) = failed {
             self.hand.complain_once(&error);
-            self.kinds.push(error.kind());
+            self.worst = self.worst.max(Some(error.kind()));
         }
         self.hand.told.end("listen");
     }
 
     /// Tells how the round was, to who wants documents. Nothing is kept of it.
     fn hand_out(&mut self, context: &Context) -> Ending {
-        let (steps, mut kinds) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.kinds));
-        kinds.dedup();
-        let kind = match kinds[..] {
-            [] => None,
-            [kind] => Some(kind),
-            _ => Some(ErrorKind::Failed),
-        };
+        let (steps, worst) = (std::mem::take(&mut self.steps), self.worst.take());
         if steps.is_empty() || !context.out.json() {
             document::forget();
             return Ok(());
         }
         let _ = context.out.document(&watching::Watch { steps });
-        context.out.finish(kind)
+        context.out.finish(worst)
     }
 
     /// Waits until something is due, or told.

@@ -27,8 +27,8 @@ use crate::cli::{document, hooks};
 /// What a step was like.
 #[derive(Debug)]
 pub struct Deed {
-    /// The errors, by their kinds.
-    pub kinds: Vec<ErrorKind>,
+    /// The worst of what went wrong.
+    pub worst: Option<ErrorKind>,
     /// The outlets for which there is something, by their numbers.
     pub wanted: Vec<usize>,
     /// Where changes show.
@@ -45,15 +45,7 @@ pub struct Deed {
 
 impl Deed {
     fn new(document: watching::Step) -> Self {
-        Self {
-            kinds: Vec::new(),
-            wanted: Vec::new(),
-            outlook: None,
-            plan: None,
-            document,
-            undone: None,
-            has_news: false,
-        }
+        Self { worst: None, wanted: Vec::new(), outlook: None, plan: None, document, undone: None, has_news: false }
     }
 
     /// How it has ended, for the schedule.
@@ -126,7 +118,7 @@ impl Hand<'_> {
             }
         }
         let hook = if brings { Hook::AfterImport } else { Hook::AfterScan };
-        deed.kinds.extend(hooks::run(self.context, replica, hook));
+        deed.worst = deed.worst.max(hooks::run(self.context, replica, hook));
     }
 
     fn listing(&self) -> Listing {
@@ -285,7 +277,7 @@ impl Hand<'_> {
     fn tell_failed_jobs(&mut self, failed: FailedJobs, deed: &mut Deed) {
         deed.document.failed_jobs = failed.documents();
         match failed.result() {
-            Ok(kind) => deed.kinds.extend(kind),
+            Ok(kind) => deed.worst = deed.worst.max(kind),
             Err(error) => self.complain(&error, deed),
         }
     }
@@ -309,7 +301,7 @@ impl Hand<'_> {
     }
 
     fn complain(&mut self, error: &Error, deed: &mut Deed) {
-        deed.kinds.push(error.kind());
+        deed.worst = deed.worst.max(Some(error.kind()));
         self.complain_once(error);
     }
 
