@@ -10,7 +10,7 @@ use crate::support::programs::Ran;
 use crate::support::scratch;
 
 /// This very moment, as it is typed; later than all that was done before, and earlier than all that comes.
-fn moment() -> String {
+pub fn moment() -> String {
     let pause = || std::thread::sleep(std::time::Duration::from_millis(2));
     pause();
     let now = jiff::Timestamp::now().to_string();
@@ -19,7 +19,7 @@ fn moment() -> String {
 }
 
 /// These machines, each known to each other, with the same mail.
-fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> [Machine; N] {
+pub fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> [Machine; N] {
     let machines = names.map(|name| Machine::replica(dir, name));
     for (n, one) in machines.iter().enumerate() {
         for other in &machines[n + 1..] {
@@ -63,19 +63,19 @@ fn ravage(laptop: &Machine) {
     laptop.ok(&["scan"]);
 }
 
-fn peer(machine: &Machine, name: &str) -> Value {
+pub fn peer(machine: &Machine, name: &str) -> Value {
     let list = machine.ok(&["peer", "list", "--json"]).json();
     list["peers"].as_array().unwrap().iter().find(|peer| peer["name"] == name).unwrap().clone()
 }
 
 /// A bundle for a machine is refused, as its sender is revoked.
 #[track_caller]
-fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
+pub fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
     let words = [&["was revoked by", "nothing is taken from it", "mailsync peer reinstate"][..], words].concat();
     machine.refuses(&["import"], bundle, 4, &words);
 }
 
-fn is_loud(ran: &Ran) -> bool {
+pub fn is_loud(ran: &Ran) -> bool {
     ran.stderr.contains("laptop WAS REVOKED by")
 }
 
@@ -480,19 +480,19 @@ fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it(
 }
 
 /// The lines of `peer list` about who is revoked.
-fn revoked(machine: &Machine) -> Vec<String> {
+pub fn revoked(machine: &Machine) -> Vec<String> {
     machine.ok(&["peer", "list"]).text().lines().filter(|line| line.starts_with("revoked")).map(String::from).collect()
 }
 
 /// The ids of all keys of a revoked peer.
-fn keys(machine: &Machine, name: &str) -> Vec<String> {
+pub fn keys(machine: &Machine, name: &str) -> Vec<String> {
     let revoked = peer(machine, name)["revoked"]["keys"].clone();
     let mut keys: Vec<String> = serde_json::from_value(revoked).unwrap();
     keys.sort();
     keys
 }
 
-fn sorted<const N: usize>(mut ids: [String; N]) -> Vec<String> {
+pub fn sorted<const N: usize>(mut ids: [String; N]) -> Vec<String> {
     ids.sort();
     ids.to_vec()
 }

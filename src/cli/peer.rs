@@ -17,16 +17,18 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
         PeerCommand::List { verbose } => list(context, verbose),
         PeerCommand::Add { name, key, distant } => {
-            let replica = context.write()?;
+            let replica = context.decide()?;
             let key = read_key(&key)?;
+            let peer = if distant { replica.add_distant_peer(&name, &key) } else { replica.add_peer(&name, &key) }?;
             if distant {
-                let peer = replica.add_distant_peer(&name, &key)?;
                 context.out.say(format_args!("{name} is known now, as {}, for jobs by way of others", peer.id));
-                return Ok(context.out.document(&PeerAdded { peer: (&peer).into() }));
+            } else {
+                context.out.say(format_args!("{name} is known now, as {}", peer.id));
+                context
+                    .out
+                    .say(format_args!("next: `mailsync export --to {name} -o FILE`, and import that file there"));
             }
-            let peer = replica.add_peer(&name, &key)?;
-            context.out.say(format_args!("{name} is known now, as {}", peer.id));
-            context.out.say(format_args!("next: `mailsync export --to {name} -o FILE`, and import that file there"));
+            context.say_undecided(&replica)?;
             Ok(context.out.document(&PeerAdded { peer: (&peer).into() }))
         }
         PeerCommand::Rename { old, new } => {
@@ -55,7 +57,7 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
 fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>) -> CommandResult {
     let since = since.map(|moment| context.millis(moment)).transpose()?;
     let is_dated = since.is_some();
-    let replica = context.write()?;
+    let replica = context.decide()?;
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
     let who = printable(&options.who);
@@ -88,11 +90,12 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
         "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
          rest"
     ));
+    context.say_undecided(&replica)?;
     Ok(shown)
 }
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {
-    let replica = context.write()?;
+    let replica = context.decide()?;
     let done = replica.reinstate(name)?;
     let name = printable(name);
     context.out.say(format_args!(
@@ -110,6 +113,7 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
         ));
     }
     context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
+    context.say_undecided(&replica)?;
     Ok(context.out.document(&PeerReinstated::from(done)))
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SaidOfReplica;
 
-/// A revocation, reduced to what decides whether it counts. `I` names replicas, each by the key that it has now as far as
-/// that is believed.
+/// A revocation of one key, reduced to what decides whether it counts. `I` names keys. A statement about several keys is as
+/// many of these, and each is weighed by itself: so nobody is shut out for being named beside somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked<'a, I> {
-    /// The replica that is revoked.
+    /// The key that is revoked.
     pub who: I,
-    /// The replica that says so.
+    /// The replica that says so, by the key that it has now as far as that is believed.
     pub by: I,
     /// From when on: milliseconds since 1970 UTC.
     pub since: u64,
@@ -50,25 +50,46 @@ impl<I: Copy + Ord> Successors<I> {
     }
 }
 
-/// What each replica that says something, or of which it is said, stands for: itself and those that follow it.
-struct Covered<I>(BTreeMap<I, BTreeSet<I>>);
+/// Revocations, and which of them matter to whom.
+struct Weighed<'a, 'b, I> {
+    all: &'a [Revoked<'b, I>],
+    /// What each key that says something, or of which it is said, stands for: itself and those that follow it.
+    covered: BTreeMap<I, BTreeSet<I>>,
+    /// Of each maker the places of those that cover it and stand.
+    covering: BTreeMap<I, Vec<usize>>,
+}
 
-impl<I: Copy + Ord> Covered<I> {
-    fn new(all: &[Revoked<'_, I>], successors: &Successors<I>) -> Self {
-        Self(all.iter().flat_map(|one| [one.who, one.by]).map(|key| (key, successors.from(key))).collect())
+impl<'a, 'b, I: Copy + Ord> Weighed<'a, 'b, I> {
+    fn new(all: &'a [Revoked<'b, I>], stands: impl Fn(&Revoked<'_, I>) -> bool, successors: &Successors<I>) -> Self {
+        let covered: BTreeMap<_, _> =
+            all.iter().flat_map(|one| [one.who, one.by]).map(|key| (key, successors.from(key))).collect();
+        let mut covering: BTreeMap<I, Vec<usize>> = all.iter().map(|one| (one.by, Vec::new())).collect();
+        for (n, one) in all.iter().enumerate().filter(|(_, one)| stands(one) && !one.by_stranger) {
+            for key in &covered[&one.who] {
+                if let Some(covering) = covering.get_mut(key) {
+                    covering.push(n);
+                }
+            }
+        }
+        Self { all, covered, covering }
     }
 
     fn has(&self, who: &I, key: &I) -> bool {
-        who == key || self.0.get(who).is_some_and(|covered| covered.contains(key))
+        self.covered.get(who).is_some_and(|covered| covered.contains(key))
     }
 
-    /// Whether the first one, if it counts, makes the other one worth nothing: its maker was not to be trusted any more when it
-    /// made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
+    /// The places of those that make this one void if they count.
+    fn against(&self, other: usize) -> impl Iterator<Item = usize> {
+        let other = &self.all[other];
+        self.covering[&other.by].iter().copied().filter(move |&first| self.makes_void(&self.all[first], other))
+    }
+
+    /// Whether the first one, which covers the maker of the other one, makes that worth nothing if it counts: its maker was
+    /// not to be trusted any more when it made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
     /// a person can tell which is right. Nor is it one if the same hands say it with another key, or with one that nobody knows.
     fn makes_void(&self, first: &Revoked<'_, I>, other: &Revoked<'_, I>) -> bool {
-        let is_said_in_time = || !first.by_stranger && first.since <= other.said.at;
         let is_answer = || self.has(&other.who, &first.by) || self.has(&first.by, &other.who);
-        !other.here && is_said_in_time() && self.has(&first.who, &other.by) && (first.here || !is_answer())
+        !other.here && first.since <= other.said.at && (first.here || !is_answer())
     }
 }
 
@@ -76,17 +97,13 @@ impl<I: Copy + Ord> Covered<I> {
 /// replica has said after it was revoked itself doesn't. Of what one replica says of another one the last counts. Of several that
 /// revoke each other in a circle all count: they are shut out until a person has looked.
 pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors: &Successors<I>) -> Vec<bool> {
-    let covered = Covered::new(all, successors);
     let mut last: BTreeMap<(I, I), SaidOfReplica<'_>> = BTreeMap::new();
     for one in all {
         last.entry((one.who, one.by)).and_modify(|last| *last = one.said.max(*last)).or_insert(one.said);
     }
     let stands = |one: &Revoked<'_, I>| !one.overruled && last[&(one.who, one.by)] == one.said;
     let mut counts: Vec<Option<bool>> = all.iter().map(|one| (!stands(one)).then_some(false)).collect();
-    let against: Vec<Vec<usize>> = all
-        .iter()
-        .map(|one| (0..all.len()).filter(|&n| stands(&all[n]) && covered.makes_void(&all[n], one)).collect())
-        .collect();
+    let weighed = Weighed::new(all, stands, successors);
     loop {
         let mut decided = false;
         for n in 0..all.len() {
@@ -94,7 +111,7 @@ pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors
                 continue;
             }
             let mut against =
-                against[n].iter().map(|&other| counts[other]).filter(|counts| *counts != Some(false)).peekable();
+                weighed.against(n).map(|other| counts[other]).filter(|counts| *counts != Some(false)).peekable();
             let nothing_is_against_it = against.peek().is_none();
             if nothing_is_against_it || against.any(|counts| counts == Some(true)) {
                 counts[n] = Some(nothing_is_against_it);
@@ -105,6 +122,24 @@ pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors
             return counts.into_iter().map(|counts| counts.unwrap_or(true)).collect();
         }
     }
+}
+
+/// So many keys from before the one by which a replica was made known are named before those that have followed it.
+const EARLIER_KEYS: usize = 3;
+
+/// Which keys are worth naming besides `first` in the revocation of a replica that was made known by that one, those that matter
+/// most first. `chain` has the keys that it is believed to have had, each of which follows the one before; the last is the one that
+/// it has now. Whoever has one of the keys can make more at both ends, so only some may find room: `first` itself covers all that
+/// follow it, wherever that is known.
+pub fn keys_besides<I: Copy + Ord>(first: I, chain: &[I], successors: &Successors<I>) -> Vec<I> {
+    let (earlier, later) = chain.split_at(chain.iter().position(|key| *key == first).unwrap_or(0));
+    let present = chain.last().copied();
+    let before = earlier.iter().rev().take(EARLIER_KEYS).copied();
+    let mut keys: Vec<I> = present.into_iter().chain(before).chain(later.iter().rev().copied()).collect();
+    keys.extend(successors.from(first));
+    let mut seen = BTreeSet::from([first]);
+    keys.retain(|key| seen.insert(*key));
+    keys
 }
 
 /// Those that are shut out if these are revoked: each group is in the same hands, as its keys have followed each other.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{Believed, Clock, Digest, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
-use crate::replica::successions::Led;
+use crate::replica::successions::{Led, said_ids};
 use crate::state::{Invited, Peer, Spent};
 
 /// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
@@ -159,6 +159,9 @@ impl Replica {
             }
             Sender::Rival(peer) => {
                 let (name, id) = (peer.name.clone(), manifest.sender.id);
+                if let Some(out) = self.shut_outs()?.get_any(&said_ids(manifest)) {
+                    return Ok(Reception::Refused(Refusal::Revoked { name, by: self.words_of(out)? }));
+                }
                 return Ok(Reception::Refused(Refusal::Rival { name, id, known: peer.id }));
             }
             Sender::Known(peer) => {

@@ -4,6 +4,7 @@ use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
 use crate::replica::replicas::TRUSTED_AGAIN;
+use crate::replica::successions::one_of_two;
 use crate::state::Spent;
 use crate::text::local_time;
 
@@ -102,9 +103,7 @@ impl Refusal {
                 "this bundle says that its key, {id}, follows one of {name}, and {known} has followed that: one of the two is somebody \
                  else's"
             ))
-            .advise(format!(
-                "see on {name} what `mailsync key show` prints, and give that here: `mailsync peer add {name} --key KEY`"
-            )),
+            .advise(one_of_two(name)),
             Self::Revoked { name, by } => Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it"))
                 .advise(TRUSTED_AGAIN.replace("NAME", name)),
             Self::TooManyIncarnations => Error::rejected(format!(

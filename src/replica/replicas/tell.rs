@@ -47,6 +47,16 @@ impl Replica {
         Ok(said.join(", and by "))
     }
 
+    /// Notes what a person has to decide about other replicas: which of two keys is a peer's, and whether one that others have
+    /// revoked is trusted.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn note_undecided(&self) -> Result<()> {
+        self.note_contested()?;
+        self.note_shut_outs()
+    }
+
     /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
     /// of its bundles tell of it. Who says it, too, is named when that comes.
     pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
