@@ -70,7 +70,7 @@ pub fn peer(machine: &Machine, name: &str) -> Value {
 
 /// A bundle for a machine is refused, as its sender is revoked.
 #[track_caller]
-pub fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
+fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
     let words = [&["was revoked by", "nothing is taken from it", "mailsync peer reinstate"][..], words].concat();
     machine.refuses(&["import"], bundle, 4, &words);
 }
@@ -130,8 +130,8 @@ fn four_machines_go_on_without_the_one_that_was_stolen() {
     assert_eq!(desktop.mailbox(), phone.mailbox());
     assert_eq!(desktop.mailbox().len(), before.len() + 2);
 
-    // Somebody looks, on the server as well, and it is quiet.
-    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    // Somebody looks, on the server as well, and it is quiet, from that very command on.
+    assert!(!is_loud(&server.ok(&["peer", "revoke", "laptop", "--since", &theft])));
     assert!(!is_loud(&server.ok(&["scan"])));
     assert_eq!(peer(&server, "laptop")["revoked"]["looked_at"], true);
 
@@ -155,7 +155,7 @@ fn four_machines_go_on_without_the_one_that_was_stolen() {
     // It was only mislaid: on a machine where a person says so, everything comes. That counts for what was heard until then.
     for machine in [&desktop, &phone] {
         pass(&server, machine);
-        machine.ok(&["peer", "reinstate", "laptop"]);
+        assert!(!is_loud(&machine.ok(&["peer", "reinstate", "laptop"])));
         pass(&server, machine);
         assert_eq!(machine.mailbox(), server.mailbox(), "{}", machine.name);
         assert!(!is_loud(&machine.ok(&["scan"])));
@@ -212,7 +212,12 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     server.ok(&["peer", "remove", "laptop"]);
     let again = server.fails(&["peer", "add", "angel", "--key", &laptop.key()], 4);
     assert!(again.contains(&format!("mailsync peer reinstate {}", laptop.public_key().id())), "{again}");
-    server.refuses(&["import"], &early, 4, &["this bundle is from an unknown sender"]);
+    let (laptops, trusted) = (laptop.public_key().id(), "mailsync peer reinstate SHA256:");
+    for command in ["import", "verify"] {
+        let args: &[&str] = if command == "import" { &["import"] } else { &["verify", "-"] };
+        let words = [&*format!("from {laptops}"), "was revoked by this replica at", "is no peer here", trusted];
+        complains(&server.run_with(args, &early), 4, &words);
+    }
 
     // By way of one who doesn't know: its changes, its job, and what it says of others.
     let told = pass(&unaware, &server);
@@ -471,10 +476,17 @@ fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it(
     let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
     assert_eq!(
         (&others[0]["id"], &others[0]["revoked"]["by"][0]["called"]),
-        (&id.into(), &"laptop".into()),
+        (&id.clone().into(), &"laptop".into()),
         "{others}"
     );
     assert!(phone.ok(&["log", "--json"]).text().contains("which server calls laptop"));
+    let said = phone.fails(&["peer", "revoke", "laptop"], 2);
+    assert!(
+        said.contains("there is no peer called laptop") && said.contains(&format!("if {called} is meant")),
+        "{said}"
+    );
+    let said = phone.ok(&["peer", "revoke", &id]).stderr;
+    assert!(said.contains(&format!("{called} is revoked as of")), "{said}");
     // Where it has a name, that is shown.
     assert!(server.ok(&["peer", "list"]).text().contains("revoked    laptop, as of"));
 }
@@ -660,7 +672,12 @@ fn what_makes_no_sense_is_refused_with_advice() {
         (&["peer", "revoke", &mine], 2, &["that is this replica itself", "run that on another one"]),
         (&["peer", "revoke", "nobody"], 2, &["there is no peer called nobody", "laptop"]),
         (&["peer", "revoke", "laptop", "--reason", ""], 2, &["the reason is empty"]),
-        (&["peer", "revoke", "laptop", "--reason", "two\nlines"], 2, &["the reason"]),
+        (&["peer", "revoke", "laptop", "--reason", "two\nlines"], 2, &["the reason has the character \\n"]),
+        (
+            &["peer", "revoke", "laptop", "--reason", &"x".repeat(256)],
+            2,
+            &["the reason has 256 bytes, and 255 is the most"],
+        ),
         (&["peer", "revoke", "laptop", "--since", "2999-01-01"], 2, &["in the future"]),
         (&["peer", "reinstate", "laptop"], 1, &["nobody has revoked it"]),
         (&["peer", "reinstate", "nobody"], 2, &["there is no peer called nobody"]),

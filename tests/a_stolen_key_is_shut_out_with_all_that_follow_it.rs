@@ -6,9 +6,9 @@ use std::path::Path;
 use mailsync::bundle::{ReplicaLine, Revocation};
 use serde_json::Value;
 
-use crate::a_lost_machine_is_shut_out::{is_loud, keys, mesh, moment, peer, refuses, revoked, sorted};
+use crate::a_lost_machine_is_shut_out::{is_loud, keys, mesh, moment, peer, revoked, sorted};
 use crate::support::forge::{Forge, clock, stamp};
-use crate::support::machine::{Machine, exchange, make_peers, pass};
+use crate::support::machine::{Machine, complains, exchange, make_peers, pass};
 use crate::support::programs::Ran;
 use crate::support::{copy, scratch};
 
@@ -33,6 +33,12 @@ fn fork(machine: &Machine, dir: &Path, name: &str) -> Machine {
 /// What a machine says to a bundle of another one.
 fn offer(from: &Machine, to: &Machine) -> Ran {
     to.run_with(&["import"], &from.ok(&["export", "--to", &to.name, "--full"]).stdout)
+}
+
+/// A bundle is refused as its sender was revoked. What it says of its key may be remembered all the same.
+#[track_caller]
+fn refused(to: &Machine, from: &Machine, words: &[&str]) {
+    complains(&offer(from, to), 4, &[&["nothing is taken from it"][..], words].concat());
 }
 
 /// How often something has run.
@@ -65,15 +71,15 @@ fn two_keys_of_one_stolen_home_are_shut_out_by_one_revocation_by_name() {
     assert_eq!(keys(&server, "laptop"), all);
     other.run_with(&["uux", "server", "do"], b"");
     for thief in [&one, &other, &laptop] {
-        refuses(&server, &thief.ok(&["export", "--to", "server", "--full"]).stdout, &["laptop was revoked by desktop"]);
-        refuses(&desktop, &thief.ok(&["export", "--to", "desktop"]).stdout, &["laptop was revoked by this replica"]);
+        refused(&server, thief, &["laptop was revoked by desktop"]);
+        refused(&desktop, thief, &["laptop was revoked by this replica"]);
     }
     assert_eq!(runs(&ran), 1);
 
     // The phone knows the first key alone, and hears of the others after the theft.
     pass(&server, &phone);
     for thief in [&other, &one, &laptop] {
-        refuses(&phone, &thief.ok(&["export", "--to", "phone", "--full"]).stdout, &["laptop was revoked by desktop"]);
+        refused(&phone, thief, &["laptop was revoked by desktop"]);
     }
     assert_eq!(peer(&phone, "laptop")["id"], Value::from(first));
     // Each shows one machine, and is quiet when somebody has looked.
@@ -118,11 +124,7 @@ fn who_knows_only_a_later_key_shuts_it_out_in_whatever_order_it_hears_of_that() 
     pass(&desktop, after);
     pass(&server, after);
     for (machine, key) in [(before, &other), (after, &other), (same, &one)] {
-        refuses(
-            machine,
-            &key.ok(&["export", "--to", &machine.name, "--full"]).stdout,
-            &["laptop was revoked by desktop"],
-        );
+        refused(machine, key, &["laptop was revoked by desktop"]);
         assert_eq!(revoked(machine).len(), 1, "{}: {:?}", machine.name, revoked(machine));
     }
     // Nobody else is.
@@ -147,7 +149,7 @@ fn a_key_that_follows_a_stolen_one_later_is_shut_out_whoever_has_made_it() {
     // The owner has found the laptop, and gives it another key.
     laptop.ok(&["key", "rotate"]);
     for machine in [&server, &desktop, &phone] {
-        refuses(machine, &laptop.ok(&["export", "--to", &machine.name, "--full"]).stdout, &["laptop was revoked by"]);
+        refused(machine, &laptop, &["laptop was revoked by"]);
     }
     let again = desktop.fails(&["peer", "add", "found", "--key", &laptop.key()], 4);
     assert!(again.contains("this key was revoked by this replica"), "{again}");
@@ -175,7 +177,7 @@ fn an_id_names_one_of_two_keys_and_who_has_the_other_goes_on() {
     assert_eq!((offer(&laptop, &desktop).code, offer(&thief, &server).code), (0, 0));
     let told = offer(&thief, &desktop);
     assert_eq!(told.code, 4);
-    for said in [told.words(), desktop.ok(&["scan"]).words()] {
+    for said in [told.stderr, desktop.ok(&["scan"]).stderr] {
         assert!(said.contains("trust neither: `mailsync peer revoke laptop`"), "{said}");
         assert!(said.contains("only if it is in your hands"), "{said}");
     }
@@ -186,12 +188,12 @@ fn an_id_names_one_of_two_keys_and_who_has_the_other_goes_on() {
     assert_eq!((peer(&desktop, "laptop")["revoked"].clone(), offer(&laptop, &desktop).code), (Value::Null, 0));
     pass(&desktop, &server);
     pass(&desktop, &phone);
-    refuses(&server, &thief.ok(&["export", "--to", "server", "--full"]).stdout, &["laptop was revoked by desktop"]);
+    refused(&server, &thief, &["laptop was revoked by desktop"]);
     // Who knows only the first key follows the one that isn't revoked, whichever comes first.
     assert_eq!((offer(&thief, &phone).code, offer(&laptop, &phone).code), (4, 0));
     assert_eq!(peer(&phone, "laptop")["id"], Value::from(id(&laptop)));
     // Who has followed the thief's is told what to do.
-    let told = offer(&laptop, &server).words();
+    let told = offer(&laptop, &server).stderr;
     assert!(told.contains("mailsync peer add laptop --key KEY"), "{told}");
     server.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
     assert_eq!((offer(&laptop, &server).code, offer(&thief, &server).code), (0, 4));
@@ -217,6 +219,52 @@ fn whoever_is_named_beside_a_thief_by_the_thief_is_weighed_apart() {
     assert_eq!(["laptop", "desktop", "server"].map(out), [true, true, false], "{:?}", revoked(&phone));
     phone.ok(&["peer", "revoke", "laptop", "--since", &theft]);
     assert_eq!(["laptop", "desktop", "server"].map(out), [true, false, false], "{:?}", revoked(&phone));
+}
+
+#[test]
+fn what_a_thief_dates_back_counts_nowhere_once_the_theft_is_heard() {
+    let dir = scratch();
+    let [server, desktop, phone, laptop] = mesh(dir.path(), ["server", "desktop", "phone", "laptop"]);
+    // The laptop's own word, while it was in its owner's hands.
+    let tablet = Machine::replica(dir.path(), "tablet").public_key().id().to_string();
+    laptop.ok(&["peer", "revoke", &tablet]);
+    for machine in [&server, &desktop] {
+        pass(&laptop, machine);
+    }
+    let day = 24 * 60 * 60 * 1000;
+    let theft = moment();
+    let lie = Revocation { who: server.public_key().id(), ..slander(&laptop, now() - day) };
+    let bundle = said(&laptop, &[lie]);
+    for machine in [&phone, &desktop] {
+        let heard = machine.run_with(&["import"], &bundle);
+        assert!(heard.code == 0 && heard.stderr.contains("server WAS REVOKED by laptop"), "{heard:?}");
+        assert!(!peer(machine, "server")["revoked"].is_null());
+    }
+    let told = desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]).stderr;
+    assert!(told.contains("server is not shut out any more: it was revoked by laptop at"), "{told}");
+    assert!(!told.contains("server WAS REVOKED") && !told.contains("laptop WAS REVOKED"), "{told}");
+    let told = pass(&desktop, &phone).stderr;
+    assert!(told.contains("server is not shut out any more"), "{told}");
+    assert!(told.contains("mailsync peer revoke server") && is_in(&phone, "server"), "{told}");
+    // Whoever hears of it later, and by whatever way.
+    let told = pass(&phone, &server).stderr;
+    assert!(told.contains("laptop WAS REVOKED by desktop") && !told.contains("THIS REPLICA"), "{told}");
+    for machine in [&desktop, &phone, &server] {
+        assert!(!machine.ok(&["scan"]).stderr.contains("server WAS REVOKED"));
+        for other in [&desktop, &phone, &server].into_iter().filter(|other| other.name != machine.name) {
+            assert!(is_in(machine, &other.name), "{} at {}", other.name, machine.name);
+            pass(machine, other);
+        }
+    }
+    // What was heard from it before the theft stands where it was heard.
+    let others = |machine: &Machine| machine.ok(&["peer", "list", "--json"]).json()["revoked_others"].to_string();
+    assert!(others(&server).contains(&tablet) && others(&desktop).contains(&tablet), "{}", others(&server));
+    assert!(!others(&phone).contains(&tablet), "{}", others(&phone));
+}
+
+/// Whether a machine isn't shut out by another one.
+fn is_in(at: &Machine, name: &str) -> bool {
+    peer(at, name)["revoked"].is_null()
 }
 
 fn now() -> u64 {

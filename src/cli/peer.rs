@@ -60,7 +60,8 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let replica = context.decide()?;
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
-    let who = printable(&options.who);
+    // One that is no peer may be known by what somebody else calls it.
+    let (typed, who) = (printable(&options.who), replica.shown_name_of(&done.id, &done.out)?);
     let shown = context.out.document(&PeerRevoked::from(&done));
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
@@ -83,7 +84,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     }
     if !is_dated && !done.is_kept {
         context.out.say(format_args!(
-            "if it was out of your hands before, say since when: `mailsync peer revoke {who} --since TIME`"
+            "if it was out of your hands before, say since when: `mailsync peer revoke {typed} --since TIME`"
         ));
     }
     context.out.say(format_args!(

@@ -16,6 +16,9 @@ pub struct Revoked<'a, I> {
     pub since: u64,
     /// When it was said, and in which words.
     pub said: SaidOfReplica<'a>,
+    /// When it was said or heard on this machine, by the clock of this machine: milliseconds since 1970 UTC. Its maker can't
+    /// date that.
+    pub heard: u64,
     /// Whether a person has said so on this very machine.
     pub here: bool,
     /// Whether a person has said on this machine that it is not so.
@@ -85,16 +88,17 @@ impl<'a, 'b, I: Copy + Ord> Weighed<'a, 'b, I> {
     }
 
     /// Whether the first one, which covers the maker of the other one, makes that worth nothing if it counts: its maker was
-    /// not to be trusted any more when it made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
+    /// not to be trusted any more when it made it, or can have made it then and dated it back: nobody here had heard it by that
+    /// time. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
     /// a person can tell which is right. Nor is it one if the same hands say it with another key, or with one that nobody knows.
     fn makes_void(&self, first: &Revoked<'_, I>, other: &Revoked<'_, I>) -> bool {
         let is_answer = || self.has(&other.who, &first.by) || self.has(&first.by, &other.who);
-        !other.here && first.since <= other.said.at && (first.here || !is_answer())
+        !other.here && first.since <= other.said.at.max(other.heard) && (first.here || !is_answer())
     }
 }
 
 /// Says of each revocation whether it counts. What was said on this machine does, until it is overruled there; what a
-/// replica has said after it was revoked itself doesn't. Of what one replica says of another one the last counts. Of several that
+/// replica has said after the time from which on it is revoked itself, or what was only heard after that, doesn't. Of what one replica says of another one the last counts. Of several that
 /// revoke each other in a circle all count: they are shut out until a person has looked.
 pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors: &Successors<I>) -> Vec<bool> {
     let mut last: BTreeMap<(I, I), SaidOfReplica<'_>> = BTreeMap::new();
@@ -172,7 +176,11 @@ mod tests {
     fn said(by: char, who: char, since: u64, at: u64) -> Revoked<'static, char> {
         let by_stranger = by.is_ascii_uppercase();
         let said = SaidOfReplica { at, signed: "" };
-        Revoked { who, by, since, said, here: by == 'm', overruled: false, by_stranger }
+        Revoked { who, by, since, said, heard: at, here: by == 'm', overruled: false, by_stranger }
+    }
+
+    fn heard(heard: u64, revoked: Revoked<'static, char>) -> Revoked<'static, char> {
+        Revoked { heard, ..revoked }
     }
 
     fn overruled(revoked: Revoked<'static, char>) -> Revoked<'static, char> {
@@ -201,6 +209,26 @@ mod tests {
             ("one", vec![(said('a', 'x', 5, 9), true)]),
             ("one that a person here has overruled", vec![(overruled(said('a', 'x', 5, 9)), false)]),
             ("before it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 4), true)]),
+            (
+                "as if before it was revoked itself, and heard later",
+                vec![(said('a', 'x', 5, 9), true), (heard(5, said('x', 'b', 1, 4)), false)],
+            ),
+            (
+                "the same, and the revocation came later still",
+                vec![(heard(20, said('a', 'x', 5, 9)), true), (heard(7, said('x', 'b', 1, 4)), false)],
+            ),
+            (
+                "said by a person here, as if before",
+                vec![
+                    (said('a', 'm', 5, 9), false),
+                    (heard(7, said('m', 'b', 1, 4)), true),
+                    (said('m', 'a', 1, 9), true),
+                ],
+            ),
+            (
+                "each other, one of them as if long ago and heard later",
+                vec![(said('a', 'x', 5, 9), true), (heard(12, said('x', 'a', 1, 2)), true)],
+            ),
             ("after it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 5), false)]),
             ("each other", vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 9), true)]),
             (
@@ -310,5 +338,136 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What chance decides.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, most: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % most
+        }
+    }
+
+    /// The key by which everybody has made the stolen machine known, and the keys of an honest one: the second follows the first.
+    const STOLEN: usize = 0;
+    const HONEST: [usize; 2] = [1000, 1001];
+    const MOST: usize = 8;
+
+    /// Keys that a thief has made of the stolen one, at both ends, as pairs of a key and the one that follows it.
+    fn forks(dice: &mut Dice) -> Vec<(usize, usize)> {
+        let mut pairs = vec![(HONEST[0], HONEST[1])];
+        for new in 1..=dice.below(30) {
+            let has = dice.below(new);
+            pairs.push(if dice.below(4) == 0 { (new, has) } else { (has, new) });
+        }
+        pairs
+    }
+
+    /// A way from the stolen key along those that follow it, and some that are said to have been before it.
+    fn believed(dice: &mut Dice, pairs: &[(usize, usize)]) -> Vec<usize> {
+        let mut chain = vec![STOLEN];
+        for forwards in [true, false] {
+            while dice.below(6) > 0 {
+                let end = if forwards { chain[chain.len() - 1] } else { chain[0] };
+                let ways: Vec<usize> = pairs
+                    .iter()
+                    .filter(|(old, new)| if forwards { *old == end } else { *new == end })
+                    .map(|(old, new)| if forwards { *new } else { *old })
+                    .filter(|key| !chain.contains(key))
+                    .collect();
+                if ways.is_empty() {
+                    break;
+                }
+                let key = ways[dice.below(ways.len())];
+                chain.insert(if forwards { chain.len() } else { 0 }, key);
+            }
+        }
+        chain
+    }
+
+    #[test]
+    fn a_revocation_by_name_covers_whichever_of_a_thief_s_keys_anybody_follows() {
+        let mut longest = 0;
+        for seed in 0..3000 {
+            let mut dice = Dice(seed);
+            let pairs = forks(&mut dice);
+            // Who revokes it knows some of what is said, and so does who hears of that. Each believes what it knows.
+            let knows = |dice: &mut Dice| {
+                let some: Vec<_> = pairs.iter().copied().filter(|_| dice.below(3) > 0).collect();
+                let chain = believed(dice, &some);
+                (some, chain)
+            };
+            let (said, chain) = knows(&mut dice);
+            let mut keys = keys_besides(STOLEN, &chain, &Successors::new(said.iter().copied()));
+            keys.truncate(MOST);
+            longest = longest.max(chain.len());
+            assert!(!keys.contains(&STOLEN) && !keys.iter().any(|key| HONEST.contains(key)), "{seed}: {keys:?}");
+            let distinct: BTreeSet<_> = keys.iter().collect();
+            assert_eq!(distinct.len(), keys.len(), "{seed}: {keys:?}");
+
+            let (own, followed) = knows(&mut dice);
+            // It hears all that the other one has to say, or the revocation alone, and that in any order.
+            let heard: Vec<_> = if dice.below(2) == 0 { own } else { own.into_iter().chain(said).collect() };
+            let successors = Successors::new(heard);
+            let revoke = |who| Revoked { who, by: 2000, heard: 9, ..said_by_number(who) };
+            let mut all: Vec<_> = std::iter::once(STOLEN).chain(keys.iter().copied()).map(revoke).collect();
+            let turn = dice.below(all.len());
+            all.rotate_left(turn);
+            assert!(which_revocations_count(&all, &successors).iter().all(|counts| *counts), "{seed}");
+            let groups = shut_out_together(all.iter().map(|one| one.who), &successors);
+            let is_out = |key: usize| groups.iter().any(|group| group.contains(&key));
+            let present = followed[followed.len() - 1];
+            assert!(is_out(STOLEN) && is_out(present), "{seed}: {present} is not in {groups:?} of {pairs:?}");
+            // Who knows the machine by the key that it has where it was revoked needs to have heard of nothing else.
+            assert!(is_out(chain[chain.len() - 1]), "{seed}");
+            assert!(!HONEST.iter().any(|key| is_out(*key)), "{seed}: {groups:?}");
+        }
+        assert!(longest > MOST, "chains that test nothing: {longest}");
+    }
+
+    fn said_by_number(who: usize) -> Revoked<'static, usize> {
+        let said = SaidOfReplica { at: 9, signed: "" };
+        Revoked { who, by: 2000, since: 5, said, heard: 9, here: false, overruled: false, by_stranger: false }
+    }
+
+    #[test]
+    fn what_a_thief_says_after_the_theft_shuts_nobody_out_once_that_is_heard_whatever_its_date() {
+        const THEFT: u64 = 100;
+        let (mut void, mut before) = (0, 0);
+        for seed in 0..2000 {
+            let mut dice = Dice(seed);
+            // x is the thief, with two more keys; whoever revokes it isn't named by it.
+            let successors = Successors::new([('x', 'y'), ('x', 'z')]);
+            let time = |dice: &mut Dice| 1 + dice.below(200) as u64;
+            let mut all = Vec::new();
+            for by in ['x', 'y', 'z'] {
+                for who in ['b', 'c', 'd'].into_iter().filter(|_| dice.below(2) == 0) {
+                    let since = time(&mut dice);
+                    let (at, came) = (time(&mut dice).max(since), THEFT + time(&mut dice));
+                    all.push(Revoked { by_stranger: false, ..heard(came, said(by, who, since, at)) });
+                }
+            }
+            // What the machine had said before, and what others say.
+            if dice.below(2) == 0 {
+                all.push(heard(20, said('x', 'e', 5, 10)));
+            }
+            for (by, who) in [('b', 'f'), ('c', 'f')] {
+                if dice.below(2) == 0 {
+                    all.push(said(by, who, 150, 150 + time(&mut dice)));
+                }
+            }
+            let turn = dice.below(all.len() + 1);
+            all.insert(turn, said('a', 'x', THEFT, 250));
+            let counts = which_revocations_count(&all, &successors);
+            for (one, counts) in all.iter().zip(counts) {
+                let is_thief_s = one.heard >= THEFT && ['x', 'y', 'z'].contains(&one.by);
+                assert_eq!(counts, !is_thief_s, "{seed}: {one:?} of {all:?}");
+                void += usize::from(is_thief_s && one.said.at < THEFT);
+                before += usize::from(one.heard < THEFT);
+            }
+        }
+        assert!(void > 100 && before > 100, "histories that test nothing: {void} {before}");
     }
 }

@@ -60,7 +60,7 @@ impl Replica {
 
     /// The ids that the sender of a bundle has and had, as far as the bundle says, each as the one that is known now.
     pub(super) fn ids_of(&self, manifest: &Manifest) -> Result<Vec<ReplicaId>> {
-        said_ids(manifest).iter().map(|id| self.present_id(id)).collect()
+        with_former(manifest.sender.id, &manifest.successions).iter().map(|id| self.present_id(id)).collect()
     }
 
     /// Why a bundle that this key has signed doesn't count any more: another key has followed it, and the bundle is none of
@@ -296,15 +296,17 @@ impl Replica {
 }
 
 /// The ids that the sender of a bundle has and had, as far as the bundle says.
-pub(super) fn said_ids(manifest: &Manifest) -> Vec<ReplicaId> {
-    let former = manifest.successions.iter().filter_map(|link| Some(link.succession().ok()?.old));
-    std::iter::once(manifest.sender.id).chain(former).collect()
+pub(super) fn with_former(sender: ReplicaId, successions: &[SignedSuccession]) -> Vec<ReplicaId> {
+    let former = successions.iter().filter_map(|link| Some(link.succession().ok()?.old));
+    std::iter::once(sender).chain(former).collect()
 }
 
 /// What to do about two keys that are said to follow a peer's. Who has only their ids can't tell which is whose.
 pub(super) fn one_of_two(name: &str) -> String {
     format!(
-        "if {name} was lost or stolen, trust neither: `mailsync peer revoke {name}`; only if it is in your hands, see on it what          `mailsync key show` prints, give that here: `mailsync peer add {name} --key KEY`, and revoke the other key by its id, for all          machines to hear: `mailsync peer revoke ID`"
+        "if {name} was lost or stolen, trust neither: `mailsync peer revoke {name}`; only if it is in your hands, see on it what \
+         `mailsync key show` prints, give that here: `mailsync peer add {name} --key KEY`, and revoke the other key by its id, for all \
+         machines to hear: `mailsync peer revoke ID`"
     )
 }
 

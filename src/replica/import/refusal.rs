@@ -22,6 +22,8 @@ pub enum Refusal {
         id: ReplicaId,
         /// The sender's name for itself.
         name: String,
+        /// Who has revoked it, and when, for people, if somebody has.
+        revoked: Option<String>,
     },
     /// Its sender proves an invitation that is good for nobody any more.
     InvitationSpent {
@@ -78,7 +80,14 @@ impl Refusal {
                  replica doesn't take its own bundles",
             )
             .advise(format!("its contents come by way of the peers; {APART}")),
-            Self::Stranger { id, name } => {
+            Self::Stranger { id, name, revoked: Some(by) } => Error::rejected(format!(
+                "this bundle is from {id}, who calls itself {name}, was revoked by {by}, and is no peer here"
+            ))
+            .advise(format!(
+                "if it is in your hands and always was, trust it again with `mailsync peer reinstate {id}`, and make its key known with \
+                 `mailsync peer add NAME --key KEY`; else there is nothing to do: nothing is taken from it"
+            )),
+            Self::Stranger { id, name, revoked: None } => {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::shut_out::ShutOuts;
 use crate::bundle::{
     self, PublicKey, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, SignedSuccession, Succession, limits,
 };
@@ -24,6 +25,8 @@ pub(in crate::replica) struct ReplicaNews {
     untrue: Vec<String>,
     /// How many were not kept since there are too many.
     too_many: u64,
+    /// Who was shut out before.
+    before: ShutOuts,
 }
 
 impl Replica {
@@ -36,7 +39,7 @@ impl Replica {
         (head, knowledge): (&Head, &Knowledge),
         clock_ahead: ClockAhead,
     ) -> Result<(u64, ReplicaNews)> {
-        let mut news = ReplicaNews::default();
+        let mut news = ReplicaNews { before: self.shut_outs()?, ..ReplicaNews::default() };
         let mut waiting: Vec<_> =
             lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
         let mut changed = 0;
@@ -222,7 +225,11 @@ impl Replica {
                 is_are(count)
             ));
         }
-        if news.new.is_empty() { Ok(()) } else { self.note_shut_outs() }
+        if news.new.is_empty() {
+            return Ok(());
+        }
+        self.note_let_in(&news.before)?;
+        self.note_shut_outs()
     }
 }
 

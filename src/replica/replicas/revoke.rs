@@ -9,7 +9,7 @@ use crate::replica::Replica;
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, ReplicaSaying};
-use crate::text::local_time;
+use crate::text::{local_time, printable};
 
 /// Options for a revocation.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ impl Replica {
                 "if this machine is the one that can't be trusted, run that on another one, and stop using this one",
             ));
         }
+        let before = self.shut_outs()?;
         let now = self.now().clamp(1, limits::JOB_TIME);
         check_options(&doing, options, now)?;
         let tx = self.begin()?;
@@ -83,16 +84,16 @@ impl Replica {
         let since = options.since.or(said_here.filter(|since| *since <= now)).unwrap_or(now);
         let is_kept = options.since.is_none() && said_here == Some(since);
         // What was said before is only replaced by what was said later, by whichever key of either.
-        let mut before = None;
+        let mut said_before = None;
         for saying in tx.replica_sayings()? {
             if let ReplicaStatement::Revocation(said) = &saying.statement
                 && self.is_me(&said.by)
                 && said.all_keys().any(|key| key == who || keys.contains(&key))
             {
-                before = before.max(Some(said.at));
+                said_before = said_before.max(Some(said.at));
             }
         }
-        let at = before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
+        let at = said_before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
         let mut incarnations = self.state.incarnations_of(&self.present_id(&id)?)?;
         incarnations.truncate(limits::REVOKED_INCARNATIONS);
         incarnations.sort_unstable();
@@ -111,6 +112,7 @@ impl Replica {
         let out = out.get(&id).cloned();
         let out =
             out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
+        self.note_let_in(&before)?;
         let told_apart = !self.incarnations_shut_out(&out)?.is_empty();
         Ok(RevokedHere { id, since, is_kept, told_apart, out })
     }
@@ -221,6 +223,13 @@ impl Replica {
             return Err(Error::usage(format!("{name} is invited and has not answered yet"))
                 .advise(format!("withdraw the invitation with `mailsync peer remove {name}`")));
         }
+        // Somebody else may call a machine so that is nobody here. Whether that is the one that is meant the person has to say.
+        for (id, out) in self.shut_outs()?.iter() {
+            if out.by.iter().any(|heard| heard.revocation.name.as_deref() == Some(name)) {
+                return Err(Error::usage(format!("there is no peer called {}", printable(name)))
+                    .advise(format!("if {} is meant, give its id", self.shown_name_of(id, out)?)));
+            }
+        }
         Err(self.unknown_peer(name))
     }
 }
@@ -232,10 +241,21 @@ fn check_options(doing: &str, options: &RevokeOptions, now: u64) -> Result<()> {
         let what = format!("{doing}: it would be as of {}, and now it is {}", local_time(since), local_time(now));
         return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
     }
-    let bad = |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);
-    if options.reason.as_ref().is_some_and(bad) {
-        let what = format!("{doing}: the reason is empty, longer than {} bytes or not printable", limits::REASON_BYTES);
-        return Err(Error::usage(what).advise("give a shorter one, in one line"));
-    }
-    Ok(())
+    let Some(reason) = &options.reason else { return Ok(()) };
+    let (what, advice) = if reason.is_empty() {
+        (String::from("the reason is empty"), "give one, or leave --reason out")
+    } else if reason.len() > limits::REASON_BYTES {
+        (
+            format!("the reason has {} bytes, and {} is the most", reason.len(), limits::REASON_BYTES),
+            "give a shorter one",
+        )
+    } else if let Some(control) = reason.chars().find(|character| character.is_control()) {
+        (
+            format!("the reason has the character {}", control.escape_debug()),
+            "give one in one line, of what can be printed",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("{doing}: {what}")).advise(advice))
 }

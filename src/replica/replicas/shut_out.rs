@@ -154,7 +154,8 @@ impl Replica {
             for key in revocation.all_keys() {
                 let said = SaidOfReplica { at: revocation.at, signed: "" };
                 let here = carrier.is_none();
-                reduced.push(Revoked { who: key, by, since: revocation.since, said, here, overruled, by_stranger });
+                let since = revocation.since;
+                reduced.push(Revoked { who: key, by, since, said, heard, here, overruled, by_stranger });
                 held.push(Held { key, said: revocations.len(), counts: false });
             }
             texts.push(line.signed);
