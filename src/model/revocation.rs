@@ -75,6 +75,13 @@ impl Caps {
         Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
     }
 
+    /// Whether a living entry would not be as it is here with somebody who believes no more than this, and has nothing of it
+    /// yet: not there, or in another folder, or with other flags.
+    pub fn passes_over(&self, id: &EntryId, mine: &Entry) -> bool {
+        let seen = |entry: &Entry| (entry.alive(), entry.location.1.clone(), entry.flags_on().cloned().collect::<Vec<_>>());
+        mine.alive() && self.entry(id, None, mine).is_none_or(|believed| seen(&believed) != seen(mine))
+    }
+
     /// What is believed of a folder.
     pub fn folder(&self, state: FolderState) -> Option<FolderState> {
         Some(state).filter(|state| self.takes(state.stamp))
