@@ -91,8 +91,7 @@ impl Replica {
     pub fn keep(&mut self, thief: Incarnation, since: u64, now: u64) -> Vec<EntryId> {
         let mut honest = Caps::default();
         honest.revoke(thief, since, &Knowledge::new());
-        let kept: Vec<_> =
-            self.found.iter().filter(|id| honest.passes_over(id, &self.entries[*id])).cloned().collect();
+        let kept: Vec<_> = self.found.iter().filter(|id| honest.passes_over(id, &self.entries[*id])).cloned().collect();
         let folders = self.folders.iter().filter(|(_, state)| state.present && !honest.takes(state.stamp));
         let folders: Vec<_> = folders.map(|(name, _)| name.clone()).collect();
         if kept.is_empty() && folders.is_empty() {
