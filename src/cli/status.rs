@@ -131,8 +131,8 @@ fn undone_words(status: &Status) -> Vec<Said> {
 /// What a revoked machine has brought, and is not here.
 fn passed_over_words(passed: &PassedOverStatus) -> Said {
     let (messages, of) = (plural(passed.messages, "message"), &passed.of);
-    let words = "and that others hold; next: look at them there, and `mailsync peer revoke --keep` there brings them";
-    ("passed over", format!("{messages} that {of} has brought since it was revoked, {words}"))
+    let words = "which was revoked, and that others hold; next: look at them there: `mailsync peer revoke --keep` there brings them";
+    ("passed over", format!("{messages} that {of} has brought, {words}"))
 }
 
 /// A peer that knows the same and holds other mail.
