@@ -12,6 +12,7 @@
 mod apply;
 mod arrived;
 mod arriving;
+mod coded;
 mod contents;
 mod directory;
 mod gate;
