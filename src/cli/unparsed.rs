@@ -7,7 +7,7 @@ use mailsync::error::{Error, ErrorKind};
 use mailsync::{bundle, state};
 
 use super::args::version;
-use super::document::upkeep::{Help, Version};
+use super::document::upkeep::{Help, Versions};
 use super::document::{self, Documents, Form};
 use super::output::Output;
 
@@ -27,7 +27,7 @@ pub fn answer(answer: &clap::Error) -> (Output, Option<ErrorKind>) {
     }
     let out = if answer.kind() == clap::error::ErrorKind::DisplayVersion {
         let out = of(Some("--version"));
-        let _ = out.document(&Version {
+        let _ = out.document(&Versions {
             mailsync: env!("CARGO_PKG_VERSION").to_owned(),
             commit: version::commit().map(str::to_owned),
             bundle_format: bundle::VERSION,

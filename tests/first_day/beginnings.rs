@@ -76,8 +76,8 @@ fn the_configuration(day: &mut Day) {
     for lines in ["mail_rot = \"/x\"", "[peer.server]\ncall = \"ssh server\"", "[guard", "history_days = \"long\""] {
         day.remark(&lines.replace('\n', "; "));
         let key = lines.split(" = ").next().unwrap();
-        let others = made.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n"));
-        fs::write(&file, format!("{}{lines}\n", others.collect::<String>())).unwrap();
+        let others: Vec<&str> = made.lines().filter(|line| !line.starts_with(key)).collect();
+        fs::write(&file, format!("{}\n{lines}\n", others.join("\n"))).unwrap();
         day.at(&desktop, "mailsync scan");
     }
 }

@@ -1,5 +1,6 @@
 //! The usual mistakes, and what is in the way.
 
+use std::fmt::Write;
 use std::fs;
 
 use super::{Day, mail, mails};
@@ -27,7 +28,7 @@ fn large(machine: &Machine) {
     let mut text = String::from("Subject: a picture\n\n");
     for _ in 0..12_000 {
         word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        text += &format!("{word:016x}");
+        write!(text, "{word:016x}").unwrap();
     }
     machine.put("INBOX", "cur/picture:2,S", text, 1_795_000_000);
 }
@@ -45,8 +46,9 @@ fn on_the_way_to_the_peer(day: &mut Day) {
     day.at(&desktop, "mailsync export | ssh server mailsync import | mailsync import");
     day.at(&desktop, "mailsync update");
     fs::write(day.here().join("banner"), "Welcome to server!\n").unwrap();
-    desktop.reconfigure(&[("call", r#"["ssh", "server", "mailsync", "import", "--reply"]"#)]);
-    day.at(&desktop, "mailsync export | ssh server mailsync import --reply | mailsync import");
+    // How far the far side gets before it is ended is another time otherwise: it isn't heard.
+    desktop.reconfigure(&[("call", r#"["sh", "-c", "ssh server mailsync import --reply 2>/dev/null"]"#)]);
+    day.at(&desktop, "mailsync export | ssh server mailsync import --reply 2>/dev/null | mailsync import");
     day.at(&desktop, "mailsync update");
 }
 
@@ -56,7 +58,7 @@ fn at_a_terminal_without_a_bundle(day: &mut Day) {
     for command in ["import", "inspect -", "verify -"] {
         let Some(ran) = at_a_terminal(&format!("NO_COLOR=1 {}", desktop.line(command)), &[]) else { return };
         let said = plain(&ran.words(), day.here());
-        day.printed += &format!("desktop$ mailsync {command}\n! {said}\n(exit code {})\n\n", ran.code);
+        write!(day.printed, "desktop$ mailsync {command}\n! {said}\n(exit code {})\n\n", ran.code).unwrap();
     }
 }
 

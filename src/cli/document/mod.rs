@@ -88,7 +88,7 @@ documents! {
     deinit::Deinit: "deinit";
     upkeep::Completions: "completions";
     upkeep::Man: "man";
-    upkeep::Version: "--version";
+    upkeep::Versions: "--version";
     upkeep::Help: "--help";
 }
 

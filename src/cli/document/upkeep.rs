@@ -197,7 +197,7 @@ pub struct Man {
 /// `mailsync --version`
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
-pub struct Version {
+pub struct Versions {
     /// The version of the program.
     pub mailsync: String,
     /// How the commit begins from which it was built; null if that isn't known.
