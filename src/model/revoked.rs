@@ -204,11 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn which_of_several_revocations_count_does_not_depend_on_their_order() {
+    fn when_it_was_heard_counts_as_when_it_was_said() {
         for (what, table) in [
-            ("one", vec![(said('a', 'x', 5, 9), true)]),
-            ("one that a person here has overruled", vec![(overruled(said('a', 'x', 5, 9)), false)]),
-            ("before it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 4), true)]),
             (
                 "as if before it was revoked itself, and heard later",
                 vec![(said('a', 'x', 5, 9), true), (heard(5, said('x', 'b', 1, 4)), false)],
@@ -229,6 +226,17 @@ mod tests {
                 "each other, one of them as if long ago and heard later",
                 vec![(said('a', 'x', 5, 9), true), (heard(12, said('x', 'a', 1, 2)), true)],
             ),
+        ] {
+            check(what, table, &[]);
+        }
+    }
+
+    #[test]
+    fn which_of_several_revocations_count_does_not_depend_on_their_order() {
+        for (what, table) in [
+            ("one", vec![(said('a', 'x', 5, 9), true)]),
+            ("one that a person here has overruled", vec![(overruled(said('a', 'x', 5, 9)), false)]),
+            ("before it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 4), true)]),
             ("after it was revoked itself", vec![(said('a', 'x', 5, 9), true), (said('x', 'b', 1, 5), false)]),
             ("each other", vec![(said('a', 'x', 5, 9), true), (said('x', 'a', 1, 9), true)]),
             (

@@ -163,24 +163,10 @@ impl Replica {
                 let (sender, why) = (manifest.sender.id, *why);
                 return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
             }
-            Sender::Rival(peer) => {
-                let (name, id) = (peer.name.clone(), manifest.sender.id);
-                if let Some(out) = self.shut_outs()?.get_any(&with_former(manifest.sender.id, &manifest.successions)) {
-                    return Ok(Reception::Refused(Refusal::Revoked { name, by: self.words_of(out)? }));
-                }
-                return Ok(Reception::Refused(Refusal::Rival { name, id, known: peer.id }));
-            }
-            Sender::Known(_) | Sender::Invited(_) => {}
+            Sender::Known(_) | Sender::Invited(_) | Sender::Rival(_) => {}
         }
-        if let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?) {
-            let (name, by) = (sender.name(manifest).to_owned(), self.words_of(out)?);
-            return Ok(Reception::Refused(Refusal::Revoked { name, by }));
-        }
-        if let Sender::Known(peer) = sender
-            && let Some(key) = self.is_too_late(manifest)?
-        {
-            let (name, number) = (peer.name.clone(), manifest.number);
-            return Ok(Reception::Refused(Refusal::FormerKey { name, id: key.old, number, last: key.last }));
+        if let Some(refusal) = self.distrusts(manifest, sender)? {
+            return Ok(Reception::Refused(refusal));
         }
         if let Some(recipient) = manifest.recipient.filter(|recipient| !self.is_me(recipient)) {
             let whom = self.known_as(&recipient)?.unwrap_or_else(|| recipient.to_string());
@@ -225,6 +211,28 @@ impl Replica {
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
             Ok(Judgement::Apply) if self.has_nothing_new(manifest, &believed, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
+        })
+    }
+
+    /// Why the key that has signed a bundle isn't to be trusted: its replica was revoked, it was followed by another one, or
+    /// it is said to follow one that another one has followed.
+    fn distrusts(&self, manifest: &Manifest, sender: &Sender) -> Result<Option<Refusal>> {
+        let (id, name) = (manifest.sender.id, sender.name(manifest).to_owned());
+        // Of a rival it isn't known whether it is the peer whose key it follows.
+        let ids = match sender {
+            Sender::Rival(_) => with_former(id, &manifest.successions),
+            _ => self.ids_of(manifest)?,
+        };
+        if let Some(out) = self.shut_outs()?.get_any(&ids) {
+            return Ok(Some(Refusal::Revoked { name, by: self.words_of(out)? }));
+        }
+        Ok(match sender {
+            Sender::Rival(peer) => Some(Refusal::Rival { name, id, known: peer.id }),
+            Sender::Known(_) => {
+                let number = manifest.number;
+                self.is_too_late(manifest)?.map(|key| Refusal::FormerKey { name, id: key.old, number, last: key.last })
+            }
+            _ => None,
         })
     }
 

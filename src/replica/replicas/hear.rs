@@ -77,7 +77,7 @@ impl Replica {
     pub(in crate::replica) fn keep_succession(
         &self,
         tx: &Transaction<'_>,
-        link: &SignedSuccession,
+        signed: &SignedSuccession,
         succession: &Succession,
         carrier: ReplicaId,
     ) -> Result<()> {
@@ -85,10 +85,10 @@ impl Replica {
         if self.wall_clock().is_before(succession.at) {
             return Ok(());
         }
-        let line = link.with_stamp(Stamp::ZERO);
+        let line = signed.with_stamp(Stamp::ZERO);
         let saying = ReplicaSaying { statement, line, carrier: Some(carrier), heard: self.now(), overruled: false };
         if Self::rule_on(tx, &saying, &mut Held::of(self)?)? == (Ruling::New, Kept::Yes) {
-            let line = link.with_stamp(tx.issue(self.now())?);
+            let line = signed.with_stamp(tx.issue(self.now())?);
             tx.set_replica_saying(&ReplicaSaying { line, ..saying })?;
         }
         Ok(())
@@ -255,7 +255,9 @@ impl Held {
             held.join(old, next);
         }
         let pairs: Vec<_> = held.sayings.iter().filter_map(|saying| saying.statement.follows()).collect();
-        pairs.into_iter().for_each(|(old, new)| held.join(old, new));
+        for (old, new) in pairs {
+            held.join(old, new);
+        }
         Ok(held)
     }
 
