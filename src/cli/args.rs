@@ -6,7 +6,7 @@ mod key;
 mod past;
 mod values;
 mod verbs;
-mod version;
+pub mod version;
 mod words;
 
 use std::num::NonZeroUsize;
