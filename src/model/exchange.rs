@@ -205,6 +205,7 @@ impl Restamping {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FlagSet, Mtime, Origin};
     use super::*;
 
     #[test]
@@ -238,6 +239,44 @@ mod tests {
         assert_eq!(plan.anew(at(6, old)), Stamp { clock: issued[1], incarnation: new });
         assert_eq!((issued.len(), issued[0] < issued[1]), (2, true));
         assert_eq!(plan.anew(at(9, Incarnation(3))), at(9, Incarnation(3)));
+    }
+
+    #[test]
+    fn what_a_revoked_one_has_delivered_is_forgotten_though_others_pass_it_over_and_what_it_has_removed_is_not() {
+        let (honest, thief) = (Incarnation(1), Incarnation(2));
+        let at = |millis: u64, incarnation| Stamp { clock: Clock::from_bits(millis << 16).unwrap(), incarnation };
+        let up_to =
+            |stamps: &[Stamp]| stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect::<Knowledge>();
+        let removed = |born, by| {
+            let folder = "INBOX".parse().unwrap();
+            let mut entry = Entry::delivered(None, Origin::Delivery, born, folder, &FlagSet::new(), 1, Mtime(1));
+            entry.remove(by);
+            entry
+        };
+        let mut caps = Caps::default();
+        caps.revoke(thief, 5, &Knowledge::new());
+        let passes = PassesOver { after: up_to(&[at(4, thief)]), until: up_to(&[at(9, thief)]) };
+        let knows = |stamps: &[Stamp]| (up_to(stamps), PassesOver::default());
+        let passing = |stamps: &[Stamp]| (up_to(stamps), passes.clone());
+        let forged = removed(at(8, thief), at(20, honest));
+        let (by_thief, moved) = (removed(at(3, honest), at(8, thief)), {
+            let mut entry = removed(at(3, honest), at(4, honest));
+            entry.move_to(at(8, thief), "Spoils".parse().unwrap());
+            entry.remove(at(20, honest));
+            entry
+        });
+        for (what, entry, caps, shown, is_purgeable) in [
+            ("nobody is there", &forged, &caps, vec![], false),
+            ("all know it", &forged, &caps, vec![knows(&[at(20, honest), at(8, thief)])], true),
+            ("one passes it over", &forged, &caps, vec![passing(&[at(20, honest)])], true),
+            ("and doesn't know that it was removed", &forged, &caps, vec![passing(&[at(19, honest)])], false),
+            ("another one has it", &forged, &caps, vec![passing(&[at(20, honest)]), knows(&[at(9, thief)])], false),
+            ("it is trusted here", &forged, &Caps::default(), vec![passing(&[at(20, honest)])], false),
+            ("the thief has removed it", &by_thief, &caps, vec![passing(&[at(20, honest)])], false),
+            ("the thief has moved it", &moved, &caps, vec![passing(&[at(20, honest)])], false),
+        ] {
+            assert_eq!(purgeable_here(entry, caps, shown.iter()), is_purgeable, "{what}");
+        }
     }
 
     #[test]
