@@ -97,6 +97,7 @@ mod watch_does_it_by_itself;
 mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
+mod what_a_lost_machine_has_brought_is_held_by_all_or_told;
 mod what_a_revoked_replica_did_is_passed_over;
 mod what_a_stick_or_a_stream_brings_is_told_apart;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
