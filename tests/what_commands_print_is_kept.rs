@@ -113,8 +113,8 @@ fn play() -> Option<BTreeMap<String, String>> {
     // What is encrypted for a job is of another size each time: nothing that comes later tells sizes.
     ask(on, &desktop, &laptop, &nowhere);
     tend(on, &desktop, &laptop, &nowhere);
-    watch(on, &tablet);
     leave(on, &tablet, &phone, &nowhere);
+    watch(on, &phone);
     hinder(on, &desktop, &third, &nowhere);
     lock(on, &third, &phone);
 
@@ -264,11 +264,11 @@ fn leave(on: &mut Scene<'_>, tablet: &Machine, phone: &Machine, nowhere: &Machin
     on.no(nowhere, "deinit");
 }
 
-fn watch(on: &mut Scene<'_>, tablet: &Machine) {
+fn watch(on: &mut Scene<'_>, phone: &Machine) {
     let spool = on.dir.join("pages");
-    tablet.configure(&format!("[peer.desktop]\nspool = {:?}", text(&spool)));
-    tablet.deliver("four");
-    on.both(tablet, "watch --once");
+    phone.configure(&format!("[peer.desktop]\nspool = {:?}", text(&spool)));
+    phone.deliver("four");
+    on.both(phone, "watch --once");
 }
 
 /// What the others have not shown: another mailsync that is at work, a wrong directory, a peer that is away.
@@ -295,6 +295,7 @@ fn lock(on: &mut Scene<'_>, third: &Machine, phone: &Machine) {
         at_a_terminal(&format!("{} >{}", phone.line(&line), file.display()), &answers).expect("somebody types");
     said.stdout = fs::read(file).unwrap();
     assert_eq!((said.code, schemas::check(&said.json())), (0, Ok(())));
+    assert_eq!(said.json()["passphrase"], true);
     on.keep(phone, &line, &said);
 }
 
