@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp, WallClock};
+use super::{Caps, Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, PassesOver, Stamp, WallClock};
 
 /// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +124,23 @@ pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) 
     !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
 }
 
+/// The same where peers pass something over of replicas that are shut out here as well: with the tip of each comes what that is. What
+/// a revoked replica has delivered, and was removed, nobody holds who passes it over. But what it has removed itself does who doesn't
+/// believe that: it is not forgotten before that one knows of it.
+pub fn purgeable_here<'a>(
+    entry: &Entry,
+    caps: &Caps,
+    shown: impl Iterator<Item = &'a (Knowledge, PassesOver)>,
+) -> bool {
+    let is_of_revoked = [entry.location.0, entry.born].iter().all(|stamp| !caps.trusts(*stamp));
+    let mut shown = shown.peekable();
+    let is_settled = |(tip, passes): &(Knowledge, PassesOver)| {
+        let passed_over = || [entry.location.0, entry.born].iter().all(|stamp| passes.has(*stamp));
+        entry.covered_by(tip) || (is_of_revoked && passed_over() && passes.leaves_out(entry, tip))
+    };
+    !entry.alive() && shown.peek().is_some() && shown.all(is_settled)
+}
+
 /// Whether the register of a folder that was removed can be forgotten: every peer's shown tip covers its stamp. A
 /// replica without peers forgets nothing.
 pub fn purgeable_folder<'a>(state: FolderState, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
@@ -242,7 +259,16 @@ mod tests {
             (None, Some(7), now, 8, true),
         ] {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let head = Head {
+                incarnation,
+                number,
+                full: true,
+                base,
+                tip,
+                horizon,
+                issued: Vec::new(),
+                left_out: Knowledge::new(),
+            };
             assert_eq!(
                 is_fresh(&standing(newest), highest, &head),
                 fresh,
@@ -269,7 +295,16 @@ mod tests {
             (Some((now, 7)), Some(20), left, 1, false),
         ] {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let head = Head {
+                incarnation,
+                number,
+                full: true,
+                base,
+                tip,
+                horizon,
+                issued: Vec::new(),
+                left_out: Knowledge::new(),
+            };
             let standing = Standing { newest, shown: None };
             let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
             assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");
