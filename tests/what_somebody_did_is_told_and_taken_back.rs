@@ -7,7 +7,7 @@ use std::path::Path;
 use mailsync::model::Digest;
 use serde_json::{Value, json};
 
-use crate::support::machine::{Machine, assert_same, exchange, make_peers, message, pair, pass, row};
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, message, pair, pass, row};
 use crate::support::programs::own_members;
 use crate::support::{make_folder, names, rest, scratch};
 
@@ -262,8 +262,15 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     let said = laptop.ok(&["trash", "restore", "--by", "desktop", "--since", "1h", "--folder", "Lists"]).stderr;
     assert!(said.contains("back: 50 messages ("), "{said}");
     assert_eq!(events(&laptop).len(), 1, "{:?}", events(&laptop));
-    let again = laptop.ok(&["trash", "restore", "--by", "desktop", "--folder", "Lists"]).stderr;
-    assert!(again.contains("nothing of that is in the trash"), "{again}");
+    let again = laptop.run(&["trash", "restore", "--by", "desktop", "--folder", "Lists"]);
+    assert!(again.code == 1 && again.stderr.contains("nothing of that is in the trash"), "{again:?}");
+    let again = laptop.run(&["trash", "restore", "--by", "desktop", "--folder", "Lists", "--json"]);
+    assert_eq!((again.code, &again.json()["error"]["kind"]), (1, &"failed".into()), "{again:?}");
+    complains(
+        &laptop.run(&["--quiet", "trash", "restore", "--folder", "Lists"]),
+        1,
+        &["nothing of what was asked for"],
+    );
     laptop.ok(&["trash", "restore", "--all"]);
     let told = events(&laptop);
     assert!(told.len() == 2 && told[1].contains("100 messages"), "{told:?}");
@@ -391,7 +398,9 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
         assert_eq!(done[name], dry[name], "{name}: what a dry run says is what then happens");
     }
     assert_eq!([&done["moved"], &done["flagged"], &done["gone"]], [&json!(2), &json!(2), &json!(2)]);
-    let again = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--json"]).json();
+    let again = desktop.run(&["undo", "--by", "laptop", "--since", "1h", "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let again = again.json();
     assert_eq!((&again["moved"], &again["flagged"]), (&json!(0), &json!(0)));
     let log = desktop.ok(&["log"]).text().to_owned();
     assert_eq!(log.lines().filter(|line| line.contains("  undo  ")).count(), 1, "{log}");
@@ -491,9 +500,17 @@ fn the_history_of_messages_goes_with_its_days() {
     assert!(purged["history"].as_u64().unwrap() > 2, "{purged}");
     assert_eq!(told(&desktop, "one"), []);
     // Without it, nobody knows what to take back: it is told, and nothing is changed.
-    let ran = desktop.ok(&["undo", "--by", "laptop", "--since", "1h"]);
-    assert!(ran.stderr.contains("nothing since then that could be taken back"), "{ran:?}");
+    let ran = desktop.run(&["undo", "--by", "laptop", "--since", "1h"]);
+    complains(&ran, 1, &["undoing what laptop has done", "nothing since then that could be taken back"]);
     assert!(desktop.dir("Work").join("cur").read_dir().unwrap().next().is_some());
+    // Of a message that is gone, too, nothing is told.
+    desktop.remove("one");
+    desktop.ok(&["scan"]);
+    rest();
+    desktop.ok(&["purge"]);
+    let ran = desktop.run(&["log", "--message", &digest("one")]);
+    complains(&ran, 1, &["looking for what became of", "tells nothing of it", "history_days"]);
+    assert_eq!(desktop.run(&["--json", "log", "--message", &digest("one")]).json()["error"]["kind"], "failed");
 }
 
 #[test]
@@ -566,8 +583,10 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     assert!(said.contains(&format!("{two} is back in INBOX\n")), "{said}");
     assert!(said.contains("in their folders already: 1 message; the copies stay in the trash"), "{said}");
     assert_eq!(files(), 2);
-    // Repeated, there is nothing to do.
-    let again = laptop.ok(&["trash", "restore", &format!("{one}-99"), "--json"]).json();
+    // Repeated, nothing of it comes back.
+    let again = laptop.run(&["trash", "restore", &format!("{one}-99"), "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let again = again.json();
     assert_eq!((&again["messages"], &again["there"]), (&json!(0), &json!(1)), "{again}");
     assert_eq!(files(), 2);
 
@@ -579,6 +598,16 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     let said = laptop.ok(&["trash", "restore", &one]).stderr;
     assert!(said.contains("once more: it was already in INBOX"), "{said}");
     assert_eq!(files(), 3);
+    // A message whose file is gone.
+    for file in fs::read_dir(laptop.home.join("trash")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let left = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
+    let ran = laptop.run(&["trash", "show", &left]);
+    complains(&ran, 1, &["showing the message in the trash", "No such file", "on another machine"]);
+    assert!(ran.text().contains("folder      INBOX"), "{ran:?}");
+    let ran = laptop.run(&["--json", "trash", "show", &left]);
+    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (1, &"failed".into()), "{ran:?}");
     laptop.refuses(&["trash", "show", "99"], b"", 2, &["showing 99: there is nothing with this number"]);
     laptop.refuses(&["log", "--message", "99"], b"", 2, &["looking for message 99: there is nothing with this number"]);
 }
