@@ -24,6 +24,7 @@ mod listing;
 mod merge;
 mod one_file;
 mod outcome;
+mod passed_over;
 mod recover;
 mod refusal;
 mod refused;
