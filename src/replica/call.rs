@@ -13,7 +13,7 @@ use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
-use crate::text::printable;
+use crate::text::{beginning, printable};
 
 /// With this status ssh ends when it has no connection, and otherwise with that of the program on the other side. See
 /// EXIT STATUS in ssh(1). Mailsync itself never ends with it.
@@ -183,7 +183,7 @@ impl Replica {
     /// The program couldn't be run, was silent for too long or ended with a failure, or this machine fails.
     fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, called: &mut Called) -> Result<()> {
         let Ended { call: Call { peer, program, timeout, packed, beside, .. }, talked } = ended;
-        let (program, about) = (&program[0], answer_from(peer));
+        let (call, program, about) = (program, &program[0], answer_from(peer));
         beside.notes.take().into_iter().for_each(|note| self.note(note));
         let (heard, answer) = talked?;
         let (status, all_was_read) = match heard {
@@ -214,7 +214,7 @@ impl Replica {
             called.received = answer.size();
             self.import_arrived(&mut answer, options, |one| called.imported.push(one))?;
         }
-        how_it_ended(peer, program, status, silent)
+        how_it_ended(peer, call, status, silent)
     }
 
     /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not
@@ -283,13 +283,14 @@ impl<'r> Call<'r> {
 /// # Errors
 /// The program has failed, or nothing came: whoever imports a bundle there has written an answer. With the statuses by which
 /// mailsync says why it didn't take a bundle, that is the kind of the error.
-fn how_it_ended(peer: &str, program: &str, status: Option<ExitStatus>, silent: bool) -> Result<()> {
+fn how_it_ended(peer: &str, call: &[String], status: Option<ExitStatus>, silent: bool) -> Result<()> {
+    let program = &call[0];
     let Some(status) = status else {
         return Err(Error::failed(format!("{program} was ended: its answer is no bundle from there on")).advise(AGAIN));
     };
     let ended = format!("{program} has ended with {status}");
     if status.success() {
-        return if silent { Err(no_answer(peer, &ended)) } else { Ok(()) };
+        return if silent { Err(no_answer(peer, call, status)) } else { Ok(()) };
     }
     let kind_of = |kind: ErrorKind| status.code() == Some(i32::from(kind.exit_code()));
     Err(if silent && status.code() == Some(NO_CONNECTION) {
@@ -313,11 +314,14 @@ fn how_it_ended(peer: &str, program: &str, status: Option<ExitStatus>, silent: b
     })
 }
 
+/// So much of a call is shown, in characters.
+const SHOWN: usize = 200;
 /// What is to be done about a program that has failed.
 const AGAIN: &str = "see what it said above, then run this again; nothing is lost";
 
-fn no_answer(peer: &str, ended: &str) -> Error {
-    Error::failed(format!("there was no answer: {ended}, and nothing came from it")).advise(format!(
+fn no_answer(peer: &str, call: &[String], status: ExitStatus) -> Error {
+    let ran = beginning(&call.join(" "), SHOWN);
+    Error::failed(format!("there was no answer: `{ran}` has ended with {status}, and nothing came from it")).advise(format!(
         "if the call of [peer.{peer}] in config.toml runs `mailsync import` without --reply, add that; it must reach a mailsync that \
          reads the bundle and writes an answer; nothing is lost"
     ))

@@ -196,6 +196,12 @@ impl Replica {
         if let Some(error) = self.is_ahead(manifest, name, clock_ahead) {
             return Ok(Reception::ClockAhead(error));
         }
+        self.weigh(before, manifest, sender)
+    }
+
+    /// Decides by what is known here about a bundle that is believed.
+    fn weigh(&self, before: &Foreseen, manifest: &Manifest, sender: &Sender) -> Result<Reception> {
+        let name = sender.name(manifest);
         let mut knowledge = self.state.knowledge()?;
         knowledge.join(&before.knowledge);
         let foreseen = before.standings.get(&self.present_id(&manifest.sender.id)?);
