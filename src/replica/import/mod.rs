@@ -17,6 +17,7 @@ mod contents;
 mod directory;
 mod foreseen;
 mod gate;
+mod in_order;
 mod landing;
 mod large;
 mod left_out;
