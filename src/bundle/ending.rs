@@ -30,7 +30,7 @@ const TAG: usize = 16;
 const FULL: usize = (64 << 10) + TAG;
 /// The size of the nonce behind a header, in bytes.
 const NONCE: usize = 16;
-/// Where the key stream of ChaCha20 begins for what is encrypted, in bytes: the block before is for the tag (RFC 8439, section
+/// Where the key stream of `ChaCha20` begins for what is encrypted, in bytes: the block before is for the tag (RFC 8439, section
 /// 2.8).
 const STREAM: u64 = 64;
 

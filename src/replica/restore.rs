@@ -127,7 +127,9 @@ impl Replica {
                 false
             });
             *(if here { &mut done.restored } else { &mut done.wanted }) += 1;
-            named.iter_mut().for_each(|one| one.is_back |= one.has(folder, Some(&row.id.digest)));
+            for one in &mut named {
+                one.is_back |= one.has(folder, Some(&row.id.digest));
+            }
             each(&RestoredItem { digest: row.id.digest, folder: folder.clone(), bytes: row.entry.size, here })
         })?;
         for one in named.iter().filter(|one| !one.is_back) {
