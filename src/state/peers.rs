@@ -6,7 +6,7 @@ use super::codec::damaged;
 use super::{State, Transaction};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
-use crate::model::{Clock, Digest, Incarnation, Knowledge, Skew, Standing};
+use crate::model::{Clock, Digest, Incarnation, Knowledge, PassesOver, Skew, Standing};
 
 /// A peer's number within this state.
 #[cfg_attr(test, derive(Default))]
@@ -54,10 +54,12 @@ pub struct Peer {
     pub disowns: bool,
     /// Whether it has shown to know this replica's present key.
     pub knows_key: bool,
+    /// What its newest bundle shows that it passes over.
+    pub passes_over: PassesOver,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes";
+     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes, passes_over";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -90,6 +92,11 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         },
         disowns: row.get(16)?,
         knows_key: row.get(17)?,
+        passes_over: row
+            .get::<_, Option<String>>(21)?
+            .map(|text| serde_json::from_str(&text).map_err(|_| damaged("what a peer passes over")))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
@@ -137,6 +144,14 @@ impl State {
         Ok(peers)
     }
 
+    /// The id by which a person has made a peer known, or an invitation: keys that have followed that one since are somebody's
+    /// word, and it isn't.
+    pub fn first_id_of(&self, key: PeerKey) -> Result<ReplicaId> {
+        let mut query = self.conn.prepare_cached("SELECT first_id FROM peer WHERE key = ?")?;
+        let id: String = query.query_row([key.0], |row| row.get(0))?;
+        id.parse().map_err(|_| damaged("the id by which a peer was made known"))
+    }
+
     /// The highest number of a bundle that came from this incarnation of a peer.
     pub fn heard_number(&self, peer: &ReplicaId, incarnation: Incarnation) -> Result<Option<u64>> {
         let mut query = self.conn.prepare_cached("SELECT number FROM heard WHERE peer = ? AND incarnation = ?")?;
@@ -161,12 +176,9 @@ impl State {
 impl Transaction<'_> {
     /// Makes a peer known.
     pub fn add_peer(&self, name: &str, public_key: &PublicKey, now: u64) -> Result<()> {
-        self.conn.prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?.execute((
-            public_key.id().to_string(),
-            name,
-            public_key.to_openssh(),
-            now.cast_signed(),
-        ))?;
+        self.conn
+            .prepare_cached("INSERT INTO peer (id, first_id, name, public_key, added) VALUES (?1, ?1, ?2, ?3, ?4)")?
+            .execute((public_key.id().to_string(), name, public_key.to_openssh(), now.cast_signed()))?;
         Ok(())
     }
 
@@ -259,17 +271,21 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a peer's newest bundle shows: the tip and the messages that it wants.
+    /// Records what a peer's newest bundle shows: the tip, what it passes over, and the messages that it wants.
     pub fn set_standing(
         &self,
         key: PeerKey,
         newest: (Incarnation, u64),
-        shown: &Knowledge,
+        (shown, passes_over): (&Knowledge, Option<&PassesOver>),
         wants: &[Digest],
     ) -> Result<()> {
+        let passes_over =
+            passes_over.map(|passes| serde_json::to_string(passes).expect("it is two maps from strings to strings"));
         self.conn
-            .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
-            .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
+            .prepare_cached(
+                "UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ?, passes_over = ? WHERE key = ?",
+            )?
+            .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), passes_over, key.0))?;
         self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
         self.add_wanted(key, wants)
     }
