@@ -1,5 +1,7 @@
 //! `mailsync update`: for each peer that the configuration tells how to reach, an export, a call, an import.
 
+use std::collections::BTreeSet;
+
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
@@ -13,7 +15,7 @@ use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::view::{complain_of, no_answer};
+use super::view::complain_of;
 use super::voices::Voices;
 
 /// The replicas that the configuration tells how to reach.
@@ -51,7 +53,10 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     let Reachable { peers, silent, revoked } = if args.peers.is_empty() {
         Reachable::of(&replica)?
     } else {
-        Reachable { peers: args.peers.clone(), ..Reachable::default() }
+        // Whoever is named twice is called once.
+        let mut seen = BTreeSet::new();
+        let peers = args.peers.iter().filter(|peer| seen.insert(*peer)).cloned().collect();
+        Reachable { peers, ..Reachable::default() }
     };
     if peers.is_empty() && silent.is_empty() && revoked.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
@@ -143,8 +148,7 @@ fn summarise(context: &Context, one: &Called) {
         Some(imported) if imported.outcome.error().is_none() => {
             context.out.say(format_args!("{peer}: sent, and received {}{}", imported.changes, sizes(one)));
         }
-        Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
-        None => context.out.say(no_answer(&peer)),
+        _ => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
     }
 }
 

@@ -306,7 +306,7 @@ pub struct Called {
     pub peer: String,
     /// Why it was not updated; null if it was.
     pub error: Option<Fault>,
-    /// The bundle that it was given; null if it didn't take all of it.
+    /// The bundle that it was given; null if it didn't take all of it, or answered nothing.
     pub sent: Option<Written>,
     /// The size of its answer in bytes.
     pub received_bytes: u64,

@@ -234,7 +234,7 @@ impl Scan<'_> {
                 continue;
             }
             if is_wanted && !was_renamed {
-                self.report.folders_missing += 1;
+                self.report.folders_missing.push(row.name.clone());
                 continue;
             }
             let stamp = self.stamp()?;
