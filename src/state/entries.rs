@@ -117,6 +117,9 @@ impl State {
     /// The entry with this id.
     pub fn entry_by_id(&self, id: &EntryId) -> Result<Option<EntryRow>> {
         let Some(birth) = self.find_folder(&id.birth) else { return Ok(None) };
+        if !self.has_entries(&id.digest)? {
+            return Ok(None);
+        }
         self.one_row(
             &format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND birth = ? AND ordinal = ?"),
             (id.digest.0, birth.0, id.ordinal),
@@ -287,10 +290,9 @@ impl State {
         Ok(file.optional()?)
     }
 
-    /// Whether another entry has the same message.
-    pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
-        Ok(query.exists((digest.0, key.0))?)
+    /// Whether a message has several entries, dead ones included.
+    pub fn digest_is_shared(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.copies(digest)?.is_some())
     }
 }
 
@@ -319,6 +321,7 @@ impl Transaction<'_> {
                 at.map(|at| at.sub as u8),
                 at.map(|at| &at.name[..]),
             ))?;
+        self.without_entry.set(None);
         let key = EntryKey(self.conn.last_insert_rowid());
         for (incarnation, clock) in newest_stamps(entry) {
             self.add_change(key, incarnation, clock)?;
