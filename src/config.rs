@@ -486,13 +486,19 @@ mod tests {
         for (lines, words) in [
             (
                 "[peer.server]\ncall = \"ssh server\"",
-                "there is string \"ssh server\" and a list is expected, such as [\"ssh\", \"server\"]",
+                "there is the text \"ssh server\" and a list is expected, such as [\"ssh\", \"server\"]",
             ),
-            ("[peer.server]\ncall = 5", "there is integer `5` and a list is expected"),
+            ("[peer.server]\ncall = 5", "there is the number `5` and a list is expected"),
             ("[hooks]\nafter_import = \"notmuch new\"", "and a list is expected"),
             ("peer = 3", "and a table is expected"),
             ("keywords = \"yes\"", "and true or false is expected"),
             ("trash_day = 3", "there is no key `trash_day`, expected one of"),
+            ("trash_days = \"long\"", "there is the text \"long\" and a whole number is expected"),
+            ("trash_days = -1", "there is the number `-1` and a whole number is expected"),
+            ("trash_days = \"a, and b\"", "there is the text \"a, and b\" and a whole number is expected"),
+            ("trash_days = true", "there is `true` and a whole number is expected"),
+            ("trash_days = [3]", "there is a list and a whole number is expected"),
+            ("[peer.server]\ntimeout = 5", "there is the number `5` and a text in quotation marks is expected"),
         ] {
             let told = told(lines);
             assert!(

@@ -6,7 +6,7 @@ mod key;
 mod past;
 mod values;
 mod verbs;
-mod version;
+pub mod version;
 mod words;
 
 use std::num::NonZeroUsize;
@@ -266,6 +266,10 @@ pub enum PeerCommand {
         /// Why, for those who read it on the other machines
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Keep what it has brought since then and is still here: it counts as this machine's own from now on, and goes to the
+        /// others. Remove what isn't yours first
+        #[arg(long)]
+        keep: bool,
     },
     /// Trust a machine again on this one, whoever has revoked it
     Reinstate {

@@ -2,7 +2,8 @@
 
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{
-    AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PeerStatus, Replica, Status, Unseen,
+    AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PassedOverStatus, PeerStatus, Replica,
+    Status, Unseen,
 };
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, local_time, plural, printable};
@@ -39,6 +40,7 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     ];
     said.extend(disk_words(&status, look.as_ref()));
     said.extend(revoked_words(&replica)?.into_iter().map(|words| ("revoked", words)));
+    said.extend(status.passed_over.iter().map(passed_over_words));
     said.extend(undone_words(&status));
     said.extend(jobs_words(&status.jobs));
     said.extend(failed_words(&status));
@@ -124,6 +126,13 @@ fn undone_words(status: &Status) -> Vec<Said> {
     said.extend(status.letterless.iter().map(|letterless| ("waiting", letterless_words(letterless))));
     said.extend(status.alarms.iter().map(|alarm| ("alarm", alarm_words(alarm))));
     said
+}
+
+/// What a revoked machine has brought, and is not here.
+fn passed_over_words(passed: &PassedOverStatus) -> Said {
+    let (messages, of) = (plural(passed.messages, "message"), &passed.of);
+    let words = "which was revoked, and that others hold; next: look at them there: `mailsync peer revoke --keep` there brings them";
+    ("passed over", format!("{messages} that {of} has brought, {words}"))
 }
 
 /// A peer that knows the same and holds other mail.

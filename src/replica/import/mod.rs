@@ -12,6 +12,7 @@
 mod apply;
 mod arrived;
 mod arriving;
+mod coded;
 mod contents;
 mod directory;
 mod gate;
@@ -22,6 +23,7 @@ mod listing;
 mod merge;
 mod one_file;
 mod outcome;
+mod passed_over;
 mod recover;
 mod refusal;
 mod refused;
