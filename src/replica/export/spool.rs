@@ -58,7 +58,7 @@ impl Replica {
             news.entry(&row.id.digest, &row.entry)?;
             room.reach("the records of the bundle", spool.bytes())?;
             let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
-            if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
+            if !needed || (state.digest_is_shared(&row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
             }
             if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
