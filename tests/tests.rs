@@ -101,6 +101,7 @@ mod what_a_liar_has_told_is_taken_back;
 mod what_a_lost_machine_has_brought_is_held_by_all_or_told;
 mod what_a_revoked_replica_did_is_passed_over;
 mod what_a_stick_or_a_stream_brings_is_told_apart;
+mod what_a_thief_hides_is_laid_to_it;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;
 mod what_commands_print_is_kept;
 mod what_is_ignored_is_unknown;

@@ -73,6 +73,8 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
     }
     if lines.is_empty() {
         say_nothing(context, &replica, selection)?;
+    } else {
+        say_unknown(context, &replica, selection)?;
     }
     context.out.print(lines)
 }
@@ -84,12 +86,25 @@ fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection)
         context.out.say(if is_all(selection) { "the trash is empty" } else { "nothing of that is in the trash" });
         return Ok(());
     }
-    let (messages, was) = (plural(unknown, "message"), if unknown == 1 { "was" } else { "were" });
-    context.out.say(format_args!(
-        "nothing in the trash is known to be of that, but {messages} there {was} removed by somebody unknown here, who may be it; \
-         `mailsync trash list --since TIME` shows them"
-    ));
+    context.out.say(format_args!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there")));
     Ok(())
+}
+
+/// Says what else in the trash may be of that, beside what was found.
+fn say_unknown(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
+    let unknown = replica.removed_by_unknown(selection)?;
+    if unknown > 0 {
+        context.out.say(format_args!("besides, {}", by_unknown(unknown, "in the trash")));
+    }
+    Ok(())
+}
+
+fn by_unknown(count: u64, place: &str) -> String {
+    let (messages, was) = (plural(count, "message"), if count == 1 { "was" } else { "were" });
+    format!(
+        "{messages} {place} {was} removed by somebody unknown here, who may be it; `mailsync trash list --since TIME` shows them, and \
+         `mailsync trash restore ID` brings one back"
+    )
 }
 
 fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<InTrash> {
@@ -194,6 +209,9 @@ fn bring_back(
         context.out.say(format_args!(
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
+    }
+    if done.messages + done.there + done.left > 0 {
+        say_unknown(context, replica, &options.selection)?;
     }
     let shown = context.out.document(&TrashRestored::of(done, items));
     if done.messages > 0 || failed || is_all(&options.selection) {

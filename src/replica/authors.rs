@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
+use super::replicas::ShutOut;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
 use crate::model::{Clock, Incarnation, Stamp};
@@ -81,20 +82,41 @@ impl Replica {
     }
 
     /// The incarnations of a replica, as far as its own bundles have shown them, here or to those who have revoked it: what
-    /// these name counts if no bundle has shown it as anybody's. With `disputed`, those that somebody else has called
+    /// these name counts if no bundle has shown it as anybody's, and so does what it has made known since. With `disputed`, those that somebody else has called
     /// its own, too.
     pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
         let me = self.public_key().id();
         let mut all = self.state.incarnations_claimed_by(&author.id, &me, disputed)?;
         if let Some(out) = self.shut_outs()?.get(&author.id) {
-            let named: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).collect();
-            for &incarnation in named {
+            for incarnation in self.laid_to(out)? {
                 if self.state.replicas_of(incarnation, &me)?.is_empty() {
                     all.push(incarnation);
                 }
             }
         }
         Ok(all)
+    }
+
+    /// The incarnations that count as those of a replica that is shut out as long as no bundle has shown them as anybody's: those
+    /// that its revocations name, and those that it has made known since.
+    fn laid_to(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
+        let mut all: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
+        all.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
+        Ok(all)
+    }
+
+    /// Those of these incarnations of which nobody can tell here whose they are.
+    pub(super) fn nobodys(&self, of: impl IntoIterator<Item = Incarnation>) -> Result<BTreeSet<Incarnation>> {
+        let (mut nobodys, mut laid, me) = (BTreeSet::new(), BTreeSet::new(), self.public_key().id());
+        for (_, out) in self.shut_outs()?.iter() {
+            laid.extend(self.laid_to(out)?);
+        }
+        for incarnation in of {
+            if !laid.contains(&incarnation) && self.state.replicas_of(incarnation, &me)?.is_empty() {
+                nobodys.insert(incarnation);
+            }
+        }
+        Ok(nobodys)
     }
 
     /// A replica's changes since a time, in milliseconds since 1970 UTC, as its clock was. Those of an incarnation that
@@ -111,11 +133,11 @@ impl Replica {
         let me = self.public_key().id();
         let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
         if ids.is_empty() {
-            let out = self.shut_outs()?;
-            let revoked = out
-                .iter()
-                .filter(|(_, out)| out.by.iter().any(|heard| heard.revocation.incarnations.contains(&incarnation)));
-            ids.extend(revoked.map(|(id, _)| *id));
+            for (id, out) in self.shut_outs()?.iter() {
+                if self.laid_to(out)?.contains(&incarnation) {
+                    ids.push(*id);
+                }
+            }
         }
         for id in ids {
             let peer = if id == me { None } else { self.state.peer_by_id(&id)? };

@@ -35,8 +35,9 @@ const COLUMNS: &str = "old, next, now, public_key, incarnation, last, at, rival,
 
 /// The columns that name a replica by its present id, but for `heard` and `forgotten_up_to`, of which there may be two
 /// rows then. What was signed names the id that it was signed with, and stays.
-const NAMING: [(&str, &str); 7] = [
+const NAMING: [(&str, &str); 8] = [
     ("knowledge", "told_by"),
+    ("knowledge", "first_by"),
     ("used_token", "used_by"),
     ("job", "requester"),
     ("job", "target"),

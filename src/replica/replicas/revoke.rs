@@ -4,7 +4,7 @@ use super::hear::Held;
 use super::shut_out::ShutOut;
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::{Error, Result};
-use crate::model::{Kept, Knowledge, Ruling, keys_besides};
+use crate::model::{Kept, Knowledge, Ruling, keys_besides, named_by_revocation};
 use crate::replica::Replica;
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
@@ -94,9 +94,10 @@ impl Replica {
             }
         }
         let at = said_before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
-        let mut incarnations = self.state.incarnations_of(&self.present_id(&id)?)?;
-        incarnations.truncate(limits::REVOKED_INCARNATIONS);
-        incarnations.sort_unstable();
+        let present = self.present_id(&id)?;
+        let all_keys = keys.iter().copied().chain([id, who, present]).collect();
+        let (own, brought) = (self.state.incarnations_of(&present)?, self.brought_by(&all_keys, since)?);
+        let incarnations = named_by_revocation(own, brought, limits::REVOKED_INCARNATIONS);
         let name = self.known_as(&who)?.filter(|name| name.len() <= limits::REVOKED_NAME_BYTES);
         let reason = options.reason.clone();
         let revocation = Revocation { who, keys, name, since, by: me, at, reason, incarnations };
