@@ -46,6 +46,81 @@ fn what_is_given_for_a_key_and_is_none_is_refused_with_the_way_to_get_one() {
 }
 
 #[test]
+fn a_typo_in_a_name_is_answered_with_the_name_that_is_meant() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    desktop.put("Lists/bees", "cur/a:2,S", "a", 1);
+    desktop.ok(&["scan"]);
+    desktop.ok(&["uux", "laptop", "--", "true"]);
+    let id = desktop.ok(&["jobs", "list", "--json"]).json()["jobs"][0]["id"].as_str().unwrap()[..8].to_owned();
+    // Another last digit.
+    let typo = format!("{}{}", &id[..7], if id.ends_with('0') { "1" } else { "0" });
+    for command in [
+        "export --to lapotp",
+        "update lapotp",
+        "uux lapotp -- true",
+        "peer rename lapotp x",
+        "peer remove lapotp",
+        "peer revoke lapotp",
+        "peer reinstate lapotp",
+        "log --peer lapotp",
+        "log --removed --peer lapotp",
+        "trash list --by lapotp",
+        "trash restore --by lapotp",
+        "undo --by lapotp --since 1d",
+        "scan Lists/beez",
+        "scan beez",
+        "restore Lists/beez",
+        "trash list --folder Lists/beez",
+        "log --folder Lists/beez",
+        "undo --by laptop --since 1d --folder beez",
+        &format!("jobs show {typo}"),
+        &format!("jobs cancel {typo}"),
+        &format!("jobs forget {typo}"),
+    ] {
+        let meant = match command {
+            _ if command.contains("lapotp") => "laptop",
+            _ if command.contains("beez") => "Lists/bees",
+            _ => &id,
+        };
+        let args: Vec<&str> = command.split(' ').collect();
+        complains(&desktop.run_with(&args, b""), 2, &[&format!("did you mean {meant}? ")]);
+    }
+    // Where nothing is near, nothing is guessed.
+    assert!(!desktop.fails(&["export", "--to", "phone"], 2).contains("did you mean"));
+}
+
+#[test]
+fn a_folder_is_named_with_a_slash_at_its_end_as_well_and_stands_for_those_below_it() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    for folder in ["Lists/bees", "Lists/wasps"] {
+        desktop.put(folder, "cur/a:2,S", folder, 1);
+    }
+    desktop.ok(&["scan"]);
+    for folder in ["Lists/bees", "Lists/wasps", "INBOX"] {
+        desktop.put(folder, "cur/b:2,S", format!("{folder} b"), 1);
+    }
+    let new = |args: &[&str]| desktop.ok(&[args, &["--json"]].concat()).json()["scan"]["new"].clone();
+    assert_eq!(new(&["scan", "Lists"]), 2);
+    assert_eq!(new(&["scan", "INBOX/"]), 1);
+    for args in [
+        &["scan", "Lists/bees/"][..],
+        &["log", "--folder", "Lists/"],
+        &["trash", "list", "--folder", "INBOX/"],
+        &["restore", "--dry-run", "Lists/"],
+        &["undo", "--by", "desktop", "--since", "1d", "--folder", "Lists/bees/"],
+    ] {
+        desktop.ok(args);
+    }
+    complains(&desktop.run(&["undo", "--by", "", "--since", "1d"]), 2, &["the name is empty", "the peers are: laptop"]);
+    for args in [&["scan", ""][..], &["log", "--folder", "/"]] {
+        let ran = desktop.run(args);
+        assert!(ran.code == 2 && ran.stderr.contains("the name is empty"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_bundle_that_import_would_not_look_at_is_told_of_at_once() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
+use mailsync::model::FolderName;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
 pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
-use values::{parse_seconds, parse_size};
+use values::{parse_folder, parse_seconds, parse_size};
 
 use super::complete;
 use super::moment::Moment;
@@ -111,7 +112,7 @@ pub enum Command {
     /// Show, run, repeat, cancel or forget what peers were asked to run
     Jobs(Jobs),
     /// Forget removals that every peer knows of, old trash, old jobs and old history
-    Purge,
+    Purge(Purge),
     /// Show what this replica holds, and what its peers have not shown to have yet
     Status(Status),
     /// Show what was done
@@ -177,9 +178,16 @@ pub struct Update {
 
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// Don't look at the disk: show what the last scan has seen
+    /// Don't look at the disk: show what the last scan has seen, and nothing of directories of bundles
     #[arg(long)]
     pub no_scan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Purge {
+    /// Believe the clock of this machine although it seems to be wrong: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -277,9 +285,9 @@ pub enum PeerCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct Scan {
-    /// The folders to look at; all of them if none is given
-    #[arg(add = ArgValueCompleter::new(complete::folders))]
-    pub folders: Vec<String>,
+    /// The folders to look at, with those below them; all of them if none is given
+    #[arg(value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
+    pub folders: Vec<FolderName>,
     /// Read every message again, to find edits in place
     #[arg(long)]
     pub deep: bool,

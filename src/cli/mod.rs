@@ -134,7 +134,7 @@ fn run(context: &Context, command: Command) -> CommandResult {
         Command::Watch(args) => watch::run(context, &args),
         Command::Uux(args) => uux::run(context, args),
         Command::Jobs(args) => jobs::run(context, &args),
-        Command::Purge => purge::run(context),
+        Command::Purge(args) => purge::run(context, &args),
         Command::Status(args) => status::run(context, &args),
         Command::Log(args) => log::run(context, &args),
         Command::Inspect(args) => inspect::inspect(context, &args),

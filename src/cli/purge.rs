@@ -2,13 +2,14 @@
 
 use mailsync::text::{bytes, plural};
 
+use super::args;
 use super::context::Context;
 use super::document::upkeep;
 use super::failure::CommandResult;
 
-pub fn run(context: &Context) -> CommandResult {
+pub fn run(context: &Context, args: &args::Purge) -> CommandResult {
     let replica = context.write()?;
-    let purged = replica.purge()?;
+    let purged = replica.purge(args::doubts(args.anyway))?;
     context.say_notes(&replica);
     context.out.say(format_args!(
         "forgot {} that every peer knows of ({} still needed){}, {} in the trash ({}), {} and {} of history",

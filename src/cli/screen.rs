@@ -53,6 +53,16 @@ pub fn shown(line: &str) -> String {
     fitting(line, &io::stdout())
 }
 
+/// How many columns somebody sees of standard output. `None` if nobody does, or nobody knows.
+pub fn output_columns() -> Option<usize> {
+    width(&io::stdout())
+}
+
+/// The same of standard error.
+pub fn error_columns() -> Option<usize> {
+    width(&io::stderr())
+}
+
 fn painted(style: Style, word: &str) -> String {
     format!("{style}{word}{style:#}")
 }
@@ -87,7 +97,8 @@ fn broken(line: &str, width: usize) -> String {
     textwrap::fill(line, options)
 }
 
-fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+/// The words of a line; what stands between backticks is one.
+pub fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let mut rest = line;
     Box::new(std::iter::from_fn(move || {
         let (mut is_command, mut after_blank) = (false, false);

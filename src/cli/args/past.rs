@@ -6,6 +6,7 @@ use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
 use mailsync::model::FolderName;
 
+use super::values::parse_folder;
 use crate::cli::complete;
 use crate::cli::moment::Moment;
 
@@ -25,7 +26,7 @@ pub struct Log {
     #[arg(long, value_name = "ID|FILE|MESSAGE-ID")]
     pub message: Option<String>,
     /// Show what became of messages in this folder and those below it
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Show which messages were removed
     #[arg(long)]
@@ -94,7 +95,7 @@ mailsync trash restore [OPTIONS] <ID|FROM-TO>...
 #[derive(Clone, Debug, clap::Args)]
 pub struct WhichTrash {
     /// What was in this folder, or one below it
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// What this peer has removed, or this replica itself: by its name or its id; it comes back where it was before that
     /// one moved it
@@ -127,7 +128,7 @@ pub struct Undo {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Moment,
     /// Only what lies in this folder or one below it, or lay there before
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Tell what would be taken back, message by message, and change nothing
     #[arg(long, short = 'n')]

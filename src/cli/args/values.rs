@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use mailsync::allow::parse_time;
 use mailsync::maildir::{LayoutKind, Server};
+use mailsync::model::FolderName;
 use mailsync::replica::Secrecy;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -106,6 +107,15 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return Err(String::from("less than 64K leaves no room for messages"));
     }
     Ok(if size == 4 << 30 { size - 1 } else { size })
+}
+
+/// A folder as a person names it, who may end its name as that of a directory.
+pub fn parse_folder(text: &str) -> Result<FolderName, String> {
+    const EXPECTED: &str = "name folders as `mailsync status` lists them";
+    match text.trim_end_matches('/') {
+        "" => Err(format!("the name is empty; {EXPECTED}")),
+        name => name.parse().map_err(|error| format!("{error}; {EXPECTED}")),
+    }
 }
 
 /// A time: a number of seconds, or a time as config.toml has it.

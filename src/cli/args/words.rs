@@ -38,7 +38,7 @@ impl Command {
                 JobsCommand::Cancel { .. } => "jobs cancel",
                 JobsCommand::Forget { .. } => "jobs forget",
             },
-            Self::Purge => "purge",
+            Self::Purge(_) => "purge",
             Self::Status(_) => "status",
             Self::Log(_) => "log",
             Self::Inspect(_) => "inspect",
@@ -88,7 +88,7 @@ impl Command {
             | Self::Watch(_)
             | Self::Uux(_)
             | Self::Jobs(_)
-            | Self::Purge
+            | Self::Purge(_)
             | Self::Status(_)
             | Self::Log(_)
             | Self::Inspect(_)

@@ -70,7 +70,7 @@ impl Replica {
     /// # Errors
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
-        self.compare_clocks()?;
+        self.compare_with_peers()?;
         let tx = self.begin()?;
         let changed = self.new_identity_within(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
