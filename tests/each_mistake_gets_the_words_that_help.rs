@@ -101,7 +101,7 @@ fn a_folder_is_named_with_a_slash_at_its_end_as_well_and_stands_for_those_below_
     for folder in ["Lists/bees", "Lists/wasps", "INBOX"] {
         desktop.put(folder, "cur/b:2,S", format!("{folder} b"), 1);
     }
-    let new = |args: &[&str]| desktop.ok(&[args, &["--json"]].concat()).json()["scan"]["new"].clone();
+    let new = |args: &[&str]| desktop.ok(&[args, &["--json"]].concat()).json()["new"].clone();
     assert_eq!(new(&["scan", "Lists"]), 2);
     assert_eq!(new(&["scan", "INBOX/"]), 1);
     for args in [

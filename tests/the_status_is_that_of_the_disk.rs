@@ -76,7 +76,7 @@ fn what_mailsync_has_made_itself_is_nothing_that_no_scan_has_searched() {
         other.init_as(layout);
         make_peers(&desktop, &other);
         for folder in ["Lists/bees", "Lists/wasps", "Archive/2019/old", "Drafts"] {
-            desktop.put(folder, "cur/x:2,S", format!("{folder} {layout}"), 1);
+            desktop.put(folder, &format!("cur/{layout}:2,S"), format!("{folder} {layout}"), 1);
         }
         desktop.ok(&["scan"]);
         pass(&desktop, &other);
@@ -157,6 +157,7 @@ fn what_waits_in_directories_is_told_with_its_size_and_what_to_do() {
     };
     assert_eq!(waiting(), [0, 0]);
     desktop.deliver("one");
+    desktop.ok(&["scan"]);
     assert!(desktop.ok(&["status"]).words().contains("next mailsync watch --once"));
     desktop.ok(&["export", "--to", "laptop", "-o", text(&out)]);
     desktop.deliver("two");

@@ -82,6 +82,7 @@ pub fn main() -> ExitCode {
     screen::colour(if args.global.json { clap::ColorChoice::Never } else { args.global.color });
     // If the system doesn't let it, the signal does what it always does.
     let _ = outlive_large_files();
+    screen::say_when_interrupted(args.command.only_looks());
     let context = Context {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),

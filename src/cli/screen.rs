@@ -63,6 +63,15 @@ pub fn error_columns() -> Option<usize> {
     width(&io::stderr())
 }
 
+/// What is said when a signal ends the command, which changes nothing or may have changed something.
+pub fn say_when_interrupted(only_looks: bool) {
+    mailsync::process::say_when_interrupted(&complained(if only_looks {
+        "interrupted; nothing was changed by that; run it again when you like"
+    } else {
+        "interrupted: each thing that it did is done or as it was, and nothing is lost; run it again, and it goes on from there"
+    }));
+}
+
 fn painted(style: Style, word: &str) -> String {
     format!("{style}{word}{style:#}")
 }

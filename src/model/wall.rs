@@ -60,8 +60,8 @@ impl WallClock {
     /// weeks. A machine can be off for longer, too.
     pub const MOST_ON: u64 = 14 * DAY;
 
-    /// Since when nobody knows how much time has passed: this clock has gone on by more than two weeks since something was
-    /// done here last. That was at `last`; `doubted` is the answer of then. A clock that is set back to that time is right
+    /// Since when nobody knows how much time has passed: this clock has gone on by more than two weeks since it was looked at
+    /// last. That was at `last`; `doubted` is the answer of then. A clock that is set back to that time is right
     /// again.
     pub fn doubt(self, doubted: Option<u64>, last: Option<u64>) -> Option<u64> {
         let has_gone_on = |from: &u64| Self(*from).is_set() && self.0 > from.saturating_add(Self::MOST_ON);

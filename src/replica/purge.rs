@@ -55,9 +55,9 @@ impl Replica {
         }
         let tx = self.begin()?;
         if wrong.is_none() {
-            // By now it is known.
-            if self.state.clock_doubted()?.is_some() {
-                tx.set_clock_doubted(None)?;
+            // By now a person has said so.
+            if self.clock_doubt()?.is_some() {
+                tx.confirm_clock(wall.0)?;
             }
             let before = wall.0.saturating_sub(u64::from(self.config.history_days) * DAY);
             purged.history = tx.purge_history(before)? + tx.purge_happenings(before)?;
@@ -91,7 +91,7 @@ impl Replica {
             }
             let days = plural((wall.0 - since) / DAY, "day");
             return Ok(Some(format!(
-                "the clock of this machine has gone on by {days} since {}, when something was done here last: {NOTHING} until a peer's                  bundle shows that it is right; set it if it is wrong; {forced}",
+                "the clock of this machine has gone on by {days} since {}, when the mail was scanned last: {NOTHING} until a peer's bundle shows that it is right; set it if it is wrong; {forced}",
                 local_time(since)
             )));
         }

@@ -14,6 +14,7 @@ pub(super) const LAYOUT: &str = "layout";
 pub(super) const BORN: &str = "born";
 pub(super) const PLAIN_TOLD: &str = "plain-files-were-told-of";
 pub(super) const SCANNED: &str = "scanned";
+pub(super) const CLOCK_CONFIRMED: &str = "clock-confirmed";
 pub(super) const CLOCK_DOUBTED: &str = "clock-doubted-since";
 pub(super) const IGNORED: &str = "ignored-directories";
 pub(super) const REPLICA_ID: &str = "replica-id";

@@ -128,9 +128,15 @@ impl Replica {
         if self.is_me(&manifest.sender.id) || invites || !(for_anyone || self.is_recipient(manifest.recipient)) {
             return Ok(false);
         }
-        let reception = self.receive(&manifest, &self.sender_of(&manifest)?, ClockAhead::Refuse)?;
+        let sender = self.sender_of(&manifest)?;
+        let reception = self.receive(&manifest, &sender, ClockAhead::Refuse)?;
         Ok(match reception {
-            Reception::Apply | Reception::NotYet(_) | Reception::ClockAhead(_) | Reception::RolledBack(..) => true,
+            // A full bundle can be applied again and again.
+            Reception::Apply => {
+                self.is_fresh(&sender.standing(), &manifest, &reception)?
+                    || !self.state.knowledge()?.includes(&manifest.tip)
+            }
+            Reception::NotYet(_) | Reception::ClockAhead(_) | Reception::RolledBack(..) => true,
             Reception::NothingNew | Reception::Outlived | Reception::Refused(_) => false,
         })
     }

@@ -154,16 +154,16 @@ impl Replica {
     /// Since when nobody knows how much time has passed on this machine, if its clock has gone on by so much that it may have
     /// been set wrong.
     pub(in crate::replica) fn clock_doubt(&self) -> Result<Option<u64>> {
-        let recorded = self.state.history(1, None, None)?.first().map(|event| event.at);
-        Ok(self.wall_clock().doubt(self.state.clock_doubted()?, self.state.scanned()?.max(recorded)))
+        let looked_at = self.state.scanned()?.max(self.state.clock_confirmed()?);
+        Ok(self.wall_clock().doubt(self.state.clock_doubted()?, looked_at))
     }
 
     pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
-        if self.state.clock_doubted()?.is_some() && self.wall_clock().is_confirmed_by(manifest.made) {
-            tx.set_clock_doubted(None)?;
+        if self.wall_clock().is_confirmed_by(manifest.made) && self.clock_doubt()?.is_some() {
+            tx.confirm_clock(self.now())?;
         }
         if peer.token.is_some() && self.is_recipient(manifest.recipient) {
             tx.set_peer_token(peer.key, None)?;
