@@ -294,17 +294,6 @@ fn an_encrypted_bundle_of_ones_own_goes_when_nobody_needs_it() {
     let ran = desktop.ok(&["import", "--consume", text(&share)]);
     assert!(last(&ran).contains("removed 1 bundle from this replica"), "{ran:?}");
     assert_eq!(names(&share), std::slice::from_ref(second));
-    // A file that nobody can open here may be anything, and is not replaced.
-    let strange = dir.path().join("strange.age");
-    fs::write(&strange, &behind).unwrap();
-    desktop.refuses(
-        &["export", "-o", text(&strange)],
-        b"",
-        6,
-        &["there is a file that is encrypted, and that this replica can't open"],
-    );
-    assert_eq!(fs::read(&strange).unwrap(), behind);
-    desktop.ok(&["export", "-o", text(&share.join(second))]);
 }
 
 #[test]

@@ -136,8 +136,8 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     );
     desktop.ok(&["export", "-o", out.to_str().unwrap()]);
     assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
-    // An older bundle of the same name is replaced.
-    desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    // An older bundle of the same name stays, and no number is used up.
+    desktop.refuses(&["export", "-o", file.to_str().unwrap()], b"", 6, &["there is a file of this name"]);
     assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
     let stdout = desktop.ok(&["export"]).stdout;
     assert_eq!(stdout[..4], [0x28, 0xb5, 0x2f, 0xfd]);
@@ -145,7 +145,7 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
         .iter()
         .map(|bundle| laptop.run_with(&["inspect", "-", "--json"], bundle).json()["bundles"][0]["number"].clone())
         .collect();
-    assert_eq!(numbers, [3, 4]);
+    assert_eq!(numbers, [1, 3]);
 
     let third = Machine::replica(dir.path(), "third");
     desktop.ok(&["peer", "add", "third", "--key", &third.key()]);
@@ -154,10 +154,10 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     desktop.ok(&["export", "--to", "third", "-o", out.to_str().unwrap()]);
     assert_eq!(
         names(&out),
-        ["desktop-any-5.zst.age", "desktop-laptop-2.zst.age", "desktop-third-6.zst.age", "some name.zst"]
+        ["desktop-any-4.zst.age", "desktop-laptop-2.zst.age", "desktop-third-5.zst.age", "some name.zst"]
     );
     for machine in [&laptop, &third] {
-        assert_eq!(machine.ok(&["import", out.join("desktop-any-5.zst.age").to_str().unwrap()]).code, 0);
+        assert_eq!(machine.ok(&["import", out.join("desktop-any-4.zst.age").to_str().unwrap()]).code, 0);
         assert_eq!(machine.mailbox(), desktop.mailbox());
     }
     let at = Command::new(MAILSYNC)

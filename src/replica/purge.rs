@@ -6,7 +6,7 @@ use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, Stamp, WallClock, purgeable, purgeable_folder};
 use crate::state::{Action, EntryKey};
-use crate::text::{local_time, plural};
+use crate::text::{bytes, local_time, plural};
 
 /// This many rows are looked at in one go.
 const BATCH: u32 = 512;
@@ -227,13 +227,20 @@ impl std::fmt::Display for Purged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}, {} in the trash ({}), {}, {} of history",
-            plural(self.tombstones, "tombstone"),
+            "{} that every peer knows of ({} still needed)",
+            plural(self.tombstones, "removal"),
+            self.tombstones_kept
+        )?;
+        if self.folders > 0 {
+            write!(f, ", {}", plural(self.folders, "removed folder"))?;
+        }
+        write!(
+            f,
+            ", {} in the trash ({}), {}, {} of history",
             plural(self.trashed, "message"),
-            plural(self.trashed_bytes, "byte"),
+            bytes(self.trashed_bytes),
             plural(self.jobs, "job"),
             plural(self.history, "line")
-        )?;
-        if self.folders > 0 { write!(f, ", {}", plural(self.folders, "removed folder")) } else { Ok(()) }
+        )
     }
 }

@@ -6,14 +6,15 @@ use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
 use mailsync::model::FolderName;
 
-use super::values::parse_folder;
+use super::values::{parse_folder, whole};
 use crate::cli::complete;
 use crate::cli::moment::Moment;
 
 #[derive(Debug, clap::Args)]
 pub struct Log {
     /// Show at most this many of the last things that were done
-    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER")]
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER", allow_negative_numbers = true,
+        value_parser = whole::<u64>(0..=u64::MAX))]
     pub limit: u64,
     /// Only what was done here since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
@@ -65,7 +66,7 @@ pub enum TrashCommand {
     /// Show all that is known of a message in the trash
     Show {
         /// Its number, as `mailsync trash list` shows it
-        #[arg(add = ArgValueCompleter::new(complete::trash))]
+        #[arg(value_parser = parse_id, add = ArgValueCompleter::new(complete::trash))]
         id: i64,
     },
     /// Bring messages back into their folders
@@ -104,6 +105,12 @@ pub struct WhichTrash {
     /// What came into the trash since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Option<Moment>,
+}
+
+/// A number.
+fn parse_id(text: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| String::from("a number is expected, as `mailsync trash list` shows it"))
 }
 
 /// A number, or a range of numbers.

@@ -1,5 +1,6 @@
 //! What the arguments of several commands are made of.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,6 +116,19 @@ pub fn parse_folder(text: &str) -> Result<FolderName, String> {
     match text.trim_end_matches('/') {
         "" => Err(format!("the name is empty; {EXPECTED}")),
         name => name.parse().map_err(|error| format!("{error}; {EXPECTED}")),
+    }
+}
+
+/// A parser of whole numbers, from the first of these to the last.
+pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync {
+    move |text| {
+        let number =
+            text.parse().ok().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| match (range.start(), range.end()) {
+            (0, &u64::MAX) => String::from("a whole number is expected"),
+            (first, &u64::MAX) => format!("a whole number is expected, not less than {first}"),
+            (first, last) => format!("a whole number is expected, from {first} to {last}"),
+        })
     }
 }
 
