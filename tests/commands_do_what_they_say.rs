@@ -187,7 +187,7 @@ fn export_to_a_pipe_or_through_a_link_replaces_neither() {
 
     desktop.put("INBOX", "new/2", "two", 2);
     let (file, link) = (dir.path().join("file.zst"), dir.path().join("link.zst"));
-    desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    fs::write(&file, "").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
     desktop.ok(&["export", "-o", link.to_str().unwrap()]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -853,13 +853,15 @@ fn mail_that_one_side_has_lost_stays_on_the_other_whoever_speaks_first() {
 }
 
 #[test]
-fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
+fn a_bundle_takes_the_place_of_nothing() {
     let dir = scratch();
     let (desktop, _) = pair(dir.path());
     let message = desktop.put("INBOX", "cur/1:2,", "mail", 1);
     let notes = dir.path().join("notes.txt");
     fs::write(&notes, "mine").unwrap();
-    for (path, words) in [(&message, "in the mail root"), (&desktop.mail, "in the mail root"), (&notes, "no bundle")] {
+    for (path, words) in
+        [(&message, "in the mail root"), (&desktop.mail, "in the mail root"), (&notes, "there is a file of this name")]
+    {
         let said = desktop.fails(&["export", "-o", path.to_str().unwrap()], 6);
         assert!(said.contains(words), "{said}");
     }
@@ -867,9 +869,8 @@ fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
     let said = desktop.fails(&["export", "-o", &format!("{}/none/", dir.path().display())], 1);
     assert!(said.contains("no such directory"), "{said}");
     let bundle = dir.path().join("b.zst");
-    for _ in 0..2 {
-        desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
-    }
+    desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
+    assert!(desktop.fails(&["export", "-o", bundle.to_str().unwrap()], 6).contains("there is a file of this name"));
     assert!(desktop.ok(&["export", "-o", "-"]).stdout.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
 }
 

@@ -245,9 +245,11 @@ fn a_bundle_goes_nowhere_that_somebody_else_has_prepared() {
         desktop.refuses(&args, b"", 6, &["of another user", "4711", text(path)]);
     }
     assert_eq!(fs::read(&precious).unwrap(), bundle);
-    // One's own link is followed.
+    // One's own link is followed, to a file that holds nothing.
     lchown(&link, Some(0), Some(0)).unwrap();
+    desktop.refuses(&["export", "--to", "laptop", "-o", text(&link)], b"", 6, &["there is a file of this name"]);
+    fs::write(&precious, "").unwrap();
     desktop.ok(&["export", "--to", "laptop", "-o", text(&link)]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_ne!(fs::read(&precious).unwrap(), bundle);
+    assert!(!fs::read(&precious).unwrap().is_empty());
 }

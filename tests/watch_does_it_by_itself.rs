@@ -302,7 +302,9 @@ fn once_ends_with_a_failure_where_a_spool_is_not_there_though_nothing_is_to_be_p
     desktop.configure(&format!("[peer.laptop]\nspool = {:?}", text(&spool)));
     desktop.deliver("one");
     for _ in 0..2 {
-        complains(&desktop.run(&["watch", "--once"]), 1, &["there is no such directory", "make it first"]);
+        let ran = desktop.run(&["watch", "--once"]);
+        let told = ran.stderr.matches("there is no such directory; make it first").count();
+        assert_eq!((ran.code, told), (1, 1), "{ran:?}");
         fs::create_dir(&spool).unwrap();
         desktop.ok(&["watch", "--once"]);
         desktop.ok(&["watch", "--once"]);

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
-use mailsync::model::FolderName;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
 pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
+pub use values::parse_folder;
 pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
-use values::{parse_folder, parse_seconds, parse_size, whole};
+use values::{parse_seconds, parse_size, whole};
 
 use super::complete;
 use super::moment::Moment;
@@ -285,8 +285,8 @@ pub enum PeerCommand {
 #[derive(Debug, clap::Args)]
 pub struct Scan {
     /// The folders to look at, with those below them; all of them if none is given
-    #[arg(value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
-    pub folders: Vec<FolderName>,
+    #[arg(add = ArgValueCompleter::new(complete::folders))]
+    pub folders: Vec<String>,
     /// Read every message again, to find edits in place
     #[arg(long)]
     pub deep: bool,

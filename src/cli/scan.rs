@@ -1,8 +1,9 @@
 //! `mailsync scan`
 
+use mailsync::error::{Error, Result};
 use mailsync::replica::{Depth, Hook, Replica, ScanOptions};
 
-use super::args::{Scan, dry_run, mass_delete};
+use super::args::{Scan, dry_run, mass_delete, parse_folder};
 use super::changes::Changes;
 use super::context::Context;
 use super::document::upkeep::Scanned;
@@ -11,8 +12,9 @@ use super::hooks;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
+    let folder = |name: &String| parse_folder(name).map_err(|why| Error::usage(format!("scanning: {why}")));
     let options = ScanOptions {
-        folders: args.folders.clone(),
+        folders: args.folders.iter().map(folder).collect::<Result<_>>()?,
         depth: if args.deep { Depth::Contents } else { Depth::Names },
         dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allow_mass_delete),

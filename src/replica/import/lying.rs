@@ -131,13 +131,13 @@ impl Replica {
         let sender = self.sender_of(&manifest)?;
         let reception = self.receive(&manifest, &sender, ClockAhead::Refuse)?;
         Ok(match reception {
-            // A full bundle can be applied again and again.
-            Reception::Apply => {
+            // A full bundle can be applied again and again, and a bundle without news tells what its sender has.
+            Reception::Apply | Reception::NothingNew => {
                 self.is_fresh(&sender.standing(), &manifest, &reception)?
                     || !self.state.knowledge()?.includes(&manifest.tip)
             }
             Reception::NotYet(_) | Reception::ClockAhead(_) | Reception::RolledBack(..) => true,
-            Reception::NothingNew | Reception::Outlived | Reception::Refused(_) => false,
+            Reception::Outlived | Reception::Refused(_) => false,
         })
     }
 
