@@ -19,8 +19,10 @@ fn main() {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     let commit = given.or(found).filter(|commit| commit.len() >= 12 && commit.bytes().all(|b| b.is_ascii_hexdigit()));
-    let commit = commit.map(|commit| format!(" ({})", &commit[..12])).unwrap_or_default();
-    println!("cargo::rustc-env=MAILSYNC_VERSION={}{commit}", env::var("CARGO_PKG_VERSION").expect("cargo sets it"));
+    let commit = commit.map(|commit| commit[..12].to_owned()).unwrap_or_default();
+    let behind = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
+    println!("cargo::rustc-env=MAILSYNC_VERSION={}{behind}", env::var("CARGO_PKG_VERSION").expect("cargo sets it"));
+    println!("cargo::rustc-env=MAILSYNC_BUILT_FROM={commit}");
 }
 
 /// The commit that the files in `root` are checked out from, if anything tells, and the files by which a change of it

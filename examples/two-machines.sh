@@ -13,7 +13,6 @@ set -eu
 repository=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 if [ -z "${MAILSYNC:-}" ]; then
-    # What the tests use, too: who runs both waits for one build.
     (cd "$repository" && cargo build --locked)
     MAILSYNC=${CARGO_TARGET_DIR:-$repository/target}/debug/mailsync
 fi

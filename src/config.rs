@@ -489,13 +489,19 @@ mod tests {
         for (lines, words) in [
             (
                 "[peer.server]\ncall = \"ssh server\"",
-                "there is \"ssh server\", and a list, such as [\"ssh\", \"server\"], is expected",
+                "there is the text \"ssh server\", and a list, such as [\"ssh\", \"server\"], is expected",
             ),
             ("[peer.server]\ncall = 5", "there is the number 5, and a list, such as"),
             ("[hooks]\nafter_import = \"notmuch new\"", "and a list, such as"),
             ("peer = 3", "and a table: lines below one in brackets, is expected"),
             ("keywords = \"yes\"", "and true or false is expected"),
             ("trash_day = 3", "there is no key `trash_day` here; the keys are `mail_root`, "),
+            ("trash_days = \"long\"", "there is the text \"long\", and a whole number"),
+            ("trash_days = -1", "there is the number -1, and a whole number"),
+            ("trash_days = \"a, and b\"", "there is the text \"a, and b\", and a whole number"),
+            ("trash_days = true", "there is true, and a whole number"),
+            ("trash_days = [3]", "there is a list, and a whole number"),
+            ("[peer.server]\ntimeout = 5", "there is the number 5, and a text in quotation marks is expected"),
         ] {
             let told = told(lines);
             assert!(

@@ -38,6 +38,26 @@ fn invited(dir: &Path) -> (Machine, Machine, PathBuf, String) {
     (desktop, Machine::new(dir, "tablet"), file, code)
 }
 
+/// A replica with 30 messages, an invitation in a directory that is split into parts, and its code.
+fn invited_in_parts(dir: &Path) -> (Machine, PathBuf, String) {
+    let desktop = Machine::replica(dir, "desktop");
+    let mut noise = 7_u64;
+    for n in 0..30 {
+        let mut line = |_| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            format!("{noise:016x}")
+        };
+        let lines = (0..400).map(&mut line).collect::<Vec<_>>().join("\n");
+        desktop.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{lines}"), 1_600_000_000);
+    }
+    let parts = dir.join("parts");
+    fs::create_dir(&parts).unwrap();
+    let ran = desktop.ok(&["invite", "tablet", "--split", "64K", "-o", text(&parts)]);
+    let code = shown(&ran);
+    assert!(ran.stderr.contains("which needs the code in a file, with --code-file"), "{ran:?}");
+    (desktop, parts, code)
+}
+
 /// A code in a file that only its owner may read.
 fn code_file(dir: &Path, words: &str) -> PathBuf {
     let file = dir.join("code");
@@ -310,21 +330,7 @@ fn a_second_invitation_has_a_code_of_its_own_and_either_will_do() {
 #[test]
 fn the_parts_of_a_split_invitation_have_one_code() {
     let dir = scratch();
-    let desktop = Machine::replica(dir.path(), "desktop");
-    let mut noise = 7_u64;
-    for n in 0..30 {
-        let mut line = |_| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            format!("{noise:016x}")
-        };
-        let lines = (0..400).map(&mut line).collect::<Vec<_>>().join("\n");
-        desktop.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{lines}"), 1_600_000_000);
-    }
-    let parts = dir.path().join("parts");
-    fs::create_dir(&parts).unwrap();
-    let ran = desktop.ok(&["invite", "tablet", "--split", "64K", "-o", text(&parts)]);
-    let code = shown(&ran);
-    assert!(ran.stderr.contains("which needs the code in a file, with --code-file"), "{ran:?}");
+    let (desktop, parts, code) = invited_in_parts(dir.path());
     let files = names(&parts);
     assert!(files.len() > 2 && files.iter().all(|name| name.ends_with(".zst.age")), "{files:?}");
     let tablet = Machine::new(dir.path(), "tablet");
@@ -346,6 +352,48 @@ fn the_parts_of_a_split_invitation_have_one_code() {
     let ran = phone.run_with(&["join", text(&phone.mail), "--code-file", text(&words)], &all);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(phone.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn parts_in_a_directory_say_that_they_need_the_code_as_long_as_something_is_missing() {
+    let dir = scratch();
+    let (desktop, parts, code) = invited_in_parts(dir.path());
+    let (files, tablet) = (names(&parts), Machine::new(dir.path(), "tablet"));
+    let words = code_file(dir.path(), &code);
+    let import = ["import", text(&parts)];
+    // A replica is made from one file.
+    let join = tablet.run(&["join", text(&tablet.mail), text(&parts), "--code-file", text(&words)]);
+    complains(&join, 2, &["parts is a directory", "of one in several parts the first", "`mailsync import DIR`"]);
+    made_nothing(&tablet);
+
+    assert_eq!(run(&mut joining(&tablet, &parts.join(&files[0]), &code)).code, 0);
+    let others = format!("and {} others beside it are", files.len() - 1);
+    let ran = tablet.refuses(&import, b"", 4, &[WITHOUT, &[&files[0], &others, "MAILSYNC_CODE"]].concat());
+    assert!(!ran.stderr.contains("for others"), "{ran:?}");
+    tablet.refuses(&["import", "--dry-run", text(&parts)], b"", 4, WITHOUT);
+    let ran = tablet.run(&["--json", "import", text(&parts)]);
+    let told = &ran.json()["bundles"][0];
+    assert_eq!((&told["outcome"], &told["file"]), (&"for-someone-else".into(), &text(&parts.join(&files[0])).into()));
+    assert_eq!((ran.code, told["error"]["kind"].as_str()), (4, Some("rejected")), "{ran:?}");
+    // So does whoever looks by itself.
+    tablet.configure(&format!("[watch]\nreceive = [{:?}]", text(&parts)));
+    let ran = tablet.run(&["watch", "--once"]);
+    assert!(ran.code == 4 && WITHOUT.iter().all(|words| ran.stderr.contains(words)), "{ran:?}");
+    // The words of another invitation.
+    let (_, _, _, other) = invited(&dir.path().join("elsewhere"));
+    let ran = run(tablet.command(&import).env("MAILSYNC_CODE", &other));
+    complains(&ran, 4, &[&files[0], "another code than the one that was given", "`mailsync invite` has shown"]);
+
+    tablet.ok(&["import", text(&parts), "--code-file", text(&words)]);
+    assert_eq!(tablet.mailbox(), desktop.mailbox());
+    // By then they may be anybody's.
+    let ran = tablet.ok(&import);
+    assert!(
+        ran.stderr.contains("files there are encrypted with a code") && ran.stderr.contains("--code-file"),
+        "{ran:?}"
+    );
+    let ran = run(tablet.command(&import).env("MAILSYNC_CODE", &other));
+    assert!(ran.code == 0 && ran.stderr.contains("encrypted with another code than"), "{ran:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mailsync::model::Digest;
 
-use crate::support::corpus::{self, Random};
+use crate::support::corpus::{self, LARGE, Random};
 use crate::support::machine::{Machine, Mail, Mailbox, assert_same, make_peers};
 use crate::support::{scratch, text};
 
@@ -47,7 +47,7 @@ fn change(machine: &Machine, part: usize, random: &mut Random, words: &[String])
     let before = files(machine);
     let digests: Vec<Digest> = before.iter().filter(|(_, (mail, _))| !mail.recent).map(|(digest, _)| *digest).collect();
     let any = |random: &mut Random| digests[usize::try_from(random.below(digests.len() as u64)).unwrap()];
-    let dirs = corpus::folders();
+    let dirs = LARGE.folders();
     let layout = machine.config().layout();
     let folder_of = |dir: &String| layout.folder_of(Path::new(dir)).unwrap().to_string();
     let mut done = Done::default();
@@ -81,7 +81,7 @@ fn change(machine: &Machine, part: usize, random: &mut Random, words: &[String])
     let first = 20_000_000 + random.below(1_000_000_000);
     for number in 0..part as u64 {
         let dir = &dirs[usize::try_from(random.below(dirs.len() as u64)).unwrap()];
-        corpus::deliver(&machine.mail.join(dir), first + number, random, words).unwrap();
+        corpus::deliver(LARGE, &machine.mail.join(dir), first + number, random, words).unwrap();
     }
     done.new = machine.mailbox();
     done.new.retain(|digest, _| !before.contains_key(digest));
@@ -125,7 +125,7 @@ fn both_end_with_what_the_rules_say() {
     let words = corpus::words(&mut random);
     let dir = scratch();
     let (desktop, laptop) = (Machine::new(dir.path(), "desktop"), Machine::new(dir.path(), "laptop"));
-    corpus::make(&desktop.mail, count, seed).unwrap();
+    corpus::make(LARGE, &desktop.mail, count, seed).unwrap();
     desktop.init();
     laptop.init();
     make_peers(&desktop, &laptop);

@@ -162,7 +162,7 @@ fn what_is_in_the_configuration_and_makes_no_sense_is_told_in_its_own_words() {
     let config = desktop.home.join("config.toml");
     let whole = fs::read_to_string(&config).unwrap();
     for (lines, words) in [
-        ("[guard]\nfolder = \"x\"", "there is \"x\", and a whole number, not less than 0, is expected"),
+        ("[guard]\nfolder = \"x\"", "there is the text \"x\", and a whole number, not less than 0, is expected"),
         ("[guard]\nfolder = -1", "there is the number -1, and a whole number"),
         ("[peer.x]\nencrypt = \"yes\"", "there is \"yes\", and \"files\", \"always\" or \"never\" is expected"),
         ("[guard", "a `]` is missing"),

@@ -7,6 +7,7 @@
 // A table of cases, or the steps of a person, are read line by line however many they are.
 #![allow(clippy::too_many_lines)]
 
+mod first_day;
 mod network_on_disk;
 mod papers;
 mod simulation;
@@ -19,6 +20,7 @@ mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
 mod a_delta_costs_what_it_holds;
+mod a_first_day_gets_its_answers;
 mod a_job_that_failed_is_noticed;
 mod a_key_can_have_a_passphrase;
 mod a_killed_command_is_repeated_without_harm;
@@ -95,6 +97,7 @@ mod watch_does_it_by_itself;
 mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
+mod what_a_lost_machine_has_brought_is_held_by_all_or_told;
 mod what_a_revoked_replica_did_is_passed_over;
 mod what_a_stick_or_a_stream_brings_is_told_apart;
 mod what_cannot_be_looked_at_is_not_taken_for_removed;

@@ -1,7 +1,9 @@
 //! Honest replicas and one that was stolen, in memory. At some moment it is, at some later one each of the others hears
 //! that it was revoked: from then on nothing comes from it, and what others tell of it from after the theft is passed over.
 //! Once each has taken back what it had taken in by then, the honest ones hold the same, and nothing of theirs is gone.
-//! Once it is trusted again, everything comes, and all hold the same.
+//! Once it is trusted again, everything comes, and all hold the same. In some of the histories one more replica joins at some
+//! moment, before or after the theft, and holds what its inviter holds, and some say of what they hold that it is to be kept:
+//! then the others get it, and in the end all honest ones hold the same.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +11,27 @@ use mailsync::model::{Digest, EntryId, Flag, FlagSet, FolderName, Incarnation, M
 
 use crate::simulation::{Outcome, Replica, Rng, asked_for};
 
+/// The honest ones that are there from the beginning.
 const HONEST: usize = 3;
-const THIEF: usize = 3;
 const FOLDERS: [&str; 3] = ["INBOX", "A", "B"];
 /// Seeds of histories that are rare: an honest message over which a forged one was written and that only one of those who had
 /// heard still holds; removals by the thief that were forgotten by somebody who had not heard; a forged message that one honest
 /// replica has moved and another one removed.
 const RARE: [u64; 5] = [611_060, 612_065, 706_356, 600_729, 500_045];
 
-/// A history: replicas, what happens to them, and what is to be true in the end.
+/// A history: replicas, what happens to them, and what is to be true in the end. The honest ones come first, the last of them
+/// the one that joins, if there is one, and then comes the thief.
 struct Story {
     rng: Rng,
+    honest: usize,
+    /// Whether all of the honest ones are there.
+    joined: bool,
     replicas: Vec<Replica>,
     now: u64,
     /// When the thief came by its replica.
     theft: Option<u64>,
     /// Which of the honest ones have heard of it.
-    heard: [bool; HONEST],
+    heard: Vec<bool>,
     /// What honest replicas have delivered, and what they, or the thief's replica before the theft, have removed.
     delivered: BTreeSet<EntryId>,
     removed: BTreeSet<EntryId>,
@@ -38,7 +44,7 @@ struct Story {
     /// What the thief has delivered.
     forged: BTreeSet<EntryId>,
     /// What of that each of the honest ones had when it heard of the theft.
-    taken: [BTreeSet<EntryId>; HONEST],
+    taken: Vec<BTreeSet<EntryId>>,
     tally: Tally,
 }
 
@@ -48,38 +54,58 @@ struct Tally {
     passed_over: usize,
     full: usize,
     waited: usize,
+    joined_late: usize,
+    kept: usize,
+}
+
+/// Who takes part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cast {
+    /// Those who are there from the beginning.
+    Old,
+    /// One more joins, and what is held is kept now and then.
+    Newcomer,
 }
 
 impl Story {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, cast: Cast) -> Self {
         let mut rng = Rng::new(seed);
-        let mut replicas: Vec<_> = (0..=THIEF).map(|n| Replica::new(n, Incarnation(rng.number()))).collect();
+        let honest = HONEST + usize::from(cast == Cast::Newcomer);
+        let mut replicas: Vec<_> = (0..=honest).map(|n| Replica::new(n, Incarnation(rng.number()))).collect();
         replicas.iter_mut().for_each(Replica::remember_all);
         Self {
             rng,
+            honest,
+            joined: cast == Cast::Old,
             replicas,
             now: 1000,
             theft: None,
-            heard: [false; HONEST],
+            heard: vec![false; honest],
             delivered: BTreeSet::new(),
             removed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             own: BTreeSet::new(),
             adopted: BTreeSet::new(),
             forged: BTreeSet::new(),
-            taken: Default::default(),
+            taken: vec![BTreeSet::new(); honest],
             tally: Tally::default(),
         }
     }
 
     fn thief(&self) -> Incarnation {
-        self.replicas[THIEF].issued().0
+        self.replicas[self.honest].issued().0
+    }
+
+    /// Whether it is there by then.
+    fn is_there(&self, who: usize) -> bool {
+        self.joined || who != HONEST
     }
 
     /// Whether bundles go from one to the other.
     fn exchanges(&self, from: usize, to: usize) -> bool {
-        let shut_out = |honest: usize, other: usize| other == THIEF && honest < HONEST && self.heard[honest];
-        from != to && !shut_out(from, to) && !shut_out(to, from)
+        let thief = self.honest;
+        let shut_out = |honest: usize, other: usize| other == thief && honest < thief && self.heard[honest];
+        from != to && !shut_out(from, to) && !shut_out(to, from) && self.is_there(from) && self.is_there(to)
     }
 
     fn pass(&mut self, from: usize, to: usize, since_last: bool) -> Result<(), String> {
@@ -91,19 +117,23 @@ impl Story {
         self.tally.full += usize::from(bundle.head.full);
         self.tally.waited += usize::from(outcome == Outcome::Waits);
         // What an honest replica delivers anew, since the other one may have forgotten that it was removed, is its own from then on.
-        if let (true, Outcome::Applied { anew: Some(anew), .. }) = (to < HONEST, &outcome) {
+        if let (true, Outcome::Applied { anew: Some(anew), .. }) = (to < self.honest, &outcome) {
             self.adopted.extend(anew.entries.iter().cloned());
         }
         let mut all = before;
         all.join(&bundle.head.tip);
-        let is_shut_out = to < HONEST && self.heard[to];
+        let is_shut_out = to < self.honest && self.heard[to];
         self.tally.passed_over += usize::from(is_shut_out && !self.replicas[to].knowledge().includes(&all));
         Ok(())
     }
 
     fn change(&mut self) {
-        let at = self.rng.below(HONEST + 1);
-        let bad = at == THIEF && self.theft.is_some();
+        let at = self.rng.below(self.honest + 1);
+        if !self.is_there(at) {
+            return;
+        }
+        let is_thief = at == self.honest;
+        let bad = is_thief && self.theft.is_some();
         let folder: FolderName = self.rng.one_of(&FOLDERS).parse().unwrap();
         let found: Vec<EntryId> = self.replicas[at].found().cloned().collect();
         let entry = (!found.is_empty()).then(|| found[self.rng.below(found.len())].clone());
@@ -118,12 +148,12 @@ impl Story {
                     self.forged.insert(id);
                 } else {
                     // What was delivered on the stolen one before may never have come to anybody else.
-                    if at == THIEF { &mut self.own } else { &mut self.delivered }.insert(id);
+                    if is_thief { &mut self.own } else { &mut self.delivered }.insert(id);
                 }
             }
             (3..=4, Some(id)) => {
                 self.replicas[at].move_to(stamp, &id, &folder);
-                if at != THIEF {
+                if !is_thief {
                     self.adopted.insert(id);
                 }
             }
@@ -146,7 +176,7 @@ impl Story {
         match self.rng.below(10) {
             0..=4 => self.change(),
             5..=8 => {
-                let (from, to) = (self.rng.below(HONEST + 1), self.rng.below(HONEST + 1));
+                let (from, to) = (self.rng.below(self.honest + 1), self.rng.below(self.honest + 1));
                 let since_last = self.rng.percent(20);
                 // Some bundles get lost.
                 if self.exchanges(from, to) && self.rng.percent(80) {
@@ -156,8 +186,11 @@ impl Story {
                 }
             }
             _ => {
-                let at = self.rng.below(HONEST + 1);
-                let peers = (0..=THIEF).filter(|&other| self.exchanges(at, other)).collect();
+                let at = self.rng.below(self.honest + 1);
+                if !self.is_there(at) {
+                    return Ok(());
+                }
+                let peers = (0..=self.honest).filter(|&other| self.exchanges(at, other)).collect();
                 let before: BTreeSet<EntryId> = self.replicas[at].entries().keys().cloned().collect();
                 self.replicas[at].purge(&peers);
                 self.forgotten.extend(before.into_iter().filter(|id| !self.replicas[at].entries().contains_key(id)));
@@ -168,12 +201,39 @@ impl Story {
 
     /// An honest replica hears of the theft.
     fn hear(&mut self, at: usize) {
-        if let (Some(theft), false) = (self.theft, self.heard[at]) {
+        if let (Some(theft), false, true) = (self.theft, self.heard[at], self.is_there(at)) {
             self.heard[at] = true;
             let thief = self.thief();
             self.replicas[at].hear_of_theft(thief, theft);
             self.taken[at] =
                 self.replicas[at].view().entries.into_keys().filter(|id| self.forged.contains(id)).collect();
+        }
+    }
+
+    /// One more joins, by an invitation from this one: it begins with what that one holds, and hears what that one has heard.
+    fn join(&mut self, inviter: usize) -> Result<(), String> {
+        self.joined = true;
+        let late = self.heard[inviter];
+        self.pass(inviter, HONEST, false)?;
+        if late {
+            self.hear(HONEST);
+            let (new, old) = (self.replicas[HONEST].view(), self.replicas[inviter].view());
+            if new != old {
+                return Err(format!("who has joined differs from its inviter: {}", new.differences(&old)));
+            }
+        }
+        self.tally.joined_late += usize::from(late);
+        Ok(())
+    }
+
+    /// Somebody says of what an honest replica holds that it is to be kept.
+    fn keep(&mut self, at: usize) {
+        if let (Some(theft), true, true) = (self.theft, self.heard[at], self.is_there(at)) {
+            self.now += 1;
+            let (thief, now) = (self.thief(), self.now);
+            let kept = self.replicas[at].keep(thief, theft, now);
+            self.tally.kept += kept.len();
+            self.adopted.extend(kept);
         }
     }
 
@@ -195,10 +255,11 @@ impl Story {
 
     fn all_hold_the_same(&self, count: usize, when: &str) -> Result<(), String> {
         let twice = self.forged.iter().filter(|id| self.delivered.contains(*id) || self.own.contains(*id));
-        let twice: BTreeSet<_> = if count == HONEST { twice.collect() } else { BTreeSet::new() };
+        let twice: BTreeSet<_> = if count == self.honest { twice.collect() } else { BTreeSet::new() };
         // What the thief has delivered and put where it is stays, and goes nowhere else. If somebody honest had moved it before,
         // who doesn't believe the thief has it there, even if others have removed it from where the thief had put it.
-        let stays: BTreeSet<_> = if count == HONEST { self.forged_that_stays().collect() } else { BTreeSet::new() };
+        let stays: BTreeSet<_> =
+            if count == self.honest { self.forged_that_stays().collect() } else { BTreeSet::new() };
         let honest = self.replicas[..count].iter();
         let lies_in = honest.flat_map(|one| stays.iter().filter_map(|id| one.entries().get(*id)));
         let has_it: BTreeSet<_> = lies_in.filter(|entry| entry.alive()).map(|entry| entry.location.1.clone()).collect();
@@ -220,12 +281,13 @@ impl Story {
     /// What the thief has delivered, and what lies somewhere where the thief has put it.
     fn forged_that_stays(&self) -> impl Iterator<Item = &EntryId> {
         let (thief, since) = (self.thief(), self.theft.expect("it was stolen"));
-        let put = self.replicas[..HONEST].iter().flat_map(move |honest| honest.put_by(thief, since));
+        let put = self.replicas[..self.honest].iter().flat_map(move |honest| honest.put_by(thief, since));
         put.filter(|id| self.forged.contains(*id))
     }
 
-    fn run(seed: u64) -> Result<Tally, String> {
-        let mut story = Self::new(seed);
+    fn run(seed: u64, cast: Cast) -> Result<Tally, String> {
+        let mut story = Self::new(seed, cast);
+        let honest = story.honest;
         let steps = 60 + story.rng.below(120);
         let theft = story.rng.below(steps);
         for step in 0..steps {
@@ -234,22 +296,36 @@ impl Story {
                 story.theft = Some(story.now);
             }
             if story.theft.is_some() && story.rng.percent(4) {
-                let at = story.rng.below(HONEST);
+                let at = story.rng.below(honest);
                 story.hear(at);
+            }
+            if cast == Cast::Newcomer {
+                let at = story.rng.below(HONEST);
+                if !story.joined && story.rng.percent(2) {
+                    story.join(at)?;
+                }
+                if story.rng.percent(2) {
+                    story.keep(at);
+                }
             }
             story.step().map_err(|wrong| format!("at step {step}: {wrong}"))?;
         }
         (0..HONEST).for_each(|at| story.hear(at));
+        if !story.joined {
+            let inviter = story.rng.below(HONEST);
+            story.join(inviter)?;
+        }
+        story.hear(honest - 1);
         let (thief, since) = (story.thief(), story.theft.expect("it was stolen"));
         // What each has taken in by then it takes back, wherever that came from.
-        story.settle(HONEST)?;
-        for at in 0..HONEST {
+        story.settle(honest)?;
+        for at in 0..honest {
             story.now += 1;
             story.tally.taken_back += story.replicas[at].undo(thief, since, story.now);
         }
-        story.settle(HONEST)?;
-        story.all_hold_the_same(HONEST, "among honest replicas")?;
-        let somewhere = |id: &EntryId| story.replicas[..HONEST].iter().any(|one| one.view().entries.contains_key(id));
+        story.settle(honest)?;
+        story.all_hold_the_same(honest, "among honest replicas")?;
+        let somewhere = |id: &EntryId| story.replicas[..honest].iter().any(|one| one.view().entries.contains_key(id));
         for id in story.delivered.difference(&story.removed) {
             if !somewhere(id) && !story.forgotten.contains(id) {
                 return Err(format!("{id} is gone, and nobody honest has removed it"));
@@ -258,24 +334,46 @@ impl Story {
         for id in story.forged.difference(&story.delivered) {
             let went_on =
                 |at: &usize| story.replicas[*at].view().entries.contains_key(id) && !story.taken[*at].contains(id);
-            if let Some(at) = (0..HONEST).find(went_on)
+            if let Some(at) = (0..honest).find(went_on)
                 && !(story.own.contains(id) || story.adopted.contains(id))
             {
                 return Err(format!("{id} was delivered by the thief, and came to {at} after that had heard of it"));
             }
             let was_removed =
                 |at: &usize| story.taken[*at].contains(id) && !story.replicas[*at].view().entries.contains_key(id);
-            if let Some(at) = (0..HONEST).find(was_removed)
+            if let Some(at) = (0..honest).find(was_removed)
                 && !(story.removed.contains(id) || story.forgotten.contains(id))
             {
                 return Err(format!("{id} was at {at} and is gone, and nobody honest has removed it"));
             }
         }
 
+        if cast == Cast::Newcomer {
+            (0..honest).for_each(|at| story.keep(at));
+            story.settle(honest)?;
+            // What somebody has removed from where the thief had put it may be elsewhere, where that isn't believed.
+            let unsure: BTreeSet<EntryId> =
+                story.replicas[..honest].iter().flat_map(|one| one.put_by(thief, since).cloned()).collect();
+            let sure = |at: usize| {
+                let mut view = story.replicas[at].view();
+                view.entries.retain(|id, _| !unsure.contains(id));
+                if !unsure.is_empty() {
+                    view.folders.clear();
+                }
+                view
+            };
+            let first = sure(0);
+            for other in 1..honest {
+                let view = sure(other);
+                if view != first {
+                    return Err(format!("of what is kept 0 and {other} differ: {}", first.differences(&view)));
+                }
+            }
+        }
         story.replicas.iter_mut().for_each(Replica::reinstate);
-        story.heard = [false; HONEST];
-        story.settle(HONEST + 1)?;
-        story.all_hold_the_same(HONEST + 1, "after the reinstatement")?;
+        story.heard = vec![false; honest];
+        story.settle(honest + 1)?;
+        story.all_hold_the_same(honest + 1, "after the reinstatement")?;
         Ok(story.tally)
     }
 }
@@ -284,22 +382,30 @@ impl Story {
 fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_again() {
     let mut all = Tally::default();
     let mut failures = Vec::new();
-    let seeds: Vec<u64> = asked_for(90_000, 600).chain(RARE).collect();
-    for &seed in &seeds {
-        match Story::run(seed) {
+    let old = asked_for(90_000, 600).chain(RARE).map(|seed| (seed, Cast::Old));
+    let stories: Vec<_> = old.chain(asked_for(120_000, 600).map(|seed| (seed, Cast::Newcomer))).collect();
+    for &(seed, cast) in &stories {
+        match Story::run(seed, cast) {
             Ok(tally) => {
                 all.taken_back += tally.taken_back;
                 all.passed_over += tally.passed_over;
                 all.full += tally.full;
                 all.waited += tally.waited;
+                all.joined_late += tally.joined_late;
+                all.kept += tally.kept;
             }
             Err(wrong) => failures.push(format!("{seed}: {wrong}")),
         }
     }
-    println!("{} histories, of which {} failed; the others: {all:?}", seeds.len(), failures.len());
+    println!("{} histories, of which {} failed; the others: {all:?}", stories.len(), failures.len());
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures[..failures.len().min(5)].join("\n"));
     assert!(
-        all.taken_back > 0 && all.passed_over > 0 && all.full > 0 && all.waited > 0,
+        all.taken_back > 0
+            && all.passed_over > 0
+            && all.full > 0
+            && all.waited > 0
+            && all.joined_late > 0
+            && all.kept > 0,
         "histories that test nothing: {all:?}"
     );
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::machine::{Machine, pass};
 use crate::support::programs::run;
+use crate::support::said::{SURROUNDINGS, difference, plain, transcript};
 use crate::support::{names, scratch};
 
 /// What can't be shown here, and why not.
@@ -54,17 +55,9 @@ impl Scene<'_> {
     fn say(&mut self, machine: &Machine, line: &str) -> i32 {
         let args: Vec<&str> = line.split_whitespace().collect();
         let mut command = machine.command(&args);
-        let surroundings = [("TZ", "UTC"), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")];
-        let ran = run(command.current_dir(self.dir).envs(surroundings));
+        let ran = run(command.current_dir(self.dir).envs(SURROUNDINGS));
         let kept = self.printed.entry(words(line)).or_default();
-        let mut said = format!("{}$ mailsync {line}\n{}", machine.name, ran.text());
-        for line in ran.stderr.lines() {
-            writeln!(said, "! {line}").unwrap();
-        }
-        if ran.code != 0 {
-            writeln!(said, "(exit code {})", ran.code).unwrap();
-        }
-        *kept += &(plain(&said, self.dir) + "\n");
+        *kept += &(plain(&transcript(&machine.name, &format!("mailsync {line}"), &ran), self.dir) + "\n");
         self.seen.insert((words(line), ran.code == 0, args.contains(&"--json")));
         ran.code
     }
@@ -81,67 +74,6 @@ fn words(line: &str) -> String {
     let first = words.next().unwrap();
     let second = words.next().filter(|_| ["peer", "key", "jobs", "trash"].contains(&first));
     second.map_or_else(|| first.to_owned(), |second| format!("{first} {second}"))
-}
-
-/// What was printed, without what is another time otherwise: the directory, times, ids and keys, and the sizes of what is
-/// compressed.
-fn plain(text: &str, dir: &Path) -> String {
-    let text = text.replace(dir.to_str().unwrap(), "DIR");
-    let mut plain = String::new();
-    let mut rest = text.as_str();
-    while let Some(next) = rest.chars().next() {
-        let begins = plain.chars().last().is_none_or(|last| !last.is_ascii_alphanumeric());
-        let found = if begins { token(rest) } else { None };
-        let length = found.map_or(next.len_utf8(), |(length, _)| length);
-        plain += found.map_or(&rest[..length], |(_, name)| name);
-        rest = &rest[length..];
-    }
-    plain
-}
-
-/// The members of documents that tell the size of what is compressed, and what takes their place.
-const PACKED: [(&str, &str); 4] = [
-    ("file_bytes\": ", "file_bytes\": SIZE"),
-    ("last_sent_bytes\": ", "last_sent_bytes\": SIZE"),
-    ("received_bytes\": ", "received_bytes\": SIZE"),
-    ("sent_bytes\": ", "sent_bytes\": SIZE"),
-];
-
-/// What stands at the beginning of a text, if it is to be left out: how long it is, and what takes its place.
-fn token(text: &str) -> Option<(usize, &'static str)> {
-    let shape = |shape: &str| {
-        let fits = text.len() >= shape.len()
-            && shape.bytes().zip(text.bytes()).all(|(s, t)| if s == b'0' { t.is_ascii_digit() } else { s == t });
-        fits.then_some(shape.len())
-    };
-    let times = ["0000-00-00T00:00:00Z", "0000-00-00 00:00:00+00:00", "0000-00-00 00:00", "0000-00-00"];
-    if let Some(length) = times.iter().find_map(|time| shape(time)) {
-        return Some((length, "TIME"));
-    }
-    let run = |fits: fn(u8) -> bool| text.bytes().take_while(|byte| fits(*byte)).count();
-    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    if let Some(id) = text.strip_prefix("SHA256:") {
-        return Some(("SHA256:".len() + id.bytes().take_while(|byte| base64(*byte)).count(), "ID"));
-    }
-    if text.starts_with("AAAAC3") {
-        return Some((run(base64), "KEY"));
-    }
-    // What is compressed and encrypted has another size each time; what a size in a text is of follows it.
-    for (name, plain) in PACKED {
-        if let Some(size) = text.strip_prefix(name) {
-            let digits = size.bytes().take_while(u8::is_ascii_digit).count();
-            return (digits > 0).then_some((name.len() + digits, plain));
-        }
-    }
-    let amount = run(|byte| byte.is_ascii_digit() || byte == b'.');
-    if amount > 0
-        && let Some(unit) = [" B", " KiB", " MiB"].into_iter().find(|unit| text[amount..].starts_with(unit))
-        && [" in all", " went there", " came", "\n"].iter().any(|after| text[amount + unit.len()..].starts_with(after))
-    {
-        return Some((amount + unit.len(), "SIZE"));
-    }
-    let digits = run(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    (digits >= 12).then_some((digits, "HEX"))
 }
 
 /// The id of the only job that a machine has beside this one.
@@ -330,11 +262,8 @@ fn what_each_command_prints_is_what_is_kept() {
     let mut changed = String::new();
     for (command, printed) in printed {
         let kept = fs::read_to_string(kept().join(file_of(&command))).unwrap();
-        let differs = kept.lines().zip(printed.lines()).find(|(kept, printed)| kept != printed);
-        if let Some((kept, printed)) = differs {
-            writeln!(changed, "{command}:\n  kept:    {kept}\n  printed: {printed}").unwrap();
-        } else if kept != printed {
-            writeln!(changed, "{command}: it is longer or shorter than what is kept").unwrap();
+        if let Some(difference) = difference(&kept, &printed) {
+            writeln!(changed, "{command}: {difference}").unwrap();
         }
     }
     assert!(changed.is_empty(), "if it is meant, write fixtures/said anew\n{changed}");
@@ -347,21 +276,5 @@ fn what_is_printed_is_written_anew() {
     fs::create_dir(kept()).unwrap();
     for (command, printed) in play() {
         fs::write(kept().join(file_of(&command)), printed).unwrap();
-    }
-}
-
-#[test]
-fn what_is_another_time_otherwise_is_left_out_and_nothing_else() {
-    let dir = Path::new("/tmp/scene");
-    for (printed, expected) in [
-        ("wrote /tmp/scene/a.zst at 2026-11-29T18:00:00Z", "wrote DIR/a.zst at TIME"),
-        ("2026-11-29 18:00:00+00:00  scan", "TIME  scan"),
-        ("SHA256:4wucPXZkROYAb6yM48hlLe0a45h1oqIu2dPs4H4fOcY!", "ID!"),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI+/x desktop", "ssh-ed25519 KEY desktop"),
-        ("job fdd1487cb7fb is queued", "job HEX is queued"),
-        ("\"file_bytes\": 1234,\n\"bytes\": 1234", "\"file_bytes\": SIZE,\n\"bytes\": 1234"),
-        ("88 entries, deadbeef, 12345678901", "88 entries, deadbeef, 12345678901"),
-    ] {
-        assert_eq!(plain(printed, dir), expected);
     }
 }

@@ -74,6 +74,32 @@ fn a_command_that_failed_may_have_no_members_of_its_own_and_has_an_error() {
 }
 
 #[test]
+fn who_asks_for_help_or_the_version_gets_a_document_too() {
+    let dir = scratch();
+    // There is no replica.
+    let machine = Machine::new(dir.path(), "desktop");
+    let version = machine.ok(&["--version", "--json"]).json();
+    let text = machine.ok(&["--version"]).text().to_owned();
+    let (first, formats) = text.split_once('\n').unwrap();
+    let commit = version["commit"].as_str().map_or_else(String::new, |commit| format!(" ({commit})"));
+    assert_eq!(first, format!("mailsync {}{commit}", version["mailsync"].as_str().unwrap()));
+    assert_eq!(
+        formats,
+        format!("bundle format {}\nstate version {}\n", version["bundle_format"], version["state_version"])
+    );
+    for line in [&["--help"][..], &["trash", "restore", "--help"], &["trash", "-h"]] {
+        let help = machine.ok(&[line, &["--json"]].concat());
+        assert_eq!((&help.json()["command"], &*help.stderr), (&json!("--help"), ""));
+        assert_eq!(help.json()["text"], machine.ok(line).text(), "{line:?}");
+    }
+    // What is another program's asks for nothing here; what is ours does.
+    let theirs = machine.run(&["--shallow", "uux", "desktop", "ls", "--json"]);
+    assert!(theirs.code == 2 && theirs.stdout.is_empty(), "{theirs:?}");
+    let ours = machine.run(&["--shallow", "uux", "--json", "desktop", "ls"]);
+    assert_eq!((ours.code, &ours.json()["error"]["kind"]), (2, &json!("usage")));
+}
+
+#[test]
 fn what_the_page_about_documents_shows_is_what_is_printed() {
     let dir = scratch();
     let desktop = Machine::replica(dir.path(), "desktop");

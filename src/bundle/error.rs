@@ -117,6 +117,11 @@ impl Error {
         matches!(self, Self::Sealed | Self::Locked | Self::WrongCode)
     }
 
+    /// Whether it is encrypted with a code that wasn't given.
+    pub fn is_for_a_code(&self) -> bool {
+        matches!(self, Self::Locked | Self::WrongCode)
+    }
+
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {
         Self::Corrupt { what: what.into() }
     }

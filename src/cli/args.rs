@@ -6,7 +6,7 @@ mod key;
 mod past;
 mod values;
 mod verbs;
-mod version;
+pub mod version;
 mod words;
 
 use std::path::PathBuf;
@@ -217,7 +217,7 @@ pub struct Allowed {
     /// elsewhere
     #[arg(long)]
     pub allow_mass_delete: bool,
-    /// Take in more than there was before, and more than a mailbox gets in some weeks
+    /// Take in more than there was before, and more than comes in some weeks
     #[arg(long)]
     pub allow_mass_add: bool,
 }
@@ -273,6 +273,10 @@ pub enum PeerCommand {
         /// Why, for those who read it on the other machines
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Keep what it has brought since then and is still here: it counts as this machine's own from now on, and goes to the
+        /// others. Remove what isn't yours first
+        #[arg(long)]
+        keep: bool,
     },
     /// Trust a machine again on this one, whoever has revoked it
     Reinstate {

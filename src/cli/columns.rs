@@ -69,6 +69,9 @@ pub fn named(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> Vec<String> 
 /// does a command.
 pub fn labelled(label: &str, text: &str) -> Vec<String> {
     let mut lines = vec![format!("{label:LABEL$}")];
+    if label.len() >= LABEL {
+        lines[0].push(' ');
+    }
     let mut is_empty = true;
     for word in words(text).map(|word| word.word) {
         let line = lines.last_mut().expect("there is one");
@@ -111,6 +114,7 @@ mod tests {
             format!("{blanks}two words"),
         ];
         assert_eq!(labelled("waiting", &long), expected);
+        assert_eq!(labelled("passed over", "1 message"), ["passed over 1 message"]);
         let command = format!("`mailsync {}`", "x ".repeat(20).trim());
         let told = labelled("next", &format!("{} {command} and then", "y".repeat(40)));
         assert_eq!(told[1..], [format!("{blanks}{command} and then")]);

@@ -15,6 +15,15 @@ use super::{code, hooks, source};
 pub fn run(context: &Context, args: Join) -> CommandResult {
     let expect = args.expect.as_deref().map(parse_id).transpose()?;
     let given = code::given(args.code.code_file.as_deref())?;
+    if args.bundle.is_dir() {
+        let what = format!("reading the invitation: {} is a directory", args.bundle.display());
+        return Err(Error::usage(what)
+            .advise(
+                "name the file of the invitation; of one in several parts the first, and then `mailsync import DIR` takes the \
+                 others, if it has a code with --code-file FILE",
+            )
+            .into());
+    }
     let source = source::open(&args.bundle)?;
     let (by_code, source) = look_for_code(source).map_err(|error| {
         Error::io("reading the bundle", &args.bundle, error).advise("check it, then run this again")

@@ -42,6 +42,7 @@ mod status;
 mod target;
 mod trash;
 mod undo;
+mod unparsed;
 mod update;
 mod uux;
 mod view;
@@ -52,12 +53,12 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mailsync::error::{Error, ErrorKind};
+use mailsync::error::ErrorKind;
 use mailsync::process::outlive_large_files;
 
 use args::{Args, Command};
 use context::Context;
-use document::{Documents, Form};
+use document::Documents;
 use failure::{CommandResult, Failure};
 use output::Output;
 
@@ -68,14 +69,9 @@ pub fn main() -> ExitCode {
     }
     let args = match Args::read() {
         Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { ErrorKind::Usage.exit_code() } else { 0 };
-            // If this fails, there is nobody left to tell.
-            let _ = error.print();
-            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
-                return say_usage(&error);
-            }
-            return ExitCode::from(code);
+        Err(answer) => {
+            let (out, kind) = unparsed::answer(&answer);
+            return finish(&out, kind);
         }
     };
     // Who reads documents wants no colours.
@@ -163,14 +159,4 @@ fn finish(out: &Output, kind: Option<ErrorKind>) -> ExitCode {
             code(all_else.or(Some(error.kind())))
         }
     }
-}
-
-/// Tells who wants documents that the arguments make no sense. People were told already.
-fn say_usage(error: &clap::Error) -> ExitCode {
-    let words = error.render().to_string();
-    // What is wrong may take several lines; behind an empty one comes how the command is used.
-    let lines = words.trim().trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
-    let what = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    document::note(&Error::usage(what).advise("see `mailsync --help`"));
-    finish(&Output::new(Some(Documents::new(None, None, Form::Whole)), true), Some(ErrorKind::Usage))
 }

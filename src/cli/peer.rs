@@ -1,7 +1,7 @@
 //! `mailsync peer`
 
 use mailsync::replica::RevokeOptions;
-use mailsync::text::{local_time, plural, printable};
+use mailsync::text::{are, local_time, plural, printable};
 
 use super::args::PeerCommand;
 use super::columns::labelled;
@@ -48,19 +48,22 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             }
             Ok(context.out.document(&PeerRemoved { name }))
         }
-        PeerCommand::Revoke { name, since, reason } => revoke(context, name, since.as_ref(), reason),
+        PeerCommand::Revoke { name, since, reason, keep } => revoke(context, name, since.as_ref(), reason, keep),
         PeerCommand::Reinstate { name } => reinstate(context, &name),
     }
 }
 
-fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>) -> CommandResult {
+fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>, keep: bool) -> CommandResult {
     let since = since.map(|moment| context.millis(moment)).transpose()?;
     let is_dated = since.is_some();
     let replica = context.write()?;
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
     let who = printable(&options.who);
-    let shown = context.out.document(&PeerRevoked::from(&done));
+    let made_own = if keep { replica.keep_what_came_from(&options.who)? } else { 0 };
+    let held = replica.count_held_of(&done.out)?;
+    context.say_notes(&replica);
+    let shown = context.out.document(&PeerRevoked::of(&done, held, made_own));
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
         local_time(done.since)
@@ -80,6 +83,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
              machine to which some came revokes it, too, and a bundle from there has come here"
         ));
     }
+    say_what_is_held(context, &who, held, keep.then_some(made_own));
     if !is_dated && !done.is_kept {
         context.out.say(format_args!(
             "if it was out of your hands before, say since when: `mailsync peer revoke {who} --since TIME`"
@@ -90,6 +94,23 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
          rest"
     ));
     Ok(shown)
+}
+
+/// Says what becomes of that which a revoked machine has brought, and is here.
+fn say_what_is_held(context: &Context, who: &str, held: u64, made_own: Option<u64>) {
+    if let Some(count) = made_own {
+        let (messages, are) = (plural(count, "message"), are(count));
+        context
+            .out
+            .say(format_args!("{messages} of {who}'s {are} this machine's own from now on, and go to the others"));
+    } else if held > 0 {
+        let messages = plural(held, "message");
+        context.out.say(format_args!(
+            "{messages} that {who} has brought or changed since then stay here. Whoever is invited from here gets them; the other \
+             machines pass over what they haven't got by now. Take back and remove what isn't yours (docs/lost-machine.md), \
+             then `mailsync peer revoke {who} --keep` makes the rest this machine's own, and the others get it"
+        ));
+    }
 }
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {

@@ -3,8 +3,8 @@
 use mailsync::error::{Error, Result};
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{
-    AlarmStatus, Care, Carrier, DiskLook, Errand, FolderLook, InvitedStatus, JobCounts, JobStanding, Lying, PeerStatus,
-    Replica, Status, Unseen,
+    AlarmStatus, Care, Carrier, DiskLook, Errand, FolderLook, InvitedStatus, JobCounts, JobStanding, Lying,
+    PassedOverStatus, PeerStatus, Replica, Status, Unseen,
 };
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, local_time, plural, printable, quoted};
@@ -44,6 +44,7 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     said.extend(disk_words(&status, look.as_ref().map(|look| &look.disk)));
     said.extend(clock.into_iter().map(|words| ("clock", words)));
     said.extend(revoked_words(&replica)?.into_iter().map(|words| ("revoked", words)));
+    said.extend(status.passed_over.iter().map(passed_over_words));
     said.extend(look.iter().flat_map(|look| &look.arrived).flat_map(|lying| arrived_words(&replica, lying)));
     said.extend(undone_words(&status));
     said.extend(jobs_words(&status.jobs));
@@ -170,6 +171,13 @@ fn arrived_words(replica: &Replica, lying: &Lying) -> Vec<Said> {
         said.push(("arrived", format!("{}, not imported yet; {next}", lying_words(lying))));
     }
     said
+}
+
+/// What a revoked machine has brought, and is not here.
+fn passed_over_words(passed: &PassedOverStatus) -> Said {
+    let (messages, of) = (plural(passed.messages, "message"), &passed.of);
+    let words = "which was revoked, and that others hold; next: look at them there: `mailsync peer revoke --keep` there brings them";
+    ("passed over", format!("{messages} that {of} has brought, {words}"))
 }
 
 /// A peer that knows the same and holds other mail.

@@ -86,7 +86,7 @@ fn value_in_words(found: &str) -> String {
     match found.split(' ').next().unwrap_or_default() {
         "integer" | "floating" => format!("the number {}", quoted.unwrap_or_default()),
         "boolean" | "datetime" => String::from(quoted.unwrap_or_default()),
-        "string" => found.trim_start_matches("string ").to_owned(),
+        "string" => format!("the text {}", found.trim_start_matches("string ")),
         "map" => String::from("a table"),
         "sequence" => String::from("a list"),
         _ => found.to_owned(),
@@ -123,7 +123,7 @@ mod tests {
         for (theirs, ours) in [
             (
                 "invalid type: string \"x\", expected u32",
-                "there is \"x\", and a whole number from 0 to 4294967295 is expected",
+                "there is the text \"x\", and a whole number from 0 to 4294967295 is expected",
             ),
             (
                 "invalid value: integer `-1`, expected u64",
@@ -139,7 +139,7 @@ mod tests {
             ),
             (
                 "invalid type: string \"a, expected u32\", expected a boolean",
-                "there is \"a, expected u32\", and true or false is expected",
+                "there is the text \"a, expected u32\", and true or false is expected",
             ),
             (
                 "invalid type: integer `5`, expected struct PeerConfig",

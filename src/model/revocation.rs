@@ -33,6 +33,15 @@ impl Caps {
         counts
     }
 
+    /// What is believed of this knowledge.
+    pub fn knowledge(&self, knowledge: &Knowledge) -> Knowledge {
+        let mut believed = knowledge.clone();
+        for (&incarnation, &cap) in &self.until {
+            believed.set(incarnation, believed.get(incarnation).min(cap));
+        }
+        believed
+    }
+
     /// Whether everything is believed.
     pub fn is_empty(&self) -> bool {
         self.until.is_empty()
@@ -73,6 +82,14 @@ impl Caps {
         }
         let is_spoilt = caps.until.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
         Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
+    }
+
+    /// Whether a living entry would not be as it is here with somebody who believes no more than this, and has nothing of it
+    /// yet: not there, or in another folder, or with other flags.
+    pub fn passes_over(&self, id: &EntryId, mine: &Entry) -> bool {
+        let seen =
+            |entry: &Entry| (entry.alive(), entry.location.1.clone(), entry.flags_on().cloned().collect::<Vec<_>>());
+        mine.alive() && self.entry(id, None, mine).is_none_or(|believed| seen(&believed) != seen(mine))
     }
 
     /// What is believed of a folder.

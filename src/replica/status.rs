@@ -30,6 +30,8 @@ pub struct Status {
     pub letterless: Vec<(FolderName, Vec<Keyword>)>,
     /// The alarms of the guard that stand.
     pub alarms: Vec<AlarmStatus>,
+    /// What replicas that were revoked have brought elsewhere, and is passed over here; sorted by name.
+    pub passed_over: Vec<PassedOverStatus>,
     /// Jobs that are not done.
     pub jobs: JobCounts,
     /// The newest jobs of this replica's that went wrong and that nobody has looked at.
@@ -53,6 +55,15 @@ pub struct AlarmStatus {
     pub raised: u64,
     /// When it ends by itself: milliseconds since 1970 UTC.
     pub ends: u64,
+}
+
+/// What is passed over of a replica that was revoked.
+#[derive(Clone, Debug)]
+pub struct PassedOverStatus {
+    /// What that is called here.
+    pub of: String,
+    /// How many messages others hold that it has brought, and that are not here.
+    pub messages: u64,
 }
 
 /// The status of a peer.
@@ -133,6 +144,7 @@ impl Replica {
             waiting: self.state.waiting()?,
             letterless: letterless.into_iter().collect(),
             alarms: self.alarms()?,
+            passed_over: self.passed_over()?,
             jobs: self.count_jobs()?,
             failed_jobs,
             failed,
@@ -144,6 +156,21 @@ impl Replica {
     pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
         let (entries, bytes) = self.state.count_changed_since(shown)?;
         Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
+    }
+
+    /// What is passed over of each replica that is shut out.
+    fn passed_over(&self) -> Result<Vec<PassedOverStatus>> {
+        let counts: BTreeMap<_, _> = self.state.count_passed_over()?.into_iter().collect();
+        let mut all = Vec::new();
+        for (id, out) in self.shut_outs()?.iter() {
+            let incarnations = self.incarnations_shut_out(out)?;
+            let messages = incarnations.iter().filter_map(|incarnation| counts.get(incarnation)).sum();
+            if messages > 0 {
+                all.push(PassedOverStatus { of: self.shown_name_of(id, out)?, messages });
+            }
+        }
+        all.sort_by(|one, other| one.of.cmp(&other.of));
+        Ok(all)
     }
 
     /// The alarms that stand.

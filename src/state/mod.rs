@@ -29,6 +29,7 @@ mod lists;
 mod meta;
 mod name;
 mod news_list;
+mod not_believed;
 mod obstacles;
 mod ordinals;
 mod passed_over;

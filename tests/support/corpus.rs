@@ -1,5 +1,5 @@
-//! A mail tree made from a seed: realistic sizes (median 4 KiB, mean 12 KiB), text that compresses like mail,
-//! attachments that don't, twenty folders, flags and dates spread over ten years.
+//! A mail tree made from a seed: realistic sizes, text that compresses like mail, attachments that don't, flags, and
+//! dates spread over ten years.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Random numbers become sizes: any will do.
 
 use std::fmt::Write as _;
@@ -41,8 +41,33 @@ impl Random {
     }
 }
 
-/// The folders' directories, `maildir++`.
-pub fn folders() -> Vec<String> {
+/// What a mail tree is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Half of the messages have at most so many bytes; sizes are log-normal.
+    pub median: f64,
+    /// The deviation of the logarithm of the size.
+    pub deviation: f64,
+    /// No message has fewer bytes, but for its header.
+    pub least: f64,
+    /// How many folders there are, at least 20.
+    pub folders: usize,
+}
+
+/// Mail with attachments: median 4 KiB, mean 12 KiB, 20 folders.
+pub const LARGE: Shape = Shape { median: 4096.0, deviation: 1.482, least: 600.0, folders: 20 };
+
+impl Shape {
+    /// The folders' directories, `maildir++`.
+    pub fn folders(&self) -> Vec<String> {
+        let mut folders = usual_folders();
+        let more = self.folders.saturating_sub(folders.len());
+        folders.extend((0..more).map(|number| format!(".Projects.{}.{number}", number % 10)));
+        folders
+    }
+}
+
+fn usual_folders() -> Vec<String> {
     let mut folders = vec![String::new(), ".Sent".into(), ".Drafts".into(), ".Lists".into()];
     folders.extend(["alpha", "beta", "gamma", "delta", "epsilon"].map(|list| format!(".Lists.{list}")));
     folders.extend((2015..2026).map(|year| format!(".Archive.{year}")));
@@ -50,10 +75,10 @@ pub fn folders() -> Vec<String> {
 }
 
 /// Makes `count` messages below `root`.
-pub fn make(root: &Path, count: u64, seed: u64) -> std::io::Result<()> {
+pub fn make(shape: Shape, root: &Path, count: u64, seed: u64) -> std::io::Result<()> {
     let mut random = Random::new(seed);
     let words = words(&mut random);
-    let folders = folders();
+    let folders = shape.folders();
     for folder in &folders {
         for sub in ["tmp", "new", "cur"] {
             fs::create_dir_all(root.join(folder).join(sub))?;
@@ -61,15 +86,15 @@ pub fn make(root: &Path, count: u64, seed: u64) -> std::io::Result<()> {
     }
     for number in 0..count {
         let folder = &folders[usize::try_from(random.below(folders.len() as u64)).expect("few folders")];
-        deliver(&root.join(folder), number, &mut random, &words)?;
+        deliver(shape, &root.join(folder), number, &mut random, &words)?;
     }
     Ok(())
 }
 
 /// Delivers one message into a folder.
-pub fn deliver(dir: &Path, number: u64, random: &mut Random, words: &[String]) -> std::io::Result<()> {
+pub fn deliver(shape: Shape, dir: &Path, number: u64, random: &mut Random, words: &[String]) -> std::io::Result<()> {
     let date = 1_420_070_400 + random.below(340_000_000);
-    let message = message(number, date, random, words);
+    let message = message(shape, number, date, random, words);
     let name = if random.below(50) == 0 {
         format!("new/{date}.M{number}P7.server,S={}", message.len())
     } else {
@@ -97,9 +122,8 @@ pub fn words(random: &mut Random) -> Vec<String> {
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn message(number: u64, date: u64, random: &mut Random, words: &[String]) -> Vec<u8> {
-    // Median 4 KiB and mean 12 KiB: log-normal with these two.
-    let size = (4096_f64.ln() + 1.482 * random.normal()).exp().clamp(600.0, 20e6);
+fn message(shape: Shape, number: u64, date: u64, random: &mut Random, words: &[String]) -> Vec<u8> {
+    let size = (shape.median.ln() + shape.deviation * random.normal()).exp().clamp(shape.least, 20e6);
     let mut text = String::with_capacity(size as usize + 100);
     let who = random.below(300);
     let host = random.below(40);

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod party;
 pub mod programs;
 pub mod properties;
+pub mod said;
 pub mod scene;
 pub mod schemas;
 pub mod terminal;

@@ -1,5 +1,6 @@
 //! Programs: how they are run to their end, and whether those are there that work on the same mail.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -69,14 +70,17 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Ran {
     ran
 }
 
-/// Every command that is to print a document prints one, with the members that all have. What is behind `uux` is another
-/// program's. One that was killed prints nothing, nor does one that has said that it couldn't.
+/// Every command that is to print a document prints one, with the members that all have. What is behind `uux` and the peer is
+/// another program's. One that was killed prints nothing, nor does one that has said that it couldn't.
 fn check_document(command: &Command, ran: &Ran) {
     let args: Vec<_> = command.get_args().collect();
-    let is_for_another = args.iter().any(|arg| *arg == "uux") && args.last().is_none_or(|arg| *arg != "--json");
-    let wants_one = command.get_program() == MAILSYNC && args.iter().any(|arg| *arg == "--json");
+    let uux = args.iter().position(|arg| *arg == "uux").unwrap_or(args.len());
+    let is_word = |(_, arg): &(usize, &&OsStr)| !arg.as_encoded_bytes().starts_with(b"-");
+    let for_another = args.iter().enumerate().skip(uux + 1).filter(is_word).nth(1).map_or(args.len(), |(at, _)| at);
+    let json = args[..for_another].iter().any(|arg| *arg == "--json");
+    let wants_one = command.get_program() == MAILSYNC && json;
     let could_not = ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains("writing to standard output: ");
-    if !wants_one || is_for_another || could_not || ran.code < 0 {
+    if !wants_one || could_not || ran.code < 0 {
         return;
     }
     let document = ran.json();

@@ -57,7 +57,7 @@ fn meant_by(verb: &str) -> Option<&'static str> {
     VERBS.iter().find(|(verbs, _)| verbs.contains(&verb)).map(|(_, meant)| *meant)
 }
 
-/// Adds to the error about a verb what is meant by it. A verb that only looks similar isn't suggested then.
+/// Adds to the error about a verb, or an option of another command, what is meant by it. A verb that only looks similar isn't suggested then.
 pub fn explained(mut error: Error) -> Error {
     let meant = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
         (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) => meant_by(&verb.to_ascii_lowercase()),
@@ -67,8 +67,17 @@ pub fn explained(mut error: Error) -> Error {
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(meant)]));
     }
+    let is_elsewhere = |arg: &ContextValue| matches!(arg, ContextValue::String(arg) if arg == "--allow-mass-delete");
+    if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::InvalidArg).is_some_and(is_elsewhere) {
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(MASS_DELETE)]));
+    }
     error
 }
+
+/// What is told where `--allow-mass-delete` is no option. Whoever types it has just been refused for what vanished.
+const MASS_DELETE: &str = "`mailsync scan --allow-mass-delete` says that what vanished here is really to be gone; \
+                           `mailsync restore` gets it back";
 
 #[cfg(test)]
 mod tests {

@@ -88,6 +88,8 @@ documents! {
     deinit::Deinit: "deinit";
     upkeep::Completions: "completions";
     upkeep::Man: "man";
+    upkeep::Versions: "--version";
+    upkeep::Help: "--help";
 }
 
 /// The members that every document has. No command has one of these names for anything else.

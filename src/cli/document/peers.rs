@@ -176,17 +176,24 @@ pub struct PeerRevoked {
     pub kept: bool,
     /// Whether its changes can be told from those of others here.
     pub told_apart: bool,
+    /// How many messages are here as it has left them: other machines pass that over.
+    pub held: u64,
+    /// How many of them are this machine's own from now on.
+    pub made_own: u64,
     /// What counts.
     pub revoked: Revoked,
 }
 
-impl From<&RevokedHere> for PeerRevoked {
-    fn from(done: &RevokedHere) -> Self {
+impl PeerRevoked {
+    /// A revocation; so many messages of that machine's are here, and so many are this one's own from now on.
+    pub fn of(done: &RevokedHere, held: u64, made_own: u64) -> Self {
         Self {
             id: done.id.to_string(),
             since: Time::of(done.since),
             kept: done.is_kept,
             told_apart: done.told_apart,
+            held,
+            made_own,
             revoked: (&done.out).into(),
         }
     }

@@ -2,7 +2,8 @@
 
 use mailsync::model::Keyword;
 use mailsync::replica::{
-    self, AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, PeerStatus, Replica, ShutOuts, Unseen,
+    self, AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, PassedOverStatus, PeerStatus, Replica, ShutOuts,
+    Unseen,
 };
 use mailsync::state;
 #[cfg(test)]
@@ -46,6 +47,8 @@ pub struct Status {
     pub letterless: Vec<Letterless>,
     /// The alarms of the guard that stand.
     pub alarms: Vec<Alarm>,
+    /// What revoked replicas have brought elsewhere, and is passed over here; sorted by name.
+    pub passed_over: Vec<PassedOver>,
     /// How many jobs of this replica are in which state.
     pub jobs: JobNumbers,
     /// The jobs that were asked for here, went wrong, and at which nobody has looked: the newest five.
@@ -86,6 +89,7 @@ impl Status {
             waiting: status.waiting.iter().map(Waiting::from).collect(),
             letterless: letterless.collect(),
             alarms: status.alarms.iter().map(Alarm::from).collect(),
+            passed_over: status.passed_over.iter().map(PassedOver::from).collect(),
             jobs: status.jobs.into(),
             failed_jobs: status.failed_jobs.iter().map(Job::from).collect(),
             peers: peers.map(|(number, peer)| StatusOfPeer::of(peer, spool(number), out)).collect(),
@@ -222,6 +226,22 @@ pub struct Alarm {
     pub raised: Time,
     /// When it ends by itself.
     pub ends: Time,
+}
+
+/// What a revoked replica has brought elsewhere, and is passed over here.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PassedOver {
+    /// What the replica is called here.
+    pub of: String,
+    /// How many messages they are.
+    pub messages: u64,
+}
+
+impl From<&PassedOverStatus> for PassedOver {
+    fn from(passed: &PassedOverStatus) -> Self {
+        Self { of: passed.of.clone(), messages: passed.messages }
+    }
 }
 
 /// What the guard has refused.

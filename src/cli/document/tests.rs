@@ -26,7 +26,7 @@ fn made() -> BTreeMap<String, String> {
         let mut generator = generator();
         let own = members(&mut generator);
         let schema = schema_of(Some(command), with_dry_run.contains(*command), &own, generator);
-        (format!("{}.json", command.replace(' ', "-")), schema)
+        (format!("{}.json", command.trim_start_matches('-').replace(' ', "-")), schema)
     });
     let mut all: BTreeMap<String, String> = of_commands.collect();
     all.insert(String::from(NO_COMMAND), schema_of(None, false, &Schema::default(), generator()));
@@ -119,7 +119,9 @@ fn with_dry_run() -> BTreeSet<String> {
 
 #[test]
 fn each_command_has_a_document() {
-    let all: BTreeSet<String> = commands(&[], &Args::line()).into_iter().map(|(words, _)| words).collect();
+    let mut all: BTreeSet<String> = commands(&[], &Args::line()).into_iter().map(|(words, _)| words).collect();
+    // What is asked for in place of a command.
+    all.extend(["--help", "--version"].map(String::from));
     let with_one: BTreeSet<String> = MEMBERS.iter().map(|(command, _)| (*command).to_owned()).collect();
     assert_eq!(all, with_one);
     assert_eq!(MEMBERS.len(), with_one.len(), "a command has two documents");

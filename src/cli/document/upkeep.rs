@@ -193,3 +193,25 @@ pub struct Man {
     /// How many they are.
     pub pages: u64,
 }
+
+/// `mailsync --version`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Versions {
+    /// The version of the program.
+    pub mailsync: String,
+    /// How the commit begins from which it was built; null if that isn't known.
+    pub commit: Option<String>,
+    /// The version of the bundles that it writes.
+    pub bundle_format: u64,
+    /// The version of its state database.
+    pub state_version: i64,
+}
+
+/// `mailsync --help`
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Help {
+    /// What people are told: of all commands, or of the one that stands before `--help`.
+    pub text: String,
+}

@@ -14,6 +14,7 @@ use crate::model::Knowledge;
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::{Invited, Peer, Spent};
+use crate::text::{are, plural};
 
 /// A day, in milliseconds.
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -95,6 +96,7 @@ impl Replica {
         };
         let plan = self.plan_within(&tx, &export, to, Occasion::Invitation, target)?;
         tx.commit()?;
+        self.note_what_revoked_ones_brought()?;
         if again && plan.code().is_some() {
             self.note(format!(
                 "{} was invited before, and has not answered: either invitation will do, each with a code of its own, and the \
@@ -103,6 +105,22 @@ impl Replica {
             ));
         }
         Ok(plan)
+    }
+
+    /// Who is invited gets all that is here.
+    fn note_what_revoked_ones_brought(&self) -> Result<()> {
+        for (id, out) in self.shut_outs()?.iter() {
+            let count = if self.is_me(id) { 0 } else { self.count_held_of(out)? };
+            if count > 0 {
+                let (messages, name) = (plural(count, "message"), self.shown_name_of(id, out)?);
+                self.note(format!(
+                    "{messages} that {name} has brought or changed, which was revoked, {} here, and the new machine gets that, too; if it \
+                     isn't yours, take it back first, as docs/lost-machine.md says, and invite it again",
+                    are(count)
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn invite_name(&self, tx: &Transaction<'_>, name: &str, days: u32) -> Result<Invited> {

@@ -131,7 +131,7 @@ impl Replica {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }
         if to.peer().is_some_and(|peer| peer.suspect) {
-            self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
+            self.note("the last bundle from there showed other mail, though both know the same: this is a full bundle, to heal it");
         }
         let incarnation = state.incarnation()?;
         let head = Head {

@@ -181,7 +181,7 @@ impl Replica {
             Reception::Outlived => {
                 let peer = self.meet_without_applying(from, records)?;
                 let (number, name) = (manifest.number, &peer.name);
-                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
+                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can remove it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {
@@ -317,10 +317,11 @@ impl Replica {
         }
         let mut records = records;
         let lines = records.replicas()?;
+        let trusted = self.trusted_before(before, manifest, *landing)?;
         let (heard_of_replicas, of_replicas) =
-            self.hear_replicas(tx, &lines, peer, (&manifest.head(), before), options.clock_ahead)?;
+            self.hear_replicas(tx, &lines, peer, (&manifest.head(), &trusted), options.clock_ahead)?;
         news.replicas = of_replicas;
-        let mut merge = Merge::new(self, tx, manifest, peer, *landing, before)?;
+        let mut merge = Merge::new(self, tx, manifest, peer, *landing, (before, &trusted))?;
         let jobs = merge.records(records)?;
         let (heard, messages) = self.read_jobs(tx, jobs, application, &mut news.jobs)?;
         let mut merged = merge.finish(options)?;
@@ -347,7 +348,8 @@ impl Replica {
         }
         self.record_heard_within(tx, peer, manifest)?;
         self.record_proven(tx, peer, manifest)?;
-        let Merged { changes, changed, added, overruled, .. } = merged;
+        let Merged { changes, changed, added, overruled, passed_over, .. } = merged;
+        self.note_passed_over(&passed_over, manifest.number, &peer.name)?;
         if overruled > 0 && !landing.is_a_join() {
             self.note(overruled_words(overruled, manifest.number, &peer.name));
         }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::coded::Coded;
 use super::gate::Sender;
 use super::listing::{There, bundles_in, is_gone, open_if_there, what_is_there};
 use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
@@ -34,6 +35,8 @@ struct Found {
     /// Whether some of them hold bundles for anyone from replicas that are not known here. A directory can serve
     /// machines that are no neighbours.
     strange: bool,
+    /// The files that are encrypted with a code.
+    coded: Coded,
     /// The number of files that can't be read, or not yet.
     unreadable: usize,
     /// Whether there are things that aren't called bundles, such as directories.
@@ -89,6 +92,8 @@ struct Look {
     wrong: Option<bundle::Error>,
     /// Whether a key that isn't known here has signed what is wrong: so it was made like that, and is not damaged.
     made_so: bool,
+    /// Why what is encrypted with a code could not be opened.
+    coded: Option<bundle::Error>,
     /// What identifies a file that will be no bundle of anybody who is known as long as it is not changed.
     foreign: Option<Digest>,
 }
@@ -198,6 +203,9 @@ impl Replica {
             }
             waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
         }
+        if let Some(imported) = self.wanted_by_code(&found.coded)? {
+            each(imported);
+        }
         match failed {
             Some(error) => Err(error),
             None if options.consume && options.dry_run == DryRun::No => {
@@ -228,7 +236,9 @@ impl Replica {
                 are(found.passed_over as u64)
             ));
         }
-        if found.here.is_empty() && found.unreadable == 0 && empty == Empty::Told {
+        // What is missing here may be in those that need a code, which is told at the end.
+        let is_told = found.unreadable > 0 || self.wanted_by_code(&found.coded)?.is_some();
+        if found.here.is_empty() && !is_told && empty == Empty::Told {
             let mut others = match found.elsewhere {
                 0 if found.otherwise_called => {
                     String::from("; only files called *.zst and *.zst.age are looked at, and none in directories in it")
@@ -239,6 +249,7 @@ impl Replica {
             if found.strange {
                 others += ", or from replicas that are not known here";
             }
+            others += &found.coded.words();
             self.note(format!("{} holds no bundle for this replica{others}", dir.display()));
         }
         Ok(())
@@ -259,7 +270,7 @@ impl Replica {
                     looked.map_err(|error| error.about(path.display()))
                 }
                 Ok(There::Link(link)) => {
-                    self.pass_over_link(&path, link, &mut found)?;
+                    found.settled.extend(self.tell_of_link(&path, link)?);
                     continue;
                 }
                 Ok(There::Nothing) => continue,
@@ -280,20 +291,6 @@ impl Replica {
             self.note(Refusal::Twin.error().about(path.display()).to_string());
         }
         Ok(found)
-    }
-
-    /// Tells once of a symbolic link. Who may write into the directory could else have any file read that this user can
-    /// read, and have its beginning shown.
-    fn pass_over_link(&self, path: &Path, link: Digest, found: &mut Found) -> Result<()> {
-        if !self.state.was_passed_over(&link)? {
-            self.note(format!(
-                "{} is a symbolic link, and is passed over: none is followed in a directory; name it on the command line if \
-                 what it leads to is to be imported",
-                path.display()
-            ));
-            found.settled.push(link);
-        }
-        Ok(())
     }
 
     /// Puts a file to where it belongs by what was seen in it, and reports one that can't be read.
@@ -326,6 +323,7 @@ impl Replica {
                 imported.outcome.about(path.display());
                 each(imported);
             }
+            Look { bundles: 0, coded: Some(error), .. } => found.coded.add(path, &error),
             // The file begins with a bundle for another machine, and that machine will report the damage.
             look => {
                 found.elsewhere += 1;
@@ -420,6 +418,7 @@ impl Replica {
             Err(error) if error.is_for_others() => {
                 look.strange = true;
                 look.unseen |= behind == Behind::Left;
+                look.coded = error.is_for_a_code().then_some(error);
             }
             result => look.wrong = result.err(),
         }

@@ -1,17 +1,18 @@
 //! Merging the records of a bundle with the state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
 use super::landing::Landing;
 use super::outcome::{Changes, ImportOptions};
+use super::passed_over::{self, PassedOver};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
     Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Happening,
-    Knowledge, Meeting, Stamp, overruled,
+    Incarnation, Knowledge, Meeting, Stamp, overruled,
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -29,6 +30,8 @@ pub(super) struct Merge<'i> {
     believed: Believed,
     /// What the entries that were taken show of those of whom it tells more than is believed.
     shown: Knowledge,
+    /// What of it is passed over.
+    passed_over: PassedOver,
     /// What was known here before.
     known_before: Knowledge,
     /// It decides about each entry.
@@ -56,7 +59,7 @@ pub(super) struct Merge<'i> {
 }
 
 /// The changes that a bundle's records have made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Merged {
     /// The counts for people. Every entry whose contents are awaited counts as new.
     pub changes: Changes,
@@ -68,6 +71,8 @@ pub(super) struct Merged {
     pub is_first: bool,
     /// How many changes don't hold beside others.
     pub overruled: u64,
+    /// What was passed over, of replicas that were revoked, and was not told before.
+    pub passed_over: BTreeMap<Incarnation, passed_over::Amount>,
 }
 
 /// A set of entries: a bit for each, since a full bundle may hold all of them.
@@ -89,16 +94,17 @@ impl Held {
 }
 
 impl<'i> Merge<'i> {
-    /// The merge of a bundle from this peer into a state of this knowledge.
+    /// The merge of a bundle from this peer into a state of this knowledge; the other one is what counts as known where it is
+    /// decided how much of the bundle is believed.
     pub fn new(
         replica: &'i Replica,
         tx: &'i Transaction<'i>,
         manifest: &'i Manifest,
         from: &'i Peer,
         landing: Landing,
-        knowledge: &Knowledge,
+        (knowledge, trusted): (&Knowledge, &Knowledge),
     ) -> Result<Self> {
-        let caps = replica.caps(knowledge)?;
+        let caps = replica.caps(trusted)?;
         let horizon = replica.state.horizon()?;
         let proven = replica.state.proven(&replica.public_key().id())?;
         let believed = caps.believe(&manifest.head(), knowledge);
@@ -111,6 +117,7 @@ impl<'i> Merge<'i> {
             manifest,
             from,
             landing,
+            passed_over: PassedOver::begin(replica, &believed)?,
             believed,
             shown: Knowledge::new(),
             known_before: knowledge.clone(),
@@ -159,8 +166,9 @@ impl<'i> Merge<'i> {
         let guarded = if self.is_first { self.added.beside_mail(self.absent) } else { self.added };
         tally.guard_arrivals(state, options.mass_add, limits, guarded)?;
         self.learn_tip()?;
-        let Self { changes, changed, added, is_first, overruled, .. } = self;
-        Ok(Merged { changes, changed, added, is_first, overruled })
+        self.passed_over.remember(self.tx, &self.believed, self.manifest, &self.known_before)?;
+        let Self { changes, changed, added, is_first, overruled, passed_over, .. } = self;
+        Ok(Merged { changes, changed, added, is_first, overruled, passed_over: passed_over.into_found() })
     }
 
     /// Whether the bundle speaks about every entry.
@@ -190,9 +198,9 @@ impl<'i> Merge<'i> {
             Record::Folder { name, state: theirs } => self.merge_folder(&name, theirs),
             Record::Entry { id, entry } => {
                 let mine = state.entry_by_id(&id)?;
-                let Some(mut entry) = self.believed.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry) else {
-                    return Ok(());
-                };
+                let becomes = self.believed.caps.entry(&id, mine.as_ref().map(|row| &row.entry), &entry);
+                self.passed_over.look_at(self.tx, &self.believed, (&id, &entry), becomes.as_ref())?;
+                let Some(mut entry) = becomes else { return Ok(()) };
                 self.shown.extend(self.believed.shown_by(&entry));
                 // Where the contents are here, their size was measured.
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {

@@ -12,6 +12,7 @@
 mod apply;
 mod arrived;
 mod arriving;
+mod coded;
 mod contents;
 mod directory;
 mod gate;
@@ -23,6 +24,7 @@ mod lying;
 mod merge;
 mod one_file;
 mod outcome;
+mod passed_over;
 mod recover;
 mod refusal;
 mod refused;

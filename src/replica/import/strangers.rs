@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::path::Path;
 
 use super::refusal::reading;
 use crate::bundle::{self, Begins};
@@ -37,6 +38,20 @@ impl Replica {
         known.extend(self.state.peers()?.iter().map(|peer| peer.public_key.to_openssh()));
         known.extend(self.state.invitations()?.iter().map(|invited| format!("{} {}", invited.name, invited.made)));
         Ok(Digest::of(known.join("\n").as_bytes()))
+    }
+
+    /// Tells once of a symbolic link, and gives what is to be remembered of it then. Who may write into the directory could
+    /// else have any file read that this user can read, and have its beginning shown.
+    pub(super) fn tell_of_link(&self, path: &Path, link: Digest) -> Result<Option<Digest>> {
+        if self.state.was_passed_over(&link)? {
+            return Ok(None);
+        }
+        self.note(format!(
+            "{} is a symbolic link, and is passed over: none is followed in a directory; name it on the command line if \
+             what it leads to is to be imported",
+            path.display()
+        ));
+        Ok(Some(link))
     }
 }
 

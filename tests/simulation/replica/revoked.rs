@@ -86,6 +86,27 @@ impl Replica {
         count
     }
 
+    /// A person says that what it holds of that replica's is to be kept: it is this one's own from here on, as it is here. Gives
+    /// which messages these are.
+    pub fn keep(&mut self, thief: Incarnation, since: u64, now: u64) -> Vec<EntryId> {
+        let mut honest = Caps::default();
+        honest.revoke(thief, since, &Knowledge::new());
+        let kept: Vec<_> = self.found.iter().filter(|id| honest.passes_over(id, &self.entries[*id])).cloned().collect();
+        let folders = self.folders.iter().filter(|(_, state)| state.present && !honest.takes(state.stamp));
+        let folders: Vec<_> = folders.map(|(name, _)| name.clone()).collect();
+        if kept.is_empty() && folders.is_empty() {
+            return kept;
+        }
+        let stamp = self.stamp(now);
+        for id in &kept {
+            self.change(id, |entry| entry.deliver_anew(stamp));
+        }
+        for name in &folders {
+            self.put_folder(name, Some(FolderState { stamp, present: true }));
+        }
+        kept
+    }
+
     /// The messages that lie where that replica has put them and nobody else since, or lay there when they were removed.
     pub fn put_by(&self, thief: Incarnation, since: u64) -> impl Iterator<Item = &EntryId> {
         let mut honest = Caps::default();

@@ -63,7 +63,7 @@ fn metadata_of(bundle: &Bundle) -> u64 {
         spool.folder(name, state).expect("it fits the memory");
     }
     let mut entries: Vec<_> = bundle.entries.iter().collect();
-    entries.sort_by_key(|(id, entry)| (&id.birth, entry.mtime, id.digest, id.ordinal));
+    entries.sort_by_key(|(id, _)| (&id.birth, id.digest, id.ordinal));
     for (id, entry) in entries {
         spool.entry(id, entry).expect("it fits the memory");
     }
@@ -223,7 +223,7 @@ pub fn run(options: Options) -> String {
     });
     measured.sort_by_key(|(name, _)| topologies.iter().position(|(topology, _)| topology == name));
     let mut section = format!(
-        "{HEADING}\n\nWritten by `cargo bench --bench compare -- --only network`, in memory: the model without disk, \
+        "Written by `cargo bench --bench compare -- --only network`, in memory: the model without disk, \
          compression and signatures. {replicas} replicas, {steps} random steps (deliveries, flags, moves, copies, removals, folders, \
          purges, bundles written, carried, lost, repeated and overtaken), seed {seed}; whoever holds {MAILBOX} messages removes one for each that comes. Then what is under way gets lost, and there are \
          quiet rounds until all know and hold the same: in each, every replica writes a bundle for each neighbour, and then all of \
@@ -239,13 +239,10 @@ pub fn run(options: Options) -> String {
         for (rounds, traffic) in [(None, busy), (Some(rounds), quiet)] {
             cells.extend(rounds.map(|rounds| rounds.to_string()));
             cells.push(format!("{} ({})", traffic.bundles, traffic.full));
-            cells.extend([traffic.metadata, traffic.contents].map(super::mebibytes));
+            cells.extend([traffic.metadata, traffic.contents].map(|bytes| super::report::mebibytes(bytes as f64)));
         }
         writeln!(section, "| {} |", cells.join(" | ")).expect("a string");
         eprintln!("{name}: {seconds:.0} s");
     }
     section
 }
-
-/// Where the section begins in the report.
-pub const HEADING: &str = "## What goes through a network";

@@ -1,0 +1,175 @@
+//! What a machine had brought before it was revoked, and after the time that was given for that, stays where it was taken. Who is
+//! invited from there gets it; others pass it over, and are told so, until a person says that it is to be kept.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::machine::{Machine, assert_same, exchange, make_peers, pass};
+use crate::support::programs::Ran;
+use crate::support::scratch;
+
+/// This very moment, as it is typed; later than all that was done before, and earlier than all that comes.
+fn moment() -> String {
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(2));
+    pause();
+    let now = jiff::Timestamp::now().to_string();
+    pause();
+    now
+}
+
+/// These machines, each known to each other, with the same mail, and the moment after that.
+fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> ([Machine; N], String) {
+    let machines = names.map(|name| Machine::replica(dir, name));
+    for (n, one) in machines.iter().enumerate() {
+        machines[n + 1..].iter().for_each(|other| make_peers(one, other));
+    }
+    machines[0].deliver("kept");
+    machines[0].deliver("filed");
+    for _ in 0..2 {
+        for (n, one) in machines.iter().enumerate() {
+            machines[n + 1..].iter().for_each(|other| exchange(one, other));
+        }
+    }
+    (machines, moment())
+}
+
+/// A new machine joins by an invitation from this one.
+fn invite(inviter: &Machine, dir: &Path, name: &str) -> (Machine, Ran) {
+    let new = Machine::new(dir, name);
+    let invitation = inviter.ok(&["invite", name]);
+    let joined = new.run_with(&["join", new.mail.to_str().unwrap(), "-"], &invitation.stdout);
+    assert_eq!(joined.code, 0, "{}", joined.stderr);
+    (new, invitation)
+}
+
+fn revoke(machine: &Machine, since: &str, more: &[&str]) -> Ran {
+    machine.ok(&[&["peer", "revoke", "laptop", "--since", since][..], more].concat())
+}
+
+fn lacks(machine: &Machine, peer: &str) -> u64 {
+    let status = machine.ok(&["status", "--json"]).json();
+    let peers = status["peers"].as_array().unwrap().clone();
+    peers.iter().find(|one| one["name"] == peer).unwrap()["unseen_entries"].as_u64().unwrap()
+}
+
+fn passed_over(machine: &Machine) -> Value {
+    machine.ok(&["status", "--json"]).json()["passed_over"].clone()
+}
+
+#[test]
+fn who_is_invited_after_a_revocation_holds_what_its_inviter_holds() {
+    let dir = scratch();
+    let ([desktop, laptop], early) = mesh(dir.path(), ["desktop", "laptop"]);
+    // All of it is honest: the time that is given is too early, as it should be in doubt.
+    laptop.deliver("on the way");
+    laptop.flag("kept", "FS");
+    laptop.move_to("filed", "Done");
+    pass(&laptop, &desktop);
+    let said = revoke(&desktop, &early, &[]);
+    assert!(
+        said.stderr.contains("3 messages that laptop has brought or changed since then stay here"),
+        "{}",
+        said.stderr
+    );
+
+    let (tablet, invitation) = invite(&desktop, dir.path(), "tablet");
+    assert!(invitation.stderr.contains("3 messages that laptop has brought or changed"), "{}", invitation.stderr);
+    assert_same(&tablet.mailbox(), &desktop.mailbox(), "after the join");
+    assert_eq!(tablet.folders(), desktop.folders());
+    // It has heard of the revocation by that, and shuts the laptop out as well.
+    let told = tablet.fails(&["peer", "add", "laptop", "--key", &laptop.key()], 4);
+    assert!(told.contains("this key was revoked by desktop"), "{told}");
+
+    exchange(&desktop, &tablet);
+    desktop.deliver("news");
+    tablet.deliver("more");
+    exchange(&desktop, &tablet);
+    exchange(&desktop, &tablet);
+    assert_same(&tablet.mailbox(), &desktop.mailbox(), "after more of it");
+    assert_eq!((lacks(&desktop, "tablet"), lacks(&tablet, "desktop")), (0, 0));
+    assert_eq!(passed_over(&tablet), Value::Array(vec![]));
+    let heard = pass(&desktop, &tablet);
+    assert!(!heard.stderr.contains("passed over"), "{}", heard.stderr);
+}
+
+#[test]
+fn who_is_made_known_after_a_revocation_and_has_heard_of_nobody_begins_with_all_of_its_first_full_bundle() {
+    let dir = scratch();
+    let ([desktop, laptop], early) = mesh(dir.path(), ["desktop", "laptop"]);
+    laptop.deliver("on the way");
+    pass(&laptop, &desktop);
+    revoke(&desktop, &early, &[]);
+    let tablet = Machine::replica(dir.path(), "tablet");
+    tablet.deliver("its own");
+    make_peers(&desktop, &tablet);
+    let full = desktop.ok(&["export", "--to", "tablet", "--full"]).stdout;
+    assert_eq!(tablet.run_with(&["import"], &full).code, 0);
+    exchange(&desktop, &tablet);
+    exchange(&desktop, &tablet);
+    assert_same(&tablet.mailbox(), &desktop.mailbox(), "after the first full bundle");
+    assert_eq!((lacks(&desktop, "tablet"), lacks(&tablet, "desktop")), (0, 0));
+}
+
+#[test]
+fn what_others_pass_over_is_told_once_and_shown_until_somebody_keeps_it() {
+    let dir = scratch();
+    let ([server, desktop, laptop], early) = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    laptop.deliver("on the way");
+    laptop.deliver("forged");
+    laptop.flag("kept", "FS");
+    pass(&laptop, &desktop);
+    revoke(&desktop, &early, &[]);
+    let told = pass(&desktop, &server);
+    for words in [
+        "2 messages that laptop has brought, and what laptop has changed of 1 other message are passed over",
+        "since laptop was revoked; if that is yours, look at it on desktop",
+        "`mailsync peer revoke --keep`",
+    ] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    assert!(!server.has("on the way") && !server.has("forged"));
+    assert_eq!(passed_over(&server), serde_json::json!([{ "of": "laptop", "messages": 2 }]));
+    let shown = server.ok(&["status"]);
+    assert!(shown.words().contains("2 messages that laptop has brought"), "{}", shown.text());
+    // Of what is brought again, no more is said; a full bundle has it all.
+    pass(&server, &desktop);
+    let again = server.run_with(&["import"], &desktop.ok(&["export", "--to", "server", "--full"]).stdout);
+    assert!(again.code == 0 && !again.stderr.contains("passed over"), "{}", again.stderr);
+    assert_eq!(passed_over(&server)[0]["messages"], 2);
+
+    // Somebody looks, and removes what isn't theirs.
+    desktop.remove("forged");
+    let kept = revoke(&desktop, &early, &["--keep", "--json"]).json();
+    assert_eq!((&kept["made_own"], &kept["held"]), (&2.into(), &0.into()), "{kept}");
+    let heard = pass(&desktop, &server);
+    assert!(!heard.stderr.contains("passed over"), "{}", heard.stderr);
+    assert!(server.has("on the way") && !server.has("forged"));
+    assert_same(&server.mailbox(), &desktop.mailbox(), "after it is kept");
+    assert_eq!(passed_over(&server), Value::Array(vec![]));
+    // Repeated, it finds nothing to do.
+    let again = revoke(&desktop, &early, &["--keep", "--json"]).json();
+    assert_eq!((&again["made_own"], &again["held"]), (&0.into(), &0.into()), "{again}");
+    exchange(&server, &desktop);
+    assert_same(&server.mailbox(), &desktop.mailbox(), "at rest");
+}
+
+#[test]
+fn what_is_passed_over_comes_when_the_machine_is_trusted_again() {
+    let dir = scratch();
+    let ([server, desktop, laptop], early) = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    laptop.deliver("on the way");
+    pass(&laptop, &desktop);
+    revoke(&desktop, &early, &[]);
+    pass(&desktop, &server);
+    pass(&server, &desktop);
+    pass(&desktop, &server);
+    assert!(!server.has("on the way"));
+    server.ok(&["peer", "reinstate", "laptop"]);
+    assert_eq!(passed_over(&server), Value::Array(vec![]));
+    pass(&server, &desktop);
+    pass(&desktop, &server);
+    assert!(server.has("on the way"));
+    exchange(&desktop, &server);
+    assert_eq!(lacks(&desktop, "server"), 0);
+}
