@@ -10,7 +10,7 @@ use crate::support::programs::Ran;
 use crate::support::scratch;
 
 /// This very moment, as it is typed; later than all that was done before, and earlier than all that comes.
-fn moment() -> String {
+pub fn moment() -> String {
     let pause = || std::thread::sleep(std::time::Duration::from_millis(2));
     pause();
     let now = jiff::Timestamp::now().to_string();
@@ -19,7 +19,7 @@ fn moment() -> String {
 }
 
 /// These machines, each known to each other, with the same mail.
-fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> [Machine; N] {
+pub fn mesh<const N: usize>(dir: &Path, names: [&str; N]) -> [Machine; N] {
     let machines = names.map(|name| Machine::replica(dir, name));
     for (n, one) in machines.iter().enumerate() {
         for other in &machines[n + 1..] {
@@ -63,7 +63,7 @@ fn ravage(laptop: &Machine) {
     laptop.ok(&["scan"]);
 }
 
-fn peer(machine: &Machine, name: &str) -> Value {
+pub fn peer(machine: &Machine, name: &str) -> Value {
     let list = machine.ok(&["peer", "list", "--json"]).json();
     list["peers"].as_array().unwrap().iter().find(|peer| peer["name"] == name).unwrap().clone()
 }
@@ -75,7 +75,7 @@ fn refuses(machine: &Machine, bundle: &[u8], words: &[&str]) {
     machine.refuses(&["import"], bundle, 4, &words);
 }
 
-fn is_loud(ran: &Ran) -> bool {
+pub fn is_loud(ran: &Ran) -> bool {
     ran.stderr.contains("laptop WAS REVOKED by")
 }
 
@@ -130,8 +130,8 @@ fn four_machines_go_on_without_the_one_that_was_stolen() {
     assert_eq!(desktop.mailbox(), phone.mailbox());
     assert_eq!(desktop.mailbox().len(), before.len() + 2);
 
-    // Somebody looks, on the server as well, and it is quiet.
-    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    // Somebody looks, on the server as well, and it is quiet, from that very command on.
+    assert!(!is_loud(&server.ok(&["peer", "revoke", "laptop", "--since", &theft])));
     assert!(!is_loud(&server.ok(&["scan"])));
     assert_eq!(peer(&server, "laptop")["revoked"]["looked_at"], true);
 
@@ -155,7 +155,7 @@ fn four_machines_go_on_without_the_one_that_was_stolen() {
     // It was only mislaid: on a machine where a person says so, everything comes. That counts for what was heard until then.
     for machine in [&desktop, &phone] {
         pass(&server, machine);
-        machine.ok(&["peer", "reinstate", "laptop"]);
+        assert!(!is_loud(&machine.ok(&["peer", "reinstate", "laptop"])));
         pass(&server, machine);
         assert_eq!(machine.mailbox(), server.mailbox(), "{}", machine.name);
         assert!(!is_loud(&machine.ok(&["scan"])));
@@ -212,7 +212,12 @@ fn a_revoked_machine_gets_nothing_taken_and_nothing_sent_whatever_it_tries() {
     server.ok(&["peer", "remove", "laptop"]);
     let again = server.fails(&["peer", "add", "angel", "--key", &laptop.key()], 4);
     assert!(again.contains(&format!("mailsync peer reinstate {}", laptop.public_key().id())), "{again}");
-    server.refuses(&["import"], &early, 4, &["this bundle is from an unknown sender"]);
+    let (laptops, trusted) = (laptop.public_key().id(), "mailsync peer reinstate SHA256:");
+    for command in ["import", "verify"] {
+        let args: &[&str] = if command == "import" { &["import"] } else { &["verify", "-"] };
+        let words = [&*format!("from {laptops}"), "was revoked by this replica at", "is no peer here", trusted];
+        complains(&server.run_with(args, &early), 4, &words);
+    }
 
     // By way of one who doesn't know: its changes, its job, and what it says of others.
     let told = pass(&unaware, &server);
@@ -471,28 +476,35 @@ fn who_never_heard_of_a_machine_is_told_what_it_is_called_by_who_has_revoked_it(
     let others = phone.ok(&["peer", "list", "--json"]).json()["revoked_others"].clone();
     assert_eq!(
         (&others[0]["id"], &others[0]["revoked"]["by"][0]["called"]),
-        (&id.into(), &"laptop".into()),
+        (&id.clone().into(), &"laptop".into()),
         "{others}"
     );
     assert!(phone.ok(&["log", "--json"]).text().contains("which server calls laptop"));
+    let said = phone.fails(&["peer", "revoke", "laptop"], 2);
+    assert!(
+        said.contains("there is no peer called laptop") && said.contains(&format!("if {called} is meant")),
+        "{said}"
+    );
+    let said = phone.ok(&["peer", "revoke", &id]).stderr;
+    assert!(said.contains(&format!("{called} is revoked as of")), "{said}");
     // Where it has a name, that is shown.
     assert!(server.ok(&["peer", "list"]).text().contains("revoked    laptop, as of"));
 }
 
 /// The lines of `peer list` about who is revoked.
-fn revoked(machine: &Machine) -> Vec<String> {
+pub fn revoked(machine: &Machine) -> Vec<String> {
     machine.ok(&["peer", "list"]).text().lines().filter(|line| line.starts_with("revoked")).map(String::from).collect()
 }
 
 /// The ids of all keys of a revoked peer.
-fn keys(machine: &Machine, name: &str) -> Vec<String> {
+pub fn keys(machine: &Machine, name: &str) -> Vec<String> {
     let revoked = peer(machine, name)["revoked"]["keys"].clone();
     let mut keys: Vec<String> = serde_json::from_value(revoked).unwrap();
     keys.sort();
     keys
 }
 
-fn sorted<const N: usize>(mut ids: [String; N]) -> Vec<String> {
+pub fn sorted<const N: usize>(mut ids: [String; N]) -> Vec<String> {
     ids.sort();
     ids.to_vec()
 }
@@ -660,7 +672,12 @@ fn what_makes_no_sense_is_refused_with_advice() {
         (&["peer", "revoke", &mine], 2, &["that is this replica itself", "run that on another one"]),
         (&["peer", "revoke", "nobody"], 2, &["there is no peer called nobody", "laptop"]),
         (&["peer", "revoke", "laptop", "--reason", ""], 2, &["the reason is empty"]),
-        (&["peer", "revoke", "laptop", "--reason", "two\nlines"], 2, &["the reason"]),
+        (&["peer", "revoke", "laptop", "--reason", "two\nlines"], 2, &["the reason has the character \\n"]),
+        (
+            &["peer", "revoke", "laptop", "--reason", &"x".repeat(256)],
+            2,
+            &["the reason has 256 bytes, and 255 is the most"],
+        ),
         (&["peer", "revoke", "laptop", "--since", "2999-01-01"], 2, &["in the future"]),
         (&["peer", "reinstate", "laptop"], 1, &["nobody has revoked it"]),
         (&["peer", "reinstate", "nobody"], 2, &["there is no peer called nobody"]),

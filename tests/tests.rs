@@ -34,6 +34,7 @@ mod a_replica_becomes_none_and_the_mail_stays;
 mod a_replica_moves_and_loses_nothing;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;
 mod a_state_put_back_is_noticed;
+mod a_stolen_key_is_shut_out_with_all_that_follow_it;
 mod an_import_happens_in_order;
 mod an_invitation_is_opened_by_its_code;
 mod an_old_bundle_gets_no_answer;

@@ -148,6 +148,7 @@ const LIMITS: &[(&str, &[&str], &str)] = &[
     ("reason of a revocation", &["replicas/a-reason-that-is-too-long"], ""),
     ("name in a revocation", &["replicas/a-name-that-is-too-long"], ""),
     ("incarnations that a revocation names", &["replicas/too-many-incarnations"], ""),
+    ("keys that a revocation names in `keys`", &["replicas/too-many-keys"], ""),
     (
         "numbers in a statement about a job",
         &["jobs/a-report-on-one-attempt-too-many", "jobs/a-report-of-failed-with-status-256"],

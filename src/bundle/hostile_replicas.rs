@@ -7,7 +7,8 @@ use crate::model::{Clock, Digest, Stamp};
 /// A statement with this stamp beside it.
 fn line(stamp: Stamp) -> Vec<u8> {
     let (who, by) = (ReplicaId::from_bytes([7; 32]), key().public_key().id());
-    let revocation = Revocation { who, name: None, since: 5, by, at: 9, reason: None, incarnations: Vec::new() };
+    let revocation =
+        Revocation { who, keys: Vec::new(), name: None, since: 5, by, at: 9, reason: None, incarnations: Vec::new() };
     ReplicaLine::revoke(stamp, &revocation, &key()).unwrap().encode()
 }
 

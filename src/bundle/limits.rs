@@ -59,10 +59,10 @@ pub const JOBS_BYTES: u64 = 1 << 30;
 pub const JOB_LINE_BYTES: u64 = 16 << 10;
 
 /// The size of `replicas.jsonl`, in bytes. All of it is read before the records, to which it matters.
-pub const REPLICAS_BYTES: u64 = 5 << 20;
+pub const REPLICAS_BYTES: u64 = 6 << 20;
 
 /// The length of a line of `replicas.jsonl`, in bytes, without its newline.
-pub const REPLICA_LINE_BYTES: u64 = 4 << 10;
+pub const REPLICA_LINE_BYTES: u64 = 5 << 10;
 
 /// The length of the reason for which a replica was revoked, in bytes.
 pub const REASON_BYTES: usize = 255;
@@ -72,6 +72,9 @@ pub const REVOKED_NAME_BYTES: usize = 64;
 
 /// The number of incarnations that a revocation names.
 pub const REVOKED_INCARNATIONS: usize = 64;
+
+/// Keys that a revocation names besides the one that it is about.
+pub const REVOKED_KEYS: usize = 8;
 
 /// The size of any member, and so of a message, in bytes: the eleven octal digits of a ustar header hold no more.
 pub const MEMBER_BYTES: u64 = (8 << 30) - 1;

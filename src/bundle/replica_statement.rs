@@ -13,8 +13,13 @@ use crate::text::beginning;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
-    /// The replica that is revoked. It is never `by` itself.
+    /// The replica that is revoked, by its key: the first of those that have followed each other, if all are meant. It is
+    /// never `by` itself.
     pub who: ReplicaId,
+    /// Other keys that it has or had, as far as whoever says this knows: so it holds as well for those who know one of these
+    /// and not how it has followed `who`. At most [`limits::REVOKED_KEYS`], ascending, neither `who` nor `by` among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ReplicaId>,
     /// What it is called by whoever says this, for those who don't know it: 1 to [`limits::REVOKED_NAME_BYTES`] bytes, no
     /// control characters.
     #[serde(default, deserialize_with = "strict::present", skip_serializing_if = "Option::is_none")]
@@ -32,6 +37,40 @@ pub struct Revocation {
     /// nothing came to them from it. At most [`limits::REVOKED_INCARNATIONS`], ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incarnations: Vec<Incarnation>,
+}
+
+impl Revocation {
+    /// All keys of which this says that they aren't to be trusted.
+    pub fn all_keys(&self) -> impl Iterator<Item = ReplicaId> {
+        std::iter::once(self.who).chain(self.keys.iter().copied())
+    }
+
+    /// Checks everything that it says by itself.
+    fn check(&self) -> Result<(), Error> {
+        let Self { who, keys, name, since, by, at, reason, incarnations } = self;
+        if !(1..=*at).contains(since) {
+            return Err(wrong(&format!("since is {since}, and not from 1 to {at}, when it was said")));
+        }
+        if self.all_keys().any(|key| key == *by) {
+            return Err(wrong("a replica revokes itself"));
+        }
+        if keys.len() > limits::REVOKED_KEYS || !keys.is_sorted_by(|a, b| a < b) || keys.contains(who) {
+            return Err(wrong("it names too many keys, one of them twice, or not in ascending order"));
+        }
+        let can_be = |text: &Option<String>, most: usize| {
+            text.as_ref().is_none_or(|text| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control))
+        };
+        if !can_be(reason, limits::REASON_BYTES) {
+            return Err(wrong("the reason is empty, too long or not printable"));
+        }
+        if !can_be(name, limits::REVOKED_NAME_BYTES) {
+            return Err(wrong("the name of whom it is about is empty, too long or not printable"));
+        }
+        if incarnations.len() > limits::REVOKED_INCARNATIONS || !incarnations.is_sorted_by(|a, b| a < b) {
+            return Err(wrong("it names too many incarnations, or not in ascending order"));
+        }
+        Ok(())
+    }
 }
 
 /// A succession: a replica has another key from now on, and so another id.
@@ -69,28 +108,7 @@ impl ReplicaStatement {
             return Err(wrong(&format!("at is {at}, and not from 1 to {}", limits::JOB_TIME)));
         }
         match self {
-            Self::Revocation(Revocation { who, name, since, by, reason, incarnations, .. }) => {
-                if !(1..=at).contains(since) {
-                    return Err(wrong(&format!("since is {since}, and not from 1 to {at}, when it was said")));
-                }
-                if who == by {
-                    return Err(wrong("a replica revokes itself"));
-                }
-                let can_be = |text: &Option<String>, most: usize| {
-                    text.as_ref()
-                        .is_none_or(|text| (1..=most).contains(&text.len()) && !text.chars().any(char::is_control))
-                };
-                if !can_be(reason, limits::REASON_BYTES) {
-                    return Err(wrong("the reason is empty, too long or not printable"));
-                }
-                if !can_be(name, limits::REVOKED_NAME_BYTES) {
-                    return Err(wrong("the name of whom it is about is empty, too long or not printable"));
-                }
-                if incarnations.len() > limits::REVOKED_INCARNATIONS || !incarnations.is_sorted_by(|a, b| a < b) {
-                    return Err(wrong("it names too many incarnations, or not in ascending order"));
-                }
-                Ok(())
-            }
+            Self::Revocation(revocation) => revocation.check(),
             Self::Succession(Succession { old, new, .. }) if new.id() == *old => {
                 Err(wrong("a replica's new key is its old one"))
             }
@@ -111,6 +129,14 @@ impl ReplicaStatement {
         match self {
             Self::Revocation(revocation) => revocation.who,
             Self::Succession(succession) => succession.old,
+        }
+    }
+
+    /// The ids of a key and of the one that follows it, if that is what it says.
+    pub fn follows(&self) -> Option<(ReplicaId, ReplicaId)> {
+        match self {
+            Self::Revocation(_) => None,
+            Self::Succession(succession) => Some((succession.old, succession.new.id())),
         }
     }
 
@@ -256,7 +282,7 @@ mod tests {
         let (who, by) = (ReplicaId::from_bytes([7; 32]), key().public_key().id());
         let incarnations = vec![Incarnation(7), stamp(0).incarnation];
         let (name, reason) = (Some("laptop".to_owned()), Some("left on the train".to_owned()));
-        Revocation { who, name, since: 5, by, at: 9, reason, incarnations }
+        Revocation { who, keys: vec![ReplicaId::from_bytes([8; 32])], name, since: 5, by, at: 9, reason, incarnations }
     }
 
     fn succession() -> Succession {
@@ -283,6 +309,11 @@ mod tests {
     /// So many incarnations.
     fn many(count: usize) -> Vec<Incarnation> {
         (0..count as u64).map(|n| Incarnation(u64::MAX / 2 + n)).collect()
+    }
+
+    /// So many keys.
+    fn several(count: usize) -> Vec<ReplicaId> {
+        (0..count).map(|n| ReplicaId::from_bytes([0x80 + u8::try_from(n).unwrap(); 32])).collect()
     }
 
     #[test]
@@ -317,12 +348,20 @@ mod tests {
             (revoke(|r| r.name = Some("x".repeat(limits::REVOKED_NAME_BYTES))), true),
             (revoke(|r| r.name = Some("x".repeat(limits::REVOKED_NAME_BYTES + 1))), false),
             (revoke(|r| r.name = Some("lap\ttop".to_owned())), false),
+            (revoke(|r| r.keys.clear()), true),
+            (revoke(|r| r.keys = several(limits::REVOKED_KEYS)), true),
+            (revoke(|r| r.keys = several(limits::REVOKED_KEYS + 1)), false),
+            (revoke(|r| r.keys.insert(0, ReplicaId::from_bytes([9; 32]))), false),
+            (revoke(|r| r.keys.push(r.keys[0])), false),
+            (revoke(|r| r.keys = vec![r.who]), false),
+            (revoke(|r| r.keys = vec![r.by]), false),
             (revoke(|r| r.incarnations.clear()), true),
             (revoke(|r| r.incarnations.reverse()), false),
             (revoke(|r| r.incarnations = vec![Incarnation(1); 2]), false),
             (revoke(|r| r.incarnations = many(limits::REVOKED_INCARNATIONS)), true),
             (
                 revoke(|r| {
+                    r.keys = several(limits::REVOKED_KEYS);
                     r.incarnations = many(limits::REVOKED_INCARNATIONS);
                     r.reason = Some("\\".repeat(limits::REASON_BYTES));
                     r.name = Some("\\".repeat(limits::REVOKED_NAME_BYTES));
@@ -381,7 +420,7 @@ mod tests {
             let signature = key().sign_for(REPLICA_NAMESPACE, statement.as_bytes()).unwrap().to_armor();
             ReplicaLine { stamp: stamp(3), signed: statement.to_owned(), signature, countersignature: None }.verify()
         };
-        let told = Revocation { name: None, reason: None, incarnations: vec![], ..revocation() };
+        let told = Revocation { keys: vec![], name: None, reason: None, incarnations: vec![], ..revocation() };
         let told = ReplicaLine::revoke(stamp(3), &told, &key()).unwrap().signed;
         assert!(signed(&told).is_ok());
         for (what, by) in [

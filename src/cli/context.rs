@@ -57,6 +57,20 @@ impl Context {
         self.open(Access::Write(self.lock_timeout))
     }
 
+    /// Opens the replica for a decision about another one. After it, [`Context::say_undecided`] tells what is still open.
+    pub fn decide(&self) -> Result<Replica> {
+        let replica = Replica::open_undecided(&self.home()?, self.world(), Access::Write(self.lock_timeout))?;
+        self.say_notes(&replica);
+        Ok(replica)
+    }
+
+    /// Tells what a person has yet to decide about other replicas.
+    pub fn say_undecided(&self, replica: &Replica) -> Result<()> {
+        replica.note_undecided()?;
+        self.say_notes(replica);
+        Ok(())
+    }
+
     /// Opens the replica to repair it.
     pub fn repair(&self) -> Result<Replica> {
         let replica = Replica::open_to_repair(&self.home()?, self.world(), self.lock_timeout)?;

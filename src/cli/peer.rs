@@ -18,16 +18,18 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
         PeerCommand::List { verbose } => list(context, verbose),
         PeerCommand::Add { name, key, distant } => {
-            let replica = context.write()?;
+            let replica = context.decide()?;
             let key = read_key(&key)?;
+            let peer = if distant { replica.add_distant_peer(&name, &key) } else { replica.add_peer(&name, &key) }?;
             if distant {
-                let peer = replica.add_distant_peer(&name, &key)?;
                 context.out.say(format_args!("{name} is known now, as {}, for jobs by way of others", peer.id));
-                return Ok(context.out.document(&PeerAdded { peer: (&peer).into() }));
+            } else {
+                context.out.say(format_args!("{name} is known now, as {}", peer.id));
+                context
+                    .out
+                    .say(format_args!("next: `mailsync export --to {name} -o FILE`, and import that file there"));
             }
-            let peer = replica.add_peer(&name, &key)?;
-            context.out.say(format_args!("{name} is known now, as {}", peer.id));
-            context.out.say(format_args!("next: `mailsync export --to {name} -o FILE`, and import that file there"));
+            context.say_undecided(&replica)?;
             Ok(context.out.document(&PeerAdded { peer: (&peer).into() }))
         }
         PeerCommand::Rename { old, new } => {
@@ -56,10 +58,11 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
 fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>, keep: bool) -> CommandResult {
     let since = since.map(|moment| context.millis(moment)).transpose()?;
     let is_dated = since.is_some();
-    let replica = context.write()?;
+    let replica = context.decide()?;
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
-    let who = printable(&options.who);
+    // One that is no peer may be known by what somebody else calls it.
+    let (typed, who) = (printable(&options.who), replica.shown_name_of(&done.id, &done.out)?);
     let made_own = if keep { replica.keep_what_came_from(&options.who)? } else { 0 };
     let held = replica.count_held_of(&done.out)?;
     context.say_notes(&replica);
@@ -83,16 +86,17 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
              machine to which some came revokes it, too, and a bundle from there has come here"
         ));
     }
-    say_what_is_held(context, &who, held, keep.then_some(made_own));
+    say_what_is_held(context, &typed, held, keep.then_some(made_own));
     if !is_dated && !done.is_kept {
         context.out.say(format_args!(
-            "if it was out of your hands before, say since when: `mailsync peer revoke {who} --since TIME`"
+            "if it was out of your hands before, say since when: `mailsync peer revoke {typed} --since TIME`"
         ));
     }
     context.out.say(format_args!(
         "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
          rest"
     ));
+    context.say_undecided(&replica)?;
     Ok(shown)
 }
 
@@ -114,7 +118,7 @@ fn say_what_is_held(context: &Context, who: &str, held: u64, made_own: Option<u6
 }
 
 fn reinstate(context: &Context, name: &str) -> CommandResult {
-    let replica = context.write()?;
+    let replica = context.decide()?;
     let done = replica.reinstate(name)?;
     let name = printable(name);
     context.out.say(format_args!(
@@ -132,6 +136,7 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
         ));
     }
     context.out.say(format_args!("the other machines decide for themselves: run this there, too"));
+    context.say_undecided(&replica)?;
     Ok(context.out.document(&PeerReinstated::from(done)))
 }
 

@@ -53,7 +53,7 @@ pub use overruled::overruled;
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
 pub use revocation::{Believed, Caps};
-pub use revoked::{Revoked, Successors, shut_out_together, which_revocations_count};
+pub use revoked::{Revoked, Successors, keys_besides, shut_out_together, which_revocations_count};
 pub use stamp::{Clock, Incarnation, Stamp};
 pub use text::ParseError;
 pub(crate) use text::{parse_hex, serde_as_text, write_hex};

@@ -31,7 +31,10 @@ pub struct NewsOfReplica {
     pub maker_known: bool,
     /// Whether the replica that it is about is known here.
     pub about_known: bool,
-    /// How many statements are kept of this maker, if it is known; else of all that aren't.
+    /// Whether it says which key follows another one. That may matter once somebody becomes known by one of the two.
+    pub is_succession: bool,
+    /// How many statements of that kind are kept of this maker by whichever of its keys, if it is known; else of all that
+    /// aren't.
     pub of_maker: u64,
     /// How many are kept altogether.
     pub all: u64,
@@ -49,12 +52,12 @@ pub enum Kept {
 }
 
 impl NewsOfReplica {
-    /// How many statements about replicas are kept of one maker, or of all that aren't known here together.
+    /// How many revocations are kept of one maker, or of all that aren't known here together; and how many successions.
     pub const MOST_OF_ONE: u64 = 64;
 
     /// Decides whether it is kept. `most` statements are kept at most.
     pub fn is_kept(self, most: u64) -> Kept {
-        if !self.maker_known && !self.about_known {
+        if !self.maker_known && !self.about_known && !self.is_succession {
             Kept::Strangers
         } else if self.of_maker >= Self::MOST_OF_ONE || self.all >= most {
             Kept::TooMany
@@ -87,16 +90,18 @@ mod tests {
     fn what_is_kept_is_about_or_by_somebody_known_and_bounded() {
         const MOST: u64 = 1000;
         let most_of_one = NewsOfReplica::MOST_OF_ONE;
-        for (maker_known, about_known, of_maker, all, kept) in [
-            (true, true, 0, 0, Kept::Yes),
-            (true, false, 0, 0, Kept::Yes),
-            (false, true, 0, 0, Kept::Yes),
-            (false, false, 0, 0, Kept::Strangers),
-            (true, true, most_of_one - 1, MOST - 1, Kept::Yes),
-            (true, true, most_of_one, MOST - 1, Kept::TooMany),
-            (true, true, 0, MOST, Kept::TooMany),
+        for (maker_known, about_known, is_succession, of_maker, all, kept) in [
+            (true, true, false, 0, 0, Kept::Yes),
+            (true, false, false, 0, 0, Kept::Yes),
+            (false, true, false, 0, 0, Kept::Yes),
+            (false, false, false, 0, 0, Kept::Strangers),
+            (false, false, true, 0, 0, Kept::Yes),
+            (false, false, true, most_of_one, 0, Kept::TooMany),
+            (true, true, false, most_of_one - 1, MOST - 1, Kept::Yes),
+            (true, true, false, most_of_one, MOST - 1, Kept::TooMany),
+            (true, true, false, 0, MOST, Kept::TooMany),
         ] {
-            let news = NewsOfReplica { maker_known, about_known, of_maker, all };
+            let news = NewsOfReplica { maker_known, about_known, is_succession, of_maker, all };
             assert_eq!(news.is_kept(MOST), kept, "{news:?}");
         }
     }

@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SaidOfReplica;
 
-/// A revocation, reduced to what decides whether it counts. `I` names replicas, each by the key that it has now as far as
-/// that is believed.
+/// A revocation of one key, reduced to what decides whether it counts. `I` names keys. A statement about several keys is as
+/// many of these, and each is weighed by itself: so nobody is shut out for being named beside somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked<'a, I> {
-    /// The replica that is revoked.
+    /// The key that is revoked.
     pub who: I,
-    /// The replica that says so.
+    /// The replica that says so, by the key that it has now as far as that is believed.
     pub by: I,
     /// From when on: milliseconds since 1970 UTC.
     pub since: u64,
     /// When it was said, and in which words.
     pub said: SaidOfReplica<'a>,
+    /// When it was said or heard on this machine, by the clock of this machine: milliseconds since 1970 UTC. Its maker can't
+    /// date that.
+    pub heard: u64,
     /// Whether a person has said so on this very machine.
     pub here: bool,
     /// Whether a person has said on this machine that it is not so.
@@ -50,43 +53,61 @@ impl<I: Copy + Ord> Successors<I> {
     }
 }
 
-/// What each replica that says something, or of which it is said, stands for: itself and those that follow it.
-struct Covered<I>(BTreeMap<I, BTreeSet<I>>);
+/// Revocations, and which of them matter to whom.
+struct Weighed<'a, 'b, I> {
+    all: &'a [Revoked<'b, I>],
+    /// What each key that says something, or of which it is said, stands for: itself and those that follow it.
+    covered: BTreeMap<I, BTreeSet<I>>,
+    /// Of each maker the places of those that cover it and stand.
+    covering: BTreeMap<I, Vec<usize>>,
+}
 
-impl<I: Copy + Ord> Covered<I> {
-    fn new(all: &[Revoked<'_, I>], successors: &Successors<I>) -> Self {
-        Self(all.iter().flat_map(|one| [one.who, one.by]).map(|key| (key, successors.from(key))).collect())
+impl<'a, 'b, I: Copy + Ord> Weighed<'a, 'b, I> {
+    fn new(all: &'a [Revoked<'b, I>], stands: impl Fn(&Revoked<'_, I>) -> bool, successors: &Successors<I>) -> Self {
+        let covered: BTreeMap<_, _> =
+            all.iter().flat_map(|one| [one.who, one.by]).map(|key| (key, successors.from(key))).collect();
+        let mut covering: BTreeMap<I, Vec<usize>> = all.iter().map(|one| (one.by, Vec::new())).collect();
+        for (n, one) in all.iter().enumerate().filter(|(_, one)| stands(one) && !one.by_stranger) {
+            for key in &covered[&one.who] {
+                if let Some(covering) = covering.get_mut(key) {
+                    covering.push(n);
+                }
+            }
+        }
+        Self { all, covered, covering }
     }
 
     fn has(&self, who: &I, key: &I) -> bool {
-        who == key || self.0.get(who).is_some_and(|covered| covered.contains(key))
+        self.covered.get(who).is_some_and(|covered| covered.contains(key))
     }
 
-    /// Whether the first one, if it counts, makes the other one worth nothing: its maker was not to be trusted any more when it
-    /// made it. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
+    /// The places of those that make this one void if they count.
+    fn against(&self, other: usize) -> impl Iterator<Item = usize> {
+        let other = &self.all[other];
+        self.covering[&other.by].iter().copied().filter(move |&first| self.makes_void(&self.all[first], other))
+    }
+
+    /// Whether the first one, which covers the maker of the other one, makes that worth nothing if it counts: its maker was
+    /// not to be trusted any more when it made it, or can have made it then and dated it back: nobody here had heard it by that
+    /// time. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
     /// a person can tell which is right. Nor is it one if the same hands say it with another key, or with one that nobody knows.
     fn makes_void(&self, first: &Revoked<'_, I>, other: &Revoked<'_, I>) -> bool {
-        let is_said_in_time = || !first.by_stranger && first.since <= other.said.at;
         let is_answer = || self.has(&other.who, &first.by) || self.has(&first.by, &other.who);
-        !other.here && is_said_in_time() && self.has(&first.who, &other.by) && (first.here || !is_answer())
+        !other.here && first.since <= other.said.at.max(other.heard) && (first.here || !is_answer())
     }
 }
 
 /// Says of each revocation whether it counts. What was said on this machine does, until it is overruled there; what a
-/// replica has said after it was revoked itself doesn't. Of what one replica says of another one the last counts. Of several that
+/// replica has said after the time from which on it is revoked itself, or what was only heard after that, doesn't. Of what one replica says of another one the last counts. Of several that
 /// revoke each other in a circle all count: they are shut out until a person has looked.
 pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors: &Successors<I>) -> Vec<bool> {
-    let covered = Covered::new(all, successors);
     let mut last: BTreeMap<(I, I), SaidOfReplica<'_>> = BTreeMap::new();
     for one in all {
         last.entry((one.who, one.by)).and_modify(|last| *last = one.said.max(*last)).or_insert(one.said);
     }
     let stands = |one: &Revoked<'_, I>| !one.overruled && last[&(one.who, one.by)] == one.said;
     let mut counts: Vec<Option<bool>> = all.iter().map(|one| (!stands(one)).then_some(false)).collect();
-    let against: Vec<Vec<usize>> = all
-        .iter()
-        .map(|one| (0..all.len()).filter(|&n| stands(&all[n]) && covered.makes_void(&all[n], one)).collect())
-        .collect();
+    let weighed = Weighed::new(all, stands, successors);
     loop {
         let mut decided = false;
         for n in 0..all.len() {
@@ -94,7 +115,7 @@ pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors
                 continue;
             }
             let mut against =
-                against[n].iter().map(|&other| counts[other]).filter(|counts| *counts != Some(false)).peekable();
+                weighed.against(n).map(|other| counts[other]).filter(|counts| *counts != Some(false)).peekable();
             let nothing_is_against_it = against.peek().is_none();
             if nothing_is_against_it || against.any(|counts| counts == Some(true)) {
                 counts[n] = Some(nothing_is_against_it);
@@ -105,6 +126,24 @@ pub fn which_revocations_count<I: Copy + Ord>(all: &[Revoked<'_, I>], successors
             return counts.into_iter().map(|counts| counts.unwrap_or(true)).collect();
         }
     }
+}
+
+/// So many keys from before the one by which a replica was made known are named before those that have followed it.
+const EARLIER_KEYS: usize = 3;
+
+/// Which keys are worth naming besides `first` in the revocation of a replica that was made known by that one, those that matter
+/// most first. `chain` has the keys that it is believed to have had, each of which follows the one before; the last is the one that
+/// it has now. Whoever has one of the keys can make more at both ends, so only some may find room: `first` itself covers all that
+/// follow it, wherever that is known.
+pub fn keys_besides<I: Copy + Ord>(first: I, chain: &[I], successors: &Successors<I>) -> Vec<I> {
+    let (earlier, later) = chain.split_at(chain.iter().position(|key| *key == first).unwrap_or(0));
+    let present = chain.last().copied();
+    let before = earlier.iter().rev().take(EARLIER_KEYS).copied();
+    let mut keys: Vec<I> = present.into_iter().chain(before).chain(later.iter().rev().copied()).collect();
+    keys.extend(successors.from(first));
+    let mut seen = BTreeSet::from([first]);
+    keys.retain(|key| seen.insert(*key));
+    keys
 }
 
 /// Those that are shut out if these are revoked: each group is in the same hands, as its keys have followed each other.
@@ -137,7 +176,11 @@ mod tests {
     fn said(by: char, who: char, since: u64, at: u64) -> Revoked<'static, char> {
         let by_stranger = by.is_ascii_uppercase();
         let said = SaidOfReplica { at, signed: "" };
-        Revoked { who, by, since, said, here: by == 'm', overruled: false, by_stranger }
+        Revoked { who, by, since, said, heard: at, here: by == 'm', overruled: false, by_stranger }
+    }
+
+    fn heard(heard: u64, revoked: Revoked<'static, char>) -> Revoked<'static, char> {
+        Revoked { heard, ..revoked }
     }
 
     fn overruled(revoked: Revoked<'static, char>) -> Revoked<'static, char> {
@@ -157,6 +200,34 @@ mod tests {
             }
             all.reverse();
             expected.reverse();
+        }
+    }
+
+    #[test]
+    fn when_it_was_heard_counts_as_when_it_was_said() {
+        for (what, table) in [
+            (
+                "as if before it was revoked itself, and heard later",
+                vec![(said('a', 'x', 5, 9), true), (heard(5, said('x', 'b', 1, 4)), false)],
+            ),
+            (
+                "the same, and the revocation came later still",
+                vec![(heard(20, said('a', 'x', 5, 9)), true), (heard(7, said('x', 'b', 1, 4)), false)],
+            ),
+            (
+                "said by a person here, as if before",
+                vec![
+                    (said('a', 'm', 5, 9), false),
+                    (heard(7, said('m', 'b', 1, 4)), true),
+                    (said('m', 'a', 1, 9), true),
+                ],
+            ),
+            (
+                "each other, one of them as if long ago and heard later",
+                vec![(said('a', 'x', 5, 9), true), (heard(12, said('x', 'a', 1, 2)), true)],
+            ),
+        ] {
+            check(what, table, &[]);
         }
     }
 
@@ -275,5 +346,139 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What chance decides.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, most: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % most
+        }
+    }
+
+    /// The key by which everybody has made the stolen machine known, and the keys of an honest one: the second follows the first.
+    const STOLEN: usize = 0;
+    const HONEST: [usize; 2] = [1000, 1001];
+    const MOST: usize = 8;
+
+    /// Keys that a thief has made of the stolen one, at both ends, as pairs of a key and the one that follows it.
+    fn forks(dice: &mut Dice) -> Vec<(usize, usize)> {
+        let mut pairs = vec![(HONEST[0], HONEST[1])];
+        for new in 1..=dice.below(30) {
+            let has = if dice.below(2) == 0 { new - 1 } else { dice.below(new) };
+            pairs.push(if dice.below(4) == 0 { (new, has) } else { (has, new) });
+        }
+        pairs
+    }
+
+    /// A way from the stolen key along those that follow it, and some that are said to have been before it.
+    fn believed(dice: &mut Dice, pairs: &[(usize, usize)]) -> Vec<usize> {
+        let mut chain = vec![STOLEN];
+        for forwards in [true, false] {
+            while dice.below(6) > 0 {
+                let end = if forwards { chain[chain.len() - 1] } else { chain[0] };
+                let ways: Vec<usize> = pairs
+                    .iter()
+                    .filter(|(old, new)| if forwards { *old == end } else { *new == end })
+                    .map(|(old, new)| if forwards { *new } else { *old })
+                    .filter(|key| !chain.contains(key))
+                    .collect();
+                if ways.is_empty() {
+                    break;
+                }
+                let key = ways[dice.below(ways.len())];
+                chain.insert(if forwards { chain.len() } else { 0 }, key);
+            }
+        }
+        chain
+    }
+
+    #[test]
+    fn a_revocation_by_name_covers_whichever_of_a_thief_s_keys_anybody_follows() {
+        let mut longest = 0;
+        for seed in 0..3000 {
+            let mut dice = Dice(seed);
+            let pairs = forks(&mut dice);
+            // Who revokes it knows some of what is said, and so does who hears of that. Each believes what it knows.
+            let knows = |dice: &mut Dice| {
+                let some: Vec<_> = pairs.iter().copied().filter(|_| dice.below(3) > 0).collect();
+                let chain = believed(dice, &some);
+                (some, chain)
+            };
+            let (said, chain) = knows(&mut dice);
+            let mut keys = keys_besides(STOLEN, &chain, &Successors::new(said.iter().copied()));
+            keys.truncate(MOST);
+            longest = longest.max(chain.len());
+            assert!(!keys.contains(&STOLEN) && !keys.iter().any(|key| HONEST.contains(key)), "{seed}: {keys:?}");
+            let distinct: BTreeSet<_> = keys.iter().collect();
+            assert_eq!(distinct.len(), keys.len(), "{seed}: {keys:?}");
+
+            let (own, followed) = knows(&mut dice);
+            // It hears all that the other one has to say, or the revocation alone, and that in any order.
+            let heard: Vec<_> = if dice.below(2) == 0 { own } else { own.into_iter().chain(said).collect() };
+            let successors = Successors::new(heard);
+            let revoke = |who| Revoked { who, by: 2000, heard: 9, ..said_by_number(who) };
+            let mut all: Vec<_> = std::iter::once(STOLEN).chain(keys.iter().copied()).map(revoke).collect();
+            let turn = dice.below(all.len());
+            all.rotate_left(turn);
+            assert!(which_revocations_count(&all, &successors).iter().all(|counts| *counts), "{seed}");
+            let groups = shut_out_together(all.iter().map(|one| one.who), &successors);
+            let is_out = |key: usize| groups.iter().any(|group| group.contains(&key));
+            let present = followed[followed.len() - 1];
+            assert!(is_out(STOLEN) && is_out(present), "{seed}: {present} is not in {groups:?} of {pairs:?}");
+            // Who knows the machine by the key that it has where it was revoked needs to have heard of nothing else.
+            assert!(is_out(chain[chain.len() - 1]), "{seed}");
+            assert!(!HONEST.iter().any(|key| is_out(*key)), "{seed}: {groups:?}");
+        }
+        assert!(longest > MOST, "chains that test nothing: {longest}");
+    }
+
+    fn said_by_number(who: usize) -> Revoked<'static, usize> {
+        let said = SaidOfReplica { at: 9, signed: "" };
+        Revoked { who, by: 2000, since: 5, said, heard: 9, here: false, overruled: false, by_stranger: false }
+    }
+
+    #[test]
+    fn what_a_thief_says_after_the_theft_shuts_nobody_out_once_that_is_heard_whatever_its_date() {
+        const THEFT: u64 = 100;
+        let (mut void, mut before) = (0, 0);
+        for seed in 0..2000 {
+            let mut dice = Dice(seed);
+            // x is the thief, with two more keys; whoever revokes it isn't named by it.
+            let successors = Successors::new([('x', 'y'), ('x', 'z')]);
+            let time = |dice: &mut Dice| 1 + dice.below(200) as u64;
+            let mut all = Vec::new();
+            for by in ['x', 'y', 'z'] {
+                for who in ['b', 'c', 'd'] {
+                    if dice.below(2) == 0 {
+                        continue;
+                    }
+                    let since = time(&mut dice);
+                    let (at, came) = (time(&mut dice).max(since), THEFT + time(&mut dice));
+                    all.push(Revoked { by_stranger: false, ..heard(came, said(by, who, since, at)) });
+                }
+            }
+            // What the machine had said before, and what others say.
+            if dice.below(2) == 0 {
+                all.push(heard(20, said('x', 'e', 5, 10)));
+            }
+            for (by, who) in [('b', 'f'), ('c', 'f')] {
+                if dice.below(2) == 0 {
+                    all.push(said(by, who, 150, 150 + time(&mut dice)));
+                }
+            }
+            let turn = dice.below(all.len() + 1);
+            all.insert(turn, said('a', 'x', THEFT, 250));
+            let counts = which_revocations_count(&all, &successors);
+            for (one, counts) in all.iter().zip(counts) {
+                let is_thief_s = one.heard >= THEFT && ['x', 'y', 'z'].contains(&one.by);
+                assert_eq!(counts, !is_thief_s, "{seed}: {one:?} of {all:?}");
+                void += usize::from(is_thief_s && one.said.at < THEFT);
+                before += usize::from(one.heard < THEFT);
+            }
+        }
+        assert!(void > 100 && before > 100, "histories that test nothing: {void} {before}");
     }
 }

@@ -162,6 +162,19 @@ impl Replica {
     /// # Errors
     /// There is no replica, or another command keeps the lock for longer than this one waits.
     pub fn open(home: &Home, world: World, access: Access) -> Result<Self> {
+        let replica = Self::open_undecided(home, world, access)?;
+        if let Access::Write(_) = access {
+            replica.note_undecided()?;
+        }
+        Ok(replica)
+    }
+
+    /// Opens the replica for a decision about another one. What is undecided is noted afterwards, by
+    /// [`Replica::note_undecided`]: nobody is asked for what he is just about to do.
+    ///
+    /// # Errors
+    /// As for [`Replica::open`].
+    pub fn open_undecided(home: &Home, world: World, access: Access) -> Result<Self> {
         let replica = Self::open_complete(home, world, access)?;
         if let Access::Write(_) = access {
             replica.check_root_is_known()?;
@@ -169,8 +182,6 @@ impl Replica {
             replica.roll_on()?;
             replica.absorb_outbox()?;
             replica.settle_left_jobs()?;
-            replica.note_contested()?;
-            replica.note_shut_outs()?;
         } else {
             // Whoever only looks is told what a command that changes something would be refused for.
             for error in [replica.check_key(), replica.check_root_is_known()].into_iter().filter_map(Result::err) {

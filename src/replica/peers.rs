@@ -50,12 +50,20 @@ impl Replica {
                 .advise("give the key that `mailsync init` printed on the other machine"));
         }
         let id = key.id();
+        // Which of two keys is the peer's is one question, and whether the peer is trusted another one.
+        if self.decide_key(tx, name, key)?.is_some() {
+            if let Some(out) = self.shut_outs()?.get(&id) {
+                self.note(format!(
+                    "{name} was revoked by {} all the same: nothing is taken from it, and nothing sent to it; {}",
+                    self.words_of(out)?,
+                    TRUSTED_AGAIN.replace("NAME", name)
+                ));
+            }
+            return self.peer(name);
+        }
         if let Some(out) = self.shut_outs()?.get(&self.present_id(&id)?) {
             let what = format!("making {name} known: this key was revoked by {}", self.words_of(out)?);
             return Err(Error::rejected(what).advise(TRUSTED_AGAIN.replace("NAME", &id.to_string())));
-        }
-        if self.decide_key(tx, name, key)?.is_some() {
-            return self.peer(name);
         }
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {

@@ -60,13 +60,7 @@ impl Replica {
 
     /// The ids that the sender of a bundle has and had, as far as the bundle says, each as the one that is known now.
     pub(super) fn ids_of(&self, manifest: &Manifest) -> Result<Vec<ReplicaId>> {
-        let mut ids = vec![self.present_id(&manifest.sender.id)?];
-        for link in &manifest.successions {
-            if let Ok(succession) = link.succession() {
-                ids.push(self.present_id(&succession.old)?);
-            }
-        }
-        Ok(ids)
+        with_former(manifest.sender.id, &manifest.successions).iter().map(|id| self.present_id(id)).collect()
     }
 
     /// Why a bundle that this key has signed doesn't count any more: another key has followed it, and the bundle is none of
@@ -113,8 +107,10 @@ impl Replica {
             return Ok(());
         }
         let tx = self.begin()?;
+        let carrier = self.present_id(&manifest.sender.id)?;
         for link in &manifest.successions {
             if let Ok((succession, old)) = link.verify() {
+                self.keep_succession(&tx, link, &succession, carrier)?;
                 self.follow(&tx, &succession, &old)?;
             }
         }
@@ -136,7 +132,9 @@ impl Replica {
     fn follow(&self, tx: &Transaction<'_>, succession: &Succession, old_key: &PublicKey) -> Result<()> {
         let (old, next) = (succession.old, succession.new.id());
         let is_mine = self.is_me(&old);
-        match self.state.succeeded(&old)? {
+        let known = self.state.succeeded(&old)?;
+        let out = self.shut_outs()?;
+        match known {
             Some(known) if known.next == next => {
                 // Said once more, it may name another last bundle.
                 let Succession { incarnation, last, at, .. } = *succession;
@@ -147,8 +145,8 @@ impl Replica {
             None if is_mine && !self.is_me(&next) => return self.warn_of_theft(tx, &next),
             None => {}
         }
-        // Who was revoked doesn't get away from that by another key.
-        if self.shut_outs()?.get(&self.present_id(&old)?).is_some() {
+        // Who was revoked doesn't get away from that by another key, and nobody is led to a key that was.
+        if out.get(&old).is_some() || out.get(&next).is_some() {
             return Ok(());
         }
         // Nobody goes back to a key that was followed by another one: it would lead in a circle.
@@ -217,7 +215,17 @@ impl Replica {
             &format!("{} is said to follow {}, too", rival.id(), known.old),
         )?;
         if let Some(peer) = peer {
-            self.note(contested(&peer, &known, rival));
+            self.note_contest(&peer, &known, rival)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of two keys that are said to follow a peer's, unless one of them was revoked: then that is what has to be decided,
+    /// or was.
+    fn note_contest(&self, peer: &Peer, known: &Succeeded, rival: &PublicKey) -> Result<()> {
+        let out = self.shut_outs()?;
+        if out.get(&peer.id).is_none() && out.get(&rival.id()).is_none() {
+            self.note(contested(peer, known, rival));
         }
         Ok(())
     }
@@ -240,7 +248,7 @@ impl Replica {
     pub(super) fn note_contested(&self) -> Result<()> {
         for known in self.state.contested_keys()? {
             if let (Some(peer), Some(rival)) = (self.state.peer_by_id(&known.now)?, &known.rival) {
-                self.note(contested(&peer, &known, rival));
+                self.note_contest(&peer, &known, rival)?;
             }
         }
         Ok(())
@@ -287,14 +295,30 @@ impl Replica {
     }
 }
 
+/// The ids that the sender of a bundle has and had, as far as the bundle says.
+pub(super) fn with_former(sender: ReplicaId, successions: &[SignedSuccession]) -> Vec<ReplicaId> {
+    let former = successions.iter().filter_map(|link| Some(link.succession().ok()?.old));
+    std::iter::once(sender).chain(former).collect()
+}
+
+/// What to do about two keys that are said to follow a peer's. Who has only their ids can't tell which is whose.
+pub(super) fn one_of_two(name: &str) -> String {
+    format!(
+        "if {name} was lost or stolen, trust neither: `mailsync peer revoke {name}`; only if it is in your hands, see on it what \
+         `mailsync key show` prints, give that here: `mailsync peer add {name} --key KEY`, and revoke the other key by its id, for all \
+         machines to hear: `mailsync peer revoke ID`"
+    )
+}
+
 /// A note: two keys are said to follow a peer's.
 fn contested(peer: &Peer, known: &Succeeded, rival: &PublicKey) -> String {
     format!(
         "two keys are said to follow that of {0}, {1}: {2}, which is used here, and {3}; one of them is somebody else's, who has \
-         stolen a key of {0}. See on {0} what `mailsync key show` prints, and give that here: `mailsync peer add {0} --key KEY`",
+         stolen a key of {0}: {4}",
         peer.name,
         known.old,
         peer.id,
-        rival.id()
+        rival.id(),
+        one_of_two(&peer.name)
     )
 }

@@ -137,6 +137,14 @@ impl State {
         Ok(peers)
     }
 
+    /// The id by which a person has made a peer known, or an invitation: keys that have followed that one since are somebody's
+    /// word, and it isn't.
+    pub fn first_id_of(&self, key: PeerKey) -> Result<ReplicaId> {
+        let mut query = self.conn.prepare_cached("SELECT first_id FROM peer WHERE key = ?")?;
+        let id: String = query.query_row([key.0], |row| row.get(0))?;
+        id.parse().map_err(|_| damaged("the id by which a peer was made known"))
+    }
+
     /// The highest number of a bundle that came from this incarnation of a peer.
     pub fn heard_number(&self, peer: &ReplicaId, incarnation: Incarnation) -> Result<Option<u64>> {
         let mut query = self.conn.prepare_cached("SELECT number FROM heard WHERE peer = ? AND incarnation = ?")?;
@@ -161,12 +169,9 @@ impl State {
 impl Transaction<'_> {
     /// Makes a peer known.
     pub fn add_peer(&self, name: &str, public_key: &PublicKey, now: u64) -> Result<()> {
-        self.conn.prepare_cached("INSERT INTO peer (id, name, public_key, added) VALUES (?, ?, ?, ?)")?.execute((
-            public_key.id().to_string(),
-            name,
-            public_key.to_openssh(),
-            now.cast_signed(),
-        ))?;
+        self.conn
+            .prepare_cached("INSERT INTO peer (id, first_id, name, public_key, added) VALUES (?1, ?1, ?2, ?3, ?4)")?
+            .execute((public_key.id().to_string(), name, public_key.to_openssh(), now.cast_signed()))?;
         Ok(())
     }
 

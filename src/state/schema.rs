@@ -113,7 +113,7 @@ CREATE INDEX trash_digest ON trash (digest, birth, ordinal);
 CREATE TABLE restored (file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
-    added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
+    first_id TEXT NOT NULL, added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
     acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0

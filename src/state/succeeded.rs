@@ -91,6 +91,18 @@ impl State {
         Ok(chain)
     }
 
+    /// Of each key that another one has followed, the ids of the two.
+    pub fn all_succeeded(&self) -> Result<Vec<(ReplicaId, ReplicaId)>> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM succeeded"))?;
+        let mut rows = query.query([])?;
+        let mut pairs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key = succeeded(row)?;
+            pairs.push((key.old, key.next));
+        }
+        Ok(pairs)
+    }
+
     /// All keys for which there are two successions, and nobody has decided between them.
     pub fn contested_keys(&self) -> Result<Vec<Succeeded>> {
         let mut query = self.conn.prepare_cached(&format!(

@@ -256,8 +256,9 @@ pub const LOST: &[Step] = &[
     // The thief.
     Do("laptop", "rm Mail/Archive/2024/cur/*; cd Mail/Archive/2023/cur; mv $(ls | head -1) ../../../Sent/cur/"),
     Do("laptop", "mailsync export | ssh desktop mailsync import"),
-    Fill("mailsync peer revoke laptop", &[("mailsync update", "mailsync export --to laptop -o /media/stick || true")]),
-    Fill("mailsync import ...", &[("mailsync import ...", "mailsync import /media/stick")]),
+    Fill("mailsync peer revoke laptop", &[("mailsync update", "mailsync update || true")]),
+    Fill("mailsync export -o /media/stick", &[("export -o /media/stick", "export -o /media/stick || true")]),
+    Fill("mailsync import /media/stick", &[("if update", "if an update")]),
     Skip("mailsync peer revoke NAME [--since", "the form of the command"),
     Skip("note: laptop WAS REVOKED", "a_lost_machine_is_shut_out.rs sees that it is said"),
     Fill("mailsync trash restore --by laptop", &[("TIME", "2h")]),

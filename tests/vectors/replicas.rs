@@ -79,6 +79,11 @@ fn good() -> Vec<Vector> {
             &[&stranger()],
         ),
         taken(
+            "a revocation of several keys",
+            vec![revoke(&s(12), json!({ "keys": several(8) }))],
+            &[&[stranger()][..], &sorted_keys()[..8]].concat().iter().collect::<Vec<_>>(),
+        ),
+        taken(
             "one with as many incarnations as can be",
             vec![revoke(&s(12), json!({ "incarnations": many(64) }))],
             &[&stranger()],
@@ -100,6 +105,22 @@ fn good() -> Vec<Vector> {
     ]
 }
 
+/// Keys that nobody knows, in the order of their ids.
+fn sorted_keys() -> Vec<PrivateKey> {
+    let mut keys: Vec<PrivateKey> = (0x70..0x79).map(key).collect();
+    keys.sort_by_key(|key| key.public_key().id());
+    keys
+}
+
+/// The ids of so many of them.
+fn several(count: usize) -> Vec<String> {
+    sorted_keys()[..count].iter().map(id_of).collect()
+}
+
+fn bare(key: &PrivateKey) -> String {
+    key.public_key().bare().to_openssh()
+}
+
 /// What is said of replicas that have taken another key, and by them.
 fn followed() -> Vec<Vector> {
     let (fourth, day) = (key(0x66), 24 * 60 * 60 * 1000);
@@ -115,6 +136,33 @@ fn followed() -> Vec<Vector> {
             "a key that is said to follow a revoked one",
             vec![revoke(&signer(), &other(), json!({})), succeed()],
             &[&other(), &stranger()],
+        ),
+        taken(
+            "two keys that are said to follow a revoked one",
+            vec![
+                succeed(),
+                line(&s(12), &other(), Some(&fourth), &succession(&json!({ "new": bare(&fourth) }))),
+                revoke(&signer(), &other(), json!({})),
+            ],
+            &[&other(), &stranger(), &fourth],
+        ),
+        taken(
+            "a revoked key that is named beside one that nobody knows",
+            vec![revoke(&signer(), &fourth, json!({ "keys": [id_of(&other())] })), succeed()],
+            &[&fourth, &other(), &stranger()],
+        ),
+        taken(
+            "what is said of the maker of a revocation and of somebody else",
+            vec![
+                revoke(&signer(), &other(), before()),
+                revoke(&other(), &fourth, json!({ "keys": [id_of(&signer())] })),
+            ],
+            &[&other(), &signer()],
+        ),
+        taken(
+            "what is said as if before its maker was revoked and heard only then",
+            vec![revoke(&signer(), &other(), json!({})), revoke(&other(), &fourth, json!({ "since": 1, "at": 2 }))],
+            &[&other()],
         ),
         taken(
             "the same the other way round",
@@ -174,7 +222,7 @@ fn bad() -> Vec<Vector> {
         revocation(&json!({ "by": id_of(&stranger()), "who": "SHA256:KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio" }));
     vec![
         ignored("what is no line", b"what is no line\n".to_vec()),
-        ignored("a line that is too long", format!("{}\n", "x".repeat(4097)).into_bytes()),
+        ignored("a line that is too long", format!("{}\n", "x".repeat(5121)).into_bytes()),
         ignored("a revocation by another key", line(&s(12), &other(), None, &revocation(&json!({})))),
         ignored("a revocation with two signatures", line(&s(12), &signer(), Some(&signer()), &revocation(&json!({})))),
         ignored("a replica that revokes itself", revoke(json!({ "who": id_of(&signer()) }))),
@@ -192,6 +240,11 @@ fn bad() -> Vec<Vector> {
             revoke(json!({ "incarnations": ["0000000000000002", "0000000000000001"] })),
         ),
         ignored("too many incarnations", revoke(json!({ "incarnations": many(65) }))),
+        ignored("too many keys", revoke(json!({ "keys": several(9) }))),
+        ignored("keys out of order", revoke(json!({ "keys": several(2).into_iter().rev().collect::<Vec<_>>() }))),
+        ignored("a key twice", revoke(json!({ "keys": [id_of(&other()), id_of(&other())] }))),
+        ignored("a key besides that is the one it is about", revoke(json!({ "keys": [id_of(&stranger())] }))),
+        ignored("a key besides that is its maker's", revoke(json!({ "keys": [id_of(&signer())] }))),
         ignored("a revocation without a time", revoke(json!({ "since": null }))),
         ignored("an unknown statement", revoke(json!({ "type": "praise" }))),
         ignored("strangers about strangers", line(&s(12), &stranger(), None, &strangers)),

@@ -127,7 +127,7 @@ impl Replica {
                 });
             }
             Sender::Invited(invited) => FromWhom::Invited(invited, &key),
-            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger => {
+            Sender::Own | Sender::Late { .. } | Sender::Rival(_) | Sender::Stranger { .. } => {
                 unreachable!("their bundles are refused")
             }
         };
@@ -148,7 +148,9 @@ impl Replica {
         match sender {
             Sender::Known(peer) if !self.state.is_peer(&peer.id)? => self.follow_manifest(manifest),
             Sender::Rival(_) => self.follow_manifest(manifest),
-            Sender::Own | Sender::Known(_) | Sender::Invited(_) | Sender::Late { .. } | Sender::Stranger => Ok(()),
+            Sender::Own | Sender::Known(_) | Sender::Invited(_) | Sender::Late { .. } | Sender::Stranger { .. } => {
+                Ok(())
+            }
         }
     }
 

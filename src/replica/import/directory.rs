@@ -466,12 +466,12 @@ impl Replica {
                 look.here = Some((label.sender(), label.number));
                 return Ok(ControlFlow::Break(()));
             }
-            Sender::Stranger if for_anyone && label.proof.is_none() => {
+            Sender::Stranger { .. } if for_anyone && label.proof.is_none() => {
                 look.strange = true;
                 look.strangers += 1;
             }
-            Sender::Stranger => {
-                look.told.get_or_insert_with(|| Imported::of_stranger(&label));
+            Sender::Stranger { revoked } => {
+                look.told.get_or_insert_with(|| Imported::of_stranger(&label, revoked));
                 look.strangers += 1;
             }
         }

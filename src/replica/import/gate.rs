@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{Believed, Clock, Digest, Judgement, Knowledge, RolledBack, Standing, judge};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
-use crate::replica::successions::Led;
+use crate::replica::successions::{Led, with_former};
 use crate::state::{Invited, Peer, Spent};
 
 /// The maker of a bundle, as its manifest says. This is certain once the bundle's signature holds for [`Sender::key`].
@@ -27,7 +27,10 @@ pub enum Sender {
     /// Somebody who says that the bundle's key follows a key of this peer, which another one has followed already.
     Rival(Box<Peer>),
     /// Somebody else.
-    Stranger,
+    Stranger {
+        /// Who has revoked it, and when, for people, if somebody has.
+        revoked: Option<String>,
+    },
 }
 
 /// The answer of the gate about a bundle at present.
@@ -76,7 +79,7 @@ impl Sender {
             Self::Known(peer) if manifest.sender.id == peer.id => Ok(peer.public_key.clone()),
             // Of a key that it had before the id is known, and only the key with that id holds.
             Self::Own | Self::Known(_) | Self::Rival(_) | Self::Invited(_) | Self::Late { .. } => Ok(signer),
-            Self::Stranger => Err(stranger(manifest)),
+            Self::Stranger { revoked } => Err(stranger(manifest, revoked.clone())),
         }
     }
 
@@ -85,7 +88,7 @@ impl Sender {
         match self {
             Self::Known(peer) | Self::Rival(peer) => &peer.name,
             Self::Invited(invited) => &invited.name,
-            Self::Own | Self::Late { .. } | Self::Stranger => &manifest.sender.name,
+            Self::Own | Self::Late { .. } | Self::Stranger { .. } => &manifest.sender.name,
         }
     }
 
@@ -101,8 +104,8 @@ impl Sender {
     }
 }
 
-fn stranger(manifest: &Manifest) -> Refusal {
-    Refusal::Stranger { id: manifest.sender.id, name: manifest.sender.name.clone() }
+fn stranger(manifest: &Manifest, revoked: Option<String>) -> Refusal {
+    Refusal::Stranger { id: manifest.sender.id, name: manifest.sender.name.clone(), revoked }
 }
 
 impl Replica {
@@ -129,7 +132,10 @@ impl Replica {
             Led::Astray(peer) => return Ok(Sender::Rival(peer)),
             Led::Nowhere => {}
         }
-        let Some(proof) = proof else { return Ok(Sender::Stranger) };
+        let ids: Vec<_> = with_former(sender, successions);
+        let revoked = self.shut_outs()?.get_any(&ids).map(|out| self.words_of(out)).transpose()?;
+        let stranger = Sender::Stranger { revoked };
+        let Some(proof) = proof else { return Ok(stranger) };
         let mine: Vec<ReplicaId> = [self.public_key()].iter().chain(&self.former_keys()).map(PublicKey::id).collect();
         let proves = |token: crate::bundle::Token| mine.iter().any(|me| token.is_proved_by(proof, me, &sender));
         if let Some(invited) = self.state.invitations()?.into_iter().find(|invited| proves(invited.token)) {
@@ -138,9 +144,9 @@ impl Replica {
         }
         Ok(match self.state.find_spent_token(proves)? {
             // It was a peer, and was forgotten.
-            Some(Spent::UsedBy(by)) if by == sender => Sender::Stranger,
+            Some(Spent::UsedBy(by)) if by == sender => stranger,
             Some(why) => Sender::Late { why },
-            None => Sender::Stranger,
+            None => stranger,
         })
     }
 
@@ -148,7 +154,7 @@ impl Replica {
     pub fn receive(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<Reception> {
         match sender {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
-            Sender::Stranger => return Ok(Reception::Refused(stranger(manifest))),
+            Sender::Stranger { revoked } => return Ok(Reception::Refused(stranger(manifest, revoked.clone()))),
             Sender::Late { why } => {
                 let user = match why {
                     Spent::UsedBy(user) => self.known_as(user)?,
@@ -157,21 +163,10 @@ impl Replica {
                 let (sender, why) = (manifest.sender.id, *why);
                 return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
             }
-            Sender::Rival(peer) => {
-                let (name, id) = (peer.name.clone(), manifest.sender.id);
-                return Ok(Reception::Refused(Refusal::Rival { name, id, known: peer.id }));
-            }
-            Sender::Known(peer) => {
-                if let Some(key) = self.is_too_late(manifest)? {
-                    let (name, number) = (peer.name.clone(), manifest.number);
-                    return Ok(Reception::Refused(Refusal::FormerKey { name, id: key.old, number, last: key.last }));
-                }
-            }
-            Sender::Invited(_) => {}
+            Sender::Known(_) | Sender::Invited(_) | Sender::Rival(_) => {}
         }
-        if let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?) {
-            let (name, by) = (sender.name(manifest).to_owned(), self.words_of(out)?);
-            return Ok(Reception::Refused(Refusal::Revoked { name, by }));
+        if let Some(refusal) = self.distrusts(manifest, sender)? {
+            return Ok(Reception::Refused(refusal));
         }
         if let Some(recipient) = manifest.recipient.filter(|recipient| !self.is_me(recipient)) {
             let whom = self.known_as(&recipient)?.unwrap_or_else(|| recipient.to_string());
@@ -216,6 +211,28 @@ impl Replica {
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
             Ok(Judgement::Apply) if self.has_nothing_new(manifest, &believed, &knowledge)? => Reception::NothingNew,
             Ok(Judgement::Apply) => Reception::Apply,
+        })
+    }
+
+    /// Why the key that has signed a bundle isn't to be trusted: its replica was revoked, it was followed by another one, or
+    /// it is said to follow one that another one has followed.
+    fn distrusts(&self, manifest: &Manifest, sender: &Sender) -> Result<Option<Refusal>> {
+        let (id, name) = (manifest.sender.id, sender.name(manifest).to_owned());
+        // Of a rival it isn't known whether it is the peer whose key it follows.
+        let ids = match sender {
+            Sender::Rival(_) => with_former(id, &manifest.successions),
+            _ => self.ids_of(manifest)?,
+        };
+        if let Some(out) = self.shut_outs()?.get_any(&ids) {
+            return Ok(Some(Refusal::Revoked { name, by: self.words_of(out)? }));
+        }
+        Ok(match sender {
+            Sender::Rival(peer) => Some(Refusal::Rival { name, id, known: peer.id }),
+            Sender::Known(_) => {
+                let number = manifest.number;
+                self.is_too_late(manifest)?.map(|key| Refusal::FormerKey { name, id: key.old, number, last: key.last })
+            }
+            _ => None,
         })
     }
 

@@ -113,9 +113,9 @@ impl Imported {
     }
 
     /// A bundle of somebody who isn't known here, and of which no more is read than this.
-    pub(super) fn of_stranger(label: &Label) -> Self {
+    pub(super) fn of_stranger(label: &Label, revoked: Option<String>) -> Self {
         let (id, name) = (label.sender(), beginning(label.name(), limits::NAME_BYTES));
-        let outcome = ImportOutcome::refused(&Refusal::Stranger { id, name: name.clone() });
+        let outcome = ImportOutcome::refused(&Refusal::Stranger { id, name: name.clone(), revoked });
         Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
     }
 

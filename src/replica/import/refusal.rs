@@ -4,6 +4,7 @@ use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
 use crate::replica::replicas::TRUSTED_AGAIN;
+use crate::replica::successions::one_of_two;
 use crate::state::Spent;
 use crate::text::local_time;
 
@@ -21,6 +22,8 @@ pub enum Refusal {
         id: ReplicaId,
         /// The sender's name for itself.
         name: String,
+        /// Who has revoked it, and when, for people, if somebody has.
+        revoked: Option<String>,
     },
     /// Its sender proves an invitation that is good for nobody any more.
     InvitationSpent {
@@ -77,7 +80,14 @@ impl Refusal {
                  replica doesn't take its own bundles",
             )
             .advise(format!("its contents come by way of the peers; {APART}")),
-            Self::Stranger { id, name } => {
+            Self::Stranger { id, name, revoked: Some(by) } => Error::rejected(format!(
+                "this bundle is from {id}, who calls itself {name}, was revoked by {by}, and is no peer here"
+            ))
+            .advise(format!(
+                "if it is in your hands and always was, trust it again with `mailsync peer reinstate {id}`, and make its key known with \
+                 `mailsync peer add NAME --key KEY`; else there is nothing to do: nothing is taken from it"
+            )),
+            Self::Stranger { id, name, revoked: None } => {
                 Error::rejected(format!("this bundle is from an unknown sender, {id}, who calls itself {name}"))
                     .advise("if that is a machine of yours, make its key known with `mailsync peer add NAME --key KEY`")
             }
@@ -102,9 +112,7 @@ impl Refusal {
                 "this bundle says that its key, {id}, follows one of {name}, and {known} has followed that: one of the two is somebody \
                  else's"
             ))
-            .advise(format!(
-                "see on {name} what `mailsync key show` prints, and give that here: `mailsync peer add {name} --key KEY`"
-            )),
+            .advise(one_of_two(name)),
             Self::Revoked { name, by } => Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it"))
                 .advise(TRUSTED_AGAIN.replace("NAME", name)),
             Self::TooManyIncarnations => Error::rejected(format!(

@@ -1,10 +1,13 @@
 //! Hearing a bundle's statements about replicas. The model has the rules which of them are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bundle::{self, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
+use super::shut_out::ShutOuts;
+use crate::bundle::{
+    self, PublicKey, ReplicaId, ReplicaLine, ReplicaStatement, Revocation, SignedSuccession, Succession, limits,
+};
 use crate::error::Result;
-use crate::model::{Caps, Head, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica};
+use crate::model::{Caps, Head, Kept, Knowledge, NewsOfReplica, Ruling, SaidOfReplica, Stamp};
 use crate::replica::Replica;
 use crate::replica::safety::ClockAhead;
 use crate::replica::transaction::Transaction;
@@ -22,6 +25,8 @@ pub(in crate::replica) struct ReplicaNews {
     untrue: Vec<String>,
     /// How many were not kept since there are too many.
     too_many: u64,
+    /// Who was shut out before.
+    before: ShutOuts,
 }
 
 impl Replica {
@@ -34,7 +39,7 @@ impl Replica {
         (head, knowledge): (&Head, &Knowledge),
         clock_ahead: ClockAhead,
     ) -> Result<(u64, ReplicaNews)> {
-        let mut news = ReplicaNews::default();
+        let mut news = ReplicaNews { before: self.shut_outs()?, ..ReplicaNews::default() };
         let mut waiting: Vec<_> =
             lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
         let mut changed = 0;
@@ -65,6 +70,28 @@ impl Replica {
         self.restamp_what_is_not_believed(tx, &caps)?;
         self.record_revocations(tx, &news)?;
         Ok((changed + news.new.len() as u64, news))
+    }
+
+    /// Keeps a succession that a manifest has said, to pass it on: whoever hears that one of the two keys was revoked has to know
+    /// of the other one. Both signatures were checked.
+    pub(in crate::replica) fn keep_succession(
+        &self,
+        tx: &Transaction<'_>,
+        signed: &SignedSuccession,
+        succession: &Succession,
+        carrier: ReplicaId,
+    ) -> Result<()> {
+        let statement = ReplicaStatement::Succession(succession.clone());
+        if self.wall_clock().is_before(succession.at) {
+            return Ok(());
+        }
+        let line = signed.with_stamp(Stamp::ZERO);
+        let saying = ReplicaSaying { statement, line, carrier: Some(carrier), heard: self.now(), overruled: false };
+        if Self::rule_on(tx, &saying, &mut Held::of(self)?)? == (Ruling::New, Kept::Yes) {
+            let line = signed.with_stamp(tx.issue(self.now())?);
+            tx.set_replica_saying(&ReplicaSaying { line, ..saying })?;
+        }
+        Ok(())
     }
 
     /// A statement whose stamp isn't believed is passed on by a stamp of this replica's own: what is said doesn't depend on
@@ -127,7 +154,7 @@ impl Replica {
     }
 
     /// Takes one statement whose signatures hold.
-    fn take_saying(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held<'_>, caps: &Caps) -> Result<Taking> {
+    fn take_saying(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held, caps: &Caps) -> Result<Taking> {
         match Self::rule_on(tx, saying, held)? {
             (Ruling::Same, _) => {
                 let known = tx.replica_saying_like(&saying.statement)?;
@@ -153,12 +180,16 @@ impl Replica {
     }
 
     /// What the model says of a statement whose signatures hold: whether it is news, and whether it is kept.
-    pub(super) fn rule_on(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held<'_>) -> Result<(Ruling, Kept)> {
+    pub(super) fn rule_on(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held) -> Result<(Ruling, Kept)> {
         let known = tx.replica_saying_like(&saying.statement)?;
         let ruling = ranked(saying).against(known.as_ref().map(ranked).as_ref());
         let kept = match known {
             Some(_) => Kept::Yes,
-            None => held.news_of(&saying.statement)?.is_kept(limits::REPLICA_STATEMENTS),
+            // Of one's own there is no more than a person has said.
+            None if saying.carrier.is_none() => {
+                NewsOfReplica { of_maker: 0, ..held.news_of(&saying.statement) }.is_kept(limits::REPLICA_STATEMENTS)
+            }
+            None => held.news_of(&saying.statement).is_kept(limits::REPLICA_STATEMENTS),
         };
         Ok((ruling, kept))
     }
@@ -194,58 +225,85 @@ impl Replica {
                 is_are(count)
             ));
         }
-        if news.new.is_empty() { Ok(()) } else { self.note_shut_outs() }
+        if news.new.is_empty() {
+            return Ok(());
+        }
+        self.note_let_in(&news.before)?;
+        self.note_shut_outs()
     }
 }
 
-/// The statements that are held, and which replicas are known here. There can be many statements, and each is asked for
-/// its maker with each that is new: so it is found out once for each replica.
-pub(super) struct Held<'r> {
-    replica: &'r Replica,
+/// The statements that are held, and which replicas are known here: this one and its peers, by each of the keys that are said
+/// to follow each other. Each of those has one key that stands for all.
+pub(super) struct Held {
     sayings: Vec<ReplicaSaying>,
-    known: BTreeMap<ReplicaId, bool>,
+    /// Which key stands for each; for one that isn't there, itself.
+    stands_for: BTreeMap<ReplicaId, ReplicaId>,
+    /// Those that stand for somebody known.
+    known: BTreeSet<ReplicaId>,
 }
 
-impl<'r> Held<'r> {
+impl Held {
     /// Those of a replica.
-    pub(super) fn of(replica: &'r Replica) -> Result<Self> {
-        Ok(Self { replica, sayings: replica.state.replica_sayings()?, known: BTreeMap::new() })
+    pub(super) fn of(replica: &Replica) -> Result<Self> {
+        let mut held =
+            Self { sayings: replica.state.replica_sayings()?, stands_for: BTreeMap::new(), known: BTreeSet::new() };
+        let former = replica.former_keys();
+        held.known.extend(former.iter().chain([&replica.public_key()]).map(PublicKey::id));
+        held.known.extend(replica.state.peers()?.iter().map(|peer| peer.id));
+        for (old, next) in replica.state.all_succeeded()? {
+            held.join(old, next);
+        }
+        let pairs: Vec<_> = held.sayings.iter().filter_map(|saying| saying.statement.follows()).collect();
+        for (old, new) in pairs {
+            held.join(old, new);
+        }
+        Ok(held)
+    }
+
+    /// The key that stands for this one.
+    fn of_all(&self, id: &ReplicaId) -> ReplicaId {
+        self.stands_for.get(id).copied().unwrap_or(*id)
+    }
+
+    /// Both keys are in the same hands.
+    fn join(&mut self, old: ReplicaId, new: ReplicaId) {
+        let (one, other) = (self.of_all(&old), self.of_all(&new));
+        self.stands_for.extend([(old, one), (new, other)]);
+        self.stands_for.values_mut().filter(|stands| **stands == other).for_each(|stands| *stands = one);
+        if self.known.remove(&other) {
+            self.known.insert(one);
+        }
     }
 
     /// A statement that is held from now on, in nobody's place.
-    fn add(&mut self, saying: &ReplicaSaying) {
+    pub(super) fn add(&mut self, saying: &ReplicaSaying) {
         self.sayings.push(saying.clone());
-        if let ReplicaStatement::Succession(succession) = &saying.statement {
-            self.known.extend([(succession.old, true), (succession.new.id(), true)]);
+        if let Some((old, new)) = saying.statement.follows() {
+            self.join(old, new);
         }
     }
 
     /// What decides whether a statement is kept of which there is none like it yet.
-    fn news_of(&mut self, statement: &ReplicaStatement) -> Result<NewsOfReplica> {
-        let makers: Vec<ReplicaId> = self.sayings.iter().map(|saying| saying.statement.by()).collect();
-        let maker_known = self.knows(&statement.by())?;
-        let mut of_maker = 0;
-        for maker in &makers {
-            let same = if maker_known { *maker == statement.by() } else { !self.knows(maker)? };
-            of_maker += u64::from(same);
-        }
-        let about_known = self.knows(&statement.about())?;
-        Ok(NewsOfReplica { maker_known, about_known, of_maker, all: makers.len() as u64 })
-    }
-
-    /// Whether a replica is known here: it is this one or a peer, or a statement that is kept says which key it has, or
-    /// had before.
-    fn knows(&mut self, id: &ReplicaId) -> Result<bool> {
-        if let Some(known) = self.known.get(id) {
-            return Ok(*known);
-        }
-        let succeeds = |saying: &ReplicaSaying| match &saying.statement {
-            ReplicaStatement::Succession(succession) => succession.old == *id || succession.new.id() == *id,
-            ReplicaStatement::Revocation(_) => false,
+    fn news_of(&self, statement: &ReplicaStatement) -> NewsOfReplica {
+        let is_known = |id: &ReplicaId| self.known.contains(&self.of_all(id));
+        let follows = statement.follows();
+        // Who is known by the new key alone has said it, too.
+        let maker = follows.map(|(_, new)| new).filter(is_known).unwrap_or(statement.by());
+        let maker_known = is_known(&maker);
+        let is_alike = |said: &ReplicaStatement| {
+            let by = said.by();
+            let is_of_maker = if maker_known { self.of_all(&by) == self.of_all(&maker) } else { !is_known(&by) };
+            is_of_maker && said.follows().is_some() == follows.is_some()
         };
-        let known = self.replica.is_known(id)? || self.sayings.iter().any(succeeds);
-        self.known.insert(*id, known);
-        Ok(known)
+        let of_maker = self.sayings.iter().filter(|saying| is_alike(&saying.statement)).count() as u64;
+        NewsOfReplica {
+            maker_known,
+            about_known: is_known(&statement.about()),
+            is_succession: follows.is_some(),
+            of_maker,
+            all: self.sayings.len() as u64,
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use super::hear::Held;
 use super::shut_out::ShutOut;
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::{Error, Result};
-use crate::model::{Kept, Knowledge, Ruling};
+use crate::model::{Kept, Knowledge, Ruling, keys_besides};
 use crate::replica::Replica;
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, ReplicaSaying};
-use crate::text::local_time;
+use crate::text::{local_time, printable};
 
 /// Options for a revocation.
 #[derive(Clone, Debug)]
@@ -52,55 +52,86 @@ pub struct Reinstated {
     pub sent_to: Vec<String>,
 }
 
+/// Whom a person means who revokes a replica.
+struct Meant {
+    /// Its id: what is typed, or what the name stands for.
+    id: ReplicaId,
+    /// The key that is to be named first, and those besides.
+    who: ReplicaId,
+    keys: Vec<ReplicaId>,
+}
+
 impl Replica {
     /// Says that a replica isn't to be trusted any more. It is shut out here at once, and wherever this is heard.
     ///
     /// # Errors
     /// It is this replica, nobody knows it here, `since` is yet to come, or the reason is none.
     pub fn revoke(&self, options: &RevokeOptions) -> Result<RevokedHere> {
-        let who = self.replica_called(&options.who)?;
         let me = self.public_key().id();
         let doing = format!("revoking {}", options.who);
-        if who == me {
+        let Meant { id, who, keys } = self.meant_by(&options.who)?;
+        if self.is_me(&id) {
             return Err(Error::usage(format!("{doing}: that is this replica itself")).advise(
                 "if this machine is the one that can't be trusted, run that on another one, and stop using this one",
             ));
         }
+        let before = self.shut_outs()?;
         let now = self.now().clamp(1, limits::JOB_TIME);
         check_options(&doing, options, now)?;
         let tx = self.begin()?;
-        let said_here = self.said_here_of(&who)?;
+        let said_here = self.said_here_of(&id)?;
         // A clock that was set back makes no statement that nobody can believe.
         let since = options.since.or(said_here.filter(|since| *since <= now)).unwrap_or(now);
         let is_kept = options.since.is_none() && said_here == Some(since);
         // What was said before is only replaced by what was said later, by whichever key of either.
-        let mut before = None;
+        let mut said_before = None;
         for saying in tx.replica_sayings()? {
             if let ReplicaStatement::Revocation(said) = &saying.statement
                 && self.is_me(&said.by)
-                && self.present_id(&said.who)? == who
+                && said.all_keys().any(|key| key == who || keys.contains(&key))
             {
-                before = before.max(Some(said.at));
+                said_before = said_before.max(Some(said.at));
             }
         }
-        let at = before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
-        let mut incarnations = self.state.incarnations_of(&who)?;
+        let at = said_before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
+        let mut incarnations = self.state.incarnations_of(&self.present_id(&id)?)?;
         incarnations.truncate(limits::REVOKED_INCARNATIONS);
         incarnations.sort_unstable();
         let name = self.known_as(&who)?.filter(|name| name.len() <= limits::REVOKED_NAME_BYTES);
-        let revocation = Revocation { who, name, since, by: me, at, reason: options.reason.clone(), incarnations };
+        let reason = options.reason.clone();
+        let revocation = Revocation { who, keys, name, since, by: me, at, reason, incarnations };
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
         self.say_of_replica(&tx, &doing, ReplicaStatement::Revocation(revocation), line)?;
-        let text = format!("{who} is revoked as of {}", local_time(since));
+        let text = format!("{id} is revoked as of {}", local_time(since));
         tx.record(self.now(), Action::PeerRevoke, Some(&options.who), &text)?;
-        Tally::end_of(&tx, |id| Ok(self.present_id(id)? == who))?;
+        let out = self.shut_outs()?;
+        let is_out = |one: &ReplicaId| Ok(out.get(&self.present_id(one)?).is_some_and(|out| out.keys.contains(&id)));
+        Tally::end_of(&tx, is_out)?;
         tx.commit()?;
-        let out = self.shut_outs()?.get(&who).cloned();
+        let out = out.get(&id).cloned();
         let out =
             out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
+        self.note_let_in(&before)?;
         let told_apart = !self.incarnations_shut_out(&out)?.is_empty();
-        Ok(RevokedHere { id: who, since, is_kept, told_apart, out })
+        Ok(RevokedHere { id, since, is_kept, told_apart, out })
+    }
+
+    /// Who is to be revoked by this name or id. An id means that key, and whatever follows it; a name means the machine, and so
+    /// the key by which that was made known here as well: another one than is known here may have followed that elsewhere.
+    fn meant_by(&self, name: &str) -> Result<Meant> {
+        let Some(peer) = self.state.peer_by_name(name)? else {
+            let id = name.parse().map_or_else(|_| self.replica_called(name), Ok)?;
+            return Ok(Meant { id, who: id, keys: Vec::new() });
+        };
+        let first = self.state.first_id_of(peer.key)?;
+        let chain: Vec<ReplicaId> = self.former_ids_of(&peer.id)?.into_iter().chain([peer.id]).collect();
+        let successors = self.successors(&self.state.replica_sayings()?, |_, _| true)?;
+        let mut keys = keys_besides(first, &chain, &successors);
+        keys.retain(|key| !self.is_me(key));
+        keys.truncate(limits::REVOKED_KEYS);
+        keys.sort_unstable();
+        Ok(Meant { id: peer.id, who: first, keys })
     }
 
     /// From when on a replica is revoked by what a person has said here and not taken back.
@@ -192,6 +223,13 @@ impl Replica {
             return Err(Error::usage(format!("{name} is invited and has not answered yet"))
                 .advise(format!("withdraw the invitation with `mailsync peer remove {name}`")));
         }
+        // Somebody else may call a machine so that is nobody here. Whether that is the one that is meant the person has to say.
+        for (id, out) in self.shut_outs()?.iter() {
+            if out.by.iter().any(|heard| heard.revocation.name.as_deref() == Some(name)) {
+                return Err(Error::usage(format!("there is no peer called {}", printable(name)))
+                    .advise(format!("if {} is meant, give its id", self.shown_name_of(id, out)?)));
+            }
+        }
         Err(self.unknown_peer(name))
     }
 }
@@ -203,10 +241,21 @@ fn check_options(doing: &str, options: &RevokeOptions, now: u64) -> Result<()> {
         let what = format!("{doing}: it would be as of {}, and now it is {}", local_time(since), local_time(now));
         return Err(Error::usage(what).advise("give with --since when it was last in your hands"));
     }
-    let bad = |why: &String| why.is_empty() || why.len() > limits::REASON_BYTES || why.chars().any(char::is_control);
-    if options.reason.as_ref().is_some_and(bad) {
-        let what = format!("{doing}: the reason is empty, longer than {} bytes or not printable", limits::REASON_BYTES);
-        return Err(Error::usage(what).advise("give a shorter one, in one line"));
-    }
-    Ok(())
+    let Some(reason) = &options.reason else { return Ok(()) };
+    let (what, advice) = if reason.is_empty() {
+        (String::from("the reason is empty"), "give one, or leave --reason out")
+    } else if reason.len() > limits::REASON_BYTES {
+        (
+            format!("the reason has {} bytes, and {} is the most", reason.len(), limits::REASON_BYTES),
+            "give a shorter one",
+        )
+    } else if let Some(control) = reason.chars().find(|character| character.is_control()) {
+        (
+            format!("the reason has the character {}", control.escape_debug()),
+            "give one in one line, of what can be printed",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("{doing}: {what}")).advise(advice))
 }

@@ -67,11 +67,12 @@ impl ShutOuts {
     }
 }
 
-/// A revocation that is held here, and what decides about it.
+/// What a revocation that is held here says of one key.
 struct Held {
-    /// The replica that it is about, by its present id.
-    who: ReplicaId,
-    heard: RevocationHeard,
+    /// The key.
+    key: ReplicaId,
+    /// The place of the revocation among those that are held.
+    said: usize,
     counts: bool,
 }
 
@@ -82,78 +83,91 @@ impl Replica {
             return Ok(ShutOuts::default());
         }
         let sayings = self.state.replica_sayings()?;
-        let successors = self.successors(&sayings, |_, _| Ok(true))?;
-        let mut counting = self.weigh_revocations(sayings, &successors)?;
+        let successors = self.successors(&sayings, |_, _| true)?;
+        let (revocations, mut counting) = self.weigh_revocations(sayings, &successors)?;
         counting.retain(|one| one.counts);
-        counting.sort_by_key(|one| one.heard.heard);
+        counting.sort_by_key(|one| revocations[one.said].heard);
         let mut all = ShutOuts::default();
-        for group in shut_out_together(counting.iter().map(|one| one.who), &successors) {
-            let by: Vec<_> = counting.iter().filter(|one| group.contains(&one.who)).collect();
-            let earliest = by.iter().map(|one| one.heard.revocation.since).min();
-            let Some((first, since)) = by.first().zip(earliest) else { continue };
-            let mut name = first.who;
-            for id in &group {
-                if self.is_me(id) || (self.is_known(id)? && !self.is_me(&name)) {
-                    name = *id;
+        for group in shut_out_together(counting.iter().map(|one| one.key), &successors) {
+            let mut by: Vec<usize> = Vec::new();
+            for one in counting.iter().filter(|one| group.contains(&one.key)) {
+                if !by.contains(&one.said) {
+                    by.push(one.said);
                 }
             }
+            let earliest = by.iter().map(|&said| revocations[said].revocation.since).min();
+            let Some((&first, since)) = by.first().zip(earliest) else { continue };
+            let name = self.name_in(&group, &revocations[first].revocation)?;
             all.named.extend(group.iter().map(|id| (*id, name)));
-            let by = by.into_iter().map(|one| one.heard.clone()).collect();
+            let by = by.into_iter().map(|said| revocations[said].clone()).collect();
             all.replicas.insert(name, ShutOut { since, by, keys: group });
         }
         Ok(all)
     }
 
-    /// Which keys are said to follow which ones: those for which `is_one`, given both ids, says so. Each stands for its replica, as
-    /// far as a succession is believed.
-    fn successors(
-        &self,
-        sayings: &[ReplicaSaying],
-        is_one: impl Fn(&ReplicaId, &ReplicaId) -> Result<bool>,
-    ) -> Result<Successors<ReplicaId>> {
-        let mut pairs = Vec::new();
-        for saying in sayings {
-            if let ReplicaStatement::Succession(Succession { old, new, .. }) = &saying.statement
-                && is_one(old, &new.id())?
-            {
-                pairs.push((self.present_id(old)?, self.present_id(&new.id())?));
+    /// By which of its keys a replica is shown that was revoked so: by the one that it is known by here, or else by the one that
+    /// the others follow.
+    fn name_in(&self, keys: &BTreeSet<ReplicaId>, revocation: &Revocation) -> Result<ReplicaId> {
+        let mut name = revocation.all_keys().find(|key| keys.contains(key)).unwrap_or(revocation.who);
+        for id in keys {
+            let present = self.present_id(id)?;
+            if keys.contains(&present) && (self.is_me(id) || (self.is_known(id)? && !self.is_me(&name))) {
+                name = present;
             }
         }
+        Ok(name)
+    }
+
+    /// Which keys are said to follow which ones: those for which `is_one`, given both ids, says so.
+    pub(super) fn successors(
+        &self,
+        sayings: &[ReplicaSaying],
+        is_one: impl Fn(&ReplicaId, &ReplicaId) -> bool,
+    ) -> Result<Successors<ReplicaId>> {
+        // What was believed may be kept nowhere else: there can be too many statements.
+        let mut pairs = self.state.all_succeeded()?;
+        for saying in sayings {
+            if let ReplicaStatement::Succession(Succession { old, new, .. }) = &saying.statement {
+                pairs.push((*old, new.id()));
+            }
+        }
+        pairs.retain(|(old, new)| is_one(old, new));
         Ok(Successors::new(pairs))
     }
 
-    /// All revocations that are held here, and which of them count.
-    fn weigh_revocations(&self, sayings: Vec<ReplicaSaying>, successors: &Successors<ReplicaId>) -> Result<Vec<Held>> {
+    /// All revocations that are held here, and of which keys they count.
+    fn weigh_revocations(
+        &self,
+        sayings: Vec<ReplicaSaying>,
+        successors: &Successors<ReplicaId>,
+    ) -> Result<(Vec<RevocationHeard>, Vec<Held>)> {
+        let (mut revocations, mut texts) = (Vec::new(), Vec::new());
         let (mut held, mut reduced) = (Vec::new(), Vec::new());
         for ReplicaSaying { statement, line, carrier, heard, overruled } in sayings {
             let ReplicaStatement::Revocation(revocation) = statement else { continue };
-            let (who, by) = (self.present_id(&revocation.who)?, self.present_id(&revocation.by)?);
+            let by = self.present_id(&revocation.by)?;
             // A key that another one has followed has nothing more to say, and takes nobody's place.
             if !self.counts_of(&revocation.by, revocation.at)? {
                 continue;
             }
-            reduced.push((
-                line.signed,
-                Revoked {
-                    who,
-                    by,
-                    since: revocation.since,
-                    said: SaidOfReplica { at: revocation.at, signed: "" },
-                    here: carrier.is_none(),
-                    overruled,
-                    by_stranger: !self.is_known(&by)?,
-                },
-            ));
-            held.push(Held { who, heard: RevocationHeard { revocation, carrier, heard }, counts: false });
+            let by_stranger = !self.is_known(&by)?;
+            for key in revocation.all_keys() {
+                let said = SaidOfReplica { at: revocation.at, signed: "" };
+                let here = carrier.is_none();
+                let since = revocation.since;
+                reduced.push(Revoked { who: key, by, since, said, heard, here, overruled, by_stranger });
+                held.push(Held { key, said: revocations.len(), counts: false });
+            }
+            texts.push(line.signed);
+            revocations.push(RevocationHeard { revocation, carrier, heard });
         }
-        let reduced: Vec<_> = reduced
-            .iter()
-            .map(|(signed, one)| Revoked { said: SaidOfReplica { signed, ..one.said }, ..*one })
-            .collect();
+        for (one, held) in reduced.iter_mut().zip(&held) {
+            one.said.signed = &texts[held.said];
+        }
         for (one, counts) in held.iter_mut().zip(which_revocations_count(&reduced, successors)) {
             one.counts = counts;
         }
-        Ok(held)
+        Ok((revocations, held))
     }
 
     /// The peers with which bundles are exchanged and that aren't shut out, sorted by name.
@@ -200,16 +214,15 @@ impl Replica {
     /// them, as they were.
     pub(super) fn overrule(&self, tx: &Transaction<'_>, id: &ReplicaId) -> Result<Vec<ReplicaSaying>> {
         let sayings = tx.replica_sayings()?;
-        let covers = self.successors(&sayings, |_, _| Ok(true))?;
+        let covers = self.successors(&sayings, |_, _| true)?;
         // Which of two keys that are said to follow one is its replica's was decided, by a person or by who was first.
-        let follows = self
-            .successors(&sayings, |old, new| Ok(self.state.succeeded(old)?.is_none_or(|known| known.next == *new)))?;
-        let later = follows.from(*id);
+        let decided: BTreeMap<_, _> = self.state.all_succeeded()?.into_iter().collect();
+        let later = self.successors(&sayings, |old, new| decided.get(old).is_none_or(|next| next == new))?.from(*id);
         let mut overruled = Vec::new();
         for saying in sayings {
-            let ReplicaStatement::Revocation(Revocation { who, .. }) = &saying.statement else { continue };
-            let who = self.present_id(who)?;
-            if !saying.overruled && (later.contains(&who) || covers.from(who).contains(id)) {
+            let ReplicaStatement::Revocation(revocation) = &saying.statement else { continue };
+            let covers_it = |key: ReplicaId| later.contains(&key) || covers.from(key).contains(id);
+            if !saying.overruled && revocation.all_keys().any(covers_it) {
                 tx.set_replica_saying(&ReplicaSaying { overruled: true, ..saying.clone() })?;
                 overruled.push(saying);
             }

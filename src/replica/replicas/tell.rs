@@ -1,6 +1,6 @@
 //! What people are told of replicas that were revoked.
 
-use super::shut_out::{RevocationHeard, ShutOut};
+use super::shut_out::{RevocationHeard, ShutOut, ShutOuts};
 use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -47,6 +47,16 @@ impl Replica {
         Ok(said.join(", and by "))
     }
 
+    /// Notes what a person has to decide about other replicas: which of two keys is a peer's, and whether one that others have
+    /// revoked is trusted.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn note_undecided(&self) -> Result<()> {
+        self.note_contested()?;
+        self.note_shut_outs()
+    }
+
     /// Says loudly whom others have revoked, until a person has looked; of each replica once for each command, however many
     /// of its bundles tell of it. Who says it, too, is named when that comes.
     pub(in crate::replica) fn note_shut_outs(&self) -> Result<()> {
@@ -70,6 +80,22 @@ impl Replica {
                 self.note_shut_out(id, out, &shown)?;
             }
             self.told_of.borrow_mut().extend(out.by.iter().map(|heard| (*id, heard.revocation.by)));
+        }
+        Ok(())
+    }
+
+    /// Tells who was shut out before and isn't any more, since what was said of it doesn't count: that was said by one who was
+    /// revoked itself.
+    pub(super) fn note_let_in(&self, before: &ShutOuts) -> Result<()> {
+        let (now, me) = (self.shut_outs()?, self.public_key().id());
+        for (id, out) in before.iter().filter(|(id, _)| **id != me && now.get(id).is_none()) {
+            self.note(format!(
+                "{} is not shut out any more: it was revoked by {}, and whoever says so was revoked in turn, from before this was heard \
+                 here; if it is lost or stolen all the same, run `mailsync peer revoke {}`",
+                self.shown_name_of(id, out)?,
+                self.words_of(out)?,
+                self.name_of(id)?
+            ));
         }
         Ok(())
     }
