@@ -82,7 +82,6 @@ fn what_goes_to_a_stream_is_as_it_is_unless_somebody_says_so() {
 
     let file = dir.path().join("b");
     let first = |args: &[&str]| {
-        let _ = fs::remove_file(&file);
         let ran = desktop.ok(&[&["export", "-o", text(&file)], args].concat());
         (fs::read(&file).unwrap()[..4].to_vec(), ran)
     };
@@ -185,8 +184,7 @@ fn peaks(messages: u64) -> Vec<(&'static str, u64)> {
     let (file, invitation) = (dir.path().join("file"), dir.path().join("invitation"));
     let mut peaks = Vec::new();
     let mut run = |what, command: &mut Command| peaks.push((what, peak(command, |_| {})));
-    let clear = dir.path().join("clear");
-    run("in clear", &mut desktop.command(&["export", "--to", "laptop", "--plain", "-o", text(&clear)]));
+    run("in clear", &mut desktop.command(&["export", "--to", "laptop", "--plain", "-o", text(&file)]));
     run("export", &mut desktop.command(&["export", "--to", "laptop", "-o", text(&file)]));
     run("rehearsal", &mut laptop.command(&["import", "--dry-run", text(&file)]));
     run("import", &mut laptop.command(&["import", text(&file)]));
@@ -296,6 +294,17 @@ fn an_encrypted_bundle_of_ones_own_goes_when_nobody_needs_it() {
     let ran = desktop.ok(&["import", "--consume", text(&share)]);
     assert!(last(&ran).contains("removed 1 bundle from this replica"), "{ran:?}");
     assert_eq!(names(&share), std::slice::from_ref(second));
+    // A file that nobody can open here may be anything, and is not replaced.
+    let strange = dir.path().join("strange.age");
+    fs::write(&strange, &behind).unwrap();
+    desktop.refuses(
+        &["export", "-o", text(&strange)],
+        b"",
+        6,
+        &["there is a file that is encrypted, and that this replica can't open"],
+    );
+    assert_eq!(fs::read(&strange).unwrap(), behind);
+    desktop.ok(&["export", "-o", text(&share.join(second))]);
 }
 
 #[test]
@@ -352,7 +361,6 @@ fn nothing_is_encrypted_for_a_key_that_is_not_known() {
     fs::write(tablet.home.join("key"), key.to_openssh()).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(tablet.home.join("key"), mode).unwrap();
-    fs::remove_file(&file).unwrap();
     let ran = desktop.ok(&["invite", "tablet", "--key", &key.public_key().to_openssh(), "-o", text(&file)]);
     assert!(ran.stderr.contains("; encrypted for tablet and this replica"), "{ran:?}");
     assert!(fs::read(&file).unwrap().starts_with(AGE));

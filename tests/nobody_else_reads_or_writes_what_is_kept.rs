@@ -199,24 +199,28 @@ fn what_belongs_to_somebody_else_is_not_trusted() {
 }
 
 #[test]
-fn a_bundle_replaces_no_file_that_holds_anything() {
+fn a_bundle_replaces_nothing_but_a_bundle_of_mailsync() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("mail");
     desktop.ok(&["scan"]);
     let file = dir.path().join("file.zst");
-    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
-    for contents in [b"text", &bundle[..], &bundle[..bundle.len() - 1]] {
+    let compressed = zstd::encode_all(&b"my own files"[..], 3).unwrap();
+    for contents in [&compressed[..], b"text", &compressed[..8]] {
         fs::write(&file, contents).unwrap();
         for args in
             [&["export", "--to", "laptop", "-o", text(&file)][..], &["invite", "third", "--plain", "-o", text(&file)]]
         {
-            desktop.refuses(args, b"", 6, &["there is a file of this name", "choose another name", text(&file)]);
+            desktop.refuses(args, b"", 6, &["no bundle", text(&file)]);
         }
         assert_eq!(fs::read(&file).unwrap(), contents);
     }
-    // What holds nothing is replaced, as the file that mktemp has made.
+    // A bundle is replaced, one that was cut off as well, and what holds nothing.
+    desktop.put("INBOX", "cur/large:2,", "x".repeat(100_000), 1);
     fs::write(&file, b"").unwrap();
+    desktop.ok(&["export", "--plain", "--to", "laptop", "-o", text(&file)]);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);
     laptop.ok(&["import", text(&file)]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
@@ -245,11 +249,9 @@ fn a_bundle_goes_nowhere_that_somebody_else_has_prepared() {
         desktop.refuses(&args, b"", 6, &["of another user", "4711", text(path)]);
     }
     assert_eq!(fs::read(&precious).unwrap(), bundle);
-    // One's own link is followed, to a file that holds nothing.
+    // One's own link is followed.
     lchown(&link, Some(0), Some(0)).unwrap();
-    desktop.refuses(&["export", "--to", "laptop", "-o", text(&link)], b"", 6, &["there is a file of this name"]);
-    fs::write(&precious, "").unwrap();
     desktop.ok(&["export", "--to", "laptop", "-o", text(&link)]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert!(!fs::read(&precious).unwrap().is_empty());
+    assert_ne!(fs::read(&precious).unwrap(), bundle);
 }

@@ -17,7 +17,7 @@ use clap_complete::engine::ArgValueCompleter;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
-pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
+pub use past::{Log, Purge, Restore, Trash, TrashCommand, Undo, WhichTrash};
 pub use values::parse_folder;
 pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
 use values::{parse_seconds, parse_size, whole};
@@ -180,13 +180,6 @@ pub struct Status {
     /// Don't look at the disk: show what the last scan has seen, and nothing of directories of bundles
     #[arg(long)]
     pub no_scan: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Purge {
-    /// Believe the clock of this machine although it seems to be wrong: you have looked, and it is right
-    #[arg(long)]
-    pub anyway: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! The command line of what looks back: the log, the trash, and what is taken back.
+//! The command line of what looks back: the log, the trash, what is taken back, and what is forgotten.
 
 use std::path::PathBuf;
 
@@ -35,6 +35,13 @@ pub struct Log {
     /// Show which changes don't hold, since others had changed the same messages without knowing of it
     #[arg(long, conflicts_with = "removed")]
     pub overruled: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Purge {
+    /// Believe the clock of this machine although it seems to be wrong: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,14 @@
-//! Bundles as files. A file has a temporary name until it is durable, and replaces nothing.
+//! Bundles as files. A file has a temporary name until it is durable, and replaces nothing but an earlier bundle.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::Exported;
 use super::plan::{ExportedTo, Plan, PlannedPart};
-use crate::bundle::ReplicaId;
+use crate::bundle::{self, Behind, Keys, ReplicaId, each_manifest};
 use crate::disk::{Disk, Draft, Meta, Sink, is_absent, is_dir, real_path, remove_if_there};
 use crate::error::{Error, Lack, Result, Scope};
 use crate::replica::Replica;
@@ -23,20 +24,20 @@ const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const BUFFER: usize = 256 << 10;
 const WRITING: &str = "see that it is there, that you may write there, and that there is room, then export again";
 
-/// Whose choice a bundle's name is.
+/// Which file to keep if the name for a bundle is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    /// A person's: a file of this name must be empty.
-    Given,
-    /// Nobody's: if it is taken, the bundle gets another one.
-    ByUs,
+enum Keep {
+    /// The new bundle replaces it.
+    New,
+    /// Both stay, and the new bundle gets another name.
+    Both,
 }
 
 impl Replica {
-    /// Checks that a bundle may be written to `path`: it replaces nothing, and a bundle that was made is never changed.
+    /// Checks that a bundle may be written to `path`: it replaces an earlier bundle, and nothing else.
     ///
     /// # Errors
-    /// `path` lies in the mail root, or there is a file that isn't empty, or somebody else has put something there.
+    /// `path` lies in the mail root, or is a file that is no bundle, or somebody else has put something there.
     pub(super) fn check_target(&self, path: &Path) -> Result<()> {
         let doing = format!("writing the bundle {}", path.display());
         let disk = &*self.world.disk;
@@ -57,7 +58,13 @@ impl Replica {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
         }
-        check_is_free(disk, path)
+        if look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0)
+            && let Some(what) = what_must_stay(disk, &self.keys(), path)?
+        {
+            return Err(Error::refused(format!("{doing}: there is {what}"))
+                .advise("choose another name, or remove that file first"));
+        }
+        Ok(())
     }
 
     /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles, as
@@ -79,15 +86,15 @@ impl Replica {
         }
         let mut written = Vec::new();
         for part in parts {
-            let (path, name) = if into_dir {
-                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Named::ByUs)
+            let (path, keep) = if into_dir {
+                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Keep::Both)
             } else {
                 // Somebody may have put something there meanwhile.
                 check_nobody_elses(disk, path)?;
-                // If a link leads to an empty file, that is replaced and not the link.
-                (real_path(path)?, Named::Given)
+                // If a link leads to an earlier bundle, that bundle is replaced and not the link.
+                (real_path(path)?, Keep::New)
             };
-            let (named, exported) = self.write_part_to_file(part, &plan, path, name).map_err(|error| {
+            let (named, exported) = self.write_part_to_file(part, &plan, path, keep).map_err(|error| {
                 error.or_else(
                     Lack::Room,
                     "or add --split SIZE: of the parts, those for which there is room stay, and can be imported",
@@ -110,7 +117,7 @@ impl Replica {
         part: PlannedPart,
         plan: &ExportedTo,
         path: PathBuf,
-        name: Named,
+        keep: Keep,
     ) -> Result<(PathBuf, Exported)> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -130,18 +137,14 @@ impl Replica {
         out.flush().map_err(fail)?;
         drop(out);
         draft.sync().map_err(fail)?;
-        let named = match name {
-            Named::Given => {
-                // It may have been made while the bundle was written.
-                check_is_free(disk, &path)?;
-                draft.replace(&path).map(|()| path.clone())
-            }
-            Named::ByUs => name_beside(disk, &mut draft, &path, self.public_key().id()),
+        let named = match keep {
+            Keep::New => draft.replace(&path).map(|()| path.clone()),
+            Keep::Both => name_beside(disk, &mut draft, &path, self.public_key().id()),
         };
         let named = named.map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
             // A person who hears about a failure exports again, and needs no second bundle beside that one.
-            if name == Named::ByUs {
+            if keep == Keep::Both {
                 let _ = disk.unlink(&named);
             }
             return Err(fail(error));
@@ -200,16 +203,23 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// Checks that a bundle replaces nothing by this name. A pipe or a device is written into.
-fn check_is_free(disk: &dyn Disk, path: &Path) -> Result<()> {
-    if !look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0) {
-        return Ok(());
+/// What a file holds that no bundle may replace. `None` if it is a bundle that mailsync has written, whole or not, be
+/// it a newer one. What nobody can open here may be anything.
+fn what_must_stay(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<Option<&'static str>> {
+    let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
+    let file = match disk.open(path) {
+        Ok(file) => file,
+        // What can't be looked at is left alone.
+        Err(error) if Scope::of(&error) == Scope::Place => return Ok(Some("a file that can't be read")),
+        Err(error) => return Err(fail(error)),
+    };
+    match each_manifest(&file, keys, Behind::Left, |_| ControlFlow::Break(())) {
+        Ok(()) | Err(bundle::Error::NewerFormat { .. }) => Ok(None),
+        Err(bundle::Error::Io(error)) => Err(fail(error)),
+        Err(bundle::Error::Locked) => Ok(Some("a file that is encrypted with a code, as an invitation is")),
+        Err(bundle::Error::Sealed) => Ok(Some("a file that is encrypted, and that this replica can't open")),
+        Err(_) => Ok(Some("a file that is no bundle")),
     }
-    Err(Error::refused(format!(
-        "writing the bundle {}: there is a file of this name, and none is replaced",
-        path.display()
-    ))
-    .advise("choose another name, or a directory, in which each bundle gets its own, or remove that file first"))
 }
 
 /// What is there, to which a link may lead. `None` if nothing is.
