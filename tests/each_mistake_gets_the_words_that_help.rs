@@ -146,8 +146,10 @@ fn whoever_interrupts_a_command_is_told_what_that_has_left() {
         };
         until("it listens", catches);
         kill_process(Pid::from_child(&child), signal).unwrap();
-        // The input is still open.
+        // The input stays open: its end would end the command.
+        let input = child.stdin.take();
         let ended = child.wait().unwrap();
+        drop(input);
         assert_eq!(ended.signal(), Some(signal.as_raw()), "as without a word: {ended:?}");
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
