@@ -80,6 +80,7 @@ fn merge(bencher: Bencher<'_, '_>) {
         tip: knows([1, 3]),
         horizon: Knowledge::new(),
         issued: Vec::new(),
+        left_out: Knowledge::new(),
     };
     let meeting = Meeting::new(&knows([1, 2]), &Knowledge::new(), knows([1, 2]), &head);
     bencher.counter(ItemsCount::new(pairs.len())).bench_local(|| {
@@ -160,6 +161,8 @@ impl Contents {
             tip: [(Incarnation(1), last)].into_iter().collect(),
             horizon: Knowledge::new(),
             issued: vec![last],
+            left_out: Knowledge::new(),
+            passes_over: None,
             state_digest: StateDigest::default(),
             wants: Vec::new(),
             counts: Counts {

@@ -16,7 +16,7 @@ use crate::support::disk::{Call, Fault, Op};
 use crate::support::scene::{Command, Scene, difference};
 
 /// How many calls of a command are interrupted by default.
-const PLACES: usize = 16;
+const PLACES: usize = 14;
 
 /// What goes wrong at a call.
 type FaultAt = fn(usize) -> Fault;
@@ -40,6 +40,8 @@ fn hold(command: Command, campaign: &Campaign<{ FAULTS.len() }>) -> usize {
     watch.arm(Fault::Stop(usize::MAX));
     scene.run(watch.disk()).unwrap_or_else(|error| panic!("{command:?}, undisturbed: {error}"));
     let calls = watch.take();
+    let heard = scene.heard();
+    assert_ne!(heard, Some(BTreeSet::new()), "{command:?}: the hook is told nothing");
     scene.age();
     scene.run(Box::new(RealDisk)).unwrap_or_else(|error| panic!("{command:?}, twice: {error}"));
     let twice = scene.end();
@@ -48,6 +50,7 @@ fn hold(command: Command, campaign: &Campaign<{ FAULTS.len() }>) -> usize {
     scene.run(Box::new(RealDisk)).unwrap();
     let end = scene.end();
     assert_eq!(twice, end, "{command:?}, twice");
+    assert_eq!(scene.heard(), heard, "{command:?}, twice");
     let step = if all { 1 } else { calls.len().div_ceil(PLACES) };
     let is_write = |n: usize| matches!(calls[n - 1].op, Op::Write | Op::Scratch);
     let some: Vec<usize> = (1..=calls.len()).step_by(step).collect();
@@ -61,14 +64,19 @@ fn hold(command: Command, campaign: &Campaign<{ FAULTS.len() }>) -> usize {
                 continue;
             }
             let what = format!("{command:?}, {name} at {n} of {}", calls.len());
-            campaign.hinder(at, &what, |lost| interrupted(&scene, fault(n), &end, lost));
+            campaign.hinder(at, &what, |lost| interrupted(&scene, fault(n), (&end, heard.as_ref()), lost));
         }
     }
     calls.len()
 }
 
 /// One run with a fault, and one without. Gives what is wrong.
-fn interrupted(scene: &Scene, fault: Fault, end: &[String], lost: &mut usize) -> std::result::Result<(), String> {
+fn interrupted(
+    scene: &Scene,
+    fault: Fault,
+    (end, heard): (&[String], Option<&BTreeSet<String>>),
+    lost: &mut usize,
+) -> std::result::Result<(), String> {
     let watch = scene.put_back();
     let (result, _) = watch.hinder(fault, &scene.here.home.database(), || (), || scene.run(watch.disk()));
     // A command may make fewer calls than the last time, such as when a directory has come to rest.
@@ -96,6 +104,8 @@ fn interrupted(scene: &Scene, fault: Fault, end: &[String], lost: &mut usize) ->
     if *lost > 0 || now != *end {
         return Err(format!("{at}: repeated: {lost} messages are gone: {}", difference(&now, end)));
     }
+    let no_hook = result.is_err_and(|error| error.to_string().contains("hook"));
+    scene.has_heard(heard, matches!(fault, Fault::Stop(_)) || no_hook).map_err(|wrong| format!("{at}: {wrong}"))?;
     Ok(())
 }
 

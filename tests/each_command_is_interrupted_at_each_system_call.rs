@@ -6,7 +6,7 @@
 //! size cuts writes short. By default some calls of each command are tried, spread over all of it. `MAILSYNC_FAULTS=all`
 //! tries all that can go wrong at all of them; a command's name instead of `all`, such as `Import`, does that for one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +18,7 @@ use crate::support::scene::{Command, INPUT, Scene, difference};
 use crate::support::text;
 
 /// How many calls of a command are tried by default.
-const PLACES: usize = 6;
+const PLACES: usize = 5;
 /// The calls by which files are made, changed, made durable and removed.
 const CALLS: &str = "open,openat,creat,write,writev,pwrite64,pwritev,rename,renameat,renameat2,link,linkat,symlink,\
                      unlink,unlinkat,mkdir,mkdirat,rmdir,truncate,ftruncate,fallocate,fsync,fdatasync,syncfs,fchmod,\
@@ -126,7 +126,15 @@ fn run_line(scene: &Scene, wrapper: &[&str], line: &[String]) -> Ended {
 
 /// The arguments of `strace` for a scene's command.
 fn tracing<'a>(scene: &Scene, more: &[&'a str]) -> Vec<&'a str> {
-    let needs_threads = [Command::ExportToFile, Command::ExportToDirectory, Command::Invite, Command::JobsRun];
+    let needs_threads = [
+        Command::ExportToFile,
+        Command::ExportToDirectory,
+        Command::Invite,
+        Command::JobsRun,
+        Command::ScanWithHook,
+        Command::ImportWithHook,
+        Command::Watch,
+    ];
     let alone: &[&str] = if needs_threads.contains(&scene.command) {
         // To compress, or to wait for a program. Only the first one is traced, which does all else.
         &["strace", "-q"]
@@ -194,7 +202,8 @@ fn hold(command: Command, campaign: &Campaign<{ ROWS.len() }>) -> usize {
     let scene = Scene::new(command);
     scene.put_back();
     let calls = calls(&scene);
-    let end = scene.end();
+    let (end, heard) = (scene.end(), scene.heard());
+    assert_ne!(heard, Some(BTreeSet::new()), "{command:?}: the hook is told nothing");
     scene.put_back();
     run(&scene, &[]);
     assert_eq!(scene.end(), end, "{command:?}, with threads");
@@ -203,13 +212,18 @@ fn hold(command: Command, campaign: &Campaign<{ ROWS.len() }>) -> usize {
     let calls = &calls[first..];
     for fault in faults(calls, campaign.all, command) {
         let what = format!("{command:?}, {fault:?}");
-        campaign.hinder(fault.row(), &what, |lost| interrupted(&scene, fault, &end, lost));
+        campaign.hinder(fault.row(), &what, |lost| interrupted(&scene, fault, (&end, heard.as_ref()), lost));
     }
     calls.len()
 }
 
 /// One run with a fault, and one without. Gives what is wrong.
-fn interrupted(scene: &Scene, fault: Fault<'_>, end: &[String], lost: &mut usize) -> Result<(), String> {
+fn interrupted(
+    scene: &Scene,
+    fault: Fault<'_>,
+    (end, heard): (&[String], Option<&BTreeSet<String>>),
+    lost: &mut usize,
+) -> Result<(), String> {
     scene.put_back();
     let ended = run_with(scene, fault);
     let said = &ended.said;
@@ -240,6 +254,8 @@ fn interrupted(scene: &Scene, fault: Fault<'_>, end: &[String], lost: &mut usize
     if *lost > 0 || now != *end {
         return Err(format!("{said}: repeated: {lost} messages are gone: {}", difference(&now, end)));
     }
+    let no_hook = said.contains("running after_") || said.contains("for a hook");
+    scene.has_heard(heard, ended.killed || no_hook).map_err(|wrong| format!("{said}: {wrong}"))?;
     Ok(())
 }
 

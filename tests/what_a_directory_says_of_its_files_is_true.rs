@@ -54,6 +54,44 @@ fn an_encrypted_bundle_of_a_stranger_is_told_once() {
 }
 
 #[test]
+fn the_bundles_of_a_revoked_machine_are_told_once_and_come_when_it_is_trusted_again() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&desktop, &phone);
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    laptop.deliver("before");
+    for format in ["--encrypt", "--plain"] {
+        laptop.ok(&["export", "--to", "desktop", format, "-o", text(&stick)]);
+    }
+    let files = names(&stick);
+    desktop.ok(&["peer", "revoke", "laptop"]);
+    let first = told(&desktop, &stick, 4);
+    for file in &files {
+        assert!(first.contains(file.as_str()), "{file}: {first}");
+    }
+    assert_eq!(first.matches("laptop was revoked by this replica").count(), 2, "{first}");
+    for args in [&["import"][..], &["import", "-q"], &["import", "--consume"]] {
+        let again = desktop.ok(&[args, &[text(&stick)]].concat()).stderr;
+        assert!(!again.contains("laptop was revoked"), "{again}");
+        assert_eq!(again.contains("2 files in"), !args.contains(&"-q"), "{again}");
+    }
+    assert_eq!(names(&stick), files, "nothing of it is removed");
+    let named = stick.join(&files[0]);
+    assert!(desktop.fails(&["import", text(&named)], 4).contains("laptop was revoked by this replica"));
+    // What others put there comes all the same.
+    phone.deliver("from the phone");
+    phone.ok(&["export", "--to", "desktop", "-o", text(&stick)]);
+    told(&desktop, &stick, 0);
+    assert!(desktop.has("from the phone") && !desktop.has("before"));
+
+    desktop.ok(&["peer", "reinstate", "laptop"]);
+    told(&desktop, &stick, 0);
+    assert!(desktop.has("before"));
+}
+
+#[test]
 fn what_stands_behind_an_encrypted_bundle_of_a_stranger_is_found() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

@@ -173,3 +173,79 @@ fn what_is_passed_over_comes_when_the_machine_is_trusted_again() {
     exchange(&desktop, &server);
     assert_eq!(lacks(&desktop, "server"), 0);
 }
+
+/// What a delta from one machine for another holds: entries, messages and their bytes, and jobs.
+fn delta(from: &Machine, to: &Machine) -> ([u64; 4], Vec<u8>) {
+    let bundle = from.ok(&["export", "--to", &to.name]).stdout;
+    let shown = from.run_with(&["inspect", "--json", "-"], &bundle).json();
+    let one = &shown["bundles"][0];
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{shown:#}"));
+    let counts = ["entries", "messages", "bytes", "jobs"].map(|what| number(&one[what]));
+    (counts, bundle)
+}
+
+fn import(machine: &Machine, bundle: &[u8]) -> Ran {
+    let ran = machine.run_with(&["import"], bundle);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran
+}
+
+#[test]
+fn what_is_passed_over_is_not_sent_again() {
+    let dir = scratch();
+    let ([server, desktop, laptop], theft) = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    // The thief: much mail, a removal, a flag, and a job with its input.
+    laptop.put("INBOX", "cur/much:2,", [b"Subject: much\n\n".as_slice(), &vec![b'x'; 100_000]].concat(), 5);
+    laptop.deliver("forged");
+    laptop.remove("filed");
+    laptop.flag("kept", "FS");
+    laptop.run_with(&["uux", "server", "do"], &vec![b'y'; 50_000]);
+    pass(&laptop, &desktop);
+    server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+
+    // It is told once: the desktop doesn't know yet, and sends all of it.
+    let (first, bundle) = delta(&desktop, &server);
+    assert!(first[0] >= 4 && first[1] >= 3 && first[2] > 100_000 && first[3] == 1, "{first:?}");
+    let told = import(&server, &bundle);
+    for words in
+        ["2 messages that laptop has brought", "1 statement about jobs by a replica that was revoked is passed over"]
+    {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    pass(&server, &desktop);
+    desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    // What the desktop does itself goes along, and nothing else.
+    desktop.deliver("news");
+    let (second, bundle) = delta(&desktop, &server);
+    assert_eq!((second[0], second[1], second[3]), (1, 1, 0), "{second:?}");
+    assert!(second[2] < 1000, "{second:?}");
+    let told = import(&server, &bundle);
+    assert!(!told.stderr.contains("passed over"), "{}", told.stderr);
+    assert!(server.has("news") && server.has("filed") && !server.has("forged"));
+    exchange(&server, &desktop);
+    assert_eq!(delta(&desktop, &server).0, [0; 4]);
+    let status = desktop.ok(&["status", "--json"]).json();
+    let of_server = status["peers"].as_array().unwrap().iter().find(|peer| peer["name"] == "server").unwrap().clone();
+    assert_eq!(lacks(&desktop, "server"), 0, "{of_server}");
+    assert_eq!(of_server["unseen_passed_over"], 4, "{of_server}");
+
+    // Forged mail that is removed is forgotten, though the server passes over all of it. What the thief has removed isn't.
+    desktop.remove("forged");
+    exchange(&desktop, &server);
+    let purged = desktop.ok(&["purge", "--json"]).json();
+    assert_eq!((&purged["removals"], &purged["removals_kept"]), (&1.into(), &1.into()), "{purged}");
+    exchange(&desktop, &server);
+    assert!(server.has("filed") && server.has("news"));
+    let full = desktop.ok(&["export", "--to", "server", "--full"]).stdout;
+    import(&server, &full);
+    assert!(server.has("filed") && server.has("news"), "a full bundle removes nothing");
+
+    // Trusted again, it all comes: a bundle that was made before that tells nothing that it lacks.
+    let (_, under_way) = delta(&desktop, &server);
+    server.ok(&["peer", "reinstate", "laptop"]);
+    import(&server, &under_way);
+    exchange(&server, &desktop);
+    exchange(&server, &desktop);
+    assert_same(&server.mailbox(), &desktop.mailbox(), "after the reinstatement");
+    assert!(!server.has("filed"));
+}

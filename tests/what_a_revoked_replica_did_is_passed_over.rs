@@ -1,6 +1,6 @@
 //! Honest replicas and one that was stolen, in memory. At some moment it is, at some later one each of the others hears
 //! that it was revoked: from then on nothing comes from it, and what others tell of it from after the theft is passed over.
-//! Once each has taken back what it had taken in by then, the honest ones hold the same, and nothing of theirs is gone.
+//! What one has shown to pass over nobody sends it again. Once each has taken back what it had taken in by then, the honest ones hold the same, and nothing of theirs is gone.
 //! Once it is trusted again, everything comes, and all hold the same. In some of the histories one more replica joins at some
 //! moment, before or after the theft, and holds what its inviter holds, and some say of what they hold that it is to be kept:
 //! then the others get it, and in the end all honest ones hold the same.
@@ -56,6 +56,7 @@ struct Tally {
     waited: usize,
     joined_late: usize,
     kept: usize,
+    left_out: usize,
 }
 
 /// Who takes part.
@@ -115,6 +116,7 @@ impl Story {
         let before = self.replicas[to].knowledge().clone();
         let outcome = self.replicas[to].import(&bundle, self.now).map_err(|who| format!("{from} to {to}: {who:?}"))?;
         self.tally.full += usize::from(bundle.head.full);
+        self.tally.left_out += usize::from(!bundle.head.left_out.is_empty());
         self.tally.waited += usize::from(outcome == Outcome::Waits);
         // What an honest replica delivers anew, since the other one may have forgotten that it was removed, is its own from then on.
         if let (true, Outcome::Applied { anew: Some(anew), .. }) = (to < self.honest, &outcome) {
@@ -393,6 +395,7 @@ fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_aga
                 all.waited += tally.waited;
                 all.joined_late += tally.joined_late;
                 all.kept += tally.kept;
+                all.left_out += tally.left_out;
             }
             Err(wrong) => failures.push(format!("{seed}: {wrong}")),
         }
@@ -405,7 +408,8 @@ fn honest_replicas_converge_without_the_thief_and_with_it_when_it_is_trusted_aga
             && all.full > 0
             && all.waited > 0
             && all.joined_late > 0
-            && all.kept > 0,
+            && all.kept > 0
+            && all.left_out > 0,
         "histories that test nothing: {all:?}"
     );
 }

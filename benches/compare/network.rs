@@ -84,6 +84,8 @@ fn metadata_of(bundle: &Bundle) -> u64 {
         tip: bundle.head.tip.clone(),
         horizon: bundle.head.horizon.clone(),
         issued: bundle.head.issued.clone(),
+        left_out: bundle.head.left_out.clone(),
+        passes_over: Some(bundle.passes_over.clone()).filter(|passes| !passes.is_empty()),
         state_digest: bundle.state,
         wants: bundle.wants.iter().copied().collect(),
         counts: Counts {

@@ -8,7 +8,7 @@ use super::testing::{
     entry, folder, key, read, stamp, tampered, with_entries, with_manifest_text,
 };
 use super::{Error, PrivateKey, Record, Stream, limits};
-use crate::model::{Digest, FolderState, Mtime};
+use crate::model::{Digest, FolderState, Mtime, PassesOver};
 
 #[test]
 fn what_the_tests_tamper_with_is_good_before() {
@@ -270,6 +270,7 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     assert_untrue(&wrong(|s| s.manifest.issued.reverse()), "issued");
     assert_untrue(&wrong(|s| s.manifest.issued = vec![stamp(4).clock; 2]), "issued");
     assert_corrupt(&wrong(|s| s.manifest.wants = vec![Digest::of(b"x"); 2]), "wants");
+    assert_corrupt(&wrong(|s| s.manifest.passes_over = Some(PassesOver::default())), "passes_over");
     assert_corrupt(&wrong(|s| s.manifest.sender.name.clear()), "name");
     assert_corrupt(&wrong(|s| s.manifest.sender.name = "\u{1b}[2J".to_owned()), "name");
     assert_corrupt(&wrong(|s| s.manifest.sender.name = "x".repeat(256)), "name");

@@ -137,7 +137,8 @@ mod tests {
         let clocks = (ISSUED as u64) * (16 + LISTED);
         let wants = (WANTS as u64) * (64 + LISTED);
         const { assert!(MISSING * (64 + 2 + 1 + 10 + LISTED) + (64 << 10) < MISSING_BYTES) };
-        let knowledge = 3 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
+        // Base, tip, horizon, what is left out, and what is passed over from where to where.
+        let knowledge = 6 * (INCARNATIONS as u64) * (16 + 2 + 2 + 16 + LISTED);
         let successions = SUCCESSIONS as u64 * REPLICA_LINE_BYTES;
         assert!(clocks + wants + knowledge + successions + (64 << 10) < MANIFEST_BYTES);
     }

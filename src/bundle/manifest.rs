@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SHOWN;
 use super::{Error, Invitation, ReplicaId, SignedSuccession, limits, strict};
-use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, StateDigest};
+use crate::model::{Claims, Clock, Digest, Head, Incarnation, Knowledge, PassesOver, StateDigest};
 use crate::text::{beginning, plural};
 
 /// The value of the manifest's `format`.
@@ -57,6 +57,13 @@ pub struct Manifest {
     /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest
     /// [`limits::ISSUED`] of them.
     pub issued: Vec<Clock>,
+    /// Of incarnations of replicas that were revoked: the bundle leaves out what has nothing new but stamps of theirs after
+    /// this clock. A reader takes nothing of them from this bundle that is later. Empty in a full bundle.
+    #[serde(default, skip_serializing_if = "Knowledge::is_empty")]
+    pub left_out: Knowledge,
+    /// What the sender passes over, so that its peers leave it out of their bundles for it.
+    #[serde(default, deserialize_with = "strict::present_object", skip_serializing_if = "Option::is_none")]
+    pub passes_over: Option<PassesOver>,
     /// The hash of everything that is alive at the sender.
     pub state_digest: StateDigest,
     /// The messages whose contents the sender lacks, ascending.
@@ -180,6 +187,7 @@ impl Manifest {
             tip: self.tip.clone(),
             horizon: self.horizon.clone(),
             issued: self.issued.clone(),
+            left_out: self.left_out.clone(),
         }
     }
 
@@ -254,6 +262,12 @@ impl Manifest {
         }
         if !self.wants.is_sorted_by(|a, b| a < b) {
             return Err("\"wants\" is not in ascending order");
+        }
+        if self.kind == BundleKind::Full && !self.left_out.is_empty() {
+            return Err("a full bundle leaves something out");
+        }
+        if self.passes_over.as_ref().is_some_and(|passes| passes.is_empty() || !passes.is_sound()) {
+            return Err("\"passes_over\" is empty, or \"after\" is not before \"until\"");
         }
         if self.replicas.is_some() != (self.counts.replicas > 0) {
             return Err("\"replicas\" and \"counts.replicas\" disagree");

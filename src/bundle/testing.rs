@@ -81,6 +81,8 @@ impl Sample {
             tip: [(stamp(0).incarnation, stamp(4).clock)].into_iter().collect(),
             horizon: Knowledge::new(),
             issued: vec![stamp(1).clock, stamp(3).clock, stamp(4).clock],
+            left_out: Knowledge::new(),
+            passes_over: None,
             state_digest: StateDigest::default(),
             wants: Vec::new(),
             counts: Counts::default(),

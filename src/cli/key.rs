@@ -17,7 +17,8 @@ pub fn run(context: &Context, args: &Key) -> CommandResult {
             let replica = context.write()?;
             replica.change_passphrase(if remove { Passphrase::Remove } else { Passphrase::Ask })?;
             context.out.say(if remove { "the key has no passphrase any more" } else { "the key has a new passphrase" });
-            Ok(context.out.document(&KeyPassphrase { passphrase: replica.has_passphrase() }))
+            // The replica was opened with the key as it was before.
+            Ok(context.out.document(&KeyPassphrase { passphrase: !remove }))
         }
     }
 }

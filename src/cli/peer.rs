@@ -122,7 +122,7 @@ fn reinstate(context: &Context, name: &str) -> CommandResult {
     let done = replica.reinstate(name)?;
     let name = printable(name);
     context.out.say(format_args!(
-        "{name} is trusted again on this machine, against {}; the next bundles bring what was passed over",
+        "{name} is trusted again on this machine, against {}; once the others have heard from here, their bundles bring what was passed over",
         plural(done.overruled, "revocation")
     ));
     if done.withdrawn && done.sent_to.is_empty() {

@@ -260,7 +260,11 @@ fn unseen_text(unseen: Unseen) -> String {
     let entries = (unseen.entries > 0).then(|| format!("{}, {}", plural(unseen.entries, "entry"), bytes(unseen.bytes)));
     let jobs = (unseen.jobs > 0).then(|| plural(unseen.jobs, "job"));
     let words: Vec<String> = entries.into_iter().chain(jobs).collect();
-    if words.is_empty() { String::from("nothing") } else { words.join(", ") }
+    let lacks = if words.is_empty() { String::from("nothing") } else { words.join(", ") };
+    match unseen.passed_over {
+        0 => lacks,
+        count => format!("{lacks}; and passes over {} of machines that were revoked", plural(count, "entry")),
+    }
 }
 
 /// What is to be done next for a peer.

@@ -199,6 +199,7 @@ mod tests {
             tip: [(ME, at(9, ME).clock), (OTHER, at(5, OTHER).clock)].into_iter().collect(),
             horizon: [(OTHER, at(3, OTHER).clock)].into_iter().collect(),
             issued: clocks(&[6, 9]),
+            left_out: Knowledge::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp, WallClock};
+use super::{Caps, Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, PassesOver, Stamp, WallClock};
 
 /// How far a peer is known to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +124,23 @@ pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) 
     !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
 }
 
+/// The same where peers pass something over of replicas that are shut out here as well: with the tip of each comes what that is. What
+/// a revoked replica has delivered, and was removed, nobody holds who passes it over. But what it has removed itself does who doesn't
+/// believe that: it is not forgotten before that one knows of it.
+pub fn purgeable_here<'a>(
+    entry: &Entry,
+    caps: &Caps,
+    shown: impl Iterator<Item = &'a (Knowledge, PassesOver)>,
+) -> bool {
+    let is_of_revoked = [entry.location.0, entry.born].iter().all(|stamp| !caps.trusts(*stamp));
+    let mut shown = shown.peekable();
+    let is_settled = |(tip, passes): &(Knowledge, PassesOver)| {
+        let passed_over = || [entry.location.0, entry.born].iter().all(|stamp| passes.has(*stamp));
+        entry.covered_by(tip) || (is_of_revoked && passed_over() && passes.leaves_out(entry, tip))
+    };
+    !entry.alive() && shown.peek().is_some() && shown.all(is_settled)
+}
+
 /// Whether the register of a folder that was removed can be forgotten: every peer's shown tip covers its stamp. A
 /// replica without peers forgets nothing.
 pub fn purgeable_folder<'a>(state: FolderState, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
@@ -188,6 +205,7 @@ impl Restamping {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{FlagSet, Mtime, Origin};
     use super::*;
 
     #[test]
@@ -224,6 +242,44 @@ mod tests {
     }
 
     #[test]
+    fn what_a_revoked_one_has_delivered_is_forgotten_though_others_pass_it_over_and_what_it_has_removed_is_not() {
+        let (honest, thief) = (Incarnation(1), Incarnation(2));
+        let at = |millis: u64, incarnation| Stamp { clock: Clock::from_bits(millis << 16).unwrap(), incarnation };
+        let up_to =
+            |stamps: &[Stamp]| stamps.iter().map(|stamp| (stamp.incarnation, stamp.clock)).collect::<Knowledge>();
+        let removed = |born, by| {
+            let folder = "INBOX".parse().unwrap();
+            let mut entry = Entry::delivered(None, Origin::Delivery, born, folder, &FlagSet::new(), 1, Mtime(1));
+            entry.remove(by);
+            entry
+        };
+        let mut caps = Caps::default();
+        caps.revoke(thief, 5, &Knowledge::new());
+        let passes = PassesOver { after: up_to(&[at(4, thief)]), until: up_to(&[at(9, thief)]) };
+        let knows = |stamps: &[Stamp]| (up_to(stamps), PassesOver::default());
+        let passing = |stamps: &[Stamp]| (up_to(stamps), passes.clone());
+        let forged = removed(at(8, thief), at(20, honest));
+        let (by_thief, moved) = (removed(at(3, honest), at(8, thief)), {
+            let mut entry = removed(at(3, honest), at(4, honest));
+            entry.move_to(at(8, thief), "Spoils".parse().unwrap());
+            entry.remove(at(20, honest));
+            entry
+        });
+        for (what, entry, caps, shown, is_purgeable) in [
+            ("nobody is there", &forged, &caps, vec![], false),
+            ("all know it", &forged, &caps, vec![knows(&[at(20, honest), at(8, thief)])], true),
+            ("one passes it over", &forged, &caps, vec![passing(&[at(20, honest)])], true),
+            ("and doesn't know that it was removed", &forged, &caps, vec![passing(&[at(19, honest)])], false),
+            ("another one has it", &forged, &caps, vec![passing(&[at(20, honest)]), knows(&[at(9, thief)])], false),
+            ("it is trusted here", &forged, &Caps::default(), vec![passing(&[at(20, honest)])], false),
+            ("the thief has removed it", &by_thief, &caps, vec![passing(&[at(20, honest)])], false),
+            ("the thief has moved it", &moved, &caps, vec![passing(&[at(20, honest)])], false),
+        ] {
+            assert_eq!(purgeable_here(entry, caps, shown.iter()), is_purgeable, "{what}");
+        }
+    }
+
+    #[test]
     fn only_a_bundle_that_is_newer_than_all_before_is_fresh() {
         let (now, left, unheard) = (Incarnation(1), Incarnation(2), Incarnation(3));
         let standing = |newest| Standing { newest, shown: None };
@@ -242,7 +298,16 @@ mod tests {
             (None, Some(7), now, 8, true),
         ] {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let head = Head {
+                incarnation,
+                number,
+                full: true,
+                base,
+                tip,
+                horizon,
+                issued: Vec::new(),
+                left_out: Knowledge::new(),
+            };
             assert_eq!(
                 is_fresh(&standing(newest), highest, &head),
                 fresh,
@@ -269,7 +334,16 @@ mod tests {
             (Some((now, 7)), Some(20), left, 1, false),
         ] {
             let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new() };
+            let head = Head {
+                incarnation,
+                number,
+                full: true,
+                base,
+                tip,
+                horizon,
+                issued: Vec::new(),
+                left_out: Knowledge::new(),
+            };
             let standing = Standing { newest, shown: None };
             let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
             assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");

@@ -24,4 +24,7 @@ pub struct Head {
     /// The clocks of the stamps that the sender's incarnation issued after `base`, ascending; the newest
     /// [`MOST_ISSUED`] of them.
     pub issued: Vec<Clock>,
+    /// Of these incarnations the bundle leaves out what comes after this clock, since its recipient has shown that it passes that
+    /// over.
+    pub left_out: Knowledge,
 }

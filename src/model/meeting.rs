@@ -256,6 +256,7 @@ mod tests {
             tip: knows(tip),
             horizon: knows(horizon),
             issued: Vec::new(),
+            left_out: Knowledge::new(),
         }
     }
 

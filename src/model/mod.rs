@@ -20,6 +20,7 @@ mod knowledge;
 mod meeting;
 mod news;
 mod overruled;
+mod passes_over;
 mod repair;
 mod replicas;
 mod revocation;
@@ -34,7 +35,7 @@ pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
     Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, purgeable_folder,
-    shows_standing,
+    purgeable_here, shows_standing,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
@@ -50,6 +51,7 @@ pub use knowledge::Knowledge;
 pub use meeting::{Decision, FolderDecision, Meeting};
 pub use news::{News, NewsKind};
 pub use overruled::overruled;
+pub use passes_over::PassesOver;
 pub use repair::{Anew, Contents, Cut, CutWhy, Damage, Repair, Standpoint};
 pub use replicas::{Kept, NewsOfReplica, SaidOfReplica};
 pub use revocation::{Believed, Caps};

@@ -42,6 +42,11 @@ impl Caps {
         believed
     }
 
+    /// Each incarnation that is not believed wholly, with the last clock that is.
+    pub fn iter(&self) -> impl Iterator<Item = (Incarnation, Clock)> + '_ {
+        self.until.iter().map(|(&incarnation, &cap)| (incarnation, cap))
+    }
+
     /// Whether everything is believed.
     pub fn is_empty(&self) -> bool {
         self.until.is_empty()
@@ -65,7 +70,13 @@ impl Caps {
             let leaves_out = head.base.get(incarnation) > cap;
             (incarnation, if leaves_out { knowledge.get(incarnation) } else { cap })
         };
-        let caps = Self { until: self.until.iter().map(of_bundle).collect(), before: self.before.clone() };
+        let mut until = self.until.clone();
+        for (incarnation, last) in head.left_out.iter() {
+            // What is known already may be in it all the same.
+            let cap = last.max(knowledge.get(incarnation));
+            until.entry(incarnation).and_modify(|until| *until = cap.min(*until)).or_insert(cap);
+        }
+        let caps = Self { until: until.iter().map(of_bundle).collect(), before: self.before.clone() };
         let believed = |told: &Knowledge| {
             let mut believed = told.clone();
             for (&incarnation, &cap) in caps.until.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
@@ -81,7 +92,12 @@ impl Caps {
             horizon.set(incarnation, horizon.get(incarnation).min(knowledge.get(incarnation)));
         }
         let is_spoilt = caps.until.iter().any(|(&incarnation, cap)| head.horizon.get(incarnation) > *cap);
-        Believed { caps, head: Head { base, tip, horizon, issued: head.issued.clone(), ..*head }, cut, is_spoilt }
+        Believed {
+            caps,
+            head: Head { base, tip, horizon, issued: head.issued.clone(), left_out: head.left_out.clone(), ..*head },
+            cut,
+            is_spoilt,
+        }
     }
 
     /// Whether a living entry would not be as it is here with somebody who believes no more than this, and has nothing of it
@@ -244,6 +260,7 @@ mod tests {
             tip: knows(tip),
             horizon: knows(horizon),
             issued: vec![],
+            left_out: Knowledge::new(),
         };
         let last = Clock::from_bits((THEFT << 16) - 1).unwrap();
         // Base, tip, horizon, what is known here; then what is believed of the three, how far, and whether it is spoilt.
@@ -267,6 +284,29 @@ mod tests {
         }
         let all = Caps::default().believe(&told(0, 60, 60), &knows(0));
         assert_eq!((all.head.tip, all.head.horizon, all.cut.len()), (knows(60), knows(60), 0));
+    }
+
+    #[test]
+    fn of_what_a_bundle_leaves_out_nothing_becomes_known_by_its_head() {
+        let knows = |millis: u64| -> Knowledge { std::iter::once((THIEF, at(millis, THIEF).clock)).collect() };
+        let head = Head {
+            incarnation: HONEST,
+            number: 1,
+            full: false,
+            base: knows(10),
+            tip: knows(60),
+            horizon: Knowledge::new(),
+            issued: vec![],
+            left_out: knows(40),
+        };
+        // Who believes it all by then, and knows so much of it, knows as much afterwards as it holds.
+        for (known, cap) in [(10, 40), (50, 50)] {
+            let found = Caps::default().believe(&head, &knows(known));
+            assert_eq!(found.cut.get(&THIEF), Some(&at(cap, THIEF).clock), "{known}");
+            assert_eq!((found.head.tip.clone(), found.head.base), (knows(known), knows(10)), "{known}");
+            assert!(found.caps.takes(at(cap, THIEF)) && !found.caps.takes(at(cap + 1, THIEF)), "{known}");
+        }
+        assert_eq!(caps().believe(&Head { left_out: knows(45), ..head }, &knows(10)).cut[&THIEF], at(45, THIEF).clock);
     }
 
     type Case<'a> = (&'a str, Option<Entry>, Entry, Option<Entry>);

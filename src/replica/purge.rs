@@ -4,7 +4,7 @@ use super::tally::Tally;
 use super::{Doubts, Replica};
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, Stamp, WallClock, purgeable, purgeable_folder};
+use crate::model::{Knowledge, PassesOver, Stamp, WallClock, purgeable_folder, purgeable_here};
 use crate::state::{Action, EntryKey};
 use crate::text::{bytes, local_time, plural};
 
@@ -122,8 +122,14 @@ impl Replica {
 
     /// The knowledge that each neighbour and each invited replica has shown.
     pub(super) fn shown_by_all(&self) -> Result<Vec<Knowledge>> {
-        let peers = self.neighbours()?.into_iter().map(|peer| peer.standing.shown.unwrap_or_default());
-        let invited = self.open_invitations()?.into_iter().map(|invited| invited.shown);
+        Ok(self.all_shown()?.into_iter().map(|(shown, _)| shown).collect())
+    }
+
+    /// The same, with what each passes over.
+    fn all_shown(&self) -> Result<Vec<(Knowledge, PassesOver)>> {
+        let peers = self.neighbours()?.into_iter();
+        let peers = peers.map(|peer| (peer.standing.shown.unwrap_or_default(), peer.passes_over));
+        let invited = self.open_invitations()?.into_iter().map(|invited| (invited.shown, PassesOver::default()));
         Ok(peers.chain(invited).collect())
     }
 
@@ -164,7 +170,7 @@ impl Replica {
     fn purge_tombstones(&self, purged: &mut Purged) -> Result<()> {
         let tx = self.begin()?;
         Tally::end_old(&tx, self.now())?;
-        let shown = self.shown_by_all()?;
+        let (shown, caps) = (self.all_shown()?, self.caps(&self.state.knowledge()?)?);
         let mut horizon = self.state.horizon()?;
         let mut after: Option<EntryKey> = None;
         loop {
@@ -172,7 +178,7 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                if !purgeable(&row.entry, shown.iter()) {
+                if !purgeable_here(&row.entry, &caps, shown.iter()) {
                     purged.tombstones_kept += 1;
                     continue;
                 }
@@ -182,7 +188,9 @@ impl Replica {
             }
         }
         for row in self.state.all_folders() {
-            if let Some(state) = row.state.filter(|state| purgeable_folder(*state, shown.iter())) {
+            if let Some(state) =
+                row.state.filter(|state| purgeable_folder(*state, shown.iter().map(|(shown, _)| shown)))
+            {
                 horizon.learn(state.stamp);
                 tx.forget_folder_state(row.key)?;
                 purged.folders += 1;

@@ -1,11 +1,12 @@
 //! The status of a replica: how much it holds, and how much its peers have not shown to have yet.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::safety::{counts_until, still_counts};
 use super::{JobStanding, Replica};
 use crate::error::Result;
-use crate::model::{FolderName, JobState, Keyword, Knowledge};
+use crate::model::{FolderName, JobState, Keyword, Knowledge, PassesOver};
 use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
 
 /// So many jobs that went wrong are shown.
@@ -93,6 +94,8 @@ pub struct Unseen {
     pub bytes: u64,
     /// Jobs with statements that are new to it.
     pub jobs: u64,
+    /// Entries in which nothing else is new to it than what it passes over, of replicas that were revoked.
+    pub passed_over: u64,
 }
 
 /// The numbers of this replica's jobs by state. It has requested them, or is their target.
@@ -123,7 +126,7 @@ impl Replica {
         let mut peers = Vec::new();
         for peer in self.state.neighbours()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
-            peers.push(PeerStatus { unseen: self.unseen(&shown)?, peer });
+            peers.push(PeerStatus { unseen: self.unseen_by(&shown, &peer.passes_over)?, peer });
         }
         let mut invited = Vec::new();
         for one in self.state.invitations()? {
@@ -154,8 +157,20 @@ impl Replica {
     }
 
     pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {
-        let (entries, bytes) = self.state.count_changed_since(shown)?;
-        Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(shown)? })
+        self.unseen_by(shown, &PassesOver::default())
+    }
+
+    /// What somebody has not shown to know who knows so much; without what that passes over.
+    pub(super) fn unseen_by(&self, shown: &Knowledge, passes_over: &PassesOver) -> Result<Unseen> {
+        let in_vain = Cell::new(0);
+        let (entries, bytes) = self.state.count_changed_since(shown, |entry| {
+            let is_out = passes_over.leaves_out(entry, shown);
+            in_vain.set(in_vain.get() + u64::from(is_out));
+            is_out
+        })?;
+        let mut said = shown.clone();
+        said.join(&passes_over.until);
+        Ok(Unseen { entries, bytes, jobs: self.state.count_jobs_since(&said)?, passed_over: in_vain.get() })
     }
 
     /// What is passed over of each replica that is shut out.

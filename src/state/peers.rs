@@ -6,7 +6,7 @@ use super::codec::damaged;
 use super::{State, Transaction};
 use crate::bundle::{PublicKey, ReplicaId, Token};
 use crate::error::Result;
-use crate::model::{Clock, Digest, Incarnation, Knowledge, Skew, Standing};
+use crate::model::{Clock, Digest, Incarnation, Knowledge, PassesOver, Skew, Standing};
 
 /// A peer's number within this state.
 #[cfg_attr(test, derive(Default))]
@@ -54,10 +54,12 @@ pub struct Peer {
     pub disowns: bool,
     /// Whether it has shown to know this replica's present key.
     pub knows_key: bool,
+    /// What its newest bundle shows that it passes over.
+    pub passes_over: PassesOver,
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes";
+     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes, passes_over";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -90,6 +92,11 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         },
         disowns: row.get(16)?,
         knows_key: row.get(17)?,
+        passes_over: row
+            .get::<_, Option<String>>(21)?
+            .map(|text| serde_json::from_str(&text).map_err(|_| damaged("what a peer passes over")))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 
@@ -264,17 +271,21 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records what a peer's newest bundle shows: the tip and the messages that it wants.
+    /// Records what a peer's newest bundle shows: the tip, what it passes over, and the messages that it wants.
     pub fn set_standing(
         &self,
         key: PeerKey,
         newest: (Incarnation, u64),
-        shown: &Knowledge,
+        (shown, passes_over): (&Knowledge, Option<&PassesOver>),
         wants: &[Digest],
     ) -> Result<()> {
+        let passes_over =
+            passes_over.map(|passes| serde_json::to_string(passes).expect("it is two maps from strings to strings"));
         self.conn
-            .prepare_cached("UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ? WHERE key = ?")?
-            .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), key.0))?;
+            .prepare_cached(
+                "UPDATE peer SET newest_incarnation = ?, newest_number = ?, shown = ?, passes_over = ? WHERE key = ?",
+            )?
+            .execute((newest.0.0.cast_signed(), newest.1.cast_signed(), json(shown), passes_over, key.0))?;
         self.conn.prepare_cached("DELETE FROM wanted WHERE peer = ?")?.execute([key.0])?;
         self.add_wanted(key, wants)
     }

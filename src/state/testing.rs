@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{Peer, PeerKey, State};
 use crate::bundle::PrivateKey;
 use crate::disk::RealDisk;
-use crate::model::{Incarnation, Standing};
+use crate::model::{Incarnation, PassesOver, Standing};
 use tempfile::TempDir;
 
 /// A new state in this directory, of the incarnation 1.
@@ -40,6 +40,7 @@ pub fn peer() -> Peer {
         skew: None,
         disowns: false,
         knows_key: true,
+        passes_over: PassesOver::default(),
     }
 }
 

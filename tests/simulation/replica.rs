@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use mailsync::model::{
     Caps, Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState,
-    Head, Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, Restamping, RolledBack, Stamp, Standing,
-    StateDigest, export_base, is_newest, judge, purgeable, purgeable_folder,
+    Head, Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, PassesOver, Restamping, RolledBack, Stamp,
+    Standing, StateDigest, export_base, is_newest, judge, purgeable_folder, purgeable_here,
 };
 
 use super::truth::feed_entry;
@@ -34,6 +34,8 @@ pub struct Bundle {
     pub contents: BTreeSet<Digest>,
     /// The messages whose contents the sender would like to have.
     pub wants: BTreeSet<Digest>,
+    /// What the sender passes over.
+    pub passes_over: PassesOver,
 }
 
 /// What came of reading a bundle.
@@ -89,10 +91,24 @@ impl View {
 struct Peer {
     standing: Standing,
     wants: BTreeSet<Digest>,
+    passes_over: PassesOver,
     sent: Option<Knowledge>,
     suspect: bool,
     /// What each of its incarnations has said of itself.
     proven: Knowledge,
+}
+
+impl Peer {
+    /// Records what its newest bundle shows.
+    fn hear_of(&mut self, bundle: &Bundle) {
+        let head = &bundle.head;
+        if is_newest(&self.standing, head) {
+            self.standing.newest = Some((head.incarnation, head.number));
+            self.standing.shown = Some(head.tip.clone());
+            self.wants.clone_from(&bundle.wants);
+            self.passes_over.clone_from(&bundle.passes_over);
+        }
+    }
 }
 
 /// A replica.
@@ -124,6 +140,8 @@ pub struct Replica {
     disowned_by: BTreeSet<usize>,
     /// How far what is told of a replica that was revoked is believed.
     caps: Caps,
+    /// Up to where bundles have told of such replicas.
+    told: Knowledge,
     /// What imports have changed, as it was before; kept only where something is to be taken back.
     past: Option<revoked::Past>,
 }
@@ -151,6 +169,7 @@ impl Replica {
             left: Knowledge::new(),
             disowned_by: BTreeSet::new(),
             caps: Caps::default(),
+            told: Knowledge::new(),
             past: None,
         }
     }
@@ -234,7 +253,7 @@ impl Replica {
         feed_knowledge(&self.horizon, hasher);
         feed_all(&self.entries, &self.folders, hasher);
         (&self.issued, &self.have, self.bundles).hash(hasher);
-        for (name, Peer { standing, wants, sent, suspect, proven }) in &self.peers {
+        for (name, Peer { standing, wants, sent, suspect, proven, .. }) in &self.peers {
             (name, standing.newest, wants, suspect).hash(hasher);
             feed_knowledge(proven, hasher);
             for knowledge in [&standing.shown, sent] {
@@ -343,10 +362,12 @@ impl Replica {
         self.bundles += 1;
         peer.sent = Some(self.knowledge.clone());
         let wants = peer.wants.clone();
+        let vain = if full { PassesOver::default() } else { peer.passes_over.clone() };
 
-        let entries = if full { self.entries.clone() } else { self.changed_since(&base) };
-        let folders =
-            self.folders.iter().filter(|(_, folder)| full || !base.covers(folder.stamp)).map(|(n, s)| (n.clone(), *s));
+        let mut entries = if full { self.entries.clone() } else { self.changed_since(&base) };
+        entries.retain(|_, entry| !vain.leaves_out(entry, &base));
+        let is_new = |folder: &FolderState| full || !(base.covers(folder.stamp) || vain.has(folder.stamp));
+        let folders = self.folders.iter().filter(|(_, folder)| is_new(folder)).map(|(n, s)| (n.clone(), *s));
         let needed = entries.iter().filter(|(_, entry)| entry.alive() && !base.covers(entry.born));
         let contents = needed.map(|(id, _)| id.digest).chain(wants);
         let last = base.get(self.incarnation);
@@ -356,6 +377,7 @@ impl Replica {
             folders: folders.collect(),
             contents: contents.filter(|digest| self.have.contains(digest)).collect(),
             wants: self.wants(),
+            passes_over: PassesOver::of(&self.caps, &self.told),
             head: Head {
                 incarnation: self.incarnation,
                 number: self.bundles,
@@ -364,6 +386,7 @@ impl Replica {
                 tip: self.knowledge.clone(),
                 horizon: self.caps.horizon(&self.horizon),
                 issued: self.issued.iter().copied().filter(|&clock| clock > last).collect(),
+                left_out: vain.left_out(&self.knowledge),
             },
             entries,
         }
@@ -388,16 +411,13 @@ impl Replica {
         }
         let judgement = judgement?;
         self.disowned_by.remove(&bundle.from);
-        if is_newest(&peer.standing, head) {
-            peer.standing.newest = Some((head.incarnation, head.number));
-            peer.standing.shown = Some(head.tip.clone());
-            peer.wants.clone_from(&bundle.wants);
-        }
+        peer.hear_of(bundle);
         if judgement != Judgement::Apply {
             return Ok(Outcome::Waits);
         }
         let meeting = Meeting::new(&self.knowledge, &self.caps.horizon(&self.horizon), self.proven(), &believed.head)
             .believing(&believed);
+        self.learn_what_was_told(&believed, head);
         self.knowledge.join(&believed.head.tip);
         if head.full {
             self.horizon.join(&believed.head.horizon);
@@ -471,18 +491,19 @@ impl Replica {
 
     /// Forgets the removals that all these peers know of.
     pub fn purge(&mut self, peers: &BTreeSet<usize>) {
-        let unheard_of = Knowledge::new();
-        let shown = |name| {
-            let peer: Option<&Peer> = self.peers.get(name);
-            peer.and_then(|peer| peer.standing.shown.as_ref()).unwrap_or(&unheard_of)
-        };
+        let shown: Vec<(Knowledge, PassesOver)> = peers
+            .iter()
+            .map(|name| self.peers.get(name).cloned().unwrap_or_default())
+            .map(|peer| (peer.standing.shown.unwrap_or_default(), peer.passes_over))
+            .collect();
         let forgotten: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| purgeable(entry, peers.iter().map(shown)))
+            .filter(|(_, entry)| purgeable_here(entry, &self.caps, shown.iter()))
             .map(|(id, entry)| (id.clone(), entry.stamps().collect::<Vec<_>>()))
             .collect();
-        let folders = self.folders.iter().filter(|(_, state)| purgeable_folder(**state, peers.iter().map(shown)));
+        let folders =
+            self.folders.iter().filter(|(_, state)| purgeable_folder(**state, shown.iter().map(|(tip, _)| tip)));
         let folders: Vec<_> = folders.map(|(name, state)| (name.clone(), state.stamp)).collect();
         for (id, stamps) in forgotten {
             for stamp in stamps {
@@ -639,9 +660,9 @@ impl Bundle {
 
     /// Feeds everything to the hasher that a reader may look at.
     pub fn fingerprint(&self, hasher: &mut impl Hasher) {
-        let Head { incarnation, number, full, base, tip, horizon, issued } = &self.head;
+        let Head { incarnation, number, full, base, tip, horizon, issued, left_out } = &self.head;
         (self.from, incarnation, number, full, issued, &self.contents, &self.wants).hash(hasher);
-        for knowledge in [base, tip, horizon] {
+        for knowledge in [base, tip, horizon, left_out] {
             feed_knowledge(knowledge, hasher);
         }
         feed_all(&self.entries, &self.folders, hasher);

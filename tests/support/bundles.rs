@@ -60,6 +60,8 @@ impl Full<'_> {
             tip,
             horizon: Knowledge::new(),
             issued,
+            left_out: Knowledge::new(),
+            passes_over: None,
             state_digest: self.state_digest,
             wants: Vec::new(),
             counts: Counts {

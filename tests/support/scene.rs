@@ -1,21 +1,22 @@
 //! A scene for each command that writes: two replicas just before it, what it does, and how they end. A scene can be put
 //! back, so that the command is tried with all that can go wrong.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use mailsync::disk::{Disk, RealDisk};
-use mailsync::error::Result;
+use mailsync::error::{Error, Result};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, ClockAhead, DryRun, ExportOptions, ImportOptions, InitOptions, InviteOptions, JoinOptions, LeaveOptions,
-    LeftBehind, MessageContents, RepairOptions, Replica, RestoreOptions, RevokeOptions, ScanOptions, Secrecy,
-    TrashFate, TrashKey, TrashSelection, UndoOptions, World,
+    Access, Care, Carrier, ClockAhead, DryRun, Errand, ExportOptions, Home, Hook, ImportOptions, Imported, InitOptions,
+    InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica, RestoreOptions,
+    RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
 };
 
 use super::disk::Watch;
@@ -51,10 +52,13 @@ pub enum Command {
     KeyRotate,
     PeerRevoke,
     Deinit,
+    ScanWithHook,
+    ImportWithHook,
+    Watch,
 }
 
 /// All of them.
-pub const ALL: [Command; 20] = [
+pub const ALL: [Command; 23] = [
     Command::Init,
     Command::Scan,
     Command::ExportToFile,
@@ -75,6 +79,9 @@ pub const ALL: [Command; 20] = [
     Command::KeyRotate,
     Command::PeerRevoke,
     Command::Deinit,
+    Command::ScanWithHook,
+    Command::ImportWithHook,
+    Command::Watch,
 ];
 
 /// Does nothing, and that well.
@@ -87,6 +94,24 @@ impl Launcher for Quick {
             Err(error) => Ended::InputFailed(error.to_string()),
         };
         Finished { ended, stdout: Output::default(), stderr: Output::default() }
+    }
+}
+
+/// Is the program of a hook: it keeps the files that it is told.
+struct Hearing {
+    home: Home,
+    heard: PathBuf,
+}
+
+impl Launcher for Hearing {
+    fn run(&self, _: &Launch, stdin: &mut (dyn Read + Send)) -> Finished {
+        // It may run mailsync, as nobody has the lock.
+        drop(Replica::open(&self.home, World::real(), Access::Write(Duration::ZERO)).expect("a hook can work"));
+        let mut files = Vec::new();
+        stdin.read_to_end(&mut files).unwrap();
+        let mut heard = fs::OpenOptions::new().create(true).append(true).open(&self.heard).unwrap();
+        heard.write_all(&files).unwrap();
+        Finished { ended: Ended::Status(0), stdout: Output::default(), stderr: Output::default() }
     }
 }
 
@@ -151,20 +176,86 @@ impl Scene {
 
     /// The bundle that a command reads.
     pub fn bundle(&self) -> PathBuf {
-        self.out.join("bundle.zst")
+        if self.command == Command::Watch { self.arrivals().join("bundle.zst") } else { self.out.join("bundle.zst") }
+    }
+
+    /// Where bundles arrive.
+    fn arrivals(&self) -> PathBuf {
+        self.out.join("arrivals")
+    }
+
+    /// Where bundles for the peer go.
+    fn spool(&self) -> PathBuf {
+        self.out.join("spool")
+    }
+
+    /// The hook that the command has.
+    fn hook(&self) -> Option<Hook> {
+        match self.command {
+            Command::ScanWithHook => Some(Hook::AfterScan),
+            Command::ImportWithHook => Some(Hook::AfterImport),
+            _ => None,
+        }
+    }
+
+    /// Where a hook keeps what it is told.
+    fn heard_in(&self) -> PathBuf {
+        self.keep.with_extension("heard")
+    }
+
+    /// The files that a hook was told since all was put back, each once; `None` if the command has no hook.
+    pub fn heard(&self) -> Option<BTreeSet<String>> {
+        self.hook().map(|_| {
+            let heard = fs::read_to_string(self.heard_in()).unwrap_or_default();
+            // Whoever is killed may have said half a name.
+            heard.split_inclusive('\0').filter_map(|name| name.strip_suffix('\0')).map(str::to_owned).collect()
+        })
+    }
+
+    /// Compares what a hook was told with what it is told of an undisturbed command. Only one that was killed, or that could not
+    /// run it, keeps something back.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn has_heard(&self, all: Option<&BTreeSet<String>>, keeps_back: bool) -> std::result::Result<(), String> {
+        let (Some(heard), Some(all)) = (self.heard(), all) else { return Ok(()) };
+        let is_right = if keeps_back { heard.is_subset(all) } else { heard == *all };
+        if is_right { Ok(()) } else { Err(format!("a hook was told {heard:?} in place of {all:?}")) }
+    }
+
+    /// Adds lines to the configuration.
+    fn configure(&self, lines: &str) {
+        let config = self.here.home.config_file();
+        fs::write(&config, format!("{}\n{lines}\n", fs::read_to_string(&config).unwrap())).unwrap();
     }
 
     fn prepare(&self) {
         let (here, there) = (&self.here, &self.there);
+        if let Some(hook) = self.hook() {
+            let script = format!("cat >>{}", self.heard_in().display());
+            self.configure(&format!("[hooks]\n{} = [\"/bin/sh\", \"-c\", {script:?}]", hook.key()));
+        }
         let changes =
             ["deliver INBOX epsilon new", "move INBOX alpha Archive", "remove INBOX beta", "mkdir New/folder"];
         match self.command {
             Command::Init | Command::Uux | Command::KeyRotate | Command::PeerRevoke => {}
-            Command::Scan | Command::ExportToFile | Command::ExportToDirectory | Command::Invite => {
+            Command::Scan
+            | Command::ScanWithHook
+            | Command::ExportToFile
+            | Command::ExportToDirectory
+            | Command::Invite => {
                 let changes = ["deliver INBOX epsilon new", "flag INBOX beta F", "remove Archive gamma"];
                 here.act_all(&changes);
             }
-            Command::Import | Command::ImportConsume => {
+            Command::Import | Command::ImportConsume | Command::ImportWithHook | Command::Watch => {
+                if self.command == Command::Watch {
+                    let (arrivals, spool) = (self.arrivals(), self.spool());
+                    for dir in [&arrivals, &spool] {
+                        fs::create_dir(dir).unwrap();
+                    }
+                    let (arrivals, spool) = (text(&arrivals), text(&spool));
+                    self.configure(&format!("[watch]\nreceive = [{arrivals:?}]\n[peer.there]\nspool = {spool:?}"));
+                }
                 there.act_all(&changes);
                 here.act("deliver INBOX zeta new");
                 there.export(here, &self.bundle());
@@ -200,9 +291,7 @@ impl Scene {
                 here.act("rmdir Archive");
             }
             Command::JobsRun => {
-                let config = here.home.config_file();
-                let allow = "\n[[allow]]\ncommand = \"send\"\nexec = [\"/bin/cat\"]\nfrom = [\"there\"]\n";
-                fs::write(&config, fs::read_to_string(&config).unwrap() + allow).unwrap();
+                self.configure("[[allow]]\ncommand = \"send\"\nexec = [\"/bin/cat\"]\nfrom = [\"there\"]");
                 ask(there, "here", Box::new(RealDisk)).unwrap();
                 there.export(here, &self.bundle());
                 here.import(&self.bundle());
@@ -225,6 +314,7 @@ impl Scene {
     pub fn put_back(&self) -> Watch {
         self.there.put_back(&self.before.0);
         self.here.put_back(&self.before.1);
+        let _ = fs::remove_file(self.heard_in());
         Watch::new(&self.keep)
     }
 
@@ -232,9 +322,16 @@ impl Scene {
         World { disk, launcher: Box::new(Quick), ..World::real() }
     }
 
+    fn hearing(&self) -> Box<dyn Launcher> {
+        Box::new(Hearing { home: self.here.home.clone(), heard: self.heard_in() })
+    }
+
     /// Runs the command. Returns whether anything was told, though it did not fail.
     pub fn run(&self, disk: Box<dyn Disk>) -> Result<bool> {
-        let world = Self::world(disk);
+        let mut world = Self::world(disk);
+        if self.hook().is_some() {
+            world.launcher = self.hearing();
+        }
         let options = InitOptions {
             server: None,
             doubts: mailsync::replica::Doubts::Heed,
@@ -282,9 +379,11 @@ impl Scene {
             }
             _ => Replica::open(&self.here.home, world, Access::Write(TIMEOUT))?,
         };
-        let told = self.act(&replica)?;
-        replica.hindrance().map_or(Ok(()), Err)?;
-        Ok(told | !problems.is_empty() | !replica.drain_notes().is_empty())
+        let told = self.act(&replica).and_then(|told| replica.hindrance().map_or(Ok(told), Err));
+        let notes = !replica.drain_notes().is_empty();
+        // A command that failed may have changed files, too.
+        self.hook().map_or(Ok(None), |hook| replica.run_hook(hook))?;
+        Ok(told? | !problems.is_empty() | notes)
     }
 
     fn leave(&self, world: World) -> Result<bool> {
@@ -319,10 +418,11 @@ impl Scene {
         let (mut line, last) = match self.command {
             Command::Init if is_complete(&self.here).unwrap_or(false) => (words("scan"), vec![]),
             Command::Init => (words("init --name here"), vec![mail]),
-            Command::Scan => (words("scan"), vec![]),
+            Command::Scan | Command::ScanWithHook => (words("scan"), vec![]),
             Command::ExportToFile => (words("export --to there --level 1 -o"), vec![file("written.zst")]),
             Command::ExportToDirectory => (words("export --to there --level 1 -o"), vec![out]),
-            Command::Import => (words("import"), vec![bundle]),
+            Command::Import | Command::ImportWithHook => (words("import"), vec![bundle]),
+            Command::Watch => (words("watch --once"), vec![]),
             Command::ImportConsume => (words("import --consume"), vec![out]),
             Command::JoinEmptyRoot | Command::JoinWithMail => (words("join"), vec![mail, bundle]),
             Command::Purge => (words("purge"), vec![]),
@@ -373,13 +473,14 @@ impl Scene {
         match self.command {
             Command::JoinEmptyRoot | Command::JoinWithMail | Command::Uux | Command::Deinit => {}
             // What the first scan could not look at is found by the next one.
-            Command::Init | Command::Scan => problems = scan()?.problems,
+            Command::Init | Command::Scan | Command::ScanWithHook => problems = scan()?.problems,
             Command::ExportToFile | Command::ExportToDirectory => {
                 problems = scan()?.problems;
                 let name = if self.command == Command::ExportToFile { "written.zst" } else { "" };
                 replica.export_to_file(&to_there, &self.out.join(name))?;
             }
-            Command::Import | Command::ImportConsume => {
+            Command::Watch => problems = self.watch(replica)?,
+            Command::Import | Command::ImportConsume | Command::ImportWithHook => {
                 let options =
                     ImportOptions { consume: self.command == Command::ImportConsume, ..ImportOptions::default() };
                 problems = replica.scan_before_import(&options)?.problems;
@@ -434,6 +535,25 @@ impl Scene {
         Ok(!problems.is_empty())
     }
 
+    /// What `watch` does in a round: all that a person does by commands.
+    fn watch(&self, replica: &Replica) -> Result<Vec<Error>> {
+        let mut problems = replica.scan(&ScanOptions::default())?.problems;
+        let options = ImportOptions { consume: true, ..ImportOptions::default() };
+        problems.extend(replica.scan_before_import(&options)?.problems);
+        let mut all = Vec::new();
+        replica.import_arrivals(&self.arrivals(), &options, |imported| all.push(imported))?;
+        if let Some(error) = all.iter().find_map(|imported| imported.outcome.error()) {
+            return Err(error.clone());
+        }
+        if let Errand::News(fullness) = replica.errand("there", Carrier::Spool, Care::Thorough)? {
+            problems.extend(replica.scan(&ScanOptions::default())?.problems);
+            let options = ExportOptions { level: 1, fullness, ..ExportOptions::to_peer("there") };
+            replica.export_to_file(&options, &self.spool().join(""))?;
+            replica.tidy_directory(&self.spool())?;
+        }
+        Ok(problems)
+    }
+
     /// Messages in any folder and in the trash, of both.
     pub fn held_now(&self) -> Vec<String> {
         let mut held = Vec::new();
@@ -467,7 +587,8 @@ impl Scene {
     /// Lets time pass, so that what nobody needs any more is swept.
     pub fn age(&self) {
         let state = self.here.home.state_dir();
-        for dir in [self.out.clone(), state.join("jobs"), state.join("outbox")].into_iter().filter(|dir| dir.is_dir()) {
+        let dirs = [self.out.clone(), self.arrivals(), self.spool(), state.join("jobs"), state.join("outbox")];
+        for dir in dirs.into_iter().filter(|dir| dir.is_dir()) {
             for item in fs::read_dir(dir).unwrap().map(std::result::Result::unwrap) {
                 let file = File::open(item.path()).unwrap();
                 file.set_modified(SystemTime::now() - LONG_AGO).unwrap();
@@ -487,6 +608,17 @@ impl Scene {
             let public = mailsync::bundle::PublicKey::from_openssh(&public).unwrap();
             let known = self.there.opened().peers().unwrap().remove(0).id;
             end.push(format!("there knows the key: {}", known == public.id()));
+        }
+        if self.command == Command::Watch {
+            // What it has given to the peer is all that the peer lacks.
+            let replica = self.there.opened();
+            let bad = |imported: &Imported| imported.outcome.error().is_some();
+            let mut wrong = 0;
+            let told = |imported| wrong += usize::from(bad(&imported));
+            replica.import_directory(&self.spool(), &ImportOptions::default(), told).unwrap();
+            end.push(format!("there: {wrong} bundles were refused"));
+            drop(replica);
+            assert_eq!(self.there.mailbox(), self.here.mailbox());
         }
         if self.command == Command::Deinit {
             end.extend(self.here.mailbox().iter().map(|line| format!("here: {line}")));
@@ -548,7 +680,7 @@ impl Scene {
             }
         }
         files.sort();
-        if self.command == Command::ExportToDirectory {
+        if matches!(self.command, Command::ExportToDirectory | Command::Watch) {
             // Each export writes one more.
             files.dedup();
         }

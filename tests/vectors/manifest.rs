@@ -129,6 +129,24 @@ const OF_FORM: &[Bad] = &[
     ("a name with an escape", "9.9", "the sender's name", |f| f.manifest["sender"]["name"] = json!("\u{1b}[2J")),
     ("wants backwards", "9.9", "\"wants\" is not", |f| set(f, "wants", json!(["1".repeat(64), "0".repeat(64)]))),
     ("wants twice", "9.9", "\"wants\" is not", |f| set(f, "wants", json!(["1".repeat(64), "1".repeat(64)]))),
+    ("something left out of a full bundle", "9.9", "a full bundle leaves", |f| {
+        set(f, "kind", json!("full"));
+        set(f, "left_out", json!({ OTHER: at(3) }));
+    }),
+    ("passing over nothing", "9.9", "\"passes_over\" is empty", |f| {
+        set(f, "passes_over", json!({ "after": {}, "until": {} }));
+    }),
+    ("passing over what is believed", "9.9", "\"after\" is not before", |f| {
+        set(f, "passes_over", json!({ "after": { OTHER: at(3) }, "until": { OTHER: at(3) } }));
+    }),
+    ("passing over from where, and not to where", "9.9", "\"after\" is not before", |f| {
+        set(
+            f,
+            "passes_over",
+            json!({ "after": { OTHER: at(3), "00000000000000bb": at(1) }, "until": { OTHER: at(4) } }),
+        );
+    }),
+    ("passing over with null", "9.8", "manifest.json", |f| set(f, "passes_over", json!(null))),
     ("another format", "9.7", "not a bundle", |f| set(f, "format", json!("other-bundle"))),
     ("version 0", "9.7", "no version 0", |f| set(f, "version", json!(0))),
     ("version 2", "9.7", "newer mailsync", |f| set(f, "version", json!(2))),

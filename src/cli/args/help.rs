@@ -99,10 +99,13 @@ const ENDINGS: &[Ending] = &[
     ),
     ending(
         "peer revoke",
-        &[(
-            "mailsync peer revoke laptop --since yesterday --reason stolen",
-            "shut it out, and believe nothing that it has done since",
-        )],
+        &[
+            (
+                "mailsync peer revoke laptop --since yesterday --reason stolen",
+                "shut it out, and believe nothing that it has done since",
+            ),
+            ("mailsync peer revoke laptop --keep", "but keep what of that is still here, and let the others have it"),
+        ],
     ),
     ending("peer reinstate", &[("mailsync peer reinstate laptop", "it was found again")]),
     ending("key", &[("mailsync key show", "the key that peers need")]),

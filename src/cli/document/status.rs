@@ -301,12 +301,15 @@ pub struct UnseenThere {
     /// Jobs with statements that are new to it.
     #[serde(rename = "unseen_jobs")]
     pub jobs: u64,
+    /// Entries in which nothing else is new to it than what it passes over, of revoked replicas.
+    #[serde(rename = "unseen_passed_over")]
+    pub passed_over: u64,
 }
 
 impl From<Unseen> for UnseenThere {
     fn from(unseen: Unseen) -> Self {
-        let Unseen { entries, bytes, jobs } = unseen;
-        Self { entries, bytes, jobs }
+        let Unseen { entries, bytes, jobs, passed_over } = unseen;
+        Self { entries, bytes, jobs, passed_over }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bundle::{
 };
 use crate::disk::has_name;
 use crate::error::{Error, Result};
-use crate::model::{Claims, Digest, Head, Knowledge, export_base};
+use crate::model::{Claims, Digest, Head, Knowledge, PassesOver, export_base};
 use crate::replica::Replica;
 use crate::replica::news::BundleNews;
 use crate::replica::transaction::Transaction;
@@ -123,22 +123,20 @@ impl Replica {
     ) -> Result<Plan> {
         let (state, knowledge) = (&self.state, self.state.knowledge()?);
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
-        let horizon = self.caps(&knowledge)?.horizon(&state.horizon()?);
+        let caps = self.caps(&knowledge)?;
+        let horizon = caps.horizon(&state.horizon()?);
         let (shown, follows) = self.base_for(options.fullness, &to)?;
-        let asked_for_delta = !shown.is_empty();
         let base = export_base(&shown, &knowledge, &horizon);
-        if asked_for_delta && base.is_empty() {
-            self.note("removals that were purged here are not known there: this is a full bundle");
-        }
-        if to.peer().is_some_and(|peer| peer.suspect) {
-            self.note("the last bundle from there showed other mail, though both know the same: this is a full bundle, to heal it");
-        }
+        self.note_why_full(!shown.is_empty() && base.is_empty(), &to);
+        let passes_over = PassesOver::of(&caps, &state.told_in_vain()?);
+        let vain = if base.is_empty() { PassesOver::default() } else { self.passed_over_by(&to)? };
         let incarnation = state.incarnation()?;
         let head = Head {
             incarnation,
             number: 0,
             full: base.is_empty(),
             issued: state.newest_issued_after(base.get(incarnation), limits::ISSUED)?,
+            left_out: vain.left_out(&knowledge),
             tip: knowledge,
             horizon: horizon.clone(),
             base: base.clone(),
@@ -148,7 +146,7 @@ impl Replica {
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
         let Spool { records, said, mut counts, attachments, bytes, answered, news } =
-            self.spool(tx, claims, &base, &to, options)?;
+            self.spool(tx, claims, (&base, &vain), &to, options)?;
         said.count_into(&mut counts);
         (counts.folders, counts.entries) = (records.folders(), records.entries());
         let (me, recipient) = (self.public_key().id(), to.peer().map(|peer| peer.id));
@@ -173,6 +171,8 @@ impl Replica {
             base,
             tip: head.tip,
             horizon,
+            left_out: head.left_out,
+            passes_over: Some(passes_over).filter(|passes| !passes.is_empty()),
             state_digest: state.digest(),
             wants: self.wants()?,
             counts,
@@ -191,6 +191,16 @@ impl Replica {
         };
         let ExportOptions { fullness, level, .. } = *options;
         Ok(Plan { to, occasion, fullness, level, tip, readers, answered, parts })
+    }
+
+    /// Says why a bundle is a full one that was not asked for.
+    fn note_why_full(&self, is_behind: bool, to: &Recipient) {
+        if is_behind {
+            self.note("removals that were purged here are not known there: this is a full bundle");
+        }
+        if to.peer().is_some_and(|peer| peer.suspect) {
+            self.note("the last bundle from there showed other mail, though both know the same: this is a full bundle, to heal it");
+        }
     }
 
     /// Finds the number for a bundle. It skips numbers whose file names in a directory are taken: a replica that was restored

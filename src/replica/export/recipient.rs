@@ -2,7 +2,7 @@
 
 use super::options::{Fullness, To};
 use crate::error::{Error, Result};
-use crate::model::Knowledge;
+use crate::model::{Knowledge, PassesOver};
 use crate::replica::Replica;
 use crate::state::{Invited, Peer};
 
@@ -68,6 +68,17 @@ impl Replica {
                 })
             }
         }
+    }
+
+    /// What the recipient has shown that it passes over; of anyone, what all pass over who are to read the bundle.
+    pub(super) fn passed_over_by(&self, to: &Recipient) -> Result<PassesOver> {
+        Ok(match to {
+            Recipient::Peer(peer) => peer.passes_over.clone(),
+            Recipient::Anyone if self.open_invitations()?.is_empty() => {
+                PassesOver::of_all(self.neighbours()?.iter().map(|peer| &peer.passes_over))
+            }
+            Recipient::Anyone | Recipient::Invited(_) => PassesOver::default(),
+        })
     }
 
     /// The base for a bundle. With it comes the number of the earlier bundle that told the recipient all of the base,

@@ -7,7 +7,7 @@ use super::options::{ExportOptions, MessageContents};
 use super::recipient::Recipient;
 use crate::bundle::{AttachmentRef, Counts, RecordSpool, SPOOL_IN_MEMORY, Said, SpooledRecords};
 use crate::error::Result;
-use crate::model::{Claims, Digest, Knowledge, Mtime};
+use crate::model::{Claims, Digest, Knowledge, Mtime, PassesOver};
 use crate::replica::Replica;
 use crate::replica::news::{BundleNews, NewsTaker};
 use crate::replica::transaction::Transaction;
@@ -27,12 +27,12 @@ pub(super) struct Spool {
 }
 
 impl Replica {
-    /// Writes the records to be exported into a spool, and lists the messages that go with them.
+    /// Writes the records to be exported into a spool, and lists the messages that go with them; without what is sent in vain.
     pub(super) fn spool(
         &self,
         tx: &Transaction<'_>,
         claims: Claims,
-        base: &Knowledge,
+        (base, vain): (&Knowledge, &PassesOver),
         to: &Recipient,
         options: &ExportOptions,
     ) -> Result<Spool> {
@@ -41,9 +41,7 @@ impl Replica {
         let (mut counts, mut bytes) = (Counts::default(), 0);
         let mut spool = RecordSpool::within(&*self.world.disk, self.home.state_dir(), claims.clone());
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
-        for (name, folder) in state.folders_changed_since(base) {
-            spool.folder(&name, folder).map_err(|error| writing(&error))?;
-        }
+        self.spool_folders(&mut spool, base, vain)?;
         state.clear_outgoing()?;
         // Only messages with several entries need to be remembered.
         let mut listed: HashSet<Digest> = HashSet::new();
@@ -55,6 +53,9 @@ impl Replica {
             Outgoing { digest: row.id.digest, size: row.entry.size, mtime: row.entry.mtime, at }
         };
         state.changed_since(base, |row| {
+            if vain.leaves_out(&row.entry, base) {
+                return Ok(());
+            }
             spool.entry(&row.id, &row.entry).map_err(|error| writing(&error))?;
             news.entry(&row.id.digest, &row.entry)?;
             room.reach("the records of the bundle", spool.bytes())?;
@@ -80,7 +81,7 @@ impl Replica {
         };
         let mut counts_of_jobs = (0, 0);
         let replicas = self.spool_replicas(&claims, base)?;
-        let (jobs, attached) = self.spool_jobs(tx, claims, base, is_listed, |attachment, made| {
+        let (jobs, attached) = self.spool_jobs(tx, claims, (base, vain), is_listed, |attachment, made| {
             counts_of_jobs = (counts_of_jobs.0 + 1, counts_of_jobs.1 + attachment.bytes);
             state.add_outgoing(&attachment_outgoing(attachment, made))
         })?;
@@ -108,6 +109,15 @@ impl Replica {
         let records = spool.finish().map_err(|error| writing(&error))?;
         let attachments = counts_of_jobs.0;
         Ok(Spool { records, said: Said { replicas, jobs }, counts, attachments, bytes, answered, news: news.finish() })
+    }
+
+    fn spool_folders(&self, spool: &mut RecordSpool, base: &Knowledge, vain: &PassesOver) -> Result<()> {
+        for (name, folder) in self.state.folders_changed_since(base) {
+            if !vain.has(folder.stamp) {
+                spool.folder(&name, folder).map_err(|error| writing(&error))?;
+            }
+        }
+        Ok(())
     }
 
     /// The digests of the contents that the recipient lacks, as far as it has said.

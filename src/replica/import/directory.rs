@@ -229,7 +229,7 @@ impl Replica {
         }
         if found.passed_over > 0 {
             self.note(format!(
-                "{} in {} {} passed over: no bundles, or from replicas that are not known here, as was said before; move them \
+                "{} in {} {} passed over: no bundles, or from replicas that are not known here or were revoked, as was said before; move them \
                  away, and this is not said again",
                 plural(found.passed_over as u64, "file"),
                 dir.display(),
@@ -481,7 +481,10 @@ impl Replica {
     /// The same of one that its sender has signed, who is a peer or this replica.
     fn look_at_known(&self, manifest: &Manifest, look: &mut Look) -> std::result::Result<ControlFlow<()>, Fault> {
         let for_anyone = manifest.recipient.is_none();
-        if self.is_me(&manifest.sender.id) {
+        if let Some(refused) = self.refused_as_revoked(manifest)? {
+            look.told.get_or_insert(refused);
+            look.strangers += 1;
+        } else if self.is_me(&manifest.sender.id) {
             let is_twin = matches!(self.own_bundle(manifest)?, Refusal::Twin);
             look.claimed = look.claimed.max(if is_twin { Claimed::Twin } else { Claimed::Own });
         } else if for_anyone && manifest.invitation.is_some() {

@@ -172,7 +172,8 @@ impl Replica {
         let highest = self.state.heard_number(&peer.id, head.incarnation)?;
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
         if shows_standing(&peer.standing, highest, &head) {
-            tx.set_standing(peer.key, (head.incarnation, head.number), &head.tip, &manifest.wants)?;
+            let shown = (&head.tip, manifest.passes_over.as_ref());
+            tx.set_standing(peer.key, (head.incarnation, head.number), shown, &manifest.wants)?;
             if let Some((sent, number)) = peer.sent.as_ref().zip(peer.sent_number)
                 && head.tip.includes(sent)
                 && peer.acknowledged.is_none_or(|(acknowledged, _)| acknowledged < number)

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
-use super::refusal::reading;
-use crate::bundle::{self, Begins};
+use super::outcome::Imported;
+use super::refusal::{Refusal, reading};
+use crate::bundle::{self, Begins, Manifest};
 use crate::disk::Meta;
 use crate::error::Result;
 use crate::maildir::listing::Times;
@@ -32,11 +33,25 @@ impl Strange {
 }
 
 impl Replica {
-    /// Everybody who is known here, in one digest: what is from strangers is looked at again when it has changed.
+    /// The refusal of a bundle for this replica, or for anyone, from a peer that was revoked: it counts as a stranger's.
+    pub(super) fn refused_as_revoked(&self, manifest: &Manifest) -> Result<Option<Imported>> {
+        if manifest.recipient.is_some_and(|recipient| !self.is_me(&recipient)) || self.is_me(&manifest.sender.id) {
+            return Ok(None);
+        }
+        let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned() else { return Ok(None) };
+        let id = self.present_id(&manifest.sender.id)?;
+        let name = self.known_as(&id)?.unwrap_or_else(|| manifest.sender.name.clone());
+        let refusal = Refusal::Revoked { name: name.clone(), by: self.words_of(&out)? };
+        Ok(Some(Imported { peer: Some(name.clone()), ..Imported::refused(manifest, &name, &refusal) }))
+    }
+
+    /// Everybody who is known here, in one digest, and who was revoked: what is from strangers is looked at again when it has
+    /// changed.
     pub(super) fn who_is_known(&self) -> Result<Digest> {
         let mut known = vec![self.public_key().to_openssh()];
         known.extend(self.state.peers()?.iter().map(|peer| peer.public_key.to_openssh()));
         known.extend(self.state.invitations()?.iter().map(|invited| format!("{} {}", invited.name, invited.made)));
+        known.extend(self.shut_outs()?.iter().flat_map(|(_, out)| &out.keys).map(|key| format!("revoked {key}")));
         Ok(Digest::of(known.join("\n").as_bytes()))
     }
 

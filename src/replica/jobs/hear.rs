@@ -69,6 +69,8 @@ struct Hearer<'h> {
     /// Whom this replica has shut out, and how far what others tell of them is believed.
     shut_outs: ShutOuts,
     caps: Caps,
+    /// Up to where was told before of what isn't believed.
+    told: Knowledge,
     news: &'h mut JobNews,
 }
 
@@ -85,8 +87,8 @@ impl Replica {
     ) -> Result<std::result::Result<u64, bundle::Error>> {
         let me = self.public_key().id();
         let (shut_outs, caps) = (self.shut_outs()?, self.caps(knowledge)?.believe(head, knowledge).caps);
-        let intake = Intake::new(self);
-        let mut hearer = Hearer { replica: self, tx, knowledge, clock_ahead, intake, shut_outs, caps, news };
+        let (intake, told) = (Intake::new(self), self.state.told_in_vain()?);
+        let mut hearer = Hearer { replica: self, tx, knowledge, clock_ahead, intake, shut_outs, caps, told, news };
         let mut changed = 0;
         let mut last = None;
         let mut line = Vec::new();
@@ -241,7 +243,7 @@ impl Hearer<'_> {
             }
         };
         if !self.caps.takes(line.stamp) {
-            self.news.revoked += 1;
+            self.news.revoked += u64::from(!self.told.covers(line.stamp));
             return None;
         }
         let wall = self.replica.wall_clock();
@@ -258,7 +260,7 @@ impl Hearer<'_> {
         let (replica, tx) = (self.replica, self.tx);
         let ignored = Ok(None);
         if self.shut_outs.get(&replica.present_id(&signer.id())?).is_some() {
-            self.news.revoked += 1;
+            self.news.revoked += u64::from(!self.told.covers(line.stamp));
             return ignored;
         }
         if !replica.counts_of(&signer.id(), statement.said_at())? {

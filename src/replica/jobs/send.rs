@@ -5,20 +5,20 @@ use std::collections::HashSet;
 use super::said;
 use crate::bundle::{AttachmentRef, JobSpool, SPOOL_IN_MEMORY, SpooledJobs, Statement, WriteError};
 use crate::error::{Error, Result};
-use crate::model::{Claims, Digest, Knowledge};
+use crate::model::{Claims, Digest, Knowledge, PassesOver};
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
 use crate::state::StoredStatement;
 
 impl Replica {
-    /// Gathers the statements about jobs that `base` doesn't cover, and lists the attachments that they name, each once
+    /// Gathers the statements about jobs that `base` doesn't cover and that aren't sent in vain, and lists the attachments that they name, each once
     /// and none that is `there` already. Of jobs that don't concern this replica, since it doesn't know (any more) who
     /// asks or is to run them, nothing is passed on. Returns also what was listed.
     pub(in crate::replica) fn spool_jobs(
         &self,
         tx: &Transaction<'_>,
         claims: Claims,
-        base: &Knowledge,
+        (base, vain): (&Knowledge, &PassesOver),
         there: impl Fn(&Digest) -> Result<bool>,
         mut list: impl FnMut(&AttachmentRef, u64) -> Result<()>,
     ) -> Result<(Option<SpooledJobs>, HashSet<Digest>)> {
@@ -27,7 +27,7 @@ impl Replica {
         let mut room = self.room_for_spool(SPOOL_IN_MEMORY);
         self.state.said_since(base, |StoredStatement { job: key, kind, line }| {
             let Some(job) = self.state.job(key)? else { return Ok(()) };
-            if !self.concerns(&job.requester, &job.target)? {
+            if vain.has(line.stamp) || !self.concerns(&job.requester, &job.target)? {
                 return Ok(());
             }
             spool.statement(&line).map_err(|error| spooling(&error))?;

@@ -92,7 +92,7 @@ pub struct LeavePlan {
 impl LeavePlan {
     /// What would be lost, in words for people.
     pub fn losses(&self) -> Vec<String> {
-        let Unseen { entries, bytes: size, jobs } = self.unseen;
+        let Unseen { entries, bytes: size, jobs, .. } = self.unseen;
         let unseen = (entries > 0).then(|| {
             format!("no peer has shown to know what was changed here of {} ({})", plural(entries, "entry"), bytes(size))
         });
@@ -206,7 +206,7 @@ impl Replica {
         let mut known = Knowledge::default();
         for peer in peers {
             let shown = peer.standing.shown.unwrap_or_default();
-            plan.peers.push((peer.name, self.unseen(&shown)?));
+            plan.peers.push((peer.name, self.unseen_by(&shown, &peer.passes_over)?));
             known.join(&shown);
         }
         plan.unseen = self.unseen(&known)?;

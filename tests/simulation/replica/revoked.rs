@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mailsync::model::{
-    Believed, Caps, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Incarnation, Knowledge, Origin, Stamp,
+    Believed, Caps, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, Head, Incarnation, Knowledge, Origin, Stamp,
 };
 
 use super::Replica;
@@ -48,6 +48,16 @@ impl Replica {
             let folders = folders.filter(|stamp| stamp.incarnation == incarnation).map(|stamp| stamp.clock);
             let clock = held.chain(folders).max().unwrap_or_default();
             self.knowledge.learn(Stamp { clock, incarnation });
+        }
+    }
+
+    /// It remembers up to where it was told of what it doesn't believe.
+    pub(super) fn learn_what_was_told(&mut self, believed: &Believed, head: &Head) {
+        for &incarnation in believed.cut.keys() {
+            let told = self.told.get(incarnation);
+            if head.base.get(incarnation) <= told.max(self.knowledge.get(incarnation)) {
+                self.told.set(incarnation, told.max(head.tip.get(incarnation)));
+            }
         }
     }
 
