@@ -7,12 +7,13 @@ use mailsync::replica::{EventKind, HistoryOptions, MessageEvent, Origins};
 use mailsync::text::printable;
 
 use super::args::Log;
+use super::columns::table;
 use super::context::Context;
 use super::document::changes::PastChange;
 use super::document::past::{Log as LogDocument, LogEvent};
 use super::failure::CommandResult;
 use super::moment::local;
-use super::output::table;
+
 use super::view::all_signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {

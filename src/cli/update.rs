@@ -1,11 +1,12 @@
 //! `mailsync update`: for each peer that the configuration tells how to reach, an export, a call, an import.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
-use mailsync::text::{bytes, plural, printable};
+use mailsync::text::{bytes, printable};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
@@ -82,7 +83,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
 fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String]) -> CommandResult {
     let report = replica.scan(&ScanOptions::default())?;
     let options = CallOptions {
-        at_once: args.jobs,
+        at_once: NonZeroUsize::new(args.jobs).unwrap_or(NonZeroUsize::MIN),
         import: ImportOptions {
             mass_delete: mass_delete(args.allowed.allow_mass_delete),
             mass_add: mass_add(args.allowed.allow_mass_add),
@@ -157,6 +158,5 @@ fn sizes(one: &Called) -> String {
     let Some((sent, size)) = one.sent.as_ref().and_then(|sent| Some((sent, sent.file_bytes?))) else {
         return String::new();
     };
-    let (messages, mail) = (plural(sent.counts.messages, "message"), bytes(sent.bytes));
-    format!("; {} went there ({messages} of {mail}), {} came", bytes(size), bytes(one.received))
+    format!("; {} went there ({}), {} came", bytes(size), sent.contents_in_words(), bytes(one.received))
 }

@@ -199,7 +199,7 @@ impl Replica {
                 let rows = self.state.all_folders();
                 rows.iter().any(|row| Selection::of_folder(name).has_folder(&row.name))
             };
-            let meant = if let Some(folder) = name.parse().ok().filter(known) {
+            let meant = if let Some(folder) = name.trim_end_matches('/').parse().ok().filter(known) {
                 Meant::Folder(folder)
             } else if let Some(key) = (name.len() < DIGITS).then(|| name.parse().ok()).flatten() {
                 self.in_trash(key, "restoring")?;

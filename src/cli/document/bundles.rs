@@ -58,6 +58,8 @@ pub struct Written {
     /// How much it holds.
     #[serde(flatten)]
     pub contents: Contents,
+    /// How many of the messages are attachments of jobs.
+    pub attachments: u64,
     /// Each message of which it tells; only with `--verbose` or `--list`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<HeadedChange>>,
@@ -74,6 +76,7 @@ impl Written {
             full: exported.kind == BundleKind::Full,
             encrypted: exported.readable.is_encrypted(),
             contents: Contents::of(exported.counts, exported.bytes),
+            attachments: exported.attachments,
             changes: None,
         }
     }

@@ -128,6 +128,7 @@ impl Hand<'_> {
     fn scan(&mut self, replica: &Replica, deed: &mut Deed) -> Result<()> {
         let mut changes = Changes::begin(self.context, replica, self.listing())?;
         let report = replica.scan(&ScanOptions::default())?;
+        replica.note_clock()?;
         if report.has_changes() {
             self.context.out.say(format_args!("found here: {report}"));
             changes.tell_each(replica)?;

@@ -100,7 +100,7 @@ fn with_beginning(mut file: &File, known: String) -> io::Result<Digest> {
 }
 
 /// What a file is by its first bytes.
-fn begins(mut file: &File) -> io::Result<Begins> {
+pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
     let mut first = Vec::new();
     file.rewind()?;
     file.take(Begins::BYTES).read_to_end(&mut first)?;
