@@ -430,6 +430,8 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
         let said = desktop.ok(&[command, &["--by", &id, "--since", &theft]].concat()).stderr;
         assert!(said.contains("1 message there was removed by somebody unknown here, who may be it"), "{said}");
     }
+    let removed = String::from_utf8(desktop.ok(&["trash", "list"]).stdout).unwrap();
+    assert!(removed.contains("  unknown  "), "{removed}");
     complains(&desktop.run(&["undo", "--by", &id, "--since", &theft]), 1, &["whose it is"]);
     // Once the server has said it, what comes is told apart.
     server.ok(&["peer", "revoke", "laptop", "--since", &theft]);

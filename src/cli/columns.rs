@@ -46,6 +46,9 @@ pub fn row(columns: &[Column], cells: &[&str]) -> String {
 /// A label and what is said under it, in lines of at most 80 columns. What is longer and has no blank stands whole.
 pub fn labelled(label: &str, text: &str) -> Vec<String> {
     let mut lines = vec![format!("{label:LABEL$}")];
+    if label.width() >= LABEL {
+        lines[0].push(' ');
+    }
     let mut is_empty = true;
     for word in text.split(' ') {
         let line = lines.last_mut().expect("there is one");
@@ -80,6 +83,7 @@ mod tests {
     #[test]
     fn what_stands_behind_a_label_is_broken_at_blanks() {
         assert_eq!(labelled("mail", "3 entries"), ["mail       3 entries"]);
+        assert_eq!(labelled("passed over", "3 entries"), ["passed over 3 entries"], "one that fills its column");
         let long = format!("{} {} two words", "x".repeat(60), "y".repeat(90));
         let blanks = " ".repeat(11);
         let expected = [
